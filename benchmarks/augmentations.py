@@ -32,7 +32,7 @@ BASELINE = "no augmentation"
 NETWORK = {"architecture": "cnn_lstm", "normalization": "fixed", "time_masks": 0, "band_masks": 0}
 
 # Steps on the waveform, each at its own range; half of the clips hear it.
-STEPS = [name for name, step in vars(Augmentation()).items() if name not in ("mixup", "oversample")]
+STEPS = [name for name, step in vars(Augmentation()).items() if name != "mixup"]
 # Of many steps at once a clip is to hear two or three.
 SHARE_OF_ALL = 0.2
 SPEC_AUGMENT = {"time_masks": 2, "time_width": 12, "band_masks": 2, "band_width": 6}
@@ -49,13 +49,12 @@ def ways() -> dict[str, dict[str, Any]]:
     partners = {"mixup, any speaker": "any", "mixup, same speaker": "same", "mixup, other speakers": "other"}
     mixups = {name: {"augment": {"mixup": {"probability": 0.5, "speakers": who}}} for name, who in partners.items()}
     together = {name: {"probability": SHARE_OF_ALL} for name in STEPS}
-    together |= {"mixup": {"probability": 0.5}, "oversample": True}
+    together |= {"mixup": {"probability": 0.5}}
     return {
         BASELINE: {},
         "whole clips": {"audio": {"trim_silence": TRIMMED["trim_silence"]}},
         "whole clips with their silence": {"audio": {}},
         **{name: {"augment": {name: {"probability": 0.5}}} for name in STEPS},
-        "oversample": {"augment": {"oversample": True}},
         **mixups,
         **{name: {"model": keys} for name, keys in INSIDE.items()},
         "all inside the network": {"model": _joined(INSIDE)},

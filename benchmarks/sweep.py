@@ -56,7 +56,15 @@ def main() -> None:
         if folder.exists():
             sys.exit(f"{folder} exists; choose another --folder")
         space.write_text(dump_yaml({**SPACE, "trials": options.trials}), encoding="utf-8")
-        command = [sys.executable, "-m", "ser_hf.cli", "sweep", RECIPE, str(space), *CHANGES]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())",
+            "sweep",
+            RECIPE,
+            str(space),
+            *CHANGES,
+        ]
         command += [f"corpus.root={options.corpus_root.resolve()}", "--output", str(folder)]
         calls = [killed(command, folder, base / "1.log", options.kill_at)]
         calls += [whole(command, base / f"{number}.log") for number in (2, 3)]

@@ -26,7 +26,7 @@ recipe = ser_hf.read_recipe({"corpus": {"name": "synthetic"}, "model": {"archite
 card = model_card(report, recipe, "x")
 print(card.content)
 
-from ser_hf.protocols.published import published_list
+from ser_hf.protocols.listed import published_list
 assert published_list("emobox")["corpora"]
 """
 

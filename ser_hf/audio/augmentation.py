@@ -146,7 +146,7 @@ class Mixup(Step):
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """The steps for training clips in their order: the voice, the room, the background, the line, the level. `mixup`
-    then mixes clips of a batch; `oversample` repeats clips of rare classes until all classes are equally frequent."""
+    then mixes clips of a batch."""
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
@@ -157,7 +157,6 @@ class Augmentation:
     telephone: Telephone = Telephone()
     gain: Gain = Gain()
     mixup: Mixup = Mixup()
-    oversample: bool = False
 
     @property
     def steps(self) -> dict[str, Step]:

@@ -35,7 +35,6 @@ SAMPLE_BYTES = 4
 _FORMAT = 2
 _PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
 _LISTED_ERRORS = 5
-_SAMPLED_FILES = 2000  # whose headers are read to estimate the size of a store
 # Stores up to this size are verified at each opening; that takes a second if they are in memory.
 _VERIFIED_BYTES = 4e9
 _SMALL_BYTES = 1 << 18
@@ -226,10 +225,7 @@ def open_store(
             store.verify()
         existing.append(store)
 
-    def needed() -> float:
-        return _bytes_needed(sources, sampling_rate, preparation)
-
-    with built_once(folder, check, resumed=True, needed=needed) as fresh:
+    with built_once(folder, check, resumed=True) as fresh:
         if fresh is not None:
             _build(fresh, sources, sampling_rate, workers, preparation)
             _write_index(fresh, sampling_rate)
@@ -256,16 +252,6 @@ def _identity(source: dict) -> list:
     except OSError:
         raise AudioError(f"{source['path']}: no such file") from None
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
-
-
-def _bytes_needed(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> float:
-    """The maximum size of a store, from the headers of the files (of many files a sample)."""
-    if preparation is not None and preparation.fixed_duration is not None:
-        return SAMPLE_BYTES * len(sources) * preparation.fixed_duration * sampling_rate
-    sampled = sources[:: max(1, len(sources) // _SAMPLED_FILES)]
-    headers = [_header(source) for source in sampled]
-    duration = sum(info.duration for info in headers if info is not None)
-    return SAMPLE_BYTES * duration * sampling_rate * len(sources) / max(1, len(sampled))
 
 
 def _header(source: dict) -> Any:

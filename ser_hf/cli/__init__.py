@@ -5,21 +5,22 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError
+from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
-for verb in (
-    *("cache", "compare", "demo", "download", "evaluate", "export", "inspect", "predict"),
-    *("publish", "publish_corpus", "reproduce", "schema", "sweep", "train", "verify"),
+for function in (
+    *(cache.cache, compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
+    *(corpora.inspect, predict.predict, publish.publish, corpora.publish_corpus, compare.reproduce),
+    *(train.schema, sweep.sweep, train.train, publish.verify),
 ):
-    app.command()(getattr(import_module(f".{verb}", __name__), verb))
+    app.command()(function)
 
 
 @app.callback(invoke_without_command=True)

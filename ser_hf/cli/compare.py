@@ -1,8 +1,11 @@
-"""ser-hf compare: a table of runs, and tests of their differences."""
+"""ser-hf compare and reproduce: a table of runs with tests of their differences; a saved recipe rerun."""
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
+
+from .options import Overrides, Overwrite, Resume, require_one_of
 
 
 def compare(
@@ -17,9 +20,6 @@ def compare(
     metric: Annotated[
         Literal["uar", "wa", "macro_f1"], Option(help="For the order, the chart and the tests.")
     ] = "uar",
-    part: Annotated[
-        Literal["test", "validation"] | None, Option(help="[default: the split of each run's report]")
-    ] = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Write a page, a bar chart and tables.")] = None,
 ) -> None:
     """Compare runs, with tests of their differences.
@@ -30,6 +30,68 @@ def compare(
     """
     from ..experiment.compare import compare_runs, summary
 
-    print(summary(compare_runs(runs, metric=metric, part=part, output=output)))
+    print(summary(compare_runs(runs, metric=metric, output=output)))
     if output is not None:
         print(f"  page: {output}/index.html")
+
+
+def reproduce(
+    source: Annotated[
+        str, Argument(metavar="RUN|REPO", help="A run folder, a published model's folder or its Hub id.")
+    ],
+    overrides: Overrides = None,
+    output: Annotated[
+        str | None,
+        Option(
+            metavar="DIR",
+            help="Folder of the new run.  [default: NAME-reproduced beside a run, otherwise runs/NAME-reproduced]",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced.")
+    ] = 0.005,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Rerun the recipe saved with a model, and compare.
+
+    The exit code is 1 if the figures are not reproduced.
+
+    Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
+    """
+    require_one_of(resume, overwrite)
+    from ..experiment.reproduce import reproduce
+
+    comparison = reproduce(
+        source, overrides or [], output=output, tolerance=tolerance, resume=resume, overwrite=overwrite
+    )
+    if os.environ.get("RANK", "0") == "0":
+        print(summary(comparison))
+    if not comparison["reproduced"]:
+        raise Exit(1)
+
+
+def summary(comparison: dict[str, Any]) -> str:
+    """The comparison for the terminal: protocol first, figures, causes, and the verdict last."""
+    import pandas as pd
+
+    protocol = comparison["protocol"]
+    sha256 = protocol["sha256"]
+    same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
+    content = same.get(protocol["clips"]["equal"], "their content was not recorded")
+    state = f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {content}"
+    if not sha256["equal"]:
+        state = f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
+    lines = ["", f"{comparison['name']}: {comparison['source']} rerun", f"  protocol {protocol['name']}: {state}"]
+    for of, title in (("recipe", "another"), ("recordings", "other"), ("environment", "another")):
+        lines += [f"  {title} {of}: {key} {own['saved']} -> {own['now']}" for key, own in comparison[of].items()]
+    if comparison["incomparable"]:
+        lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
+    else:
+        lines.append(pd.DataFrame(comparison["figures"]).to_string(index=False, float_format="{:.4f}".format))
+        lines += [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
+        if comparison["predictions"] is not None:
+            lines.append(f"  same predicted class: {100 * comparison['predictions']:.4g} % of the clips")
+    written = f"written to {comparison['output_dir']}/report/reproduction.json"
+    lines.append(f"  {written if comparison['trained'] else 'nothing was trained or written'}")
+    return "\n".join([*lines, comparison["verdict"]])

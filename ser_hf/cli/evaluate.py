@@ -80,7 +80,6 @@ def evaluate(
     from ..corpora import corpus_facts
     from ..experiment import evaluate as evaluation
     from ..experiment.data import load_recipe_corpus
-    from ..utils.files import atomic_folder
 
     evaluation.require_place(folder, overwrite)
     chosen = {}
@@ -102,9 +101,8 @@ def evaluate(
     loaded = evaluation.load_evaluated_model(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
-    with atomic_folder(folder, "--output") as partial:
-        result = evaluation.evaluate_on_corpus(loaded, rows, title, settings)
-        evaluation.write_evaluation(partial, result, corpus_facts(own.corpus.name, own.corpus.options))
+    result = evaluation.evaluate_on_corpus(loaded, rows, title, settings)
+    evaluation.write_evaluation(folder, result, corpus_facts(own.corpus.name, own.corpus.options))
     print(evaluation.summary(result.report))
     print(f"report: {folder / 'index.html'}")
 

@@ -1,11 +1,11 @@
-"""ser-hf publish: a finished run to the Hub, verified before and after."""
+"""ser-hf publish and verify: a finished run to the Hub, and whether a model works where ser_hf is not installed."""
 
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import Private
+from .options import Clips, Model, Private, Revision, TrustRemoteCode
 
 
 def publish(
@@ -52,3 +52,25 @@ def publish(
         print(publish(run, **hub.publication))
     else:
         print(publish(run, repo, **settings, benchmark_task=task or "default"))
+
+
+def verify(
+    model: Model,
+    revision: Revision = None,
+    clips: Clips = None,
+    json: Annotated[bool, Option("--json", help="Print everything as one JSON object.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Check that a model works where ser_hf is not installed.
+
+    Without --clips it classifies a synthetic voice, or for a run clips of its evaluation. The exit code is 1 if there
+    are problems.
+
+    Example: ser-hf verify USER/MODEL --clips recording.wav
+    """
+    from ..hub.verify import verify
+
+    verdict = verify(model, revision=revision, clips=clips, trust_remote_code=trust_remote_code or None)
+    print(verdict.to_json() if json else verdict)
+    if not verdict.good:
+        raise Exit(1)

@@ -1,5 +1,6 @@
-"""ser-hf train: run a recipe. The same as python -m ser_hf.train."""
+"""ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of recipes."""
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,20 @@ def train(
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
         print(summary(report))
+
+
+def schema() -> None:
+    """Print the JSON schema of recipes.
+
+    Editors complete and check recipes by it.
+
+    Example: ser-hf schema > recipe.schema.json
+    """
+    from pydantic import TypeAdapter
+
+    from ..experiment.recipe import Recipe
+
+    print(json.dumps(TypeAdapter(Recipe).json_schema(), indent=2))
 
 
 def summary(report: "Report") -> str:

@@ -16,8 +16,18 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from ..utils.yaml import coerce, unknown_key
-from .labels import Source, label_sources, sources_facts, sources_table, treat_labels
-from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
+from .schema import (
+    EMOTIONS,
+    Clip,
+    Listing,
+    Source,
+    label_sources,
+    require_unique_ids,
+    sources_facts,
+    sources_table,
+    to_dataset,
+    treat_labels,
+)
 
 __all__ = [
     "CORPORA",
@@ -36,25 +46,10 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Name in recipes -> module. A new corpus is one line here.
+# Name in recipes -> module. A new corpus is one word here.
+_NAMES = "audformat audiofolder cremad csv emobox emodb esd hub iemocap meld ravdess savee synthetic tess"
 SINGLE_CORPORA: dict[str, ModuleType] = {
-    name: importlib.import_module(f".{module}", __package__)
-    for name, module in {
-        "audformat": "audformat",
-        "audiofolder": "audiofolder",
-        "cremad": "cremad",
-        "csv": "csv_table",
-        "emobox": "emobox",
-        "emodb": "emodb",
-        "esd": "esd",
-        "hub": "hub",
-        "iemocap": "iemocap",
-        "meld": "meld",
-        "ravdess": "ravdess",
-        "savee": "savee",
-        "synthetic": "synthetic",
-        "tess": "tess",
-    }.items()
+    name: importlib.import_module(".tables" if name == "csv" else f".{name}", __package__) for name in _NAMES.split()
 }
 
 
@@ -82,11 +77,7 @@ def parser_options(module: ModuleType) -> dict[str, tuple[Any, Any]]:
 
 
 def checked(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], key: str) -> dict[str, Any]:
-    """Options with all defaults, converted to their annotated types.
-
-    Raises:
-        UserError: naming ``key.option`` for an unknown option or a wrong type.
-    """
+    """Options with all defaults, converted to their annotated types, or a UserError that names ``key.option``."""
     for option in given:
         if option not in known:
             raise unknown_key(f"{key}.{option}", known)
@@ -97,12 +88,11 @@ def checked(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], key:
 def single_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of one corpus that is no mixture; see `corpus_facts`."""
     module = SINGLE_CORPORA[name]
+    keys = ("title", "license", "language", "url", "citation", "acted")
+    metadata = {key: getattr(module, key.upper(), None) for key in keys}
     if hasattr(module, "facts"):
         defaults = {option: default for option, (_, default) in parser_options(module).items()}
-        metadata = module.facts(**defaults | dict(options))
-    else:
-        keys = ("title", "license", "language", "url", "citation", "acted")
-        metadata = {key: getattr(module, key.upper()) for key in keys}
+        metadata |= module.facts(**defaults | dict(options))
     # A corpus that requires registration has no license of the Hub; its module sets NON_COMMERCIAL.
     non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (metadata["license"] or ""))
     return {"name": name, "non_commercial": non_commercial} | metadata
@@ -118,11 +108,7 @@ def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked options with all defaults, of a mixture's corpora too, without reading any file.
-
-    Raises:
-        UserError: naming the key that is unknown or of a wrong type.
-    """
+    """Checked options with all defaults, of a mixture's corpora too, without reading any file."""
     complete = checked(options, corpus_options(name), "corpus")
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
@@ -147,15 +133,10 @@ def read_corpus(
     """Reads a corpus and logs the class of every label in its files.
 
     Args:
-        name: a key of `CORPORA`.
-        root: the folder of the audio.
-        labels, merge, drop: see `ser_hf.corpora.labels.treat_labels`.
+        labels, merge, drop: see `ser_hf.corpora.schema.treat_labels`.
         exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
         options: what the corpus's own `parse` takes.
-
-    Raises:
-        UserError: naming the file or key.
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
@@ -163,7 +144,9 @@ def read_corpus(
     for place in (root, options.get("audio_root"), *(item["root"] for item in options.get("corpora") or ())):
         require_utf8(place or "")
     listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
-    _log_skipped(listing)
+    first = {reason: path for path, reason in reversed(listing.skipped)}
+    for reason, count in Counter(reason for _, reason in listing.skipped).items():
+        logger.warning("left out, %s: %d (first %s)", reason, count, first[reason])
     if not listing.clips:
         raise UserError(f"corpus.root: {root} holds no clip of {name} ({len(listing.skipped)} files skipped)")
     everything = sorted(listing.clips, key=lambda clip: clip.id)
@@ -199,12 +182,6 @@ def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
     """The clip with its intended and perceived emotions merged as its label is."""
     words = {name: merge[clip.extra[name]] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
     return dataclasses.replace(clip, extra={**clip.extra, **words}) if words else clip
-
-
-def _log_skipped(listing: Listing) -> None:
-    first = {reason: path for path, reason in reversed(listing.skipped)}
-    for reason, count in Counter(reason for _, reason in listing.skipped).items():
-        logger.warning("left out, %s: %d (first %s)", reason, count, first[reason])
 
 
 def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> dict[str, Any]:

@@ -41,10 +41,8 @@ def parse(
     """Reads the labels of a database.
 
     Args:
-        root: the folder of the database.
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
         tables: the tables of the labels; by default all that have them.
-        label, speaker: schemes (above).
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
     """
     parser = RowParser.from_options(corpus_name, options)

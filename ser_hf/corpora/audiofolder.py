@@ -6,7 +6,7 @@
 Without metadata the parent folder of a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in
 any folder that is not hidden names its files in the column `file_name`, relative to its own folder. It may give the
 label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
-(`ser_hf.corpora.csv_table`); files that no metadata names are then left out with a warning.
+(`ser_hf.corpora.tables`); files that no metadata names are then left out with a warning.
 
 The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it
 fills the column `split`, and the protocol `column` splits by it; a `split` column of the metadata is then called
@@ -77,7 +77,8 @@ def parse(
         entries, unlisted = [_Entry(path, str(path), {}) for path in files], []
     used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
     extra = extra_columns([entry.cells for entry in entries], used)
-    splits = [_folder_split(root, entry.path) for entry in entries]
+    folders = [relative(entry.path, root).split("/")[:-1] for entry in entries]
+    splits = [next(filter(None, map(split_name, names)), None) for names in folders]
     rows = [
         Row(
             where=entry.where,
@@ -97,11 +98,6 @@ def parse(
     others = [path for path in other_recordings(root) if path not in listed]
     skipped += [(str(path), f"{path.suffix} is not supported; convert it to .wav or .flac") for path in others]
     return Listing(corpus_name, clips, skipped)
-
-
-def _folder_split(root: Path, path: Path) -> str | None:
-    folders = relative(path, root).split("/")[:-1]
-    return next((split for folder in folders if (split := split_name(folder))), None)
 
 
 def _metadata(root: Path) -> Iterator[_Entry]:

@@ -139,10 +139,6 @@ def parse(
         known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
 
     Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
-
-    Raises:
-        UserError: as `parse_files`; for options that contradict each other, and a vote table that is missing, damaged
-            or lacks a clip.
     """
     if not 0 <= agreement <= 1:
         raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")

@@ -89,10 +89,6 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
 
     Args:
         hashed: reads every byte; otherwise names and sizes are enough.
-
-    Raises:
-        UserError: for a corpus without a list, for a name that contradicts its folder (`read_name` of the corpus), and
-            for a file that cannot be read.
     """
     folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
     found = [(_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())]
@@ -115,10 +111,11 @@ def _clip_id(name: str, path: str | PurePath) -> str | None:
 
 def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
     try:
-        if path.stat().st_size != entry.bytes or not hashed:
-            return path.stat().st_size == entry.bytes
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        same = path.stat().st_size == entry.bytes
+        if same and hashed:
+            with path.open("rb") as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        return same
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -361,7 +358,8 @@ class Archive:
         name, known_hash = f"archive-{key_of(self.url)[:8]}", f"md5:{self.md5}" if self.md5 else None
         archive = connection.fetch(self.url, name, known_hash, self.bytes or staging.limit)
         try:
-            unpack(archive, staging)
+            for content in contents(archive, staging):
+                staging.take(content)
         except SourceError:
             archive.unlink()
             raise
@@ -405,18 +403,13 @@ class LfsStore:
 Source = Archive | LfsStore
 
 
-def unpack(archive: Path, staging: Staging) -> None:
-    """Keeps the members of a zip file that are missing files, by their content. Their names are not used, so that an
-    archive cannot choose where anything is written.
+def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
+    """The members of a zip file with the size of a missing file. Their names are not used, so that an archive cannot
+    choose where anything is written.
 
     Raises:
         SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can have.
     """
-    for content in _contents(archive, staging):
-        staging.take(content)
-
-
-def _contents(archive: Path, staging: Staging) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(archive) as package:
             if sum(member.file_size for member in package.infolist()) > staging.limit:

@@ -69,9 +69,7 @@ def parse(
     """Reads a corpus's metadata and finds its audio.
 
     Args:
-        root: the corpus's folder of EmoBox's ``data``.
         on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out.
-        audio_root: the folder of the audio.
         label_map: words of EmoBox, or of the corpus, -> canonical emotions.
         speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched with `wav`.
         known_bad: ``"drop"`` leaves out the clips in `KNOWN_BAD` of the corpus's module.
@@ -79,21 +77,16 @@ def parse(
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data")
-    if audio_root is None or not Path(audio_root).is_dir():
-        raise UserError(f"corpus.audio_root: {audio_root or 'missing'}; name the folder of the audio")
-    root, audio_root = Path(root), Path(audio_root)
-    folds = _folds(root)
+    root = Path(root)
+    files, folds = audio_files(audio_root, root.name, "corpus.audio_root"), _folds(root)
     listed = _listed(root, folds)
     name = next(iter(listed.values()))[1]["dataset"]
     words = _label_map(root)
     parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, options.get("language"))
     speakers = {} if name in OWN else _speakers(root)
     by_stem: dict[str, list[Path]] = {}
-    try:
-        for path in audio_files(audio_root, name):
-            by_stem.setdefault(path.stem, []).append(path)
-    except UserError as error:
-        raise UserError(str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)) from None
+    for path in files:
+        by_stem.setdefault(path.stem, []).append(path)
     # Folders that distinguish files of one name, such as the speaker's.
     ends = Counter(end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav))
     rows, taken = [], {}
@@ -106,7 +99,12 @@ def parse(
         if path and taken.setdefault(path, where) != where:
             raise UserError(f"{where}: {path} is the audio of {taken[path]} already; complete the audio")
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
-        extra = {fold: parts.get(key) for fold, parts in folds.items()}
+        speaker, cells, extra = speakers.get(key), {}, {fold: parts.get(key) for fold, parts in folds.items()}
+        if speaker in (key.removeprefix(f"{name}-"), wav.name, wav.stem):
+            speaker = None
+        if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
+            speaker, cells = f"Ses0{fields['session']}{fields['sex']}", {"sex": fields["sex"]}
+            extra = {"session": f"Session{fields['session']}"} | extra
         missing = f"no audio {wav.with_suffix('')} below {audio_root}; complete it, or set corpus.on_unknown: skip"
         rows.append(
             Row(
@@ -115,8 +113,10 @@ def parse(
                 name=key.removeprefix(f"{name}-"),
                 place=str(wav),
                 label=word,
+                speaker=speaker,
+                cells=cells,
+                extra=extra,
                 missing=None if path else missing,
-                **_speaker_fields(name, wav, speakers.get(key), key, extra),
             )
         )
     if name in OWN:
@@ -227,30 +227,19 @@ def _speakers(root: Path) -> dict[str, str]:
     return speakers
 
 
-def _speaker_fields(
-    name: str, wav: PurePosixPath, listed: str | None, key: str, extra: dict[str, Any]
-) -> dict[str, Any]:
-    """The fields of a row about the speaker; `speaker` is None if the metadata does not have it."""
-    if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
-        speaker = f"Ses0{fields['session']}{fields['sex']}"
-        session = f"Session{fields['session']}"
-        return {"speaker": speaker, "cells": {"sex": fields["sex"]}, "extra": {"session": session} | extra}
-    unknown = listed in (None, key.removeprefix(f"{name}-"), wav.name, wav.stem)
-    return {"speaker": None if unknown else listed, "extra": extra}
-
-
 def _own_clips(
     module: Any, rows: list[Row], parser: RowParser, on_unknown: str, known_bad: str
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     """Clips read by the grammar of the corpus's own module."""
     clips, skipped = [], []
     for row in rows:
-        clip = None if row.missing else module.read_name(row.path)
-        reason = "no such file" if row.missing else None
-        if clip is not None and clip.emotion != parser.emotion(row.label):
-            reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
-        elif clip is None and not row.missing:
+        clip, reason = None if row.missing else module.read_name(row.path), None
+        if row.missing:
+            reason = "no such file"
+        elif clip is None:
             reason = f"not a file name of {module.TITLE}"
+        elif clip.emotion != parser.emotion(row.label):
+            reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
         if reason and on_unknown == "error":
             raise UserError(f"{row.where}: {row.missing or f'{reason} ({row.path})'}")
         if not reason and known_bad == "drop":

@@ -29,15 +29,7 @@ CITATION = (
 )
 ACTED = True
 
-EMOTION_CODES = {
-    "W": "angry",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happy",
-    "T": "sad",
-    "N": "neutral",
-}
+EMOTION_CODES = {"W": "angry", "L": "boredom", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
 # Sex and age of the speakers, and the sentences, as the release's documentation lists them.
 SPEAKERS = {
     "03": ("male", 31),

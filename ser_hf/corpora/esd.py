@@ -85,12 +85,5 @@ def parse(
 
 
 def facts(part: str = "both", **others: Any) -> dict[str, Any]:
-    """Metadata for cards and reports; `language` is a list for both languages."""
-    return {
-        "title": TITLE,
-        "license": LICENSE,
-        "language": _LANGUAGES.get(part, sorted(_LANGUAGES.values())),
-        "url": URL,
-        "citation": CITATION,
-        "acted": ACTED,
-    }
+    """The language for cards and reports, a list for both languages."""
+    return {"language": _LANGUAGES.get(part, sorted(_LANGUAGES.values()))}

@@ -18,7 +18,7 @@ _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
 
 
-def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
+def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") -> list[Path]:
     """Every audio file below `root`, sorted by name: the order does not depend on the file system.
 
     Raises:
@@ -26,26 +26,20 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
             broken links.
     """
     if root is None or not Path(root).is_dir():
-        raise UserError(f"corpus.root: {root or 'missing'}; name the folder that holds the audio of {corpus}")
+        raise UserError(f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}")
     files = _named_as_audio(Path(root), _refuse_unfinished)
     for path in files:
         if not path.exists():
-            raise UserError(
-                f"{path}: a link to {os.readlink(path)}, which does not exist; get its content or remove it"
-            )
+            raise UserError(f"{path}: a broken link to {os.readlink(path)}; get its content or remove it")
         if is_lfs_pointer(path):
             raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
     if not files:
-        raise UserError(f"corpus.root: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        raise UserError(f"{key}: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     return files
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are included.
-
-    Raises:
-        UserError: if a folder cannot be read.
-    """
+    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are included."""
     return [path for path in _named_as_audio(root) if path.exists()]
 
 
@@ -93,9 +87,6 @@ def parse_files(
         corpus, title: the key in `CORPORA`, and the name in messages.
         read_name: the clip of a path, or None for a name outside the grammar, which is unlike the `example`.
         leave_out: the reason to skip a clip, or None to keep it.
-
-    Raises:
-        UserError: for a folder without audio (`audio_files`), and for a name outside the grammar.
     """
     clips, skipped = [], []
     for path in audio_files(root, title):

@@ -62,7 +62,6 @@ def parse(
         dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
         config: a configuration of the data set's card; by default the card's default.
         splits: the splits to read; by default all.
-        audio, label, speaker: names of these columns.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the original file name of the clip.
     """
@@ -91,7 +90,12 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
         if root is None:
             if Path(name).exists():  # which load_dataset prefers
                 raise UserError(f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root")
-            _require_commit(name, revision)
+            if revision is None or not _COMMIT.fullmatch(revision):
+                given, now = revision, HfApi().dataset_info(name, revision=revision).sha
+                raise UserError(
+                    f"corpus.revision: {f'{given} may move' if given else 'missing'}; give a commit of 40 hexadecimal "
+                    f"digits: {given or 'the newest'} is {now} today"
+                )
             return dict(load_dataset(name, config, revision=revision))
         if Path(root).is_file():
             return dict(load_dataset("parquet", data_files=str(root)))
@@ -105,15 +109,6 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
             f"corpus.{key}: {name} cannot be loaded: {reason}; a repository of audio files instead of parquet can be "
             "downloaded and read as corpus.name: audiofolder"
         ) from None
-
-
-def _require_commit(dataset: str, revision: str | None) -> None:
-    if revision is None or not _COMMIT.fullmatch(revision):
-        now = HfApi().dataset_info(dataset, revision=revision).sha
-        raise UserError(
-            f"corpus.revision: {'missing' if revision is None else f'{revision} may move'}; give a commit of 40 "
-            f"hexadecimal digits: {revision or 'the newest'} is {now} today"
-        )
 
 
 def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: RowParser, named: bool) -> list[Row]:
@@ -172,7 +167,7 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
     content = _audio(rows, column)
     key = key_of([rows._fingerprint, column])
     folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
-    with built_once(folder, lambda built: list(_indexed(built)), needed=lambda: content.data.nbytes) as fresh:
+    with built_once(folder, lambda built: list(_indexed(built))) as fresh:
         if fresh is not None:
             index = []
             for number, row in enumerate(content):

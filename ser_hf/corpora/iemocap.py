@@ -36,14 +36,7 @@ CITATION = (
 )
 ACTED = True
 
-EMOTION_CODES = {
-    "ang": "angry",
-    "hap": "happy",
-    "exc": "excited",
-    "neu": "neutral",
-    "sad": "sad",
-    "fru": "frustrated",
-}
+EMOTION_CODES = {"ang": "angry", "hap": "happy", "exc": "excited", "neu": "neutral", "sad": "sad", "fru": "frustrated"}
 LEFT_OUT = ("xxx", "sur", "fea", "dis", "oth")
 KINDS = {"impro": "improvised", "script": "scripted"}
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"

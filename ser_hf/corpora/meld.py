@@ -141,13 +141,10 @@ def _by_part(root: Path) -> dict[tuple[str, str], Path]:
     """Split and name of an utterance -> its audio."""
     found: dict[tuple[str, str], Path] = {}
     for path in audio_files(root, TITLE):
-        part = next((part for folder in reversed(path.relative_to(root).parts[:-1]) if (part := _part(folder))), None)
+        folders = [folder.lower() for folder in reversed(path.relative_to(root).parts[:-1])]
+        part = next((part for folder in folders for part in PARTS if folder.startswith(PARTS[part][1])), None)
         if part and GRAMMAR.fullmatch(path.stem):
             first = found.setdefault((part, path.stem), path)
             if first != path:
                 raise UserError(f"{path}: {path.stem} of {part} is at {first} too; remove one of the two")
     return found
-
-
-def _part(folder: str) -> str | None:
-    return next((part for part, (_, begins) in PARTS.items() if folder.lower().startswith(begins)), None)

@@ -33,8 +33,7 @@ from ..utils.errors import UserError
 from ..utils.order import in_turns
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
-from .labels import Rule
-from .schema import Clip, Listing
+from .schema import Clip, Listing, Rule
 
 # Keys of each item besides the options of its corpus.
 _ITEM_KEYS = {
@@ -71,12 +70,7 @@ class Mixed(Listing):
 
 
 def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The items of `corpus.corpora` with all defaults.
-
-    Raises:
-        UserError: naming the key (``corpus.corpora[1].sung``) that is missing, unknown, of a wrong type or out of
-            range, or the word of `merge` or `drop` that is no emotion.
-    """
+    """The checked items of `corpus.corpora` with all defaults; errors name the key, ``corpus.corpora[1].song``."""
     if not corpora:
         raise UserError(
             "corpus.corpora: missing; a mixture lists its corpora, such as "
@@ -108,10 +102,6 @@ def parse(
     Args:
         corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the options of its `parse`.
         seed: of the draw for `cap`.
-
-    Raises:
-        UserError: as the corpora's own parsers, with the position of the corpus in the keys; for a corpus without a
-            clip or twice in the list.
     """
     if root is not None:
         raise UserError("corpus.root: a mixture has none; each corpus of corpus.corpora has its own")

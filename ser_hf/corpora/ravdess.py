@@ -102,9 +102,6 @@ def parse(
     Args:
         song: reads sung clips too; otherwise they are left out.
         known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
-
-    Raises:
-        UserError: as `parse_files`; for `song` without sung clips.
     """
 
     def leave_out(clip: Clip) -> str | None:

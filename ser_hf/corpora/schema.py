@@ -1,7 +1,10 @@
-"""The rows of every corpus: columns, canonical emotions, and their `datasets.Dataset`."""
+"""The rows of every corpus: canonical emotions, columns and their `datasets.Dataset`, and the classes of a recipe:
+emotions that are selected, merged or dropped, and always logged."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
@@ -123,3 +126,185 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
                 "two (mirrors often double a folder), or give it another id"
             )
         first[clip.id] = clip.path
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The `merge` and `drop` of one key of a recipe, checked: emotions, and no contradiction."""
+
+    merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop: Sequence[str] = ()
+    key: str = "corpus"
+
+    def __post_init__(self):
+        _require_canonical(f"{self.key}.merge", [*self.merge, *self.merge.values()])
+        _require_canonical(f"{self.key}.drop", self.drop)
+        for word in self.drop:
+            if word in self.merge or word in self.merge.values():
+                raise UserError(f"{self.key}.drop: {word!r} is merged as well")
+        for word, target in self.merge.items():
+            if word != target != self.merge.get(target, target):
+                raise UserError(f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself")
+
+    def __contains__(self, emotion: str) -> bool:
+        return emotion in self.merge or emotion in self.drop
+
+    def __getitem__(self, emotion: str) -> str | None:
+        """The class of an emotion; None if it is dropped."""
+        return None if emotion in self.drop else self.merge.get(emotion, emotion)
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """The classes in order; for each clip its class (None: dropped), and its votes as probabilities over the classes
+    if any clip has votes."""
+
+    labels: list[str]
+    emotions: list[str | None]
+    votes: list[list[float] | None] | None
+
+
+def treat_labels(
+    clips: Sequence[Clip],
+    labels: Sequence[str] | None = None,
+    merge: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
+    own: Mapping[str, Rule] | None = None,
+) -> Treatment:
+    """Maps each clip's emotion to a class.
+
+    Args:
+        labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
+        merge: emotion -> its class, such as ``{"calm": "neutral"}``.
+        drop: emotions whose clips are left out.
+        own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
+    """
+    common, own = Rule(merge or {}, drop), own or {}
+    _require_canonical("corpus.labels", labels or ())
+    for rule in [common, *own.values()]:
+        for word, target in rule.merge.items():
+            if labels is not None and target not in labels:
+                raise UserError(
+                    f"{rule.key}.merge: {word!r} is merged into {target!r}, which is not in corpus.labels; list it "
+                    f"there, or drop {word!r}"
+                )
+    if labels is not None and len(set(labels)) != len(labels):
+        raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
+    for word in labels or ():
+        if word in common and not any(rule.merge.get(word) == word for rule in own.values()):
+            raise UserError(f"corpus.labels: {word!r} is listed, and merged or dropped as well")
+
+    def rule_of(corpus: str | None, emotion: str) -> Rule:
+        rule = own.get(corpus, common)
+        return rule if emotion in rule else common
+
+    def counted_as(clip: Clip, emotion: str) -> str | None:
+        return rule_of(clip.corpus, emotion)[emotion]
+
+    for corpus, emotion in dict.fromkeys((clip.corpus, clip.emotion) for clip in clips):
+        _require_end(emotion, rule_of(corpus, emotion), lambda word, corpus=corpus: rule_of(corpus, word))
+    targets = [counted_as(clip, clip.emotion) for clip in clips]
+    present = set(targets) - {None}
+    classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
+    if present - set(classes):
+        unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+        first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
+        key = own[first.corpus].key if first.corpus in own else "corpus"
+        raise UserError(
+            f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
+            f"name it in {key}.merge or {key}.drop"
+        )
+    for label in classes:
+        if label not in present:
+            found = sorted({clip.emotion for clip in clips})
+            raise UserError(f"corpus.labels: no clip is {label!r}; the corpus has {', '.join(found)}")
+    if len(classes) < 2:
+        raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
+
+    emotions, votes = list(targets), None
+    if any(clip.votes for clip, target in zip(clips, targets, strict=True) if target):
+        votes = [_shares(clip, target, classes, counted_as) for clip, target in zip(clips, targets, strict=True)]
+        for i, shares in enumerate(votes):
+            # The clip's own label wins a tie.
+            if shares is not None and shares[classes.index(targets[i])] < max(shares):
+                emotions[i] = classes[shares.index(max(shares))]
+    return Treatment(classes, emotions, votes)
+
+
+def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:
+    """Raises a UserError for a merge into an emotion that another rule of the same corpus drops or merges."""
+    target = rule[emotion]
+    other = rule_of(target) if target is not None else rule
+    if target in (None, emotion) or other[target] == target:
+        return
+    key = f"{other.key}.{'drop' if other[target] is None else 'merge'}"
+    raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which {key} has too; make them agree")
+
+
+def _require_canonical(key: str, words: Sequence[str]) -> None:
+    for word in words:
+        if word not in EMOTIONS:
+            nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
+            raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
+
+
+def _shares(
+    clip: Clip, target: str | None, classes: list[str], counted_as: Callable[[Clip, str], str | None]
+) -> list[float] | None:
+    """Votes of a clip as probabilities over the classes, without votes for other emotions."""
+    if not clip.votes or target is None:
+        return None
+    sums = dict.fromkeys(classes, 0.0)
+    for emotion, votes in clip.votes.items():
+        label = counted_as(clip, emotion)
+        if label in sums:  # a dropped emotion is never a class
+            sums[label] += votes
+    total = sum(sums.values())
+    # If all raters chose other emotions, only the clip's own label is known.
+    return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A number of `clips` with one label in one corpus, and their class `label`, or None and the reason in `left_out`.
+    `word` is the label in the files, `emotion` its canonical emotion; both are None for files that are no clips."""
+
+    corpus: str
+    emotion: str | None
+    word: str | None
+    label: str | None
+    left_out: str | None
+    clips: int
+
+
+def label_sources(
+    outcomes: Iterable[tuple[Clip, str | None, str | None]],
+    skipped: Sequence[tuple[str, str]],
+    corpus: str,
+) -> list[Source]:
+    """Counts clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
+    reason if it was left out; `skipped` are corpus and reason of each file that is no clip."""
+    counts = Counter(
+        (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why) for clip, label, why in outcomes
+    )
+    counts.update((own, None, None, None, why) for own, why in skipped)
+    place = (*EMOTIONS, None).index
+    order = sorted(counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or ""))
+    return [Source(*key, counts[key]) for key in order]
+
+
+def sources_table(sources: Sequence[Source]) -> str:
+    """The sources as lines to print; an emotion has its word in parentheses if that differs."""
+    rows = [("corpus", "emotion", "clips", "class")]
+    for source in sources:
+        outcome = source.label or f"left out: {source.left_out}"
+        word = f" ({source.word})" if source.word not in (None, source.emotion) else ""
+        # A file that was left out unread has no emotion.
+        rows.append((source.corpus, (source.emotion or "-") + word, str(source.clips), outcome))
+    first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
+    return "\n".join(f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows)
+
+
+def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """The sources for report.json."""
+    return [dataclasses.asdict(source) for source in sources]

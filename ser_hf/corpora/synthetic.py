@@ -6,6 +6,7 @@ for tests and for controls; a model trained on it knows nothing of real speech.
 Licence: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -180,7 +181,7 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
     )
 
 
-def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = 16000) -> np.ndarray:
+def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     """One clip, sentence ``take % len(SENTENCES)``: float32 samples within ±1, of shape ``(samples,)``, about one to
     three seconds long. Rates begin at 8000."""
     prosody, habit = clip_prosody(speaker, emotion, take, seed), voice(speaker, seed)
@@ -286,26 +287,19 @@ def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarra
 def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int) -> np.ndarray:
     """The source through the formants of one vowel after the other, which change where the voice is silent."""
     speech = np.empty_like(source)
-    state = np.zeros((len(_BANDWIDTHS), 2))
+    state, radius = np.zeros((len(_BANDWIDTHS), 2)), np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
     begin = 0
     for syllable in syllables:
         end = len(source) if syllable is syllables[-1] else syllable.stop
-        sections = _resonators(scale * np.array(_FORMANTS[syllable.vowel]), sampling_rate)
+        frequencies = scale * np.array(_FORMANTS[syllable.vowel])
+        angle = 2.0 * np.pi * np.minimum(frequencies / sampling_rate, 0.45)
+        # Klatt's digital resonators in cascade, with unit gain at 0 Hz.
+        sections = np.zeros((len(frequencies), 6))
+        sections[:, 3], sections[:, 4], sections[:, 5] = 1.0, -2.0 * radius * np.cos(angle), radius**2
+        sections[:, 0] = sections[:, 3:].sum(axis=1)
         speech[begin:end], state = sosfilt(sections, source[begin:end], zi=state)
         begin = end
     return speech
-
-
-def _resonators(frequencies: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Klatt's digital resonators in cascade, unit gain at 0 Hz: second-order sections of shape ``(formants, 6)``."""
-    radius = np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
-    angle = 2.0 * np.pi * np.minimum(frequencies / sampling_rate, 0.45)
-    sections = np.zeros((len(frequencies), 6))
-    sections[:, 3] = 1.0
-    sections[:, 4] = -2.0 * radius * np.cos(angle)
-    sections[:, 5] = radius**2
-    sections[:, 0] = sections[:, 3:].sum(axis=1)
-    return sections
 
 
 def _add_consonants(
@@ -347,29 +341,25 @@ def parse(
         raise UserError(f"corpus.seed: at least 0, got {seed}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
-    jobs = [(s, emotion, take) for s in range(speakers) for emotion in EMOTIONS for take in range(takes)]
+    jobs = itertools.product(range(speakers), EMOTIONS, range(takes))
+    named = {f"s{speaker:02d}_{emotion}_{take:03d}": (speaker, emotion, take) for speaker, emotion, take in jobs}
     with built_once(folder) as fresh:
         if fresh is not None:
-            for job in tqdm(jobs, desc="generating speech", unit="clip", disable=None):
-                path = fresh / f"{_name(*job)}.wav"
-                soundfile.write(path, utterance(*job, seed, SAMPLING_RATE), SAMPLING_RATE, subtype="PCM_16")
+            for name, job in tqdm(named.items(), desc="generating speech", unit="clip", disable=None):
+                soundfile.write(fresh / f"{name}.wav", utterance(*job, seed), SAMPLING_RATE, subtype="PCM_16")
     clips = [
         Clip(
-            path=str(folder / f"{_name(speaker, emotion, take)}.wav"),
+            path=str(folder / f"{name}.wav"),
             emotion=emotion,
             speaker=f"synthetic:{speaker:02d}",
-            id=f"synthetic/{_name(speaker, emotion, take)}",
+            id=f"synthetic/{name}",
             sex=voice(speaker, seed).sex,
             sentence=f"sentence {take % len(SENTENCES) + 1}",
             take=take,
         )
-        for speaker, emotion, take in jobs
+        for name, (speaker, emotion, take) in named.items()
     ]
     return Listing("synthetic", _shuffled(clips, seed) if shuffle_labels else clips)
-
-
-def _name(speaker: int, emotion: str, take: int) -> str:
-    return f"s{speaker:02d}_{emotion}_{take:03d}"
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:

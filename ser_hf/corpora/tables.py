@@ -1,8 +1,24 @@
-"""What csv, audiofolder, hub, emobox and audformat share: cells, rows, clips from rows, and parquet files."""
+"""A user's table: one row per clip, in a CSV or TSV file (corpus name `csv`).
+
+`corpus.root` is the file: UTF-8, a header line, separated by commas, semicolons or tabs. Three columns are required,
+the path of the audio, its label and its speaker; `corpus.path`, `corpus.label` and `corpus.speaker` name them. The
+columns sex, age, language, sentence, intensity and take are known by name; `id` names the clip (by default its path
+does); every other column is kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed
+to ``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
+
+    path,label,speaker,sex,session
+    calls/0001.wav,anger,anna,female,monday
+
+Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of
+`corpus.label_map`. License and citation are options, which cards and reports quote.
+
+The module also has what audiofolder, hub, emobox and audformat share: cells, rows, and clips from rows.
+"""
 
 import dataclasses
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +29,10 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
 from ..utils.errors import UserError
-from ..utils.files import require_utf8
+from ..utils.files import read_table, require_utf8
+from ..utils.yaml import read_text
 from .files import is_lfs_pointer
-from .schema import EMOTIONS, RESERVED, UNNAMED, Clip
+from .schema import EMOTIONS, RESERVED, UNNAMED, Clip, Listing
 
 # Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an empty cell.
 _UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
@@ -271,7 +288,7 @@ class RowParser:
             emotion = self.emotion(row.label)
             if emotion is None or row.missing:
                 if on_unknown == "error":
-                    raise _unknown_label(row) if emotion is None else UserError(f"{row.where}: {row.missing}")
+                    raise UserError(f"{row.where}: {_unknown_label(row.label) if emotion is None else row.missing}")
                 reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
                 skipped.append((row.where, reason if emotion is None else "no such file"))
                 continue
@@ -297,14 +314,12 @@ def relative(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def _unknown_label(row: Row) -> UserError:
-    if not row.label:
-        return UserError(f"{row.where}: no label; fill it in, or set corpus.on_unknown: skip")
-    nearest = difflib.get_close_matches(row.label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
-    return UserError(
-        f"{row.where}: {row.label!r} is not a known emotion; map it with corpus.label_map, such as "
-        f"{{{row.label}: {nearest}}}, or set corpus.on_unknown: skip"
-    )
+def _unknown_label(label: str | None) -> str:
+    if not label:
+        return "no label; fill it in, or set corpus.on_unknown: skip"
+    nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
+    example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, or set corpus.on_unknown: skip"
+    return f"{label!r} is not a known emotion; {example}"
 
 
 def facts(
@@ -356,3 +371,65 @@ def class_name(value: Any, names: Sequence[str] | None) -> Any:
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None
+
+
+ROW_OPTIONS = RowParser
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    path: str = "path",
+    label: str = "label",
+    speaker: str = "speaker",
+    audio_root: str | None = None,
+    corpus_name: str = "csv",
+    **options: Any,
+) -> Listing:
+    """Reads the rows of a table.
+
+    Args:
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
+        path, label, speaker: names of the three columns; the speaker's may be missing with a `speaker_pattern` or
+            `no_speaker`.
+        audio_root: the folder of relative paths; by default the table's.
+        corpus_name, options: see `RowParser` and `facts`. The speaker
+            pattern is matched with the path as the table has it.
+    """
+    parser = RowParser.from_options(corpus_name, options)
+    table = Path(root or "")
+    if not table.is_file():
+        raise UserError(f"corpus.root: {root or 'missing'}; csv needs the CSV or TSV file that lists the audio")
+    columns, lines = read_table(table, read_text(table))
+    needed = {"path": path, "label": label, "speaker": speaker}
+    if parser.speaker_pattern is not None or parser.no_speaker != "error":
+        needed.pop("speaker")
+    for key, column in needed.items():
+        if column not in columns:
+            raise UserError(
+                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; name the "
+                f"column of the {key}"
+            )
+    folder = os.path.normpath(table.parent if audio_root is None else audio_root)
+    extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
+    rows, first = [], {}
+    for (line, cells), kept in zip(lines, extra, strict=True):
+        where = f"{table}, line {line}"
+        listed = cells[path] or ""
+        audio = os.path.normpath(os.path.join(folder, listed))
+        if listed and first.setdefault(audio, line) != line:
+            raise UserError(f"{where}: {listed} is in line {first[audio]} too; list each clip once")
+        rows.append(
+            Row(
+                where=where,
+                path=Path(audio),
+                name=relative(Path(audio), Path(folder)).removesuffix(Path(audio).suffix),
+                place=listed,
+                label=cells[label],
+                speaker=cells.get(speaker),
+                cells=cells,
+                extra=kept,
+                missing=absent(Path(audio)) if listed else f"the cell of {path!r} (corpus.path) is empty; fill it in",
+            )
+        )
+    return Listing(corpus_name, *parser.clips(rows, on_unknown))

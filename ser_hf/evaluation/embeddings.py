@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from ..utils.errors import UserError
 from .predictions import Predictions
 
-METHODS = ("pca", "tsne", "umap")
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 # More points hide each other, and take t-SNE minutes.
 MOST = 2000
@@ -26,22 +25,14 @@ FEWEST = 4
 
 def available() -> list[str]:
     """The installed methods: UMAP is an extra."""
-    return [method for method in METHODS if method != "umap" or importlib.util.find_spec("umap")]
-
-
-def subset(clips: int, seed: int = 0, most: int = MOST) -> np.ndarray:
-    """Positions of all clips, or of `most` random ones, in their order."""
-    if clips <= most:
-        return np.arange(clips)
-    return np.sort(np.random.default_rng(seed).choice(clips, most, replace=False))
+    return [method for method in NAMES if method != "umap" or importlib.util.find_spec("umap")]
 
 
 def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarray) -> np.ndarray:
     """The mean of the vectors of each clip's windows, weighted by duration, (clips, size), in the order of `rows`.
 
     Args:
-        rows, lengths: clip and samples of each window, (windows,).
-        vectors: (windows, size).
+        rows, lengths, vectors: clip, samples and vector of each window, (windows, ...).
     """
     _, first, clip_of = np.unique(rows, return_index=True, return_inverse=True)
     weights = np.asarray(lengths, dtype=np.float64)
@@ -58,7 +49,9 @@ def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, A
         clips: `FEWEST` or more.
         vectors: the inputs of the classifier's last layer, (clips, size).
     """
-    chosen, methods = subset(len(clips)), available()
+    chosen, methods = np.arange(len(clips)), available()
+    if len(clips) > MOST:
+        chosen = np.sort(np.random.default_rng(0).choice(len(clips), MOST, replace=False))
     places, some = project(vectors[chosen], methods), clips.only(chosen)
     columns: dict[str, Any] = {
         "id": some.ids,
@@ -85,38 +78,22 @@ def project(vectors: np.ndarray, methods: Sequence[str] = ("pca", "tsne"), seed:
     two, distances between groups mean little.
 
     Args:
-        vectors: (clips, size); choose among many by `subset`.
-        methods: of `METHODS`; see `available`.
+        vectors: (clips, size), of `FEWEST` clips or more.
+        methods: of `available`.
 
     Raises:
-        UserError: for an unknown or missing method, fewer than `FEWEST` clips, or vectors that are not finite.
+        UserError: for vectors that are not finite.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
-    for method in methods:
-        if method not in METHODS:
-            raise UserError(f"projection: unknown method {method!r}; choose one of {', '.join(METHODS)}")
-        if method not in available():
-            raise UserError('projection: umap is not installed: pip install "ser_hf[umap]"')
-    if len(vectors) < FEWEST:
-        raise UserError(f"projection: expected {FEWEST} clips or more, got {len(vectors)}")
     if not np.isfinite(vectors).all():
         raise UserError("projection: the embeddings are not all finite numbers")
     if (vectors == vectors[0]).all():  # none of the three methods can project equal vectors
         return {method: np.zeros((len(vectors), 2), dtype=np.float32) for method in methods}
     with threadpool_limits(1):  # the same sums on every machine
-        components = _components(StandardScaler().fit_transform(vectors), seed)
+        count = min(COMPONENTS, *vectors.shape)
+        components = PCA(count, random_state=seed).fit_transform(StandardScaler().fit_transform(vectors))
+        components = np.pad(components, ((0, 0), (0, max(0, 2 - count))))
         return {method: _MAPS[method](components, seed).astype(np.float32) for method in methods}
-
-
-def _components(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """(clips, up to `COMPONENTS`), two at least."""
-    count = min(COMPONENTS, *vectors.shape)
-    found = PCA(count, random_state=seed).fit_transform(vectors)
-    return np.pad(found, ((0, 0), (0, max(0, 2 - count))))
-
-
-def _pca(components: np.ndarray, seed: int) -> np.ndarray:
-    return components[:, :2]
 
 
 def _tsne(components: np.ndarray, seed: int) -> np.ndarray:
@@ -135,4 +112,4 @@ def _umap(components: np.ndarray, seed: int) -> np.ndarray:
         return fitted.fit_transform(components)
 
 
-_MAPS = {"pca": _pca, "tsne": _tsne, "umap": _umap}
+_MAPS = {"pca": lambda components, seed: components[:, :2], "tsne": _tsne, "umap": _umap}

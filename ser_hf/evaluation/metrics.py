@@ -1,4 +1,6 @@
-"""Metrics of a classifier: one table, each metric computed for many resamples of the clips at once."""
+"""Metrics of a classifier: one table, each metric computed for many resamples of the clips at once; and calibration
+by temperature, one number that divides all logits, so that probabilities match accuracy.
+"""
 
 import dataclasses
 import functools
@@ -7,24 +9,24 @@ from typing import Any
 
 import numpy as np
 import scipy.special
+from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ..utils.errors import UserError
 
 BINS = 15
 # The smallest step of single precision below 1; a probability of 0 would make the log loss infinite.
 LEAST = float(np.finfo(np.float32).eps)
 
+# The bounds of the search for a temperature.
+LOWEST, HIGHEST = 0.01, 100.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What one run predicts for some clips.
-
-    Args:
-        labels, predictions: class ids, (clips,).
-        classes: their number.
-        probabilities: (clips, classes), each row a distribution.
-        votes: shares of the raters' votes, (clips, classes), nan for clips without.
-    """
+    """What one run predicts for some clips: class ids (clips,), the number of classes, probabilities and the shares of
+    the raters' votes (clips, classes), nan for clips without."""
 
     labels: np.ndarray
     predictions: np.ndarray
@@ -54,7 +56,7 @@ class Outputs:
 
     @functools.cached_property
     def in_top_two(self) -> np.ndarray:
-        """Whether the label is among the two most probable classes; nan for two classes or fewer."""
+        """Nan for two classes or fewer."""
         if self.classes < 3:
             return np.full(len(self.labels), np.nan)
         # Equal probabilities rank as in scikit-learn: the later class first.
@@ -136,10 +138,7 @@ class Metric:
     """A metric as reports, tables and the JSON schema describe it.
 
     Args:
-        name: in tables.
-        definition: in words.
         compute: (resamples,) values; nan where a resample leaves the metric undefined.
-        higher_is_better: False for errors and divergences.
         needs: the field of `Outputs` that it is computed from: predictions, probabilities or votes.
         interval: whether percentiles of resamples are a fair interval.
     """
@@ -254,9 +253,8 @@ def compute(outputs: Outputs, weights: np.ndarray, names: Sequence[str] = RESAMP
     """{metric: (resamples,)} under weights (resamples, clips), of the metrics that the outputs suffice for."""
     own = Weighted(outputs, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            name: METRICS[name].compute(own) for name in names if getattr(outputs, METRICS[name].needs) is not None
-        }
+        known = (name for name in names if getattr(outputs, METRICS[name].needs) is not None)
+        return {name: METRICS[name].compute(own) for name in known}
 
 
 def values(outputs: Outputs, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
@@ -276,10 +274,7 @@ def all_metrics(
 
 
 def classification_metrics(labels: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
-    """UAR, WA, macro-F1 and weighted F1 of predicted class ids.
-
-    UAR and macro-F1 are means over the classes that occur in `labels`; a class that is never predicted counts as zero.
-    """
+    """UAR, WA, macro-F1 and weighted F1 of predicted class ids, means over the classes that occur in `labels`."""
     return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), HEADLINE)
 
 
@@ -363,16 +358,12 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
     """The reliability diagram (Guo et al., 2017): bounds, clips, mean confidence and accuracy of each bin of
     confidence; None for both in an empty one."""
     top, bins = confidence_bins(probabilities)
-    correct = probabilities.argmax(axis=1) == labels
-    found = []
-    for i in range(BINS):
-        own = bins == i
-        means = {"confidence": top, "accuracy": correct}
-        found.append(
-            {"low": i / BINS, "high": (i + 1) / BINS, "clips": int(own.sum())}
-            | {name: float(scores[own].mean()) if own.any() else None for name, scores in means.items()}
-        )
-    return found
+    means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
+    return [
+        {"low": i / BINS, "high": (i + 1) / BINS, "clips": int(own.sum())}
+        | {name: float(scores[own].mean()) if own.any() else None for name, scores in means.items()}
+        for i, own in enumerate(bins == i for i in range(BINS))
+    ]
 
 
 def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -386,3 +377,65 @@ def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
     """Counts, one row a true class, one column a predicted one."""
     return confusion_matrix(labels, predictions, labels=range(classes)).tolist()
+
+
+def fit_temperature(
+    logits: np.ndarray, labels: Sequence[int], merged: Callable[[np.ndarray], np.ndarray] = lambda logits: logits
+) -> float:
+    """The temperature T, from `LOWEST` to `HIGHEST`, under which softmax(logits / T) has the least log loss.
+
+    Guo et al. (2017, arXiv:1706.04599). The order of the labels stays, and with it metrics of predicted labels.
+
+    Where the loss falls with T, as if all clips are recognized, it is a limit of the search; see `at_limit`.
+
+    Args:
+        logits: (clips, classes), of clips that the model was not trained on.
+        labels: (clips,) class ids.
+        merged: makes logits of clips from `logits` if those are of windows (`ser_hf.training.data.merge`).
+
+    Raises:
+        UserError: if a logit is not finite.
+    """
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if not np.isfinite(logits).all():
+        raise UserError("temperature: the model's logits are not all finite numbers; its training went wrong")
+
+    def loss(temperature: float) -> float:
+        probabilities = scipy.special.log_softmax(merged(logits / temperature), axis=1)
+        return float(-probabilities[np.arange(len(labels)), labels].mean())
+
+    if (merged(logits).argmax(axis=1) == labels).all():
+        return LOWEST
+    limits = np.log([LOWEST, HIGHEST])
+    found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=limits, method="bounded", options={"xatol": 1e-6})
+    # The search comes close to a limit, but never reaches it.
+    return min([1.0, float(np.exp(found.x)), LOWEST, HIGHEST], key=loss)
+
+
+def at_limit(temperature: float) -> bool:
+    """Whether `fit_temperature` ended at a bound of its search: the clips do not determine a temperature."""
+    return not LOWEST < temperature < HIGHEST
+
+
+def temperature_facts(
+    temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
+) -> dict[str, Any]:
+    """A report's `temperature`: {value, fitted_on, before: {log_loss, ece, brier}, after, stored}.
+
+    Args:
+        before, after: (clips, classes) logits of the evaluated split, without and with the temperature.
+        stored: whether the published model applies the temperature.
+    """
+    found: dict[str, Any] = {"value": temperature, "fitted_on": "validation"}
+    for when, logits in (("before", before), ("after", after)):
+        probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
+        found[when] = all_metrics(labels, probabilities, names=("log_loss", "ece", "brier"))
+    return found | {"stored": stored}
+
+
+def temperature_warning(temperature: float, requested: bool) -> str:
+    """A sentence about a temperature at a limit, which is not stored even if `requested`."""
+    sharp = "sharper" if temperature <= LOWEST else "flatter"
+    why = f"the {sharp} the probabilities, the lower the log loss"
+    end = "; it is not stored" if requested else ""
+    return f"The validation clips determine no temperature ({why}): {temperature:g} is the limit of the search{end}."

@@ -23,12 +23,10 @@ class Predictions:
 
     Args:
         names: the classes.
-        ids: (clips,).
         labels: class ids, (clips,).
         probabilities: (runs, clips, classes), float32; runs are seeds on the same clips.
         columns: `KNOWN`, and those of `OTHER_LABELS` that there are: a value for each clip, or None.
-        votes: shares of raters for each class, (clips, classes), nan for clips without; None without votes.
-        paths: of the files, None for audio outside files.
+        votes: shares of raters for each class, (clips, classes), nan for clips without.
     """
 
     names: list[str]
@@ -49,7 +47,6 @@ class Predictions:
 
     @property
     def outputs(self) -> list[Outputs]:
-        """What metrics are computed from, for each run."""
         return [Outputs.of_probabilities(self.labels, run, self.votes) for run in self.probabilities]
 
     @property
@@ -79,12 +76,10 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
     others = {name: own[name] for name in OTHER_LABELS if name in own}
     # A user's table may use these names for anything.
     columns |= {name: values for name, values in others.items() if {*values} <= {None, *EMOTIONS}}
-    votes = None
+    votes, nothing = None, [np.nan] * len(names)
     if "votes" in own:
-        nothing = [np.nan] * len(names)
         votes = np.asarray([nothing if shares is None else shares for shares in own["votes"]], np.float32)
-    if probabilities.ndim == 2:
-        probabilities = probabilities[None]
+    probabilities = probabilities.reshape(-1, *probabilities.shape[-2:])
     paths = [audio["path"] for audio in own.get("audio", [])]
     return Predictions(names, own["id"], np.asarray(own["label"]), probabilities, columns, votes, paths)
 
@@ -101,10 +96,8 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
     numbers = {"age": pa.float64(), "duration": pa.float64()}
     columns = {name: pa.array(values, numbers.get(name, pa.string())) for name, values in text.items()}
     columns |= {f"p_{name}": pa.array(probabilities[:, i]) for i, name in enumerate(names)}
-    if predictions.votes is not None:
-        columns |= {
-            f"vote_{name}": pa.array(predictions.votes[:, i], from_pandas=True) for i, name in enumerate(names)
-        }
+    for name, shares in zip(names, () if predictions.votes is None else predictions.votes.T, strict=False):
+        columns[f"vote_{name}"] = pa.array(shares, from_pandas=True)
     return pa.table(columns)
 
 

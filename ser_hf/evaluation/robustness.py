@@ -182,7 +182,7 @@ def robustness(
         classify: the probabilities (clips, classes) of some waveforms, including the model's preparation of clips
             (trimming, normalization): conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
-        predictions: of the clips; only ids, labels, speakers and names are used.
+        predictions: of the clean clips, in the order of the waveforms.
         bootstrap: resamples.
 
     Returns:
@@ -195,10 +195,10 @@ def robustness(
     """
     labels, classes, clips = predictions.labels, len(predictions.names), len(predictions)
 
-    outputs, changed = [], []
-    with tqdm(total=clips * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
-        for condition in (None, *conditions):
-            bar.set_postfix_str("clean" if condition is None else condition.name)
+    outputs, changed = [Outputs(labels, predictions.predicted[0], classes)], []
+    with tqdm(total=clips * len(conditions), desc="robustness", unit="clip", disable=None) as bar:
+        for condition in conditions:
+            bar.set_postfix_str(condition.name)
             predicted, count = [], 0
             for chunk, changes in _chunks(condition, waveforms, predictions.ids, rate):
                 predicted.append(np.asarray(classify(chunk)).argmax(axis=1))
@@ -226,7 +226,7 @@ def robustness(
                 "severity": float(condition.severity),
                 "unit": KINDS[condition.kind].unit,
                 "description": KINDS[condition.kind].description.format(f"{condition.severity:g}"),
-                "changed": changed[i],
+                "changed": changed[i - 1],
                 **scores[i],
                 "drop": scores[0]["uar"] - scores[i]["uar"],
                 "drop_interval": percentile(resampled[0] - resampled[i], confidence),
@@ -245,7 +245,7 @@ def robustness(
 
 
 def _chunks(
-    condition: Condition | None,
+    condition: Condition,
     waveforms: Waveforms | Sequence[np.ndarray],
     ids: Sequence[str],
     rate: int,
@@ -256,7 +256,7 @@ def _chunks(
         clean = np.asarray(waveforms[place], dtype=np.float32)
         if not np.isfinite(clean).all():
             raise UserError(f"{ids[place]}: holds NaN or infinite samples; exclude the clip, or repair it")
-        made = clean if condition is None else condition.apply(clean, rate, ids[place])
+        made = condition.apply(clean, rate, ids[place])
         return made, not np.array_equal(made, clean)
 
     def size(place: int) -> int:

@@ -46,7 +46,7 @@ class Slicing:
     def in_order(self, found: set[str]) -> list[str]:
         """The groups that occur: between bounds by size, numbers by size before words by letters."""
         if self.bounds:
-            return [name for name in self.groups if name in found]
+            return sorted(found, key=self.groups.index)
         return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
@@ -63,9 +63,10 @@ SLICES = {
 }
 # With fewer clips a slice is listed, but neither best nor worst: chance alone may make it so.
 _FEWEST_CLIPS = 5
-# With fewer speakers there is no interval: one or two speakers say nothing about others.
+# With fewer speakers there is no interval either: one or two speakers say nothing about others.
 _FEWEST_SPEAKERS = 3
-_GROUPS_AT_ONCE = 2**20
+# A class is named with the other class that takes at least this share of its clips.
+NAMED = 0.2
 Places = dict[str, dict[str, np.ndarray]]
 
 
@@ -106,15 +107,9 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         found = {}
         for name, (shape, support, hits) in slices.items():
-            means = []
-            # Memory stays flat, whatever the number of slices and classes.
-            rows = max(1, _GROUPS_AT_ONCE // math.prod(shape))
-            for start in range(0, len(weights), rows):
-                some = weights[start : start + rows]
-                clips = (some @ support).reshape(-1, *shape)
-                uars = [mean_of_known(recalls(clips, (some @ own).reshape(-1, *shape))) for own in hits]
-                means.append(np.mean(uars, axis=0))
-            found[name] = np.concatenate(means)
+            clips = (weights @ support).reshape(-1, *shape)
+            uars = [mean_of_known(recalls(clips, (weights @ own).reshape(-1, *shape))) for own in hits]
+            found[name] = np.mean(uars, axis=0)
         return found
 
     return measured
@@ -124,15 +119,11 @@ def slices_and_gaps(
     predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
     """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values with the highest and
-    the lowest UAR.
+    the lowest UAR, from {slice: (resamples, values)} of `measure_slices`.
 
     The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
-    speaker over clips. A slice with fewer than `_FEWEST_SPEAKERS` speakers has no interval and is neither best nor
-    worst; nor is one with fewer than `_FEWEST_CLIPS` clips. Best and worst are selected on the same clips: of many
-    values, the gap is larger than on new clips.
-
-    Args:
-        resampled: {slice: (resamples, values)} of `measure_slices`.
+    speaker over clips. Best and worst are selected on the same clips: of many values, the gap is larger than on new
+    clips.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = {}
@@ -168,13 +159,11 @@ def _scores(predictions: Predictions, places: np.ndarray, labels: np.ndarray | N
 
 def other_label(predictions: Predictions) -> dict[str, Any] | None:
     """The same predictions against the other label of the clips: the perceived emotion if the corpus is labeled by the
-    intended one, and the other way round; None without one.
-
-    {by, clips, agreement (the share of clips on which both labels agree), metrics, same_clips (the metrics of these
-    clips against the report's labels), counts}: in `counts` the report's labels are rows, those of `by` columns.
+    intended one, and the other way round; None without one. `agreement` is the share of clips on which both agree,
+    `same_clips` their metrics against the report's labels, which are the rows of `counts`.
     """
+    known = {label: i for i, label in enumerate(predictions.names)}
     for name in ("perceived", "intended"):
-        known = {label: i for i, label in enumerate(predictions.names)}
         others = np.asarray([known.get(value, -1) for value in predictions.columns.get(name, [])], int)
         places = np.flatnonzero(others >= 0)
         if not len(places):
@@ -191,17 +180,12 @@ def other_label(predictions: Predictions) -> dict[str, Any] | None:
     return None
 
 
-# A class is named with the other class that takes at least this share of its clips.
-NAMED = 0.2
-
-
 def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one corpus.
 
-    Metrics are over the classes that a corpus has, mean over runs. Its confusion is over all classes, summed over
+    Metrics are over the classes that a corpus has, mean over runs; its confusion is over all classes, summed over
     runs. `collisions` names for each class the other class that is predicted for most of its clips, if those are a
-    share of `NAMED` or more: {label, taken_for, share, foreign}, `foreign` if the corpus lacks the other class; the
-    largest share first.
+    share of `NAMED` or more, the largest first; `foreign` if the corpus lacks that class.
     """
     corpora = np.asarray(predictions.columns["corpus"])
     found = sorted(set(corpora.tolist()))
@@ -221,7 +205,7 @@ def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
 
 
 def pooled_classes(predictions: Predictions) -> tuple[dict[str, dict[str, Any]], list[list[int]]]:
-    """`per_class` and `confusion` over all runs together; supports count each clip once."""
+    """`per_class` and `confusion` over all runs; supports count each clip once."""
     runs, names = len(predictions.probabilities), predictions.names
     pooled = np.tile(predictions.labels, runs), predictions.predicted.ravel()
     classes = {name: row | {"support": row["support"] // runs} for name, row in per_class(*pooled, names).items()}

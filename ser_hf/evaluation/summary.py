@@ -28,8 +28,7 @@ FEW_CLIPS = 5
 def evaluate_predictions(
     predictions: Predictions, *, bootstrap: int = 2000, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """The sections of a report about one split: metrics with intervals, per_class, confusion, calibration, slices and
-    gaps, perceived, corpora, hardest and warnings.
+    """The sections of a report about one split.
 
     Over several runs, metrics are the mean and confusions the sum. Intervals are those of the mean of these runs: they
     cover other clips and speakers, not other seeds.
@@ -37,14 +36,12 @@ def evaluate_predictions(
     runs, outputs = len(predictions.probabilities), predictions.outputs
     # Everything shares the resamples: drawing them takes as long as computing the metrics.
     groups, speakers = measure_slices(predictions)
-    everything, keys = measure(outputs), speaker_keys(predictions)
-    by_speaker, of_classes, of_groups = resample(
-        [everything, measure_recalls(outputs), groups],
-        clip_draws(predictions.ids, keys, bootstrap, np.random.default_rng(0)),
+    drawn, alone = (
+        clip_draws(predictions.ids, keys, bootstrap, np.random.default_rng(0))
+        for keys in (speaker_keys(predictions), None)
     )
-    by_clip, of_speakers = resample(
-        [everything, speakers], clip_draws(predictions.ids, None, bootstrap, np.random.default_rng(0))
-    )
+    by_speaker, of_classes, of_groups = resample([measure(outputs), measure_recalls(outputs), groups], drawn)
+    by_clip, of_speakers = resample([measure(outputs), speakers], alone)
     slices, gaps = slices_and_gaps(predictions, of_groups | of_speakers, confidence)
     classes, counts = pooled_classes(predictions)
     for row, resampled in zip(classes.values(), of_classes["recall"].T, strict=True):
@@ -75,8 +72,7 @@ def evaluate_predictions(
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """Warnings about few test speakers, for which intervals are too narrow, and about `unknown`, the number of clips
-    with an unknown speaker."""
+    """Warnings about few test speakers and about `unknown`, the number of clips with an unknown speaker."""
     if unknown:
         whose = "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
         return [

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.data import balanced, epoch_labels, oversampled, part, window_notes
+from ..training.data import balanced, epoch_labels, part, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
 from ..utils.environment import environment
@@ -41,7 +41,6 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
         layer_decay=training.layer_decay,
         average=training.average.kind,
         average_decay=training.average.decay,
-        average_start=training.average.start,
     )
 
 
@@ -124,7 +123,7 @@ class RunContext:
         return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
 
     def train_clips(self) -> Dataset:
-        """The training clips: for the Trainer cropped, with soft labels, over-sampled or balanced as the recipe says;
+        """The training clips: for the Trainer cropped, with soft labels, or balanced as the recipe says;
         for scikit-learn as in evaluation."""
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
@@ -138,11 +137,10 @@ class RunContext:
         if self.resampled:
             corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]
             return balanced(clips, corpora, speakers, data.weights, recipe.training.balance, seed)
-        return oversampled(clips, seed) if recipe.augment.oversample else clips
+        return clips
 
     def train_labels(self, clips: Dataset) -> list[int]:
-        """The labels from which class weights and priors are computed: those of an epoch if it is balanced. No
-        correction is combined with over-sampling."""
+        """The labels from which class weights and priors are computed: those of an epoch if it is balanced."""
         if self.resampled:
             return epoch_labels(clips)
         return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()

@@ -11,7 +11,6 @@ from typing import Any
 from datasets import Dataset
 
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
-from ..audio.augmentation import open_recordings
 from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..inference.classifier import published_file
@@ -47,8 +46,6 @@ class ExperimentData:
         folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
         seconds: of preparation.
         notes: warnings for the report about the model and the clips.
-        recordings: of each folder that augmentation uses, by the recipe's key: number of `clips`, and a digest `sha`
-            of their samples.
         sources: the labels in the corpus files and their classes.
         weights: how often an epoch contains the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`).
         inherited: speakers that the model's checkpoint was trained with, as far as it documents them.
@@ -61,7 +58,6 @@ class ExperimentData:
     foil: list[Fold]
     seconds: dict[str, float]
     notes: list[str] = dataclasses.field(default_factory=list)
-    recordings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     inherited: list[str] = dataclasses.field(default_factory=list)
@@ -72,7 +68,7 @@ class ExperimentData:
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
-    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
+    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits."""
     audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)
@@ -95,39 +91,23 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
             "set training.solver: sklearn"
         )
-    notes = []
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
-    if contradicted := contradictions(splits, dataset):
-        notes = [*notes, contradicted]
+    contradicted = contradictions(splits, dataset)
+    notes = [contradicted] if contradicted else []
     inherited = [] if plan.checkpoint is None or plan.random_init else _training_speakers(plan.checkpoint)
-    known = set(inherited)
-    shared = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
-    if shared:
-        notes = [
-            *notes,
+    if shared := {speaker for split in splits for speaker in split.speakers["test"]}.intersection(inherited):
+        notes.append(
             f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts "
-            "from: expect lower figures for new speakers.",
-        ]
+            "from: expect lower figures for new speakers."
+        )
     for note in notes:
         logger.warning("%s", note)
-    if contradicted:
-        logger.warning("Listen to these clips, then leave out the wrong ones with corpus.exclude.")
     folds = _audited(dataset, splits, protocol, duplicates)
     foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
-    if not plan.padding_safe:
-        logger.info("padding changes the predictions of %s: evaluated one clip at a time", plan.config.model_type)
-    stores = open_recordings(recipe.augment, audio.sampling_rate, audio.cache_dir)
-    # In the order of the store, in which one of them is drawn.
-    recordings = {
-        f"augment.{name}.folder": {"clips": len(own), "sha": key_of(own.content_hashes)}
-        for name, own in stores.items()
-    }
     seconds = {"preparation": time.perf_counter() - began}
     sources = sources_facts(corpus.sources)
-    return ExperimentData(
-        dataset, store, plan, folds, foil, seconds, notes, recordings, sources, corpus.weights, inherited
-    )
+    return ExperimentData(dataset, store, plan, folds, foil, seconds, notes, sources, corpus.weights, inherited)
 
 
 @dataclasses.dataclass(frozen=True)

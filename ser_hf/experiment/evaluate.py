@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 import os
 import re
@@ -43,22 +42,17 @@ logger = logging.getLogger(__name__)
 
 # In a label map: predictions of the label are not counted, and the others share its probability.
 IGNORED = "none"
+_SELECTION = ("protocol", "protocol_options", "fold", "part", "training_speakers")
 _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelMapping:
-    """The classes that a model is evaluated in, and the class of each of its labels.
+    """The classes that a model is evaluated in, and the class of each of its labels."""
 
-    Args:
-        words: the model's labels, in their order.
-        classes: emotions in canonical order, then labels that are no emotion, which always count as errors.
-        of: the class of each label, None if it is not counted.
-    """
-
-    words: list[str]
-    classes: list[str]
-    of: list[str | None]
+    words: list[str]  # the model's labels
+    classes: list[str]  # emotions in canonical order, then labels that are no emotion and count as errors
+    of: list[str | None]  # the class of each label, None if it is not counted
 
     def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
@@ -84,11 +78,7 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
     """The mapping of a model's labels to emotions: canonical names, common names
     (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``), or `label_map`.
 
-    Args:
-        label_map: label -> emotion, or ``none`` for a label that is not counted.
-
-    Raises:
-        UserError: naming ``--label-map``, for an unknown label or emotion, and if fewer than two emotions are known.
+    `label_map` is label -> emotion, or ``none`` for a label that is not counted.
     """
     label_map = label_map or {}
     for word, emotion in label_map.items():
@@ -96,33 +86,26 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
             raise UserError(f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}")
         if emotion not in (*EMOTIONS, IGNORED):
             raise UserError(f"--label-map: {word}={emotion}: the emotions are {', '.join(EMOTIONS)}, or {IGNORED}")
-    of = [_class(word, label_map) for word in words]
+    of = []
+    for word in words:
+        plain = _SEX.sub("", word.strip()).strip().lower()
+        name = label_map.get(word) or (plain if plain in EMOTIONS else SYNONYMS.get(plain, word))
+        of.append(None if name == IGNORED and word in label_map else name)
     known = [emotion for emotion in EMOTIONS if emotion in of]
     if len(known) < 2:
-        raise UserError(
-            f"--label-map: the model's labels are {', '.join(words)}, of which "
-            f"{'none is' if not known else f'only {known[0]} is'} a known emotion; map them, as in {words[0]}=angry"
-        )
+        found = f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
+        raise UserError(f"--label-map: {found}; map them, as in {words[0]}=angry")
     others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
     return LabelMapping(list(words), known + others, of)
 
 
-def _class(word: str, label_map: Mapping[str, str]) -> str | None:
-    if word in label_map:
-        return None if label_map[word] == IGNORED else label_map[word]
-    plain = _SEX.sub("", word.strip()).strip().lower()
-    return plain if plain in EMOTIONS else SYNONYMS.get(plain, word)
-
-
 @dataclasses.dataclass(frozen=True)
 class Clips:
-    """The test clips, and the report's `protocol`, `audit` and `sources`. `left_out` counts other clips by reason."""
+    """The test clips, and the report's `protocol` and `audit`."""
 
     dataset: Dataset
     protocol: dict[str, Any]
     audit: dict[str, Any]
-    sources: list[dict[str, Any]]
-    left_out: dict[str, int]
 
 
 def select_test_clips(
@@ -138,13 +121,7 @@ def select_test_clips(
 ) -> Clips:
     """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
 
-    Args:
-        provenance: the training data of the model, if known.
-        protocol, protocol_options, fold, part: the split; without a protocol the whole corpus.
-        training_speakers: keep speakers of the model's training; the report then names the leak.
-
-    Raises:
-        UserError: if no clip is left, naming why.
+    With `training_speakers` those of the model's training are kept; the report then names the leak.
     """
     if part not in PARTS:
         raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
@@ -172,8 +149,7 @@ def select_test_clips(
     for reason in reasons:
         logger.warning("%s", reason)
     if not kept:
-        remedy = "--training-speakers evaluates them too" if any("speakers" in why for why in left_out) else ""
-        remedy = remedy or "--label-map maps the model's labels"
+        remedy = "--training-speakers evaluates known speakers, --label-map maps the model's labels"
         raise UserError(f"--corpus: no clip is left to evaluate. {' '.join(reasons)} ({remedy})")
     chosen = dataset.select(kept)
     tested = sorted({speaker for speaker in chosen["speaker"][:] if speaker is not None})
@@ -187,10 +163,9 @@ def select_test_clips(
     if provenance is not None:
         corpora = ", ".join(sorted(provenance.corpora))
         note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
-    ids = sorted(chosen["id"][:])
     described = {
         "name": name,
-        "sha256": hashlib.sha256("\n".join([sha256, *ids]).encode()).hexdigest(),
+        "sha256": hashlib.sha256("\n".join([sha256, *sorted(chosen["id"][:])]).encode()).hexdigest(),
         "clips": [],
         "leak": leak,
         "notes": [*reasons, note],
@@ -199,24 +174,17 @@ def select_test_clips(
     }
     counted = None if provenance is None or (unnamed and not shared) else len(shared)
     audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
-    return Clips(chosen, described, audit, sources_facts(corpus.sources), dict(left_out))
+    return Clips(chosen, described, audit)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated, and on which clips.
+    """How a model is evaluated, and on which clips (the last five, see `select_test_clips`).
 
     Args:
         window: seconds; longer clips are processed in windows. None is as in the model's recipe.
-        batch_size: windows at a time.
-        bootstrap, confidence: resamples and level of the intervals.
         robustness: also evaluate under noise, reverberation, telephones and codecs.
         embeddings: draw a map of the inputs of the classifier's last layer.
-        cache_dir: of decoded waveforms; None is the cache of ser_hf.
-        protocol, protocol_options, fold, part, training_speakers: see `select_test_clips`.
-
-    Raises:
-        UserError: for a value out of its range.
     """
 
     window: Annotated[float, Range(min=SHORTEST)] | None = None
@@ -235,12 +203,6 @@ class EvaluationSettings:
     def __post_init__(self):
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
 
-    @property
-    def selection(self) -> dict[str, Any]:
-        """The arguments of `select_test_clips`."""
-        names = ("protocol", "protocol_options", "fold", "part", "training_speakers")
-        return {name: getattr(self, name) for name in names}
-
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
@@ -254,11 +216,7 @@ class EvaluatedModel:
 def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None, **loading: Any) -> EvaluatedModel:
     """Loads any audio classifier of Transformers, with a warning if its classifier was never trained.
 
-    Args:
-        loading: `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
-
-    Raises:
-        UserError: naming the model or ``--label-map``.
+    `loading` is `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
     """
     classifier = load_classifier(source, untrained=True, **loading)
     if classifier.untrained:
@@ -279,29 +237,20 @@ def _untrained(classifier: Classifier) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The report of a model on a corpus, the predictions, the points of the map of embeddings if requested, and the
-    clips that were left out, counted by reason."""
+    """The report of a model on a corpus, the predictions, and the points of the map of embeddings if requested."""
 
     report: Report
     predictions: Predictions
     points: pa.Table | None
-    left_out: dict[str, int]
 
 
+@quiet_libraries()
 def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings) -> Evaluation:
-    """Evaluates a model on a corpus; `name` is that of the report.
-
-    Raises:
-        UserError: naming what is wrong with the model, the corpus or a flag.
-    """
-    with quiet_libraries():
-        return _evaluate(model, corpus, name, settings)
-
-
-def _evaluate(model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings) -> Evaluation:
+    """Evaluates a model on a corpus; `name` is that of the report."""
     began = time.perf_counter()
     classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
-    rate, selection, found, points = classifier.extractor.sampling_rate, settings.selection, {}, None
+    rate, found, points = classifier.extractor.sampling_rate, {}, None
+    selection = {name: getattr(settings, name) for name in _SELECTION}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         selection["fold"] = provenance.fold  # whose test split the model has not been trained on
     clips = select_test_clips(corpus, mapping.classes, provenance, **selection)
@@ -327,7 +276,7 @@ def _evaluate(model: EvaluatedModel, corpus: Corpus, name: str, settings: Evalua
         labels=mapping.classes,
         protocol=clips.protocol,
         audit=clips.audit | {"duplicates": len(dataset) - len(set(dataset["content_hash"][:]))},
-        sources=clips.sources,
+        sources=sources_facts(corpus.sources),
         foil=None,
         label_words=mapping.rows(),
         model=_model_facts(model),
@@ -339,7 +288,7 @@ def _evaluate(model: EvaluatedModel, corpus: Corpus, name: str, settings: Evalua
         **scores,
         **found,
     )
-    return Evaluation(report, predictions, points, clips.left_out)
+    return Evaluation(report, predictions, points)
 
 
 def robustness_of(
@@ -349,10 +298,9 @@ def robustness_of(
     waveforms: Waveforms | Sequence[np.ndarray],
     **settings: Any,
 ) -> dict[str, Any]:
-    """The report's `robustness`.
+    """The report's `robustness`, from the predictions of the clean clips.
 
     Args:
-        predictions: of the clean clips.
         waveforms: the clips as recorded, at the model's rate, before the model's preparation.
         settings: `window` and `batch_size` of `classify`, others of `ser_hf.evaluation.robustness.robustness`.
     """
@@ -400,48 +348,35 @@ def _model_facts(model: EvaluatedModel) -> dict[str, Any]:
 
 def require_place(folder: Path, overwrite: bool) -> None:
     """Raises a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output: {folder} is a file; name a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not _is_evaluation(folder):
+    report = folder / "report.json"
+    other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(encoding="utf-8", errors="replace")
+    if other or (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
         raise UserError(f"--output: {folder} has files of something else than an evaluation; choose another folder")
     if not overwrite:
         raise UserError(f"--output: {folder} has an evaluation already; replace it with --overwrite")
 
 
-def _is_evaluation(folder: Path) -> bool:
-    if any(child.is_dir() for child in folder.iterdir()) or (folder.parent / "recipe.yaml").is_file():
-        return False
-    try:
-        return json.loads((folder / "report.json").read_text(encoding="utf-8")).get("kind") == "evaluation"
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
 def write_evaluation(folder: Path, evaluation: Evaluation, corpus: Mapping[str, Any] | None = None) -> None:
-    """Writes report, page, pictures and predictions.
-
-    Args:
-        folder: a partial one of `ser_hf.utils.files.atomic_folder`.
-        corpus: the facts of `ser_hf.corpora.corpus_facts`, for the citation.
-    """
-    pq.write_table(to_table("test", evaluation.predictions), folder / "predictions.parquet")
-    if evaluation.points is not None:
-        pq.write_table(evaluation.points, folder / "embeddings.parquet")
-    write_report(folder, evaluation.report, corpus=corpus)
+    """Writes report, page, pictures and predictions; `corpus` is `corpus_facts`, for the citation."""
+    with atomic_folder(folder, "--output") as partial:
+        pq.write_table(to_table("test", evaluation.predictions), partial / "predictions.parquet")
+        if evaluation.points is not None:
+            pq.write_table(evaluation.points, partial / "embeddings.parquet")
+        write_report(partial, evaluation.report, corpus=corpus)
 
 
 def summary(report: Report) -> str:
     """The headline and its limits, for a terminal."""
     metrics, (low, high) = report.metrics, report.intervals["uar"]
-    lines = [
+    line = (
         f"{report.name}: UAR {metrics['uar']:.3f} ({100 * report.confidence:g} % interval {low:.3f} to {high:.3f}), "
         f"macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}; {report.clips:,} clips of {report.speakers} "
         f"speakers, {len(report.labels)} labels"
-    ]
+    )
     leaks = [f"leaks: {report.protocol.leak}"] if report.protocol.leak else []
-    return "\n  ".join([*lines, *leaks, *report.protocol.notes, *report.warnings])
+    return "\n  ".join([line, *leaks, *report.protocol.notes, *report.warnings])
 
 
 def evaluate_model(
@@ -455,17 +390,13 @@ def evaluate_model(
     overwrite: bool = False,
     **evaluation: Any,
 ) -> Report:
-    """Evaluates any audio classifier on a corpus and returns the report.
+    """Evaluates any audio classifier (a run's folder, a model folder or a Hub id) on a corpus.
 
     Args:
-        model: a run's folder, a model folder or a Hub id.
         corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
         output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.
         evaluation: see `ser_hf.experiment.evaluate.EvaluationSettings`.
-
-    Raises:
-        UserError: naming the model, the file or the argument that is wrong.
     """
     try:
         checked = EvaluationSettings(**evaluation)
@@ -479,6 +410,5 @@ def evaluate_model(
     if output is not None:
         general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
         options = {key: value for key, value in (settings or {}).items() if key not in general}
-        with atomic_folder(Path(output), "output") as partial:
-            write_evaluation(partial, result, corpus_facts(corpus, options))
+        write_evaluation(Path(output), result, corpus_facts(corpus, options))
     return result.report

@@ -13,20 +13,12 @@ import pyarrow.parquet as pq
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from ..audio.augmentation import Augmentation
 from ..corpora import corpus_facts
 from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.metrics import DEFINITIONS, mean_metrics
 from ..evaluation.predictions import from_table
-from ..evaluation.summary import (
-    FEW_CLIPS,
-    evaluate_predictions,
-    few_clips,
-    few_speakers,
-    known_intervals,
-)
+from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals
 from ..models import TRANSFERRED
-from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
 from ..report.report import Energy, Report
@@ -46,6 +38,14 @@ from .recipe import Recipe
 
 Reports = Mapping[int, Report]
 
+# The report's words for each step of the preparation.
+PREPARATION = {
+    "trim_silence": "silence trimmed at {:g} dB below the loudest part",
+    "level": "{} normalized",
+    "target_level": "to {:g} dB",
+    "fixed_duration": "cut or padded to {:g} s",
+}
+
 
 def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[str, Any]:
     """The fields of a report about recipe, data and machine; `metrics` are compared with the foil's."""
@@ -64,7 +64,6 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "labels": data.labels,
         "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
         "audit": worst_audit([fold.audit for fold in run.folds]),
-        **({"recordings": data.recordings} if data.recordings else {}),
         "sources": data.sources,
         "foil": run.foil and _foil(metrics, run.foil),
         "model": _model_facts(recipe, data.plan),
@@ -76,12 +75,11 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
 def protocol_facts(folds: Sequence[Fold], evaluated: str) -> dict[str, Any]:
     """The report's `protocol`: fingerprint, digest of the clips of each fold, leak, notes, splits."""
     splits = [fold.split for fold in folds]
-    leaks = [split.leak for split in splits if split.leak]
     described: dict[str, Any] = {
         "name": splits[0].name,
         "sha256": fingerprint(splits),
         "clips": [fold.clips for fold in folds],
-        "leak": leaks[0] if leaks else None,
+        "leak": next((split.leak for split in splits if split.leak), None),
         "notes": _merged_notes("fold", {fold.number: fold.split.notes for fold in folds}),
     }
     if len(folds) == 1:
@@ -90,12 +88,12 @@ def protocol_facts(folds: Sequence[Fold], evaluated: str) -> dict[str, Any]:
         "clips": sum(len(split.ids[evaluated]) for split in splits),
         "speakers": sorted({speaker for split in splits for speaker in split.speakers[evaluated]}),
     }
-    runs = {
+    runs = {  # the metrics are those of the trained fold
         str(fold.number): {
             "tested": fold.split.fold,
             "sha256": fold.split.sha256,
             "parts": _parts(fold.split),
-            "metrics": {},  # of the trained fold
+            "metrics": {},
         }
         for fold in folds
     }
@@ -119,7 +117,7 @@ def _merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
 
 
 def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
-    """The foil's results, and their difference from ours."""
+    """The foil's results, and their difference from these."""
     pairs = {name: (foil.metrics.get(name), value) for name, value in metrics.items()}
     return {
         "protocol": foil.protocol.name,
@@ -135,6 +133,7 @@ def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
 def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
     architecture = recipe.model.architecture
     published = plan.checkpoint is not None and not plan.random_init
+    steps, prepared = recipe.augment.steps | {"mixup": recipe.augment.mixup}, dataclasses.asdict(plan.preparation)
     facts: dict[str, Any] = {
         "architecture": architecture,
         "model_type": plan.config.model_type,
@@ -143,9 +142,13 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "remote_code": plan.remote_code,
         "padding_safe": plan.padding_safe,
         "sampling_rate": plan.extractor.sampling_rate,
-        "preparation": _preparation(plan.preparation),
+        "preparation": ", ".join(PREPARATION[key].format(value) for key, value in prepared.items() if value),
         "depth": _depth(recipe),
-        "augmentation": _augmentation(recipe.augment),
+        "augmentation": ", ".join(
+            f"{name.replace('_', ' ')} (in {step.probability:.0%} of them)"
+            for name, step in steps.items()
+            if step.probability
+        ),
         "adapter": recipe.lora.rank is not None,
     }
     if architecture == "encoder":
@@ -156,58 +159,25 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
     return facts
 
 
-def _preparation(preparation: Preparation) -> str:
-    """The preparation of every clip in words; empty without one."""
-    words = []
-    if preparation.trim_silence:
-        words.append(f"silence trimmed ({preparation.trim_silence:g} dB below the loudest part)")
-    if preparation.level:
-        words.append(f"{preparation.level} set to {preparation.target_level:g}")
-    if preparation.fixed_duration:
-        words.append(f"cut or padded to {preparation.fixed_duration:g} s")
-    return ", ".join(words)
-
-
 def _depth(recipe: Recipe) -> str:
-    """The trained and frozen parts in sentences; empty if the whole network is trained."""
+    """The trained and frozen parts in one sentence; empty if the whole network is trained."""
     freeze, lora = recipe.freeze, recipe.lora
     if lora.rank is not None:
-        kind = "DoRA" if lora.dora else "LoRA"
-        return (
-            f"The encoder's weights are frozen; adapters of rank {lora.rank} ({kind}, alpha {lora.alpha:g}) and the "
-            "head were trained. The adapters are merged into the weights, and saved separately in adapter/."
-        )
-    pretrained = recipe.model.architecture == "encoder" or recipe.model.architecture in TRANSFERRED
-    if pretrained and recipe.training.solver == "sklearn":
-        return "The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."
-    sentences = []
-    if freeze.encoder:
-        sentences.append("The encoder is frozen; only the head was trained.")
-    elif freeze.top_layers is not None:
-        sentences.append(f"Frozen: all but the top {counted(freeze.top_layers, 'layer')} and the head.")
-    elif freeze.layers or freeze.feature_encoder:
-        lowest = f"the lowest {counted(freeze.layers, 'layer')} and all below"
-        sentences.append(f"Frozen: {lowest if freeze.layers else 'the convolutional stem'}.")
-    if freeze.gradual.every is not None:
-        more, epochs = counted(freeze.gradual.layers, "layer"), counted(freeze.gradual.every, "epoch")
-        sentences.append(f"Only the head was trained at first, {more} more from the top after every {epochs}.")
-    if freeze.cache:
-        sentences.append("The frozen encoder was computed once for each training clip (long clips with one crop).")
-    return " ".join(sentences)
-
-
-def _augmentation(augment: Augmentation) -> str:
-    """The augmentation of training clips in words; empty without one."""
-    steps = augment.steps | ({"mixup": augment.mixup} if augment.mixup.probability else {})
-    words = [f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)" for name, step in steps.items()]
-    return ", ".join(words + ["over-sampling of rare classes"] * augment.oversample)
+        return f"The head and LoRA adapters of rank {lora.rank} were trained; the other weights are frozen."
+    pretrained = recipe.model.architecture in ("encoder", *TRANSFERRED)
+    if freeze.encoder or (pretrained and recipe.training.solver == "sklearn"):
+        return "Only the head was trained; the encoder is frozen."
+    if freeze.top_layers is not None:
+        return f"Only the top {counted(freeze.top_layers, 'layer')} and the head were trained."
+    if freeze.layers:
+        return f"The lowest {counted(freeze.layers, 'layer')} and all below are frozen."
+    return "The convolutional stem is frozen." if freeze.feature_encoder else ""
 
 
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     """The report over folds or seeds: metrics are their mean, with the intervals of that mean.
 
-    Over folds, `pooled` has the scores of the predictions of all folds together, and so have per_class, confusion and
-    slices. Clips that several folds evaluate count once per fold there; a warning says so.
+    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds together.
 
     Args:
         reports: of each fold or seed, by number.
@@ -272,11 +242,6 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, scores: dict
     drawn = {"resamples": settings.bootstrap, "confidence": settings.confidence}
     over_clips = fold_intervals(predictions, draw_folds=False, by_speaker=False, **drawn)
     warnings = list(scores["warnings"])
-    if few := sum(bool(few_clips(_supports(own))) for own in reports.values()):
-        warnings.append(
-            f"In {few} of {len(reports)} folds some class has fewer than {FEW_CLIPS} clips: the intervals of UAR, "
-            "macro-F1 and AUROC are biased upwards, because resamples lack such classes."
-        )
     times = Counter(clip for fold in run.folds for clip in fold.split.ids[part])
     if several := sum(count > 1 for count in times.values()):
         warnings.append(
@@ -292,16 +257,13 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, scores: dict
     }
 
 
-def _supports(report: Report) -> dict[str, int]:
-    return {name: own.support for name, own in report.per_class.items()}
-
-
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
     """The warnings about all runs together, then those about some of them, each once with its runs. Warnings about few
     speakers or clips of single runs are left out."""
     about = {}
     for number, own in reports.items():
-        left_out = (*common, *few_clips(_supports(own)), *few_speakers(own.speakers or 0))
+        supports = {name: one.support for name, one in own.per_class.items()}
+        left_out = (*common, *few_clips(supports), *few_speakers(own.speakers or 0))
         about[number] = [warning for warning in own.warnings if warning not in left_out]
     return [*common, *_merged_notes(kind, about)]
 
@@ -343,21 +305,12 @@ def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Re
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
-    """Saves the card beside the weights in `folder`, with the recipe and the report for `ser-hf reproduce`.
-
-    Args:
-        report: over all runs, if there are several.
-        runs: all folds or seeds with the one whose weights these are.
-    """
+    """Saves the card beside the weights in `folder`, with recipe.yaml and report.json for `ser-hf reproduce`, both
+    without paths of this machine. With several `runs`, the report is over all of them."""
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
-    save_recipe_and_report(run.recipe, report, folder)
-
-
-def save_recipe_and_report(recipe: Recipe, report: Report, folder: Path) -> None:
-    """Saves recipe.yaml with the versions of the run, and report.json, both without paths of this machine."""
     provenance = {"versions": report.environment.versions, "git_revision": report.environment.git_revision}
-    published = public(dataclasses.replace(recipe, provenance=provenance).to_dict())
+    published = public(dataclasses.replace(run.recipe, provenance=provenance).to_dict())
     (folder / "recipe.yaml").write_text(dump_yaml(published), encoding="utf-8")
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
     values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": DEFINITIONS}

@@ -35,12 +35,9 @@ class CorpusSection:
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Training, validation and test speakers.
-
-    `folds` runs some folds only (numbers from 1). `foil` also runs the recipe under a leaky protocol, so that the
-    report shows the gap. Near duplicates are a take, cut or re-encoded, in two splits: an error, `tell` only counts
-    them, `skip` does not search for them.
-    """
+    """Training, validation and test speakers. `folds` runs some folds only (from 1); `foil` also runs a leaky
+    protocol, to show the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched
+    for."""
 
     name: str = "speaker_independent"
     folds: list[int] | None = None
@@ -53,11 +50,9 @@ class ProtocolSection:
 class AudioSection:
     """The preparation of waveforms, after channels are averaged and the clip is resampled.
 
-    `trim_silence` removes both ends that are so many dB below the loudest part. `level` sets every clip to one `peak`
-    or `loudness` (`target_level` in dBFS, default -1, or LUFS, default -23). `fixed_duration` cuts or pads clips to so
-    many seconds. These three are published with the model, in its feature extractor. `max_duration` is the longest
-    random crop of a training clip. `normalize` (zero mean, unit variance) removes loudness, an emotion cue; null means
-    as the checkpoint does, and off for networks from scratch.
+    `trim_silence` (dB below the loudest part), `level` (with `target_level` in dBFS or LUFS) and `fixed_duration` (s)
+    are published in the feature extractor. `max_duration` is the longest random crop of a training clip. `normalize`
+    null means as the checkpoint does, and off for networks from scratch.
     """
 
     sampling_rate: PositiveInt = 16000
@@ -79,10 +74,8 @@ class AudioSection:
 class ModelSection:
     """A network of ser_hf by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint (id or folder).
 
-    Encoders: `weighted_layer_sum` trains a weighted mean of all layers, `attention` selects the implementation (null:
-    the fastest in torch), and `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that
-    of ser_hf, whose code is published with the model. Transferred networks: `checkpoint` is the file of published
-    weights. `random_init` starts both from random numbers.
+    For encoders, `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that of ser_hf,
+    whose code is published with the model. For transferred networks, `checkpoint` is the file of published weights.
     """
 
     architecture: str
@@ -98,8 +91,7 @@ class ModelSection:
 
 @dataclasses.dataclass(frozen=True)
 class GradualSection:
-    """Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146): only the head is trained at first; every `every`
-    epochs the next `layers` layers from the top are unfrozen. Null: not gradual."""
+    """Gradual unfreezing (Howard and Ruder 2018): every `every` epochs the next `layers` layers from the top."""
 
     every: PositiveInt | None = None
     layers: PositiveInt = 1
@@ -107,12 +99,8 @@ class GradualSection:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeSection:
-    """The frozen parts of an encoder or a transferred network, which run as in evaluation (no dropout).
-
-    `feature_encoder` is the convolutional stem, `layers` the lowest layers and everything below them, `top_layers` all
-    layers but so many at the top, `encoder` everything but the head. `cache` computes a fully frozen encoder once (the
-    FAST strategy); a clip longer than `audio.max_duration` then always has the same crop.
-    """
+    """The frozen parts of an encoder or a transferred network: the convolutional stem (`feature_encoder`), the lowest
+    `layers` and all below, all but the `top_layers`, or the whole `encoder`, whose outputs `cache` computes once."""
 
     feature_encoder: bool = False
     layers: NotNegativeInt = 0
@@ -131,12 +119,8 @@ class FreezeSection:
 
 @dataclasses.dataclass(frozen=True)
 class LoraSection:
-    """Low-rank adaptation of an encoder (Hu et al. 2021, arXiv:2106.09685); off if `rank` is null.
-
-    The update is scaled by `alpha` / rank, with `rslora` (Kalajdzievski 2023, arXiv:2312.03732) by `alpha` /
-    sqrt(rank); `dora` trains magnitudes separately (Liu et al. 2024, arXiv:2402.09353). `targets` are names of linear
-    layers, null the usual ones. The head is trained without adapters.
-    """
+    """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null. `dora`: arXiv:2402.09353, `rslora`:
+    arXiv:2312.03732. `targets` are names of linear layers, null the usual ones."""
 
     rank: PositiveInt | None = None
     alpha: Positive = 16.0
@@ -156,11 +140,8 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class LossSection:
-    """Cross entropy with options.
-
-    `class_weights`: `balanced` or {label: weight}. `focal_gamma` above zero: focal loss. `soft_labels`: trains on the
-    votes of raters (`corpus.soft: true` loads them).
-    """
+    """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
+    votes of raters (`corpus.soft: true` loads them)."""
 
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     label_smoothing: Share = 0.0
@@ -170,24 +151,19 @@ class LossSection:
 
 @dataclasses.dataclass(frozen=True)
 class AverageSection:
-    """Averaged weights, which are evaluated and saved: `ema`, an exponential moving average with `decay` per step, or
-    `swa`, the mean over the epochs after the share `start` of the training."""
+    """Averaged weights: `ema`, an exponential moving average with `decay` per step."""
 
-    kind: Literal["ema", "swa"] | None = None
+    kind: Literal["ema"] | None = None
     decay: OpenShare = 0.999
-    start: Share = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSection:
     """Training: keys of ser_hf, and in `arguments` those of `TrainingArguments`.
 
-    `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate of each layer by that
-    of the one above. `precision: auto` is bf16 or fp16 where the device supports it, fp32 on a CPU. `balance` samples
-    corpora, classes, or classes of each corpus equally often; an epoch keeps its number of clips.
-    `deterministic` forbids operations that depend on timing. `solver` is `trainer` (gradient descent) or `sklearn` for
-    networks that scikit-learn can fit (null: the usual one); `grid` lists the values that scikit-learn tries for each
-    setting.
+    `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate from layer to layer,
+    downwards. `precision: auto` is the fastest native one. `balance` samples corpora, classes, or classes of each
+    corpus equally often. `solver` null is the network's usual one; `grid` lists what scikit-learn tries.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -208,12 +184,9 @@ class TrainingSection:
 class EvaluationSection:
     """Evaluation of the selected checkpoint.
 
-    `part: validation` does not use the test split, for choosing among configurations. Clips longer than `window`
-    seconds are split into windows, whose probabilities are averaged by duration (null: only clips that are too long
-    for the model). `bootstrap` and `confidence` are resamples and level of the intervals. `temperature` divides all
-    logits by a number that is fitted on validation (Guo et al. 2017, arXiv:1706.04599): `report` reports its effect,
-    `store` also stores it in the published weights. `embeddings` draws a map of the clips, `robustness` also evaluates
-    them under noise, reverberation, telephones and codecs (minutes).
+    `part: validation` leaves the test split unused. Clips longer than `window` seconds are split into windows (null:
+    only those too long for the model). `temperature` (arXiv:1706.04599) is fitted on validation; `store` also stores
+    it in the weights. `embeddings` draws a map of the clips, `robustness` evaluates them under noise and the like.
     """
 
     part: Literal["test", "validation"] = "test"
@@ -232,12 +205,8 @@ class EvaluationSection:
 
 @dataclasses.dataclass(frozen=True)
 class HubSection:
-    """Publishes the finished run, as `ser-hf publish` does.
-
-    `repo` is USER/NAME, or NAME for the user who is signed in; null publishes nothing. `report_repo` is a data set for
-    the report, `space` adds a demo under the model's name. New repositories are `private`. `benchmark` is a data set
-    on the Hub whose leaderboard shows the headline metric (`.eval_results`, beta), `benchmark_task` its task.
-    """
+    """Publishes the finished run, as `ser-hf publish` does: the model in `repo` (USER/NAME; null: nothing), the report
+    in `report_repo`, a demo in a `space`, the headline metric on the leaderboard of the data set `benchmark`."""
 
     repo: str | None = None
     private: bool = True

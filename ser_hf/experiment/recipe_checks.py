@@ -5,17 +5,17 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
 from .recipe import (
-    AudioSection,
     CorpusSection,
     FreezeSection,
     GradualSection,
+    HubSection,
     LoraSection,
     ModelSection,
     ProtocolSection,
@@ -49,12 +49,14 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
     "augment.vocal_tract": (None, "use model.band_warp"),
+    "augment.oversample": (False, "use training.balance: class"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
     ),
     "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
     "training.dataloader_drop_last": (False, "leave it out; every clip is used"),
+    "training.average.start": (0.75, "use training.average: {kind: ema}"),
     "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
     "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
@@ -64,51 +66,40 @@ DROPPED: dict[str, tuple[Any, str]] = {
 
 def check(recipe: Recipe) -> None:
     """Checks keys against each other. Raises a `UserError` naming the key."""
+    from ..models.preparation import Preparation
+
     training, protocol = recipe.training, recipe.protocol
     values = {f"training.{name}": (training.arguments.get(name), own) for name, own in ARGUMENT_RANGES.items()}
     values["protocol.seed"] = (protocol.options.get("seed"), Range(min=0))
     for key, (value, own) in values.items():
         if value is not None and not own.holds(value):
             raise UserError(f"{key}: expected {own}, got {value}")
-    if protocol.folds is not None and (not protocol.folds or len(set(protocol.folds)) != len(protocol.folds)):
-        raise UserError(f"protocol.folds: expected numbers of folds, each once, got {protocol.folds}")
-    if protocol.foil == protocol.name:
-        raise UserError(f"protocol.foil: {protocol.foil} is the protocol itself; name it under one of the two")
-    if not training.seeds or len(set(training.seeds)) != len(training.seeds):
-        raise UserError(f"training.seeds: expected at least one seed, each once, got {training.seeds}")
-    _check_audio(recipe.audio)
+    for key, numbers in {"protocol.folds": protocol.folds, "training.seeds": training.seeds}.items():
+        if numbers is not None and (not numbers or len(set(numbers)) != len(numbers)):
+            raise UserError(f"{key}: expected at least one number, each once, got {numbers}")
+    try:
+        Preparation(**recipe.audio.preparation)
+    except ValueError as error:
+        raise UserError(f"audio.{error}") from None
     _check_class_balance(recipe)
     _check_model(recipe)
-    _check_hub(recipe)
+    _check_frozen(recipe)
+    _check_hub(recipe.hub)
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:
         _check_training(training)
 
 
-def _check_hub(recipe: Recipe) -> None:
+def _check_hub(hub: HubSection) -> None:
     """Checks names before hours of training."""
-    hub = recipe.hub
-    for key in ("report_repo", "space", "benchmark"):
-        if getattr(hub, key) and hub.repo is None:
-            raise UserError(f"hub.{key}: nothing is published while hub.repo is null; name a repository there")
     for key in ("repo", "report_repo", "benchmark"):
         name = getattr(hub, key)
         if name is not None and not re.fullmatch(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}", name):
             raise UserError(f"hub.{key}: expected USER/NAME, of letters, digits, -, _ and ., got {name}")
-
-
-def _check_audio(audio: AudioSection) -> None:
-    from ..models.preparation import Preparation
-
-    try:
-        Preparation(**audio.preparation)
-    except ValueError as error:
-        raise UserError(f"audio.{error}") from None
-    if audio.fixed_duration and audio.max_duration and audio.max_duration > audio.fixed_duration:
-        raise UserError(
-            f"audio.max_duration: audio.fixed_duration makes every clip {audio.fixed_duration:g} s; leave it out"
-        )
+        if hub.repo is None and (name or hub.space):
+            key = key if name else "space"
+            raise UserError(f"hub.{key}: nothing is published while hub.repo is null; name a repository there")
 
 
 def _check_class_balance(recipe: Recipe) -> None:
@@ -124,13 +115,10 @@ def _check_class_balance(recipe: Recipe) -> None:
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
         for key in weighted:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
-    if augment.oversample:
-        for key in ["training.balance"] * bool(balance) + weighted:
-            raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
-    balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
-    if loss.class_weights and (augment.oversample or balance in ("class", "corpus_and_class")):
+    if loss.class_weights and balance in ("class", "corpus_and_class"):
         raise UserError(
-            f"training.loss.class_weights: {balanced} already balances the classes; leave out one of the two"
+            f"training.loss.class_weights: training.balance: {balance} already balances the classes; leave out one "
+            "of the two"
         )
 
 
@@ -160,12 +148,6 @@ def _check_model(recipe: Recipe) -> None:
     for key in ("gradient_checkpointing", "activation_checkpointing"):
         if not encoder and training.arguments.get(key):
             raise UserError(f"training.{key}: for encoders only; leave it out")
-    if not (encoder or transferred):
-        for key in ("head_learning_rate", "layer_decay"):
-            if getattr(training, key):
-                raise UserError(f"training.{key}: {name} has no encoder; use training.learning_rate")
-        if dataclasses.replace(recipe.freeze, cache=False) != FreezeSection():
-            raise UserError(f"freeze: {name} starts from random numbers, which must be trained; leave it out")
     svm = model.options.get("head") == "svm"
     if svm and training.solver != "sklearn":
         raise UserError("model.head: support vector machines have no gradient; set training.solver: sklearn")
@@ -179,47 +161,27 @@ def _check_model(recipe: Recipe) -> None:
             "evaluation.temperature: no linear layer computes the logits of support vector machines and trees; use "
             "report"
         )
-    _check_frozen(recipe)
-    _check_lora(recipe)
 
 
 def _check_frozen(recipe: Recipe) -> None:
+    """Checks `freeze` and `lora`."""
     from ..training.freezing import Freezing
 
-    freeze, training, augment = recipe.freeze, recipe.training, recipe.augment
+    freeze, lora, augment = recipe.freeze, recipe.lora, recipe.augment
     Freezing(**freeze.freezing)  # raises
     if freeze.gradual.every is None and freeze.gradual != GradualSection():
         raise UserError("freeze.gradual.every: missing; the number of epochs after which layers are unfrozen")
-    if freeze.encoder and training.layer_decay:
-        raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
-    if not freeze.cache or training.solver == "sklearn":  # which computes embeddings once anyway
-        return
-    changing = [f"augment.{name}" for name in augment.steps]
-    changing += ["augment.mixup"] * bool(augment.mixup.probability) + ["lora"] * (recipe.lora.rank is not None)
-    for key in changing:
-        raise UserError(f"freeze.cache: {key} changes what would be cached; leave out one of the two")
-    if recipe.model.architecture == "encoder" and not freeze.encoder:
-        raise UserError("freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true")
-    for key in ("gradient_checkpointing", "activation_checkpointing"):
-        if freeze.encoder and training.arguments.get(key):
-            raise UserError(f"training.{key}: freeze.cache runs no layer of the encoder; leave it out")
-
-
-def _check_lora(recipe: Recipe) -> None:
-    from ..training.lora import Lora
-
-    lora, freeze = recipe.lora, recipe.freeze
+    if freeze.cache and recipe.training.solver == "trainer":  # scikit-learn's embeddings are computed once anyway
+        for key in [*augment.steps, *["mixup"] * bool(augment.mixup.probability)]:
+            raise UserError(f"freeze.cache: augment.{key} changes what would be cached; leave out one of the two")
     if lora.rank is None:
         if lora != LoraSection():
             raise UserError("lora.rank: missing; the other keys of lora have no effect without it (8 is usual)")
         return
-    Lora(**dataclasses.asdict(lora))  # raises
     if lora.targets == []:
         raise UserError("lora.targets: expected names of linear layers, or null for the usual ones, got none")
     if recipe.model.architecture != "encoder":
         raise UserError(f"lora: for speech encoders, not for {recipe.model.architecture}; leave it out")
-    if recipe.model.random_init:
-        raise UserError("lora: adapts pretrained weights, and model.random_init has none; leave out one of the two")
     if freeze != dataclasses.replace(FreezeSection(), feature_encoder=freeze.feature_encoder):
         raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
 
@@ -229,21 +191,9 @@ def _check_training(training: TrainingSection) -> None:
     from ..training.callbacks import check_report_to
     from ..training.optimizer import check_schedule
 
-    loss, average, arguments = training.loss, training.average, training.arguments
-    belongs = {
-        "average.decay": (average, "kind", "ema"),
-        "average.start": (average, "kind", "swa"),
-    }
-    for key, (section, owner, wanted) in belongs.items():
-        if key.partition(".")[2] in _changed(section) and getattr(section, owner) != wanted:
-            raise UserError(f"training.{key}: belongs to {owner} {wanted}; leave it out")
-    if loss.class_weights == {}:
-        raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
-    if average.kind == "swa" and training.early_stopping.patience:
-        raise UserError(
-            "training.early_stopping.patience: swa averages the last epochs, which early stopping may skip; leave it "
-            "out"
-        )
+    average, arguments = training.average, training.arguments
+    if average.kind is None and _changed(average):
+        raise UserError("training.average.decay: belongs to kind ema; leave it out")
     warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
     check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
     check_report_to(arguments["report_to"])
@@ -254,15 +204,18 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     from ..training.arguments import argument_options
 
     training, augment, defaults = recipe.training, recipe.augment, argument_options()
-    freeze = dataclasses.replace(recipe.freeze, encoder=False)  # the encoder is frozen anyway
+    sections = {
+        "training.loss": dataclasses.replace(training.loss, class_weights=None),
+        "training.early_stopping": dataclasses.replace(training.early_stopping, metric="uar"),
+        "training.average": training.average,
+        "freeze": dataclasses.replace(recipe.freeze, encoder=False),  # the encoder is frozen anyway
+        "lora": recipe.lora,
+        "augment": augment,
+    }
+    keys = [f"{name}.{key}" for name, section in sections.items() for key in _changed(section)] + _weighted(recipe)
     used = ("seeds", "solver", "grid", "arguments", "loss", "average", "early_stopping")
-    keys = [f"training.loss.{key}" for key in _changed(training.loss) if key != "class_weights"]
-    keys += [f"training.average.{key}" for key in _changed(training.average)]
     keys += [f"training.{key}" for key in _changed(training) if key not in used]
-    keys += [f"freeze.{key}" for key in _changed(freeze)] + [f"lora.{key}" for key in _changed(recipe.lora)]
-    keys += [f"augment.{key}" for key in _changed(augment)] + _weighted(recipe)
     keys += ["audio.max_duration"] * bool(recipe.audio.max_duration)
-    keys += ["training.early_stopping.patience"] * bool(training.early_stopping.patience)
     keys += [
         f"training.{key}"
         for key, value in training.arguments.items()
@@ -299,16 +252,12 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         _apply(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
     _drop(values)
-    # A section that is no mapping is left for `from_mapping`, which raises.
     values.setdefault("protocol", {})
-    for section, complete in {"corpus": _corpus, "protocol": _protocol, "model": _model}.items():
-        if isinstance(values.get(section, {}), Mapping):
-            values[section] = complete(dict(values.get(section, {})))
-    if isinstance(values.get("training", {}), Mapping):
-        freeze, model = values.get("freeze"), values.get("model")
-        gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
-        architecture = model.get("architecture") if isinstance(model, Mapping) else None
-        values["training"] = _training(dict(values.get("training", {})), architecture, gradual)
+    values.setdefault("training", {})
+    completions = {"corpus": _corpus, "protocol": _protocol, "model": _model, "training": _training}
+    for section, complete in completions.items():
+        if isinstance(values.get(section, {}), Mapping):  # `from_mapping` refuses anything else
+            values[section] = complete(dict(values.get(section, {})), values)
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
@@ -344,7 +293,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     target[key] = parse_yaml(text, f"the override {override}")
 
 
-def _corpus(values: dict[str, Any]) -> dict[str, Any]:
+def _corpus(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     name = values.get("name")
     if not isinstance(name, str) or name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
@@ -353,14 +302,14 @@ def _corpus(values: dict[str, Any]) -> dict[str, Any]:
     return section | {"options": complete_options(name, section["options"])}
 
 
-def _protocol(values: dict[str, Any]) -> dict[str, Any]:
+def _protocol(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     name = values.get("name", "speaker_independent")
     if not isinstance(name, str) or name not in PROTOCOLS:
         raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     return _split_off(values, ProtocolSection, protocol_options(name), "protocol", "options")
 
 
-def _model(values: dict[str, Any]) -> dict[str, Any]:
+def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     architecture = values.get("architecture")
     if architecture == "encoder":
         # A checkpoint's own configuration knows these; the model's construction checks them against it.
@@ -387,13 +336,16 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
+def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
     from ..training.optimizer import WITHOUT_WARMUP
 
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
+    freeze, model = recipe.get("freeze"), recipe.get("model")
+    gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
+    architecture = model.get("architecture") if isinstance(model, Mapping) else None
     if architecture != "encoder" and not gradual:
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
@@ -408,26 +360,24 @@ def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[
 
 
 def _grid(given: Any, solver: Any, architecture: str) -> Any:
-    """What scikit-learn is to try: the network's own grid, the recipe's values in place of its."""
+    """The values that scikit-learn tries: the network's own grid, with those of the recipe in their place."""
     from ..training.arguments import GRIDS, solvers_for
 
     solvers = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
     possible = solvers_for(architecture)
-    if not isinstance(solver, str) or solver not in solvers or not isinstance(given, Mapping):
-        return given  # left for `from_mapping` to complain of
+    if solver not in solvers or not isinstance(given, Mapping):
+        return given  # `from_mapping` raises
     if solver not in possible:
         raise UserError(f"training.solver: {architecture} can only be {solvers[possible[0]]}")
-    if solver == "trainer":
-        if given:
-            raise UserError("training.grid: belongs to solver sklearn; the Trainer has no grid")
-        return given
-    grid = dict(GRIDS[architecture])
+    grid = dict(GRIDS[architecture]) if solver == "sklearn" else {}
+    if given and not grid:
+        raise UserError("training.grid: belongs to solver sklearn; the Trainer has no grid")
     for key, values in given.items():
         if key not in grid:
             raise unknown_key(f"training.grid.{key}", grid)
-        grid[key] = coerce(values, list[type(grid[key][0])], f"training.grid.{key}")
-        if not grid[key] or not all(Range(above=0).holds(value) for value in grid[key]):
-            raise UserError(f"training.grid.{key}: expected values above zero, got {grid[key]}")
+        grid[key] = coerce(values, list[Annotated[type(grid[key][0]), Range(above=0)]], f"training.grid.{key}")
+        if not grid[key]:
+            raise UserError(f"training.grid.{key}: expected at least one value, got none")
     return grid
 
 

@@ -1,42 +1,34 @@
-"""Reruns the recipe that was saved with a model and compares the results.
+"""Reruns the recipe that was saved with a model and compares: splits before any training, then the figures."""
 
-    comparison = reproduce("runs/ravdess_crnn", ["corpus.root=data/RAVDESS"])
-    comparison["verdict"]  # "reproduced to the last digit", "reproduced within 0.005" or "NOT reproduced"
-
-Results are comparable if the splits have the same clips, which the protocol's fingerprint shows before any training.
-"""
-
-import contextlib
 import dataclasses
 import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..report.report import Report, read_report
 from ..utils.environment import PACKAGE
 from ..utils.errors import UserError
-from ..utils.run_folder import RunFolder
+from ..utils.run_folder import RunFolder, flat
 from ..utils.yaml import read_yaml
 from .recipe import Recipe
 from .recipe_checks import read_recipe
 
 # The metrics that decide the verdict.
 HEADLINE = ("uar", "macro_f1", "wa")
-# Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one
-# clip of WA, which the rounding of another processor may change.
-TOLERANCE = 0.005
+TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
 # Keys that name places and versions, and do not change the training.
 _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A run or a published model: its resolved recipe and its report, and the path of the predictions of a run.
-    `rerun_in` is the default folder of a rerun."""
+    """A run or a published model; `predictions` is None for the latter, `rerun_in` the default folder of a rerun."""
 
     source: str
     recipe: dict[str, Any]
@@ -54,30 +46,25 @@ def reproduce(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Reruns a saved recipe and compares. Different splits are reported before anything is trained or written.
+    """Reruns a saved recipe and returns the content of report/reproduction.json of the new run.
+
+    Different splits are reported before anything is trained or written.
 
     Args:
         source: a run's folder, a published model's folder, or its id on the Hub.
-        overrides: of the saved recipe, such as ``"corpus.root=data/RAVDESS"``.
         output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
         tolerance: largest difference of UAR, macro-F1 and WA that counts as reproduced.
-        resume, overwrite: as `ser_hf.run_recipe`, for the new run.
-
-    Returns:
-        The content of report/reproduction.json of the new run: `protocol` (`sha256` and `clips`: saved, now, equal),
-        `incomparable` (why figures cannot be compared), `trained`, `recipe`, `environment` and `recordings` ({key:
-        {saved, now}} of the differences), `added` (keys that the saved recipe lacks), `figures` ({of, metric, saved,
-        now, difference}), `missing` (figures of the saved run only), `predictions` ({split: {clips, same,
-        probability}}: share of equal predicted classes, largest difference of a probability), `tolerance`, `verdict`
-        and `reproduced`.
-
-    Raises:
-        UserError: naming the folder, id or key that is wrong.
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
     saved = find_saved_run(source)
-    recipe = _recipe(saved, overrides, output)
+    values = saved.recipe | {"output_dir": str(output or saved.rerun_in)}
+    try:
+        read_recipe(values)
+    except UserError as error:
+        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
+        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
+    recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
     there, here = Path(source).resolve(), folder.path.resolve()
     if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
@@ -87,10 +74,17 @@ def reproduce(
         comparison = compare(saved, recipe, _untrained(recipe, folder), tolerance)
         if comparison["incomparable"]:
             return comparison
+    import torch
+
     from .run import run
 
-    with _threads(saved.report.environment.threads):
+    before = torch.get_num_threads()
+    # Their number decides the order of additions, and with it the last digits.
+    torch.set_num_threads(saved.report.environment.threads or before)
+    try:
         comparison = compare(saved, recipe, run(recipe, resume=resume, overwrite=overwrite), tolerance)
+    finally:
+        torch.set_num_threads(before)
     if os.environ.get("RANK", "0") == "0":
         partial = folder.report / "reproduction.partial"
         partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -98,68 +92,57 @@ def reproduce(
     return comparison
 
 
-@contextlib.contextmanager
-def _threads(saved: int | None) -> Iterator[None]:
-    """The number of threads of the saved run, on which the order of additions and so the last digits depend."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(saved or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> dict[str, Any]:
-    """The comparison of a saved run with its rerun, see `reproduce`; `report` has no metrics before training."""
+    """The comparison of a saved run with its rerun; `report` has no metrics before training.
+
+    `missing` are figures of the saved run only, `predictions` is the share of equal predicted classes.
+    """
     then, now = saved.report, report
-    same_clips = then.protocol.clips == now.protocol.clips if then.protocol.clips and now.protocol.clips else None
-    recipe_now = recipe.to_dict()
-    changed, added = _differing(_known(saved.recipe, recipe_now), recipe_now)
-    recordings, other = then.recordings or {}, now.recordings or {}
+    before = read_recipe(saved.recipe | {"output_dir": recipe.output_dir})
+    fingerprints = {}
+    for key in ("sha256", "clips"):
+        own, other = getattr(then.protocol, key), getattr(now.protocol, key)
+        fingerprints[key] = _pair(own, other) | {"equal": own == other if own and other else None}
     comparison: dict[str, Any] = {
         "name": recipe.name,
         "source": saved.source,
         "output_dir": recipe.output_dir,
-        "protocol": {
-            "name": now.protocol.name,
-            "sha256": _pair(then.protocol.sha256, now.protocol.sha256)
-            | {"equal": then.protocol.sha256 == now.protocol.sha256},
-            "clips": _pair(then.protocol.clips, now.protocol.clips) | {"equal": same_clips},
-        },
-        "recipe": changed,
-        "added": added,
+        "protocol": {"name": now.protocol.name} | fingerprints,
+        "recipe": _differing(before.to_dict(), recipe.to_dict()),
         "recordings": {
-            key: _pair(own, other[key]) for key, own in recordings.items() if key in other and own != other[key]
+            key: _pair(own, now.recordings[key])
+            for key, own in (then.recordings or {}).items()
+            if own != (now.recordings or {}).get(key, own)
         },
-        "environment": _differing(then.environment.to_dict(), now.environment.to_dict())[0],
+        "environment": _differing(then.environment.to_dict(), now.environment.to_dict()),
         "tolerance": tolerance,
         "trained": bool(now.metrics),
-        "figures": [],
-        "missing": [],
-        "predictions": None,
     }
-    comparison["incomparable"] = _incomparable(then, now, comparison)
-    exact = within = False
-    if comparison["trained"] and not comparison["incomparable"]:
+    reasons = []
+    if then.evaluated_split != now.evaluated_split:
+        reasons.append(f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}")
+    if then.labels != now.labels:
+        reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
+    if not fingerprints["sha256"]["equal"]:
+        changed = ", ".join(key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol.")))
+        reasons.append(f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}")
+    rows, missing, alike, exact, within = [], [], None, False, False
+    if comparison["trained"] and not reasons:
         measured, here = _measured(then), _measured(now)
         rows = [
             {"of": of, "metric": metric, **_pair(value, here[of, metric]), "difference": here[of, metric] - value}
             for (of, metric), value in measured.items()
             if (of, metric) in here
         ]
-        known = {of for of, _ in here}
-        missing = [f"{of} {metric}" if of in known else of for of, metric in measured if (of, metric) not in here]
+        missing = [f"{of} {metric}" for of, metric in measured if (of, metric) not in here]
         alike = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
-        comparison |= {"figures": rows, "missing": list(dict.fromkeys(missing)), "predictions": alike}
         headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
-        exact = not missing and same_clips is not False and not comparison["recordings"]
-        exact = exact and not any(row["difference"] for row in rows)
-        exact = exact and all(part["same"] == 1 for part in (alike or {}).values())
-    words = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
-    verdict = "reproduced to the last digit" if exact else words
+        exact = not (missing or comparison["recordings"] or any(row["difference"] for row in rows))
+        exact = exact and fingerprints["clips"]["equal"] is not False and alike in (None, 1)
+    verdict = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
+    verdict = "reproduced to the last digit" if exact else verdict
+    comparison |= {"incomparable": reasons, "figures": rows, "missing": missing, "predictions": alike}
     return comparison | {"verdict": verdict, "reproduced": exact or within}
 
 
@@ -167,159 +150,62 @@ def _pair(saved: Any, now: Any) -> dict[str, Any]:
     return {"saved": saved, "now": now}
 
 
-def _known(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The saved keys that this version has. Reading the saved recipe refuses a removed key unless it is off."""
-    return {
-        key: _known(value, now[key]) if isinstance(value, Mapping) and isinstance(now[key], Mapping) else value
-        for key, value in saved.items()
-        if key in now
-    }
-
-
-def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> tuple[dict, dict]:
-    """Differences, full key -> {saved, now}, and keys of `now` only, full key -> value."""
-    differing, added = {}, {}
-    for name in sorted(saved.keys() | now.keys()):
-        key, values = path + name, _pair(saved.get(name), now.get(name))
-        if key in _PLACES:
-            continue
-        if all(isinstance(value, Mapping) for value in values.values()):
-            inner, more = _differing(*values.values(), f"{key}.")
-            differing, added = differing | inner, added | more
-        elif name not in saved:
-            added[key] = values["now"]
-        elif values["saved"] != values["now"]:
-            differing[key] = values
-    return differing, added
-
-
-def _incomparable(then: Report, now: Report, comparison: Mapping[str, Any]) -> list[str]:
-    """Why the figures of the two runs cannot be compared, and the likely causes."""
-    reasons = []
-    if then.evaluated_split != now.evaluated_split:
-        reasons.append(f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}")
-    if then.labels != now.labels:
-        reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
-    if comparison["protocol"]["sha256"]["equal"]:
-        return reasons
-    before, here = _clips(then), _clips(now)
-    counts = [f"{name}: {here.get(name, 0)} clips, {before.get(name, 0)} then" for name in before | here]
-    reasons.append(f"the splits have other clips ({'; '.join(counts)})")
-    changed = [key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol."))]
-    release = "another release of the corpus, or files that were added or are missing"
-    reasons.append(f"the likely cause: {', '.join(changed) + ' of the recipe' if changed else release}")
-    if {"versions.ser_hf", "git_revision"} & comparison["environment"].keys():
-        reasons.append("or another version of ser_hf, whose rule or labels may differ")
-    return reasons
-
-
-def _clips(report: Report) -> dict[str, int]:
-    """Clips of each split, of each fold if there are several."""
-    folds = {f"fold {number}, ": own.parts for number, own in (report.protocol.folds or {}).items()}
-    folds = folds or {"": report.protocol.parts}
-    return {name + part: split.clips for name, parts in folds.items() for part, split in parts.items()}
+def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    then, here = flat(saved), flat(now)
+    keys = [key for key in sorted(then.keys() | here.keys()) if not key.startswith(_PLACES)]
+    return {key: _pair(then.get(key), here.get(key)) for key in keys if then.get(key) != here.get(key)}
 
 
 def _measured(report: Report) -> dict[tuple[str, str], float]:
-    """(of what, metric) -> figure: the headline first, then the other splits, pooled, each seed or fold, the foil."""
-    scores = {report.evaluated_split: report.metrics} | {
-        name: own for name, own in report.parts.items() if name != report.evaluated_split
-    }
-    if report.pooled:
-        scores["pooled"] = report.pooled.metrics
+    """(of what, metric) -> figure: of each split, and of each seed or fold."""
+    scores = report.parts | {report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
-    for number, own in report.runs.items():
-        scores[f"{kind} {number}, {report.evaluated_split}"] = own.metrics
-        scores[f"{kind} {number}, validation"] = own.validation
-    if report.foil:  # its fingerprint: figures of other foils are not comparable
-        scores[f"foil {report.foil.protocol} {report.foil.sha256[:8]}"] = report.foil.metrics
+    scores |= {f"{kind} {number}, {report.evaluated_split}": own.metrics for number, own in report.runs.items()}
     return {(of, metric): value for of, own in scores.items() for metric, value in own.items() if value is not None}
 
 
-def _same_predictions(saved: Path | None, now: Path) -> dict[str, dict[str, Any]] | None:
-    """By split: clips (of each seed and fold), share of equal predicted classes, largest difference of a
-    probability; None if the tables are missing or differ in their columns."""
-    import pandas as pd
-
+def _same_predictions(saved: Path | None, now: Path) -> float | None:
+    """The share of equal predicted classes of all splits, seeds and folds; None if a table is missing."""
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
     then, here = pd.read_parquet(saved), pd.read_parquet(now)
-    if set(then) != set(here):
-        return None
-    keys = [name for name in ("part", "id", "fold", "seed") if name in then]
+    keys = [name for name in ("part", "id", "fold", "seed") if name in then and name in here]
     both = then.merge(here, on=keys, suffixes=("", "_now"))
-    both["same"] = both["predicted"] == both["predicted_now"]
-    scores = [name for name in then if name.startswith("p_")]
-    both["probability"] = pd.concat([(both[name] - both[f"{name}_now"]).abs() for name in scores], axis=1).max(axis=1)
-    return {
-        part: {"clips": len(own), "same": float(own["same"].mean()), "probability": float(own["probability"].max())}
-        for part, own in both.groupby("part", sort=False)
-    }
+    return float((both["predicted"] == both["predicted_now"]).mean()) if len(both) else None
 
 
 def find_saved_run(source: str | Path) -> Saved:
-    """The recipe and the report in a run's folder, a published model's folder, or a Hub repository.
-
-    Raises:
-        UserError: if there is none, or the run is unfinished.
-    """
-    folder = Path(source)
-    if folder.is_file():
-        raise UserError(f"{source}: a file; name the run's folder, a model folder or a Hub id")
-    if not folder.is_dir():
-        return _published(str(source), *_from_hub(str(source)))
-    run = RunFolder(folder)
-    if not run.recipe.is_file():
-        raise UserError(f"{source}: has no recipe.yaml; name a run's folder, or a model that ser_hf has published")
-    if run.complete:
-        named = folder if folder.name not in ("", "..") else folder.resolve()
+    """The recipe and the report in a run's folder, a published model's folder, or a Hub repository."""
+    run = RunFolder(source)
+    if run.recipe.is_file() and run.complete:
+        named = run.path if run.path.name not in ("", "..") else run.path.resolve()
+        report, predictions = run.report / "report.json", run.report / "predictions.parquet"
         beside = named.with_name(f"{named.name}-reproduced")
-        report = _read_report(run.report / "report.json")
-        return Saved(str(source), read_yaml(run.recipe), report, run.report / "predictions.parquet", beside)
-    if (folder / "report.json").is_file():
-        return _published(str(source), run.recipe, folder / "report.json")
-    raise UserError(f"{source}: has a recipe, but no report to compare with; finish that run with --resume")
+        return Saved(str(source), read_yaml(run.recipe), read_finished_report(report), predictions, beside)
+    recipe, report = run.recipe, run.path / "report.json"
+    if not run.path.exists():
+        from huggingface_hub import errors, hf_hub_download
 
-
-def _published(source: str, recipe: Path, report: Path) -> Saved:
+        try:
+            recipe = Path(hf_hub_download(str(source), "recipe.yaml"))
+            # The cache keeps a file under its commit: the report of the same one.
+            report = Path(hf_hub_download(str(source), "report.json", revision=recipe.parent.name))
+        except (errors.HFValidationError, OSError) as error:
+            reason = f"no such folder here, and no recipe.yaml and report.json on the Hub ({str(error)[:200]})"
+            raise UserError(f"{source}: {' '.join(reason.split())}") from None
+    elif not (recipe.is_file() and report.is_file()):
+        raise UserError(f"{source}: has no recipe.yaml with a report; name a finished run or a published model")
     values = read_yaml(recipe)
-    return Saved(source, values, _read_report(report), None, Path("runs", f"{values.get('name', 'run')}-reproduced"))
+    folder = Path("runs", f"{values.get('name', 'run')}-reproduced")
+    return Saved(str(source), values, read_finished_report(report), None, folder)
 
 
-def _read_report(path: Path) -> Report:
+def read_finished_report(path: Path) -> Report:
+    """A report with the fingerprint of its splits and the metrics of `HEADLINE`."""
     report = read_report(path)
-    for name in HEADLINE:
-        if report.metrics.get(name) is None:
-            raise UserError(f"{path}: not a report of ser_hf: it lacks {name}")
+    if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in HEADLINE):
+        raise UserError(f"{path}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
     return report
-
-
-def _from_hub(repository: str) -> tuple[Path, Path]:
-    """recipe.yaml and report.json of one revision, from the Hub or its cache."""
-    from huggingface_hub import errors, hf_hub_download
-
-    try:
-        recipe = Path(hf_hub_download(repository, "recipe.yaml"))
-        # The cache keeps a file under its commit: the report of the same one.
-        return recipe, Path(hf_hub_download(repository, "report.json", revision=recipe.parent.name))
-    except (errors.HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-    raise UserError(f"{repository}: no such folder here, and no recipe.yaml and report.json on the Hub ({reason})")
-
-
-def _recipe(saved: Saved, overrides: Iterable[str], output: str | Path | None) -> Recipe:
-    """The saved recipe with overrides, in the folder of the new run."""
-    folder = str(output if output is not None else saved.rerun_in)
-    values = saved.recipe | {"output_dir": folder}
-    try:
-        read_recipe(values)
-    except UserError as error:
-        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
-        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
-    recipe = read_recipe(values, overrides)
-    if output is not None and recipe.output_dir != folder:
-        raise UserError(f"output_dir: {recipe.output_dir} by an override and {output} by --output; give one of them")
-    return recipe
 
 
 def _untrained(recipe: Recipe, folder: RunFolder) -> Report:

@@ -20,9 +20,16 @@ from transformers import PreTrainedModel, Trainer
 
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
-from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
-from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
+from ..evaluation.metrics import (
+    all_metrics,
+    at_limit,
+    fit_temperature,
+    softmax,
+    temperature_facts,
+    temperature_warning,
+    trainer_metrics,
+)
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
@@ -34,7 +41,7 @@ from ..report.card import Runs
 from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.callbacks import measured_energy, tracked
-from ..training.checkpoints import size, whole_model
+from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
@@ -49,7 +56,7 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
-from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
+from .data import foil_protocol, load_experiment_data
 from .evaluate import LabelMapping, robustness_of
 from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
 from .recipe import Recipe
@@ -80,7 +87,6 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
             build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
-                folder.check(recipe.to_dict(), resume, overwrite)  # another run may have started there meanwhile
                 _open(context)
                 write_log_to(folder.log)
         if data.foil:
@@ -103,37 +109,23 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
 
 
 def _open(run: RunContext) -> None:
+    """Writes recipe.yaml and split.json; a resumed run must have the clips that it began with."""
     run.folder.open(run.resolved_recipe(), run.resume)
-    save_run_splits(run.data, run.folds, run.folder)
+    _require_same_clips(run)
+    splits, audits = [fold.split for fold in run.folds], [fold.audit for fold in run.folds]
+    save_splits(splits, audits, run.folder.split, [fold.clips for fold in run.folds])
 
 
-def save_run_splits(data: ExperimentData, folds: list[Fold], folder: RunFolder) -> None:
-    """Writes split.json; a resumed run must have the clips that it began with."""
-    _require_same_clips(data, folds, folder)
-    splits, audits = [fold.split for fold in folds], [fold.audit for fold in folds]
-    save_splits(splits, audits, folder.split, [fold.clips for fold in folds], data.recordings)
-
-
-def _require_same_clips(data: ExperimentData, folds: list[Fold], folder: RunFolder) -> None:
-    if not folder.split.is_file():
+def _require_same_clips(run: RunContext) -> None:
+    if not run.folder.split.is_file():
         return
-    try:
-        saved = json.loads(folder.split.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{folder.split}: damaged, no JSON; start again with --overwrite") from None
-    same_clips = saved.get("clips") == [fold.clips for fold in folds]
-    if saved["sha256"] != fingerprint([fold.split for fold in folds]) or not same_clips:
+    saved = json.loads(run.folder.split.read_text(encoding="utf-8"))
+    same_clips = saved.get("clips") == [fold.clips for fold in run.folds]
+    if saved["sha256"] != fingerprint([fold.split for fold in run.folds]) or not same_clips:
         raise UserError(
-            f"{folder.split}: the corpus, its labels or its split have changed since this run began; start again with "
-            "--overwrite"
+            f"{run.folder.split}: the corpus, its labels or its split have changed since this run began; start again "
+            "with --overwrite"
         )
-    for key, now in data.recordings.items():
-        then = saved["recordings"][key]
-        if now != then:
-            raise UserError(
-                f"{key}: the recordings there have changed since this run began ({then['clips']} then, {now['clips']} "
-                "now); restore them, or start again with --overwrite"
-            )
 
 
 def _run_folds(run: RunContext) -> Report:
@@ -143,17 +135,15 @@ def _run_folds(run: RunContext) -> Report:
     if len(folds) == len(seeds) == 1:
         return _run_one(run)
     kind = "fold" if len(folds) > 1 else "seed"
-    reports = {}
-    for child in folds if kind == "fold" else seeds:
-        number = child.number if kind == "fold" else child
+    protocol, reports = dataclasses.replace(recipe.protocol, foil=None), {}  # the foil is the whole run's
+    for number in [fold.number for fold in folds] if kind == "fold" else seeds:
         logger.info("%s %d", kind, number)
-        protocol = dataclasses.replace(recipe.protocol, foil=None)  # the foil is the whole run's
-        own = dataclasses.replace(recipe, protocol=protocol)
         if kind == "fold":
-            own = dataclasses.replace(own, protocol=dataclasses.replace(protocol, folds=[number]))
+            own = dataclasses.replace(recipe, protocol=dataclasses.replace(protocol, folds=[number]))
         else:
-            own = dataclasses.replace(own, training=dataclasses.replace(recipe.training, seeds=[number]))
-        own_folds = [child] if kind == "fold" else folds
+            training = dataclasses.replace(recipe.training, seeds=[number])
+            own = dataclasses.replace(recipe, protocol=protocol, training=training)
+        own_folds = [fold for fold in folds if kind == "seed" or fold.number == number]
         reports[number] = _run_child(run.child(f"{kind}-{number}", own, own_folds, run.watch))
     table = read_predictions(run.folder, kind, list(reports))
     report = aggregate(run, reports, table)
@@ -166,7 +156,7 @@ def _run_folds(run: RunContext) -> Report:
 def _run_child(run: RunContext) -> Report:
     """A run below another's folder, skipped if it is complete."""
     if run.folder.complete:
-        _require_same_clips(run.data, run.folds, run.folder)
+        _require_same_clips(run)
         return read_report(run.folder.report / "report.json")
     with run.main_process_first() as main:
         if main:
@@ -189,52 +179,37 @@ def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Repor
     save_report(run, report, {"predictions": table})
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluated:
-    """The results of a training.
-
-    Args:
-        report: of the run.
-        predictions: of each split.
-        logits: of the clips of the evaluated split that are one window each, by dataset row.
-        vectors: inputs of the last layer for the clips of the evaluated split, if the recipe requests a map.
-    """
-
-    report: Report
-    predictions: dict[str, Predictions]
-    logits: dict[int, np.ndarray]
-    vectors: np.ndarray | None
-
-
 def _run_one(run: RunContext) -> Report:
     """Trains with one seed, evaluates the checkpoint that validation selects, writes model/ and report/."""
     arguments = run.arguments()
     with measured_energy(arguments.process_index == 0) as energy:
         fitted = train(run, arguments)
-    evaluated = evaluate_run(run, fitted, energy)
-    model = whole_model(fitted.trainer)
+    report, predictions, vectors = evaluate_run(run, fitted, energy)
+    model = full_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
-            # GPUs evaluate in TF32, which is not exact enough for the reference.
-            exact = arguments.device.type == "cpu" and not (arguments.bf16 or arguments.fp16)
-            return _save(run, model, evaluated, evaluated.logits if exact else {})
-    return evaluated.report
+            return _save(run, model, report, predictions, vectors)
+    return report
 
 
 def _save(
-    run: RunContext, model: PreTrainedModel | PeftModel, evaluated: Evaluated, logits: Mapping[int, np.ndarray]
+    run: RunContext,
+    model: PreTrainedModel | PeftModel,
+    report: Report,
+    by_split: Mapping[str, Predictions],
+    vectors: np.ndarray | None,
 ) -> Report:
-    report, settings = evaluated.report, run.recipe.evaluation
-    predictions = evaluated.predictions[settings.part]
+    settings = run.recipe.evaluation
+    predictions = by_split[settings.part]
     # Predictions of training clips are not saved: they measure nothing.
-    tables = [to_table(name, own) for name, own in evaluated.predictions.items() if name != "train"]
+    tables = [to_table(name, own) for name, own in by_split.items() if name != "train"]
     files = {"predictions": pa.concat_tables(tables)}
     with atomic_folder(run.folder.model) as folder:
         save_weights(model, run.data.plan, report, folder)
-        save_reference(run, model, logits)
+        _save_reference(run, model)
         try:
-            if evaluated.vectors is not None and len(predictions) >= FEWEST:
-                facts, files["embeddings"] = embeddings_map(predictions, evaluated.vectors)
+            if vectors is not None and len(predictions) >= FEWEST:
+                facts, files["embeddings"] = embeddings_map(predictions, vectors)
                 report = report.model_copy(update={"embeddings": Embeddings(**facts)})
             if settings.robustness:
                 report = report.model_copy(update={"robustness": _robustness(run, predictions, folder)})
@@ -262,8 +237,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
         return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
-    rates = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
-    logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
+    logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     with contextlib.ExitStack() as stack:
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
@@ -283,16 +257,11 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 
 
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
-    """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
-    settings = recipe.training.loss
-    weights = None
-    if settings.class_weights:
-        weights = class_weights(settings.class_weights, labels, names)
-    return ClassificationLoss(
-        weights,
-        settings.label_smoothing,
-        settings.focal_gamma,
-    )
+    """The recipe's loss with class weights from the `labels` of the training clips."""
+    options = dataclasses.asdict(recipe.training.loss)
+    del options["soft_labels"]  # decides the labels of the clips
+    weights = options.pop("class_weights")
+    return ClassificationLoss(class_weights(weights, labels, names) if weights else None, **options)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
@@ -318,11 +287,16 @@ def _cache(run: RunContext) -> FeatureCaching | None:
     return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
 
 
-def evaluate_run(run: RunContext, fitted: Fit, more: Mapping[str, Any]) -> Evaluated:
+def evaluate_run(
+    run: RunContext, fitted: Fit, more: Mapping[str, Any]
+) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
     """Evaluates each split once; this is the only place that uses the test split.
 
     Args:
         more: further sections of the report.
+
+    Returns:
+        The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
     """
     began = time.perf_counter()
     recipe, data = run.recipe, run.data
@@ -343,33 +317,26 @@ def evaluate_run(run: RunContext, fitted: Fit, more: Mapping[str, Any]) -> Evalu
         warnings.append(temperature_warning(temperature["value"], settings.temperature == "store"))
     fields = report_header(run, scores["metrics"]) | scores | dict(more)
     fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
-    report = Report(
-        **fields
-        | {
-            "warnings": warnings,
-            "parts": {
-                name: all_metrics(own.labels, own.probabilities[0], own.votes)
-                for name, own in predictions.items()
-                if name != "test"
-            },
-            "temperature": temperature,
-            "history": fitted.history,
-            "selected_by": metric,
-            "validated": -fitted.validated if metric == "loss" else fitted.validated,
-            "training": _training_facts(run, fitted),
-            "seconds": {
-                **data.seconds,
-                "training": fitted.seconds,
-                "per_epoch": float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
-                "judgement": time.perf_counter() - began,
-            },
-        }
-    )
-    windows, counts = np.unique(outputs[settings.part][0], return_counts=True)
-    single = set(windows[counts == 1].tolist())
-    rows, logits_of_clips = logits[settings.part]
-    kept = {row: own for row, own in zip(np.asarray(rows).tolist(), logits_of_clips, strict=True) if row in single}
-    return Evaluated(report, predictions, kept, vectors)
+    fields |= {
+        "warnings": warnings,
+        "parts": {
+            name: all_metrics(own.labels, own.probabilities[0], own.votes)
+            for name, own in predictions.items()
+            if name != "test"
+        },
+        "temperature": temperature,
+        "history": fitted.history,
+        "selected_by": metric,
+        "validated": -fitted.validated if metric == "loss" else fitted.validated,
+        "training": _training_facts(run, fitted),
+        "seconds": {
+            **data.seconds,
+            "training": fitted.seconds,
+            "per_epoch": float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
+            "judgement": time.perf_counter() - began,
+        },
+    }
+    return Report(**fields), predictions, vectors
 
 
 @contextlib.contextmanager
@@ -444,36 +411,23 @@ def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robus
     if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
         chosen = run.data.dataset.select(run.test_rows)
         _, waveforms = prepare(chosen, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
-    names = classifier.labels
-    mapping = LabelMapping(names, names, names)
-    found = robustness_of(
-        classifier, mapping, predictions, waveforms, window=settings.window, **settings.bootstrapping
-    )
-    return Robustness(**found)
+    mapping = LabelMapping(*[classifier.labels] * 3)
+    more = {"window": settings.window, **settings.bootstrapping}
+    return Robustness(**robustness_of(classifier, mapping, predictions, waveforms, **more))
 
 
-def save_reference(run: RunContext, model: PreTrainedModel | PeftModel, logits: Mapping[int, np.ndarray]) -> None:
-    """Writes reference.npz: a few clips of the evaluated split and the trained model's logits for them.
-
-    Args:
-        logits: by dataset row, those of the final evaluation. The model computes them again if no clip of the right
-            length is among them.
-    """
-    plan, store, shortest = run.data.plan, run.data.store, run.data.plan.shortest_clip
+def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
+    """Writes reference.npz: a few recordings of the evaluated split and the trained model's logits of them."""
+    plan, store = run.data.plan, run.data.store
     limit = round(LONGEST * store.sampling_rate)
-    lengths = store.source_lengths
-    known = [row for row in run.test_rows if row in logits and lengths[row] <= limit and len(store[row]) >= shortest]
-    rows = known or list(run.test_rows)
-    chosen = [rows[i] for i in chosen_clips(lengths[rows], limit)]
+    rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows
+    chosen = [rows[i] for i in chosen_clips(store.source_lengths[rows], limit)]
     clips = [store[row] for row in chosen]
     if plan.preparation.active:  # the store holds prepared waveforms, the reference recordings
         dataset = run.data.dataset.select(chosen)
         _, recorded = prepare(dataset, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
         clips = [recorded[i] for i in range(len(chosen))]
-    if known:
-        expected = [logits[row] for row in chosen]
-    else:
-        clips = [np.array(clip[:limit]) for clip in clips]
-        clips = [np.pad(clip, (0, max(0, shortest - len(clip)))) for clip in clips]
-        expected = compute_logits(model, plan.extractor, plan.preparation, clips)
-    write_reference(run.folder.reference, clips, expected, store.sampling_rate)
+    clips = [np.array(clip[:limit]) for clip in clips]
+    clips = [np.pad(clip, (0, max(0, plan.shortest_clip - len(clip)))) for clip in clips]
+    logits = compute_logits(model, plan.extractor, plan.preparation, clips)
+    write_reference(run.folder.reference, clips, logits, store.sampling_rate)

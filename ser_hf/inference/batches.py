@@ -29,11 +29,7 @@ TakeVectors = Callable[[int], torch.Tensor]
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
     """Captures the input of the classifier's last layer for each batch, by a hook: pooled over time, after any hidden
-    layers of the head.
-
-    Raises:
-        UserError: naming `--embeddings` if the last layer is unknown, or its input is not one vector per clip.
-    """
+    layers of the head."""
     kept: list[torch.Tensor] = []
 
     def take(clips: int) -> torch.Tensor:
@@ -69,8 +65,7 @@ class ModelOutputs:
     Args:
         rows: the clip of each window, by its place in the chunk, (windows,).
         starts, lengths: samples of the prepared waveform, (windows,).
-        logits: float32 (windows, labels).
-        vectors: embeddings, float32 (windows, size), if requested.
+        logits, vectors: float32 (windows, labels), and (windows, size) if embeddings are requested.
     """
 
     rows: np.ndarray
@@ -157,10 +152,7 @@ def classify(
     progress: bool = True,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Probabilities float32 (clips, labels) of prepared waveforms and, if requested, embeddings float32 (clips, size).
-
-    Args:
-        window: seconds of the longest window; None is that of the model's own evaluation.
-    """
+    Without `window` (seconds), that of the model's own evaluation."""
     shares, vectors, samples = [], [], classifier.window(window)
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if embeddings else None

@@ -47,11 +47,7 @@ class Recording:
 
 def from_dataset(dataset: Dataset) -> Iterator[Recording]:
     """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
-    and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats.
-
-    Raises:
-        UserError: if there is no column `audio`, or two rows have the same id.
-    """
+    and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
         raise UserError(f"inputs: a dataset without a column audio ({', '.join(dataset.column_names)})")
     if "id" in dataset.column_names:
@@ -142,13 +138,8 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The place of each row, for messages, and its recording; relative paths start from the table's folder.
-
-    The columns `id`, `label` and `speaker` are kept. Without an id a recording is named by its path.
-
-    Raises:
-        UserError: naming the table or the row that cannot be used.
-    """
+    """The place of each row, for messages, and its recording, with the columns `id` (by default the path), `label` and
+    `speaker`; relative paths start from the table's folder."""
     columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
@@ -174,8 +165,7 @@ class Grid(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The number of a window in its recording, from 0, the number of windows, and its start and end in seconds of the
-    file."""
+    """The number of a window, from 0, that of its recording's windows, its start and end in seconds of the file."""
 
     number: int
     windows: int
@@ -184,11 +174,8 @@ class Place(NamedTuple):
 
 
 def sliding(samples: int, grid: Grid) -> list[tuple[int, int]]:
-    """(start, length) of the windows of a recording, in order.
-
-    All have the length of the grid: the last one ends with the recording and overlaps the one before it by more. A
-    recording that is no longer than a window is one.
-    """
+    """(start, length) of the windows of a recording. All have the length of the grid: the last one ends with the
+    recording and overlaps the one before it by more. A recording that is no longer than a window is one."""
     if samples <= grid.window:
         return [(0, samples)]
     last = samples - grid.window
@@ -201,8 +188,8 @@ class NoneReadable(AudioError):
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Some recordings with their waveforms, float32 (samples,) each: as much of a waveform store
-    (`ser_hf.audio.WaveformStore`) as batches are made of. With `places` each entry is a window of its recording."""
+    """Some recordings with their waveforms, float32 (samples,) each, read like a `ser_hf.audio.WaveformStore`. With
+    `places` each entry is a window of its recording."""
 
     recordings: list[Recording]
     waveforms: list[np.ndarray]
@@ -232,8 +219,6 @@ def read_chunks(
     order of the recordings, small ones first.
 
     Args:
-        sampling_rate: Hz of the waveforms.
-        preparation: of each waveform, as for the training clips of the model.
         skipped: receives each recording that cannot be read, and why; if None, the first one raises.
         grid: cuts recordings into these windows, each then prepared as a clip by itself; a chunk may end between two.
 
@@ -250,16 +235,15 @@ def read_chunks(
         recording = dataclasses.replace(recording, data=None)
         return recording, samples if grid else prepare_waveform(samples, sampling_rate, preparation)
 
-    def size(recording: Recording) -> float:
-        return _samples(recording, sampling_rate)
-
     chunk, places, samples, enough = [], [], 0, _FIRST_SAMPLES
 
     def made() -> Chunk:
         own, waveforms = zip(*chunk, strict=True)
         return Chunk(list(own), list(waveforms), sampling_rate, places if grid else None)
 
-    for recording, waveform in in_order(work, recordings, size=size, most=CHUNK_SAMPLES):
+    for recording, waveform in in_order(
+        work, recordings, size=lambda recording: _samples(recording, sampling_rate), most=CHUNK_SAMPLES
+    ):
         if isinstance(waveform, AudioError):
             if skipped is None:
                 raise AudioError(f"{waveform} (--on-error skip leaves such files out)")

@@ -35,13 +35,11 @@ class Facts:
 
     Args:
         model: as the user named it; `revision`: the commit on the Hub, or ``sha256:...`` of a folder's weights.
-        sampling_rate: Hz of the model.
         labels: the names of the entries of probabilities and logits.
         window: seconds beyond which clips are split into windows, None if they never are.
         hop: seconds from one window to the next if they overlap, otherwise None.
         multi_label: each label has a separate probability; they do not add up to one.
         embedding: what embeddings are, in words; None without them.
-        version: of ser_hf.
     """
 
     model: str
@@ -116,11 +114,7 @@ _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F
 
 
 def timeline_figure(table: pa.Table) -> Figure:
-    """The probabilities of one recording's windows over its seconds, each at the middle of its window.
-
-    Args:
-        table: of all windows of one recording.
-    """
+    """The probabilities of one recording's windows over its seconds, each at the middle of its window."""
     starts, ends, shares = table["start"].to_numpy(), table["end"].to_numpy(), matrix(table, "probabilities")
     figure = Figure(figsize=(min(6 + (ends[-1] - starts[0]) / 30, 16), 4), layout="constrained")
     axes = figure.add_subplot()
@@ -138,7 +132,6 @@ def flat_names(labels: Sequence[str]) -> list[str]:
 
 
 def csv_rows(file: TextIO, labels: Sequence[str]) -> Write:
-    """Writes the header, and returns a function that writes the rows of a table."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(flat_names(labels))
 
@@ -151,8 +144,6 @@ def csv_rows(file: TextIO, labels: Sequence[str]) -> Write:
 
 
 def json_lines(file: TextIO, labels: Sequence[str]) -> Write:
-    """Returns a function that writes a line with an object for each row of a table."""
-
     def write(table: pa.Table) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in records(table, labels))
 
@@ -169,11 +160,8 @@ def records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def to_terminal(kind: str, labels: Sequence[str]) -> Write:
-    """Returns a function that writes tables to standard output at once, above a progress bar.
-
-    Args:
-        kind: jsonl, csv or table (for people: a line per row, with the most probable label).
-    """
+    """Returns a function that writes tables to standard output, above a progress bar: as jsonl, csv or (for people)
+    table."""
     file = sys.stdout
     write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, labels)
 
@@ -199,14 +187,8 @@ def _lines(file: TextIO, labels: Sequence[str]) -> Write:
 
 
 def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
-    """The path, if a file of one of these kinds may be written there.
-
-    Args:
-        inputs: files that are read, which are never replaced, whatever path or link names them.
-
-    Raises:
-        UserError: naming `key`.
-    """
+    """The path, if a file of one of these kinds may be written there. `inputs` are never replaced, whatever path or
+    link names them."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise UserError(f"{key}: {path}: unknown format; choose one of {', '.join(suffixes)}")
@@ -218,14 +200,12 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths lead to one file, existing or not."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
-    """Yields a function that takes tables; at the end the whole file replaces any before. A link stays, and its target
-    is replaced.
+    """Yields a function that takes tables; at the end the whole file replaces any before, the target of a link too.
 
     CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``,
     ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the

@@ -70,13 +70,8 @@ class PredictionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionTable:
-    """Predictions in the order of the recordings.
-
-    Args:
-        table: the rows (`ser_hf.inference.outputs.table`).
-        facts: the model, its labels and windows.
-        skipped: (id, reason) of recordings that could not be read.
-    """
+    """Predictions in the order of the recordings: rows (`ser_hf.inference.outputs.table`), facts about the model, and
+    (id, reason) of recordings that could not be read."""
 
     table: pa.Table
     facts: Facts
@@ -192,10 +187,8 @@ def predict_tables(
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """The tables of one chunk after the other, with a progress bar. Memory holds about two chunks.
-
-    Args:
-        skipped: (id, reason) of recordings that are left out are appended to it.
+    """The tables of one chunk after the other, with a progress bar. Memory holds about two chunks; (id, reason) of
+    recordings that are left out are appended to `skipped`.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
@@ -203,7 +196,7 @@ def predict_tables(
     rate, window = classifier.extractor.sampling_rate, classifier.window(settings.window)
     grid = sliding_windows(classifier, settings) if settings.timeline else None
     total = len(recordings)
-    if total == 0:
+    if not total:
         raise UserError("inputs: empty")
 
     def skip(recording: Recording, reason: str) -> None:

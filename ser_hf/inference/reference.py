@@ -26,11 +26,8 @@ LONGEST = 10.0  # seconds
 
 
 def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list[int]:
-    """Positions of at most `count` clips of different lengths, shortest first, spread evenly over the lengths.
-
-    Args:
-        lengths: samples of each clip; clips of more than `limit` are used only if all are that long.
-    """
+    """Positions of at most `count` clips of different lengths, shortest first, spread evenly over the lengths; clips
+    of more than `limit` samples are used only if all are that long."""
     lengths = np.asarray(lengths)
     whole = np.flatnonzero(lengths <= limit)
     candidates = whole if len(whole) else np.arange(len(lengths))
@@ -45,13 +42,8 @@ def compute_logits(
     preparation: "Preparation",
     clips: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """The model's logits of each single clip, in evaluation mode and float32, on the model's device.
-
-    Args:
-        model: trained, as it will be published; its adapters need not be merged.
-        extractor: of its training; `preparation` precedes it.
-        clips: waveforms (samples,) at the extractor's rate, before the preparation.
-    """
+    """The model's logits of each single clip, waveforms (samples,) before the preparation, in evaluation mode and
+    float32, on the model's device. Adapters need not be merged."""
     import torch
 
     from ..models.preparation import prepare_waveform

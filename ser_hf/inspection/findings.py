@@ -36,6 +36,7 @@ _STORE_RATE = 16000
 _SHORTEST_STORED = 0.1
 # Thresholds of the findings: seconds, clips, speakers, shares.
 _LONG_SILENCE = 1.0
+_SPEAKER_SPREAD = 10.0  # LU
 _SHORT, _LONG = 0.3, 30.0
 _IMBALANCE = 1.5
 _FEW_SPEAKERS = 10
@@ -338,6 +339,11 @@ def _leaks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
         if share is not None and share >= _EXPLAINED:
             text = f"The label explains {share:.0%} of the variance of the {MEASURES[measure][1]}."
             yield Finding(f"label-leak-{measure.replace('_', '-')}", "note", text, advice)
+    medians = table.groupby("speaker")["loudness"].median().dropna()
+    if len(medians) > 1 and medians.max() - medians.min() >= _SPEAKER_SPREAD:
+        text = f"The median loudness of the speakers spans {medians.max() - medians.min():.1f} LU, from "
+        text += f"{medians.min():.1f} ({medians.idxmin()}) to {medians.max():.1f} LUFS ({medians.idxmax()})."
+        yield Finding("speaker-loudness", "note", text, "The level identifies speakers; audio.level removes that.")
 
 
 def _groups(files: Sequence[AudioFile], key: Callable[[AudioFile], Any]) -> list[list[AudioFile]]:

@@ -9,8 +9,8 @@ from transformers import initialization as init
 
 from .configuration import AcousticConfig, Count, Counts, Fraction, some_of
 from .front_end import STATISTICS, FrontEnd
+from .layers import KernelMachines, LinearMachines, fixed
 from .modeling_base import AcousticClassifier
-from .support_vectors import KernelMachines, LinearMachines, fixed
 
 # The least probability of a class that no leaf has seen, so that its logarithm is finite.
 LEAST = 1e-6

@@ -20,9 +20,8 @@ from .configuration import (
     WaveformConfig,
 )
 from .front_end import DerivedBuffers, FrontEnd, ShortTime
-from .layers import ConvBlock, MaskedBatchNorm1d, Pooling, as_picture, pooled_mask
+from .layers import ConvBlock, LinearMachines, MaskedBatchNorm1d, Pooling, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
-from .support_vectors import LinearMachines
 
 
 class TransferConfig(AcousticConfig):

@@ -14,9 +14,8 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst_audit
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
-from .listed import OF_COLUMNS, from_file
-from .published import PUBLISHED
-from .rules import random, random_stratified, speaker_and_sentence_disjoint, speaker_independent
+from .listed import OF_COLUMNS, PUBLISHED, from_file
+from .rules import random, random_stratified, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
@@ -25,7 +24,6 @@ PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "leave_one_speaker_out": leave_one_speaker_out,
     "leave_one_session_out": leave_one_session_out,
     "leave_one_corpus_out": leave_one_corpus_out,
-    "speaker_and_sentence_disjoint": speaker_and_sentence_disjoint,
     "file": from_file,
     **OF_COLUMNS,
     **PUBLISHED,
@@ -66,11 +64,7 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
-    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1.
-
-    Raises:
-        UserError: for an unknown protocol or fold, and as the protocol does.
-    """
+    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1."""
     if name not in PROTOCOLS:
         raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     splits = PROTOCOLS[name](dataset, **options)

@@ -64,11 +64,8 @@ def audit(
 
 
 def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
-    """Checks that no recording, and no take of the `twins`, is in two parts of a split.
-
-    Raises:
-        UserError: naming the clips of the first ten and the number of all, to exclude them at once.
-    """
+    """Checks that no recording, and no take of the `twins`, is in two parts of a split. The error names the clips of
+    the first ten and the number of all, to exclude them at once."""
     ids, hashes = read_column(dataset, "id"), _hashes(dataset)
     copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
     found = list(_in_two_parts(splits, copies, ids))
@@ -99,8 +96,7 @@ def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids:
 
 
 def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
-    """A sentence about recordings with several labels in the splits: their number, and the first ten. None without
-    any."""
+    """A sentence about recordings with several labels in the splits, or None."""
     names = dataset.features["label"].names
     ids, labels, hashes = read_column(dataset, "id"), read_column(dataset, "label"), _hashes(dataset)
     used = sorted({row for split in splits for rows in split.rows.values() for row in rows})

@@ -11,16 +11,13 @@ from ..utils.errors import UserError
 from .rules import hold_out
 from .split import Split, make_split, read_column, rows_where
 
-# Irregular plurals of columns.
-_PLURALS = {"corpus": "corpora"}
 # A fold's title names up to this number of speakers.
 _NAMED = 6
 
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers with labels in proportion (scikit-learn's `StratifiedGroupKFold`), for each corpus;
-    validation is a share of the training speakers of each fold.
-    """
+    validation is a share of the training speakers of each fold."""
     speakers = _groups(dataset, "speaker", "kfold")
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
@@ -50,12 +47,8 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per corpus: how well does a model work with another room, microphone, sentences and instructions?
-    Validation is a share of the speakers of each training corpus.
-
-    Raises:
-        UserError: with one corpus only, and for a class of only one corpus, which has no training clip while that
-            corpus is tested.
-    """
+    Validation is a share of the speakers of each training corpus. A class of only one corpus, which has no training
+    clip while that is tested, is an error."""
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
     homes: dict[int, set[str]] = {}
@@ -68,16 +61,13 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
                 f"{dataset.features['label'].int2str(label)} is in {', '.join(homes[label])} only; merge it "
                 "(corpus.merge) or drop it (corpus.drop)"
             )
-    return _folds(name, dataset, _tested(dataset, "corpus", corpora), validation, seed)
+    tested = {corpus: rows_where(dataset, "corpus", [corpus]) for corpus in corpora}
+    return _folds(name, dataset, tested, validation, seed)
 
 
 def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per recording session (usual for IEMOCAP); validation is a share of the other sessions, at least one,
-    so that no dialogue partner of a validation speaker is in train.
-
-    Raises:
-        UserError: if the corpus has no column `session`, or a session that shares a speaker with another.
-    """
+    so that no dialogue partner of a validation speaker is in train. Sessions with a common speaker are an error."""
     name = "leave_one_session_out"
     sessions = _groups(dataset, "session", name)
     session_of: dict[str, str] = {}
@@ -88,7 +78,7 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
                 f"protocol.name: {name} needs sessions without a common speaker, but {speaker} is in {first} and "
                 f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
             )
-    tested = _tested(dataset, "session", sessions)
+    tested = {session: rows_where(dataset, "session", [session]) for session in sessions}
     return _folds(name, dataset, tested, validation, seed, by="session", test_apart=("speaker", "session"))
 
 
@@ -124,15 +114,11 @@ def _folds(
     return folds
 
 
-def _tested(dataset: Dataset, column: str, values: Sequence[str]) -> dict[str, list[int]]:
-    return {value: rows_where(dataset, column, [value]) for value in values}
-
-
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
     values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not have it")
     if len(values) < 2:
-        plural = _PLURALS.get(column, f"{column}s")
+        plural = "corpora" if column == "corpus" else f"{column}s"
         raise UserError(f"protocol.name: {name} needs at least two {plural}, the corpus has {', '.join(values)}")
     return sorted(values)

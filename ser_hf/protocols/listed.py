@@ -1,18 +1,24 @@
-"""Listed splits: a user's file (`file`), columns of the corpus (`column`), and EmoBox's folds (`emobox/lists`)."""
+"""Listed splits: a user's file (`file`), columns of the corpus (`column`), EmoBox's folds (`emobox/lists`), and
+published splits by name, to compare figures with the literature: lists/*.json, each with its source.
+"""
 
+import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
 from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
-from .rules import check_share, draw_clips, hold_out
-from .split import PARTS, Split, make_split, read_column
+from .folds import folds_by_speaker
+from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
+from .split import PARTS, Split, make_split, read_column, rows_where
 
 Parts = dict[str, list[str]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
@@ -33,7 +39,7 @@ def from_file(
         seed: of that draw.
 
     Raises:
-        UserError: for a file that is not of this form, an unknown entry, or an entry or speaker in two parts.
+        UserError: also for an unknown entry, or an entry or speaker in two parts.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
@@ -133,9 +139,6 @@ def by_column(
         parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
             and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of other words than given are in no part.
         shared_speakers, validation, seed: as of `from_file`.
-
-    Raises:
-        UserError: for a missing column, a word without a part, an empty part, or speakers that must not be shared.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
@@ -160,9 +163,6 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
     EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers if train
     and test share no speaker; if they do, as in most corpora, it is clips drawn at random with labels in proportion,
     and every report calls such figures speaker-dependent.
-
-    Raises:
-        UserError: for another corpus, and a fold whose train or test part has no clip.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
@@ -240,3 +240,72 @@ def _require_apart(split: Split, where: str, shared_speakers: bool) -> Split:
 
 
 OF_COLUMNS = {"column": by_column, "emobox/lists": emobox_lists}
+
+
+@functools.cache
+def published_list(file: str) -> dict[str, Any]:
+    """{source, corpora: {corpus: {unit, folds or parts}}} of lists/FILE.json."""
+    return json.loads((resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8"))
+
+
+def ravdess_actors(dataset: Dataset) -> Split:
+    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test."""
+    return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]])
+
+
+def audb_cremad(dataset: Dataset) -> Split:
+    """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
+    listed = published_list("audb")["corpora"]["cremad"]
+    return _by_speakers("audb/cremad", dataset, "cremad", [listed[part] for part in PARTS])
+
+
+def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[int | str]]) -> Split:
+    _require_corpus(name, dataset, corpus)
+    return make_split(name, dataset, speaker_independent(dataset, *speakers).rows)
+
+
+def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
+    """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
+
+    Lists by speaker (RAVDESS, SAVEE) take validation speakers from the training speakers. Lists by clip (CREMA-D,
+    EMO-DB, TESS) share all speakers between train and test, as published, so validation is clips drawn at random from
+    the training side with labels in proportion; every report calls such figures speaker-dependent.
+    """
+
+    def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+        name = f"emobox/{corpus}"
+        _require_corpus(name, dataset, corpus)
+        listed = published_list("emobox")["corpora"][corpus]
+        if listed["unit"] == "speaker":
+            everyone = sorted(set(read_column(dataset, "speaker")))
+            tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in listed["folds"]]
+            return folds_by_speaker(name, dataset, tested, validation, seed)
+        check_share("protocol.validation", validation)
+        splits, folds = [], listed["folds"]
+        for number, fold in enumerate(folds, start=1):
+            wanted = {f"{corpus}/{stem}" for stem in fold.split()}
+            tested = rows_where(dataset, "id", wanted)
+            absent = len(wanted) - len(tested)
+            notes = [f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips."]
+            rest = np.setdiff1d(np.arange(len(dataset)), tested)
+            train, validated = draw_clips(dataset, rest, validation, seed, True, "protocol.validation")
+            rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
+            title = f"{number} of {len(folds)}" if len(folds) > 1 else None
+            settings = {"test_apart": (), "validation_apart": (), "notes": notes if absent else ()}
+            splits.append(make_split(name, dataset, rows, fold=title, **settings))
+        return splits if len(splits) > 1 else splits[0]
+
+    return protocol
+
+
+def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
+    found = sorted(set(read_column(dataset, "corpus")))
+    if found != [corpus]:
+        raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")
+
+
+PUBLISHED: dict[str, Callable[..., Split | list[Split]]] = {
+    "ravdess/actors-1-16-17-20-21-24": ravdess_actors,
+    "audb/cremad": audb_cremad,
+    **{f"emobox/{corpus}": emobox(corpus) for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")},
+}

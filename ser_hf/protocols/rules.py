@@ -1,5 +1,4 @@
-"""Rules for one split: speaker-independent (by lists or shares of speakers), speaker- and sentence-disjoint,
-random."""
+"""Rules for one split: speaker-independent (by lists or shares of speakers) and random."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,17 +11,13 @@ from ..utils.errors import UserError
 from ..utils.order import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
 
-SPEAKER_INDEPENDENT = "speaker_independent"
-SPEAKER_AND_SENTENCE = "speaker_and_sentence_disjoint"
 _DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    """`count` of the values that `column` has in `rows`.
-
-    The best of `_DRAWS` random draws: every class on both sides if possible, then labels and sexes nearest to those of
-    all `rows`.
+    """`count` of the values that `column` has in `rows`: the best of `_DRAWS` random draws, with every class on both
+    sides if possible, then labels and sexes nearest to those of all `rows`.
 
     Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
     `count`, and never all groups, which may give fewer.
@@ -79,10 +74,7 @@ def hold_out(
     """Divides the rows that are not tested into train and validation.
 
     Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only one is left, as with
-    TESS's two speakers, a share of its sentences.
-
-    Returns:
-        train rows, validation rows, the columns that they keep apart, and notes for the report.
+    TESS's two speakers, a share of its sentences. Also returns the columns that they keep apart, and notes.
     """
     check_share("protocol.validation", share)
     column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
@@ -141,10 +133,6 @@ def speaker_independent(
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
             (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
             validation holds out sentences of that speaker.
-        seed: of the draws.
-
-    Raises:
-        UserError: for an unknown speaker, a speaker in two parts, too few speakers, a class missing from a part.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
@@ -187,7 +175,7 @@ def speaker_independent(
         rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
         notes = absent_corpora(dataset, rows)
     rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
-    return make_split(SPEAKER_INDEPENDENT, dataset, rows, validation_apart=apart, notes=notes)
+    return make_split("speaker_independent", dataset, rows, validation_apart=apart, notes=notes)
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
@@ -215,48 +203,6 @@ def _is(speaker: str, form: int | str) -> bool:
     if speaker == form or bare == str(form):
         return True
     return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)
-
-
-def speaker_and_sentence_disjoint(
-    dataset: Dataset,
-    validation: float | list[int | str] = 0.15,
-    test: float | list[int | str] = 0.2,
-    test_sentences: float | list[str] = 0.25,
-    seed: int = 0,
-) -> Split:
-    """Speakers as `speaker_independent` divides them; test keeps only the test sentences, train and validation only
-    the others. Other clips are in no part; the split's table has their number.
-
-    Args:
-        test_sentences: sentences in full, or a share of them (at least one, drawn).
-    """
-    sentences = read_column(dataset, "sentence")
-    known = sorted({sentence for sentence in sentences if sentence is not None})
-    if len(known) < 2:
-        raise UserError(
-            f"protocol.name: {SPEAKER_AND_SENTENCE} needs at least two sentences, the corpus has {len(known)}"
-        )
-    if isinstance(test_sentences, float):
-        check_share("protocol.test_sentences", test_sentences)
-        count = min(max(1, round(test_sentences * len(known))), len(known) - 1)
-        test_sentences = draw_groups(dataset, rows_where(dataset, "sentence", known), "sentence", count, seed)
-    held_out = {test_sentences} if isinstance(test_sentences, str) else set(test_sentences)
-    for sentence in sorted(held_out - set(known)):
-        raise UserError(f"protocol.test_sentences: no sentence {sentence!r}; the corpus has {', '.join(known)}")
-    speakers = speaker_independent(dataset, None, validation, test, seed)
-    wanted = {part: held_out if part == "test" else set(known) - held_out for part in speakers.rows}
-    rows = {part: [row for row in own if sentences[row] in wanted[part]] for part, own in speakers.rows.items()}
-    apart = speakers.apart["train/validation"]
-    if apart == ("sentence",):  # one speaker is left: divide the sentences that are not tested
-        left = {speaker for part in ("train", "validation") for speaker in speakers.speakers[part]}
-        own = [row for row in rows_where(dataset, "speaker", left) if sentences[row] in wanted["train"]]
-        rows["train"], rows["validation"], apart, _ = hold_out(dataset, own, validation, seed)
-    return make_split(
-        *(SPEAKER_AND_SENTENCE, dataset, rows),
-        test_apart=("speaker", "sentence"),
-        validation_apart=apart,
-        notes=[*speakers.notes, f"Test sentences: {'; '.join(sorted(held_out))}."],
-    )
 
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:

@@ -106,15 +106,12 @@ def make_split(
     fold: str | None = None,
     notes: Sequence[str] = (),
 ) -> Split:
-    """A split from row numbers, checked.
+    """A split from row numbers, checked: every part has clips and every class, but a class missing from validation or
+    test of a fold is only a note, as every clip is tested in some fold.
 
     Args:
         test_apart: columns of which test shares no value with train and validation.
         validation_apart: columns of which validation shares no value with train.
-
-    Raises:
-        UserError: if a part has no clip, or train lacks a class. A class missing from another part is a note in a
-            fold (every clip is tested in some fold) and an error otherwise.
     """
     ids, speakers, labels = read_column(dataset, "id"), read_column(dataset, "speaker"), read_column(dataset, "label")
     names = dataset.features["label"].names
@@ -169,10 +166,8 @@ def save_splits(
     audits: Sequence[Mapping[str, Any]],
     path: Path,
     clips: Sequence[str] = (),
-    recordings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part, for each fold. `clips` are
-    digests of the clips of each split, and `recordings` those of folders for augmentation."""
+    """Writes split.json. `clips` are digests of the clips of each split."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -182,8 +177,6 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    if recordings:
-        content["recordings"] = dict(recordings)
     replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluation.calibration import at_limit
-from ..evaluation.metrics import NAMES
+from ..evaluation.metrics import NAMES, at_limit
 from .report import Energy, Report, Split
 
 # The use of each split.

@@ -22,10 +22,7 @@ _MOST_WORKERS = 8
 
 def precision_arguments(precision: str) -> dict[str, Any]:
     """The `TrainingArguments` of ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto`` (the fastest native one of the
-    device).
-
-    Weights stay in float32; autocast uses half precision for single operations.
-    """
+    device). Weights stay in float32."""
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -42,11 +39,7 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     if ampere:
         for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
             layers.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    return {
-        "bf16": precision == "bf16",
-        "fp16": precision == "fp16",
-        "tf32": precision == "tf32" if ampere else None,
-    }
+    return {"bf16": precision == "bf16", "fp16": precision == "fp16", "tf32": precision == "tf32" if ampere else None}
 
 
 def data_workers() -> int:
@@ -109,10 +102,7 @@ _MANAGED: dict[str, str] = {
 }
 MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.split()}
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
-_MACHINE = (
-    *("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm"),
-    "ddp_find_unused_parameters",
-)
+_MACHINE = ("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm", "ddp_find_unused_parameters")
 
 SAMPLING = ("random", "group_by_length", "sequential")
 
@@ -179,7 +169,11 @@ class EmotionTrainingArguments(TrainingArguments):
     kept_checkpoints: int | None = None
     average: str | None = None
     average_decay: float = 0.999
-    average_start: float = 0.75
+
+    @property
+    def rates(self) -> tuple[float, float, float | None, float | None]:
+        """Settings of `parameter_groups`."""
+        return self.learning_rate, self.weight_decay, self.head_learning_rate, self.layer_decay
 
     @property
     def step_batch_size(self) -> int:
@@ -222,10 +216,7 @@ def training_arguments(
             raise UserError(f"training.save_{key}: differs from eval_{key}; set both to the same value")
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
-    own |= {
-        "schedule": arguments["lr_scheduler_type"],
-        "kept_checkpoints": arguments.pop("save_total_limit"),
-    }
+    own |= {"schedule": arguments["lr_scheduler_type"], "kept_checkpoints": arguments.pop("save_total_limit")}
     if arguments.get("torch_compile"):
         # Batches differ in length: one graph for all rather than one for each.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")

@@ -121,27 +121,23 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
             yield run
     finally:
         for tracker in trackers - ({"wandb"} if opened else set()):
-            finish = getattr(sys.modules.get(tracker), "finish", None)
-            if finish is not None:
+            if finish := getattr(sys.modules.get(tracker), "finish", None):
                 with contextlib.suppress(RuntimeError):  # none is open
                     finish()
 
 
 def stop_reporting(trainer: Trainer) -> None:
-    """Remove the trackers from a trained Trainer, whose predictions would otherwise be logged to a closed run."""
+    """Removes the trackers, to whose closed runs predictions would otherwise be logged."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
 
 
 @contextlib.contextmanager
 def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
+    """Yields a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
 
-    It stays empty without codecarbon. Nothing is sent or downloaded. Emissions are estimated only if the user names a
-    country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
-
-    Args:
-        here: whether this process measures; one per machine is enough.
+    It stays empty without codecarbon, and where this process does not measure (`here`). Nothing is sent or downloaded.
+    Emissions are estimated only if the user names a country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
     """
     found: dict[str, Any] = {}
     tracker = _energy_tracker() if here else None
@@ -150,8 +146,7 @@ def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
     finally:
         if tracker is not None:
             tracker.stop()
-            data = getattr(tracker, "final_emissions_data", None)  # none if codecarbon failed meanwhile
-        if tracker is not None and data is not None:
+        if data := getattr(tracker, "final_emissions_data", None):  # none if codecarbon failed meanwhile
             found["energy"] = {
                 "kwh": data.energy_consumed,
                 "processor_kwh": data.cpu_energy,
@@ -188,11 +183,8 @@ def _energy_tracker() -> Any:
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`.
-
-    They need no extra pass, so they are of a network in training mode whose weights change, and of the majority class
-    of soft or mixed labels.
-    """
+    """Confusion counts of the training batches since the last `take`: of a network in training mode whose weights
+    change, and of the majority class of soft or mixed labels."""
 
     def __init__(self, classes: int):
         self.classes = classes

@@ -22,7 +22,7 @@ from .encoders import layerdrop_key
 
 logger = logging.getLogger(__name__)
 
-MARKER = "whole.json"
+MARKER = "complete.json"
 
 
 def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
@@ -49,20 +49,14 @@ def is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def made_by(checkpoint: Path) -> dict[str, Any]:
-    """The `made_by` of a complete checkpoint."""
-    return json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["made_by"]
-
-
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint in a folder."""
-    newest_first = sorted(_checkpoints(folder), key=_step, reverse=True)
-    return next((path for path in newest_first if is_complete(path)), None)
+    return next((path for path in _newest_first(folder) if is_complete(path)), None)
 
 
 def delete_incomplete(folder: Path) -> None:
     """Deletes incomplete checkpoints."""
-    for checkpoint in _checkpoints(folder):
+    for checkpoint in _newest_first(folder):
         if not is_complete(checkpoint):
             logger.info("%s is incomplete: deleted", checkpoint)
             delete(checkpoint)
@@ -72,7 +66,7 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
     """Deletes the oldest checkpoints but `kept` (None: all). The last one and that of step `best` always stay."""
     if kept is None:
         return
-    newest = sorted(_checkpoints(folder), key=_step, reverse=True)
+    newest = _newest_first(folder)
     spared = [path for i, path in enumerate(newest) if i == 0 or _step(path) == best]
     spared += [path for path in newest if path not in spared][: max(0, kept - len(spared))]
     for checkpoint in newest:
@@ -88,7 +82,7 @@ def delete(checkpoint: Path) -> None:
 
 def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
     """Raises a `UserError` if a resumed run would have another number of clips per step."""
-    before = made_by(checkpoint)
+    before = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["made_by"]
     if before["step_batch_size"] != own["step_batch_size"]:
         raise UserError(
             f"{checkpoint}: {before['processes']} processes took {before['step_batch_size']} clips a step, "
@@ -117,9 +111,9 @@ def write_error(checkpoint: Path, error: Exception) -> UserError:
     )
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def _newest_first(folder: Path) -> list[Path]:
     found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
-    return [path for path in found if path.is_dir()]
+    return sorted((path for path in found if path.is_dir()), key=_step, reverse=True)
 
 
 def _hash(path: Path) -> str:
@@ -140,10 +134,7 @@ def shards() -> str | None:
 
 
 def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> None:
-    """Names the transformer layers as FSDP units; does nothing without FSDP or DeepSpeed.
-
-    The models' own lists are empty or incomplete, so that all weights would be one unit.
-    """
+    """Names the transformer layers as FSDP units: the models' own lists are empty or incomplete."""
     kind = shards()
     if kind is None:
         return
@@ -165,7 +156,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         model.get_input_embeddings = lambda: None  # used by accelerate; speech encoders raise
 
 
-def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
+def full_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
     """The trained model with all its weights in process 0, adapters included; every process must call it.
 
     Sharded weights go into a new model, because FSDP changes the classes of the old one.
@@ -174,10 +165,10 @@ def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
     if shards() is None:
         return model
     state: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    whole = AutoModelForAudioClassification.from_config(model.config)
+    full = AutoModelForAudioClassification.from_config(model.config)
     if trainer.is_world_process_zero():
-        whole.load_state_dict(state)
-    return whole
+        full.load_state_dict(state)
+    return full
 
 
 def size(parameter: torch.nn.Parameter) -> int:

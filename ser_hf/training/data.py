@@ -37,11 +37,8 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
 
 
 def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merges windows: row numbers (clips,), each once, and logits (clips, classes).
-
-    Several windows of a clip give the logarithm of the mean of their probabilities, weighted by duration. A single
-    window's logits stay as they are.
-    """
+    """Merges windows: row numbers (clips,), each once, and logits (clips, classes): of several windows the logarithm
+    of the mean of their probabilities, weighted by duration, of a single one its own."""
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
     merged = logits[first]
@@ -82,33 +79,6 @@ Balance = Literal["corpus", "class", "corpus_and_class"]
 ALWAYS = -1  # the lot of entries that every epoch uses
 
 
-def oversampled(clips: Dataset, seed: int) -> Dataset:
-    """Repeat clips of rarer classes until every class has as many as the most frequent one.
-
-    The remainder is drawn without replacement. The column `copy` numbers the repetitions from 0; each is augmented and
-    cropped differently. With soft labels the majority class counts.
-    """
-    labels, rows = np.asarray(clips["labels"][:]), np.asarray(clips["row"][:])
-    generator = np.random.default_rng(seed)
-    most = int(np.bincount(labels).max(initial=0))
-    entries = []
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        own = own[np.argsort(rows[own], kind="stable")]  # the draw must not depend on lengths
-        rounds, lacking = divmod(most, len(own))
-        entries += [(place, copy) for copy in range(rounds) for place in own]
-        entries += [(place, rounds) for place in generator.choice(own, lacking, replace=False)]
-    return _repeated(clips, entries, ("copy",))
-
-
-def _repeated(clips: Dataset, entries: list[tuple[int, ...]], names: tuple[str, ...]) -> Dataset:
-    """Entries of clips: the index of the clip, its copy and further columns, sorted by length as a part is."""
-    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 1 + len(names)).T
-    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))
-    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
-    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
-
-
 def balanced(
     clips: Dataset,
     corpora: Sequence[str],
@@ -117,18 +87,12 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Entries from which every epoch takes as many clips of each corpus and class as `quotas` gives.
+    """Entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
     Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
     of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
     lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`), and the order
-    keeps speakers in proportion.
-
-    Args:
-        clips: from `part`.
-        corpora, speakers: of each row of the corpus.
-        weights: corpus -> factor of its clips in an epoch, by default 1.
-        balance: what else is to be equally frequent.
+    keeps speakers in proportion. `corpora` and `speakers` are of each row of the corpus.
     """
     rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
     cells: dict[tuple[str, int], list[int]] = {}
@@ -136,14 +100,18 @@ def balanced(
         cells.setdefault((corpora[rows[place]], int(labels[place])), []).append(place)
     generator = np.random.default_rng(seed)
     counts = quotas({cell: len(own) for cell, own in cells.items()}, weights, balance)
-    entries = []
+    entries: list[tuple[int, ...]] = []
     for number, (cell, own) in enumerate(sorted(cells.items())):
         rounds, lacking = divmod(counts[cell], len(own))
         entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
         turns = in_turns([(speakers[rows[place]],) for place in own], generator)
         if lacking:
             entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
-    return _repeated(clips, entries, ("copy", "lot", "turn", "take"))
+    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T
+    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))  # by length as a part is
+    names = ("copy", "lot", "turn", "take")
+    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
+    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
 
 
 def quotas(
@@ -152,8 +120,8 @@ def quotas(
     """Clips per epoch of each (corpus, class), from how many there are: the same total, each corpus times its weight,
     and at least one clip of each.
 
-    ``corpus`` gives corpora equal shares and keeps their class ratios; ``class`` gives classes equal shares and keeps
-    their corpus ratios; ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
+    ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse; ``corpus_and_class``
+    gives corpora equal shares, and the classes of each corpus too.
     """
     cells = sorted(sizes)
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
@@ -164,29 +132,20 @@ def quotas(
     total = round(mass.sum())
     if balance == "corpus_and_class":
         mass = np.ones(len(cells))
-    if balance in ("corpus", "corpus_and_class"):
-        mass = _levelled(mass, corpora)
-    elif balance == "class":
-        mass = _levelled(mass, classes)
     outer = classes if balance == "class" else corpora  # whose sums are to be right, to a clip
     members = [np.flatnonzero(outer == group) for group in np.unique(outer)]
+    if balance:
+        for own in members:
+            mass[own] /= mass[own].sum()
     sums = apportion(total, [mass[own].sum() for own in members], least=[len(own) for own in members])
-    shares = [apportion(count, mass[own], least=1) for own, count in zip(members, sums, strict=True)]
-    return {
-        cells[i]: count
-        for own, each in zip(members, shares, strict=True)
-        for i, count in zip(own.tolist(), each, strict=True)
-    }
-
-
-def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Scales the masses so that all groups have the same sum."""
-    _, of = np.unique(groups, return_inverse=True)
-    return mass / np.bincount(of, mass)[of]
+    shares = np.zeros(len(cells), dtype=int)
+    for own, count in zip(members, sums, strict=True):
+        shares[own] = apportion(count, mass[own], least=1)
+    return dict(zip(cells, shares.tolist(), strict=True))
 
 
 class EpochSchedule:
-    """Selects the entries of each epoch from those of `part`, `oversampled` or `balanced`."""
+    """Selects the entries of each epoch from those of `part` or `balanced`."""
 
     def __init__(self, clips: Dataset):
         self.entries = len(clips)
@@ -230,13 +189,9 @@ UNCOUNTED = -100
 
 
 class EpochOrder(Sampler[int]):
-    """Order of the training clips in each epoch, a function of seed and epoch alone.
-
-    Args:
-        strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
-        clock: the epoch, shared with the Trainer and workers.
-        schedule: which clips an epoch uses; None for all.
-    """
+    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``, ``sequential``, or
+    ``group_by_length`` (batches of similar length, in random order). `clock` is the epoch, shared with the Trainer and
+    workers; without a `schedule` an epoch uses all clips."""
 
     def __init__(
         self,
@@ -271,11 +226,11 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches for several processes, which take them in turn, from one order of the clips.
+    """Batches of `size` clips for several processes, which take them in turn, from one order of the clips.
 
     The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
     differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
-    processes are some repeated with the label -100 (see `Repeating`). `size` is of a batch of one process.
+    processes are some repeated with the label -100 (see `Repeating`).
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
@@ -316,11 +271,8 @@ class Mixing:
 
     A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
     `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch,
-    of any, the same or another speaker. Without such a partner the clip stays as it is.
-
-    Args:
-        classes: number of labels.
-        speakers: of each row of the corpus (rows,).
+    of any, the same or another speaker. Without such a partner the clip stays as it is. `speakers` are of each row of
+    the corpus.
     """
 
     mixup: Mixup
@@ -328,11 +280,7 @@ class Mixing:
     speakers: np.ndarray
 
     def __call__(
-        self,
-        waveforms: Sequence[np.ndarray],
-        rows: Sequence[int],
-        shares: np.ndarray,
-        generator: np.random.Generator,
+        self, waveforms: Sequence[np.ndarray], rows: Sequence[int], shares: np.ndarray, generator: np.random.Generator
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Mixed waveforms and labels (batch, classes) of a batch, float32; clips at `UNCOUNTED` are not mixed."""
         rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
@@ -385,8 +333,6 @@ def part(
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
         window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
     """
-    if max_duration is not None and window is not None:
-        raise ValueError("max_duration is for training and window for evaluation")
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
     entries = [
@@ -433,15 +379,13 @@ class TrainTransforms:
 class Collator:
     """Reads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
 
-    Batches for training (`training`) are also augmented before the crop, and mixed before the extractor; with mixup
-    their labels are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so
-    they are the same for any number of workers and after an interruption. `epoch` is shared memory, set by the
-    Trainer.
+    Batches for training are also augmented before the crop, and mixed before the extractor; with mixup their labels
+    are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so they are the
+    same for any number of workers and after an interruption. `epoch` is shared memory, set by the Trainer.
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.
         shortest_batch: samples to which training batches are padded; the mask leaves this padding out.
-        transforms: of training clips.
     """
 
     def __init__(

@@ -121,19 +121,6 @@ def mask_valid(config: PreTrainedConfig) -> bool:
     )
 
 
-def stride(config: PreTrainedConfig) -> int:
-    """Samples between two frames of the encoder's output."""
-    config = encoder_config(config)
-    if config.model_type == _WHISPER:
-        return 2 * _HOP
-    if config.model_type == _SPECTROGRAM:
-        return config.time_stride * _HOP
-    own = _STACKED * _HOP if config.model_type == _FILTERBANK else math.prod(config.conv_stride)
-    if getattr(config, "add_adapter", False):
-        own *= config.adapter_stride**config.num_adapter_layers
-    return own
-
-
 def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str) -> None:
     """Raises a `UserError` if an extractor does not make the inputs of the network."""
     config = encoder_config(config)

@@ -64,15 +64,13 @@ _INVALID += (AttributeError,)
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
     """Set options of the encoder's configuration, and float32."""
     encoder = encoder_config(config)
-    known = (
-        {field.name for field in dataclasses.fields(encoder)} | encoder.to_dict().keys() | encoder.attribute_map.keys()
-    )
+    known = {field.name for field in dataclasses.fields(encoder)} | {*encoder.to_dict(), *encoder.attribute_map}
     for key, value in options.items():
         if key not in known or key.startswith("_"):
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         if key == "use_weighted_layer_sum" and value:
             raise UserError(f"model.{key}: set model.weighted_layer_sum, which is for every head")
-        share = key.endswith("_prob") or "dropout" in key or "layerdrop" in key
+        share = key.endswith("_prob") or "drop" in key
         if share and isinstance(value, int | float) and not 0 <= value <= 1:
             raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
         try:
@@ -90,16 +88,6 @@ def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
     if key := layerdrop_key(encoder):
         logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, getattr(encoder, key))
         setattr(encoder, key, 0.0)
-
-
-def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
-    """The network on torch's meta device, to find invalid settings."""
-    try:
-        encoder_config(config).validate()
-        with torch.device("meta"):
-            return AutoModelForAudioClassification.from_config(copy.deepcopy(config))
-    except _INVALID as error:
-        raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
 UNPREPARED = Preparation()
@@ -168,14 +156,13 @@ def blueprint(
     preparation: Preparation = UNPREPARED,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
-    """Configuration and feature extractor of a model.
+    """Configuration and feature extractor of a model, from the keys of a recipe.
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        normalize: zero mean and unit variance of each waveform; None for the checkpoint's setting.
+        normalize: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
             transferred network.
-        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`.
         options: values of the (encoder's) configuration.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
@@ -198,21 +185,26 @@ def blueprint(
             checkpoint, random_init = None, True
         elif not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # raises, naming the source of the file
-        return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
+        gradient_free = not any(parameter.requires_grad for parameter in model.classifier.parameters())
+        return Blueprint(config, extractor, checkpoint, random_init, preparation, None, gradient_free)
 
     config = _checkpoint_config(checkpoint)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
     set_options(config, checkpoint, options)
-    network = skeleton(config)
+    try:  # to find invalid settings
+        encoder_config(config).validate()
+        with torch.device("meta"):
+            network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+    except _INVALID as error:
+        raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: the feature extractor of {checkpoint} ({type(extractor).__name__}) takes waveforms "
-                "as they are; leave it out"
+                f"audio.normalize: {type(extractor).__name__} of {checkpoint} has no such step; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
@@ -224,14 +216,11 @@ def blueprint(
         extractor = extractor.stock()
     if preparation.active and not isinstance(extractor, Wav2Vec2FeatureExtractor):
         raise UserError(
-            f"audio: the feature extractor of {checkpoint} ({type(extractor).__name__}) prepares waveforms itself; "
-            "leave out trim_silence, level and fixed_duration"
+            f"audio: {type(extractor).__name__} of {checkpoint} prepares waveforms itself; leave out trim_silence, "
+            "level and fixed_duration"
         )
-    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, _gradient_free(network))
-
-
-def _gradient_free(network: PreTrainedModel) -> bool:
-    return not any(parameter.requires_grad for parameter in network.classifier.parameters())
+    gradient_free = not any(parameter.requires_grad for parameter in network.classifier.parameters())
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, gradient_free)
 
 
 def _with_head(
@@ -346,11 +335,8 @@ TEMPERATURE_KEY = "calibration_temperature"
 
 
 def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
-    """Divides weights and bias of the last linear layer by `temperature`, so that softmax(logits / T) is exact
-    everywhere.
-
-    None keeps the weights, and removes the entry of an earlier checkpoint from the configuration.
-    """
+    """Divides weights and bias of the last linear layer by `temperature`; None removes the entry of an earlier
+    checkpoint from the configuration."""
     bare = innermost(model)
     if temperature is None:
         if hasattr(bare.config, TEMPERATURE_KEY):

@@ -2,9 +2,6 @@
 
 During training `CachedActivations` replace the frozen modules, and batches carry the activations of their clips.
 Checkpoints hold only the remaining modules. Afterwards the model is complete again and evaluated on waveforms.
-
-The activations are in a `FeatureStore`, whose name is a hash of everything that they depend on: frozen weights, code
-and settings of the modules, device, feature extractor, and the segments of the clips.
 """
 
 import dataclasses
@@ -15,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,10 +27,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..audio import WaveformStore
 from ..models.configuration import AcousticConfig
-from ..models.front_end import FrontEnd, Mfcc
+from ..models.front_end import LogMel, Mfcc
 from ..models.modeling_base import AcousticClassifier
-from ..models.modeling_descriptors import FrameDescriptors
-from ..models.modeling_transfer import CNN14Encoder, TransferClassifier, VGGishFrontEnd
+from ..models.modeling_transfer import CNN14Encoder, TransferClassifier
 from ..utils.cache import InUse, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
@@ -50,11 +46,11 @@ Segment = tuple[int, int, int]
 # frames of each clip (batch,).
 STATES, FRAMES = "cached_states", "cached_frames"
 
-_FORMAT = 4
+_FORMAT = 5
+_DTYPE = np.dtype(np.float16)
 # The content of a larger store is not read to verify it.
 _VERIFIED_BYTES = 4e9
 _FRAME_MASK = "_get_feature_vector_attention_mask"
-_TOKENS = 2  # class and distillation token of the audio spectrogram transformer
 # Front ends do this at random during training.
 _RANDOM = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")
 # Words in the names of settings without effect in evaluation mode, or below a head.
@@ -63,7 +59,6 @@ _IRRELEVANT = ("drop", "mask_", "spec_augment", "label", "classifier", "weighted
 _OF_FEATURES = {field.name for field in dataclasses.fields(AcousticConfig)}
 _OF_FEATURES -= {field.name for field in dataclasses.fields(PreTrainedConfig)}
 _OF_FEATURES -= {"deltas", "normalization", "frames", "frame_fit", "n_mfcc", "time_width", "band_width", *_RANDOM}
-_OF_FEATURES |= {"descriptors", "roll_off", "pitch_min", "pitch_max", "example_hop"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +91,8 @@ class CachedTraining:
         cached = cached_module(model, caching.freezing)
         model.to(arguments.device)
         segments = [segment for clips in (train, validation, *caching.others) for segment in segments_of(clips)]
-        store = open_feature_store(
-            model, cached, collator, segments, arguments.per_device_eval_batch_size, caching.cache_dir
-        )
+        batch_size = arguments.per_device_eval_batch_size
+        store = open_feature_store(model, cached, collator, segments, batch_size, caching.cache_dir)
         self._waveforms = collator
         self.collator = CachedCollator(store, model, cached, collator.epoch)
         self._replacement = Replacement(model, cached)
@@ -117,43 +111,33 @@ class CachedTraining:
 
 def fixed_crops(clips: Dataset, store: WaveformStore) -> Dataset:
     """Training clips with a crop that depends on the recording alone, whatever the seed, epoch and fold."""
-    columns = clips.to_dict()
-    starts = []
-    for row, start, limit in zip(columns["row"], columns["start"], columns["max_samples"], strict=True):
-        excess = int(store.lengths[row]) - limit
-        if limit and excess > 0:
-            start = int(np.random.default_rng(list(store.content_hashes[row].encode())).integers(excess + 1))
-        starts.append(start)
-    return Dataset.from_dict(columns | {"start": starts, "max_samples": [0] * len(starts)})
+
+    def crop(clip: dict[str, Any]) -> dict[str, Any]:
+        row, limit = clip["row"], clip["max_samples"]
+        if limit and (excess := int(store.lengths[row]) - limit) > 0:
+            generator = np.random.default_rng(list(store.content_hashes[row].encode()))
+            clip["start"] = int(generator.integers(excess + 1))
+        return clip | {"max_samples": 0}
+
+    return Dataset.from_list([crop(clip) for clip in clips])
 
 
 def segments_of(clips: Dataset) -> list[Segment]:
     return list(zip(clips["row"][:], clips["start"][:], clips["length"][:], strict=True))
 
 
-# What is cached
-
-
 @dataclasses.dataclass(frozen=True)
 class CachedModule:
-    """The frozen module whose output is stored.
+    """The frozen `module`, by its full name, whose output is stored: `states` tensors (frames, size) per clip.
 
-    Args:
-        kind: ``encoder`` of transformers, ``network`` for the encoder of a transferred network with its front end,
-            ``features`` for what a front end computes before anything random.
-        module: full name in the model.
-        states: tensors (frames, size) per clip.
-        tokens: number of leading frames that are stored, None for all.
-        pooled: whether the module returns one vector per clip.
+    `kind` is ``encoder`` for one of transformers, ``network`` for the encoder of a transferred network with its front
+    end, and ``features`` for what a front end computes before anything random.
     """
 
-    kind: str
+    kind: Literal["encoder", "network", "features"]
     description: str
     module: str
     states: int = 1
-    tokens: int | None = None
-    pooled: bool = False
-    dtype: str = "float16"
 
     def contains(self, name: str) -> bool:
         """Whether the output depends on a tensor or module, by its full name."""
@@ -165,47 +149,36 @@ class CachedModule:
 
 def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
     """The frozen part of a model whose output for a clip is constant during training."""
+    config = model.config
     if isinstance(model, AcousticClassifier):
         return _cached_in_network(model, freezing)
     if not freezing.encoder:
-        raise UserError(
-            "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true, or leave it out"
-        )
-    config = model.config
-    if (kind := encoder_config(config).model_type) in ("sew", "sew-d"):  # layers on squeezed frames
+        raise UserError("freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true")
+    if (kind := encoder_config(config).model_type) in ("sew", "sew-d", "audio-spectrogram-transformer"):
         raise UserError(f"freeze.cache: {kind} cannot be cached; leave it out")
-    summed = "weighted_layer_sum" if config.model_type == "ser_encoder" else "use_weighted_layer_sum"
-    where = structure(model, "freeze.cache")
-    if getattr(config, summed, False):
-        states = len(where.layers) + 1
-        return CachedModule("encoder", f"all {states} hidden states of the encoder", where.encoder, states)
-    tokens = _TOKENS if config.model_type == "audio-spectrogram-transformer" else None
-    return CachedModule("encoder", "last hidden states of the encoder", where.encoder, tokens=tokens)
+    encoder = structure(model, "freeze.cache").encoder
+    if getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False):
+        states = len(structure(model, "freeze.cache").layers) + 1
+        return CachedModule("encoder", f"all {states} hidden states of the encoder", encoder, states)
+    return CachedModule("encoder", "last hidden states of the encoder", encoder)
 
 
 def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedModule:
     name = model.config.model_type.removeprefix("ser_")
+    changing = [f"model.{key}" for key in _RANDOM if getattr(model.config, key, 0)]
     if isinstance(model, TransferClassifier) and freezing != Freezing():
-        changing = [f"model.{key}" for key in _RANDOM if getattr(model.config, key, 0)]
         if not freezing.encoder or changing:
             raise UserError(
-                f"freeze.cache: of {name} the whole encoder can be cached (freeze.encoder without "
-                f"{', '.join(changing) or 'freeze.layers and freeze.top_layers'}) or, with nothing frozen, the front "
-                "end; leave out one of the two"
+                f"freeze.cache: of {name} the whole encoder can be cached: set freeze.encoder: true, and leave out "
+                f"{', '.join(changing) or 'freeze.layers and freeze.top_layers'}"
             )
-        pooled = isinstance(model.encoder, CNN14Encoder)
-        return CachedModule("network", f"output of the encoder of {name}", "encoder", pooled=pooled)
-    front_end = getattr(model, "front_end", None)
-    if isinstance(front_end, VGGishFrontEnd):
-        return CachedModule("features", "log-mel examples", "front_end")
-    if not isinstance(front_end, FrontEnd):
-        raise UserError(f"freeze.cache: {name} has no fixed front end that could be cached; leave it out")
-    if getattr(model.config, "band_warp", 0):
+        return CachedModule("network", f"output of the encoder of {name}", "encoder")
+    features = getattr(getattr(model, "front_end", None), "features", None)
+    if not isinstance(features, LogMel | Mfcc):
+        raise UserError(f"freeze.cache: {name} has no front end that could be cached; leave it out")
+    if "model.band_warp" in changing:
         raise UserError("freeze.cache: model.band_warp changes the features at random; leave out one of the two")
-    if isinstance(front_end.features, FrameDescriptors):
-        # Units of descriptors lie orders of magnitude apart, too far for float16.
-        return CachedModule("features", "frame descriptors", "front_end.features", dtype="float32")
-    mel = "front_end.features.mel" if isinstance(front_end.features, Mfcc) else "front_end.features"
+    mel = "front_end.features.mel" if isinstance(features, Mfcc) else "front_end.features"
     return CachedModule("features", "log-mel spectrograms", mel)
 
 
@@ -217,11 +190,8 @@ class _Recorded(Exception):
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: BatchFeature
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations of a batch in evaluation mode, on the CPU.
-
-    Returns:
-        States (batch, states, frames, size) in float32, and the number of frames of each clip (batch,).
-    """
+    """Activations of a batch in evaluation mode, (batch, states, frames, size) in float32 on the CPU, and the
+    number of frames of each clip (batch,)."""
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
     own_head = model.config.model_type == "ser_encoder"
@@ -248,18 +218,14 @@ def compute_activations(
     states = list(output.hidden_states) if cached.states > 1 else [output.last_hidden_state]
     if own_head:  # sums the last state with the encoder's final norm
         states[-1] = output.last_hidden_state
-    states = torch.stack(states, dim=1)[:, :, : cached.tokens]
+    states = torch.stack(states, dim=1)
     if own_head:
         (_, mask), _ = calls[1]
     elif "attention_mask" in batch and not has_fixed_length(model.config):
         mask = getattr(model, _FRAME_MASK)(states.shape[2], batch["attention_mask"])
     else:
         mask = states.new_ones(len(states), states.shape[2])
-    padded = (~mask.bool()).sum(dim=1)  # heads on the spectrogram transformer leave out tokens, which have no padding
-    return states.float().cpu(), (states.shape[2] - padded).cpu()
-
-
-# The store
+    return states.float().cpu(), mask.bool().sum(dim=1).cpu()
 
 
 class FeatureStore:
@@ -269,11 +235,10 @@ class FeatureStore:
         self.folder = folder
         with np.load(folder / "index.npz", allow_pickle=False) as index:
             self.states, self.size = int(index["states"]), int(index["size"])
-            self.dtype = np.dtype(str(index["dtype"]))
             self._places = {tuple(segment): i for i, segment in enumerate(index["segments"].tolist())}
             self._frames, self.hash = index["frames"], str(index["hash"])
         self._ends = self.states * self.size * np.cumsum(self._frames, dtype=np.int64)
-        if self.bytes != int(self._ends[-1]) * self.dtype.itemsize:
+        if self.bytes != int(self._ends[-1]) * _DTYPE.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
         self._in_use: InUse | None = InUse(folder)
         self._values: np.ndarray | None = None
@@ -287,7 +252,7 @@ class FeatureStore:
 
     def __getitem__(self, segment: Segment) -> np.ndarray:
         if self._values is None:
-            self._values = np.memmap(self.folder / "states", dtype=self.dtype, mode="r")
+            self._values = np.memmap(self.folder / "states", dtype=_DTYPE, mode="r")
         place = self._places[segment]
         frames, end = int(self._frames[place]), int(self._ends[place])
         begin = end - self.states * frames * self.size
@@ -306,13 +271,8 @@ def open_feature_store(
     batch_size: int = 1,
     cache_dir: str | Path | None = None,
 ) -> FeatureStore:
-    """The store of the given segments, built first if necessary.
-
-    One process builds a store and the others wait. A damaged store is built again.
-
-    Args:
-        batch_size: clips per batch; more than one only if padding does not change the outputs of the model.
-    """
+    """The store of the given segments, built first if it is missing or damaged, by one process while others wait. A
+    `batch_size` over one is for models whose outputs do not change with padding."""
     segments = sorted(set(segments), key=lambda segment: (segment[2], segment))
     folder = cache_root(cache_dir) / "frozen" / _key(model, cached, collator, segments)
     was_training = model.training
@@ -343,13 +303,18 @@ def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segme
         settings = {key: value for key, value in values.items() if not any(word in key for word in _IRRELEVANT)}
         settings["attention"] = config._attn_implementation  # not part of a saved configuration
     own_files = {inspect.getsourcefile(type(own)) for _, own in modules if type(own).__module__.startswith("ser_hf.")}
+
+    def digest(tensor: torch.Tensor) -> list:
+        content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+        return [list(tensor.shape), str(tensor.dtype), xxhash.xxh3_128_hexdigest(content)]
+
     # How a device multiplies float32 decides the last digits.
     device, backends = model.device.type, torch.backends
     arithmetic = [backends.fp32_precision, backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision]
     return key_of(
         {
             "format": _FORMAT,
-            "cached": [cached.kind, cached.states, cached.module, cached.tokens],
+            "cached": [cached.kind, cached.states, cached.module],
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             "code": {name: type(module).__qualname__ for name, module in modules},
             "own_code": [xxhash.xxh3_128_hexdigest(Path(file).read_bytes()) for file in sorted(own_files)],
@@ -357,15 +322,10 @@ def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segme
             "arithmetic": [device, arithmetic, torch.is_autocast_enabled(device)],
             "extractor": {key: repr(value) for key, value in collator.extractor.to_dict().items()},
             "shortest": collator.shortest,
-            "tensors": {name: _digest(value) for name, value in model.state_dict().items() if cached.contains(name)},
+            "tensors": {name: digest(value) for name, value in model.state_dict().items() if cached.contains(name)},
             "audio": [collator.store.folder.name, collator.store.sampling_rate, list(map(list, segments))],
         }
     )
-
-
-def _digest(tensor: torch.Tensor) -> list:
-    content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
-    return [list(tensor.shape), str(tensor.dtype), xxhash.xxh3_128_hexdigest(content)]
 
 
 def _build(
@@ -376,25 +336,24 @@ def _build(
     segments: Sequence[Segment],
     batch_size: int,
 ) -> None:
-    rows, starts, lengths = np.asarray(segments, dtype=np.int64).reshape(-1, 3).T
-    zeros = np.zeros_like(rows)
-    clips = {"row": rows, "labels": zeros, "start": starts, "length": lengths, "max_samples": zeros}
-    dtype, frames, hashed = np.dtype(cached.dtype), [], xxhash.xxh3_128()
+    names = ("row", "start", "length")
+    clips = [dict(zip(names, segment, strict=True), labels=0, max_samples=0) for segment in segments]
+    frames, hashed = [], xxhash.xxh3_128()
     with (
         (fresh / "states").open("wb") as file,
         tqdm(total=len(segments), desc="caching frozen features", unit="clip", disable=None) as bar,
     ):
         # With its own generator: the run draws the same numbers whether the store existed or not.
         generator = torch.Generator()
-        for batch in DataLoader(Dataset.from_dict(clips), batch_size, collate_fn=collator, generator=generator):
+        for batch in DataLoader(clips, batch_size, collate_fn=collator, generator=generator):
             states, counts = compute_activations(model, cached, batch)
             for own, count in zip(states, counts.tolist(), strict=True):
                 with np.errstate(over="ignore"):
-                    values = own[:, :count].numpy().astype(dtype)
+                    values = own[:, :count].numpy().astype(_DTYPE)
                 if not np.isfinite(values).all():
                     raise UserError(
                         f"freeze.cache: {cached.description} of the clip in row {segments[len(frames)][0]} exceed the "
-                        f"range of {dtype.name}; leave out freeze.cache"
+                        "range of float16; leave out freeze.cache"
                     )
                 content = values.tobytes()
                 file.write(content)
@@ -405,14 +364,10 @@ def _build(
         fresh / "index.npz",
         states=cached.states,
         size=states.shape[3],
-        dtype=dtype.str,
         segments=np.asarray(segments, dtype=np.int64),
         frames=np.asarray(frames, dtype=np.int64),
         hash=hashed.hexdigest(),
     )
-
-
-# Training on the store
 
 
 class CachedCollator:
@@ -428,7 +383,7 @@ class CachedCollator:
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
         stored = [self.store[clip["row"], clip["start"], clip["length"]] for clip in clips]
         frames = np.asarray([states.shape[1] for states in stored])
-        states = np.zeros((len(stored), self.store.states, frames.max(), self.store.size), dtype=self.store.dtype)
+        states = np.zeros((len(stored), self.store.states, frames.max(), self.store.size), dtype=_DTYPE)
         for i, own in enumerate(stored):
             states[i, :, : own.shape[1]] = own
         batch = {STATES: states, FRAMES: frames, "labels": labels_of(clips)}
@@ -454,24 +409,31 @@ class CachedActivations(nn.Module):
 
 
 class Replacement:
-    """Puts `CachedActivations` in the place of frozen modules until `restore`.
-
-    All other tensors keep their names.
-    """
+    """Puts `CachedActivations` in the place of frozen modules until `restore`; other tensors keep their names."""
 
     def __init__(self, model: PreTrainedModel, cached: CachedModule):
         self.model = model
         self._replaced: dict[str, nn.Module] = {}
         self._handle = model.register_forward_pre_hook(self._set_activations, with_kwargs=True)
+
+        def encoder_output(own: CachedActivations) -> BaseModelOutputWithPooling:
+            states = own.states.unbind(dim=1)
+            return BaseModelOutputWithPooling(last_hidden_state=states[-1], hidden_states=states)
+
+        def features(own: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
+            return own.states[:, 0], own.mask
+
         if cached.kind == "encoder":
-            activations = self._replace(cached.module, _spectrogram_output if cached.tokens else _encoder_output)
+            activations = self._replace(cached.module, encoder_output)
             for owner in (model, activations):  # heads of transformers call it on themselves, ours on the encoder
                 setattr(owner, _FRAME_MASK, lambda *args: activations.mask)
         elif cached.kind == "network":
             self._replace("front_end", lambda own: (own.states.new_zeros(len(own.states), 1, 1), own.mask))
-            self._replace(cached.module, _vectors if cached.pooled else _features)
+            # The encoder of CNN14 returns one vector per clip.
+            vectors = isinstance(model.encoder, CNN14Encoder)
+            self._replace(cached.module, (lambda own: own.states[:, 0, 0]) if vectors else features)
         else:
-            self._replace(cached.module, _features)
+            self._replace(cached.module, features)
 
     def restore(self) -> None:
         """Put the modules back, on the device of the model."""
@@ -497,21 +459,3 @@ class Replacement:
         activations = CachedActivations(compute)
         self.model.set_submodule(name, activations)
         return activations
-
-
-def _encoder_output(own: CachedActivations) -> BaseModelOutputWithPooling:
-    states = own.states.unbind(dim=1)
-    return BaseModelOutputWithPooling(last_hidden_state=states[-1], hidden_states=states)
-
-
-def _spectrogram_output(own: CachedActivations) -> BaseModelOutputWithPooling:
-    last = own.states[:, -1]
-    return BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=last[:, :_TOKENS].mean(dim=1))
-
-
-def _features(own: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
-    return own.states[:, 0], own.mask
-
-
-def _vectors(own: CachedActivations) -> torch.Tensor:
-    return own.states[:, 0, 0]

@@ -1,5 +1,4 @@
-"""One training: `fit` trains and loads the checkpoint with the best validation metric; `predict` applies it to
-clips."""
+"""One training: `fit` trains and loads the best checkpoint, `predict` applies it to clips."""
 
 import dataclasses
 import logging
@@ -38,6 +37,7 @@ from .loss import ClassificationLoss
 from .optimizer import make_schedule, parameter_groups
 from .trainer import EmotionTrainer, expect_unused
 
+logger = logging.getLogger(__name__)
 _ALL = Freezing()
 
 
@@ -63,8 +63,8 @@ def dry_run(
         model = add_lora(model, lora)
     if cache:
         cached_module(model, freezing)
-    own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
-    groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
+    groups = parameter_groups(model, *arguments.rates)
+    groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in groups]
     try:
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
         standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
@@ -81,9 +81,6 @@ def dry_run(
         )
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
-
-
-logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -177,7 +174,14 @@ def fit(
             *([] if watch is None else [_ValidationWatcher(watch)]),
         ],
     )
-    train_from(trainer, last_checkpoint(folder) if resume else None)
+    checkpoint = last_checkpoint(folder) if resume else None
+    if checkpoint is not None:
+        check_step_batch_size(checkpoint, trainer.made_by())
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if has_stopped(state):
+            arguments.max_steps, trainer.planned_steps = state.global_step, state.max_steps
+        trainer.add_callback(_Resumed(trainer, checkpoint))
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     stop_reporting(trainer)
     if cached is not None:
         cached.end(trainer)
@@ -196,19 +200,6 @@ def fit(
         state.best_metric,
         cached=None if cached is None else cached.facts,
     )
-
-
-def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
-    """Trains to the end, from a checkpoint as if there had been no interruption."""
-    if checkpoint is None:
-        trainer.train()
-        return
-    check_step_batch_size(checkpoint, trainer.made_by())
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if has_stopped(state):
-        trainer.args.max_steps, trainer.planned_steps = state.global_step, state.max_steps
-    trainer.add_callback(_Resumed(trainer, checkpoint))
-    trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
 class _Resumed(TrainerCallback):

@@ -32,11 +32,8 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """The place of a parameter by its `bare` name.
-
-        ``("head", 0)`` is outside the encoder, ``("output", 0)`` above its layers, then ``("layer", i)``, ``("stem",
-        0)``, and ``("input", 0)`` for the rest (projection, positions, mask embedding).
-        """
+        """The place of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
+        its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions)."""
         if not name.startswith(f"{self.encoder}."):
             return "head", 0
         for place, modules in (("layer", self.layers), ("output", self.above), ("stem", self.stem)):
@@ -151,10 +148,7 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
     """Makes the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
 
     Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
-    that neither momentum nor weight decay changes them.
-
-    Args:
-        model: bare or wrapped, but not sharded. LoRA has frozen its encoder already.
+    that neither momentum nor weight decay changes them. LoRA has frozen its encoder already.
     """
     if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
         if freezing not in (Freezing(), Freezing(feature_encoder=True)):

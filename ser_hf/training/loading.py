@@ -36,15 +36,11 @@ _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
 
 
 def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> PreTrainedModel:
-    """The classifier of `config` in float32 with the weights of a checkpoint. Seed first.
-
-    Args:
-        checkpoint: Hub id or folder.
-        settings: `attn_implementation`.
+    """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder). Seed first.
 
     Raises:
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
-        ValueError, ImportError: for an unavailable attention.
+        ValueError, ImportError: for an unavailable `attn_implementation`, the only setting.
     """
     theirs = AutoConfig.from_pretrained(checkpoint)
     if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
@@ -66,7 +62,7 @@ def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Containe
     theirs = [theirs[i] for i in sorted(theirs)]
     if not linear or ours == theirs:
         return set(), False
-    name = ".".join(filter(None, ("classifier", linear[-1])))
+    name = f"classifier.{linear[-1]}".rstrip(".")
     last = model.get_submodule(name)
     tensors = {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
     if any(key in new for key in tensors):
@@ -98,19 +94,31 @@ def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: 
 
 def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
-    # Training needs float32, whatever the type of the file.
-    settings |= {"config": config, "dtype": torch.float32}
-    settings |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    settings |= {"config": config, "dtype": torch.float32, "ignore_mismatched_sizes": True}
     try:
         with _quiet(), _unwritten_is_nan():
-            model, info = AutoModelForAudioClassification.from_pretrained(checkpoint, **settings)
+            model, info = AutoModelForAudioClassification.from_pretrained(
+                checkpoint, output_loading_info=True, **settings
+            )
     except torch.OutOfMemoryError:
         raise
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
     new, dropped = _account(model, checkpoint, info)
-    _complete(model, new)
-    _check_finite(model, checkpoint)
+    with torch.no_grad():
+        for key in new:  # parameters outside of modules, which transformers leaves uninitialized
+            if key.endswith("layer_weights"):
+                weights = model.get_parameter(key)
+                weights.fill_(1 / len(weights))
+            elif key.endswith(_MASK):
+                model.get_parameter(key).uniform_()  # as every kind of encoder does
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    broken = [name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
+            f"{broken[0]}; the file is damaged, or its training failed"
+        )
     return model, new, dropped
 
 
@@ -186,31 +194,12 @@ def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
     return inside
 
 
-@torch.no_grad()
-def _complete(model: PreTrainedModel, new: Iterable[str]) -> None:
-    """Initializes parameters outside of modules, which transformers leaves uninitialized."""
-    for key in new:
-        name = key.rpartition(".")[2]
-        if name == "layer_weights":
-            weights = model.get_parameter(key)
-            weights.fill_(1 / len(weights))
-        elif name == _MASK:
-            model.get_parameter(key).uniform_()  # as every kind of encoder does
-
-
-def _check_finite(model: PreTrainedModel, checkpoint: str) -> None:
-    """Raises a `UserError` for NaN and infinity in parameters and buffers."""
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    broken = [name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if broken:
-        raise UserError(
-            f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
-            f"{broken[0]}; the file is damaged, or its training failed"
-        )
-
-
 def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
-    fresh, gone = _modules(new), _modules(dropped)
+    def modules(keys: Iterable[str]) -> list[str]:
+        names = (key.removeprefix("model.") for key in keys)
+        return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
+
+    fresh, gone = modules(new), modules(dropped)
     head = [name for name in fresh if name != _MASK]
     notes = [f"new, random head: {', '.join(head)}"] if head else []
     notes += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
@@ -218,12 +207,6 @@ def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered:
     notes = notes or ["nothing is new"]
     notes += [f"dropped: {', '.join(gone)}"] if gone else []
     logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
-
-
-def _modules(keys: Iterable[str]) -> list[str]:
-    """Names of top-level modules, and of tensors outside of any."""
-    names = (key.removeprefix("model.") for key in keys)
-    return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
 
 
 def first_line(error: Exception) -> str:

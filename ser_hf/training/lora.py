@@ -19,7 +19,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..utils.errors import UserError
-from .averaging import is_frozen
 from .encoders import encoder_config, encoder_facts
 from .freezing import Structure, structure
 
@@ -51,7 +50,9 @@ class AdaptedModel(PeftModel):
         """Keeps frozen batch norms in evaluation mode, since no adapter would save other statistics."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and is_frozen(module):
+            weights = list(module.parameters(recurse=False))
+            frozen = bool(weights) and not any(weight.requires_grad for weight in weights)
+            if frozen and isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
 
@@ -141,10 +142,7 @@ def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
     """Writes the trained tensors only: adapter_config.json and adapter_model.safetensors.
 
     ``PeftModel.from_pretrained(classifier, folder)`` restores it on a classifier with the encoder's published weights
-    and this model's configuration.
-
-    Args:
-        base: Hub id of the encoder, or a folder, of which only the name is written.
+    and this model's configuration. Of a `base` that is a folder only the name is written.
     """
     _write(model, Path(folder), Path(base).name if Path(base).is_dir() else base, None)
 

@@ -20,7 +20,6 @@ def class_weights(
     Args:
         kind: ``balanced`` (inverse frequency), or weights by label, up to scale.
         labels: ids of the training clips (the majority class of soft labels).
-        names: label of each id.
     """
     key = "training.loss.class_weights"
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(names))

@@ -32,10 +32,6 @@ def parameter_groups(
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
         decayed: names with weight decay, `decayed_names` of the model before FSDP flattens its matrices.
-
-    Returns:
-        Groups ``{"params", "lr", "weight_decay", "name"}``, with up to two per name (``model``, or ``encoder`` and
-        ``head``, or ``head``, ``encoder.output``, ``encoder.layer i`` from the top down, and ``encoder.input``).
     """
     decayed = decayed_names(model) if decayed is None else decayed
     part = _parts(model, learning_rate, head_learning_rate, layer_decay)

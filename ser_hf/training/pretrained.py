@@ -119,24 +119,13 @@ PUBLISHED = {
         convert=_convert_vgg16,
     ),
     "ser_vggish": Published(
-        "vggish-10086976.pth",
-        "https://github.com/harritaylor/torchvggish/releases/tag/v0.1",
-        "Apache-2.0",
-        _vggish(),
+        "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/tag/v0.1", "Apache-2.0", _vggish()
     ),
 }
 
 # Possible errors of a damaged file.
-_DAMAGE = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-)
+_DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError)
+_DAMAGE += (ValueError, LookupError, TypeError)
 
 # The checkpoint of CNN14 also holds arrays: data, not code.
 _RECONSTRUCT = np.array([0]).__reduce__()[0]

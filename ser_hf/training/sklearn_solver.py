@@ -6,6 +6,7 @@ For classical networks, and for the head of a network on a frozen encoder, whose
 import itertools
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
+from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
-from ..models.support_vectors import KernelMachines, LinearMachines
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .data import Collator, firsts, merge
@@ -54,22 +55,25 @@ def fit_classical(
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
 ) -> Fit:
-    """Fit every candidate of a grid and leave `model` with the one that has the best validation metric.
+    """Fits every candidate of a grid and leaves `model` with the one that has the best validation metric.
 
-    Vectors are the inputs of the model's classifier in float32; those of an encoder are standardized, which is folded
-    into the linear weights. Support vector machines are calibrated on clips of other speakers (`calibration_folds`).
-    Windows of a clip are merged. The history has one entry per candidate, numbered under ``epoch``, with its settings
-    under ``candidate``.
+    Vectors are the inputs of the model's classifier in float32; those of an encoder are standardized. The history has
+    one entry per candidate, numbered under ``epoch``, with its settings under ``candidate``.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
         train, validation: from `ser_hf.training.data.part`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`); the first of equals is kept.
-        class_weights: one per class, in the order of the ids.
     """
     began = time.perf_counter()
-    _require_embeddings(model)
+    trained = ("front_end.", "encoder.", "layer_sum.", "classifier.")  # equal weights over layers need no training
+    untrained = [name for name, _ in model.named_parameters() if not name.startswith(trained)]
+    if untrained:
+        raise UserError(
+            f"training.solver: scikit-learn fits the classifier alone, and {untrained[-1].rpartition('.')[0]} of "
+            f"{type(model).__name__} is untrained; set model.pooling to mean, max or mean_std without head_layers"
+        )
     collator = Collator(store, extractor)
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
@@ -92,14 +96,21 @@ def fit_classical(
     metric = arguments.metric_for_best_model
     sign = -1 if metric == "loss" else 1
     candidates = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+    def evaluate(classifier: nn.Module, part: Dataset, vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        rows = part["row"][:]
+        _, logits = merge(rows, part["length"][:], _logits(classifier, vectors).numpy())
+        labels = labels[firsts(rows)]
+        measured = float(loss({"logits": torch.from_numpy(logits)}, torch.from_numpy(labels)))
+        return {"loss": measured, **compute_metrics(EvalPrediction(logits, labels))}
+
     history: list[dict[str, Any]] = []
     kept, best = None, -np.inf
     for number, candidate in enumerate(candidates, start=1):
-        fitted = _fit(
-            unfitted(model.classifier, candidate, vectors, folds, arguments.seed), vectors, labels, weights, scale
-        )
+        estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
+        fitted = _fit(estimator, vectors, labels, weights, scale)
         classifier = as_module(fitted, model.classifier).to(model.device)
-        trained, evaluated = [_evaluate(classifier, *part, compute_metrics, loss) for part in parts]
+        trained, evaluated = [evaluate(classifier, *part) for part in parts]
         entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": trained["loss"]}
         history.append(entry | {"validation": evaluated})
         if better := sign * evaluated[metric] > best:
@@ -136,17 +147,6 @@ def embed(
     finally:
         listener.remove()
     return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
-
-
-def _require_embeddings(model: PreTrainedModel) -> None:
-    """Refuses networks with untrained layers between encoder and classifier; equal weights over layers are fine."""
-    whole = ("front_end.", "encoder.", "layer_sum.", "classifier.")
-    fresh = [name for name, _ in model.named_parameters() if not name.startswith(whole)]
-    if fresh:
-        raise UserError(
-            f"training.solver: scikit-learn fits the classifier alone, and {fresh[-1].rpartition('.')[0]} of "
-            f"{type(model).__name__} is untrained; set model.pooling to mean, max or mean_std without head_layers"
-        )
 
 
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,10 +204,7 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
 def unfitted(
     classifier: nn.Module, candidate: Mapping[str, Any], vectors: np.ndarray, folds: Folds, seed: int
 ) -> BaseEstimator:
-    """The scikit-learn estimator of a classifier with a candidate's settings.
-
-    ``gamma_scale`` is gamma relative to scikit-learn's ``gamma="scale"``.
-    """
+    """The estimator of a candidate; ``gamma_scale`` is gamma relative to scikit-learn's ``gamma="scale"``."""
     settings = dict(candidate)
     if isinstance(classifier, Forest):
         return RandomForestClassifier(random_state=seed, **settings)
@@ -242,21 +239,6 @@ def _fit(
     return estimator
 
 
-def _evaluate(
-    classifier: nn.Module,
-    part: Dataset,
-    vectors: np.ndarray,
-    labels: np.ndarray,
-    compute_metrics: Callable,
-    loss: ClassificationLoss,
-) -> dict[str, float]:
-    rows = part["row"][:]
-    _, logits = merge(rows, part["length"][:], _logits(classifier, vectors).numpy())
-    labels = labels[firsts(rows)]
-    measured = float(loss({"logits": torch.from_numpy(logits)}, torch.from_numpy(labels)))
-    return {"loss": measured, **compute_metrics(EvalPrediction(logits, labels))}
-
-
 @torch.no_grad()
 def _logits(classifier: nn.Module, vectors: np.ndarray) -> torch.Tensor:
     device = classifier.weight.device
@@ -266,7 +248,13 @@ def _logits(classifier: nn.Module, vectors: np.ndarray) -> torch.Tensor:
 def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
     """A module like `like` whose softmax equals the probabilities of the fitted estimator."""
     if isinstance(like, nn.Linear):
-        return _linear_layer(fitted)
+        weight, bias = fitted.coef_, fitted.intercept_
+        if len(weight) == 1:  # of two classes: the first one's logit is zero
+            weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+        layer = nn.Linear(weight.shape[1], len(weight))
+        _set(layer.weight, weight)
+        _set(layer.bias, bias)
+        return layer
     if isinstance(like, Forest):
         return _forest(fitted)
     calibrated = fitted.calibrated_classifiers_[0]
@@ -291,16 +279,6 @@ def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarr
         raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}")
 
 
-def _linear_layer(fitted: LogisticRegression) -> nn.Linear:
-    weight, bias = fitted.coef_, fitted.intercept_
-    if len(weight) == 1:  # of two classes: the first one's logit is zero
-        weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
-    layer = nn.Linear(weight.shape[1], len(weight))
-    _set(layer.weight, weight)
-    _set(layer.bias, bias)
-    return layer
-
-
 def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
     rows = np.unique(np.concatenate([machine.support_ for machine in fitted.machines_]))
     size = fitted.machines_[0].support_vectors_.shape[1]
@@ -319,13 +297,9 @@ def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
 def _forest(fitted: RandomForestClassifier) -> Forest:
     trees = [estimator.tree_ for estimator in fitted.estimators_]
     roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
-    module = Forest(
-        len(fitted.classes_),
-        len(trees),
-        sum(tree.node_count for tree in trees),
-        max(tree.max_depth for tree in trees),
-    )
-    columns: dict[str, list[np.ndarray]] = {"feature": [], "left": [], "right": [], "threshold": [], "shares": []}
+    nodes, depth = sum(tree.node_count for tree in trees), max(tree.max_depth for tree in trees)
+    module = Forest(len(fitted.classes_), len(trees), nodes, depth)
+    columns: dict[str, list[np.ndarray]] = defaultdict(list)
     for root, tree in zip(roots, trees, strict=True):
         leaf, itself = tree.children_left < 0, np.arange(tree.node_count)
         columns["feature"].append(np.where(leaf, 0, tree.feature))
@@ -340,7 +314,7 @@ def _forest(fitted: RandomForestClassifier) -> Forest:
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
-    """The largest float32 not above each float64 threshold, so that comparisons with float32 features agree."""
+    """The largest float32 not above each threshold, so that comparisons with float32 features agree."""
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import rotate, seal, write_error
-from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, Repeating, firsts, merge, recordings
+from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, Repeating, firsts, merge
 from .encoders import encoder_config, layerdrop_key
 from .freezing import Freezing, freeze, frozen_modules, trainable_table
 from .loss import ClassificationLoss
@@ -83,12 +83,7 @@ class GradualUnfreezing(TrainerCallback):
 
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints, gradual
-    unfreezing, and metrics of the training batches.
-
-    Args:
-        clips, validation: from `ser_hf.training.data.part`.
-        freezing: None leaves the model as it is.
-    """
+    unfreezing, and metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.part`."""
 
     args: EmotionTrainingArguments
 
@@ -119,16 +114,16 @@ class EmotionTrainer(Trainer):
             data_collator=collator,
             train_dataset=Repeating(clips),
             eval_dataset=validation,
-            compute_loss_func=self._counted(loss),
-            compute_metrics=None if compute_metrics is None else self._clip_metrics(compute_metrics, loss),
-            preprocess_logits_for_metrics=_logits_only,
+            compute_loss_func=partial(self._counted_loss, loss),
+            compute_metrics=None if compute_metrics is None else partial(self._clip_metrics, compute_metrics, loss),
+            # Some heads return hidden states too.
+            preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
             **more,
         )
         self.add_callback(self.bookkeeping)
         self.add_callback(self.unfreezing)
         if args.average:
-            settings = (args.average, args.average_decay, args.average_start)
-            self.average = WeightAverage(self.model, *settings, self._training_batches)
+            self.average = WeightAverage(self.model, args.average_decay)
             self.add_callback(self.average)
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
@@ -137,39 +132,23 @@ class EmotionTrainer(Trainer):
             self.add_callback(StepBar)
 
     def _clip_metrics(
-        self, compute_metrics: Callable, loss: ClassificationLoss
-    ) -> Callable[[EvalPrediction], dict[str, float]]:
+        self, compute_metrics: Callable, loss: ClassificationLoss, predicted: EvalPrediction
+    ) -> dict[str, float]:
         """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
-
-        def measure(predicted: EvalPrediction) -> dict[str, float]:
-            rows = self._evaluated["row"][:]
-            _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions)
-            labels = predicted.label_ids[firsts(rows)]
-            value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
-            return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
-
-        return measure
+        rows = self._evaluated["row"][:]
+        _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions)
+        labels = predicted.label_ids[firsts(rows)]
+        value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
+        return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._evaluated = dataloader.dataset
         return super().evaluation_loop(dataloader, *args, **kwargs)
 
-    def _counted(self, loss: ClassificationLoss):
-        def count_and_compute(outputs, labels, num_items_in_batch=None):
-            if torch.is_grad_enabled():
-                self.counts.add(outputs["logits"].detach(), labels)
-            return loss(outputs, labels, num_items_in_batch)
-
-        return count_and_compute
-
-    def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Every training clip once, without augmentation and in random order, the same in every process; for
-        statistics."""
-        clips, size = recordings(self.train_dataset.clips), self.args.per_device_eval_batch_size
-        order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
-        generator = torch.Generator()  # leaves torch's own as it is
-        for batch in DataLoader(clips, size, sampler=order, collate_fn=self.collator, generator=generator):
-            yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
+    def _counted_loss(self, loss: ClassificationLoss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            self.counts.add(outputs["logits"].detach(), labels)
+        return loss(outputs, labels, num_items_in_batch)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `EpochBatches`; each process gets its own."""
@@ -206,10 +185,7 @@ class EmotionTrainer(Trainer):
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
                 return super().create_optimizer(model)  # optimizers that choose their own groups
-            rates = (self.args.learning_rate, self.args.weight_decay)
-            own = (self.args.head_learning_rate, self.args.layer_decay)
-            groups = parameter_groups(model, *rates, *own, self.decayed)
-            self.optimizer = kind(groups, **settings)
+            self.optimizer = kind(parameter_groups(model, *self.args.rates, self.decayed), **settings)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
@@ -285,10 +261,8 @@ class EmotionTrainer(Trainer):
         """Adds metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
-            if len(self.bookkeeping.rates) > 1:
-                logs |= {
-                    f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.bookkeeping.rates.items()
-                }
+            if len(rates := self.bookkeeping.rates) > 1:
+                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in rates.items()}
         super().log(logs, start_time)
 
 
@@ -302,8 +276,3 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
         if getattr(args, key) is value:
             raise UserError(f"training.{key}: with {why} not every step has all gradients; leave it out")
     args.ddp_find_unused_parameters = True
-
-
-def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
-    """Drops hidden states that some heads return."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs

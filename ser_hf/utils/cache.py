@@ -1,7 +1,6 @@
 """The cache of prepared waveforms and generated corpora: folders built once, locks, and what the cache contains."""
 
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
@@ -11,7 +10,7 @@ import shutil
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
 _REMOVED = ".removed"
 # Folders of the cache. Other folders there are ignored.
-KINDS = ("waveforms", "frozen", "near_duplicates", "pieces", "unpacked", "synthetic", "corpora")
+KINDS = ("waveforms", "frozen", "near_duplicates", "unpacked", "synthetic")
 # A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
 _NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PARTIAL)}|{re.escape(_REMOVED)})?")
 
@@ -57,7 +56,6 @@ def built_once(
     folder: Path,
     check: Callable[[Path], Any] | None = None,
     resumed: bool = False,
-    needed: Callable[[], float] | None = None,
 ) -> Iterator[Path | None]:
     """Yields a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
@@ -68,10 +66,6 @@ def built_once(
         check: reads an existing folder and raises an OSError, ValueError or the like if it is damaged; it is then
             deleted and built again, with a warning.
         resumed: the next build continues with the files of a killed or interrupted one.
-        needed: bytes that a build takes, for the message about a full disk.
-
-    Raises:
-        UserError: if the cache cannot be written to, or its disk is full.
     """
     if folder.is_dir() and _damage(folder, check) is None:
         with suppress(OSError):  # a read-only cache keeps no time of use
@@ -82,7 +76,12 @@ def built_once(
     with ExitStack() as held:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(_acquire(folder))
+            lock = FileLock(f"{folder}.lock")
+            try:
+                held.enter_context(lock.acquire(timeout=_PATIENCE))
+            except Timeout:  # the system releases the lock of a dead process
+                logger.warning("waiting for the process that builds %s", folder)
+                held.enter_context(lock.acquire())
             if folder.is_dir() and (damage := _damage(folder, check)):
                 logger.warning("%s is damaged (%s): deleted, and built again", folder, damage)
                 shutil.rmtree(folder)
@@ -91,7 +90,7 @@ def built_once(
                     shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(exist_ok=resumed)
         except OSError as error:
-            raise _unwritable(folder, error, needed) from None
+            raise _unwritable(folder, error) from None
         if exists:
             yield None
             return
@@ -102,7 +101,7 @@ def built_once(
             if isinstance(error, Exception) or not resumed:
                 shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, OSError):
-                raise _unwritable(folder, error, needed) from error
+                raise _unwritable(folder, error) from error
             raise
 
 
@@ -136,16 +135,6 @@ def unused(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _acquire(folder: Path) -> AbstractContextManager:
-    """The lock of a folder, with a message if another process holds it. The system releases that of a dead process."""
-    lock = FileLock(f"{folder}.lock")
-    try:
-        return lock.acquire(timeout=_PATIENCE)
-    except Timeout:
-        logger.warning("waiting for the process that builds %s", folder)
-        return lock.acquire()
-
-
 def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
     """What is wrong with an existing folder, in words, or None."""
     try:
@@ -156,13 +145,10 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
     return None
 
 
-def _unwritable(folder: Path, error: OSError, needed: Callable[[], float] | None) -> UserError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    size = f": {format_size(needed())} are needed" if full and needed else ""
+def _unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(
-        f"{folder.parent}: cannot be written to ({error.strerror or error}){size}; make "
-        f"{'room there' if full else 'it writable'}, or set audio.cache_dir, or the environment's SER_HF_CACHE, to "
-        "another folder"
+        f"{folder.parent}: cannot be written to ({error.strerror or error}); make room or make it writable, or set "
+        "audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
     )
 
 
@@ -201,9 +187,6 @@ def remove(entry: Entry) -> bool:
     """Deletes an entry that no process builds or has open, and returns whether it did.
 
     A folder is renamed before, so that no process finds half of it.
-
-    Raises:
-        OSError: if it cannot be deleted.
     """
     with unused(entry.folder) as free:
         if not free:

@@ -11,17 +11,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
 
-try:
-    __version__ = version("ser_hf")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
-
+__version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -85,11 +81,8 @@ def _processor() -> str:
 def freed_memory_kept() -> Iterator[bool]:
     """Has glibc's allocator keep freed memory for the next step, and return it to the system at the end.
 
-    A network on a CPU frees and allocates tensors of many megabytes in every step. By default each of them is mapped
-    again and every page zeroed at the first access, which can be half of the training time of a convolutional network.
-
-    Yields whether this is so: not with another C library than glibc, nor where the user has set the allocator
-    (``MALLOC_MMAP_MAX_`` and the like, ``GLIBC_TUNABLES``) or preloaded another one.
+    Otherwise each tensor of a step is mapped again and every page zeroed, up to half of the training time on a CPU.
+    Yields whether this is so: not with another C library, nor where the user has set or preloaded an allocator.
     """
     set_by_user = os.environ.get("LD_PRELOAD") or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] != "glibc" or set_by_user or any(name in os.environ for name in _MALLOC_SETTINGS):

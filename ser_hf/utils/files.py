@@ -17,13 +17,7 @@ from .errors import UserError
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """Yields a partial folder to fill, which replaces `folder` by a rename at the end.
 
-    After an error `folder` is as it was before, and so are the folders above it.
-
-    Args:
-        key: the recipe key or flag that named the folder, for the message.
-
-    Raises:
-        UserError: if the folder cannot be created, or the disk is full.
+    After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
     partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
@@ -68,9 +62,7 @@ def folders_below(
 
     Links to folders are followed; a folder that several paths lead to comes once. Hidden folders and files are left
     out unless `hidden`: version control keeps copies there, and macOS writes `._name.wav` beside copied files.
-
-    Args:
-        refuse: called with the error of a folder that cannot be read; may raise.
+    `refuse` is called with the error of a folder that cannot be read.
     """
     seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -84,11 +76,7 @@ def folders_below(
 
 
 def require_utf8(path: str | Path) -> None:
-    """Refuses a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it.
-
-    Raises:
-        UserError: naming it, with these bytes as Python writes them.
-    """
+    """Refuses a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -104,13 +92,6 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
 
     The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
     are None. Columns without a name are left out.
-
-    Args:
-        path: named in errors.
-        text: the content of the file, with ``\\n`` between lines.
-
-    Raises:
-        UserError: for a column that is there twice, a row with more cells than columns, and text that is not CSV.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)

@@ -26,9 +26,7 @@ def in_order(
 
     Args:
         work: a function that releases the GIL, as libsndfile and soxr do.
-        workers: threads (default: the cores this process may use).
-        size: of an item's result, in any unit.
-        most: the largest sum of sizes ahead of the reader; a larger item is computed with nothing else ahead.
+        most: the largest sum of `size` ahead of the reader; a larger item is computed with nothing else ahead.
     """
     workers = usable_cores() if workers is None else workers
     pending: deque[tuple[Future, float]] = deque()
@@ -62,8 +60,7 @@ def apportion(
 ) -> list[int]:
     """Whole numbers in proportion to `sizes` that sum to `total` (largest remainder; of equals the first).
 
-    Args:
-        least, most: bounds of each share; if they exclude `total`, the sum is the nearest that they allow.
+    If the bounds of each share, `least` and `most`, exclude `total`, the sum is the nearest that they allow.
     """
     sizes = np.asarray(sizes, dtype=np.float64)
     least = np.broadcast_to(np.asarray(least), sizes.shape)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,7 @@ class RunFolder:
         return (self.report / "report.json").is_file()
 
     def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        """Refuses a folder that the run must not change.
-
-        Raises:
-            UserError: if the folder contains another run, or files that no run wrote.
-        """
+        """Refuses a folder that contains another run, or files that no run wrote."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"output_dir: {self.path} is a file")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -79,7 +76,7 @@ class RunFolder:
         replace_text(self.recipe, dump_yaml(recipe))
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
-        saved, wanted = _flat(read_yaml(self.recipe)), _flat(recipe)
+        saved, wanted = flat(read_yaml(self.recipe)), flat(recipe)
         for key in sorted(wanted):  # a saved recipe may have keys of earlier versions
             if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(key):
                 raise UserError(
@@ -102,11 +99,9 @@ def is_ours(name: str) -> bool:
     return name in CONTENTS or _CHILD.fullmatch(name) is not None
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with full keys such as ``training.seeds``."""
+    found = {}
     for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {prefix + key: value}
+    return found

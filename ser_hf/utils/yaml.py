@@ -153,9 +153,7 @@ def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
 def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
     """A dataclass of type `kind` from a mapping, each value coerced to its field's annotation.
 
-    Raises:
-        UserError: with the key's full path, for an unknown key, a missing one, a wrong type, or a value that the
-            dataclass refuses with a `ValueError` that begins with the field's name.
+    A `ValueError` of the dataclass begins with the field's name; the message has the key's full path.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -234,8 +234,7 @@ def test_a_full_disk_leaves_nothing(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Path, "open", lambda path, mode="r", **given: real(full if mode == "ab" else path, mode, **given)
     )
-    needed = f"{sum(4 * 16000 * soundfile.info(one['path']).duration for one in sources) / 1e6:.2f} MB are needed"
-    message = rf"waveforms: cannot be written to \(No space left on device\): {needed}; .* SER_HF_CACHE"
+    message = r"waveforms: cannot be written to \(No space left on device\); make room .* SER_HF_CACHE"
     with pytest.raises(UserError, match=message):
         open_store(sources, 16000, tmp_path / "cache")
     assert folders(tmp_path / "cache") == []

@@ -4,9 +4,8 @@ import pytest
 from datasets import Value
 
 from ser_hf.corpora import corpus_facts, load_corpus
-from ser_hf.corpora.csv_table import parse
 from ser_hf.corpora.schema import EMOTIONS
-from ser_hf.corpora.tables import SYNONYMS
+from ser_hf.corpora.tables import SYNONYMS, parse
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import UserError
 

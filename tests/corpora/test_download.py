@@ -351,7 +351,8 @@ def test_no_altered_byte_is_kept(release, tmp_path):
     for place in [*range(0, end, max(1, end // 60)), *range(end, len(content))]:
         archive.write_bytes(content[:place] + bytes([content[place] ^ 129]) + content[place + 1 :])
         try:
-            downloads.unpack(archive, staging)
+            for member in downloads.contents(archive, staging):
+                staging.take(member)
         except SourceError:
             failed += 1
     assert failed

@@ -9,7 +9,7 @@ from support.layouts import write_emobox
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
 from ser_hf.corpora.emobox import parse
 from ser_hf.protocols import split_corpus
-from ser_hf.protocols.published import published_list
+from ser_hf.protocols.listed import published_list
 from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
@@ -245,7 +245,7 @@ def test_a_mistake_in_the_metadata_is_named(emobox, options, message):
 def test_both_folders_are_needed(emobox, tmp_path):
     with pytest.raises(UserError, match="^corpus.root: missing; emobox needs"):
         parse(None)
-    with pytest.raises(UserError, match="^corpus.audio_root: missing; name the folder of the audio"):
+    with pytest.raises(UserError, match="^corpus.audio_root: missing; name the folder that holds the audio"):
         parse(tmp_path)
     with pytest.raises(UserError, match="^corpus.audio_root: .* holds no audio file"):
         parse(**emobox(CLIPS, wavs=[]))

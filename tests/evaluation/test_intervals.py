@@ -8,12 +8,7 @@ from support.intervals import metric_intervals, recall_intervals
 from support.predictions import guesses, predictions_of
 
 from ser_hf.evaluation import bootstrap as module
-from ser_hf.evaluation.bootstrap import (
-    _clip_counts,
-    bootstrap_intervals,
-    draws,
-    fold_intervals,
-)
+from ser_hf.evaluation.bootstrap import bootstrap_intervals, draws, fold_intervals
 from ser_hf.evaluation.metrics import all_metrics, classification_metrics, mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
@@ -28,7 +23,7 @@ def _part(clips=80, classes=4, seed=0, right=0.6):
 
 def test_a_speaker_drawn_twice_brings_twice_as_many_clips():
     speakers = np.array(["a", "b", "c"])[[0, 1, 1, 2, 2, 2, 2, 0]]
-    counts = _clip_counts(8, speakers, 200, np.random.default_rng(0))
+    (counts,) = draws(8, speakers, 200, np.random.default_rng(0))
     drawn = np.stack([counts[:, speakers == name].sum(axis=1) / n for name, n in (("a", 2), ("b", 2), ("c", 4))])
     assert np.array_equal(drawn, drawn.round())
     assert np.array_equal(drawn.sum(axis=0), np.full(200, 3))
@@ -37,7 +32,7 @@ def test_a_speaker_drawn_twice_brings_twice_as_many_clips():
 
 
 def test_clips_alone_are_drawn_with_replacement():
-    counts = _clip_counts(30, None, 300, np.random.default_rng(0))
+    (counts,) = draws(30, None, 300, np.random.default_rng(0))
     assert np.array_equal(counts.sum(axis=1), np.full(300, 30))
     # A clip is left out of (1 - 1/30)^30 of the resamples.
     assert (counts == 0).mean() == pytest.approx((1 - 1 / 30) ** 30, abs=0.02)

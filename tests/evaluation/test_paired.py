@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from ser_hf.evaluation.paired import holm, mcnemar, paired_comparison, sign_p
+from ser_hf.evaluation.bootstrap import holm, mcnemar, paired_comparison, sign_p
 
 
 def _sides(both, only_a, only_b, neither):

@@ -4,8 +4,10 @@ import importlib.util
 
 import numpy as np
 import pytest
+from support.predictions import predictions_of
 
-from ser_hf.evaluation.embeddings import FEWEST, METHODS, available, project, subset
+from ser_hf.evaluation import embeddings
+from ser_hf.evaluation.embeddings import FEWEST, available, embeddings_map, project
 from ser_hf.utils.errors import UserError
 
 INSTALLED = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
@@ -63,30 +65,19 @@ def test_a_feature_that_is_constant_counts_for_nothing_and_clips_all_alike_lie_a
         np.testing.assert_array_equal(points, np.zeros((12, 2)))
 
 
-def test_many_clips_are_drawn_from_by_the_seed():
-    assert subset(5, most=5).tolist() == [0, 1, 2, 3, 4]
-    drawn = subset(1000, seed=1, most=50)
-    assert len(set(drawn.tolist())) == 50
-    assert drawn.tolist() == sorted(drawn.tolist())
-    np.testing.assert_array_equal(drawn, subset(1000, seed=1, most=50))
-    assert drawn.tolist() != subset(1000, seed=2, most=50).tolist()
+def test_a_map_of_many_clips_is_of_some(monkeypatch):
+    monkeypatch.setattr(embeddings, "MOST", 20)
+    monkeypatch.setattr(embeddings, "available", lambda: ["pca"])
+    vectors, of = groups(clips=60, size=5)
+    facts, points = embeddings_map(predictions_of(of, of, 3), vectors)
+    assert facts["clips"] == len(points) == len(set(points["id"].to_pylist())) == 20
 
 
-@pytest.mark.parametrize(
-    ("vectors", "methods", "message"),
-    [
-        (np.eye(5), ["som"], "unknown method .som.; choose one of pca, tsne, umap"),
-        (np.eye(3), ["pca"], "expected 4 clips or more, got 3"),
-        (np.full((5, 2), np.nan), ["pca"], "not all finite"),
-    ],
-)
-def test_vectors_without_a_map_are_refused(vectors, methods, message):
-    with pytest.raises(UserError, match=message):
-        project(vectors, methods)
+def test_vectors_that_are_not_finite_are_refused():
+    with pytest.raises(UserError, match="not all finite"):
+        project(np.full((5, 2), np.nan))
 
 
-def test_missing_umap_is_an_error_with_the_remedy(monkeypatch):
+def test_umap_is_left_out_if_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert available() == [method for method in METHODS if method != "umap"]
-    with pytest.raises(UserError, match=r'umap is not installed: pip install "ser_hf\[umap\]"'):
-        project(np.eye(5), ["umap"])
+    assert available() == ["pca", "tsne"]

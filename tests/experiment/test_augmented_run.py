@@ -41,7 +41,6 @@ RECIPE = {
         "coloured_noise": {"probability": 0.5},
         "gain": {"probability": 0.5},
         "mixup": {"probability": 0.5, "speakers": "other"},
-        "oversample": True,
     },
     "training": {
         "num_train_epochs": 2,
@@ -165,9 +164,8 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
     ("overrides", "message"),
     [
         (FITTED, r"augment\.speed: of no use to scikit-learn"),
-        ([*FITTED, "augment={oversample: true}"], r"augment\.oversample: of no use to scikit-learn"),
+        (["augment.oversample=true"], r"augment\.oversample: no longer supported; use training\.balance: class"),
         ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: of no use to scikit-learn"),
-        (["training.loss.class_weights=balanced"], r"training\.loss\.class_weights: augment\.oversample already"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
         (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels has no effect"),
         (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha has no effect"),

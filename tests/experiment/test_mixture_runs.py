@@ -167,16 +167,6 @@ def context_of(recipe):
             "training.loss.class_weights: training.balance: corpus_and_class already balances",
         ),
         (
-            ["training.balance=class", "augment.oversample=true"],
-            ("savee",),
-            "augment.oversample: training.balance also sets how often clips are used; leave out one of them",
-        ),
-        (
-            ["augment.oversample=true"],
-            ("savee", "cremad"),
-            "augment.oversample: corpus.corpora[1].weight also sets how often clips are used; leave out one of them",
-        ),
-        (
             ["training.solver=sklearn", "training.balance=class"],
             ("savee",),
             "training.balance: of no use to scikit-learn",

@@ -149,12 +149,6 @@ OPTIONS = {
     "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
     "leave_one_session_out": {"validation": 0.25, "seed": 4},
     "leave_one_corpus_out": {"validation": 0.25, "seed": 4},
-    "speaker_and_sentence_disjoint": {
-        "validation": [6],
-        "test": ["1-2"],
-        "test_sentences": ["It's eleven o'clock"],
-        "seed": 4,
-    },
     "file": {"path": "parts.json", "shared_speakers": True, "validation": 0.25, "seed": 4},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
@@ -204,10 +198,9 @@ def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
         (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
         (["protocol.name=[kfold]"], "protocol.name: unknown protocol ['kfold']"),
         (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
-        (["protocol.folds=[]"], "protocol.folds: expected numbers of folds, each once, got []"),
-        (["protocol.folds=[1, 2, 1]"], "protocol.folds: expected numbers of folds, each once, got [1, 2, 1]"),
+        (["protocol.folds=[]"], "protocol.folds: expected at least one number, each once, got []"),
+        (["protocol.folds=[1, 2, 1]"], "protocol.folds: expected at least one number, each once, got [1, 2, 1]"),
         (["protocol.foil=speaker_independent"], "protocol.foil: expected one of random, random_stratified or null"),
-        (["protocol.name=random", "protocol.foil=random"], "protocol.foil: random is the protocol itself"),
         (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell, skip"),
         (["protocol.name=random", "protocol.seed=-1"], "protocol.seed: expected zero or more, got -1"),
         (["corpus.exclude=synthetic/s00_angry_000"], "corpus.exclude: expected a list"),
@@ -231,8 +224,8 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("training.seeds=[]", "training.seeds: expected at least one seed"),
-        ("training.seeds=[1, 2, 1]", "training.seeds: expected at least one seed, each once"),
+        ("training.seeds=[]", "training.seeds: expected at least one number"),
+        ("training.seeds=[1, 2, 1]", "training.seeds: expected at least one number, each once"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
         ("audio.sampling_rate=0", "audio.sampling_rate: expected more than zero, got 0"),
@@ -240,11 +233,6 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("evaluation.bootstrap=0", "evaluation.bootstrap: expected more than zero, got 0"),
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
         ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
-        (
-            "training.head_learning_rate=1e-3",
-            "training.head_learning_rate: crnn has no encoder; use training.learning_rate",
-        ),
-        ("training.layer_decay=0.9", "training.layer_decay: crnn has no encoder"),
         ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
         ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
         ("training.max_grad_norm=-1", "training.max_grad_norm: expected zero or more"),
@@ -260,11 +248,6 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
 )
 def test_a_value_out_of_range_is_refused(override, expected):
     assert expected in refusal(override)
-
-
-def test_a_crop_longer_than_every_clip_is_refused():
-    message = refusal("audio.fixed_duration=2", "audio.max_duration=3")
-    assert message == "audio.max_duration: audio.fixed_duration makes every clip 2 s; leave it out"
 
 
 @pytest.mark.parametrize("word", ["constant", "reduce_lr_on_plateau", "one_cycle"])

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import torch
 from huggingface_hub import constants
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.experiment import reproduce as reproduction
 from ser_hf.experiment.reproduce import find_saved_run, reproduce
 from ser_hf.testing import write_corpus
 from ser_hf.utils.yaml import dump_yaml, read_yaml
@@ -130,16 +128,13 @@ def test_a_run_is_reproduced_to_the_last_digit_beside_it(run, rerun):
         "equal": True,
     }
     assert comparison["protocol"]["clips"]["equal"]
-    assert comparison["recipe"] == comparison["added"] == {}
+    assert comparison["recipe"] == {}
     assert comparison["missing"] == comparison["incomparable"] == []
     figures = {(row["of"], row["metric"]): row for row in comparison["figures"]}
     assert {of for of, _ in figures} == {"test", "train", "validation"}
-    assert list(figures)[0] == ("test", "uar")
     assert figures["validation", "wa"]["saved"] == saved["parts"]["validation"]["wa"]
     assert all(row["saved"] == row["now"] and row["difference"] == 0 for row in figures.values())
-    assert comparison["predictions"] == {
-        part: {"clips": 9, "same": 1.0, "probability": 0.0} for part in ("validation", "test")
-    }
+    assert comparison["predictions"] == 1.0
     assert not list(folder.rglob("*.partial"))
 
 
@@ -152,8 +147,8 @@ def test_the_printed_comparison_begins_with_the_protocol(run, rerun):
         f"(sha256 {sha256[:16]}), the same samples and labels",
     ]
     uar = read(run / "report" / "report.json")["metrics"]["uar"]
-    assert f"  test       UAR           {uar:.4f}   {uar:.4f}        none" in lines
-    assert "  same predicted class, test: 100 % of 9 clips; probabilities differ by 0 at most" in lines
+    assert ["test", "uar", f"{uar:.4f}", f"{uar:.4f}", "0.0000"] in [line.split() for line in lines]
+    assert "  same predicted class: 100 % of the clips" in lines
     assert f"  written to {rerun[0]}/report/reproduction.json" in lines
 
 
@@ -229,7 +224,7 @@ def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
     assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "NOT reproduced"
-    assert any(line.startswith("  test       WA ") and line.endswith("+0.1000") for line in lines)
+    assert any(line.split()[:2] == ["test", "wa"] and line.endswith(" 0.1000") for line in lines)
     comparison = read(rerun[0] / "report" / "reproduction.json")
     assert comparison["verdict"] == "NOT reproduced"
     assert not comparison["reproduced"]
@@ -248,20 +243,15 @@ def test_the_tolerance_applies_to_each_headline_figure(metric, copy, rerun):
     assert not narrow["reproduced"]
 
 
-def test_a_different_environment_is_the_likely_cause(copy, rerun, capsys):
+def test_another_environment_is_reported(copy, rerun, capsys):
     def elsewhere(report):
         report["environment"]["versions"]["torch"] = "1.0"
-        report["environment"]["processor"] = "an abacus"
+        report["metrics"] |= {"uar": 0.0, "note": 1.0}
 
     alter(copy / "report" / "report.json", elsewhere)
-    again(copy, rerun)
-    arguments = ["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]
-    assert cli.main(arguments) == 0
-    assert "  differs in the environment: versions.torch 1.0 -> " in capsys.readouterr().out
-    alter(copy / "report" / "report.json", lambda report: report["metrics"].update(uar=0.0, note=1.0))
-    assert cli.main(arguments) == 1
+    assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
     printed = capsys.readouterr().out
-    assert "  differs in the environment, a likely cause: processor an abacus -> " in printed
+    assert "  another environment: versions.torch 1.0 -> " in printed
     assert "  measured in the saved run only: test note" in printed
 
 
@@ -275,18 +265,15 @@ def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsy
     assert cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)]) == 1
     lines = comparison_lines(capsys.readouterr().out)
     assert lines[1].startswith("  protocol speaker_independent: ANOTHER SPLIT (sha256 ")
-    assert "the splits have other clips (train: 35 clips, 36 then; validation: 9 clips, 9 then; " in lines[2]
-    assert "the likely cause: another release of the corpus, or files that were added or are missing" in lines[2]
+    assert "the splits have other clips; the likely cause: another release of the corpus" in lines[2]
     assert lines[-2:] == ["  nothing was trained or written", "NOT reproduced"]
     assert not output.exists()
 
 
-def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, copy, tmp_path):
+def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, tmp_path):
     output = tmp_path / "again"
-    alter(copy / "report" / "report.json", lambda report: report["environment"]["versions"].update(ser_hf="0.0"))
-    split = reproduce(copy, ["protocol.train=[s00, s01, s02]"], output=output)
-    assert "the likely cause: protocol.train of the recipe" in split["incomparable"]
-    assert split["incomparable"][-1] == "or another version of ser_hf, whose rule or labels may differ"
+    split = reproduce(run, ["protocol.train=[s00, s01, s02]"], output=output)
+    assert split["incomparable"] == ["the splits have other clips; the likely cause: protocol.train"]
     assert split["recipe"] == {"protocol.train": {"saved": ["s00", "s01", "s02", "s03"], "now": ["s00", "s01", "s02"]}}
     merged = reproduce(run, ["corpus.drop=[disgust, happy]", "corpus.merge={fear: sad}"], output=output)
     assert not merged["protocol"]["sha256"]["equal"]
@@ -308,7 +295,7 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
     assert cli.main(["reproduce", *arguments, "--tolerance", "0"]) == 1
     lines = comparison_lines(capsys.readouterr().out)
     assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
-    assert "  differs from the saved recipe: training.num_train_epochs 6.0 -> 1.0" in lines
+    assert "  another recipe: training.num_train_epochs 6.0 -> 1.0" in lines
     comparison = read(output / "report" / "reproduction.json")
     assert comparison["protocol"]["clips"]["equal"] is False
     assert comparison["trained"]
@@ -317,26 +304,23 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
 
 
 @pytest.mark.slow
-def test_folds_and_a_foil_are_compared_one_by_one(corpus, tmp_path):
+def test_folds_are_compared_one_by_one(corpus, tmp_path):
     folder = tmp_path / "folds"
     own = {"protocol": {"name": "kfold", "k": 2, "validation": 0.3, "foil": "random"}, "name": "folds"}
     overrides = [f"corpus.root={corpus}", "training.num_train_epochs=1", f"output_dir={folder}"]
     ser_hf.run_recipe(RECIPE | own, overrides)
     comparison = reproduce(folder)
     assert comparison["verdict"] == "reproduced to the last digit"
-    of = list(dict.fromkeys(row["of"] for row in comparison["figures"]))
-    foil = read(folder / "report" / "report.json")["foil"]["sha256"]
-    parts = [f"fold {number}, {part}" for number in (1, 2) for part in ("test", "validation")]
-    assert of == ["test", "train", "validation", "pooled", *parts, f"foil random {foil[:8]}"]
-    assert {part: facts["clips"] for part, facts in comparison["predictions"].items()}["test"] == 54
+    of = {row["of"] for row in comparison["figures"]}
+    assert of == {"test", "train", "validation", "fold 1, test", "fold 2, test"}
+    assert comparison["predictions"] == 1.0
     assert len(comparison["protocol"]["clips"]["now"]) == 2
     # The model on top is one fold's; what is published beside it is the whole run.
     published = find_saved_run(folder / "model")
     assert published.recipe["protocol"]["folds"] is None
     assert set(published.report.protocol.folds) == {"1", "2"}
     assert find_saved_run(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
-    fewer = reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")
-    assert "fold 3, test: 18 clips, 0 then" in fewer["incomparable"][0]
+    assert "protocol.k" in reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")["incomparable"][0]
 
 
 def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
@@ -363,7 +347,6 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
         (["--output", "{run}", "--overwrite"], "overlap; choose another folder"),
         (["--output", "{run}/model", "--overwrite"], "overlap; choose another folder"),
         (["--output", "{run}/..", "--overwrite"], "overlap; choose another folder"),
-        (["--output", "/nowhere/a", "output_dir=/nowhere/b"], "/nowhere/b by an override and /nowhere/a by --output"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, run, capsys):
@@ -375,28 +358,18 @@ def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, 
 
 
 def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
-    assert "a file; name the run's folder" in complaint(capsys, copy / "recipe.yaml")
+    assert "recipe.yaml: has no recipe.yaml" in complaint(capsys, copy / "recipe.yaml")
     assert "not a report of ser_hf" not in complaint(capsys, tmp_path)
-    assert f"{tmp_path}: has no recipe.yaml; name a run's folder" in complaint(capsys, tmp_path)
+    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in complaint(capsys, tmp_path)
     report = copy / "report" / "report.json"
     alter(report, lambda report: report["metrics"].pop("uar"))
-    assert "report.json: not a report of ser_hf: it lacks uar" in complaint(capsys, copy)
+    assert "report.json: not a report of ser_hf: it lacks the protocol" in complaint(capsys, copy)
     report.write_text('{"metrics": ')
     assert "report.json: not a report of ser_hf: " in complaint(capsys, copy)
     report.unlink()
-    assert f"{copy}: has a recipe, but no report to compare with" in complaint(capsys, copy)
+    assert f"{copy}: has no recipe.yaml with a report" in complaint(capsys, copy)
 
 
 def test_an_unknown_id_offline_and_a_path_that_is_none(capsys):
     assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "nobody/nothing")
     assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "runs/none/here")
-
-
-def test_a_rerun_has_as_many_threads_as_the_saved_run():
-    """Their number decides the order of additions, and with it the last digit of every sum."""
-    before = torch.get_num_threads()
-    with reproduction._threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-    with reproduction._threads(None):  # unknown
-        assert torch.get_num_threads() == before
-    assert torch.get_num_threads() == before

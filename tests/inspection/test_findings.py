@@ -146,6 +146,11 @@ def test_a_label_that_the_recording_reveals():
     assert not [code for code in findings(leak[:18]) if code.startswith("label-leak")], "too few clips"
 
 
+def test_a_speaker_that_is_louder():
+    files = balanced() + [file(60 + i, ("angry", "sad")[i], "loud", loudness=-5.0) for i in range(2)]
+    assert "spans 15.0 LU, from -20.0 (s0) to -5.0 LUFS (loud)" in findings(files)["speaker-loudness"].text
+
+
 def test_near_copies_across_labels_are_warnings():
     first, second = balanced()[:2]
     near = findings(balanced(), near=[(first, second, NearDuplicate(0, 1, 1.5, 0.02))])["near-copies-across"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ser_hf.models import ARCHITECTURES
+from ser_hf.models.layers import Calibration, KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import LEAST, Forest
-from ser_hf.models.support_vectors import Calibration, KernelMachines, LinearMachines
 
 NAMES = ["mfcc_linear", "mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "mfcc_mlp"]
 TINY = {"n_fft": 512, "win_length": 400, "hop_length": 256, "n_mels": 16, "n_mfcc": 5, "deltas": 1, "num_labels": 3}

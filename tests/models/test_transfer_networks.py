@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.models.layers import LinearMachines
 from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGishFrontEnd
-from ser_hf.models.support_vectors import LinearMachines
 from ser_hf.testing import tiny_config
 
 

@@ -84,7 +84,7 @@ def test_folds_of_json(dataset, written):
     assert from_file(dataset, written("list.json", {"folds": [one]})).fold is None
 
 
-@pytest.mark.parametrize("name", ["speaker_independent", "kfold", "speaker_and_sentence_disjoint"])
+@pytest.mark.parametrize("name", ["speaker_independent", "kfold"])
 def test_the_file_that_a_run_leaves_is_such_a_list(dataset, tmp_path, name):
     splits = split_corpus(dataset, name, validation=0.2)
     save_splits(splits, [audit(split, dataset) for split in splits], tmp_path / "split.json")

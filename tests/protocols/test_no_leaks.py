@@ -17,8 +17,7 @@ from ser_hf.corpora import EMOTIONS
 from ser_hf.corpora.files import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
-from ser_hf.protocols.listed import OF_COLUMNS
-from ser_hf.protocols.published import PUBLISHED
+from ser_hf.protocols.listed import OF_COLUMNS, PUBLISHED
 from ser_hf.utils.errors import UserError
 
 # scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
@@ -33,7 +32,6 @@ BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emob
 TEST_APART = {
     **dict.fromkeys(BY_CLIP, ()),
     "leave_one_session_out": ("speaker", "session"),
-    "speaker_and_sentence_disjoint": ("speaker", "sentence"),
 }
 TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_corpus_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"

@@ -1,4 +1,4 @@
-"""Over-sampling of rare classes, and quotas of corpora and classes in each epoch."""
+"""Quotas of corpora and classes in each epoch."""
 
 from collections import Counter
 
@@ -11,40 +11,10 @@ from ser_hf.training.data import (
     EpochSchedule,
     balanced,
     clips_by_corpus,
-    oversampled,
     part,
     quotas,
     recordings,
 )
-
-
-@pytest.fixture
-def uneven(store):
-    """Seven clips of class 0, three of 1, two of 2."""
-    dataset = Dataset.from_dict({"label": [0, 1, 0, 2, 0, 1, 0, 0, 2, 0, 1, 0]})
-    return dataset.cast_column("label", ClassLabel(names=["a", "b", "c"]))
-
-
-def entries(clips):
-    return list(zip(clips["row"][:], clips["copy"][:], strict=True))
-
-
-def test_classes_become_equally_frequent(uneven, store):
-    own = part(uneven, range(12), store, max_duration=0.5)
-    more = oversampled(own, seed=0)
-    assert Counter(more["labels"][:]) == {0: 7, 1: 7, 2: 7}
-    assert len(set(entries(more))) == 21, "each copy of a clip is another"
-    copies = {row: sorted(copy for r, copy in entries(more) if r == row) for row in range(12)}
-    for row in (0, 2, 4, 6, 7, 9, 11):
-        assert copies[row] == [0]
-    assert sorted(len(copies[row]) for row in (1, 5, 10)) == [2, 2, 3]
-    assert sorted(len(copies[row]) for row in (3, 8)) == [3, 4]
-    assert all(own_copies == list(range(len(own_copies))) for own_copies in copies.values())
-    by_row = {clip["row"]: clip for clip in own}
-    for clip in more:
-        assert {name: clip[name] for name in own.column_names} == by_row[clip["row"]]
-    assert more["length"][:] == sorted(more["length"])
-
 
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 
@@ -127,7 +97,7 @@ def test_copies_differ_and_every_recording_is_there_once(mixed):
 
 
 def test_without_quotas_every_epoch_uses_every_clip_once(mixed):
-    for entries in (mixed, balanced(mixed, CORPORA, SPEAKERS, {}, None, 0), oversampled(mixed, 0)):
+    for entries in (mixed, balanced(mixed, CORPORA, SPEAKERS, {}, None, 0)):
         assert EpochSchedule(entries).of(3).tolist() == list(range(len(entries)))
     entries = balanced(mixed, CORPORA, SPEAKERS, {}, None, 0)
     assert rows_of(entries, 5) == mixed["row"][:]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import tiny_config
-from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, oversampled, part
+from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, balanced, part
 from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 
@@ -38,6 +38,11 @@ def collator(store):
         return Collator(store, _extractor(16000, False), seed, **settings, transforms=transforms)
 
     return make
+
+
+def repeated(own):
+    """Clips of a corpus of which an epoch uses eight fifths."""
+    return balanced(own, ["a"] * 12, SPEAKERS, {"a": 1.6}, None, 0)
 
 
 def waveforms(batch):
@@ -92,7 +97,7 @@ def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, c
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_workers_make_the_same_batches(clips, store, collator):
-    own = oversampled(part(clips, [0, 4, 8, 1, 2], store, max_duration=0.4), 0)
+    own = repeated(part(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
     collate = partial(collator(Augmenter(STEPS, 16000), Mixup(0.8), seed=3), training=True)
     batches = {}
     for number in (0, 2):
@@ -114,7 +119,7 @@ def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):
         fit_statistics(model, collate, training)
         return model.front_end.normalize.mean, model.front_end.normalize.deviation
 
-    more = oversampled(own, 0)
+    more = repeated(own)
     assert len(more) > len(own)
     changed = statistics(collator(Marked(2), Mixup(1.0)), more)
     torch.testing.assert_close(changed, statistics(collator(), own), rtol=0, atol=0)

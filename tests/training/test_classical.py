@@ -17,8 +17,8 @@ import ser_hf
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import TRANSFERRED
+from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
-from ser_hf.models.support_vectors import KernelMachines, LinearMachines
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import part

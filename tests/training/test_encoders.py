@@ -12,11 +12,9 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelF
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.encoders import (
     encoder_facts,
-    longest_clip,
     mask_valid,
     shortest_batch,
     shortest_clip,
-    stride,
 )
 from ser_hf.utils.errors import UserError
 
@@ -132,26 +130,6 @@ def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
     assert size > 0.05, "too small a signal"
     assert (gap < 1e-5) == mask_valid(tiny.config), gap
     assert gap < 1e-5 or gap > 1e-4
-
-
-@pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
-def test_stride_is_that_of_the_frames_that_leave_the_encoder(name, kind):
-    tiny = kind(name)
-    step = stride(tiny.config)
-    if name == "whisper":
-        assert step * tiny.config.max_source_positions == tiny.extractor.n_samples
-        return
-    if name == "audio-spectrogram-transformer":
-        longest = tiny.config.max_length // tiny.config.time_stride * step
-        assert longest == pytest.approx(longest_clip(tiny.config, tiny.extractor), rel=0.02)
-        return
-    encoder = tiny.encoder()
-    with torch.no_grad():
-        frames = [encoder(**tiny.extract(noise(4000 + n * step)))[0].shape[1] for n in (0, 1, 3)]
-    assert np.diff(frames).tolist() == [1, 2]
-    if name not in ("wav2vec2-bert", *ADAPTERS):
-        lengths = torch.tensor([4000, 4000 + step, 4000 + 3 * step])
-        assert encoder._get_feat_extract_output_lengths(lengths).tolist() == frames
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:Degrees of freedom")

@@ -14,7 +14,7 @@ from ser_hf.training.fit import fit, predict
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.utils.errors import UserError
 
-OWN = ("average", "average_start", "deterministic")
+OWN = ("average", "deterministic")
 TINY = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
 
 
@@ -93,7 +93,7 @@ def same(one, other):
     np.testing.assert_allclose(*curves, atol=1e-5)
 
 
-@pytest.mark.parametrize("average", [None, "ema", pytest.param("swa", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("average", [None, "ema"])
 def test_an_interrupted_training_resumes_to_the_same_weights(training, tmp_path, average):
     """Dropout, random crops and averages included, from the middle of an epoch."""
     often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
@@ -119,16 +119,6 @@ def test_a_training_that_had_stopped_early_does_not_train_on(training, tmp_path)
 def test_a_stopped_training_resumes_with_the_schedule_of_its_planned_steps(training):
     settings = {"patience": 1, "learning_rate": 1e-12, "num_train_epochs": 9, "warmup_steps": 7}
     same(training(**settings), training(**settings, resume=True))
-
-
-def test_epochs_before_the_average_do_not_compete_with_it(training, tmp_path):
-    """The first epochs of a training that diverges are its best, and no average."""
-    settings = {"learning_rate": 0.3, "warmup_steps": 0, "lr_scheduler_type": "constant", "num_train_epochs": 4}
-    fitted = training("loss", average="swa", average_start=0.7, save_total_limit=None, **settings)
-    (kept,) = [entry for entry in fitted.history if entry.get("kept")]
-    assert kept["epoch"] >= 3
-    assert fitted.validated == kept["validation"]["loss"]
-    assert min(entry["validation"]["loss"] for entry in fitted.history) < fitted.validated
 
 
 def test_a_training_without_a_validation_is_an_error(training):
@@ -165,9 +155,8 @@ def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_pat
     assert len(training(resume=True).history) == 3
 
 
-@pytest.mark.parametrize("average", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
-def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(training, clips, store, tmp_path, average):
-    fitted = training("loss", average=average, average_start=0.0, learning_rate=0.03, save_total_limit=None)
+def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(training, clips, store, tmp_path):
+    fitted = training("loss", average="ema", learning_rate=0.03, save_total_limit=None)
     validation = part(clips, range(8, 12), store)
     _, logits = predict(fitted.trainer, validation)
     labels = torch.tensor(validation["labels"][:])

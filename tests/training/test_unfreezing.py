@@ -21,7 +21,7 @@ from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for most of them
 
-OWN = ("average", "average_start", "head_learning_rate", "layer_decay")
+OWN = ("average", "head_learning_rate", "layer_decay")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_frozen_network_keeps_its_batch_statistics(training):
         norm.running_mean.normal_(generator=generator)
     before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
     head = model.classifier.weight.detach().clone()
-    fitted = training(Freezing(encoder=True), model=model, average="swa", average_start=0.0)
+    fitted = training(Freezing(encoder=True), model=model, average="ema")
     for name, value in fitted.trainer.model.encoder.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert not torch.equal(fitted.trainer.model.classifier.weight, head)

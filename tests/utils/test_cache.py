@@ -12,7 +12,7 @@ from ser_hf.utils import cache
 from ser_hf.utils.cache import built_once, format_size
 from ser_hf.utils.errors import UserError
 
-REMEDY = "or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+REMEDY = "make room or make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
 
 
 def build(folder, check=None):
@@ -38,14 +38,14 @@ def test_an_existing_folder_is_read_from_a_read_only_cache(tmp_path, monkeypatch
     assert not build(tmp_path / "a", readable)
     with pytest.raises(UserError) as error:
         build(tmp_path / "b")
-    assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); make it writable, {REMEDY}"
+    assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); {REMEDY}"
 
 
 @pytest.mark.parametrize("in_the_way", ["parent", "parent/a.partial"])
 def test_a_folder_that_cannot_be_created_is_an_error(tmp_path, in_the_way):
     (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
     (tmp_path / in_the_way).write_text("a file")
-    with pytest.raises(UserError, match=rf"parent: cannot be written to \(File exists\); make it writable, {REMEDY}"):
+    with pytest.raises(UserError, match=rf"parent: cannot be written to \(File exists\); {REMEDY}"):
         build(tmp_path / "parent" / "a")
 
 
@@ -54,8 +54,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
         (partial / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    message = rf"{tmp_path}: cannot be written to \(No space left on device\): 3\.0 GB are needed; make room there"
-    with pytest.raises(UserError, match=message), built_once(tmp_path / "a", needed=lambda: 3e9) as partial:
+    message = rf"{tmp_path}: cannot be written to \(No space left on device\); make room"
+    with pytest.raises(UserError, match=message), built_once(tmp_path / "a") as partial:
         fill(partial)
     with pytest.raises(KeyError), built_once(tmp_path / "a"):
         raise KeyError("the builder's own")
