@@ -112,9 +112,6 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
-
-    Raises:
-        UserError: if there is no such model, it cannot be reached, its code is not trusted, or a clip cannot be read.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")

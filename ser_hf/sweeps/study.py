@@ -354,9 +354,7 @@ def leaderboard_csv(rows: Sequence[Row]) -> str:
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
 
 
-def leaderboard_page(
-    name: str, search: Search, rows: Sequence[Row], tested: dict[str, Any] | None, folder: Path
-) -> str:
+def leaderboard_page(name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path) -> str:
     """The page, which links the reports of the trials that are in `folder`."""
     pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
     pages |= {"best": "best/report/index.html"}
@@ -369,7 +367,7 @@ def leaderboard_page(
         rows=rows,
         columns=list(dict.fromkeys(key for row in by_number for key in row.settings)),
         counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
-        winner=next((row for row in rows if row.state == "complete"), None),
+        winner=rows[0] if rows and rows[0].state == "complete" else None,
         tested=tested,
         tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
         chart=_chart([row for row in by_number if row.value is not None], NAMES[search.metric]),

@@ -52,10 +52,6 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
     ("text", "message"),
     [
         ("a.b: 3", "space.a.b: expected a list of values, {low: "),
-        (
-            "a.b: {low: 1}",
-            "space.a.b: expected {low: ..., high: ..., log: true} or {..., step: ...}: .* argument: 'high'",
-        ),
         ("a.b: {low: 1, hihg: 2}", "space.a.b: expected {low: .*unexpected keyword argument 'hihg'"),
         ("a.b: {low: 2, high: 1}", "space.a.b: .*`low <= high` must hold"),
         ("a.b: {low: 1e, high: 1}", "space.a.b: expected numbers, got"),
@@ -121,7 +117,7 @@ def test_a_key_or_value_that_the_recipe_does_not_take_is_refused_before_anything
         "(at training.lerning_rate=0.001)"
     )
     assert refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
-        "(at model.dropout=0.1, training.loss.label_smoothing=1.0)"
+        "(at model.dropout=0.1, training.loss.label_smoothing=1)"
     )
     assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
 
@@ -135,15 +131,9 @@ def test_a_range_is_checked_between_its_ends_too():
     read_sweep(RECIPE, whole, [])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("training.learning_rate=7e-3", "the space sets this key"),
-        ("audio.max_duration=3.0", "the space sets this key"),
-    ],
-)
-def test_an_override_of_a_key_that_the_space_sets_is_refused(change, message):
-    with pytest.raises(UserError, match=f"^{change}: {message}"):
+@pytest.mark.parametrize("change", ["training.learning_rate=7e-3", "audio.max_duration=3.0"])
+def test_an_override_of_a_key_that_the_space_sets_is_refused(change):
+    with pytest.raises(UserError, match=f"^{change}: the space sets this key"):
         read_sweep(RECIPE, {"trials": 2, "space": {**RATE, **BUNDLES}}, [change])
 
 
