@@ -69,9 +69,8 @@ class Verdict:
 
     def to_json(self) -> str:
         """One object, `good` among its keys."""
-        return json.dumps(
-            {"good": self.good} | dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False
-        )
+        values = {"good": self.good} | dataclasses.asdict(self)
+        return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
 
     def __str__(self) -> str:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]

@@ -308,8 +308,8 @@ class SweepStudy:
 
     def _run_best(self, winner: Row, complete: int) -> None:
         """Runs the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
-        claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
         if "best" not in self.study.user_attrs:
+            claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)
         claim, best = self.study.user_attrs["best"], self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
