@@ -99,9 +99,6 @@ def publish_corpus(
         private: of a repository that is created; an existing one stays as it is.
         have_right: the user may publish this corpus of their own.
         settings: other arguments of `read_corpus`: options of the corpus, labels, merge, drop, exclude, on_unknown.
-
-    Raises:
-        UserError: if the license does not allow it, the corpus cannot be read, or the Hub refuses it.
     """
     settings = dict(settings or {})
     facts = corpus_facts(name, {key: value for key, value in settings.items() if key not in READING})

@@ -94,9 +94,6 @@ def publish(
         report_repo: a data set repository for the report.
         space: of a Gradio demo; True for the model's own name.
         benchmark, benchmark_task: a data set whose leaderboard shows the headline metric, and its task.
-
-    Raises:
-        UserError: if the run is not finished, fails the round trip, or the Hub refuses it.
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)

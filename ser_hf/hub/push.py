@@ -36,11 +36,7 @@ class Pushed:
 
 
 def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo") -> str:
-    """USER/NAME of a repository; a NAME alone belongs to the user that is signed in.
-
-    Raises:
-        UserError: if nobody is signed in, the token may not write, or the Hub cannot be reached.
-    """
+    """USER/NAME of a repository; a NAME alone belongs to the user that is signed in, who must be able to write."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
@@ -71,9 +67,6 @@ def push(
         private: of a repository that is created; an existing one stays as it is.
         owned: patterns of files that such pushes write, and delete if `folder` does not contain them any more. Other
             files of the repository stay.
-
-    Raises:
-        UserError: if the Hub refuses it or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -164,11 +157,7 @@ def without_paths(text: str, places: Sequence[str]) -> str:
 
 
 def require_no_paths(folder: Path, places: Sequence[str]) -> None:
-    """Refuses a folder with one of the places in any text file or column of text of a parquet file.
-
-    Raises:
-        UserError: naming the file and the path.
-    """
+    """Refuses a folder with one of the places in any text file or column of text of a parquet file."""
     patterns = [_pattern(place) for place in places]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         for text in _texts(path):

@@ -52,14 +52,9 @@ class Demo:
 
 
 def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] = ()) -> Path:
-    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json. An existing Space is replaced.
 
-    Args:
-        folder: becomes the repository of the Space; an existing Space is replaced.
-        examples: audio files to offer. Their license is not checked: use your own recordings.
-
-    Raises:
-        UserError: if `folder` contains something else than a Space, or an example is missing or of another format.
+    The license of `examples`, audio files to offer, is not checked: use your own recordings.
     """
     folder, report = Path(folder), demo.report
     if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):

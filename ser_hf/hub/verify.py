@@ -111,9 +111,6 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
-
-    Raises:
-        UserError: if there is no such model, it cannot be reached, its code is not trusted, or a clip cannot be read.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -150,12 +147,9 @@ def _model_folder(folder: Path, revision: str | None) -> str:
         raise UserError(f"--revision: {folder} is a folder, which has no revisions; leave it out")
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         return str(folder)
-    run = RunFolder(folder)
-    if (run.model / "config.json").is_file():
-        return str(run.model)
-    if run.recipe.is_file():
-        raise UserError(f"{folder}: the run in it has no model yet; finish it with --resume")
-    raise UserError(f"{folder}: contains neither a model (config.json) nor a run; name the folder of one of them")
+    if (RunFolder(folder).model / "config.json").is_file():
+        return str(RunFolder(folder).model)
+    raise UserError(f"{folder}: contains neither a model (config.json) nor a finished run; name the folder of one")
 
 
 def _inspect(

@@ -1,16 +1,7 @@
 """The search space of a sweep: the recipe keys that vary, read from YAML as Optuna distributions.
 
-search: tpe                    # or random, grid
-trials: 40
-space:
-  training.learning_rate: {low: 1e-5, high: 1e-3, log: true}
-  training.num_train_epochs: {low: 10, high: 30, step: 10}
-  model.dropout: [0.1, 0.3]                       # a list is a choice
-  strategy:                                       # named bundles of keys; each trial uses one of them
-    FAST: {freeze.encoder: true, freeze.cache: true, audio.max_duration: 3.0}
-    FULL:
-      freeze.feature_encoder: true
-      space: {freeze.top_layers: [2, 4]}          # varies in this bundle only
+`docs/sweeps.md` shows one. A list is a choice, a range has `low` and `high`, and named sets of keys, of which each
+trial uses one, are bundles.
 """
 
 import dataclasses
@@ -18,15 +9,13 @@ import functools
 import itertools
 import json
 import math
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial, FixedTrial
 
-from ..experiment.recipe import Recipe
 from ..utils.errors import UserError
 from ..utils.yaml import Range, dump_yaml, from_mapping, read_yaml
 
@@ -192,8 +181,8 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
     if {"low", "high"} & set(value):
         _check_key(key, None, path)
         return Parameter(_range(value, path, grid))
-    if key in _sections() or "." in key:
-        raise UserError(f"{path}: a bundle's name has no dot and is no section; write keys as training.learning_rate")
+    if "." in key:
+        raise UserError(f"{path}: a bundle's name has no dot; a range has low and high")
     bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
     return Parameter(CategoricalDistribution(bundles), bundles)
 
@@ -227,20 +216,5 @@ def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
 def _check_key(key: str, value: Any, path: str) -> None:
     if any(f"{key}.".startswith(f"{reserved}.") for reserved in RESERVED):
         raise UserError(f"{path}: cannot vary; trials are compared on the same clips, speakers and seeds only")
-    if key in _sections() and isinstance(value, Mapping):
-        raise UserError(
-            f"{path}: {key} is a section; set its keys one by one, such as {key}.{next(iter(value), 'key')}"
-        )
-
-
-@functools.cache
-def _sections() -> set[str]:
-    """The sections of a recipe, such as training and training.loss."""
-
-    def below(kind: type, path: str) -> Iterable[str]:
-        for name, hint in typing.get_type_hints(kind).items():
-            if dataclasses.is_dataclass(hint):
-                yield path + name
-                yield from below(hint, f"{path}{name}.")
-
-    return set(below(Recipe, ""))
+    if isinstance(value, Mapping):
+        raise UserError(f"{path}: set the keys of {key} one by one, such as {key}.{next(iter(value), 'key')}")

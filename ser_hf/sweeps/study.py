@@ -198,8 +198,8 @@ class SweepStudy:
         sampler = optuna.samplers.TPESampler if self.search.search == "tpe" else optuna.samplers.RandomSampler
         self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)
         values = resolve(self.search.parameters, trial)
-        for key, value in {"settings": values, "message": ""}.items():
-            trial.set_user_attr(key, value)
+        trial.set_user_attr("settings", values)
+        trial.set_user_attr("message", "")
         number = _number(self.study.get_trials(deepcopy=False)[trial.number])
         folder = self.folder / "trials" / str(number)
         self.echo(f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}")
@@ -245,14 +245,10 @@ class SweepStudy:
         recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
         self.run(recipe, resume=True, watch=watch)
         report = read_report(RunFolder(folder).report / "report.json")
-        metrics = report.parts["validation"]
+        metrics, interval = report.parts["validation"], report.intervals.get(self.search.metric)
         if not math.isfinite(metrics.get(self.search.metric) or math.nan):
             raise UserError(f"metric: {self.search.metric} is undefined on this recipe's validation split")
-        return {
-            "metrics": metrics,
-            "interval": report.intervals.get(self.search.metric),
-            "folds": len(report.protocol.folds or "1"),
-        }
+        return {"metrics": metrics, "interval": interval, "folds": len(report.protocol.folds or "1")}
 
     def rows(self) -> list[Row]:
         """The trials that have started: complete ones first, best first, then pruned, running and failed ones."""
@@ -277,10 +273,8 @@ class SweepStudy:
                 if row.state in ("complete", "pruned") and row is not winner and not self.settings.options.keep_models:
                     _delete_weights(self.folder / "trials" / str(row.number))
             if winner is not None:
-                head = (
-                    f"# ser-hf train {self.folder / 'best.yaml'}\n# trial {winner.number} of {len(rows)}, "
-                    f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
-                )
+                head = f"# ser-hf train {self.folder / 'best.yaml'}\n# trial {winner.number} of {len(rows)}, "
+                head += f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
             page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
@@ -303,13 +297,12 @@ class SweepStudy:
         tested, name = self.tested, NAMES[self.search.metric]
         self.echo(f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation")
         self.echo(f"  {described(winner.settings)}")
-        if tested is None:
-            self.echo(f"  the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}")
-        else:
-            report = tested["report"]
-            leak = ", a leaky protocol" if report.protocol.leak else ""
-            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.judged_on} split"
-            self.echo(f"  {score}, scored once (trial {tested['trial']}{leak})")
+        score = f"the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}"
+        if tested is not None:
+            report, leak = tested["report"], ", a leaky protocol" * bool(tested["report"].protocol.leak)
+            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.judged_on} split, "
+            score += f"scored once (trial {tested['trial']}{leak})"
+        self.echo(f"  {score}")
         self.echo(f"  {page}")
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
@@ -361,9 +354,7 @@ def leaderboard_csv(rows: Sequence[Row]) -> str:
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
 
 
-def leaderboard_page(
-    name: str, search: Search, rows: Sequence[Row], tested: dict[str, Any] | None, folder: Path
-) -> str:
+def leaderboard_page(name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path) -> str:
     """The page, which links the reports of the trials that are in `folder`."""
     pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
     pages |= {"best": "best/report/index.html"}
@@ -376,7 +367,7 @@ def leaderboard_page(
         rows=rows,
         columns=list(dict.fromkeys(key for row in by_number for key in row.settings)),
         counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
-        winner=next((row for row in rows if row.state == "complete"), None),
+        winner=rows[0] if rows and rows[0].state == "complete" else None,
         tested=tested,
         tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
         chart=_chart([row for row in by_number if row.value is not None], NAMES[search.metric]),

@@ -1,8 +1,7 @@
 """Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials.
 
-On the machines of a Ray cluster, Ray Tune (Liaw et al. 2018, arXiv:1807.05118) places the trials; the Optuna study
-decides what is tried, pruned and resumed. Every machine reaches the sweep's folder, the corpus and the storage under
-the same paths.
+On a Ray cluster, Ray Tune (Liaw et al. 2018, arXiv:1807.05118) places the trials that the Optuna study decides on.
+Every machine reaches the folder of the sweep, the corpus and the storage under the same paths.
 """
 
 import dataclasses
@@ -88,17 +87,15 @@ def read_sweep(
     search = read_space(space, options.trials)
     raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
-    base = read_recipe(raw, changes)
-    varied = {key for point in search.points for key in resolve(search.parameters, point)}
+    base, points = read_recipe(raw, changes), [resolve(search.parameters, point) for point in search.points]
     for change in changes:
-        if any(f"{change.partition('=')[0]}.".startswith(f"{key}.") for key in varied):
+        if any(f"{change.partition('=')[0]}.".startswith(f"{key}.") for values in points for key in values):
             raise UserError(f"{change}: the space sets this key; remove the override, or the key from the space")
-    for point in search.points:
-        values = resolve(search.parameters, point)
+    for values in points:
         try:
             read_recipe(raw, [*changes, *overrides(values)])
         except UserError as error:
-            raise UserError(f"{error} (at {described(point)})") from None
+            raise UserError(f"{error} (at {described(values)})") from None
     label = "sweep" if isinstance(space, Mapping) else Path(space).stem
     folder = Path(options.output or f"{base.output_dir}-{label}").absolute()
     return SweepSettings(raw, tuple(changes), search, folder, options), base

@@ -188,12 +188,7 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     )
     banner = browser.find_element(By.CSS_SELECTOR, ".note.leak")
     assert banner.text == "Leaky protocol (random). Test speakers are in the training data."
-    red, green, blue = color(banner, "background-color")
-    assert red > 2 * max(green, blue)
-    assert color(banner.find_element(By.TAG_NAME, "p"), "color") == [255, 255, 255]
     assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
-    notes = [note.text for note in browser.find_elements(By.CSS_SELECTOR, ".note")]
-    assert "article 5(1)(f)" in notes[1]
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
 
 

@@ -39,8 +39,7 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     protocol = REPORT["protocol"] | {"name": "random", "leak": LEAK}
     page = "https://huggingface.co/datasets/tester/voices-report"
     report = Report.from_dict(REPORT | {"protocol": protocol})
-    demo = Demo("tester/voices", report, report_page=page)
-    folder = write_space(tmp_path / "space", demo)
+    folder = write_space(tmp_path / "space", Demo("tester/voices", report, report_page=page))
     facts = json.loads((folder / "facts.json").read_text())
     assert facts["headline"] == (
         "UAR 0.512 (95 % interval 0.431 to 0.590), macro-F1 0.498 on test clips of training speakers "
@@ -48,10 +47,7 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     )
     assert facts["leak"] == f"Leaky protocol (random). {LEAK}"
     assert "article 5(1)(f)" in facts["limits"][1]
-    assert list(facts["links"].values()) == [
-        "https://huggingface.co/tester/voices",
-        page,
-    ]
+    assert list(facts["links"].values()) == ["https://huggingface.co/tester/voices", page]
     card = (folder / "README.md").read_text()
     assert all(text in card for text in (facts["leak"], facts["headline"], *facts["limits"]))
 

@@ -372,8 +372,7 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
     ("words", "message"),
     [
         (["{}/recipe.yaml"], "a file; name a run's folder"),
-        (["{}"], "the run in it has no model yet"),
-        (["{}/empty"], "contains neither a model (config.json) nor a run"),
+        (["{}/empty"], "contains neither a model (config.json) nor a finished run"),
         (["{}/model", "--revision", "main"], "a folder, which has no revisions"),
         (["{}/model", "--clips", "{}/none.wav"], "--clips: no such file"),
     ],

@@ -52,18 +52,18 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
     ("text", "message"),
     [
         ("a.b: 3", "space.a.b: expected a list of values, {low: "),
-        (
-            "a.b: {low: 1}",
-            "space.a.b: expected {low: ..., high: ..., log: true} or {..., step: ...}: .* argument: 'high'",
-        ),
         ("a.b: {low: 1, hihg: 2}", "space.a.b: expected {low: .*unexpected keyword argument 'hihg'"),
         ("a.b: {low: 2, high: 1}", "space.a.b: .*`low <= high` must hold"),
         ("a.b: {low: 1e, high: 1}", "space.a.b: expected numbers, got"),
         ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b: .*only accept step is 1"),
-        ("training: {learning_rate: [1]}", "space.training: a bundle's name has no dot and is no section; write keys"),
+        ("training: {learning_rate: [1]}", "space.training.learning_rate: expected recipe keys with their values"),
+        ("a.b: {A: {a.c: 1}}", "space.a.b: a bundle's name has no dot"),
         ("x: {A: [1]}", "space.x.A: expected recipe keys with their values, such as"),
-        ("x: {A: {training: {seeds: 1}}}", "space.x.A.training: training is a section; set its keys one by one"),
-        ("training.loss: [{focal_gamma: 2.0}]", "space.training.loss: training.loss is a section"),
+        (
+            "x: {A: {training: {seeds: 1}}}",
+            "space.x.A.training: set the keys of training one by one",
+        ),
+        ("training.loss: [{focal_gamma: 2.0}]", "space.training.loss: set the keys of training.loss one by one"),
         ("training.seeds: [[1], [2]]", "space.training.seeds: cannot vary; trials are compared on the same clips"),
         ("output_dir: [a]", "space.output_dir: cannot vary"),
         ("evaluation.part: [test]", "space.evaluation.part: cannot vary"),
@@ -103,7 +103,7 @@ def test_the_checked_points_contain_every_bound_choice_and_bundle():
 
 
 def test_any_value_reaches_the_recipe_and_one_true_and_the_word_one_are_three_choices():
-    values = [1, True, "1", "true", 1.0, 1e-5, None, "null", [1], {"a: b": "#c"}, "", "a\nb", "[a", "a b ", "1e5", "é"]
+    values = [1, True, "1", "true", 1.0, 1e-5, None, "null", [1], "", "a\nb", "[a", "a b ", "1e5", "é"]
     found = [settings["a.b"] for settings in grid({"a.b": values})]
     read = [parse_yaml(override.partition("=")[2], "") for own in found for override in overrides({"a.b": own})]
     assert [repr(value) for value in values] == [repr(value) for value in found] == [repr(value) for value in read]
@@ -121,7 +121,7 @@ def test_a_key_or_value_that_the_recipe_does_not_take_is_refused_before_anything
         "(at training.lerning_rate=0.001)"
     )
     assert refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
-        "(at model.dropout=0.1, training.loss.label_smoothing=1.0)"
+        "(at model.dropout=0.1, training.loss.label_smoothing=1)"
     )
     assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
 
@@ -135,15 +135,9 @@ def test_a_range_is_checked_between_its_ends_too():
     read_sweep(RECIPE, whole, [])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("training.learning_rate=7e-3", "the space sets this key"),
-        ("audio.max_duration=3.0", "the space sets this key"),
-    ],
-)
-def test_an_override_of_a_key_that_the_space_sets_is_refused(change, message):
-    with pytest.raises(UserError, match=f"^{change}: {message}"):
+@pytest.mark.parametrize("change", ["training.learning_rate=7e-3", "audio.max_duration=3.0"])
+def test_an_override_of_a_key_that_the_space_sets_is_refused(change):
+    with pytest.raises(UserError, match=f"^{change}: the space sets this key"):
         read_sweep(RECIPE, {"trials": 2, "space": {**RATE, **BUNDLES}}, [change])
 
 

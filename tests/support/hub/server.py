@@ -42,7 +42,6 @@ ROUTES = [
 class Received(NamedTuple):
     method: str
     path: str
-    status: int
 
 
 @dataclass
@@ -62,13 +61,6 @@ class LoopbackHub:
     `environment`, because they read the address when they are imported. It has models, datasets and Spaces, private
     and gated repositories, and Git LFS; no Xet, no branches but ``main``, no pull requests. The context fails if a
     request had an address that this Hub does not know.
-
-    ```python
-    with LoopbackHub() as hub:
-        environment = {**os.environ, **hub.environment(tmp_path / "home")}
-        subprocess.run([sys.executable, "push.py"], env=environment, check=True)
-        assert hub.files("tester/model")["config.json"]
-    ```
 
     Args:
         organizations: namespaces in which the user ``tester`` may write, too.
@@ -225,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(wanted[1]), min(int(wanted[2] or len(content)) + 1, len(content))
             status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{len(content)}"
             content = content[start:end]
-        hub.requests.append(Received(self.command, path, status))
+        hub.requests.append(Received(self.command, path))
         time.sleep(fault.stall)
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():

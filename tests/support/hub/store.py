@@ -13,13 +13,8 @@ _NAME = re.compile(r"\w([\w.-]*\w)?", re.ASCII)
 
 
 class Refused(Exception):
-    """A response of 4xx.
-
-    Args:
-        code: of the header `X-Error-Code`, by which huggingface_hub chooses its exception.
-        mistake: whether no correct client sends such a request; the Hub records these.
-        more: further keys of the JSON.
-    """
+    """A response of 4xx. By `code`, the header `X-Error-Code`, huggingface_hub chooses its exception; a `mistake` is a
+    request that no correct client sends."""
 
     def __init__(self, status: int, message: str, code: str | None = None, mistake: bool = False, **more: Any):
         super().__init__(message)

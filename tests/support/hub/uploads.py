@@ -48,14 +48,8 @@ def preupload(store: Store, request: Any, repo_type: str, repo_id: str, revision
     for file in request.json()["files"]:
         there = commit.tree.get(file["path"])
         lfs = file["size"] and (_is_large(file["path"]) or _needs_lfs(file["size"], base64.b64decode(file["sample"])))
-        files.append(
-            {
-                "path": file["path"],
-                "uploadMode": "lfs" if lfs else "regular",
-                "shouldIgnore": False,
-                "oid": there and (there.sha256 if there.lfs else there.oid),
-            }
-        )
+        mode, oid = "lfs" if lfs else "regular", there and (there.sha256 if there.lfs else there.oid)
+        files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
     return {"files": files, "commitOid": commit.oid}
 
 
@@ -93,12 +87,7 @@ def verify(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str
 
 
 def commit(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
-    """Applies all lines of the NDJSON or none.
-
-    Raises:
-        Refused: 400 for a line or a card that the Hub does not accept and for an object that was not uploaded, 404 for
-            a deleted path that is not there, 412 if there is another commit since `parentCommit`.
-    """
+    """Applies all lines of the NDJSON or none."""
     repository = store.writable(request.headers, repo_type, repo_id)
     head = repository.commit(revision)
     header, *lines = [json.loads(line) for line in request.body.splitlines() if line.strip()]
