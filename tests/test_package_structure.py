@@ -52,8 +52,8 @@ def test_a_module_imports_from_lower_layers_only(path):
 
 def test_the_package_stays_within_its_bounds():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in TREES}
-    assert len(TREES) <= 176
-    assert sum(lines.values()) <= 39300
+    assert len(TREES) <= 145
+    assert sum(lines.values()) <= 28000
     assert {path: number for path, number in lines.items() if number > 600} == {}
     assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py", "train.py"}
 
@@ -66,4 +66,4 @@ def test_few_functions_have_many_parameters():
         names = [item.arg for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
         if len([name for name in names if name not in ("self", "cls")]) > 8:
             many.append(function.name)
-    assert len(many) <= 18, many
+    assert len(many) <= 12, many
