@@ -5,7 +5,7 @@
 Trains a few steps of 16 clips by the real command (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
 compares loss and gradient norm of each step with those of one process and one batch. The 102 training clips do not
 come out even in batches of 16, so that the last, smaller step of an epoch is part of it. Two networks: an encoder with
-random weights, and the crnn, whose batch normalisation sees the batch of one process.
+random weights, and the crnn, whose batch normalization sees the batch of one process.
 Dropout and SpecAugment are off: they draw anew for every batch. Writes benchmarks/results/equal_steps.json; `--readme`
 prints its table.
 """
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def encoder(folder: Path) -> dict:
-    """A tiny wav2vec2 with layer normalisation, its weights random."""
+    """A tiny wav2vec2 with layer normalization, its weights random."""
     checkpoint = write_checkpoint(folder / "encoder", "wav2vec2", "layer")
     return {"architecture": "encoder", "checkpoint": str(checkpoint), "mask_time_prob": 0.0} | NO_DROPOUT
 

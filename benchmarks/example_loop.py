@@ -1,6 +1,6 @@
 """A training as transformers' own audio-classification example has it, to compare with.
 
-Written after the documented behaviour of `examples/pytorch/audio-classification/run_audio_classification.py` of
+Written after the documented behavior of `examples/pytorch/audio-classification/run_audio_classification.py` of
 transformers 5: clips are decoded whenever they are read, resampled where their rate is another, cut at a random place
 to `max_length_seconds` where they are longer, and given to the feature extractor, all in a transform of the data set;
 the stock Trainer pads what comes together by chance. Validation clips are whole, and in the order of the data set.

@@ -17,7 +17,7 @@ from ser_hf.models.front_end import LogMel
 from ser_hf.utils.environment import freed_memory_kept
 
 BATCH = 32
-# The seeds' usual 25 ms each 10 ms, frames centred as librosa has them unless told, in decibels.
+# The seeds' usual 25 ms each 10 ms, frames centered as librosa has them by default, in decibels.
 CONFIG = AcousticConfig(n_fft=512, win_length=400, hop_length=160, center=True, compression="db", top_db=80.0)
 
 

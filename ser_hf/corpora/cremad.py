@@ -3,7 +3,7 @@
 91 actors (48 male, 43 female, 20 to 74 years, of several ethnic backgrounds, American English) say twelve sentences in
 six emotions, one of the sentences at three levels of intensity: 7,442 clips. 16 kHz WAV as released.
 
-Licence: Open Database License 1.0, its contents Database Contents License 1.0.
+License: Open Database License 1.0, its contents Database Contents License 1.0.
 
 File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
 where the level was left open).

@@ -207,7 +207,7 @@ def _fetch(staging: "Staging") -> None:
     """Fetches from one source after the other until everything has arrived; raises a `UserError` with the reason of
     each source if it does not."""
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
-    logger.info(f"{corpus.TITLE} (licence: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
+    logger.info(f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
     reasons = []
     for source in SOURCES[staging.corpus]:
         if not staging.missing():

@@ -4,7 +4,7 @@
     protocol: {name: emobox/lists}
 
 `corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`), `corpus.audio_root` the
-folder of its audio as released. The metadata is under the MIT licence; the audio is under that of each corpus, which
+folder of its audio as released. The metadata is under the MIT license; the audio is under that of each corpus, which
 cards quote from the options, or from the corpus's own module.
 
 What is read:

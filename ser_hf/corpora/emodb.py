@@ -4,7 +4,7 @@
 chosen from 816 recordings by 20 listeners (most were recognized by at least 80 % of them and found natural by at least
 60 %). 16 kHz WAV as released.
 
-Licence: free for research with citation; the release names no standard licence.
+License: free for research with citation; the release names no standard license.
 
 File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion is the initial of
 its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude

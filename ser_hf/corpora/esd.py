@@ -3,7 +3,7 @@
 10 speakers of Mandarin (0001 to 0010) and 10 of English (0011 to 0020) say the same 350 sentences of their language
 in five emotions, for emotional voice conversion: 35,000 clips, 350 a speaker and emotion. 16 kHz WAV as released.
 
-Licence: research use only, on signing a form; no standard licence. The code on the same page is MIT, the audio is not.
+License: research use only, on signing a form; no standard license. The code on the same page is MIT, the audio is not.
 
 File names: `0011/Angry/0011_000351.wav` is speaker, emotion by folder, and number. Numbers run on over the emotions,
 350 each: neutral from 1, angry from 351, happy from 701, sad from 1051, surprise from 1401. So the number gives the

@@ -3,7 +3,7 @@
 10 actors (5 female, 5 male, American English) in five sessions of two, in scripted scenes and in improvised ones:
 10,039 utterances, each labelled by at least three raters. 16 kHz WAV as released.
 
-Licence: for research, on request and under an agreement with USC; no redistribution. No standard licence.
+License: for research, on request and under an agreement with USC; no redistribution. No standard license.
 
 Layout: `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`, and for the whole dialogue one file of
 labels, `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`. Its lines hold, with tabs between, `[start - end]` in

@@ -4,7 +4,7 @@
 picture together: 9,989 for training, 1,109 for validation, 2,610 for test. Acted for an audience: laughter, music and
 other voices are in the clips, and half of them are neutral.
 
-Licence: GPL-3.0 as the page says; the recordings belong to their makers. Taken as non-commercial here.
+License: GPL-3.0 as the page says; the recordings belong to their makers. Taken as non-commercial here.
 
 Layout: `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv` with a row an utterance, and its film as
 `dia0_utt0.mp4` in `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. Extract

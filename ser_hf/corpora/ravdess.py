@@ -3,7 +3,7 @@
 24 professional actors (12 female, 12 male, North American English) speak and sing two sentences in eight emotions at
 two intensities (neutral has one), each twice: 1,440 spoken clips, 60 an actor. 48 kHz WAV as released.
 
-Licence: CC BY-NC-SA 4.0 (non-commercial).
+License: CC BY-NC-SA 4.0 (non-commercial).
 
 File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal channel (01 speech,
 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition, actor (odd male, even female).

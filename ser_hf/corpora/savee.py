@@ -3,7 +3,7 @@
 4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions: 480 clips, 30 neutral
 and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
 
-Licence: free for research after registration with the authors; no redistribution. No standard licence.
+License: free for research after registration with the authors; no redistribution. No standard license.
 
 File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors are speaker (DC, JE, JK, KL), emotion (a
 anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and sentence. Both give the id

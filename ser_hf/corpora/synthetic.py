@@ -3,7 +3,7 @@
 Any number of speakers, half of them female, say six invented sentences in six emotions. Made for trying the toolkit,
 for tests and for controls; a model trained on it knows nothing of real speech.
 
-Licence: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
+License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
 
 import itertools

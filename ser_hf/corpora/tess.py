@@ -4,7 +4,7 @@ Two actresses (26 and 64 years, North American English) say "Say the word ..." w
 clips. 24.4 kHz WAV as released. With two speakers, only training on one and testing on the other measures an
 unseen speaker.
 
-Licence: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
+License: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
 
 File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion (`ps` is pleasant
 surprise). Folders, where there are any, repeat speaker and emotion, but not in one spelling: `OAF_Fear`, `YAF_fear`,

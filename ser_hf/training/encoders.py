@@ -59,7 +59,7 @@ ENCODERS = {
 }
 
 
-# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only. Whisper's are centred.
+# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only. Whisper's are centered.
 _FRAME, _HOP = 400, 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 

@@ -142,7 +142,7 @@ _ARRAYS = [
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
     """Copy the published weights at `path` into the encoder of `model`; its head stays as it is."""
     known = PUBLISHED[model.config.model_type]
-    origin = f"{known.file} from {known.source} (licence: {known.licence})"
+    origin = f"{known.file} from {known.source} (license: {known.licence})"
     if path is None:
         raise UserError(f"model.checkpoint: missing; give the path of {origin}, or set model.random_init to true")
     path = Path(path)

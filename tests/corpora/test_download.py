@@ -135,7 +135,7 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
     folder = tmp_path / "data" / "RAVDESS"
     assert command("ravdess", folder) == (0, f"{folder}: RAVDESS is complete, 8 files as released")
     assert ravdess.is_in(folder)
-    assert "RAVDESS (licence: cc-by-nc-sa-4.0), 0.02 MB; please cite: Livingstone" in caplog.text
+    assert "RAVDESS (license: cc-by-nc-sa-4.0), 0.02 MB; please cite: Livingstone" in caplog.text
     assert command("ravdess", folder)[0] == 0
     assert len(server.requests) == 1  # what is there is not requested
 

@@ -69,7 +69,7 @@ def test_the_pitch_of_the_signal_is_the_pitch_of_the_latents():
         assert 16000 / lags[correlation[lags].argmax()] == pytest.approx(prosody.pitch_hz, rel=0.2)
 
 
-def test_emotions_overlap_but_can_be_told_for_unseen_speakers():
+def test_emotions_overlap_but_are_recognized_for_unseen_speakers():
     recalls = []
     for seed in range(3):
         classifier = QuadraticDiscriminantAnalysis().fit(*_latents(range(16), 8, seed))

@@ -1,4 +1,4 @@
-"""Runs with folds, seeds and a foil: what stands where, what the reports say, how they are resumed and replaced."""
+"""Runs with folds, seeds and a foil: their files, their reports, how they are resumed and replaced."""
 
 import contextlib
 import json
@@ -66,7 +66,7 @@ CHILDREN = {
 }
 
 
-def test_every_child_is_a_whole_run_folder_and_the_aggregate_stands_on_top(whole):
+def test_every_child_is_a_run_folder_and_the_aggregate_is_above(whole):
     found = {path.parent.relative_to(whole).as_posix() for path in whole.rglob("split.json")}
     assert found == CHILDREN | {"."}
     for child in found:
@@ -250,7 +250,7 @@ def test_overwriting_clears_folds_and_foil(interrupted):
     assert report.protocol.fold == read(folder)["protocol"]["fold"]
 
 
-def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp_path):
+def test_some_folds_are_run_under_their_own_numbers_and_evaluated_on_validation(tmp_path):
     folder = tmp_path / "run"
     overrides = ("protocol.k=3", "protocol.folds=[3, 1]", "evaluation.part=validation")
     report = run(folder, *overrides)

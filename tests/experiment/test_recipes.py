@@ -1,4 +1,4 @@
-"""The recipes that ship, kept alive: each has a twin, the same recipe at a tiny size, that trains and answers."""
+"""The recipes that ship, each as a twin: the same recipe at a tiny size is trained and loaded."""
 
 import json
 import re
@@ -173,7 +173,7 @@ def smaller(path, recipe, roots, encoder_folder, folder):
 
 @pytest.mark.slow
 @shipped
-def test_the_twin_trains_and_what_it_saves_answers(path, roots, encoder_folder, tmp_path):
+def test_the_twin_trains_and_its_model_predicts(path, roots, encoder_folder, tmp_path):
     recipe = read_recipe(path)
     report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
     twin = read_recipe(tmp_path / "run" / "recipe.yaml")

@@ -48,7 +48,7 @@ assert not {"torch", "transformers", "datasets", "pyarrow"} & set(sys.modules)
     assert all(name in message for name in ("AIFF", "CAF", "FLAC", "MP3", "OGG", "W64", "WAV"))
 
 
-def test_files_and_folders_are_answered_on_the_terminal(published, recordings, capsys):
+def test_predictions_of_files_and_folders_are_printed(published, recordings, capsys):
     model, files = published("crnn"), [recordings / "a", recordings / "e.wav"]
     assert cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -102,7 +102,7 @@ def test_a_recording_comes_through_a_pipe(published, recordings, monkeypatch, ca
     assert capsys.readouterr().out.split() == [f"{results.probabilities.max():.3f}", results.predicted[0], "-"]
 
 
-def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, tmp_path, capsys):
+def test_skipped_files_are_counted(published, recordings, tmp_path, capsys):
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").touch()
     (tmp_path / "c.wav").symlink_to("gone")
@@ -113,7 +113,7 @@ def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, t
     assert f"left out: {tmp_path}/d.wav: no such file" in message.err.splitlines()
 
 
-def test_a_bad_file_ends_it_where_that_is_asked_for(published, recordings, tmp_path, capsys):
+def test_on_error_stops_at_the_first_bad_file(published, recordings, tmp_path, capsys):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     arguments = (published("crnn"), recordings / "e.wav", tmp_path / "bad.wav", "--on-error", "error")
     assert "bad.wav: not readable as audio" in complaint(capsys, *arguments, "--output", tmp_path / "x.csv")
@@ -159,8 +159,8 @@ def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_
     np.testing.assert_allclose(shares, results.probabilities, rtol=1e-6)
 
 
-def test_answers_come_as_recordings_are_heard(published, recordings, capsys, monkeypatch):
-    """Each chunk is written, and flushed, before the next one is heard."""
+def test_predictions_are_written_as_recordings_are_processed(published, recordings, capsys, monkeypatch):
+    """Each chunk is written, and flushed, before the next one is processed."""
     seen, plain = [], predictions.table
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
     monkeypatch.setattr(predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given))

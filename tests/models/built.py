@@ -69,16 +69,16 @@ def probabilities_without_ser_hf(folder, waveforms, clips):
 import json, numpy, transformers
 transformers.utils.logging.set_verbosity_error()
 clips = list(numpy.load("clips.npz").values())
-answers = {{}}
+predictions = {{}}
 for name, count in {clips}.items():
     classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
     alone = [classify(clip, top_k=None) for clip in clips[:count]]
     together = classify(clips[:count], batch_size=3, top_k=None)
-    answers[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
-print(json.dumps(answers))
+    predictions[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
+print(json.dumps(predictions))
 """
-    answers = json.loads(run_without_ser_hf(code, folder).splitlines()[-1])
+    predictions = json.loads(run_without_ser_hf(code, folder).splitlines()[-1])
     return {
         name: np.array([[[scores[f"LABEL_{i}"] for i in range(4)] for scores in each] for each in both])
-        for name, both in answers.items()
+        for name, both in predictions.items()
     }

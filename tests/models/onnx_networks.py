@@ -53,7 +53,7 @@ def _difference(model, session, lengths):
 
 
 def assert_logits_as_in_torch(name, runtime, folder):
-    """Description, metadata and answers of the network's file."""
+    """Description, metadata and predictions of the network's file."""
     model = trained(built(name, **SETTINGS.get(name, {})))
     model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))
     for module in model.modules():

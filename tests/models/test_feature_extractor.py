@@ -16,7 +16,7 @@ from ser_hf.testing import write_checkpoint
 
 TRIMMED = Preparation(trim_silence=30, level="loudness", target_level=-20)
 FIXED = Preparation(trim_silence=30, level="peak", fixed_duration=0.8)
-# Both of transformers' habits: with a mask and without one, normalised and not.
+# Both of transformers' habits: with a mask and without one, normalized and not.
 STOCK = {
     "crnn": Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True),
     "layer": Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True),

@@ -47,7 +47,7 @@ def _buzz(rate):
 
 
 def _mel(waveform, settings, center, **more):
-    """librosa's own mel power, bands x frames; centred as librosa does by default, with zeros."""
+    """librosa's own mel power, bands x frames; centered as librosa does by default, with zeros."""
     rate, n_fft, win_length, hop_length, n_mels = settings
     return librosa.feature.melspectrogram(
         y=waveform[0].numpy(), sr=rate, n_fft=n_fft, win_length=win_length, hop_length=hop_length, n_mels=n_mels,

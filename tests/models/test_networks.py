@@ -111,8 +111,8 @@ def without_ser_hf(tmp_path_factory):
 @pytest.mark.slow
 @EACH
 def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
-    expected, answers = without_ser_hf
-    np.testing.assert_allclose(answers[name][0], expected[name], rtol=0, atol=1e-6)
+    expected, predictions = without_ser_hf
+    np.testing.assert_allclose(predictions[name][0], expected[name], rtol=0, atol=1e-6)
     assert np.ptp(expected[name]) > 1e-4
 
 

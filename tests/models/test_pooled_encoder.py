@@ -219,11 +219,11 @@ def published(encoder_folder, tmp_path_factory):
     "name", ["wav2vec2-stable", "wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
 )
 def test_a_pipeline_without_ser_hf_gives_the_same(published, name):
-    expected, answers, _ = published
+    expected, predictions, _ = published
     # torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses.
     tolerance = 1e-3 if name == "audio-spectrogram-transformer" else 1e-6
     # The group normalization of wav2vec2 sees padding in a batch.
-    for probabilities in answers[name][: 1 if name == "wav2vec2" else 2]:
+    for probabilities in predictions[name][: 1 if name == "wav2vec2" else 2]:
         np.testing.assert_allclose(probabilities, expected[name], rtol=0, atol=tolerance)
 
 

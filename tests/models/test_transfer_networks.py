@@ -67,7 +67,7 @@ def test_the_published_widths_are_the_default():
     """Numbers of parameters as published: of VGG16 without its dense layers, 14.7 million; of VGGish, 72.1 million."""
     with torch.device("meta"):
         sixteen, ish = (TRANSFERRED[name](TRANSFERRED[name].config_class()) for name in ("vgg16", "vggish"))
-    convolutions = 14_714_688  # with three colours
+    convolutions = 14_714_688  # with three colors
     assert sum(p.numel() for p in sixteen.encoder.parameters()) == convolutions - 2 * 64 * 9
     assert sum(p.numel() for p in ish.encoder.parameters()) == 72_141_184
     assert len(sixteen.encoder.layers) == 5
@@ -87,8 +87,8 @@ def _published_log_mel(waveform):
     edges, bins = np.linspace(_mel(125.0), _mel(7500.0), 66), _mel(np.linspace(0, 8000, 257))
     filters = np.zeros((257, 64))
     for band in range(64):
-        lower, centre, upper = edges[band : band + 3]
-        rise, fall = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
+        lower, center, upper = edges[band : band + 3]
+        rise, fall = (bins - lower) / (center - lower), (upper - bins) / (upper - center)
         filters[:, band] = np.maximum(0, np.minimum(rise, fall))
     filters[0] = 0
     return np.log(magnitudes @ filters + 0.01)

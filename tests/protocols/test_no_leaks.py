@@ -116,7 +116,7 @@ def attempt(dataset, name, **options):
 
 @functools.lru_cache(maxsize=32)
 def column_of(dataset, column):
-    """Reading one anew costs milliseconds, thousands of times here."""
+    """Reading one again costs milliseconds, thousands of times here."""
     return dataset[column][:]
 
 

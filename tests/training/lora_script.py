@@ -31,7 +31,7 @@ def stock_classifier(checkpoint, seed=0, **options):
         config.use_weighted_layer_sum = True
     model = AutoModelForAudioClassification.from_pretrained(checkpoint, config=config, ignore_mismatched_sizes=True)
     if hasattr(model, "layer_weights"):
-        model.layer_weights.data.fill_(seed + 1.0)  # the library leaves it uninitialised
+        model.layer_weights.data.fill_(seed + 1.0)  # the library leaves it uninitialized
     return enlarged(model)
 
 

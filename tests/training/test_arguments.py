@@ -56,7 +56,7 @@ def test_models_that_padding_changes_are_evaluated_one_clip_at_a_time(tmp_path, 
     assert arguments.per_device_eval_batch_size == size
 
 
-def test_batch_normalised_networks_see_clips_in_random_order():
+def test_batch_normalized_networks_see_clips_in_random_order():
     """Tempo is an emotion cue: batches of one length hold few emotions, and batch statistics hide the difference."""
     assert sampling_for("crnn") == "random"
     assert sampling_for("encoder") == "group_by_length"

@@ -165,7 +165,7 @@ def test_any_other_file_is_refused(name, fault, message, tmp_path):
 def test_a_missing_file_says_where_it_comes_from(name, tmp_path):
     model = _fresh(name)
     known = PUBLISHED[model.config.model_type]
-    origin = re.escape(f"{known.file} from {known.source} (licence: {known.licence})")
+    origin = re.escape(f"{known.file} from {known.source} (license: {known.licence})")
     with pytest.raises(UserError, match=f"model.checkpoint: there is no file .*absent.pth; get {origin}"):
         load_published(model, tmp_path / "absent.pth")
     with pytest.raises(UserError, match=f"model.checkpoint: missing; give the path of {origin}, or set model.random"):
