@@ -27,7 +27,7 @@ def run_recipe(
     overwrite: bool = False,
     watch: "Watch | None" = None,
 ) -> "Report":
-    """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds.
+    """Run a recipe (a YAML file or a mapping) and return its report, which is also saved in `output_dir`.
 
     With `hub.repo` the run is then published. If only that failed, `resume` publishes again.
 

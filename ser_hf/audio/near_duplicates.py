@@ -102,7 +102,14 @@ class NearDuplicate:
 
 
 def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> list[NearDuplicate]:
-    """All pairs among `rows` of the store (default: all) that are one take, sorted, exact duplicates too; cached."""
+    """Find all pairs of clips that are one take, cut, re-encoded or copied; the result is cached.
+
+    Args:
+        rows: of the store to search (default: all).
+
+    Returns:
+        The pairs, sorted by rows.
+    """
     rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
     folder = store.folder.parent.parent / "near_duplicates" / key

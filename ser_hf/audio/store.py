@@ -333,9 +333,16 @@ def prepare(
     cache_dir: str | Path | None = None,
     preparation: "Preparation | None" = None,
 ) -> tuple["Dataset", WaveformStore]:
-    """Fills `duration` (seconds) and `content_hash` of every row; the store holds row i's waveform at `store[i]`.
+    """Decode every clip once into a waveform store on disk, and add duration and content hash to the dataset.
 
-    With a `preparation` the store holds the prepared waveforms; both columns describe the recordings.
+    Args:
+        sampling_rate: of the stored waveforms, in Hz.
+        cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).
+        preparation: trimming, level and fixed duration of the stored waveforms; both columns describe the recordings.
+
+    Returns:
+        The dataset with the columns `duration` (seconds) and `content_hash`, and the store, in which `store[i]` is the
+        waveform of row i, float32 (samples,).
 
     Raises:
         AudioError: naming the files that are empty, truncated, not audio or not finite.

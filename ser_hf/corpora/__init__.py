@@ -114,7 +114,19 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Dataset:
-    """The rows of a corpus as a `datasets.Dataset`, in the order of their ids, not decoded. See `read_corpus`."""
+    """Load the rows of a corpus as a `datasets.Dataset`, in the order of their ids; the audio is not decoded.
+
+    Args:
+        name: a key of `CORPORA`, such as ``"ravdess"`` or ``"csv"``.
+        root: the folder of the audio, or the table.
+        settings: the keyword arguments of `read_corpus`, such as ``labels`` and ``merge``, and options of the corpus.
+
+    Returns:
+        One row per clip: audio (path or bytes), label, speaker, corpus, id, and what else the corpus knows.
+
+    Raises:
+        UserError: naming the key, file or row that is wrong.
+    """
     return read_corpus(name, root, **settings).dataset
 
 

@@ -147,7 +147,7 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
     """Downloads what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
 
     A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
-    data sets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
+    datasets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
     everything is present.
     """
     options = complete_options(name, options)
@@ -254,7 +254,7 @@ class Staging:
             part.replace(self.folder / sha256)
 
     def place(self) -> None:
-        """Moves everything to its place."""
+        """Moves the downloaded files into the folder of the corpus."""
         left = Counter(item.sha256 for item in self.wanted)
         for item in self.wanted:
             target = self.root / item.path

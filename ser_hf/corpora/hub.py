@@ -1,4 +1,4 @@
-"""An audio data set of the Hub, or parquet files in the same form (corpus name `hub`).
+"""An audio dataset of the Hub, or parquet files in the same form (corpus name `hub`).
 
     corpus: {name: hub, dataset: user/name, revision: 3f0e1c..., audio: audio, label: emotion, speaker: speaker_id}
 
@@ -54,13 +54,13 @@ def parse(
     corpus_name: str = "hub",
     **options: Any,
 ) -> Listing:
-    """Reads the rows of a data set. Audio is unpacked after labels and speakers are checked.
+    """Reads the rows of a dataset. Audio is unpacked after labels and speakers are checked.
 
     Args:
         root: a folder or a parquet file, instead of `dataset`.
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
         dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
-        config: a configuration of the data set's card; by default the card's default.
+        config: a configuration of the dataset's card; by default the card's default.
         splits: the splits to read; by default all.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the original file name of the clip.
@@ -71,7 +71,7 @@ def parse(
     by_split = _load(str(dataset or root), root, revision, config)
     for split in splits or ():
         if split not in by_split:
-            raise UserError(f"corpus.splits: no split {split!r}; the data set has {', '.join(by_split)}")
+            raise UserError(f"corpus.splits: no split {split!r}; the dataset has {', '.join(by_split)}")
     chosen = {split: rows for split, rows in by_split.items() if splits is None or split in splits}
     columns = {"audio": audio, "label": label, "speaker": speaker}
     # One parquet file has no name of a split; its own column `split` stays.
@@ -85,7 +85,7 @@ def parse(
 
 
 def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, Dataset]:
-    """The splits of a data set on the Hub or in `root`."""
+    """The splits of a dataset on the Hub or in `root`."""
     try:
         if root is None:
             if Path(name).exists():  # which load_dataset prefers

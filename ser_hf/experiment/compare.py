@@ -58,7 +58,7 @@ def compare_runs(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A table of runs, the best by `metric` first, and tests of the differences between runs on the same clips.
+    """Compare runs in a table, the best by `metric` first, and test the differences of runs on the same clips.
 
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or report.json files.

@@ -375,7 +375,7 @@ def evaluate_model(
     overwrite: bool = False,
     **evaluation: Any,
 ) -> Report:
-    """Evaluates any audio classifier (a run's folder, a model folder or a Hub id) on a corpus.
+    """Evaluate any audio classifier (a run's folder, a model folder or a Hub id) on a corpus.
 
     Args:
         corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).

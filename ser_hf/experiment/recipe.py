@@ -204,7 +204,7 @@ class EvaluationSection:
 @dataclasses.dataclass(frozen=True)
 class HubSection:
     """Publishes the finished run, as `ser-hf publish` does: the model in `repo` (USER/NAME; null: nothing), the report
-    in `report_repo`, a demo in a `space`, the headline metric on the leaderboard of the data set `benchmark`."""
+    in `report_repo`, a demo in a `space`, the headline metric on the leaderboard of the dataset `benchmark`."""
 
     repo: str | None = None
     private: bool = True

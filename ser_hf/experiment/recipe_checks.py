@@ -228,7 +228,7 @@ def _changed(section: Any) -> list[str]:
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
-    """Reads and checks a recipe from a YAML file or a mapping, then applies overrides such as ``corpus.root=data``.
+    """Read a recipe from a YAML file or a mapping, apply overrides such as ``corpus.root=data``, and check it.
 
     Raises:
         UserError: naming the key (full path) or file, before any audio is touched.

@@ -102,7 +102,7 @@ def export_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Export:
-    """Exports an audio classifier, from the waveform to probabilities, and compares the file with the model.
+    """Export an audio classifier, from the waveform to probabilities, and compare the file with the model.
 
     Args:
         source: a run folder, a model folder or a Hub id, of an audio classifier that takes waveforms.

@@ -1,4 +1,4 @@
-"""Publishes a corpus as a data set on the Hub: parquet with playable audio, splits as files and columns, a card.
+"""Publishes a corpus as a dataset on the Hub: parquet with playable audio, splits as files and columns, a card.
 
 The first protocol with one split gives the files (train, validation, test, and `rest` for other clips).
 ``splits/PROTOCOL.json`` describes each protocol completely; the protocol `file` reads it.
@@ -90,7 +90,7 @@ def publish_corpus(
     have_right: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Pushed:
-    """Pushes a corpus whose license allows it to a data set repository, or updates that.
+    """Push a corpus whose license allows it to a dataset repository, or update that.
 
     Args:
         name, root: as for `ser_hf.corpora.read_corpus`.
@@ -196,7 +196,7 @@ def _card(
         license = license_metadata([facts], f"{hub_page(repo_id, 'datasets')}#license")
     else:
         license = {"license": license}
-    # datasets calls the only split of a data set without splits "train".
+    # datasets calls the only split of a dataset without splits "train".
     configs = [{"config_name": "all", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
     if len(parts) > 1:
         files = [{"split": part, "path": f"data/{part}.parquet"} for part in PARTS if part in parts]

@@ -81,7 +81,7 @@ def publish(
     benchmark_task: str = "default",
     token: str | None = None,
 ) -> Published:
-    """Publishes a finished run, or updates what was published of it.
+    """Publish a finished run, or update what was published of it.
 
     Before anything is sent, and afterwards, a process without ser_hf loads the model through `pipeline` and must
     predict the run's reference clips as the training process did. The model is one commit; the same call again makes
@@ -91,9 +91,9 @@ def publish(
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.
         private: of repositories that are created; existing ones stay as they are.
-        report_repo: a data set repository for the report.
+        report_repo: a dataset repository for the report.
         space: of a Gradio demo; True for the model's own name.
-        benchmark, benchmark_task: a data set whose leaderboard shows the headline metric, and its task.
+        benchmark, benchmark_task: a dataset whose leaderboard shows the headline metric, and its task.
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)
@@ -200,7 +200,7 @@ def stage_report(
 ) -> None:
     """Fills `folder` with the content of the report's repository. The same run gives the same bytes.
 
-    Tables are parquet, each a configuration of the data set: ``load_dataset(repo, "predictions")`` loads one.
+    Tables are parquet, each a configuration of the dataset: ``load_dataset(repo, "predictions")`` loads one.
 
     Args:
         repo_id: USER/NAME of the repository, for the snippets of its card.

@@ -179,7 +179,7 @@ def _texts(path: Path) -> Iterable[str]:
 
 
 def _pattern(place: str) -> re.Pattern[str]:
-    """Matches the place in text or HTML, but no longer name that begins or ends like it."""
+    """Matches a path in text or HTML, but not as a part of a longer path."""
     forms = "|".join(sorted({re.escape(place), re.escape(html.escape(place))}))
     return re.compile(rf"(?<![\w.-])(?:{forms})(?![\w-])")
 

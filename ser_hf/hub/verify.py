@@ -102,7 +102,7 @@ def verify(
     token: str | None = None,
     trust_remote_code: bool | None = None,
 ) -> Verdict:
-    """What a user without ser_hf gets who loads a model through `pipeline`.
+    """Check what a user without ser_hf gets from a model that `pipeline` loads.
 
     Args:
         where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its `reference.npz`.

@@ -1,4 +1,4 @@
-"""Finds and decodes recordings: files, folders, tables, data sets, and the overlapping windows of a timeline."""
+"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline."""
 
 import dataclasses
 import io

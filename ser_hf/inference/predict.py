@@ -118,7 +118,7 @@ def predict(
     trust_remote_code: bool = False,
     **settings: Any,
 ) -> PredictionTable:
-    """Predictions of a trained model for recordings, as in its evaluation: same preparation, windows and padding.
+    """Predict the emotions of recordings as the model was evaluated: same preparation, windows and padding.
 
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.

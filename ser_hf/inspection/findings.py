@@ -127,7 +127,7 @@ def inspect_corpus(
     cache_dir: str | None = None,
     **options: Any,
 ) -> Inspection:
-    """Measures every audio file of a corpus; bad files are findings, never exceptions.
+    """Measure every audio file of a corpus; bad files are findings, never exceptions.
 
     Args:
         name: a key of `ser_hf.corpora.CORPORA`.

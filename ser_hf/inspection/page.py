@@ -40,7 +40,7 @@ def check_folder(folder: str | Path) -> None:
 
 
 def write_inspection(inspection: Inspection, folder: str | Path, examples: int = 2) -> Path:
-    """Writes the page, the JSON file and the example recordings, and replaces an earlier inspection.
+    """Write the page, the JSON file and the example recordings; an earlier inspection is replaced.
 
     Args:
         examples: clips of each label on the page.

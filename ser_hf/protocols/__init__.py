@@ -64,7 +64,19 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
-    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1."""
+    """Split a corpus by a named protocol.
+
+    Args:
+        name: a key of `PROTOCOLS`, such as ``"leave_one_speaker_out"``.
+        folds: numbers of the folds to return, counted from 1 (default: all).
+        options: of the protocol.
+
+    Returns:
+        One split, or one per fold.
+
+    Raises:
+        UserError: for an unknown protocol, a fold that does not exist, or an option that does not fit the corpus.
+    """
     if name not in PROTOCOLS:
         raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     splits = PROTOCOLS[name](dataset, **options)

@@ -17,7 +17,7 @@ _LISTED = 10
 def audit(
     split: Split, dataset: Dataset, twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
 ) -> dict[str, Any]:
-    """Counts what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded content) and near
+    """Count what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded content) and near
     duplicates (clips of the same take that was cut, re-encoded or changed in level).
 
     A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the

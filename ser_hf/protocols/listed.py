@@ -132,7 +132,7 @@ def by_column(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Parts from a column of the corpus: the official splits of a data set.
+    """Parts from a column of the corpus: the official splits of a dataset.
 
     Args:
         column: the column, or one column per fold. Clips without a value are in no part.

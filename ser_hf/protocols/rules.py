@@ -126,7 +126,7 @@ def speaker_independent(
     test: float | list[int | str] = 0.2,
     seed: int = 0,
 ) -> Split:
-    """Splits by speaker.
+    """Split by speaker: each speaker is in one of train, validation and test.
 
     Args:
         train: training speakers; by default all others.

@@ -181,7 +181,7 @@ def test_the_card_lists_configurations_and_splits(carded):
     [
         ({}, "corpus.root: .* cannot be loaded: Config name is missing"),
         ({"config": "two"}, "corpus.root: .* cannot be loaded: BuilderConfig 'two' not found"),
-        ({"config": "one", "splits": ["dev"]}, "corpus.splits: no split 'dev'; the data set has train, held_out"),
+        ({"config": "one", "splits": ["dev"]}, "corpus.splits: no split 'dev'; the dataset has train, held_out"),
     ],
 )
 def test_a_mistake_in_choosing_is_named(carded, options, message):
