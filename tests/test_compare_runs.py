@@ -154,7 +154,7 @@ def test_runs_that_cannot_be_paired(two, tmp_path):
     assert "alone: not paired, its predictions are missing." in compared["warnings"]
     groups = next(warning for warning in compared["warnings"] if warning.startswith("Only runs with the same clips"))
     assert sorted(groups.partition(": ")[2].rstrip(".").split("; ")) == ["fewer", "good, poor", "merged", "renamed"]
-    assert any("different protocols" in warning for warning in compared["warnings"])
+    assert any("different splits" in warning for warning in compared["warnings"])
 
 
 def test_a_leaky_run_is_marked_everywhere(two, tmp_path):

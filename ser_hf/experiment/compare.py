@@ -224,7 +224,7 @@ def _warnings(
         elif row["protocol"]["shared_speakers"]:
             found.append(f"{row['name']}: evaluated on speakers of its training split.")
     if len({row["protocol"]["sha256"] for row in rows}) > 1:
-        found.append("The runs have different protocols: their figures are not comparable.")
+        found.append("The runs have different splits (protocol, or clips in it): their figures are not comparable.")
     if any(row["part"] == "validation" for row in rows):
         found.append("The validation split selected the checkpoints: figures on it are too good.")
     if any(pair["speakers"] and pair["speakers"] < FEW_SPEAKERS for pair in pairs):
