@@ -199,7 +199,7 @@ class Augmenter:
         return waveform
 
     def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Applies one step regardless of its probability; a folder is used only if the step has a probability."""
+        """Apply one step regardless of its probability; a folder is used only if the step has a probability."""
         draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
         match name:
             case "speed":

@@ -58,7 +58,7 @@ def decode(
     start: float = 0.0,
     end: float | None = None,
 ) -> Decoded:
-    """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean and resamples with soxr (HQ),
+    """Decode `data` (bytes of a file) or the file at `path`, mix to mono by the mean and resample with soxr (HQ),
     in blocks, so that memory holds little more than the result.
 
     Args:

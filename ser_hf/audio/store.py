@@ -61,7 +61,7 @@ RECORD = np.dtype(
 
 
 def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]) -> None:
-    """Writes a clip, float32 (samples,), then its record, and flushes both: a later crash loses neither."""
+    """Write a clip, float32 (samples,), then its record, and flush both: a later crash loses neither."""
     fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), xxh3_64_intdigest(clip)]
     samples.write(clip)
     samples.flush()
@@ -155,7 +155,7 @@ class WaveformStore:
         return self.source_lengths / self.sampling_rate
 
     def verify(self) -> None:
-        """Reads all samples once. Raises a ValueError for a wrong checksum."""
+        """Read all samples once. Raises a ValueError for a wrong checksum."""
         clip = first_damaged(self.folder / SAMPLES, self.lengths, self.checksums)
         if clip is not None:
             raise ValueError(_damage(clip))
@@ -263,7 +263,7 @@ def _header(source: dict) -> Any:
 def _build(
     folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> None:
-    """Appends the clips that the folder lacks; raises an AudioError that names bad files."""
+    """Append the clips that the folder lacks; raises an AudioError that names bad files."""
     complete, failures = complete_clips(folder), []
     if complete:
         logger.info("continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder)
@@ -310,7 +310,7 @@ def _decoded_size(source: dict) -> float:
 
 
 def _write_index(folder: Path, sampling_rate: int) -> None:
-    """Converts a folder's journal to its index."""
+    """Convert a folder's journal to its index."""
     records = read_journal(folder)
     changed = (records["source_length"] != records["length"]).any()
     np.savez(
@@ -366,7 +366,7 @@ def prepare(
 
 
 def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: WaveformStore) -> None:
-    """Logs clips that were mixed to mono, wrong suffixes, and different sampling rates."""
+    """Log clips that were mixed to mono, wrong suffixes, and different sampling rates."""
     several = np.flatnonzero(store.channels > 1)
     if len(several):
         first = dataset["id"][int(several[0])]

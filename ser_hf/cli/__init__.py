@@ -38,7 +38,7 @@ def ser_hf(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0, 1 for a negative result, 2 for a mistake of the user."""
+    """Run a command line and return its exit code: 0, 1 for a negative result, 2 for a mistake of the user."""
     if "_SER_HF_COMPLETE" in os.environ:
         app(prog_name="ser-hf")  # the shell requests completions
     arguments = sys.argv[1:] if arguments is None else list(arguments)

@@ -86,7 +86,7 @@ def inspect(
 
 
 def _preview_augmentation(path: str, overrides: Sequence[str], output: str | None, examples: int) -> Path:
-    """Writes the augmentation preview of the training clips of the recipe's first fold."""
+    """Write the augmentation preview of the training clips of the recipe's first fold."""
     from ..experiment.recipe_checks import read_recipe
     from ..inspection import check_folder
 

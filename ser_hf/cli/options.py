@@ -46,13 +46,13 @@ Private = Annotated[bool, Option("--private", help="New repositories are private
 
 
 def require_one_of(resume: bool, overwrite: bool) -> None:
-    """Refuses --resume together with --overwrite."""
+    """Refuse --resume together with --overwrite."""
     if resume and overwrite:
         raise UserError("--resume: contradicts --overwrite; give one of the two")
 
 
 def exit_on_termination() -> None:
-    """Has SIGTERM end the command as Ctrl-C does, so that partial files are removed."""
+    """Have SIGTERM end the command as Ctrl-C does, so that partial files are removed."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 

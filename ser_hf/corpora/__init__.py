@@ -142,7 +142,7 @@ def read_corpus(
     sampling_rate: int = 16000,
     **options: Any,
 ) -> Corpus:
-    """Reads a corpus and logs the class of every label in its files.
+    """Read a corpus and log the class of every label in its files.
 
     Args:
         labels, merge, drop: see `ser_hf.corpora.schema.treat_labels`.

@@ -38,7 +38,7 @@ def parse(
     corpus_name: str = "audformat",
     **options: Any,
 ) -> Listing:
-    """Reads the labels of a database.
+    """Read the labels of a database.
 
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.

@@ -60,7 +60,7 @@ def parse(
     corpus_name: str = "audiofolder",
     **options: Any,
 ) -> Listing:
-    """Reads the files below `root` with their metadata.
+    """Read the files below `root` with their metadata.
 
     Args:
         on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are left out.

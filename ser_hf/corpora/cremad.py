@@ -125,7 +125,7 @@ def parse(
     tables: str | None = None,
     known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
+    """Read the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
 
     Args:
         target: the intended emotion, or the one with most votes from the ``"voice"``, the ``"face"`` or both

@@ -85,7 +85,7 @@ class ReleaseCheck:
 
 
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
-    """Compares a folder with the packaged list of a corpus's files, by their names, in whatever subfolder they are.
+    """Compare a folder with the packaged list of a corpus's files, by their names, in whatever subfolder they are.
 
     Args:
         hashed: reads every byte; otherwise names and sizes are enough.
@@ -121,7 +121,7 @@ def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
-    """Downloads what a folder lacks of a corpus's release, and compares every byte with the release's list.
+    """Download what a folder lacks of a corpus's release, and compare every byte with the release's list.
 
     The corpus's `SOURCES` are used one after another until everything has arrived. Files in the folder are left as
     they are, except Git LFS pointers and empty files. Complete files of an interrupted download are kept, and the next
@@ -144,7 +144,7 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
-    """Downloads what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
+    """Download what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
 
     A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
     datasets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
@@ -178,7 +178,7 @@ def _named_folder(path: str | Path | None, key: str) -> Path:
 
 
 def _complete(name: str, folder: Path) -> None:
-    """Fetches what a folder lacks and moves it into place, while no other process does."""
+    """Fetch what a folder lacks and move it into place, while no other process does."""
     folder.mkdir(parents=True, exist_ok=True)
     # The lock is beside `.download` and stays: a lock file that is deleted may be held twice.
     lock, staged = folder / f"{UNFINISHED}.lock", folder / UNFINISHED
@@ -196,7 +196,7 @@ def _complete(name: str, folder: Path) -> None:
 
 
 def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
-    """Raises a UserError for a symbolic link below the folder, through which a file would be written."""
+    """Raise a UserError for a symbolic link below the folder, through which a file would be written."""
     for path in paths:
         for place in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
             if place.is_symlink():
@@ -204,7 +204,7 @@ def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def _fetch(staging: "Staging") -> None:
-    """Fetches from one source after the other until everything has arrived; raises a `UserError` with the reason of
+    """Fetch from one source after the other until everything has arrived; raises a `UserError` with the reason of
     each source if it does not."""
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
     logger.info(f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
@@ -246,7 +246,7 @@ class Staging:
         return list({item.sha256: item for item in lacking}.values())
 
     def take(self, content: bytes) -> None:
-        """Keeps the content of a file if it is a wanted one."""
+        """Keep the content of a file if it is a wanted one."""
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 in self._hashes:
             part = self.folder / "content.part"
@@ -254,7 +254,7 @@ class Staging:
             part.replace(self.folder / sha256)
 
     def place(self) -> None:
-        """Moves the downloaded files into the folder of the corpus."""
+        """Move the downloaded files into the folder of the corpus."""
         left = Counter(item.sha256 for item in self.wanted)
         for item in self.wanted:
             target = self.root / item.path
@@ -276,7 +276,7 @@ class Connection:
         pooch.get_logger().setLevel("WARNING")  # otherwise one line for each file
 
     def fetch(self, url: str, name: str, known_hash: str | None, limit: int, **request: Any) -> Path:
-        """Downloads at most `limit` bytes to the file `name`, unless they are there already.
+        """Download at most `limit` bytes to the file `name`, unless they are there already.
 
         Args:
             known_hash: of the content, in pooch's form (``md5:...``); None where none is published.
@@ -318,7 +318,7 @@ class Connection:
                 raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
-        """Downloads files from their URLs with these headers; raises a `SourceError` after them, or after too many
+        """Download files from their URLs with these headers; raises a `SourceError` after them, or after too many
         failures."""
         failures: list[str] = []
         bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)

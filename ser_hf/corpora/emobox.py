@@ -66,7 +66,7 @@ def parse(
     known_bad: Literal["drop", "keep"] = "drop",
     **options: Any,
 ) -> Listing:
-    """Reads a corpus's metadata and finds its audio.
+    """Read a corpus's metadata and find its audio.
 
     Args:
         on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out.

@@ -83,5 +83,5 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actor intended."""
+    """Read the clips below `root`, labelled by the emotion that the actor intended."""
     return parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)

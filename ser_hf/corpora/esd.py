@@ -67,7 +67,7 @@ def parse(
     on_unknown: Literal["error", "skip"] = "error",
     part: Literal["both", "mandarin", "english"] = "both",
 ) -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the speaker intended.
+    """Read the clips below `root`, labelled by the emotion that the speaker intended.
 
     Args:
         on_unknown: also for clips in the folder of another emotion.

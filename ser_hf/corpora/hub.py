@@ -54,7 +54,7 @@ def parse(
     corpus_name: str = "hub",
     **options: Any,
 ) -> Listing:
-    """Reads the rows of a dataset. Audio is unpacked after labels and speakers are checked.
+    """Read the rows of a dataset. Audio is unpacked after labels and speakers are checked.
 
     Args:
         root: a folder or a parquet file, instead of `dataset`.
@@ -162,7 +162,7 @@ def _audio(rows: Dataset, column: str) -> Dataset:
 
 
 def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Writes the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
+    """Write the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
     name has the `title`, so that a message about a file shows its origin."""
     content = _audio(rows, column)
     key = key_of([rows._fingerprint, column])

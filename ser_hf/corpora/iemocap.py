@@ -62,7 +62,7 @@ def parse(
     merge_excited: bool | None = None,
     part: Literal["all", "improvised", "scripted"] = "all",
 ) -> Listing:
-    """Reads the utterances below `root`, labelled by the majority of the raters.
+    """Read the utterances below `root`, labelled by the majority of the raters.
 
     Args:
         root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.

@@ -68,7 +68,7 @@ def parse(
     on_unknown: Literal["error", "skip"] = "error",
     known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
-    """Reads the utterances of the tables below `root`; of the splits that have a table.
+    """Read the utterances of the tables below `root`; of the splits that have a table.
 
     Args:
         on_unknown: with ``"skip"``, utterances without a file of audio are left out.

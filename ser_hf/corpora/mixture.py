@@ -97,7 +97,7 @@ def parse(
     corpora: list[dict[str, Any]] | None = None,
     seed: int = 0,
 ) -> Mixed:
-    """Reads all the corpora.
+    """Read all the corpora.
 
     Args:
         corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the options of its `parse`.
@@ -158,7 +158,7 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | 
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
-    """Raises a UserError for a corpus without any of the kept `clips`: a figure "for four corpora" would be for
+    """Raise a UserError for a corpus without any of the kept `clips`: a figure "for four corpora" would be for
     three."""
     for corpus, member in listing.members.items():
         if not any(clip.corpus == corpus for clip in clips):

@@ -97,7 +97,7 @@ def parse(
     song: bool = False,
     known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actor intended.
+    """Read the clips below `root`, labelled by the emotion that the actor intended.
 
     Args:
         song: reads sung clips too; otherwise they are left out.

@@ -70,5 +70,5 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the speaker intended."""
+    """Read the clips below `root`, labelled by the emotion that the speaker intended."""
     return parse_files(root, "savee", TITLE, "DC/a01.wav or DC_a01.wav", read_name, on_unknown)

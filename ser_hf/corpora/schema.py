@@ -114,7 +114,7 @@ def to_dataset(
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
-    """Raises a UserError for an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
+    """Raise a UserError for an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
     first: dict[str, str] = {}
     for clip in clips:
         if clip.id in first:
@@ -168,7 +168,7 @@ def treat_labels(
     drop: Sequence[str] = (),
     own: Mapping[str, Rule] | None = None,
 ) -> Treatment:
-    """Maps each clip's emotion to a class.
+    """Map each clip's emotion to a class.
 
     Args:
         labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
@@ -229,7 +229,7 @@ def treat_labels(
 
 
 def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:
-    """Raises a UserError for a merge into an emotion that another rule of the same corpus drops or merges."""
+    """Raise a UserError for a merge into an emotion that another rule of the same corpus drops or merges."""
     target = rule[emotion]
     other = rule_of(target) if target is not None else rule
     if target in (None, emotion) or other[target] == target:
@@ -279,7 +279,7 @@ def label_sources(
     skipped: Sequence[tuple[str, str]],
     corpus: str,
 ) -> list[Source]:
-    """Counts clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
+    """Count clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
     reason if it was left out; `skipped` are corpus and reason of each file that is no clip."""
     counts = Counter(
         (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why) for clip, label, why in outcomes

@@ -305,7 +305,7 @@ def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, s
 def _add_consonants(
     speech: np.ndarray, syllables: list[_Syllable], rng: np.random.Generator, sampling_rate: int
 ) -> None:
-    """Adds, in place, a hiss for each fricative and, after a silence, a burst for each plosive."""
+    """Add, in place, a hiss for each fricative and, after a silence, a burst for each plosive."""
     loudness = _rms(speech)
     for syllable in syllables:
         if syllable.consonant not in _HISSES:
@@ -327,7 +327,7 @@ def parse(
     seed: int = 0,
     shuffle_labels: bool = False,
 ) -> Listing:
-    """Generates the clips once (below `root`, or in the cache) and lists them.
+    """Generate the clips once (below `root`, or in the cache) and list them.
 
     Args:
         speakers: number of speakers; even numbers are balanced by sex.

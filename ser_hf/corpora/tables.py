@@ -382,7 +382,7 @@ def parse(
     corpus_name: str = "csv",
     **options: Any,
 ) -> Listing:
-    """Reads the rows of a table.
+    """Read the rows of a table.
 
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.

@@ -74,5 +74,5 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actress intended."""
+    """Read the clips below `root`, labelled by the emotion that the actress intended."""
     return parse_files(root, "tess", TITLE, "OAF_back_fear.wav", read_name, on_unknown)

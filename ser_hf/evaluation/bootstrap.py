@@ -34,7 +34,7 @@ Intervals = dict[str, list[float]]
 
 
 def measure(runs: Sequence[Outputs], names: Sequence[str] = RESAMPLED) -> Measure:
-    """Measures metrics, mean over runs on the same clips."""
+    """Measure metrics, mean over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = [compute(run, weights, names) for run in runs]
@@ -44,7 +44,7 @@ def measure(runs: Sequence[Outputs], names: Sequence[str] = RESAMPLED) -> Measur
 
 
 def measure_recalls(runs: Sequence[Outputs]) -> Measure:
-    """Measures `recall`, (resamples, classes), mean over runs on the same clips."""
+    """Measure `recall`, (resamples, classes), mean over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         support = weights @ runs[0].labeled

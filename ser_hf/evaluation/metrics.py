@@ -368,7 +368,7 @@ def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
-    """Counts, one row a true class, one column a predicted one."""
+    """Count, one row a true class, one column a predicted one."""
     return confusion_matrix(labels, predictions, labels=range(classes)).tolist()
 
 

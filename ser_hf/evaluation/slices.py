@@ -79,7 +79,7 @@ def slice_places(predictions: Predictions) -> Places:
 
 
 def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
-    """Measures the UAR of every slice, mean over runs, {slice: (resamples, values)}: of groups of clips, to be drawn
+    """Measure the UAR of every slice, mean over runs, {slice: (resamples, values)}: of groups of clips, to be drawn
     by speakers, and of speakers, to be drawn by clips."""
     places = slice_places(predictions)
     speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}

@@ -95,7 +95,7 @@ class RunContext:
 
     @contextlib.contextmanager
     def main_process_first(self) -> Iterator[bool]:
-        """Yields whether this is the main process, which writes; the others wait until it has."""
+        """Yield whether this is the main process, which writes; the others wait until it has."""
         arguments = self.arguments()
         with arguments.main_process_first(local=False):
             yield arguments.process_index == 0

@@ -65,7 +65,7 @@ class ExperimentData:
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
-    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits."""
+    """Load and split the corpus, plan the model, prepare the waveforms, and audit the splits."""
     audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)

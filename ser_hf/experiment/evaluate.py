@@ -209,7 +209,7 @@ class EvaluatedModel:
 
 
 def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None, **loading: Any) -> EvaluatedModel:
-    """Loads any audio classifier of Transformers, with a warning if its classifier was never trained.
+    """Load any audio classifier of Transformers, with a warning if its classifier was never trained.
 
     `loading` is `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
     """
@@ -239,7 +239,7 @@ def evaluate_on_corpus(
     output: Path | None = None,
     citation: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Evaluates a model on a corpus; `name` is that of the report, `citation` the `corpus_facts` of its page."""
+    """Evaluate a model on a corpus; `name` is that of the report, `citation` the `corpus_facts` of its page."""
     began = time.perf_counter()
     classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
     config, rate, found, points = classifier.model.config, classifier.extractor.sampling_rate, {}, None
@@ -341,7 +341,7 @@ def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarr
 
 
 def require_place(folder: Path, overwrite: bool) -> None:
-    """Raises a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
+    """Raise a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     report = folder / "report.json"

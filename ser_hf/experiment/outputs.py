@@ -273,7 +273,7 @@ def total_energy(runs: Sequence[Energy]) -> Energy:
 
 
 def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path) -> None:
-    """Saves a published model: weights with merged adapters, configuration, code if needed, and feature extractor."""
+    """Save a published model: weights with merged adapters, configuration, code if needed, and feature extractor."""
     stored = report.temperature and report.temperature.stored
     store_temperature(model, report.temperature.value if stored else None)
     merged(model).save_pretrained(folder)
@@ -283,7 +283,7 @@ def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Re
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
-    """Saves the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this machine."""
+    """Save the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this machine."""
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
     provenance = {"versions": report.environment.versions, "git_revision": report.environment.git_revision}
@@ -296,7 +296,7 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
 
 
 def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
-    """Saves report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
+    """Save report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():

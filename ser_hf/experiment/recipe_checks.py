@@ -65,7 +65,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
 
 
 def check(recipe: Recipe) -> None:
-    """Checks keys against each other. Raises a `UserError` naming the key."""
+    """Check keys against each other. Raises a `UserError` naming the key."""
     from ..models.preparation import Preparation
 
     training, protocol = recipe.training, recipe.protocol
@@ -92,7 +92,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_hub(hub: HubSection) -> None:
-    """Checks names before hours of training."""
+    """Check names before hours of training."""
     for key in ("repo", "report_repo", "benchmark"):
         name = getattr(hub, key)
         if name is not None and not re.fullmatch(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}", name):
@@ -103,7 +103,7 @@ def _check_hub(hub: HubSection) -> None:
 
 
 def _check_class_balance(recipe: Recipe) -> None:
-    """Checks mixup and batch size, and refuses two corrections of one imbalance."""
+    """Check mixup and batch size, and refuse two corrections of one imbalance."""
     balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
     weighted = _weighted(recipe)
     if augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
@@ -127,7 +127,7 @@ def _weighted(recipe: Recipe) -> list[str]:
 
 
 def _check_model(recipe: Recipe) -> None:
-    """Checks the keys of the three kinds of network: from scratch, transferred, and speech encoders."""
+    """Check the keys of the three kinds of network: from scratch, transferred, and speech encoders."""
     from ..models import TRANSFERRED
     from ..training.arguments import solvers_for
 
@@ -156,7 +156,7 @@ def _check_model(recipe: Recipe) -> None:
 
 
 def _check_frozen(recipe: Recipe) -> None:
-    """Checks `freeze` and `lora`."""
+    """Check `freeze` and `lora`."""
     from ..training.freezing import Freezing
 
     freeze, lora, augment = recipe.freeze, recipe.lora, recipe.augment
@@ -179,7 +179,7 @@ def _check_frozen(recipe: Recipe) -> None:
 
 
 def _check_training(training: TrainingSection) -> None:
-    """Refuses keys without effect, wrong schedules and trackers."""
+    """Refuse keys without effect, wrong schedules and trackers."""
     from ..training.callbacks import check_report_to
     from ..training.optimizer import check_schedule
 
@@ -191,7 +191,7 @@ def _check_training(training: TrainingSection) -> None:
 
 
 def _check_unused_by_sklearn(recipe: Recipe) -> None:
-    """Refuses keys that scikit-learn's solver would ignore."""
+    """Refuse keys that scikit-learn's solver would ignore."""
     from ..training.arguments import argument_options
 
     training, augment, defaults = recipe.training, recipe.augment, argument_options()
@@ -255,7 +255,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
 
 
 def _drop(values: dict[str, Any]) -> None:
-    """Removes keys of `DROPPED` that have their default; raises a `UserError` for other values."""
+    """Remove keys of `DROPPED` that have their default; raises a `UserError` for other values."""
     for key, (default, instead) in DROPPED.items():
         *sections, name = key.split(".")
         target: Any = values
@@ -368,7 +368,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 def _split_off(
     values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
 ) -> dict[str, Any]:
-    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field. A
+    """Move the keys that another package defines (name -> (annotation, default)) into the section's `extra` field. A
     key that both define, as `pooling` of some networks, is the other package's."""
     own = [field.name for field in dataclasses.fields(kind) if field.name not in (extra, *options)]
     # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).

@@ -46,7 +46,7 @@ def reproduce(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Reruns a saved recipe and returns the content of report/reproduction.json of the new run.
+    """Rerun a saved recipe and return the content of report/reproduction.json of the new run.
 
     Different splits are reported before anything is trained or written.
 

@@ -68,7 +68,7 @@ Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
 
 def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> Report:
-    """Runs a recipe in its `output_dir` and returns the report. An exception of `watch` ends the run, which can be
+    """Run a recipe in its `output_dir` and return the report. An exception of `watch` ends the run, which can be
     resumed."""
     folder = RunFolder(recipe.output_dir)
     with quiet_libraries(), recorded() as write_log_to:
@@ -97,7 +97,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
 
 
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
-    """Checks what depends on clips and network, before the first file is written."""
+    """Check what depends on clips and network, before the first file is written."""
     recipe, data = run.recipe, run.data
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(run, folds=[fold])
@@ -109,7 +109,7 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
 
 
 def _open(run: RunContext) -> None:
-    """Writes recipe.yaml and split.json; a resumed run must have the clips that it began with."""
+    """Write recipe.yaml and split.json; a resumed run must have the clips that it began with."""
     run.folder.open(run.resolved_recipe(), run.resume)
     _require_same_clips(run)
     splits, audits = [fold.split for fold in run.folds], [fold.audit for fold in run.folds]
@@ -129,7 +129,7 @@ def _require_same_clips(run: RunContext) -> None:
 
 
 def _run_folds(run: RunContext) -> Report:
-    """Runs each fold in fold-N/ and each seed in seed-N/ below it, then aggregates upwards; one fold with one seed
+    """Run each fold in fold-N/ and each seed in seed-N/ below it, then aggregate upwards; one fold with one seed
     runs in the folder itself."""
     recipe, folds, seeds = run.recipe, run.folds, run.recipe.training.seeds
     if len(folds) == len(seeds) == 1:
@@ -180,7 +180,7 @@ def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Repor
 
 
 def _run_one(run: RunContext) -> Report:
-    """Trains with one seed, evaluates the checkpoint that validation selects, writes model/ and report/."""
+    """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and report/."""
     arguments = run.arguments()
     with measured_energy(arguments.process_index == 0) as energy:
         fitted = train(run, arguments)
@@ -285,7 +285,7 @@ def _cache(run: RunContext) -> FeatureCaching | None:
 def evaluate_run(
     run: RunContext, fitted: Fit, more: Mapping[str, Any]
 ) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
-    """Evaluates each split once; this is the only place that uses the test split. `more` are sections of the report.
+    """Evaluate each split once; this is the only place that uses the test split. `more` are sections of the report.
 
     Returns:
         The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
@@ -333,7 +333,7 @@ def evaluate_run(
 
 @contextlib.contextmanager
 def _last_layer_inputs(trainer: Trainer) -> Iterator[list[np.ndarray]]:
-    """Collects the inputs of the classifier's last layer, from all processes and batch by batch."""
+    """Collect the inputs of the classifier's last layer, from all processes and batch by batch."""
     kept = []
 
     def keep(module: nn.Module, given: tuple) -> None:
@@ -408,7 +408,7 @@ def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robus
 
 
 def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
-    """Writes reference.npz: a few recordings of the evaluated split and the trained model's logits of them."""
+    """Write reference.npz: a few recordings of the evaluated split and the trained model's logits of them."""
     plan, store = run.data.plan, run.data.store
     limit = round(LONGEST * store.sampling_rate)
     rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows

@@ -57,7 +57,7 @@ class WaveformClassifier(nn.Module):
         self.eval()
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any values may follow."""
+        """Take float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any values may follow."""
         lengths = attention_mask.sum(dim=1)
         waveform = torch.where(attention_mask > 0, input_values, 0.0)
         waveform, lengths = self.prepare(waveform, lengths)

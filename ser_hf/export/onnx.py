@@ -211,7 +211,7 @@ def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
 def _checked(
     written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
 ) -> ExportedFile:
-    """Describes the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
+    """Describe the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
     try:
         exported = load_classifier(written)
         padded = exported.padding_safe and len(clips) > 1
@@ -235,7 +235,7 @@ def export_onnx(
     extractor: SequenceFeatureExtractor,
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes `model` in float32 and evaluation mode; the model itself does not change.
+    """Write `model` in float32 and evaluation mode; the model itself does not change.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
     samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels).
@@ -289,7 +289,7 @@ def export_onnx(
 
 
 def require(*packages: str) -> None:
-    """Raises a `UserError` that names the packages that are not installed."""
+    """Raise a `UserError` that names the packages that are not installed."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
@@ -366,7 +366,7 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides warnings and log lines of the exporter, which are about its own future and optional packages."""
+    """Hide warnings and log lines of the exporter, which are about its own future and optional packages."""
     level, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)
     try:
@@ -378,7 +378,7 @@ def _quiet() -> Iterator[None]:
 
 
 def quantize(source: Path, path: Path) -> None:
-    """Writes a copy of an exported file with int8 weights.
+    """Write a copy of an exported file with int8 weights.
 
     Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
     would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.

@@ -62,7 +62,7 @@ _CREATIVE_COMMONS = re.compile(r"cc-by(-nc)?(-sa)?-[0-9.]+")
 
 
 def require_right(facts: Mapping[str, Any], have_right: bool) -> None:
-    """Refuses to publish a corpus against its license; `have_right` is the user's statement about a corpus of their
+    """Refuse to publish a corpus against its license; `have_right` is the user's statement about a corpus of their
     own, and `facts` are from `ser_hf.corpora.corpus_facts`."""
     name, title, license = facts["name"], facts["title"], facts["license"]
     if name == "mixture":
@@ -123,7 +123,7 @@ def stage_corpus(
     repo_id: str,
     splits: Mapping[str, Sequence[Split]] | None = None,
 ) -> None:
-    """Fills `folder` with the content of the corpus's repository. The same corpus gives the same bytes.
+    """Fill `folder` with the content of the corpus's repository. The same corpus gives the same bytes.
 
     `dataset` and `store` are from `ser_hf.audio.prepare`, at 16 kHz.
     """
@@ -166,7 +166,7 @@ def as_flac(samples: np.ndarray, sampling_rate: int) -> bytes:
 
 
 def _write_parquet(path: Path, columns: pa.Table, clips: Iterator[dict[str, Any]], features: Features) -> None:
-    """Writes rows with their clips, and the hash of each original recording."""
+    """Write rows with their clips, and the hash of each original recording."""
     features = Features(dict(features) | {"audio": Audio(sampling_rate=_RATE), "recording_hash": Value("string")})
     schema = features.arrow_schema
     with pq.ParquetWriter(path, schema, use_content_defined_chunking=True) as writer:

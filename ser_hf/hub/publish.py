@@ -150,7 +150,7 @@ def stage_model(
     space: str | None = None,
     benchmark: Mapping[str, str] | None = None,
 ) -> None:
-    """Fills `folder` with the content of the model's repository. The same run gives the same bytes.
+    """Fill `folder` with the content of the model's repository. The same run gives the same bytes.
 
     Args:
         report_repo, space: Hub ids that the card links.
@@ -198,7 +198,7 @@ def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") 
 def stage_report(
     run: Path, folder: Path, *, repo_id: str, model_repo: str | None = None, space: str | None = None
 ) -> None:
-    """Fills `folder` with the content of the report's repository. The same run gives the same bytes.
+    """Fill `folder` with the content of the report's repository. The same run gives the same bytes.
 
     Tables are parquet, each a configuration of the dataset: ``load_dataset(repo, "predictions")`` loads one.
 

@@ -58,7 +58,7 @@ def push(
     owned: Sequence[str] = (),
     token: str | None = None,
 ) -> Pushed:
-    """Makes a repository, created if absent, contain what `folder` contains.
+    """Make a repository, created if absent, contain what `folder` contains.
 
     The push is one commit, and none if nothing changed; `upload_folder` would make several of a large folder. After a
     failure the same call continues: large files that have arrived are not sent again.
@@ -93,7 +93,7 @@ def push(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turns errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
+    """Turn errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
     import httpx2
     from huggingface_hub import errors
 
@@ -157,7 +157,7 @@ def without_paths(text: str, places: Sequence[str]) -> str:
 
 
 def require_no_paths(folder: Path, places: Sequence[str]) -> None:
-    """Refuses a folder with one of the places in any text file or column of text of a parquet file."""
+    """Refuse a folder with one of the places in any text file or column of text of a parquet file."""
     patterns = [_pattern(place) for place in places]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         for text in _texts(path):
@@ -179,7 +179,7 @@ def _texts(path: Path) -> Iterable[str]:
 
 
 def _pattern(place: str) -> re.Pattern[str]:
-    """Matches a path in text or HTML, but not as a part of a longer path."""
+    """Match a path in text or HTML, but not as a part of a longer path."""
     forms = "|".join(sorted({re.escape(place), re.escape(html.escape(place))}))
     return re.compile(rf"(?<![\w.-])(?:{forms})(?![\w-])")
 

@@ -52,7 +52,7 @@ class Demo:
 
 
 def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] = ()) -> Path:
-    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json. An existing Space is replaced.
+    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json. An existing Space is replaced.
 
     The license of `examples`, audio files to offer, is not checked: use your own recordings.
     """

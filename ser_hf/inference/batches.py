@@ -27,7 +27,7 @@ TakeVectors = Callable[[int], torch.Tensor]
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Captures the input of the classifier's last layer for each batch, by a hook: pooled over time, after any hidden
+    """Capture the input of the classifier's last layer for each batch, by a hook: pooled over time, after any hidden
     layers of the head."""
     kept: list[torch.Tensor] = []
 

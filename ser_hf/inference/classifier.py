@@ -169,7 +169,7 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """Loads any audio classifier of Transformers from a run's folder, a model folder or the Hub, or an ONNX file of
+    """Load any audio classifier of Transformers from a run's folder, a model folder or the Hub, or an ONNX file of
     `ser-hf export`.
 
     Args:

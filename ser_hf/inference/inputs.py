@@ -215,7 +215,7 @@ def read_chunks(
     skipped: Callable[[Recording, str], None] | None = None,
     grid: Grid | None = None,
 ) -> Iterator[Chunk]:
-    """Decodes on threads, ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording; chunks come in the
+    """Decode on threads, ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording; chunks come in the
     order of the recordings, small ones first.
 
     Args:

@@ -160,7 +160,7 @@ def records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def to_terminal(kind: str, labels: Sequence[str]) -> Write:
-    """Returns a function that writes tables to standard output, above a progress bar: as jsonl, csv or (for people)
+    """Return a function that writes tables to standard output, above a progress bar: as jsonl, csv or (for people)
     table."""
     file = sys.stdout
     write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, labels)
@@ -205,7 +205,7 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
-    """Yields a function that takes tables; at the end the whole file replaces any before, the target of a link too.
+    """Yield a function that takes tables; at the end the whole file replaces any before, the target of a link too.
 
     CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``,
     ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the

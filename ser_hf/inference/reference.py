@@ -63,7 +63,7 @@ def compute_logits(
 
 
 def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int) -> None:
-    """Writes waveforms (samples,) as recorded, and the model's logits (classes,) of each."""
+    """Write waveforms (samples,) as recorded, and the model's logits (classes,) of each."""
     named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -88,7 +88,7 @@ def _exact() -> Iterator[None]:
 
 
 def copy_reference(source: Path, target: Path) -> None:
-    """Replaces the reference by that of another run, or removes it if that run has none."""
+    """Replace the reference by that of another run, or remove it if that run has none."""
     target.unlink(missing_ok=True)
     if source.is_file():
         partial = target.with_suffix(".partial")

@@ -33,7 +33,7 @@ def write_augmentation_preview(
     seed: int = 0,
     license: str | Sequence[str] | None = None,
 ) -> Path:
-    """Writes the page, its recordings and `inspect.json`.
+    """Write the page, its recordings and `inspect.json`.
 
     Each clip is shown unchanged, with each step alone, and with all steps as training draws them in its first epoch.
 
@@ -101,7 +101,7 @@ def pick_rows(dataset: Dataset, store: WaveformStore, rows: Sequence[int], count
 
 
 def _write_version(name: str, waveform: np.ndarray, audio: str, rate: int, folder: Path) -> dict[str, Any]:
-    """Writes the recording of a clip and returns what the page shows. Floating point avoids clipping."""
+    """Write the recording of a clip and return what the page shows. Floating point avoids clipping."""
     soundfile.write(folder / audio, waveform, rate, subtype="FLOAT")
     figure, seconds = Figure(figsize=(3.3, 1.75), layout="constrained"), len(waveform) / rate
     draw_log_mel(figure.add_subplot(), waveform, rate)

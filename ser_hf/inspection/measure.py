@@ -148,7 +148,7 @@ def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
 
 
 def measure(path: str) -> Measurement:
-    """Decodes and measures one file; a bad file gives a `Measurement` with an error."""
+    """Decode and measure one file; a bad file gives a `Measurement` with an error."""
     from ..models.preparation import gated_loudness
 
     size = None
@@ -280,7 +280,7 @@ def ordered_labels(labels: Sequence[str]) -> list[str]:
 
 
 def crosstable(table: pd.DataFrame, column: str) -> dict[str, Any] | None:
-    """Counts as ``{labels, rows: {value of the column: [counts]}, total: [counts]}``; None if no clip has a value."""
+    """Count as ``{labels, rows: {value of the column: [counts]}, total: [counts]}``; None if no clip has a value."""
     if table[column].isna().all():
         return None
     counts = pd.crosstab(table[column].fillna("not stated"), table["label"])

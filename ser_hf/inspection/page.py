@@ -29,7 +29,7 @@ _CHART = (5.4, 3.4)  # inches
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raises a `UserError` if the folder contains anything but an earlier inspection."""
+    """Raise a `UserError` if the folder contains anything but an earlier inspection."""
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"--output: {folder} is not a folder; choose another place")
@@ -73,7 +73,7 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes `inspect.json`."""
+    """Write `inspect.json`."""
     (folder / "inspect.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -115,7 +115,7 @@ def charts(table: pd.DataFrame) -> list[Picture]:
 
 
 def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
-    """Writes the recording, mixed to mono, and returns what the page shows."""
+    """Write the recording, mixed to mono, and return what the page shows."""
     decoded = decode(file.path)
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")
@@ -148,7 +148,7 @@ def example_figure(samples: np.ndarray, sampling_rate: int) -> Figure:
 
 
 def draw_log_mel(axes: Axes, samples: np.ndarray, sampling_rate: int) -> None:
-    """Draws 64 mel bands up to 8 kHz every 10 ms, in dB below their maximum. Louder is darker, so that inverted colors
+    """Draw 64 mel bands up to 8 kHz every 10 ms, in dB below their maximum. Louder is darker, so that inverted colors
     are readable as well."""
     size, hop, high = 512, round(0.01 * sampling_rate), min(8000, sampling_rate / 2)
     padded = np.pad(samples, (0, max(0, size - len(samples))))

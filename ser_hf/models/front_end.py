@@ -300,7 +300,7 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Computes `mean` and `deviation` from what was observed, and ends the observation."""
+        """Compute `mean` and `deviation` from what was observed, and end the observation."""
         if self.kind == "corpus_level":
             planes = self._sums.unflatten(1, (self.planes, -1))
             self._sums = planes.sum(dim=2, keepdim=True).expand_as(planes).flatten(1)

@@ -36,7 +36,7 @@ class AcousticClassifier(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Classifies waveforms.
+        """Classify waveforms.
 
         Args:
             input_values: (batch, samples) float32 at the configuration's rate.

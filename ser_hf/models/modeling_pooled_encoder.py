@@ -100,7 +100,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Classifies what the encoder's feature extractor returns.
+        """Classify what the encoder's feature extractor returns.
 
         Args:
             input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one frame of the encoder

@@ -64,7 +64,7 @@ def audit(
 
 
 def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
-    """Checks that no recording, and no take of the `twins`, is in two parts of a split. The error names the clips of
+    """Check that no recording, and no take of the `twins`, is in two parts of a split. The error names the clips of
     the first ten and the number of all, to exclude them at once."""
     ids, hashes = read_column(dataset, "id"), _hashes(dataset)
     copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]

@@ -71,7 +71,7 @@ def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, see
 def hold_out(
     dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
 ) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
-    """Divides the rows that are not tested into train and validation.
+    """Divide the rows that are not tested into train and validation.
 
     Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only one is left, as with
     TESS's two speakers, a share of its sentences. Also returns the columns that they keep apart, and notes.

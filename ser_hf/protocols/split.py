@@ -167,7 +167,7 @@ def save_splits(
     path: Path,
     clips: Sequence[str] = (),
 ) -> None:
-    """Writes split.json. `clips` are digests of the clips of each split."""
+    """Write split.json. `clips` are digests of the clips of each split."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()

@@ -101,7 +101,7 @@ class Search:
 
 
 def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None) -> Search:
-    """Reads and checks a space from a YAML file or a mapping; `trials` replaces the file's."""
+    """Read and check a space from a YAML file or a mapping; `trials` replaces the file's."""
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:

@@ -161,7 +161,7 @@ class SweepStudy:
         return [t for t in trials if t.number not in replaced and t.state != TrialState.WAITING]
 
     def requeue(self) -> None:
-        """Queues interrupted trials again; with `retry_failed`, failed ones too."""
+        """Queue interrupted trials again; with `retry_failed`, failed ones too."""
         with self.lock:
             for trial in self.trials():
                 if trial.state == TrialState.RUNNING and not self.shared:
@@ -179,7 +179,7 @@ class SweepStudy:
         return self.search.total - len(self.trials())
 
     def run_trial(self) -> None:
-        """Runs one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
+        """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
         if self.search.search == "grid":
             with self.lock:
                 trials = self.study.get_trials(deepcopy=False)
@@ -227,7 +227,7 @@ class SweepStudy:
             self.echo(f"trial {number} {state}{message and f': {message}'}")
 
     def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, Any]:
-        """Trains at a point of the space and returns the metrics of the kept checkpoint on validation."""
+        """Train at a point of the space and return the metrics of the kept checkpoint on validation."""
         steps = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
         epochs = values.get("training.num_train_epochs", self.epochs)
 
@@ -265,7 +265,7 @@ class SweepStudy:
         return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
 
     def publish(self) -> None:
-        """Writes best.yaml and the leaderboard, and deletes the weights of complete and pruned trials but the best."""
+        """Write best.yaml and the leaderboard, and delete the weights of complete and pruned trials but the best."""
         with self.lock:
             rows = self.rows()
             winner = next((row for row in rows if row.state == "complete"), None)
@@ -282,7 +282,7 @@ class SweepStudy:
             replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
-        """Reports the best trial once all have ended, and scores it on the test split if nothing was scored yet."""
+        """Report the best trial once all have ended, and score it on the test split if nothing was scored yet."""
         rows, page = self.rows(), self.folder / "leaderboard.html"
         if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
             self.echo(f"trial {running} runs in another process; the last process to end closes the sweep")
@@ -307,7 +307,7 @@ class SweepStudy:
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
     def _run_best(self, winner: Row, complete: int) -> None:
-        """Runs the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
+        """Run the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)
@@ -328,7 +328,7 @@ def _number(trial: FrozenTrial) -> int:
 
 
 def _delete_weights(trial: Path) -> None:
-    """Deletes a trial's weights and those of its folds and seeds; recipe, split, report and logs stay."""
+    """Delete a trial's weights and those of its folds and seed; recipe, split, report and log stay."""
     for recipe in trial.rglob("recipe.yaml"):
         for name in ("checkpoints", "model"):
             shutil.rmtree(recipe.with_name(name), ignore_errors=True)

@@ -36,7 +36,7 @@ def sweep(
     run: Runner = run_experiment,
     echo: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Runs the trials that remain, then the best recipe, which alone is scored on the test split.
+    """Run the trials that remain, then the best recipe, which alone is scored on the test split.
 
     Called again, it continues where it stopped: an interrupted trial from its last checkpoint. `changes` are overrides
     of the recipe, for every trial. Returns the sweep's folder, its winner and the winner's test, or None.
@@ -83,7 +83,7 @@ def read_sweep(
     changes: list[str],
     options: SweepOptions = DEFAULTS,
 ) -> tuple[SweepSettings, Recipe]:
-    """Reads the recipe and the space, and checks the recipe at the points of the space."""
+    """Read the recipe and the space, and check the recipe at the points of the space."""
     search = read_space(space, options.trials)
     raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
@@ -102,7 +102,7 @@ def read_sweep(
 
 
 def open_folder(settings: SweepSettings, base: Recipe) -> None:
-    """Creates the sweep's folder, or refuses one of another sweep by the first key that differs."""
+    """Create the sweep's folder, or refuse one of another sweep by the first key that differs."""
     folder, identity = settings.folder, settings.folder / "sweep.json"
     recipe = {key: value for key, value in base.to_dict().items() if key not in ("output_dir", "provenance")}
     # The number of trials may grow.
@@ -129,7 +129,7 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
 
 
 def run_on_ray(study: SweepStudy) -> None:
-    """Runs the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any)."""
+    """Run the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any)."""
     # Ray sends usage statistics by default, and starts a trial in a folder where relative paths do not resolve.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"

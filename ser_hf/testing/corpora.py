@@ -72,7 +72,7 @@ def write_corpus(
     seed: int = 0,
     **options: Any,
 ) -> list[Path]:
-    """Writes synthetic speech below `root`, with the folders, file names and tables of the official release.
+    """Write synthetic speech below `root`, with the folders, file names and tables of the official release.
 
     Args:
         name: a corpus of the list at the top of this module.
@@ -106,7 +106,7 @@ def write_corpus(
 def write_clips(
     root: Path, plans: Iterable[Plan], sampling_rate: int = 16000, suffix: str = ".wav", seed: int = 0
 ) -> list[Clip]:
-    """Writes the planned clips below `root`."""
+    """Write the planned clips below `root`."""
     clips = []
     for plan in plans:
         path = root / f"{plan.stem}{suffix}"
@@ -233,7 +233,7 @@ def _write_table(root: Path, clips: list[Clip]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]], quoting: int = 0) -> None:
-    """Writes a table with a header line."""
+    """Write a table with a header line."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         writer.writerow(header)

@@ -105,7 +105,7 @@ def write_checkpoint(
     seed: int = 0,
     **options: Any,
 ) -> Path:
-    """Saves a tiny encoder with random weights, and its feature extractor, as a pretrained checkpoint.
+    """Save a tiny encoder with random weights, and its feature extractor, as a pretrained checkpoint.
 
     The files are those of published encoders: the bare encoder, Whisper with its decoder, and the audio spectrogram
     transformer as a classifier of three classes. `CHECKPOINTS` has the arguments for every kind.

@@ -51,7 +51,7 @@ def data_workers() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seeds Python, numpy and torch on every device; with `deterministic` torch also refuses nondeterministic
+    """Seed Python, numpy and torch on every device; with `deterministic` torch also refuses nondeterministic
     operations."""
     if deterministic:
         enable_full_determinism(seed)

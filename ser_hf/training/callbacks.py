@@ -127,14 +127,14 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
 
 
 def stop_reporting(trainer: Trainer) -> None:
-    """Removes the trackers, to whose closed runs predictions would otherwise be logged."""
+    """Remove the trackers, to whose closed runs predictions would otherwise be logged."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
 
 
 @contextlib.contextmanager
 def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
-    """Yields a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
+    """Yield a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
 
     It stays empty without codecarbon, and where this process does not measure (`here`). Nothing is sent or downloaded.
     Emissions are estimated only if the user names a country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
@@ -192,7 +192,7 @@ class TrainingCounts:
 
     @torch.no_grad()
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Counts a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`; -100 is ignored."""
+        """Count a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`; -100 is ignored."""
         ids = class_ids(labels)
         counted = ids != -100
         cells = torch.where(counted, ids, 0) * self.classes + logits.argmax(dim=1)

@@ -26,7 +26,7 @@ MARKER = "complete.json"
 
 
 def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
-    """Writes the marker: a hash of every other file, and `made_by`. All files are synced to the disk first."""
+    """Write the marker: a hash of every other file, and `made_by`. All files are synced to the disk first."""
     hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -55,7 +55,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def delete_incomplete(folder: Path) -> None:
-    """Deletes incomplete checkpoints."""
+    """Delete incomplete checkpoints."""
     for checkpoint in _newest_first(folder):
         if not is_complete(checkpoint):
             logger.info("%s is incomplete: deleted", checkpoint)
@@ -63,7 +63,7 @@ def delete_incomplete(folder: Path) -> None:
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Deletes the oldest checkpoints but `kept` (None: all). The last one and that of step `best` always stay."""
+    """Delete the oldest checkpoints but `kept` (None: all). The last one and that of step `best` always stay."""
     if kept is None:
         return
     newest = _newest_first(folder)
@@ -75,13 +75,13 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
 
 
 def delete(checkpoint: Path) -> None:
-    """Deletes a checkpoint, its marker first, so that a partial deletion is not mistaken for a complete checkpoint."""
+    """Delete a checkpoint, its marker first, so that a partial deletion is not mistaken for a complete checkpoint."""
     (checkpoint / MARKER).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
-    """Raises a `UserError` if a resumed run would have another number of clips per step."""
+    """Raise a `UserError` if a resumed run would have another number of clips per step."""
     before = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["made_by"]
     if before["step_batch_size"] != own["step_batch_size"]:
         raise UserError(

@@ -37,7 +37,7 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
 
 
 def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merges windows: row numbers (clips,), each once, and logits (clips, classes): of several windows the logarithm
+    """Merge windows: row numbers (clips,), each once, and logits (clips, classes): of several windows the logarithm
     of the mean of their probabilities, weighted by duration, of a single one its own."""
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)

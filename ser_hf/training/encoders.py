@@ -122,7 +122,7 @@ def mask_valid(config: PreTrainedConfig) -> bool:
 
 
 def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str) -> None:
-    """Raises a `UserError` if an extractor does not make the inputs of the network."""
+    """Raise a `UserError` if an extractor does not make the inputs of the network."""
     config = encoder_config(config)
     kind = config.model_type
     ours = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"

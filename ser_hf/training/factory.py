@@ -335,7 +335,7 @@ TEMPERATURE_KEY = "calibration_temperature"
 
 
 def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
-    """Divides weights and bias of the last linear layer by `temperature`; None removes the entry of an earlier
+    """Divide weights and bias of the last linear layer by `temperature`; None removes the entry of an earlier
     checkpoint from the configuration."""
     bare = innermost(model)
     if temperature is None:

@@ -85,7 +85,7 @@ def dry_run(
 
 @torch.no_grad()
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
-    """Computes mean and deviation of the training clips for every `FeatureNorm` that counts them.
+    """Compute mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
     Each recording counts once, without augmentation. Layers are processed in order, since a later one receives the
     output of an earlier one.
@@ -135,7 +135,7 @@ def fit(
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
 ) -> Fit:
-    """Trains `model` and loads its best checkpoint.
+    """Train `model` and load its best checkpoint.
 
     Args:
         train, validation: from `ser_hf.training.data.part`.

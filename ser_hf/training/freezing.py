@@ -145,7 +145,7 @@ class Freezing:
 
 
 def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
-    """Makes the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
+    """Make the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
 
     Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
     that neither momentum nor weight decay changes them. LoRA has frozen its encoder already.

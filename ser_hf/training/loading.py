@@ -53,7 +53,7 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
 
 @torch.no_grad()
 def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]) -> tuple[set[str], bool]:
-    """Reorders the last layer of the checkpoint to our labels, or makes it new if labels differ.
+    """Reorder the last layer of the checkpoint to our labels, or make it new if labels differ.
 
     Returns the names of new tensors, and whether rows were reordered. Heads for scikit-learn are left as they are.
     """
@@ -139,7 +139,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unwritten_is_nan() -> Iterator[None]:
-    """Fills uninitialized memory with NaN."""
+    """Fill uninitialized memory with NaN."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory

@@ -47,7 +47,7 @@ class AdaptedModel(PeftModel):
     """A `PeftModel` that also saves parameters outside of modules, such as the weights over layers."""
 
     def train(self, mode: bool = True) -> "AdaptedModel":
-        """Keeps frozen batch norms in evaluation mode, since no adapter would save other statistics."""
+        """Keep frozen batch norms in evaluation mode, since no adapter would save other statistics."""
         super().train(mode)
         for module in self.modules():
             weights = list(module.parameters(recurse=False))
@@ -64,7 +64,7 @@ class AdaptedModel(PeftModel):
         is_main_process: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Writes adapter_config.json and adapter_model.safetensors for a checkpoint."""
+        """Write adapter_config.json and adapter_model.safetensors for a checkpoint."""
         if is_main_process:
             _write(self, Path(save_directory), None, state_dict)
 
@@ -74,7 +74,7 @@ class AdaptedModel(PeftModel):
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first."""
+    """Freeze the encoder and add adapters; everything outside the encoder is trained. Seed first."""
     where = structure(model, "lora")
     targets = _targets(model, where, lora.targets)
     most = min(min(model.get_submodule(name).weight.shape) for name in targets)
@@ -139,7 +139,7 @@ def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
-    """Writes the trained tensors only: adapter_config.json and adapter_model.safetensors.
+    """Write the trained tensors only: adapter_config.json and adapter_model.safetensors.
 
     ``PeftModel.from_pretrained(classifier, folder)`` restores it on a classifier with the encoder's published weights
     and this model's configuration. Of a `base` that is a folder only the name is written.

@@ -55,7 +55,7 @@ def fit_classical(
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
 ) -> Fit:
-    """Fits every candidate of a grid and leaves `model` with the one that has the best validation metric.
+    """Fit every candidate of a grid and leave `model` with the one that has the best validation metric.
 
     Vectors are the inputs of the model's classifier in float32; those of an encoder are standardized. The history has
     one entry per candidate, numbered under ``epoch``, with its settings under ``candidate``.
@@ -225,7 +225,7 @@ def _fit(
     weights: np.ndarray | None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
-    """Fits on standardized vectors (`scale`), and folds the scale into the linear weights."""
+    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights."""
     # The same numbers in float64: some solvers would otherwise iterate in float32.
     seen = vectors.astype(np.float64)
     if scale is not None:
@@ -272,7 +272,7 @@ def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
 
 
 def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
-    """Raises a `RuntimeError` unless module and estimator give the same probabilities."""
+    """Raise a `RuntimeError` unless module and estimator give the same probabilities."""
     own = _logits(classifier, vectors).softmax(dim=1).numpy()
     gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
     if not gap <= TOLERANCE:

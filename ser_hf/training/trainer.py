@@ -62,7 +62,7 @@ class GradualUnfreezing(TrainerCallback):
             freeze(model, freezing.final())
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
-        """Leaves the state of the last epoch, also if a resumed training had already ended."""
+        """Leave the state of the last epoch, also if a resumed training had already ended."""
         if self.gradual:
             freeze(model, self.freezing, max(0, math.ceil(state.epoch or 0) - 1))
 
@@ -205,7 +205,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluates what is saved: averaged weights, and the running statistics of process 0."""
+        """Evaluate what is saved: averaged weights, and the running statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
@@ -214,7 +214,7 @@ class EmotionTrainer(Trainer):
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last."""
+        """Write a checkpoint: evaluated weights, trained weights beside them, the marker last."""
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
             try:
@@ -232,7 +232,7 @@ class EmotionTrainer(Trainer):
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Writes weights under the model's own names.
+        """Write weights under the model's own names.
 
         By default the library saves some kinds (the audio spectrogram transformer) under older names, and then
         silently fails to restore them from a checkpoint.
@@ -245,7 +245,7 @@ class EmotionTrainer(Trainer):
             vars(self.model).pop("save_pretrained", None)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Raises if a checkpoint does not hold exactly the model's tensors."""
+        """Raise if a checkpoint does not hold exactly the model's tensors."""
         missing = set(load_result.missing_keys) - set(self.model._keys_to_ignore_on_save or ())
         if missing or load_result.unexpected_keys:
             raise RuntimeError(
@@ -258,7 +258,7 @@ class EmotionTrainer(Trainer):
         return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds metrics of the training batches and the rates of parameter groups."""
+        """Add metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
             if len(rates := self.bookkeeping.rates) > 1:

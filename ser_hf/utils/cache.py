@@ -57,7 +57,7 @@ def built_once(
     check: Callable[[Path], Any] | None = None,
     resumed: bool = False,
 ) -> Iterator[Path | None]:
-    """Yields a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
+    """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
     An existing folder needs no lock, so a read-only cache can be used. Processes wait, with a message, while another
     one builds the folder. A failed build leaves nothing; what a killed build left is resumed or deleted by the next.
@@ -184,7 +184,7 @@ def entries(root: Path) -> list[Entry]:
 
 
 def remove(entry: Entry) -> bool:
-    """Deletes an entry that no process builds or has open, and returns whether it did.
+    """Delete an entry that no process builds or has open, and return whether it did.
 
     A folder is renamed before, so that no process finds half of it.
     """

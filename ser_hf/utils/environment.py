@@ -75,7 +75,7 @@ def _processor() -> str:
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Has glibc's allocator keep freed memory for the next step, and return it to the system at the end.
+    """Have glibc's allocator keep freed memory for the next step, and return it to the system at the end.
 
     Otherwise each tensor of a step is mapped again and every page zeroed, up to half of the training time on a CPU.
     Yields whether this is so: not with another C library, nor where the user has set or preloaded an allocator.
@@ -104,7 +104,7 @@ class TerminalHandler(logging.Handler):
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Callable[[Path], None]]:
-    """Yields a function that writes every message of the package to a file, those since the start included.
+    """Yield a function that writes every message of the package to a file, those since the start included.
 
     The first messages of a run come before its folder is checked, so they wait in memory.
     """
@@ -135,7 +135,7 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hides the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
+    """Hide the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
     which is checked wherever a model is loaded."""
     import datasets
     from transformers.utils import logging as transformers_logging

@@ -15,7 +15,7 @@ from .errors import UserError
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
-    """Yields a partial folder to fill, which replaces `folder` by a rename at the end.
+    """Yield a partial folder to fill, which replaces `folder` by a rename at the end.
 
     After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
     """
@@ -49,7 +49,7 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file that readers see before or after, never in between."""
+    """Write a file that readers see before or after, never in between."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -76,7 +76,7 @@ def folders_below(
 
 
 def require_utf8(path: str | Path) -> None:
-    """Refuses a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it."""
+    """Refuse a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -44,7 +44,7 @@ class RunFolder:
         return (self.report / "report.json").is_file()
 
     def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        """Refuses a folder that contains another run, or files that no run wrote."""
+        """Refuse a folder that contains another run, or files that no run wrote."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"output_dir: {self.path} is a file")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -64,7 +64,7 @@ class RunFolder:
             )
 
     def open(self, recipe: dict[str, Any], resume: bool) -> None:
-        """Starts the run in a checked folder: clears a replaced run and writes the resolved recipe."""
+        """Start the run in a checked folder: clear a replaced run and write the resolved recipe."""
         if self.recipe.is_file() and resume:
             return
         if self.recipe.is_file():

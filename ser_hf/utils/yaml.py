@@ -141,7 +141,7 @@ class Range:
 
 
 def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
-    """Coerces and checks the fields of a dataclass, in its `__post_init__`; `key` names a field in messages."""
+    """Coerce and check the fields of a dataclass, in its `__post_init__`; `key` names a field in messages."""
     for name, hint in typing.get_type_hints(type(settings), include_extras=True).items():
         object.__setattr__(settings, name, coerce(getattr(settings, name), hint, key(name)))
 
