@@ -280,7 +280,8 @@ def test_a_pickled_store_carries_no_samples(sources, tmp_path):
 
 def test_two_processes_that_want_the_same_store_end_with_one(sources, tmp_path):
     arguments = (sources * 10, 16000, tmp_path / "cache")
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    # Forked processes of a process with threads may deadlock.
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
         first, second = pool.starmap(open_store, [arguments, arguments], chunksize=1)
     assert first.folder == second.folder
     assert folders(tmp_path / "cache") == [first.folder.name]
