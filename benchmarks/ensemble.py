@@ -1,10 +1,9 @@
-"""Several runs over the same folds, their probabilities averaged with equal weights: what networks are worth together.
+"""Averages the probabilities of several runs over the same folds, with equal weights.
 
     python benchmarks/ensemble.py RUN RUN... --result benchmarks/results/NAME.json
 
-The runs are folders of `ser_hf.train` with the same clips in each part of each fold, so that what is averaged was
-judged by networks that have not learnt from them. Nothing is fitted: each network has the same say, whatever the
-validation speakers say of it. Runs are not trained here; what is written says which they were.
+The runs are folders of `ser_hf.train` with the same clips in each part of each fold, so that no network was trained on
+the clips that it predicts. Nothing is fitted, and no run is trained here; the result names the runs.
 """
 
 import argparse
@@ -48,13 +47,13 @@ def main() -> None:
             for report in reports
         ],
         "parameters": sum(report["model"]["parameters"] for report in reports),
-        "folds": {number: {part: scores(judged[part]) for part in PARTS} for number, judged in folds.items()},
+        "folds": {number: {part: scores(own[part]) for part in PARTS} for number, own in folds.items()},
     }
     for part in PARTS:
         values = [own[part] for own in together["folds"].values()]
         together[part] = {key: statistics.mean(own[key] for own in values) for key in ("uar", "wa", "macro_f1")}
         together[part]["uar_deviation"] = statistics.stdev(own["uar"] for own in values)
-        intervals = fold_intervals([judged[part] for judged in folds.values()], draw_folds=True)
+        intervals = fold_intervals([own[part] for own in folds.values()], draw_folds=True)
         together[part]["intervals"] = {key: intervals[key] for key in ("uar", "wa", "macro_f1")}
         print(part, json.dumps(together[part]))
     write(options.result, together)
@@ -74,9 +73,9 @@ def averaged(folders: list[Path]) -> dict[str, Predictions]:
             raise UserError(f"{folder}: other clips, parts or labels than {folders[0]}")
     found = {}
     for part in PARTS:
-        judged = [from_table(table, part, names) for table in tables]
-        mean = sum(own.probabilities for own in judged) / len(judged)
-        found[part] = dataclasses.replace(judged[0], probabilities=mean)
+        predictions = [from_table(table, part, names) for table in tables]
+        mean = sum(own.probabilities for own in predictions) / len(predictions)
+        found[part] = dataclasses.replace(predictions[0], probabilities=mean)
     return found
 
 
@@ -84,9 +83,9 @@ def emotions(table: pa.Table) -> list[str]:
     return [name.removeprefix("p_") for name in table.column_names if name.startswith("p_")]
 
 
-def scores(judged: Predictions) -> dict[str, float]:
-    (predictions,) = judged.predicted
-    return classification_metrics(judged.labels, predictions, len(judged.names)) | {"clips": len(judged)}
+def scores(own: Predictions) -> dict[str, float]:
+    (predicted,) = own.predicted
+    return classification_metrics(own.labels, predicted, len(own.names)) | {"clips": len(own)}
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
     labels = labels.cast_column("label", ClassLabel(num_classes=CLASSES))
     settings = {"num_train_epochs": 1 + options.epochs, "per_device_train_batch_size": options.batch}
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    told: list[float] = []
+    logged: list[float] = []
     fitted = fit(
         Wav2Vec2ForSequenceClassification(config),
         extractor,
@@ -112,12 +112,12 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
         training_arguments(HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False),
         trainer_metrics,
         freezing=freezing,
-        watch=lambda *_: told.append(clock()),
+        watch=lambda *_: logged.append(clock()),
         cache=cache,
     )
     return {
         "epoch": statistics.median(fitted.epoch_seconds[1:]),
-        "whole": statistics.median(np.diff(told).tolist()),
+        "whole": statistics.median(np.diff(logged).tolist()),
         "facts": fitted.cached,
     }
 

@@ -74,7 +74,7 @@ def _link(dataset: Dataset, folder: Path) -> None:
 
 
 def _epochs(folder: Path, cache: bool, epochs: int) -> Epochs:
-    told: list[float] = []
+    logged: list[float] = []
     began = time.perf_counter()
     name = "cached" if cache else "anew"
     report = ser_hf.run_recipe(
@@ -89,8 +89,8 @@ def _epochs(folder: Path, cache: bool, epochs: int) -> Epochs:
             "training": {"num_train_epochs": epochs, "learning_rate": 1e-3, "seeds": [1]},
             "evaluation": {"part": "validation", "bootstrap": 10},
         },
-        watch=lambda *_: told.append(time.perf_counter()),
+        watch=lambda *_: logged.append(time.perf_counter()),
     )
     run = time.perf_counter() - began
     clips = report.protocol.parts["train"].clips
-    return Epochs(report.seconds.per_epoch, np.diff(told).tolist(), run, clips)
+    return Epochs(report.seconds.per_epoch, np.diff(logged).tolist(), run, clips)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ..corpora.schema import UNNAMED
-from .metrics import HEADLINE, RESAMPLED, Outputs, compute, mean_of_known, recalls
+from .metrics import RESAMPLED, Outputs, compute, mean_of_known, recalls
 from .predictions import Predictions
 
 FEW_SPEAKERS = 10
@@ -51,27 +51,6 @@ def measure_recalls(runs: Sequence[Outputs]) -> Measure:
         return {"recall": np.mean([recalls(support, weights @ run.recognized) for run in runs], axis=0)}
 
     return measured
-
-
-def bootstrap_intervals(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    classes: int,
-    speakers: Sequence[str] | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Intervals:
-    """Percentile intervals {metric: [low, high]} of UAR, WA, macro-F1 and weighted F1.
-
-    Args:
-        labels: (clips,) class ids.
-        predictions: (clips,), or (runs, clips) for the mean over several seeds, which are not drawn.
-        speakers: (clips,) for the hierarchical bootstrap; None draws clips alone.
-    """
-    runs = [Outputs(np.asarray(labels), run, classes) for run in np.atleast_2d(predictions)]
-    drawn = draws(len(runs[0].labels), speakers, resamples, np.random.default_rng(seed))
-    return percentiles(resample([measure(runs, HEADLINE)], drawn)[0], confidence)
 
 
 def fold_intervals(

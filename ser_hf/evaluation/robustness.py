@@ -206,7 +206,6 @@ def robustness(
             outputs.append(Outputs(labels, np.concatenate(predicted), classes))
             changed.append(count)
 
-    # The draws are those of `bootstrap_intervals`.
     drawn = draws(clips, speaker_keys(predictions), bootstrap, np.random.default_rng(0))
     resampled = [own["uar"] for own in resample([measure([own], ["uar"]) for own in outputs], drawn)]
     scores = []

@@ -1,4 +1,4 @@
-"""Publishes a corpus as a dataset on the Hub: parquet with playable audio, splits as files and columns, a card.
+"""Publishes a corpus as a dataset on the Hub: parquet with playable audio, splits as files, a card.
 
 The first protocol with one split gives the files (train, validation, test, and `rest` for other clips).
 ``splits/PROTOCOL.json`` describes each protocol completely; the protocol `file` reads it.

@@ -182,8 +182,8 @@ def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") 
     protocol = report.protocol
     if protocol.leak:
         raise UserError(f"{dataset_id}: no result for a leaderboard: the protocol {protocol.name} is leaky")
-    if report.judged_on != "test":
-        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report.judged_on} split")
+    if report.evaluated_split != "test":
+        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report.evaluated_split} split")
     split = f"fold {protocol.fold}, " * bool(protocol.fold) + f"split {protocol.sha256[:16]}"
     entry = EvalResultEntry(
         dataset_id=dataset_id,
@@ -257,8 +257,8 @@ def _report_card(
     model_repo: str | None,
     space: str | None,
 ) -> str:
-    # The viewer shows the first split: that of the results.
-    parts = sorted((path.stem for path in (folder / "predictions").iterdir()), key=lambda one: one != report.judged_on)
+    first = report.evaluated_split  # the viewer shows the first split
+    parts = sorted((path.stem for path in (folder / "predictions").iterdir()), key=lambda part: part != first)
     files = {"predictions": [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]}
     for name in REPORT_TABLES:
         path = folder / f"{name}.parquet"
@@ -291,7 +291,7 @@ def _report_card(
 
 def _corpora(report: Report, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Facts of the evaluated corpora."""
-    evaluated = report.protocol.parts.get(report.judged_on)
+    evaluated = report.protocol.parts.get(report.evaluated_split)
     names = sorted({speaker.partition(":")[0] for speaker in (evaluated.speakers if evaluated else ())})
     corpus = recipe["corpus"]
     options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}

@@ -300,7 +300,7 @@ class SweepStudy:
         score = f"the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}"
         if tested is not None:
             report, leak = tested["report"], ", a leaky protocol" * bool(tested["report"].protocol.leak)
-            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.judged_on} split, "
+            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.evaluated_split} split, "
             score += f"scored once (trial {tested['trial']}{leak})"
         self.echo(f"  {score}")
         self.echo(f"  {page}")

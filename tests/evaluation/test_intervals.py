@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.intervals import metric_intervals, recall_intervals
+from support.intervals import bootstrap_intervals, metric_intervals, recall_intervals
 from support.predictions import guesses, predictions_of
 
 from ser_hf.evaluation import bootstrap as module
-from ser_hf.evaluation.bootstrap import bootstrap_intervals, draws, fold_intervals
+from ser_hf.evaluation.bootstrap import draws, fold_intervals
 from ser_hf.evaluation.metrics import all_metrics, classification_metrics, mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")

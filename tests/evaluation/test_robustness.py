@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from support.intervals import bootstrap_intervals
 from support.predictions import predictions_of
 
 from ser_hf.evaluation import robustness as module
-from ser_hf.evaluation.bootstrap import bootstrap_intervals
 from ser_hf.evaluation.robustness import CONDITIONS, KINDS, Condition, robustness
 from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Robustness

@@ -261,7 +261,7 @@ def test_some_folds_are_run_under_their_own_numbers_and_evaluated_on_validation(
         split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
         assert split["sha256"] == all_folds[number - 1].sha256
         assert report.protocol.folds[str(number)].tested == all_folds[number - 1].fold
-    assert report.judged_on == "validation"
+    assert report.evaluated_split == "validation"
     assert report.metrics == pytest.approx(report.parts["validation"])
     assert set(report.protocol.parts) == {"validation"}
     table = pq.read_table(folder / "report" / "predictions.parquet")
