@@ -86,7 +86,7 @@ def test_accelerate_knows_every_key(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_launch_starts_the_requested_processes(name):
-    """`accelerate launch` starts one only, of whatever number, where none of these is set."""
+    """Without these settings `accelerate launch` starts one process, whatever number is requested."""
     arguments, _ = launch(name, *(["--machine_rank", "0"] if name == "ddp_two_machines" else []))
     assert arguments.multi_gpu or arguments.use_fsdp or arguments.use_deepspeed
     assert not arguments.cpu

@@ -229,7 +229,7 @@ def _no_report(folder):
         (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run as .*good; name it once"),
     ],
 )
-def test_mistakes_are_one_line(two, tmp_path, make, expected):
+def test_mistakes_print_one_line(two, tmp_path, make, expected):
     make(tmp_path / "x")
     with pytest.raises(UserError, match=expected) as caught:
         compare(*two, tmp_path / "x")

@@ -96,7 +96,7 @@ def test_equal_random_numbers_give_equal_clips():
     assert other.shape != first.shape or not np.array_equal(other, first)
 
 
-def test_a_step_draws_the_same_numbers_beside_other_steps():
+def test_a_step_draws_the_same_numbers_with_other_steps():
     clip = tone()
     gain = Augmentation(gain=Gain(1.0))
     both = dataclasses.replace(gain, speed=Speed(1.0), gaussian_noise=GaussianNoise(0.5))

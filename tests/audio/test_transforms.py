@@ -113,7 +113,7 @@ def test_the_power_of_colored_noise_falls_with_its_exponent(exponent, rng):
         assert mean_power(short) > 0
 
 
-def test_a_random_crop_comes_from_anywhere_in_any_recording(rng):
+def test_random_crops_cover_all_places_of_all_recordings(rng):
     recordings = [np.arange(0, 100, dtype=np.float32), np.arange(1000, 1050, dtype=np.float32)]
     starts = set()
     for _ in range(400):

@@ -68,7 +68,7 @@ def test_no_verb_shows_help(capsys):
         ("cache --remove-older-than nan", "Invalid value for '--remove-older-than'"),
     ],
 )
-def test_a_command_that_does_not_parse_is_one_line(words, expected, capsys):
+def test_a_command_that_does_not_parse_prints_one_line(words, expected, capsys):
     assert expected in complaint(capsys, *words.split())
 
 
@@ -158,7 +158,7 @@ def say_happy(flush=False):
 
 @pytest.mark.parametrize("flush", [True, False])
 def test_a_closed_output_ends_the_command_without_a_message(flush):
-    """As in `ser-hf predict ... | head`: a line cannot be written, or what the interpreter holds at its end."""
+    """As in `ser-hf predict ... | head`: writing a line fails, or the flush at exit."""
     command = [sys.executable, "-c", say_happy(flush)]
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
         process.stdout.close()
@@ -168,7 +168,7 @@ def test_a_closed_output_ends_the_command_without_a_message(flush):
 
 
 @pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
-def test_an_output_that_cannot_be_written_is_one_line(flags, monkeypatch):
+def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     command = [sys.executable, *flags, "-c", say_happy()]
     with open("/dev/full", "w") as full:
@@ -216,7 +216,7 @@ def ravdess(ravdess_root, tmp_path):
         ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
     ],
 )
-def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_path, capsys):
+def test_a_mistake_in_the_recipe_prints_one_line(override, expected, ravdess, tmp_path, capsys):
     assert expected in complaint(capsys, *ravdess, override)
     assert not (tmp_path / "run").exists()
 
@@ -228,7 +228,7 @@ def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_pa
         (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a file name of RAVDESS"),
     ],
 )
-def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
+def test_a_bad_file_is_named_in_one_line(spoil, expected, tmp_path, capsys):
     paths = write_corpus("ravdess", tmp_path / "RAVDESS", speakers=3, takes=1)
     spoil(paths[0])
     line = complaint(
@@ -285,7 +285,7 @@ def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
-def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
+def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
     assert cli.main(["train", *arguments]) == 0

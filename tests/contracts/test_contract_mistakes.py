@@ -112,7 +112,6 @@ def test_a_mistake_of_another_kind(line, here, capsys):
 
 @pytest.mark.parametrize("arguments", [["trian"], ["train"], ["train", "recipe.yaml", "--continue"]])
 def test_a_command_that_does_not_parse(arguments, here, capsys):
-    """Whatever parses the command line words the message."""
     assert command(*arguments) == 2
     assert capsys.readouterr().err
 
@@ -129,7 +128,6 @@ def test_the_commands_as_processes(here):
 
 
 def test_damaged_audio_is_named(here, capsys):
-    """A folder with one file that holds no audio."""
     for speaker in range(4):
         for emotion in ("angry", "sad"):
             folder = Path("corpus", emotion)

@@ -8,7 +8,7 @@ PAGES = read("pages.json")
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_model_card_says_the_same(name):
+def test_a_model_card_has_the_same_facts(name):
     run, frozen = unpacked() / "runs" / name, PAGES[name]
     card = card_facts(model_card(run, f"runs/{name}/model"))
     assert card["metadata"] == frozen["card"]["metadata"]

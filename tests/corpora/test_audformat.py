@@ -101,7 +101,7 @@ def test_missing_cells_and_missing_files(database):
         ({"speaker": "who"}, "no speaker is given"),
     ],
 )
-def test_what_is_not_in_the_database_is_named(database, options, message):
+def test_missing_schemes_and_tables_are_named(database, options, message):
     with pytest.raises(UserError, match=message):
         parse(database(), **options)
 

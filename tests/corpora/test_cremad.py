@@ -234,7 +234,7 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
         b"x" * 200_000,
     ],
 )
-def test_another_file_than_the_table_of_votes_is_named(tmp_path, content):
+def test_a_wrong_table_of_votes_is_named(tmp_path, content):
     table = tmp_path / "tabulatedVotes.csv"
     table.write_bytes(content)
     with pytest.raises(UserError, match=rf"^{table}: not the release's table of votes \(.*\); take it from https"):

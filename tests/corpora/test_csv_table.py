@@ -129,13 +129,13 @@ def test_speakers_may_be_in_the_path_or_unknown(table):
     assert {clip.speaker for clip in parse(root, no_speaker="one").clips} == {"csv:unknown"}
 
 
-def test_a_table_that_is_no_text_in_utf8_is_named(table):
+def test_a_table_that_is_not_utf8_is_named(table):
     with pytest.raises(UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"):
         parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
 @pytest.mark.parametrize(("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")])
-def test_a_table_that_is_not_there_is_named(tmp_path, missing, message):
+def test_a_missing_table_is_named(tmp_path, missing, message):
     with pytest.raises(UserError, match=f"corpus.root: {message}; csv needs the CSV or TSV file"):
         parse(None if missing is None else tmp_path / missing)
 

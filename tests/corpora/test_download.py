@@ -171,7 +171,7 @@ def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, comman
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_server_that_fails_is_one_line(always, reason, requests, ravdess, server, command, patience, tmp_path):
+def test_a_server_that_fails_prints_one_line(always, reason, requests, ravdess, server, command, patience, tmp_path):
     if "stalled" in reason or "timed out" in reason:
         patience(0.4)
     server.always["/a.zip"] = always
@@ -189,7 +189,7 @@ def test_a_server_that_fails_is_one_line(always, reason, requests, ravdess, serv
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, server, command, tmp_path, monkeypatch):
+def test_a_complete_archive_is_not_requested_again(error, ravdess, server, command, tmp_path, monkeypatch):
     take, taken = Staging.take, []
 
     def interrupt(self, content):
@@ -212,7 +212,7 @@ def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, serv
     assert len(server.requests) == 1
 
 
-def test_what_one_source_lacks_the_next_one_provides(ravdess, server, sourced, command, tmp_path, caplog):
+def test_files_missing_in_one_source_come_from_the_next(ravdess, server, sourced, command, tmp_path, caplog):
     paths = list(ravdess.files)
     server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[:3]})
     half = Archive("half", f"{server.url}/half.zip")
@@ -267,7 +267,7 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
         (lambda handler, _: handler.send(200, bytes(3 << 20)), "does not end after 1,048,576 bytes"),
     ],
 )
-def test_a_git_lfs_server_that_refuses_is_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
+def test_a_git_lfs_server_that_refuses_prints_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_RESPONSE_BYTES", 1 << 20)
     cremad()
     server.faults[BATCH] = [fault]
@@ -292,7 +292,7 @@ def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(c
     assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) == 2 + 3 + 3
 
 
-def test_a_server_that_fails_for_every_object_is_given_up(cremad, server, command, tmp_path, monkeypatch):
+def test_a_download_ends_if_the_server_fails_for_every_object(cremad, server, command, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_MOST_FAILURES", 2)
     monkeypatch.setattr(downloads, "_AT_A_TIME", 1)
     ours = cremad()
@@ -330,7 +330,7 @@ def test_only_the_content_of_an_archive_is_used(packing, release, server, source
     ],
     ids=["cut", "empty", "page", "bomb"],
 )
-def test_bad_archives_are_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
+def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
     good, server.files["/a.zip"] = server.files["/a.zip"], change(ravdess.files)
     sourced("ravdess", Archive("mirror", f"{server.url}/a.zip"))
     assert re.search(rf"could not be downloaded \(mirror: .*{reason}", command("ravdess", tmp_path)[1])
@@ -373,7 +373,7 @@ def test_no_altered_byte_is_kept(release, tmp_path):
         (["ravdess", "a\0b"], "DIR: missing or invalid"),
     ],
 )
-def test_mistakes_are_one_line(arguments, error, command, tmp_path, monkeypatch):
+def test_mistakes_print_one_line(arguments, error, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     code, line = command(*arguments)
@@ -432,7 +432,7 @@ def test_a_file_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeyp
         assert line == f"error: {path}: cannot be read (Permission denied)"
 
 
-def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, tmp_path, caplog):
+def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
         (tmp_path / ".download").mkdir()

@@ -85,7 +85,7 @@ def test_the_label_map_of_the_user_takes_precedence(emobox):
 
 
 @pytest.mark.parametrize("speaker", ["a.wav", "a", "Unknown"])
-def test_a_clip_s_own_name_is_no_speaker(emobox, speaker):
+def test_the_name_of_a_clip_is_not_a_speaker(emobox, speaker):
     options = emobox([("a.wav", speaker, "sad")], "resd")
     with pytest.raises(UserError, match="resd.jsonl, line 1: .*, and a speaker-independent split needs one"):
         parse(**options)
@@ -164,7 +164,7 @@ def test_a_missing_clip_is_not_replaced_by_another_speaker_s(casia, there):
     assert len(listing.skipped) == len(CASIA) - there
 
 
-def test_two_rows_may_not_take_one_file(emobox):
+def test_two_rows_of_one_file_are_refused(emobox):
     clips = [("x/a.wav", "x", "sad"), ("x/b.wav", "x", "sad")]
     options = emobox(clips, more={"x/b.wav": {"wav": "downloads/cafe/x/a.wav"}})
     with pytest.raises(

@@ -41,7 +41,7 @@ def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["ravdess", "emodb", "csv", "hub"])
 def test_a_path_that_is_not_utf8_is_named(tmp_path, name):
-    """Neither tables of clips nor Arrow hold such a path."""
+    """Neither tables of clips nor Arrow can hold such a path."""
     (write_layout if name == "hub" else write_corpus)(name, tmp_path / "copy", speakers=3, takes=1)
     folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
     try:
@@ -90,7 +90,7 @@ def test_a_broken_link_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["nowhere", "sad_1.wav"])
-def test_a_root_that_is_no_folder_is_named(tmp_path, name):
+def test_a_root_that_is_not_a_folder_is_named(tmp_path, name):
     write(tmp_path, "sad_1.wav")
     with pytest.raises(
         UserError, match=f"corpus.root: {tmp_path / name}; name the folder that holds the audio of TOY"

@@ -197,12 +197,12 @@ def test_a_mistake_in_choosing_is_named(carded, options, message):
         ({"root": "nowhere"}, "corpus.root: nowhere cannot be loaded: "),
     ],
 )
-def test_a_data_set_is_needed(options, message):
+def test_a_missing_data_set_is_refused(options, message):
     with pytest.raises(UserError, match=f"^{message}"):
         parse(**options)
 
 
-def test_what_is_no_data_set_is_named(tmp_path, write):
+def test_a_folder_without_a_data_set_is_named(tmp_path, write):
     with pytest.raises(UserError, match="cannot be loaded: .* corpus.name: audiofolder"):
         parse(tmp_path)
     (tmp_path / "bad.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")

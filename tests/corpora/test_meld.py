@@ -54,7 +54,7 @@ def test_equal_names_of_two_parts_are_two_utterances(meld):
     assert [reason for _, reason in listing.skipped] == ["not in any table"]
 
 
-def test_the_two_films_that_are_known_to_be_bad(meld):
+def test_the_two_damaged_films_are_left_out(meld):
     root = meld("train_splits/dia0_utt0.wav", train=line(0, 0) + line(125, 3), dev=line(110, 7))
     listing = parse(root)
     assert len(listing.clips) == 1

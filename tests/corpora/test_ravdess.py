@@ -157,8 +157,8 @@ def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
         load_corpus("ravdess", tmp_path)
 
 
-def test_a_chunk_before_the_samples_is_no_sound(tmp_path):
-    """As official files have it: `FLLR` of 4,044 bytes between format and samples, further chunks behind them."""
+def test_a_chunk_before_the_samples_is_skipped(tmp_path):
+    """As in official files: `FLLR` of 4,044 bytes between format and samples, and more chunks after them."""
     samples = np.sin(np.arange(4800) / 20).astype(np.float32) / 2
     plain = io.BytesIO()
     soundfile.write(plain, samples, 48000, format="WAV", subtype="PCM_16")

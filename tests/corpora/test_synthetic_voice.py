@@ -79,7 +79,7 @@ def test_emotions_overlap_but_are_recognized_for_unseen_speakers():
     assert np.mean(recalls, axis=0).max() < 1.0
 
 
-def test_no_single_latent_gives_an_emotion_away():
+def test_no_single_latent_determines_the_emotion():
     (train, train_labels), (test, test_labels) = _latents(range(16), 8, 0), _latents(range(16, 24), 8, 0)
     for column in range(train.shape[1]):
         classifier = QuadraticDiscriminantAnalysis().fit(train[:, [column]], train_labels)

@@ -61,7 +61,7 @@ def test_clips_that_determine_no_temperature_end_at_a_limit_with_a_warning():
 
 
 def test_windows_are_fitted_as_they_are_evaluated():
-    """Two windows a clip: what counts are the clips' mean probabilities, not those of the windows."""
+    """Two windows per clip: the loss is that of the mean probabilities of a clip, not of its windows."""
     logits, labels = drawn(clips=80)
     windows = np.concatenate([logits, logits[::-1]])
     rows, lengths = np.tile(np.arange(80), 2), np.repeat([3, 1], 80)
@@ -90,7 +90,6 @@ def test_facts_are_the_scores_without_and_with_the_temperature():
 
 
 def test_figures_by_hand():
-    """Probabilities of 3/4, of which two in four are right."""
     logits = np.log([[3.0, 1.0]] * 4)
     facts = temperature_facts(1.0, [0, 0, 1, 1], logits, logits, stored=True)["before"]
     assert facts["ece"] == pytest.approx(0.25)

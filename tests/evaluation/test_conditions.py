@@ -72,7 +72,7 @@ def test_any_length_and_rate_and_silence(condition):
             assert condition.apply(silence, rate, "a") is silence
 
 
-def test_noise_is_as_far_below_the_speech_as_requested_whatever_the_silence():
+def test_noise_has_the_requested_level_below_the_speech():
     tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
     for before, after in ((0, 0), (RATE, 0), (2 * RATE, RATE // 2)):
         clip = np.pad(tone, (before, after))

@@ -122,8 +122,7 @@ def test_one_speaker_a_fold_is_drawn_as_a_speaker():
     assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
 
 
-def test_a_fold_drawn_twice_is_not_the_same_twice():
-    """Were it, two equal folds would be as uncertain as one; two resamples of it are less by the root of two."""
+def test_a_fold_drawn_twice_is_resampled_twice():
     (fold,) = _folds(count=1, clips=200)
     alone = _width(fold_intervals([fold], True, by_speaker=False), "wa")
     twice = _width(fold_intervals(_apart([fold, fold]), True, by_speaker=False), "wa")
@@ -153,8 +152,8 @@ def test_speakers_of_several_folds_are_drawn_once_for_all():
 
 
 @pytest.mark.parametrize("by_speaker", [True, False])
-def test_a_clip_that_several_folds_judge_is_drawn_once(by_speaker):
-    """Validation parts: were its copies drawn each by itself, many folds of the same clips would seem sure."""
+def test_a_clip_of_several_folds_is_drawn_once(by_speaker):
+    """If copies of a validation clip in several folds were drawn independently, the interval would be too narrow."""
     (fold,) = _folds(count=1, speakers=5)
     alone = metric_intervals(fold, by_speaker, resamples=300)
     assert fold_intervals([fold] * 4, True, by_speaker, resamples=300) == {
@@ -191,9 +190,9 @@ def test_very_many_classes_fit_into_memory_and_every_class_counts():
     part = predictions_of(labels, predictions, 527)
     few = predictions_of(labels // 263, predictions // 263, 3)
     for by_speaker in (True, False):
-        found, wanted = (metric_intervals(own, by_speaker, resamples=50) for own in (part, few))
-        for name in set(wanted) - {"log_loss"}:  # which clips probabilities, of many more
-            assert found[name] == pytest.approx(wanted[name]), name
+        found, expected = (metric_intervals(own, by_speaker, resamples=50) for own in (part, few))
+        for name in set(expected) - {"log_loss"}:  # which clips probabilities, of many more
+            assert found[name] == pytest.approx(expected[name]), name
     assert [own for own in recall_intervals(part, 50) if own] == recall_intervals(few, 50)
 
 
@@ -230,8 +229,8 @@ def test_the_recall_of_each_class_has_its_interval():
 
 @pytest.mark.slow
 def test_coverage():
-    """How often a nominal 95 % contains the truth if speakers differ: with many of them as promised, with four less
-    often, as reports say, and over clips alone far less often."""
+    """The coverage of nominal 95 % intervals if speakers differ: close to 95 % with many speakers, less with four, and
+    far less if only clips are resampled."""
     covered = {}
     for speakers, clips, by_speaker in ((30, 10, True), (4, 60, True), (30, 10, False)):
         generator = np.random.default_rng(0)

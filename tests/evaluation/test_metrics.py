@@ -100,7 +100,7 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
     assert lacking or clips > 12, "some resample should lack a class"
 
 
-def test_a_resample_of_nothing_is_undefined_and_silent():
+def test_an_empty_resample_is_undefined_without_a_warning():
     labels, (shares,) = guesses(6, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -90,7 +90,7 @@ def test_the_same_predictions_do_not_differ():
         assert (found["difference"], found["interval"], found["p"]) == (0, [0, 0], 1)
 
 
-def test_pairing_finds_what_unpaired_intervals_hide():
+def test_pairing_detects_what_unpaired_intervals_miss():
     """Speakers who are hard for both sides move both figures, and not their difference."""
     labels, a, b, speakers = _speech(np.random.default_rng(4), 20, 40, between=0.0)
     level = np.repeat(np.random.default_rng(5).uniform(0, 0.9, 20), 40)
@@ -117,8 +117,8 @@ def test_seeds_that_differ_widen_the_interval():
 
 @pytest.mark.slow
 def test_coverage_and_false_alarms_of_the_bootstrap():
-    """Of 80 comparisons with no difference, and 80 with one of 0.08: the 95 % interval over speakers holds the truth
-    as often as it says, and p < 0.05 is no more frequent than it should be."""
+    """80 comparisons without a difference and 80 with a difference of 0.08: the 95 % interval over speakers has its
+    nominal coverage, and p < 0.05 is not too frequent."""
     covered, alarms = 0, 0
     for i in range(80):
         labels, a, b, speakers = _speech(np.random.default_rng(i), 16, 16, classes=2)
@@ -131,8 +131,8 @@ def test_coverage_and_false_alarms_of_the_bootstrap():
 
 
 def test_mcnemar_has_false_alarms_if_speakers_matter():
-    """Of 300 comparisons with no difference: one in twenty where clips are independent, far more where speakers suit
-    one side or the other."""
+    """300 comparisons without a difference: 5 % are significant if clips are independent, and far more if speakers
+    differ."""
     alarms = {0.0: 0, 0.15: 0}
     for between in alarms:
         for i in range(300):

@@ -96,7 +96,6 @@ def report(folder):
 
 
 def test_evaluated_clips_are_clean(run):
-    """Every prediction is the saved model's on the clip as it was recorded."""
     material = load_experiment_data(recipe(run))
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)

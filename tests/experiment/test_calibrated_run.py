@@ -72,12 +72,12 @@ def test_the_pipeline_gives_the_probabilities_of_the_report(run, private_cache):
     assert abs(np.log(value)) > 0.01, "a temperature of 1 would show nothing"
     classifier = pipeline("audio-classification", model=str(run / "model"), trust_remote_code=True)
     table = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()
-    wanted = {clip["id"].partition("/")[2]: clip for clip in table if clip["part"] == "test"}
-    paths = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in wanted][:5]
+    expected = {clip["id"].partition("/")[2]: clip for clip in table if clip["part"] == "test"}
+    paths = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in expected][:5]
     assert len(paths) == 5
     for path in paths:
         for item in classifier(load_audio(str(path), sampling_rate=16000), top_k=None):
-            assert item["score"] == pytest.approx(wanted[path.stem][f"p_{item['label']}"], abs=1e-5)
+            assert item["score"] == pytest.approx(expected[path.stem][f"p_{item['label']}"], abs=1e-5)
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, requ
 
 
 @pytest.mark.parametrize("route", ["crnn", "encoder"])
-def test_the_card_s_snippets_run_as_they_stand(route, request, elsewhere):
+def test_the_snippets_of_the_card_run_unchanged(route, request, elsewhere):
     code = snippets(request.getfixturevalue(f"{route}_run") / "model" / "README.md")
     assert len(code) == 2
     assert ("trust_remote_code" in code[0]) == (route == "crnn")

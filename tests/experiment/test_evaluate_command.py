@@ -128,7 +128,7 @@ def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, cap
         (["--recipe", "x.yaml", "--corpus", "emodb"], "--recipe: names its corpus"),
     ],
 )
-def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
+def test_mistakes_print_one_line(words, expected, run, roots, tmp_path, capsys):
     root = ["--root", roots / "emodb"] if words.count("--corpus") == 1 and "--recipe" not in words else []
     assert _evaluate(run, *words, *root, "--output", tmp_path / "none") == 2
     error = capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
 
 
 def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):
-    """A second run starts from the first one's weights, and is trained on another corpus."""
+    """A second run starts from the weights of the first and is trained on another corpus."""
     changes = {"name": "second", "corpus": RECIPE["corpus"] | {"name": "emodb", "merge": {}}}
     changes["corpus"]["drop"] = ["fear", "disgust", "boredom"]
     model = {"architecture": "encoder", "checkpoint": str(run / "model")}

@@ -179,7 +179,7 @@ def context_of(recipe):
         ),
     ],
 )
-def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, expected):
+def test_contradictory_rules_are_refused(recipe, overrides, names, expected):
     with pytest.raises(UserError) as error:
         recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
     assert str(error.value).startswith(expected)

@@ -63,7 +63,7 @@ def test_an_encoder_with_fixed_pooling_may_be_fitted_by_scikit_learn(pooling):
 
 
 def test_gradual_unfreezing_of_a_transferred_network_needs_no_other_key():
-    """By default, networks of ser_hf have gradients everywhere; here they do not."""
+    """Networks of ser_hf are completely trainable by default. Transferred networks are not."""
     assert read_recipe(BYOLS).training.arguments["ddp_find_unused_parameters"] is False
     thawing = read_recipe(BYOLS, ["freeze.gradual.every=1"])
     assert thawing.training.arguments["ddp_find_unused_parameters"] is None

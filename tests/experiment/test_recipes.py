@@ -87,7 +87,7 @@ def leaves(value, key=""):
         ("mixture_four_cnn2d", "mixture_leave_one_corpus_out", r"\.(corpus|protocol)\."),
     ],
 )
-def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
+def test_twins_differ_in_the_compared_keys_only(one, other, keys):
     mine, its = (leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in (one, other))
     differing = {key for key in mine.keys() | its.keys() if mine.get(key, ...) != its.get(key, ...)}
     assert differing > {".name", ".output_dir"}

@@ -370,6 +370,6 @@ def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
     assert f"{copy}: has no recipe.yaml with a report" in complaint(capsys, copy)
 
 
-def test_an_unknown_id_offline_and_a_path_that_is_none(capsys):
+def test_an_unknown_id_offline_and_a_missing_path_are_refused(capsys):
     assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "nobody/nothing")
     assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "runs/none/here")

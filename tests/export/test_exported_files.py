@@ -99,7 +99,7 @@ def test_predict_takes_a_file_in_place_of_a_model(crnn, tmp_path, capsys):
     assert "does not end with a linear layer of 4 labels" in capsys.readouterr().err
 
 
-def test_a_file_that_predicts_something_else_is_not_written(crnn, monkeypatch, tmp_path):
+def test_a_file_with_other_predictions_is_not_written(crnn, monkeypatch, tmp_path):
     folder, _ = crnn
 
     def changed_bias(model, path, extractor, facts):
@@ -123,7 +123,7 @@ def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
     assert description == "clips that its run keeps"
 
 
-def test_mistakes_are_one_line(crnn, tmp_path, capsys):
+def test_mistakes_print_one_line(crnn, tmp_path, capsys):
     folder, _ = crnn
     model, file = str(folder / "model"), str(folder / "out" / "crnn.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")

@@ -193,7 +193,7 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
-def test_it_fits(browser, demo, tmp_path, width, scheme):
+def test_the_page_fits_desktop_and_phone(browser, demo, tmp_path, width, scheme):
     """With a minute of speech, whose waveform would be wider than a phone."""
     audio = load_audio(str(demo.clip), sampling_rate=16000)
     soundfile.write(tmp_path / "minute.wav", np.resize(audio, 60 * 16000), 16000)
@@ -208,8 +208,8 @@ def test_it_fits(browser, demo, tmp_path, width, scheme):
 
 
 def test_the_microphone_gets_predictions_while_it_records(browser, demo):
-    """Chromium's fake microphone repeats the clip. Steps last about a second: were they tenths, as gradio makes them
-    where the microphone is mounted late, most of the speech would be lost."""
+    """Chromium's fake microphone repeats the clip. A step lasts about a second; with gradio's default of 0.1 s most of
+    the speech would be lost."""
     open_page(browser, demo)
     tabs = until(lambda: browser.find_elements(By.CSS_SELECTOR, "button[role=tab]"))
     next(tab for tab in tabs if tab.is_displayed() and tab.text == "While you speak").click()
@@ -232,7 +232,7 @@ def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     assert np.median(steps) / 1000 * (last - first) > 0.6, "about one a second"
 
 
-def test_a_port_that_is_taken_is_one_line(capsys, tmp_path):
+def test_a_port_that_is_taken_prints_one_line(capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main(["demo", str(tmp_path), "--port", str(port)]) == 2

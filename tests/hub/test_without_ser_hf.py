@@ -94,7 +94,6 @@ def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
 
 
 def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
-    """Uploads whole and in windows, bad ones, and a microphone whose session must not grow."""
     pytest.importorskip("gradio")
     classifier = tiny_model(tmp_path / "model")
     generator = np.random.default_rng(0)

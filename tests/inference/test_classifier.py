@@ -78,7 +78,7 @@ def test_numbers_in_place_of_labels_are_refused(copy):
         ),
     ],
 )
-def test_a_damaged_folder_is_one_line(spoil, message, copy):
+def test_a_damaged_folder_prints_one_line(spoil, message, copy):
     spoil(copy)
     with pytest.raises(UserError, match=message) as refused:
         load_classifier(copy, device="cpu")
@@ -86,7 +86,7 @@ def test_a_damaged_folder_is_one_line(spoil, message, copy):
     assert "\n" not in str(refused.value)
 
 
-def test_a_place_without_a_model_is_refused(tmp_path, copy):
+def test_a_folder_without_a_model_is_refused(tmp_path, copy):
     empty = tmp_path / "empty"
     empty.mkdir()
     for place, message in [
@@ -145,7 +145,7 @@ def test_exhausted_memory_is_a_fault(copy, monkeypatch):
 
 
 def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(copy, monkeypatch):
-    """As its cache has it: the branch may have moved on."""
+    """The commit in the cache, since the branch may have changed."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     cache = copy / "hub"
     place = cache / "models--someone--voices"

@@ -66,7 +66,6 @@ def test_predictions_of_files_and_folders_are_printed(published, recordings, cap
 
 
 def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, capsys):
-    """The predictions are those of the run."""
     clips = load_recipe_corpus(read_recipe(run / "recipe.yaml")).dataset
     names = clips.features["label"].names
     with (tmp_path / "clips.csv").open("w", encoding="utf-8", newline="") as file:
@@ -122,7 +121,7 @@ def test_on_error_stops_at_the_first_bad_file(published, recordings, tmp_path, c
     assert f"{missing}: no such file or folder" in complaint(capsys, *arguments[:2], missing, *arguments[3:])
 
 
-def test_where_no_file_can_be_read_nothing_is_written(published, tmp_path, capsys):
+def test_nothing_is_written_if_no_file_can_be_read(published, tmp_path, capsys):
     folder = tmp_path / "calls"
     folder.mkdir()
     (folder / "a.wav").write_bytes(b"RIFF")
@@ -141,7 +140,7 @@ def test_where_no_file_can_be_read_nothing_is_written(published, tmp_path, capsy
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
-def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_path, capsys):
+def test_standard_output_has_the_content_of_the_file(kind, published, recordings, tmp_path, capsys):
     output = tmp_path / f"x.{kind}"
     assert ended(published("crnn"), recordings, "--format", kind, "--output", output, "--device", "cpu") == 0
     message = capsys.readouterr()
@@ -160,7 +159,6 @@ def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_
 
 
 def test_predictions_are_written_as_recordings_are_processed(published, recordings, capsys, monkeypatch):
-    """Each chunk is written, and flushed, before the next one is processed."""
     seen, plain = [], predictions.table
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
     monkeypatch.setattr(predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given))
@@ -169,7 +167,7 @@ def test_predictions_are_written_as_recordings_are_processed(published, recordin
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_enough_ends_it_quietly(published, recordings, tmp_path):
+def test_a_closed_pipe_ends_the_command_without_a_message(published, recordings, tmp_path):
     rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))  # of four chunks
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
     words = [str(word) for word in ("predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl")]
@@ -233,7 +231,7 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
         (["x.wav", "--on-error", "error"], "x.wav: no such file or folder"),
     ],
 )
-def test_a_mistake_is_one_line(words, message, capsys, tmp_path, monkeypatch):
+def test_a_mistake_prints_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in complaint(capsys, "no/model", *words)
     assert not list(tmp_path.iterdir())

@@ -55,7 +55,7 @@ FORMATS = [
 ]
 
 
-def test_whatever_libsndfile_reads_is_decoded(published, tmp_path):
+def test_every_format_of_libsndfile_is_decoded(published, tmp_path):
     def voice(rate):
         time = np.arange(rate) / rate
         return np.sin(2 * np.pi * 200 * time + 8 * np.cos(2 * np.pi * 3 * time)) * 0.5
@@ -75,7 +75,6 @@ def test_whatever_libsndfile_reads_is_decoded(published, tmp_path):
 
 
 def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
-    """Whatever the number of threads: no more than a chunk is ahead of the reader."""
     begun, plain = [], reading.decode
     monkeypatch.setattr(reading, "decode", lambda path, *given: begun.append(path) or plain(path, *given))
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", RATE // 2)

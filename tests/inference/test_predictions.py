@@ -74,7 +74,6 @@ def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings):
-    """The layer makes the logits from them."""
     results = predict(published(kind), recordings, device="cpu", batch_size=4, embeddings=True)
     model = AutoModelForAudioClassification.from_pretrained(published(kind)).eval()
     head = model.classifier.dense if kind == "audio-spectrogram-transformer" else model.classifier
@@ -87,7 +86,7 @@ def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, recordings, tmp_path):
+def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(multi_label, published, recordings, tmp_path):
     folder = published("crnn")
     if multi_label:
         model = AutoModelForAudioClassification.from_pretrained(folder)
@@ -154,8 +153,8 @@ def _wav(samples):
     return file.getvalue()
 
 
-def test_without_a_mask_nothing_is_padded(published, recordings, tmp_path):
-    """Such models are published for `pipeline`, which does not pad single clips."""
+def test_models_without_a_mask_get_no_padding(published, recordings, tmp_path):
+    """`pipeline`, which such models are published for, does not pad single clips."""
     model = AutoModelForAudioClassification.from_pretrained(published("wav2vec2-layer"))
     extractor = AutoFeatureExtractor.from_pretrained(published("wav2vec2-layer"))
     extractor.return_attention_mask = False

@@ -147,7 +147,7 @@ def test_the_command_shows_training_clips_only(recipe, tmp_path, capsys, monkeyp
     assert len(train) < len(data.dataset)
 
 
-def test_mistakes_are_one_line(recipe, tmp_path, capsys):
+def test_mistakes_print_one_line(recipe, tmp_path, capsys):
     assert "nowhere.yaml" in error(capsys, "--augment", tmp_path / "nowhere.yaml")
     nothing = error(capsys, "--augment", recipe, "augment.gain.probability=0")
     assert "changes no clip; add a step, such as augment.speed.probability=0.5" in nothing

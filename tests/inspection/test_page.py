@@ -98,7 +98,6 @@ def test_the_same_folder_gives_the_same_facts(faulty_root, faulty, facts):
 
 
 def test_unusual_values_of_a_table(tmp_path):
-    """No loudness, dollar signs, an invalid address."""
     lines = ["path,label,speaker,intensity"]
     for i, intensity in enumerate(("$1_$", "2", "3", "")):
         soundfile.write(tmp_path / f"{i}.wav", np.zeros(8000), 16000)
@@ -204,7 +203,7 @@ def test_a_corpus_without_a_folder(tmp_path, capsys, no_charts):
     assert "18 clips readable" in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line(small, tmp_path, capsys):
+def test_mistakes_print_one_line(small, tmp_path, capsys):
     assert "corpus.name: unknown corpus 'ravdes'" in error(capsys, "ravdes", small)
     assert "corpus: missing" in error(capsys, "--examples=1")
     assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")

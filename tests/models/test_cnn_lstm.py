@@ -36,7 +36,7 @@ def test_a_transformer_block_is_torchs_encoder_layer():
 
 @pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])
 @torch.no_grad()
-def test_the_last_state_is_what_torch_calls_so(kind):
+def test_the_last_state_equals_that_of_torch(kind):
     model = kind(tiny_config(kind.config_class.model_type.removeprefix("ser_"))).eval()
     waveforms, lengths = ragged(noise(9000), noise(16000, seed=1))
     embedded = model.embed(*model.front_end(waveforms, lengths))

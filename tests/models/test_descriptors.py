@@ -92,7 +92,7 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
 
 
 @pytest.mark.parametrize("level", [1e-30, 1e-15, 1e-4, 100.0])
-def test_descriptors_that_are_no_amplitudes_do_not_depend_on_the_level(level):
+def test_descriptors_other_than_amplitudes_do_not_depend_on_the_level(level):
     descriptors = _descriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
     samples = _tone(150, 22050, -20)
     quiet = _describe(descriptors, (level * samples).astype(np.float32))

@@ -69,7 +69,7 @@ def test_a_pipeline_prepares_clips_as_training_did(name, predictions):
 
 
 @pytest.mark.slow
-def test_without_trust_it_does_not_load_rather_than_skip_the_preparation(predictions):
+def test_loading_without_trust_fails(predictions):
     code = """
 import transformers
 try:
@@ -80,7 +80,7 @@ except ValueError as error:
     assert "trust_remote_code=True" in run_without_ser_hf(code, predictions[2])
 
 
-def test_the_folder_says_how_and_carries_the_code(tmp_path):
+def test_the_folder_has_the_settings_and_the_code(tmp_path):
     PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"preparation.py", "preprocessor_config.json"}
     described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))

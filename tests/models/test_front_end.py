@@ -99,7 +99,6 @@ def test_equals_torchaudio(settings, mel_scale, window):
 
 @pytest.mark.parametrize("at_once", [7, 40, 1000])
 def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypatch):
-    """Parts of a clip, one clip at a time, all at once: what the products with all of the filters are."""
     monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
     front_end = LogMel(_settings((16000, 512, 400, 160, 80)))
     own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
@@ -192,7 +191,7 @@ def test_deltas_equal_torchaudio_and_librosa():
 
 
 @pytest.mark.parametrize("planes", [1, 2])
-def test_by_clip_one_mean_for_all_bands_of_a_plane(planes):
+def test_normalization_by_clip_has_one_mean_per_plane(planes):
     features, mask = _features()
     normed = FeatureNorm("clip", 6, planes)(features, mask).unflatten(2, (planes, -1))
     for clip, real in zip(normed, mask, strict=True):
@@ -201,7 +200,7 @@ def test_by_clip_one_mean_for_all_bands_of_a_plane(planes):
     assert not normed[~mask].any()
 
 
-def test_by_the_corpus_only_what_was_observed_counts():
+def test_normalization_by_corpus_uses_observed_frames_only():
     norm = FeatureNorm("corpus", 6)
     features, mask = _features()
     assert torch.equal(norm(features, mask)[mask], features[mask])

@@ -45,7 +45,6 @@ def test_every_network_fits_a_small_batch(name):
 
 @pytest.mark.slow
 def test_a_run_does_better_than_chance_on_new_speakers(tmp_path):
-    """Its saved model gives the predictions that the report was made of."""
     report = ser_hf.run_recipe(
         {
             "name": "small",

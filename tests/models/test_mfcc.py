@@ -47,7 +47,7 @@ def test_calibrated_probabilities_are_the_sigmoids_divided_by_their_sum():
     assert torch.isfinite(calibration(torch.full((1, 3), -1e4))).all()
 
 
-def test_two_classes_share_one_machine():
+def test_two_classes_share_one_classifier():
     machines = LinearMachines(2, 2)
     machines.weight.copy_(torch.tensor([[1.0, -1.0]]))
     machines.bias.fill_(0.5)
@@ -68,7 +68,8 @@ def test_a_kernel_machine_weighs_its_support_vectors_by_distance():
 
 
 def test_a_forest_walks_each_clip_down_every_tree():
-    """Two trees: one asks feature 1, then feature 0; the other is a leaf. A value at the threshold goes left."""
+    """The first tree compares feature 1, then feature 0; the second is a leaf. A value at the threshold goes to the
+    left."""
     forest = Forest(classes=2, trees=2, nodes=6, depth=2)
     forest.roots.copy_(torch.tensor([0, 5]))
     forest.feature.copy_(torch.tensor([1, 0, 0, 0, 0, 0]))
@@ -83,7 +84,7 @@ def test_a_forest_walks_each_clip_down_every_tree():
     torch.testing.assert_close(forest(vectors).softmax(dim=1), expected)
 
 
-def test_a_class_that_no_leaf_has_seen_has_a_finite_logit():
+def test_a_class_without_a_leaf_has_a_finite_logit():
     forest = Forest(classes=2, trees=1, nodes=1, depth=0)
     forest.shares.copy_(torch.tensor([[1.0, 0.0]]))
     assert forest(torch.zeros(1, 1)).tolist() == [pytest.approx([0.0, math.log(LEAST)])]

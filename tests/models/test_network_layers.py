@@ -114,7 +114,7 @@ def test_a_single_value_is_normalized_by_the_running_statistics():
 
 
 @pytest.mark.usefixtures("kernel")
-def test_without_momentum_every_batch_counts_alike():
+def test_without_momentum_every_batch_counts_equally():
     ours, stock = _pair()
     ours.momentum = stock.momentum = None
     ours.reset_running_stats()
@@ -142,7 +142,7 @@ def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
 
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
 def test_no_layer_waits_for_an_accelerator(norm):
-    """The meta device has no values: reading one would raise."""
+    """Tensors on the meta device have no values: reading one raises."""
     features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
     features = features.to("meta").requires_grad_()
     output = norm(3).to("meta")(features, mask_of(5, 3).to("meta"))
@@ -168,7 +168,7 @@ def test_a_compiled_graph_does_not_break_at_the_mask():
 
 @pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
 @pytest.mark.parametrize("training", [False, True])
-def test_convolution_over_time_is_what_the_stock_layers_do(training, kernel_size, stride, pool):
+def test_convolution_over_time_equals_the_stock_layers(training, kernel_size, stride, pool):
     block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).train(training)
     stock = torch.nn.BatchNorm1d(3).train(training)
     clips = torch.randn(3, 2, 97, requires_grad=True)

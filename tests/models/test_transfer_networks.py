@@ -64,7 +64,7 @@ def test_padding_changes_nothing_with_biases(name):
 
 
 def test_the_published_widths_are_the_default():
-    """Numbers of parameters as published: of VGG16 without its dense layers, 14.7 million; of VGGish, 72.1 million."""
+    """Published numbers of parameters: 14.7 million of VGG16 without its dense layers, 72.1 million of VGGish."""
     with torch.device("meta"):
         sixteen, ish = (TRANSFERRED[name](TRANSFERRED[name].config_class()) for name in ("vgg16", "vggish"))
     convolutions = 14_714_688  # with three colors
@@ -96,7 +96,7 @@ def _published_log_mel(waveform):
 
 @pytest.mark.parametrize(("samples", "examples"), [(15600, 1), (30959, 1), (30960, 2), (50000, 3)])
 def test_vggish_features_are_those_of_the_published_code(samples, examples):
-    """An example is 96 frames, 15600 samples; what is left after the last one is dropped."""
+    """An example has 96 frames, 15600 samples; the samples after the last example are dropped."""
     clip = noise(samples, seed=3) + 0.05 * torch.sin(torch.arange(samples) * 0.3)
     examples_found, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
     expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(examples, 96, 64)

@@ -45,7 +45,7 @@ def test_folds_have_labels_in_proportion(make_corpus):
 
 
 def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
-    """Speakers so unlike each other that scikit-learn puts two of five into one of five folds."""
+    """The speakers differ so much that scikit-learn puts two of five into one of five folds."""
     counts = {"x:0": (1, 0), "x:1": (7, 3), "x:2": (2, 0), "x:3": (0, 10), "x:4": (9, 1)}
     corpus = {speaker: ["angry"] * angry + ["sad"] * sad for speaker, (angry, sad) in counts.items()}
     dataset = make_corpus(corpus, labels=("angry", "sad"))
@@ -87,7 +87,7 @@ def test_each_session_is_left_out_once_and_another_validates(make_corpus):
         assert len(split.speakers["validation"]) == 2
 
 
-def test_of_two_sessions_the_other_is_divided_by_sentence(make_corpus):
+def test_with_two_sessions_the_other_one_is_divided_by_sentence(make_corpus):
     dataset = make_corpus(4, session=by_two)
     for split in leave_one_session_out(dataset):
         assert split.apart == {

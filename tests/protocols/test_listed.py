@@ -61,7 +61,7 @@ def test_a_table(dataset, written, name, comma, column):
 
 
 def test_a_table_of_ids_may_name_speakers_too(dataset, written):
-    """As corpora's own tables do: the id decides, and only the listed clips are taken."""
+    """The id has precedence, and only the listed clips are used."""
     chosen = {"train": ["x:01/0", "x:01/1", "x:01/2"], "validation": ["x:02/0", "x:02/1", "x:02/2"]}
     chosen["test"] = ["x:03/3", "x:03/4", "x:03/5"]
     lines = [f"{entry},{entry[:4]},{part}" for part, own in chosen.items() for entry in own]
@@ -113,7 +113,7 @@ def by_clip(dataset, parts=("train", "validation", "test")):
     return listed
 
 
-def test_a_list_by_clip_is_refused_unless_it_was_meant(dataset, written):
+def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
         from_file(dataset, path)

@@ -230,8 +230,7 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 @settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
-    """Six speakers in three sessions (or corpora, where those are left out) say four sentences in three emotions:
-    no protocol refuses that."""
+    """No protocol refuses six speakers with four sentences in three emotions each, in three sessions or corpora."""
     rows = [
         {
             "label": label,
@@ -260,8 +259,7 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 
 @settings(max_examples=25)
 @given(dataset=corpora(), data=st.data())
-def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
-    """Any list of ids and speakers, in whatever parts."""
+def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     ids, speakers = column_of(dataset, "id"), column_of(dataset, "speaker")
     pool = sorted({*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers})
     part_of = data.draw(

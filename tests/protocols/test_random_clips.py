@@ -41,7 +41,7 @@ def test_labels_are_in_proportion_where_it_is_stratified(dataset):
         ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
     ],
 )
-def test_shares_must_leave_something(dataset, name, shares, message):
+def test_shares_that_leave_no_clips_are_refused(dataset, name, shares, message):
     with pytest.raises(UserError) as error:
         split_corpus(dataset, name, **shares)
     assert str(error.value) == message

@@ -64,7 +64,7 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         ),
     ],
 )
-def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, message):
+def test_an_impossible_split_is_refused(make_corpus, wanted, message):
     with pytest.raises(UserError) as error:
         speaker_independent(make_corpus(12), **wanted)
     assert message in str(error.value)

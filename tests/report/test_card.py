@@ -406,7 +406,7 @@ def test_a_report_has_each_run():
 
 
 def test_names_from_files_stay_in_their_cells():
-    """A label, a speaker or a sentence may contain what ends a cell, begins code or HTML, or breaks the line."""
+    """Labels, speakers and sentences may contain cell separators, code, HTML and line breaks."""
     odd = "a|b`c\n<i>"
     source = {"corpus": "csv", "emotion": "sad", "word": odd, "clips": 1, "label": None, "left_out": odd}
     parts = {part: {"clips": 1, "speakers": [f"csv:{odd}"]} for part in ("train", "validation", "test")}

@@ -56,7 +56,7 @@ def test_the_page_loads_nothing():
     assert policy.startswith("default-src 'none'")
 
 
-def test_text_of_files_and_recipes_is_no_markup():
+def test_text_of_files_and_recipes_is_escaped():
     hostile = "<script>alert(1)</script>"
     report = whole_report(name=hostile, warnings=[hostile], label_words=[{"word": hostile, "emotion": None}])
     report["labels"][0] = hostile

@@ -136,8 +136,8 @@ def write_emobox(
     for number, tested in enumerate(folds, start=1):
         fold = folder / f"fold_{number}"
         fold.mkdir(exist_ok=True)
-        for part, wanted in (("train", False), ("test", True)):
-            own = [line for key, line in lines.items() if (speaker_of[key] in tested) == wanted]
+        for part, expected in (("train", False), ("test", True)):
+            own = [line for key, line in lines.items() if (speaker_of[key] in tested) == expected]
             _write_lines(fold / f"{name}_{part}_fold_{number}.jsonl", own)
     return folder
 

@@ -88,7 +88,7 @@ def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_with_that_bun
     assert grid({"a.b": [1, 2], **BUNDLES}) == [{"a.b": first, **rest} for first in (1, 2) for rest in (fast, *full)]
 
 
-def test_ranges_in_a_grid_are_the_numbers_that_people_write():
+def test_ranges_in_a_grid_are_rounded_numbers():
     assert grid({"a.b": {"low": 0.1, "high": 0.4, "step": 0.1}}) == [{"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)]
     assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [{"a.b": value} for value in (1, 4, 7)]
     assert grid({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]

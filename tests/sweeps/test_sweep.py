@@ -62,7 +62,7 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
     assert "  UAR 0.7900 on the test split, scored once (trial 0)" in lines
 
 
-def test_a_foil_is_left_to_the_winner_and_no_trial_is_published(swept, monkeypatch):
+def test_trials_have_no_foil_and_are_not_published(swept, monkeypatch):
     monkeypatch.setattr("ser_hf.hub.push.resolve_repo_id", lambda *_, **__: "someone/model")
     published = []
     monkeypatch.setattr("ser_hf.hub.publish.publish", lambda run, **options: published.append(run))
@@ -82,7 +82,7 @@ def test_trials_of_the_command_line_replace_those_of_the_space(swept, monkeypatc
         swept()
 
 
-def test_a_sweep_in_two_calls_tries_what_one_call_tries(swept, tmp_path):
+def test_a_sweep_in_two_calls_has_the_trials_of_one_call(swept, tmp_path):
     space = {"search": "tpe", "trials": 11}  # TPE draws its first ten at random
     _, whole, _ = swept(space, output=tmp_path / "whole", test=False)
     _, first, _ = swept(space, trials=3, test=False)
@@ -185,7 +185,7 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, 
     assert (states(swept.folder), table(swept.folder)[1]["message"]) == (["complete"] * 3, "")
 
 
-def test_trials_whose_metric_is_no_number_fail(swept):
+def test_trials_without_a_finite_metric_fail(swept):
     changes = {1.6e-3: {"validation": {"uar": float("nan")}}, 5e-3: {"validation": {"wa": 0.5}}}
     run = Runs(change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {})))
     swept(RATES, run, test=False)

@@ -41,13 +41,13 @@ def test_encoders_trained_with_a_mask_receive_one(checkpoint, labels, kind):
     assert plan.config.model_type == kind[0]
 
 
-def test_a_missing_folder_is_one_line(tmp_path, labels):
+def test_a_missing_folder_prints_one_line(tmp_path, labels):
     for path in (str(tmp_path / "nowhere"), "./nowhere", "~/nowhere", "some/where/else"):
         with pytest.raises(UserError, match=rf"^model\.checkpoint: there is no such folder, {path}$"):
             blueprint("encoder", labels, checkpoint=path)
 
 
-def test_a_checkpoint_that_the_hub_lacks_is_one_line(labels):
+def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
     with pytest.raises(UserError, match=r"^model\.checkpoint: some/where cannot be loaded: [^\n]+$"):
         blueprint("encoder", labels, checkpoint="some/where")
 

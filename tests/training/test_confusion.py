@@ -35,7 +35,6 @@ def test_clips_that_do_not_count_are_left_out():
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("absent", [False, True])
 def test_scores_are_those_of_evaluation(classes, absent):
-    """Where a class has no clips, too, but is predicted, and where one is never predicted."""
     generator = np.random.default_rng(classes)
     labels, predictions = generator.integers(classes, size=(2, 200))
     predictions[predictions == 0] = 1

@@ -92,7 +92,7 @@ def _moved(model, before, parts):
     return {parts.place(name) for name, value in before.items() if not torch.equal(after[name].cpu(), value)}
 
 
-def test_a_checkpoint_of_other_tensors_is_not_loaded_in_silence(encoder_folder, labels, clips, store, tmp_path):
+def test_a_checkpoint_of_other_tensors_is_refused_or_reported(encoder_folder, labels, clips, store, tmp_path):
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("wav2vec2")))
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, progress=False)
     trainer = EmotionTrainer(

@@ -116,7 +116,7 @@ def test_an_unknown_kind_is_refused():
 
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])
 def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
-    """Clips of odd and even numbers of frames, padded to their twofold and more."""
+    """Clips with odd and even numbers of frames, padded to twice their length and more."""
     tiny = kind(name)
     adapted = getattr(tiny.config, "add_adapter", False)  # which transformers' classifiers refuse
     model = tiny.encoder() if adapted else tiny.classifier()

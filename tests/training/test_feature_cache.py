@@ -159,7 +159,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
 
 
 def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, replayed):
-    """Group norm processes padding; activations are of clips alone, and their padding is masked."""
+    """Group norm includes padding. Cached activations are computed from single clips and have a mask."""
     validation = part(clips, range(4), store)
     plan = _plan(encoder_folder("wav2vec2"), labels)
     model = build_model(plan)

@@ -64,7 +64,6 @@ def test_soft_labels_by_hand():
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0]])
 @pytest.mark.parametrize("soft", [False, True])
 def test_the_cross_entropy_is_torchs(draw, smoothing, weights, soft):
-    """Values and gradients, in both forms of labels."""
     logits, labels = 3 * draw(7, 3), torch.tensor([0, 1, 2, 0, 0, 1, 2])
     labels = draw(7, 3).softmax(dim=1) if soft else labels
     gradients, values = [], []
@@ -102,7 +101,7 @@ def test_micro_batches_add_up_to_the_whole_batch(draw, settings, soft):
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("counted_by_trainer", [False, True])
-def test_clips_that_do_not_count_leave_no_trace(draw, settings, soft, counted_by_trainer):
+def test_clips_that_do_not_count_have_no_effect(draw, settings, soft, counted_by_trainer):
     logits, labels, loss = draw(5, 3), torch.tensor([0, -100, 2, -100, 1]), ClassificationLoss(**settings)
     kept = labels != -100
     if soft:
@@ -121,7 +120,7 @@ def test_clips_that_do_not_count_leave_no_trace(draw, settings, soft, counted_by
 
 @pytest.mark.parametrize("items", [None, 0, torch.tensor(0), 4])
 @pytest.mark.parametrize("labels", [torch.full((2,), -100), torch.full((2, 2), -100.0)])
-def test_a_micro_batch_in_which_nothing_counts_is_zero_and_connected(labels, items):
+def test_a_micro_batch_without_counted_clips_has_a_zero_loss(labels, items):
     leaf = LOGITS.clone().requires_grad_()
     settings = EVERYTHING | {"class_weights": [0.5, 2.0]}
     value = ClassificationLoss(**settings)({"logits": leaf}, labels, items)

@@ -38,7 +38,7 @@ def assert_divided(model):
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in FITTED])
-def test_networks_of_ours(architecture):
+def test_own_networks(architecture):
     torch.manual_seed(0)
     assert_divided(ARCHITECTURES[architecture](tiny_config(architecture)))
 

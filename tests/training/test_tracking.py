@@ -80,7 +80,6 @@ def test_nothing_is_written_without_a_tracker_or_by_another_process(tmp_path, mo
 
 @pytest.mark.parametrize("opened", [None, "of the user"])
 def test_runs_are_closed_but_not_the_user_s(monkeypatch, tmp_path, opened):
-    """Also after a training that failed."""
     ended = []
     for name in ("trackio", "wandb"):
         module = types.ModuleType(name)

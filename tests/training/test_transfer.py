@@ -162,7 +162,7 @@ def test_any_other_file_is_refused(name, fault, message, tmp_path):
 
 
 @EACH
-def test_a_missing_file_says_where_it_comes_from(name, tmp_path):
+def test_a_missing_file_names_its_source(name, tmp_path):
     model = _fresh(name)
     known = PUBLISHED[model.config.model_type]
     origin = re.escape(f"{known.file} from {known.source} (license: {known.licence})")
@@ -202,7 +202,7 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys):
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
-    """The published file of CNN14 has some, written by a numpy older than version 2 into the older kind of file."""
+    """The published file of CNN14 has such arrays, in a format of numpy before version 2."""
     model = _fresh("cnn14")
     sampler = {"indexes": np.arange(5), "pointer": 3, "queue": [1, 2], "share": np.ones(2, np.float32)}
     content = {"iteration": 1, "model": _generated(model.config), "sampler": sampler}

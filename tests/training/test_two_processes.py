@@ -71,7 +71,6 @@ def launch(command, folder):
 
 
 def test_a_launcher_of_two_processes_writes_one_whole_run(folder):
-    """The recipe's, by `ser_hf.train`."""
     assert (folder / "printed").read_text(encoding="utf-8").count("load it: pipeline(") == 1
     assert (folder / "run" / "report" / "report.json").is_file()
 
@@ -81,8 +80,8 @@ def curves_of(folder):
     return [json.loads((folder / f"curves_{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
 
 
-def test_they_train_and_evaluate_as_one(folder, store, tmp_path):
-    """With a last step that leaves one process fewer clips."""
+def test_two_processes_train_and_evaluate_as_one(folder, store, tmp_path):
+    """In the last step one process has fewer clips."""
     first, second = curves_of(folder / "ddp")
     assert_same(first["resumed"], first["whole"])
     for kind in ("crnn", "encoder"):
@@ -94,7 +93,7 @@ def test_they_train_and_evaluate_as_one(folder, store, tmp_path):
         assert second[kind]["eval_loss"] == measured["eval_loss"]
 
 
-def test_they_unfreeze_together(folder, store):
+def test_two_processes_unfreeze_as_one(folder, store):
     first, second = curves_of(folder / "unfreeze")
     _, alone = unfreeze(folder / "unfreeze", store, "alone", STEP)
     for way in ("plain", "checkpointed"):
@@ -103,15 +102,14 @@ def test_they_unfreeze_together(folder, store):
             assert first[way][key] == pytest.approx(values, rel=1e-4, abs=1e-6), (way, key)
 
 
-def test_they_adapt_as_one(folder, store, encoder_folder, tmp_path):
+def test_two_processes_train_adapters_as_one(folder, store, encoder_folder, tmp_path):
     first, second = curves_of(folder / "lora")
     assert second["weights"] == first["weights"]
     model = stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN)
     assert_same(first, adapted_curves(model, store, tmp_path / "one", STEP, 1)[0])
 
 
-def test_they_build_one_cache_and_train_as_one(folder):
-    """One store, built by one of them, and the losses of one process."""
+def test_two_processes_build_one_cache_and_train_as_one(folder):
     frozen = folder / "frozen"
     one, _ = train_frozen(frozen, "one", 4)
     first, second = (np.load(frozen / f"two-{rank}.npy") for rank in (0, 1))

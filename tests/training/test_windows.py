@@ -19,7 +19,7 @@ EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=T
 
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 199, 200, 201, 1001])
-def test_pieces_cover_the_clip_once_in_the_fewest_of_equal_length(samples):
+def test_windows_cover_the_clip_once_with_the_fewest_of_equal_length(samples):
     own = pieces(samples, 100)
     covered = np.concatenate([np.arange(start, start + length) for start, length in own])
     assert covered.tolist() == list(range(samples))

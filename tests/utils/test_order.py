@@ -22,8 +22,7 @@ def test_items_are_taken_a_little_ahead_of_the_reader():
     assert len(taken) == 16
 
 
-def test_no_more_is_ahead_of_the_reader_than_its_sizes_allow(monkeypatch):
-    """Large items one by one, small ones together; the order stays."""
+def test_items_ahead_of_the_reader_are_bounded_by_their_size(monkeypatch):
     begun, submit = [], ThreadPoolExecutor.submit
     monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given))
     sizes = [1, 1, 1, 9, 30, 1, 1, 8, 1]
@@ -101,7 +100,7 @@ def test_every_stretch_from_the_start_has_groups_in_proportion():
 
 
 def test_groups_within_groups_are_in_proportion_too():
-    """A quarter of the clips has a quarter of each speaker's, although that is half a clip of each emotion."""
+    """Each quarter of the clips has a quarter of the clips of each speaker, that is half a clip of each emotion."""
     groups = [(speaker, emotion) for speaker in range(20) for emotion in range(8) for _ in range(2)]
     for seed in range(5):
         order = in_turns(groups, np.random.default_rng(seed))
