@@ -80,7 +80,7 @@ sys.meta_path[:0] = [Unrendered, CompiledOnce]
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory):
-    """One cache for the whole session: a corpus is generated and decoded once, and the user's cache is not touched."""
+    """One cache for the session: a corpus is generated and decoded once, and the cache of the user is not used."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SER_HF_CACHE", str(folder))
@@ -99,7 +99,7 @@ def collected_once():
 
 @pytest.fixture(scope="session")
 def rendered():
-    """A context in which a report's pictures become files again."""
+    """A context in which the pictures of a report are drawn."""
     from ser_hf.report import plots
 
     @contextlib.contextmanager
@@ -124,7 +124,7 @@ def ravdess_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real_corpora():
-    """A function from a name in shared/corpora beside the repository to its path; skips where that is absent."""
+    """A function from a name in shared/corpora, in the parent folder, to its path; skips if it is missing."""
 
     def find(name):
         path = Path(__file__).resolve().parents[2] / "shared" / "corpora" / name

@@ -57,7 +57,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def takes():
-    """Three sentences of two voices in two emotions, each said twice."""
+    """Return three sentences by two voices in two emotions, each recorded twice."""
     moods = ("angry", "sad")
     return [utterance(who, mood, take, 0) for who in (0, 1) for mood in moods for take in (0, 1, 2, 6, 7, 8)]
 
@@ -132,7 +132,7 @@ def test_a_damaged_result_is_computed_again(damage, takes, tmp_path, caplog):
 
 
 def test_the_result_does_not_depend_on_the_size_of_the_sorted_parts(takes, tmp_path, monkeypatch):
-    # No frame, and fewer than lie between two of a key.
+    # No frame, and fewer frames than between two of a key.
     scraps = [wav(np.zeros(RATE // 10)), wav(takes[0][: RATE // 4])]
     clips = [scraps[0], *map(wav, takes), *scraps, *(KINDS["mp3"](take) for take in takes), scraps[0]]
     store = store_of(clips, tmp_path)

@@ -21,7 +21,7 @@ EACH_RATE = pytest.mark.parametrize("rate", RATES)
 
 
 def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
-    """Noise whose level wanders, between two stretches of much quieter noise."""
+    """Return noise with a varying level between two intervals of much quieter noise."""
     generator = np.random.default_rng(seed)
     samples = level * generator.standard_normal(round(seconds * rate))
     samples *= 1.3 + np.sin(np.arange(len(samples)) / 999)
@@ -30,7 +30,7 @@ def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
 
 
 def span(samples, trimmed):
-    """Where a view begins and ends in what it is a view of."""
+    """Return the first and last index of a view in its base array."""
     begin = (trimmed.__array_interface__["data"][0] - samples.__array_interface__["data"][0]) // samples.itemsize
     return begin, begin + len(trimmed)
 

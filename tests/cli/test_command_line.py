@@ -147,7 +147,7 @@ def test_the_schema_describes_recipes(capsys):
 
 
 def say_happy(flush=False):
-    """A program whose verb `say` prints one word, once standard input is closed."""
+    """A program whose verb `say` prints one word after standard input is closed."""
     return (
         "import sys, ser_hf.cli\n"
         f"ser_hf.cli.app.command('say')(lambda: print('happy', flush={flush}))\n"
@@ -246,7 +246,7 @@ def test_a_bad_file_is_named_in_one_line(spoil, expected, tmp_path, capsys):
 
 @pytest.fixture
 def table(tmp_path):
-    """Arguments for a table of six speakers, one of whose takes is planted as another speaker's, cut and quieter."""
+    """Arguments for a table of six speakers; a take of one is also a cut and quieter clip of another."""
     write_corpus("csv", tmp_path / "corpus", speakers=6, takes=1)
     clips = tmp_path / "corpus" / "clips"
     samples, rate = soundfile.read(clips / "s01_angry_0.wav", dtype="float32")

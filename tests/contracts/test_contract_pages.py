@@ -1,4 +1,4 @@
-"""The model card and the report page of fixed reports: their facts, whatever their words."""
+"""The facts of the model card and the report page of fixed reports, independent of their wording."""
 
 import pytest
 from entry_points import model_card, report_page

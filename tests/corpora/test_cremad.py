@@ -59,7 +59,7 @@ def write_table(folder, *rows, header=HEADER, end="\r\n", mark=""):
 
 @pytest.fixture
 def release(tmp_path):
-    """Four clips in AudioWAV with their votes beside it, by face and multimodal all for disgust."""
+    """Four clips in AudioWAV and their votes; the votes for face and multimodal are all disgust."""
     rows = [(f"10000{i}", counts, stem) for i, (stem, counts) in enumerate(VOICE.items(), 1)]
     rows += [(f"{mode}0000{i}", (0, 9, 0, 0, 0, 0), stem) for mode in (2, 3) for i, stem in enumerate(VOICE, 1)]
     write_table(tmp_path / "processedResults", *rows)

@@ -14,7 +14,7 @@ PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes a table beside a few files of audio and returns its path."""
+    """A function that writes a table and a few audio files, and returns the path of the table."""
     for name in ("a.wav", "sub/b.wav", "sub/c.flac"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"not decoded here")

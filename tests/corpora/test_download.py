@@ -45,7 +45,7 @@ def server():
 
 @pytest.fixture
 def release(monkeypatch):
-    """A function from a corpus to a small release of it, which its packaged list then has."""
+    """A function from a corpus to a small release of it, which replaces its packaged list."""
 
     def make(name: str = "ravdess") -> Release:
         made = Release(name)
@@ -76,7 +76,7 @@ def ravdess(release, server, sourced):
 
 @pytest.fixture
 def command(capsys):
-    """Runs ``ser-hf download``; its exit code, and what it printed or its error line."""
+    """Run ``ser-hf download``; return its exit code, and its output or its error line."""
 
     def run(*arguments):
         capsys.readouterr()
@@ -137,7 +137,7 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
     assert ravdess.is_in(folder)
     assert "RAVDESS (license: cc-by-nc-sa-4.0), 0.02 MB; please cite: Livingstone" in caplog.text
     assert command("ravdess", folder)[0] == 0
-    assert len(server.requests) == 1  # what is there is not requested
+    assert len(server.requests) == 1  # existing files are not requested
 
 
 @pytest.mark.parametrize(

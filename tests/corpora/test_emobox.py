@@ -131,10 +131,10 @@ CASIA = [
 
 @pytest.fixture
 def casia(emobox):
-    """A function from the files of audio that are there to the options of a corpus whose names repeat."""
+    """A function from the existing audio files to the options of a corpus with repeated names."""
 
     def write(wavs):
-        # Keys of their own, which the names of the files would not be.
+        # Unique keys, since the names of the files repeat.
         more = {clip: {"key": f"casia-{clip[:-4].replace('/', '-')}"} for clip, *_ in CASIA}
         options = emobox(CASIA, "casia", wavs=wavs, stm=False, more=more)
         lines_of_stm = [spoken(more[clip]["key"], speaker, emotion) for clip, speaker, emotion in CASIA]
@@ -255,7 +255,7 @@ WORDS = {"fear": "Fearful", "surprise": "Surprised"}
 
 
 def test_ravdess_by_emobox_has_the_rows_and_folds_of_our_own(real_corpora, tmp_path):
-    """Of the whole corpus; the metadata is written here by the grammar of EmoBox's files, with its published folds."""
+    """On the complete corpus; the test writes the metadata in the format of EmoBox with its published folds."""
     root = real_corpora("RAVDESS")
     own = load_corpus("ravdess", root)
     names = own.features["label"].names

@@ -1,4 +1,4 @@
-"""ESD: the number in a name tells emotion and sentence, a folder that says otherwise is refused."""
+"""ESD: emotion and sentence follow from the number in a name; a folder that contradicts it is refused."""
 
 from pathlib import PurePath
 

@@ -17,7 +17,7 @@ def line(utterance, label, values="[2.5000, 3.0000, 3.5000]"):
 
 
 def write(root, *dialogues, labels=LABELS):
-    """Dialogues in which the woman says every label once, and the man says the first."""
+    """Write dialogues in which the woman has a turn of every label, and the man one of the first label."""
     for dialogue in dialogues:
         session = root / f"Session{dialogue[4]}"
         recordings = session / "sentences" / "wav" / dialogue

@@ -15,10 +15,10 @@ MODEL = {"architecture": "crnn"}
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """Four small corpora: the folder of each, of csv the table."""
+    """Four small corpora: their folders, and the table of csv."""
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(("ravdess", "cremad", "savee", "csv", "iemocap")):
-        # Seeds of their own: the same voices would make the same recordings.
+        # Different seeds, since equal voices would give equal recordings.
         write_corpus(
             name, folder / name, speakers=3, takes=1, seed=seed, **({"votes": True} if name == "cremad" else {})
         )

@@ -1,4 +1,4 @@
-"""RAVDESS: the grammar of its file names, its quirks, the whole release by name, and doubled folders."""
+"""RAVDESS: the grammar of its file names, its quirks, all names of the release, and duplicated folders."""
 
 import io
 import struct

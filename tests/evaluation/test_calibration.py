@@ -18,7 +18,7 @@ from ser_hf.utils.errors import UserError
 
 
 def drawn(clips=6000, classes=5, seed=0):
-    """Logits whose softmax is the chance of each label, and labels drawn so: their temperature is 1."""
+    """Logits, and labels drawn from their softmax: the temperature is 1."""
     generator = np.random.default_rng(seed)
     logits = 2 * generator.normal(size=(clips, classes))
     labels = (softmax(logits, axis=1).cumsum(axis=1) > generator.random((clips, 1))).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Conditions, measured: each changes a clip as its numbers say, and leaves clean and silent clips."""
+"""Conditions: each changes a clip by the given amount, and does not change clean and silent clips."""
 
 import itertools
 

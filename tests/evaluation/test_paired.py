@@ -1,4 +1,4 @@
-"""Paired comparison: worked cases, scikit-learn and scipy beside it, and how often it is wrong by simulation."""
+"""Paired comparison: examples by hand, scikit-learn and scipy, and error rates by simulation."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def _sides(both, only_a, only_b, neither):
 
 
 def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4):
-    """Labels, both sides' predictions (runs, clips) and speakers: a side recognizes half of the clips, more or less by
-    speaker, by as much as `between`; side a `gap` more than side b."""
+    """Labels, both sides' predictions (runs, clips) and speakers. A side recognizes half of the clips; its rate
+    differs by up to `between` by speaker, and side a has `gap` more than side b."""
     of = np.repeat(np.arange(speakers), clips)
     labels = np.tile(np.arange(clips) % classes, speakers)
     level = generator.normal(0, between, speakers)[of]

@@ -1,4 +1,4 @@
-"""Maps of embeddings: groups stay together, the same seed draws the same map, few clips and odd ones are no trap."""
+"""Maps of embeddings: groups stay together, a seed gives the same map, few and constant clips have a map."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ INSTALLED = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
 
 
 def groups(clips=60, size=200, apart=8.0, seed=0):
-    """Vectors of three groups, of features with unlike scales, and the group of each."""
+    """Vectors of three groups with features of different scales, and the group of each vector."""
     generator = np.random.default_rng(seed)
     of = np.arange(clips) % 3
     vectors = generator.normal(size=(clips, size)) + apart * generator.normal(size=(3, size))[of] / np.sqrt(size)

@@ -1,4 +1,4 @@
-"""Robustness: its figures by hand, whatever the order and chunks of clips, and its picture."""
+"""Robustness: figures by hand, independent of the order and the chunks of clips, and the figure."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ NAMES = ["loud", "soft"]
 
 
 def corpus(clips=24, speakers=4):
-    """Waveforms, ids, labels, speakers: even clips are loud, odd ones soft."""
+    """Waveforms, ids, labels, speakers: even clips are loud, the others soft."""
     rng = np.random.default_rng(0)
     levels = [0.5 if i % 2 == 0 else 0.02 for i in range(clips)]
     waveforms = [level * rng.standard_normal(600 + 10 * i, dtype=np.float32) for i, level in enumerate(levels)]
@@ -34,7 +34,7 @@ def by_level(waveforms):
 
 
 def scripted(*predictions):
-    """A classifier with these predictions, clip by clip, whatever the clips."""
+    """A classifier that returns the given predictions for any clips."""
     each = iter(np.concatenate(predictions).tolist())
     return lambda chunk: np.eye(2)[[next(each) for _ in chunk]]
 

@@ -113,7 +113,7 @@ def test_evaluated_clips_are_clean(run):
 def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     with pytest.raises(Stopped):
         ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop)
-    # A single run, whatever the name of its folder.
+    # A single run in a folder of any name.
     assert calls == [((), 1.0, {"uar", "wa", "macro_f1", "weighted_f1", "loss"})]
     assert (tmp_path / "seed-3" / "checkpoints").is_dir()
     ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], resume=True)

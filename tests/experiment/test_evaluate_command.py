@@ -44,7 +44,7 @@ def run(tmp_path_factory, roots):
 
 @pytest.fixture(scope="module")
 def random_head(tmp_path_factory):
-    """A stock encoder as it was pretrained, with other label names and no classifier among its tensors."""
+    """A stock pretrained encoder without a classifier, with other label names."""
     folder = write_checkpoint(tmp_path_factory.mktemp("stock"), **CHECKPOINTS["wavlm-large"])
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = {"0": "ang", "1": "hap", "2": "neu", "3": "sad"}

@@ -25,7 +25,7 @@ FOUR = ("ravdess", "cremad", "tess", "savee")
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    """Four small corpora, with different voices: the item of each."""
+    """The items of four small corpora with different voices."""
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(FOUR):
         write_corpus(name, folder / name, speakers=SPEAKERS[name], takes=4 if name == "tess" else 1, seed=seed)

@@ -55,7 +55,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(corpus, tmp_path_factory):
-    """A whole run."""
+    """A complete run."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     ser_hf.run_recipe(RECIPE, [f"corpus.root={corpus}", f"output_dir={folder}"])
     return folder
@@ -63,7 +63,7 @@ def run(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rerun(run):
-    """Its rerun beside it, by the command, and what that printed and returned."""
+    """Its rerun by the command, with the output and the exit code."""
     before = contents(run)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         code = cli.main(["reproduce", str(run)])
@@ -315,7 +315,7 @@ def test_folds_are_compared_one_by_one(corpus, tmp_path):
     assert of == {"test", "train", "validation", "fold 1, test", "fold 2, test"}
     assert comparison["predictions"] == 1.0
     assert len(comparison["protocol"]["clips"]["now"]) == 2
-    # The model on top is one fold's; what is published beside it is the whole run.
+    # The model is one fold's; the published report is that of all folds.
     published = find_saved_run(folder / "model")
     assert published.recipe["protocol"]["folds"] is None
     assert set(published.report.protocol.folds) == {"1", "2"}

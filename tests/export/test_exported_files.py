@@ -1,4 +1,4 @@
-"""Exported files predict what their models predict, or are not written; int8 files report what they cost."""
+"""Exported files have the predictions of their models, or are not written; int8 files report their loss."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ GIVEN = clips(16000, 5601, 9000, 30007, 700)
 
 @pytest.fixture(scope="module")
 def crnn(tmp_path_factory):
-    """A crnn whose extractor trims and levels, and its export."""
+    """A crnn with an extractor that trims and normalizes levels, and its export."""
     folder = tmp_path_factory.mktemp("crnn")
     write_model(folder / "model", preparation=PREPARATIONS[1])
     return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN)

@@ -1,4 +1,4 @@
-"""The modules of a graph compute what preparation and feature extractors compute, for clips alone and padded."""
+"""The modules of a graph have the outputs of preparation and feature extractors, for single and padded clips."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Corpora on the Hub: which may be published, what comes back, and that the same corpus gives the same bytes."""
+"""Corpora on the Hub: which may be published, how they load, and equal bytes for equal corpora."""
 
 import json
 import os

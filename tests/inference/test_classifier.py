@@ -1,4 +1,4 @@
-"""Where models are found, and what is refused."""
+"""Where models are found, and which are refused."""
 
 import json
 

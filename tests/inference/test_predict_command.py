@@ -182,7 +182,7 @@ def test_a_closed_pipe_ends_the_command_without_a_message(published, recordings,
                 os.close(reading_end), os.close(writing_end)
                 sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
                 code = cli.main(words)
-                sys.stdout.close(), sys.stderr.close()  # what is left is written, as at the end of any process
+                sys.stdout.close(), sys.stderr.close()  # buffered output is written, as at the end of any process
             finally:
                 os._exit(code)
     os.close(writing_end)

@@ -1,4 +1,4 @@
-"""The three kinds of file hold the same rows, and are written whole or not at all."""
+"""The three kinds of file have the same rows, and are written completely or not at all."""
 
 import contextlib
 import csv
@@ -19,7 +19,7 @@ def results(published, recordings):
 
 
 def write(path, results, key="--output"):
-    """In two pieces, as chunks come."""
+    """Write in two chunks."""
     with writing(path, key, LABELS) as write_table:
         write_table(results.table[:4])
         write_table(results.table[4:])

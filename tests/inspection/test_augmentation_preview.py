@@ -1,4 +1,4 @@
-"""The augmentation preview: each step alone, all steps as training draws them, and the command."""
+"""The augmentation preview: single steps, all steps as in training, and the command."""
 
 import json
 

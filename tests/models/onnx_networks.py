@@ -1,4 +1,4 @@
-"""Networks exported to ONNX beside those of torch, for the files of tests that share them out."""
+"""Networks exported to ONNX compared to torch, for the test files that share them."""
 
 import json
 
@@ -15,12 +15,12 @@ from ser_hf.models.layers import BiLSTM
 SHARES = [list(ARCHITECTURES)[share::2] for share in range(2)]
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
-# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from the
+# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample is far from the
 # training clips of a support vector machine: its logit is -9.
 TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-3}
 # Each part of the front end that no network has by default, in one that is exported anyway, and a second LSTM layer.
 SETTINGS = {
-    # Six blocks alike would be traced for as long as the rest of the network together.
+    # Tracing six equal blocks would take as long as the rest of the network.
     "cnn14": {"channels": [2, 4, 8]},
     "crnn": {"lstm_layers": 2, "features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
     "cnn_lstm": {"compression": "db", "frames": 100},

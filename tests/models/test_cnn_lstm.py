@@ -1,4 +1,4 @@
-"""Convolutions with an LSTM or a transformer: the layers against torch's own, the branches, what they join."""
+"""Convolutions with an LSTM or a transformer: the layers compared to torch, the branches and their concatenation."""
 
 import pytest
 import torch

@@ -82,7 +82,7 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
             (frames.std(axis=0), 1e-6),
             (librosa.feature.spectral_centroid(**spectral)[0], 0.01),
             (librosa.feature.spectral_bandwidth(**spectral)[0], 0.01),
-            # One bin, should the sum of magnitudes come as near the share as float32 can tell.
+            # One bin, if the sum of magnitudes equals the share in float32.
             (librosa.feature.spectral_rolloff(**spectral, roll_percent=0.85)[0], 1.01 * rate / n_fft),
         ]
         ours = _describe(descriptors, samples)
@@ -124,7 +124,7 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
         errors.append(np.abs(_cents(pitch, f0)))
     errors = np.concatenate(errors)
     assert np.median(errors) < middle, f"cents: {np.median(errors):.2f}"
-    # The share of frames that a lower harmonic's multiple or a noisy peak has led astray.
+    # The share of frames with an octave error or a noisy peak.
     assert np.mean(errors > worst) < 0.03, f"{np.mean(errors > worst):.3f} of frames, up to {errors.max():.1f} cents"
 
 

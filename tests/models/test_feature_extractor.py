@@ -43,8 +43,8 @@ def network(name, folder):
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """By saved model: the probabilities of its network for prepared clips, one by one, and those of `pipeline` for raw
-    ones, alone and in a batch, where ser_hf cannot be imported; and the folder of the models."""
+    """By saved model: the probabilities of its network for prepared clips, one by one; those of `pipeline` for raw
+    clips, single and in a batch, without ser_hf; and the folder of the models."""
     folder, expected = tmp_path_factory.mktemp("hub"), {}
     for name in NAMES:
         kind, _, what = name.partition("-")

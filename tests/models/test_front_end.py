@@ -40,7 +40,7 @@ def _settings(settings, **more):
 
 
 def _buzz(rate):
-    """A second of a buzz whose pitch glides, under a little noise: levels from near silence to loud."""
+    """A second of a buzz with gliding pitch and a little noise, from near silence to loud."""
     time = torch.arange(rate) / rate
     buzz = sum(torch.sin(2 * torch.pi * k * (120 * time + 40 * time**2)) / k for k in range(1, 20))
     return (0.2 * time * buzz + 1e-3 * torch.randn(rate))[None]
@@ -169,7 +169,7 @@ PLAIN = {"time_masks": 0, "band_masks": 0}
 
 
 def _features(size=6):
-    """A batch of LENGTHS frames whose padding is loud, so that looking there would show."""
+    """A batch of LENGTHS frames with loud padding, so that reading the padding changes the result."""
     features = torch.randn(3, 12, size) * 3 - 7
     mask = mask_of(*LENGTHS)
     features[~mask] = 1e4

@@ -1,4 +1,4 @@
-"""Every network fits a few clips, and a whole run does better than chance on new speakers."""
+"""Every network fits a few clips, and a complete run is better than chance on new speakers."""
 
 import math
 

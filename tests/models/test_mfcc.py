@@ -107,6 +107,6 @@ def test_a_fitted_model_is_loaded_with_its_shapes(name, tmp_path):
     again = ARCHITECTURES[name].from_pretrained(tmp_path).eval()
     waveform = torch.randn(2, 9000)
     torch.testing.assert_close(again(waveform).logits, model(waveform).logits)
-    # Fitted by scikit-learn, not by gradient; counted as the model's numbers all the same.
+    # Fitted by scikit-learn without gradients, but counted as parameters of the model.
     by_gradient = {parameter.requires_grad for parameter in model.parameters()}
     assert by_gradient == {name in ("mfcc_linear", "mfcc_mlp")}

@@ -210,7 +210,7 @@ SEQUENCE = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, -100.0]]])
         ("mean_std", [2.0, 4.0, 1.0, 2.0]),
         # Scores ln 3 apart weigh the two real frames 1 : 3.
         ("attention", [2.5, 5.0]),
-        # The second channel's scores are alike: its plain mean and deviation.
+        # The second channel has equal scores: its plain mean and deviation.
         ("attentive_stats", [2.5, 4.0, math.sqrt(0.75), 2.0]),
     ],
 )

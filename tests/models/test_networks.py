@@ -126,7 +126,7 @@ def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
         if isinstance(module, MaskedBatchNorm1d | MaskedBatchNorm2d):
             module.train()  # statistics of the batch, as in the first step
         elif ".attend." in key:
-            continue  # it sees how clips differ after a normalization, and noises are alike
+            continue  # after its normalization noises hardly differ
         elif list(module.parameters(recurse=False)) and not key.startswith("front_end"):
             module.register_forward_hook(lambda _, __, out, key=key: scales.update({key: _spread(out)}))
     logits = model(torch.cat([noise(32000, seed=i) for i in range(8)])).logits

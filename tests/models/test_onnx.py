@@ -1,6 +1,6 @@
-"""Exported networks answer as torch does, for batches and lengths other than those they were exported with.
+"""Exported networks have the outputs of torch for batches and lengths other than those of the export.
 
-Shared out over two files, see `onnx_networks.SHARES`; what export refuses is here.
+Two files share the networks, see `onnx_networks.SHARES`; this one also has what the export refuses.
 """
 
 import importlib.util

@@ -23,7 +23,7 @@ PUBLISHED = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper":
 
 @pytest.fixture
 def build(encoder_folder):
-    """A fresh model on a kind of encoder, by its name, in evaluation, and the extractor that goes with it."""
+    """A fresh model on a kind of encoder in evaluation mode, and its extractor."""
 
     def built(name, options=None, **settings):
         encoder = AutoConfig.from_pretrained(encoder_folder(name))
@@ -67,7 +67,7 @@ def test_padding_changes_no_logit_where_the_mask_is_valid(build, name, weighted)
     alone = torch.cat([logits(model, extractor, clip) for clip in several])
     assert together.std(dim=0).min() > 1e-6, "clips get different logits"
     same = torch.allclose(together, alone, rtol=0, atol=1e-5)
-    # SEW's squeezed frames lie within padding or without by luck.
+    # SEW's squeezed frames are within the padding or not, depending on the length.
     assert same or not mask_valid(model.config)
 
 
@@ -120,7 +120,7 @@ def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
     model, extractor = build(name, pooling="max", weighted_layer_sum=True)
     batch = inputs_of(extractor, clips(16320))["input_values"]
     with torch.no_grad():
-        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, from which the encoder goes on
+        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, which the encoder returns
         frames = model.encoder(batch).last_hidden_state
         assert frames.shape[1] == 51, "odd: one more than the layers' frames make"
         torch.testing.assert_close(model(batch).logits, model.classifier(frames.amax(dim=1)))
@@ -160,7 +160,7 @@ def test_clips_too_short_for_a_frame_are_followed_by_silence(build, name):
         padded = model(torch.nn.functional.pad(short, (0, 1))).logits
         torch.testing.assert_close(model(short).logits, padded)
         torch.testing.assert_close(model(short, attention_mask=mask).logits, padded)
-        if mask_valid(model.config):  # beside a longer clip, which has silence added to it
+        if mask_valid(model.config):  # in a batch with a longer clip, so that silence is added
             beside = torch.stack([torch.nn.functional.pad(short[0], (0, 4001)), torch.randn(least + 4000)])
             mask = torch.ones(2, least + 4000, dtype=torch.long)
             mask[0, least - 1 :] = 0
@@ -196,7 +196,7 @@ def test_saved_and_loaded_it_is_the_same(build, name, tmp_path):
 @pytest.fixture(scope="module")
 def published(encoder_folder, tmp_path_factory):
     """By kind of input: the probabilities of saved models for clips, one of a few samples, and those of `pipeline`
-    where ser_hf cannot be imported, alone and in a batch."""
+    without ser_hf, single and in a batch."""
     folder = tmp_path_factory.mktemp("hub")
     waveforms = clips(9000, 16000, 30)
     expected = {}

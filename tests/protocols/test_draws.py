@@ -1,4 +1,4 @@
-"""Drawing whole groups in proportion, and dividing what is not tested into train and validation."""
+"""Drawing groups in proportion, and dividing the other clips into train and validation."""
 
 from collections import Counter
 

@@ -106,7 +106,7 @@ def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
 
 
 def by_clip(dataset, parts=("train", "validation", "test")):
-    """Each speaker's clips dealt to the parts in turn: every label and every speaker is in each."""
+    """Deal each speaker's clips to the splits in turn, so that every split has every label and speaker."""
     listed = {part: [] for part in parts}
     for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
         listed[parts[(row // 6 + label) % len(parts)]].append(id)

@@ -1,6 +1,6 @@
-"""Whatever the corpus, a protocol gives splits that keep its columns apart, or one error.
+"""For any corpus, a protocol gives splits without shared values of its columns, or one error.
 
-Corpora are drawn at random, and the splits are checked here by sets of row values, without the code under test.
+Corpora are drawn at random, and the splits are checked by sets of row values, without the code under test.
 """
 
 import functools
@@ -20,7 +20,7 @@ from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
 from ser_hf.protocols.listed import OF_COLUMNS, PUBLISHED
 from ser_hf.utils.errors import UserError
 
-# scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
+# scikit-learn warns of labels with fewer clips than folds; the notes of the splits describe it.
 pytestmark = [
     pytest.mark.usefixtures("few_draws"),
     pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
@@ -28,7 +28,7 @@ pytestmark = [
 
 GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
-# What the test side shares with no other part, by protocol; speakers where nothing is said here.
+# By protocol, what the test split shares with no other split; speakers by default.
 TEST_APART = {
     **dict.fromkeys(BY_CLIP, ()),
     "leave_one_session_out": ("speaker", "session"),
@@ -56,12 +56,12 @@ def rows_to_dataset(rows, classes, session):
 
 @st.composite
 def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
-    """1 to 8 speakers, 2 to 5 labels, with what corpora have or lack of sexes, sentences and sessions."""
+    """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and sessions."""
     speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
     sentences = draw(st.sampled_from([4, 3, 2, 0]))
     crossed = draw(
         st.sampled_from([True, True, False])
-    )  # every speaker says every sentence in every label, or whatever comes
+    )  # every speaker has every sentence in every label, or a random choice
     sessions = draw(st.sampled_from(sessions))
     unknown = draw(st.sampled_from([0.0, 0.0, 0.0, 0.2]))
     copies = draw(st.sampled_from([0.0, 0.0, 0.1]))
@@ -171,7 +171,7 @@ def require_leak(split):
 
 
 def require_audit(split, dataset):
-    """The audit agrees: it passes, or it has found a copy in two parts and nothing else."""
+    """The audit passes, or finds a copy in two splits and nothing else."""
     hashes = [values(dataset, "content_hash", split.rows[part]) for part in PARTS]
     crossing = (hashes[0] & hashes[1]) | (hashes[0] & hashes[2]) | (hashes[1] & hashes[2])
     refusal = ""

@@ -1,4 +1,4 @@
-"""Published lists: the facts in them, and what they make of the official corpora, by file names alone."""
+"""Published lists: their facts, and their splits of the official corpora, by file names alone."""
 
 from collections import Counter
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ def sizes(split):
     return [len(split.rows[part]) for part in PARTS]
 
 
-# What the lists say
+# Contents of the lists
 
 
 def test_emobox_has_as_many_folds_and_test_clips_as_published():
@@ -38,7 +38,7 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
     assert units == {**dict.fromkeys(by_clip, "utterance"), "ravdess": "speaker", "savee": "speaker"}
 
 
-# What they make of the whole corpora
+# Splits of the complete corpora
 
 
 def corpus_of(name):
@@ -137,7 +137,7 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     assert "3 recordings have several labels" in contradictions([split], official("cremad"))
 
 
-# What is left open, and mistakes
+# Open points and mistakes
 
 
 def test_absent_clips_of_the_list_are_noted(official):

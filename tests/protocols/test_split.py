@@ -1,4 +1,4 @@
-"""Splits: what is checked when one is made, what makes it leak, the fingerprint, the table and the file."""
+"""Splits: the checks of a new split, leaks, the fingerprint, the table and the file."""
 
 import hashlib
 import json

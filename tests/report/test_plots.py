@@ -1,4 +1,4 @@
-"""Pictures: what they show, not their pixels."""
+"""Pictures: their contents, not their pixels."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Code in a process without ser_hf, torchaudio and scikit-learn, which loading a published model must not need."""
+"""Code in a process without ser_hf, torchaudio and scikit-learn, to load published models."""
 
 import atexit
 import contextlib

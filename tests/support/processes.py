@@ -50,8 +50,8 @@ class Child:
 
 @contextmanager
 def warm_process(imports, environment, folder):
-    """Yields a function that runs code, with arguments and environment variables, in a fork of a process that ran
-    `imports`. The output of the forks goes to `folder`."""
+    """Yield a function that runs code, with arguments and environment variables, in a fork of a process that ran
+    `imports`. The outputs of the forks are in `folder`."""
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", LOOP],

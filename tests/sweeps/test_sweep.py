@@ -139,7 +139,7 @@ def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(s
         time.sleep(0.2)
         (tmp_path / f"{Path(recipe.output_dir).name}-{epoch}").touch()
 
-    # Forked: what is imported already need not be imported again.
+    # Forked, since imports take long.
     worker = multiprocessing.get_context("fork").Process(target=swept, args=(GRID, Runs(before=slowly)))
     worker.start()
     while not (tmp_path / "2-2").exists():

@@ -193,7 +193,7 @@ def test_constant_features_are_not_amplified():
     vectors = np.zeros((100, 4), dtype=np.float32)
     vectors[:, 0] = np.linspace(-1, 1, 100)
     vectors[0, 1] = 1e-3
-    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small beside its mean
+    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small compared with its mean
     mean, deviation = _scale(vectors)
     np.testing.assert_allclose(mean, vectors.astype(float).mean(axis=0))
     np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)

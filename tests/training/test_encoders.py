@@ -20,7 +20,7 @@ from ser_hf.utils.errors import UserError
 
 RATE = 16000
 LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}
-# What a setting changes, beside the kinds that are published.
+# The effect of settings, in addition to the published kinds.
 ADAPTED = LAYER | {"add_adapter": True, "num_adapter_layers": 2}
 ADAPTED_BERT = {"model_type": "wav2vec2-bert", "add_adapter": True, "use_intermediate_ffn_before_adapter": True}
 ADAPTERS = {"wav2vec2 with adapter": ADAPTED, "wav2vec2-bert with adapter": ADAPTED_BERT}
@@ -52,7 +52,7 @@ class Kind:
         return model.encoder if self.config.model_type == "whisper" else model
 
     def extract(self, *waveforms):
-        """Clips in one batch, the first's samples alone where the rest of its row is padding."""
+        """Clips in one batch; the samples of the first clip are single if the rest of its row is padding."""
         if self.config.model_type in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
             return self.extractor(list(waveforms), sampling_rate=RATE, return_tensors="pt")
         longest = max(map(len, waveforms))

@@ -67,7 +67,7 @@ def replayed(store, tmp_path):
 
 
 def _steps(model, batches):
-    """Losses of steps of gradient descent, what is frozen in evaluation mode."""
+    """Losses of steps of gradient descent with frozen modules in evaluation mode."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer, losses = torch.optim.SGD(trainable, lr=0.02), []
     for batch in batches:

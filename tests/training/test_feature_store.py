@@ -20,7 +20,7 @@ from ser_hf.utils.errors import UserError
 
 @pytest.fixture
 def opened(store, clips, labels, tmp_path):
-    """Opens the store of the features of a tiny network, whose settings and clips may differ."""
+    """Open the store of the features of a tiny network with other settings or clips."""
 
     def run(rows=range(4), name="crnn", length=4000, **settings):
         torch.manual_seed(0)

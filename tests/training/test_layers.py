@@ -38,7 +38,7 @@ def _trainable(model):
 
 
 def trainable_places(model):
-    """The places whose parameters are trainable, bottom to top; none may be so in part."""
+    """The trainable places, from bottom to top; each place is completely trainable or completely frozen."""
     where, found = structure(model), {}
     for name, parameter in model.named_parameters():
         place, index = where.place(bare(name))
@@ -72,7 +72,7 @@ def test_trainable_parts(freezing, expected):
 @pytest.mark.parametrize(
     ("freezing", "expected"),
     [
-        # Epochs 0, 1, 2, ...: how many layers are trainable, with what follows them, and what lies below.
+        # Epochs 0, 1, 2, ...: the number of trainable layers, the parts above them and below them.
         (Freezing(every=1), [["head"], 1, 2, 3, ALL, ALL]),
         (Freezing(every=2), [["head"], ["head"], 1, 1, 2, 2, 3, 3, ALL]),
         (Freezing(every=1, unfrozen_layers=2), [["head"], 2, 3, ALL]),

@@ -1,4 +1,4 @@
-"""The loss against torch's and by hand: weights, distributions, every factor, and the divisor that a step shares."""
+"""The loss compared to torch and by hand: weights, distributions, factors, and the common divisor of a step."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The order of clips follows from seed and epoch alone, and every clip counts once."""
+"""The order of clips depends on seed and epoch only, and every clip counts once."""
 
 import math
 

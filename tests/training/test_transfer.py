@@ -52,7 +52,7 @@ def _generated(config):
 
 
 def _saved(tensors, name, folder):
-    """The file as it is published: CNN14's holds the tensors under `model`, beside what training resumes from."""
+    """The file as it is published: CNN14's has the tensors under `model`, with the state of its training."""
     content = tensors if name == "byols" else {"iteration": 600000, "model": tensors}
     torch.save(content, folder / f"{name}.pth")
     return folder / f"{name}.pth"

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(store, checkpoint, encoder_folder, tmp_path_factory):
-    """What the scripts read, and after them what they wrote."""
+    """The inputs of the scripts and their outputs."""
     folder = tmp_path_factory.mktemp("processes")
     for name in ("ddp", "unfreeze", "lora", "frozen"):
         (folder / name).mkdir()

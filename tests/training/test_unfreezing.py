@@ -52,7 +52,7 @@ def training(clips, store, labels, checkpoint, tmp_path):
 
 
 class _Watch:
-    """At every training forward: trainable parts, parts in training mode, and the weights."""
+    """Records trainable parts, parts in training mode and the weights at every training forward."""
 
     def __init__(self):
         self.seen, self.weights = [], []
