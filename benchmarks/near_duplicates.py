@@ -78,7 +78,7 @@ def search(store: WaveformStore) -> tuple[list, float]:
 
 def margin(store: WaveformStore) -> dict:
     """Return the most similar pairs of different takes among those with similar fingerprints."""
-    similar = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).alike()
+    similar = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).similar_pairs()
     different = [pair for pair in similar if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]]
     heights = [_correlation(store[a], store[b], store.sampling_rate, offset)[1] for a, b, offset, _ in different]
     return {

@@ -101,7 +101,7 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert test["p"] < 0.001
 
 
-def test_mcnemar_goes_by_equal_seeds_and_the_bootstrap_by_all(tmp_path):
+def test_mcnemar_uses_equal_seeds_and_the_bootstrap_all_seeds(tmp_path):
     folders = []
     for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
         tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)

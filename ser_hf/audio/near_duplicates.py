@@ -133,7 +133,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
     prints = list(tqdm(in_order(work, rows), total=len(rows), desc="fingerprints", unit="clip", disable=None))
     found = []
-    for a, b, offset, error in _Comparison(prints).alike():
+    for a, b, offset, error in _Comparison(prints).similar_pairs():
         overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
         if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
             found.append(NearDuplicate(rows[a], rows[b], round(overlap, 3), round(error, 4)))
@@ -141,7 +141,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
 
 class _Comparison:
-    """Fingerprints of all clips end to end, and the pairs among them that are alike. An alignment is a clip, a later
+    """Fingerprints of all clips end to end, and the similar pairs among them. An alignment is a clip, a later
     clip, and the frame of the later one at which the first begins."""
 
     def __init__(self, prints: list[Fingerprint]):
@@ -155,7 +155,7 @@ class _Comparison:
         self.begins = np.cumsum(self.lengths) - self.lengths
         self.longest = int(self.lengths.max(initial=0))
 
-    def alike(self) -> list[tuple[int, int, int, float]]:
+    def similar_pairs(self) -> list[tuple[int, int, int, float]]:
         """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`, sorted.
 
         The best alignment of a pair is the one least likely by chance: few errors in many frames.

@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.errors import UserError
-from ..utils.order import in_turns
+from ..utils.order import interleave
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .schema import Clip, Listing, Rule
@@ -152,7 +152,7 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | 
         cap = member.item["cap"]
         if cap is not None:
             own = [i for i, clip in enumerate(clips) if clip.corpus == corpus and emotions[i] is not None]
-            order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
+            order = interleave([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
 

@@ -96,8 +96,8 @@ def pick_rows(dataset: Dataset, store: WaveformStore, rows: Sequence[int], count
     for row in sorted(rows, key=lambda row: ids[row]):
         if store[row].any():
             by_label.setdefault(labels[row], []).append(row)
-    turns = sorted((turn, label, row) for label, own in by_label.items() for turn, row in enumerate(own))
-    return [int(row) for _, _, row in turns[:count]]
+    order = sorted((turn, label, row) for label, own in by_label.items() for turn, row in enumerate(own))
+    return [int(row) for _, _, row in order[:count]]
 
 
 def _write_version(name: str, waveform: np.ndarray, audio: str, rate: int, folder: Path) -> dict[str, Any]:

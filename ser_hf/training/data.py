@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from ..utils.order import apportion, in_turns
+from ..utils.order import apportion, interleave
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -104,7 +104,7 @@ def balanced(
     for number, (cell, own) in enumerate(sorted(cells.items())):
         rounds, lacking = divmod(counts[cell], len(own))
         entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
-        turns = in_turns([(speakers[rows[place]],) for place in own], generator)
+        turns = interleave([(speakers[rows[place]],) for place in own], generator)
         if lacking:
             entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
     places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T

@@ -1,4 +1,4 @@
-"""Items in order: work on threads, groups that take turns, and whole shares in proportion."""
+"""Items in order: work on threads, interleaved groups, and whole shares in proportion."""
 
 import math
 from collections import deque
@@ -74,7 +74,7 @@ def apportion(
     return shares.tolist()
 
 
-def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
+def interleave(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
     """A random order of items in which every stretch from the start has the groups in proportion, within one item.
 
     `groups` has of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
@@ -82,7 +82,7 @@ def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generato
     """
     levels = len(groups[0]) if len(groups) else 0
 
-    def turns(items: list[int], level: int) -> list[int]:
+    def interleaved(items: list[int], level: int) -> list[int]:
         if level == levels:
             return [items[i] for i in generator.permutation(len(items))]
         members: dict[Hashable, list[int]] = {}
@@ -92,8 +92,8 @@ def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generato
         begins = (generator.permutation(len(members)) + 0.5) / len(members)
         placed = []
         for begin, name in zip(begins, sorted(members), strict=True):
-            own = turns(members[name], level + 1)
+            own = interleaved(members[name], level + 1)
             placed += [((turn + begin) / len(own), begin, item) for turn, item in enumerate(own)]
         return [item for _, _, item in sorted(placed)]
 
-    return turns(list(range(len(groups))), 0)
+    return interleaved(list(range(len(groups))), 0)

@@ -56,7 +56,7 @@ def test_without_steps_the_clip_is_unchanged():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_step_changes_the_clip_and_leaves_its_input_alone(name):
+def test_each_step_changes_the_clip_and_not_its_input(name):
     clip = read_only(tone())
     before = clip.copy()
     changed = Augmenter(ALWAYS, RATE).apply(name, clip, seeded(1))

@@ -267,7 +267,7 @@ def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(tabl
     assert not (tmp_path / "run").exists()
 
 
-def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
+def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     from ser_hf.experiment.data import load_experiment_data
     from ser_hf.experiment.recipe_checks import read_recipe
 

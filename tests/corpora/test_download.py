@@ -487,7 +487,7 @@ def read():
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_a_recipe_downloads_what_is_missing(mixed, ravdess, server, read, tmp_path, monkeypatch):
+def test_a_recipe_downloads_missing_files(mixed, ravdess, server, read, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()

@@ -244,7 +244,7 @@ def test_both_folders_are_needed(emobox, tmp_path):
         parse(**emobox(CLIPS, wavs=[]))
 
 
-def test_facts_cite_emobox_beside_the_corpus():
+def test_facts_cite_emobox_and_the_corpus():
     facts = corpus_facts("emobox", {"title": "CaFE", "citation": "Gournay P (2018).", "license": "cc-by-nc-sa-4.0"})
     assert facts["title"] == "CaFE"
     assert facts["citation"].startswith("Gournay P (2018). Ma Z, ")

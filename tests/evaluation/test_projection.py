@@ -57,7 +57,7 @@ def test_few_clips_and_few_features(clips, size):
         assert np.isfinite(points).all()
 
 
-def test_a_feature_that_is_constant_counts_for_nothing_and_clips_all_alike_lie_at_one_place():
+def test_constant_features_have_no_effect_and_equal_clips_have_one_place():
     vectors, _ = groups(clips=12, size=5)
     padded = np.hstack([vectors, np.full((12, 1), 7.0)])
     np.testing.assert_allclose(project(padded, ["pca"])["pca"], project(vectors, ["pca"])["pca"], atol=1e-5)

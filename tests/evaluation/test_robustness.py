@@ -86,7 +86,7 @@ def test_intervals_are_those_of_reports_and_drops_are_paired():
     assert worse["drop_interval"][0] <= worse["drop"] <= worse["drop_interval"][1]
 
 
-def test_a_clip_is_changed_alike_in_any_order_and_memory_holds_a_chunk(monkeypatch):
+def test_a_clip_is_changed_equally_in_any_order_with_one_chunk_in_memory(monkeypatch):
     waveforms, ids, labels, speakers = corpus()
     conditions = [one for one in CONDITIONS if one.kind in ("noise", "reverberation", "speed")]
     shuffled = np.random.default_rng(5).permutation(len(ids)).tolist()

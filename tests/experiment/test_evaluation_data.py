@@ -59,7 +59,7 @@ def test_unknown_speakers_may_be_in_the_training_data(corpus):
     assert evaluated_speakers(report) == "possibly known speakers"
 
 
-def test_a_note_says_that_the_training_data_are_unknown(corpus):
+def test_unknown_training_data_are_noted(corpus):
     clips = select_test_clips(corpus, NAMES, None)
     assert clips.audit["shared"]["train/test"]["speakers"] is None
     assert any("training data of this model are unknown" in note for note in clips.protocol["notes"])

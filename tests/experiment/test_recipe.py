@@ -176,7 +176,7 @@ def test_the_options_below_are_those_of_every_protocol():
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
+def test_a_protocol_has_its_options_and_those_of_the_section(name, tmp_path):
     section = {"name": name, "folds": [2, 1], "near_duplicates": "tell"}
     recipe = read_recipe({**MINIMAL, "protocol": section | OPTIONS[name]})
     assert recipe.protocol.name == name

@@ -111,7 +111,7 @@ def complaint(capsys, *arguments):
     return lines[0]
 
 
-def test_a_run_is_reproduced_to_the_last_digit_beside_it(run, rerun):
+def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
     folder, code, printed = rerun
     assert code == 0
     assert printed[-1] == "reproduced to the last digit"

@@ -31,7 +31,7 @@ def crnn(tmp_path_factory):
     return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN)
 
 
-def test_a_file_predicts_what_its_model_predicts(crnn):
+def test_a_file_has_the_predictions_of_its_model(crnn):
     folder, export = crnn
     exported, classifier = (
         load_classifier(folder / "out" / "crnn.onnx"),
@@ -54,7 +54,7 @@ def test_a_file_predicts_what_its_model_predicts(crnn):
         assert str(Path(package.__file__).parent).encode() not in written, "a local path"
 
 
-def test_int8_keeps_the_filter_bank_and_reports_what_it_costs(crnn):
+def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):
     small = crnn[1].files["int8"]
     assert 0 < small.difference.logits < 0.5
     kinds = {value.name: value.data_type for value in onnx.load(small.path).graph.initializer}
@@ -65,7 +65,7 @@ def test_int8_keeps_the_filter_bank_and_reports_what_it_costs(crnn):
     assert (facts["quantized"], facts["id2label"]) == ("int8 weights, dynamic", dict(zip("0123", LABELS, strict=True)))
 
 
-def test_the_script_beside_it_runs_without_torch(crnn, tmp_path):
+def test_the_exported_script_runs_without_torch(crnn, tmp_path):
     folder, _ = crnn
     clip = clips(22050, seed=2)[0]
     tone = np.sin(2 * np.pi * 440 * np.arange(44100) / 44100).astype(np.float32) * 0.5
@@ -86,7 +86,7 @@ def test_the_script_beside_it_runs_without_torch(crnn, tmp_path):
     np.testing.assert_allclose(found[1], expected[1], atol=2e-2)  # resampled by another filter
 
 
-def test_predict_takes_a_file_in_place_of_a_model(crnn, tmp_path, capsys):
+def test_predict_accepts_an_exported_file(crnn, tmp_path, capsys):
     folder, _ = crnn
     for number, clip in enumerate(GIVEN):
         soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")

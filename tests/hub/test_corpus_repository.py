@@ -74,7 +74,7 @@ def resampled(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_published_corpus_comes_back(resampled, tmp_path):
+def test_a_published_corpus_loads_equal(resampled, tmp_path):
     publish = ["publish-corpus", "ravdess", str(resampled), "--repo", "clips", "--protocol", "speaker_independent"]
     publish += ["--protocol", "kfold", "speaker_independent.test=0.3", "kfold.k=3", "--private"]
     own = tmp_path / "own"

@@ -146,7 +146,7 @@ def contents(hub, kind):
         yield from hub.files(name, kind).values()
 
 
-def test_adapters_are_beside_the_merged_weights(adapted, hub, command):
+def test_adapters_are_published_with_the_merged_weights(adapted, hub, command):
     codes, _, err = ended(command([adapted, "--repo", "adapted"]))
     assert codes == [0], err
     files = hub.files("tester/adapted")

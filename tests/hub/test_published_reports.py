@@ -66,7 +66,7 @@ def staged(run, tmp_path_factory):
     return folder
 
 
-def test_the_page_links_only_files_beside_it(run, staged):
+def test_the_page_links_only_files_in_its_folder(run, staged):
     assert "<audio" in (run / "fold-1" / "report" / "index.html").read_text(encoding="utf-8")
     page = (staged / "index.html").read_text(encoding="utf-8")
     assert "<audio" not in page

@@ -52,7 +52,7 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     assert all(text in card for text in (facts["leak"], facts["headline"], *facts["limits"]))
 
 
-def test_it_claims_nothing_about_a_model_without_report(tmp_path):
+def test_a_space_has_no_figures_without_a_report(tmp_path):
     facts = json.loads((write_space(tmp_path / "space", Demo("someone/else")) / "facts.json").read_text())
     assert (facts["title"], facts["headline"], facts["leak"]) == ("else", None, None)
 

@@ -94,7 +94,7 @@ def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, caps
     assert json.loads(table.schema.metadata[b"ser_hf"])["model"] == str(run)
 
 
-def test_a_recording_comes_through_a_pipe(published, recordings, monkeypatch, capsys):
+def test_a_recording_is_read_from_a_pipe(published, recordings, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "e.wav").read_bytes())))
     assert cli.main(["predict", str(published("crnn")), "-", "--device", "cpu"]) == 0
     results = predict(published("crnn"), recordings / "e.wav", device="cpu")

@@ -56,7 +56,7 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert sum(facts["tables"]["label_by_speaker"]["total"]) == facts["distributions"]["duration"]["clips"] == 50
 
 
-def test_the_page_is_one_file_beside_the_recordings(page, written):
+def test_the_page_is_one_file_with_a_folder_of_recordings(page, written):
     assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json", "audio"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     images = page.all("img")

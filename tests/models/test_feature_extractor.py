@@ -102,7 +102,7 @@ def test_to_prepared_and_back_loses_no_setting(name):
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_one_clip_or_several_in_every_form_the_stock_class_takes(name):
+def test_all_input_forms_of_the_stock_class_are_accepted(name):
     prepared = PreparedFeatureExtractor.from_stock(STOCK[name], TRIMMED)
     settings = {"sampling_rate": 16000, "padding": True, "return_tensors": "np"}
 

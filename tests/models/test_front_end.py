@@ -271,7 +271,7 @@ def test_a_time_stripe_is_no_wider_than_its_maximum_nor_than_half_the_clip(width
     assert hidden.all(dim=2).sum(dim=1).view(100, 4).amax(dim=0).tolist() == most
 
 
-def test_stripes_leave_padding_alone_and_follow_the_seed():
+def test_stripes_do_not_change_padding_and_depend_on_the_seed():
     mask = mask_of(*[40, 10] * 50)
     stripes = {"time_masks": 2, "time_width": 40}
     first = _hidden(mask, **stripes)

@@ -210,7 +210,7 @@ def test_the_worst_audit_has_the_maximum_of_each_count(make_corpus, with_copies)
     assert worst_audit(audits[:1]) == audits[0]
 
 
-def test_the_table_marks_what_is_shared_and_not_kept_apart(make_corpus):
+def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
     dataset = make_corpus(4)
     audited = audit(split_of(dataset), dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False)
     audited["shared"]["train/validation"]["sentences"] = None

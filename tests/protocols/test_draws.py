@@ -85,7 +85,7 @@ def of_corpora(speakers):
     return Counter(speaker.partition(":")[0] for speaker in speakers)
 
 
-def test_of_several_corpora_each_gives_its_share(mixed):
+def test_each_corpus_of_a_mixture_has_its_share(mixed):
     dataset = mixed({"a": 24, "b": 12, "c": 4, "d": 2, "e": 1})
     for seed in range(3):
         drawn = draw_groups(dataset, everything(dataset), "speaker", 8, seed)

@@ -85,7 +85,7 @@ def test_folds_of_json(dataset, written):
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold"])
-def test_the_file_that_a_run_leaves_is_such_a_list(dataset, tmp_path, name):
+def test_the_split_file_of_a_run_is_a_valid_list(dataset, tmp_path, name):
     splits = split_corpus(dataset, name, validation=0.2)
     save_splits(splits, [audit(split, dataset) for split in splits], tmp_path / "split.json")
     again = split_corpus(dataset, "file", path=str(tmp_path / "split.json"))

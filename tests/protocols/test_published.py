@@ -159,7 +159,7 @@ def test_another_corpus_is_refused(make_corpus, name):
 # Corpora of few speakers under the general protocols
 
 
-def test_the_two_speakers_of_tess_leave_sentences_to_validate(official):
+def test_tess_has_held_out_sentences_for_validation(official):
     dataset = official("tess")
     for name, folds in (("speaker_independent", 1), ("leave_one_speaker_out", 2)):
         splits = split_corpus(dataset, name)

@@ -96,7 +96,7 @@ def test_of_two_speakers_one_trains_and_its_held_out_sentences_validate(make_cor
     assert split.leak is None
 
 
-def test_a_listed_training_speaker_leaves_validation_to_be_drawn(make_corpus):
+def test_validation_is_drawn_if_training_speakers_are_listed(make_corpus):
     """Its sentences are not divided, as other speakers can validate."""
     split = speaker_independent(make_corpus(3), train=[1], test=[2], validation=0.3)
     assert split.speakers == {"train": ["x:01"], "validation": ["x:03"], "test": ["x:02"]}

@@ -110,7 +110,7 @@ def test_any_value_reaches_the_recipe_and_one_true_and_the_word_one_are_three_ch
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
-def test_a_key_or_value_that_the_recipe_does_not_take_is_refused_before_anything_runs(search):
+def test_keys_and_values_unknown_to_the_recipe_are_refused_before_any_run(search):
     def refusal(space):
         with pytest.raises(UserError) as error:
             read_sweep(RECIPE, {"search": search, "trials": 2, "space": space}, [])

@@ -202,7 +202,7 @@ def test_without_a_test_the_best_recipe_is_only_written(swept, tmp_path):
     assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
 
 
-def test_a_better_trial_that_comes_after_the_test_is_not_tested(swept):
+def test_a_better_trial_after_the_test_is_not_tested(swept):
     interrupt = raise_at(KeyboardInterrupt, lambda recipe, epoch: recipe.evaluation.part == "test")
     with pytest.raises(KeyboardInterrupt):
         swept(grid(5e-3, 1e-3), Runs(before=interrupt), trials=1)

@@ -64,7 +64,7 @@ def test_the_same_arguments_give_the_same_files(tmp_path, name, options):
     assert digests(tmp_path / "one") != digests(tmp_path / "other")
 
 
-def test_releases_hold_no_more_than_they_have(tmp_path, silent, monkeypatch):
+def test_no_corpus_is_larger_than_its_release(tmp_path, silent, monkeypatch):
     monkeypatch.setattr("ser_hf.testing.corpora.soundfile.write", lambda *args, **kwargs: None)
     counts = {
         name: len(write_corpus(name, tmp_path / name, speakers=100, takes=31))
@@ -82,7 +82,7 @@ def test_releases_hold_no_more_than_they_have(tmp_path, silent, monkeypatch):
     assert len(songs) == 1440 + 1012
 
 
-def test_tess_misspells_the_file_that_the_release_misspells(tmp_path, silent):
+def test_tess_has_the_misspelled_file_of_the_release(tmp_path, silent):
     paths = write_corpus("tess", tmp_path, speakers=2, takes=7)
     assert [path.stem for path in paths if not re.match("[OY]AF_", path.name)] == ["OA_bite_neutral"]
     folders = {path.parent.name for path in paths}

@@ -94,7 +94,7 @@ def test_tied_frozen_and_integer_tensors():
     assert torch.equal(after["frozen.weight"], before["frozen.weight"])
 
 
-def test_the_trained_weights_come_back():
+def test_the_trained_weights_are_restored():
     model = _Everything()
     average = WeightAverage(model)
     for step in (1, 2):

@@ -68,7 +68,7 @@ def test_only_training_batches_are_changed(clips, store, collator):
         np.testing.assert_array_equal(waveform[1:], store[clip["row"]])
 
 
-def test_seed_epoch_row_and_copy_decide_what_is_drawn(clips, store, collator):
+def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator):
     own = list(part(clips, ROWS, store))
 
     def drawn(seed=0, epoch=0, batch=own):

@@ -155,7 +155,7 @@ def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
 
 
 @pytest.mark.parametrize("name", SPECAUGMENTED)
-def test_the_shortest_batch_is_what_a_span_of_specaugment_needs(name, kind):
+def test_the_shortest_batch_has_room_for_a_span_of_specaugment(name, kind):
     tiny = kind(name)
     model = tiny.classifier(mask_time_length=4, mask_time_prob=0.5).train()
     least = shortest_batch(tiny.config)

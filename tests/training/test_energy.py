@@ -55,7 +55,7 @@ def measured(**settings):
     return found
 
 
-def test_it_is_measured_around_the_training_and_nothing_is_sent(codecarbon):
+def test_energy_is_measured_during_training_and_not_sent(codecarbon):
     codecarbon(Tracker)
     assert measured() == {
         "energy": {

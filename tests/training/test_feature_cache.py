@@ -172,7 +172,7 @@ def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, r
     torch.testing.assert_close(logits, _logits(own, frozen, validation), rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_cached_is_refused(encoder_folder, labels):
+def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
     encoder, sew, spectrogram = (
         build_model(blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), random_init=True))
         for kind in ("wav2vec2", "sew", "audio-spectrogram-transformer")

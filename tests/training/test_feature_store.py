@@ -37,7 +37,7 @@ def _folders(tmp_path):
     return {path.name for path in (tmp_path / "frozen").iterdir() if path.is_dir()}
 
 
-def test_it_holds_the_features_of_each_clip_alone(opened, store, clips):
+def test_the_store_has_the_features_of_each_single_clip(opened, store, clips):
     frozen, model, collator = opened(range(12), length=9000)
     model.eval()
     for clip in part(clips, range(12), store, window=9000):

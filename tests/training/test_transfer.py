@@ -108,7 +108,7 @@ def _cnn14(tensors, waveform):
 
 @EACH
 @torch.no_grad()
-def test_the_loaded_network_computes_what_the_published_one_does(name, tmp_path):
+def test_the_loaded_network_equals_the_published_one(name, tmp_path):
     model = _fresh(name, standardize=False)
     tensors = _generated(model.config)
     load_published(model, _saved(tensors, name, tmp_path))
@@ -201,7 +201,7 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
-def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
+def test_arrays_of_a_sampler_in_the_file_are_data(module, tmp_path):
     """The published file of CNN14 has such arrays, in a format of numpy before version 2."""
     model = _fresh("cnn14")
     sampler = {"indexes": np.arange(5), "pointer": 3, "queue": [1, 2], "share": np.ones(2, np.float32)}
@@ -214,7 +214,7 @@ def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
     load_published(model, path)
 
 
-def test_a_table_with_a_fault_never_leaves_a_tensor_random(tmp_path, monkeypatch):
+def test_a_wrong_table_of_tensors_leaves_no_tensor_random(tmp_path, monkeypatch):
     model = _fresh("byols")
     path = _saved(_generated(model.config), "byols", tmp_path)
     monkeypatch.setitem(PUBLISHED["ser_byols"].tensors, "fc.3.bias", None)

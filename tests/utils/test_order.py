@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ser_hf.utils.order import apportion, in_order, in_turns
+from ser_hf.utils.order import apportion, in_order, interleave
 
 
 @pytest.mark.parametrize("workers", [1, 3, None])
@@ -91,7 +91,7 @@ def groups_of(counts):
 def test_every_stretch_from_the_start_has_groups_in_proportion():
     groups = groups_of({("a",): 60, ("b",): 30, ("c",): 10})
     for seed in range(5):
-        order = in_turns(groups, np.random.default_rng(seed))
+        order = interleave(groups, np.random.default_rng(seed))
         assert sorted(order) == list(range(100))
         for end in range(1, 101):
             found = Counter(groups[i] for i in order[:end])
@@ -103,7 +103,7 @@ def test_groups_within_groups_are_in_proportion_too():
     """Each quarter of the clips has a quarter of the clips of each speaker, that is half a clip of each emotion."""
     groups = [(speaker, emotion) for speaker in range(20) for emotion in range(8) for _ in range(2)]
     for seed in range(5):
-        order = in_turns(groups, np.random.default_rng(seed))
+        order = interleave(groups, np.random.default_rng(seed))
         first = Counter(groups[i][0] for i in order[:80])
         assert set(first.values()) == {4}
         emotions = Counter(groups[i] for i in order[:160])
@@ -112,6 +112,6 @@ def test_groups_within_groups_are_in_proportion_too():
 
 def test_the_order_is_the_generator_s():
     groups = groups_of({("a", 1): 5, ("a", 2): 3, ("b", 1): 9})
-    orders = [in_turns(groups, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    orders = [interleave(groups, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
-    assert in_turns([], np.random.default_rng(0)) == []
+    assert interleave([], np.random.default_rng(0)) == []
