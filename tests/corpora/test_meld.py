@@ -11,8 +11,8 @@ HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Se
 TIMES = '4,7,"00:20:57,256","00:21:00,049"\n'
 
 
-def line(dialogue, utterance, speaker="Phoebe", emotion="joy", said='"Oh, no"'):
-    return f"1,{said},{speaker},{emotion},positive,{dialogue},{utterance},{TIMES}"
+def line(dialogue, utterance, speaker="Phoebe", emotion="joy", text='"Oh, no"'):
+    return f"1,{text},{speaker},{emotion},positive,{dialogue},{utterance},{TIMES}"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_two_damaged_films_are_left_out(meld):
 
 
 def test_windows_text_and_line_ends(meld):
-    lines = line(0, 0, said='"It\u2019s"').replace("\n", "\r\n")
+    lines = line(0, 0, text='"It\u2019s"').replace("\n", "\r\n")
     root = meld("train_splits/dia0_utt0.wav", train=lines, encoding="cp1252")
     assert parse(root).clips[0].sentence == "It\u2019s"
 

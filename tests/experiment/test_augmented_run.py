@@ -96,17 +96,17 @@ def report(folder):
 
 
 def test_evaluated_clips_are_clean(run):
-    material = load_experiment_data(recipe(run))
+    data = load_experiment_data(recipe(run))
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
-    rows = {id: row for row, id in enumerate(material.dataset["id"])}
+    rows = {id: row for row, id in enumerate(data.dataset["id"])}
     table = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
     assert {clip["part"] for clip in table} == {"validation", "test"}
     for clip in table:
-        waveform = np.array(material.store[rows[clip["id"]]])
+        waveform = np.array(data.store[rows[clip["id"]]])
         with torch.no_grad():
             logits = model(**extractor(waveform, sampling_rate=16000, return_tensors="pt")).logits
-        for label, share in zip(material.labels, logits.softmax(dim=1)[0].tolist(), strict=True):
+        for label, share in zip(data.labels, logits.softmax(dim=1)[0].tolist(), strict=True):
             assert clip[f"p_{label}"] == pytest.approx(share, abs=1e-5)
 
 
@@ -143,10 +143,10 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
 def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
     context = context_of(own)
-    material, transforms = context.data, make_transforms(context)
+    data, transforms = context.data, make_transforms(context)
     assert transforms.augmenter.sampling_rate == 22050
     assert transforms.fixed_length == 22050
-    assert len(transforms.mixing.speakers) == len(material.dataset)
+    assert len(transforms.mixing.speakers) == len(data.dataset)
 
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):

@@ -97,10 +97,10 @@ def test_the_recipe_of_a_child_gives_its_split_only(whole, child):
         assert recipe.training.seeds == [int(child[-1])]
     if child.startswith("fold"):
         assert recipe.protocol.folds == [int(child[5])]
-    material = load_experiment_data(recipe)
-    assert not material.foil
+    data = load_experiment_data(recipe)
+    assert not data.foil
     split = json.loads((whole / child / "split.json").read_text())
-    assert fingerprint([fold.split for fold in material.folds]) == split["sha256"]
+    assert fingerprint([fold.split for fold in data.folds]) == split["sha256"]
     assert read(whole / child)["protocol"]["sha256"] == split["sha256"]
 
 

@@ -59,9 +59,8 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and sessions."""
     speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
     sentences = draw(st.sampled_from([4, 3, 2, 0]))
-    crossed = draw(
-        st.sampled_from([True, True, False])
-    )  # every speaker has every sentence in every label, or a random choice
+    # Every speaker has every sentence in every label, or a random choice.
+    crossed = draw(st.sampled_from([True, True, False]))
     sessions = draw(st.sampled_from(sessions))
     unknown = draw(st.sampled_from([0.0, 0.0, 0.0, 0.2]))
     copies = draw(st.sampled_from([0.0, 0.0, 0.1]))
@@ -71,12 +70,12 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     for speaker in range(speakers):
         sex = (None, "female", "male")[chance.integers(3)]
         if crossed:
-            said = [(label, s) for label in range(classes) for s in range(max(sentences, 2))]
+            pairs = [(label, s) for label in range(classes) for s in range(max(sentences, 2))]
         else:
             uneven = chance.dirichlet(np.ones(classes))
             count = chance.integers(1, 3 * classes)
-            said = [(chance.choice(classes, p=uneven), chance.integers(max(sentences, 1))) for _ in range(count)]
-        for take, (label, sentence) in enumerate(said):
+            pairs = [(chance.choice(classes, p=uneven), chance.integers(max(sentences, 1))) for _ in range(count)]
+        for take, (label, sentence) in enumerate(pairs):
             session = {
                 "one each": speaker,
                 "of two": speaker // 2,

@@ -84,9 +84,9 @@ def test_of_two_speakers_one_trains_and_its_held_out_sentences_validate(make_cor
     split = speaker_independent(dataset, **options)
     assert split.speakers["train"] == split.speakers["validation"] != split.speakers["test"]
     assert len(split.speakers["test"]) == 1
-    said = {part: {dataset[row]["sentence"] for row in split.rows[part]} for part in PARTS}
-    assert len(said["train"]) == len(said["validation"]) == 1
-    assert said["train"] != said["validation"]
+    sentences = {part: {dataset[row]["sentence"] for row in split.rows[part]} for part in PARTS}
+    assert len(sentences["train"]) == len(sentences["validation"]) == 1
+    assert sentences["train"] != sentences["validation"]
     assert split.apart["train/validation"] == ("sentence",)
     assert split.apart["train/test"] == split.apart["validation/test"] == ("speaker",)
     assert split.notes == (

@@ -152,7 +152,7 @@ UNNAMED = {
     "of the same corpus in validation": ({"validation": "x:unknown"}, "used to select the checkpoint"),
     "of the same corpus in test": ({"test": "x:unknown"}, "used for training"),
     "of another corpus": ({"train": "y:unknown"}, None),
-    "a speaker whose name says so in part": ({"train": "x:unknown 1"}, None),
+    'a speaker whose name contains "unknown"': ({"train": "x:unknown 1"}, None),
 }
 
 

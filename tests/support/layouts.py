@@ -101,8 +101,8 @@ def _write_meld_tables(root: Path, clips: Sequence[Clip]) -> None:
         for clip in clips:
             if clip.path.parent.name.startswith(begin):
                 dialogue, utterance = meld.GRAMMAR.fullmatch(clip.path.stem).groups()
-                said = f"Oh, {clip.emotion}; take {utterance}."
-                rows.append([len(rows) + 1, said, clip.speaker, words[clip.emotion], "neutral", dialogue, utterance])
+                text = f"Oh, {clip.emotion}; take {utterance}."
+                rows.append([len(rows) + 1, text, clip.speaker, words[clip.emotion], "neutral", dialogue, utterance])
                 rows[-1] += [4, 7, "00:00:00,000", "00:00:01,000"]
         write_csv(root / table, header, rows)
 

@@ -65,7 +65,7 @@ def test_an_error_of_the_work_reaches_the_reader():
         (10, [24, 91, 4, 2], {}, [2, 8, 0, 0]),
         (10, [24, 91, 4, 2], {"least": 1}, [1, 7, 1, 1]),
         (1, [1, 1, 1], {}, [1, 0, 0]),  # of equals the first
-        (1, [3, 3], {"least": [1, 1]}, [1, 1]),  # the least goes before the total
+        (1, [3, 3], {"least": [1, 1]}, [1, 1]),  # the minimum has precedence over the total
         (9, [3, 3], {"most": [2, 2]}, [2, 2]),
         (6, [2, 10], {"least": [1, 1], "most": [1, 9]}, [1, 5]),
         (3, [0.5, 0.25, 0.25], {}, [1, 1, 1]),
