@@ -185,10 +185,10 @@ class Augmenter:
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The augmented clip, float32 (new samples,), at least one sample.
+        """Augment one clip, float32 (samples,) -> float32 (new samples,), at least one sample.
 
-        The clip is not modified; the result may be the clip or a view of it. One number is drawn from `rng`. Each step
-        depends only on that number and on its own name, not on other steps.
+        The result may be the clip itself or a view of it. Each step depends only on one number that is drawn from
+        `rng`, and on its own name, not on other steps.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
@@ -199,7 +199,16 @@ class Augmenter:
         return waveform
 
     def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Apply one step regardless of its probability; a folder is used only if the step has a probability."""
+        """Apply one step to a clip, whatever its probability.
+
+        Args:
+            name: a field of `Augmentation`. The folder of a step is only read if its probability is above 0.
+            waveform: float32 (samples,).
+            rng: draws the values of the step.
+
+        Returns:
+            float32 (new samples,).
+        """
         draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
         match name:
             case "speed":
@@ -223,7 +232,7 @@ class Augmenter:
         raise ValueError(f"{name}: not a step on waveforms")
 
     def draw(self, name: str, rng: np.random.Generator, field: str) -> Any:
-        """A random value for one clip: a number from the range `field` of a step, or one of its codecs."""
+        """Draw a value for one clip: a number from the range `field` of the step `name`, or one of its codecs."""
         values = getattr(getattr(self.augmentation, name), field)
         return values[rng.integers(len(values))] if field == "codecs" else rng.uniform(*values)
 

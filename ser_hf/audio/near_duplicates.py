@@ -92,8 +92,8 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take, and the seconds for which they run together. `bit_error_rate` is the
-    share of the fingerprint's bits that differ there, 0 for the same samples, 0.5 by chance."""
+    """Two rows, first < second, of the same take, and the seconds that they have in common. `bit_error_rate` is the
+    share of different bits of the fingerprints there: 0 for equal samples, 0.5 by chance."""
 
     first: int
     second: int
@@ -141,8 +141,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
 
 class _Comparison:
-    """Fingerprints of all clips end to end, and the pairs among them that are alike. An alignment is a clip, a later
-    clip, and the frame of the later one at which the first begins."""
+    """Fingerprints of all clips, and similar pairs. An alignment is two clips, and the frame of the later one."""
 
     def __init__(self, prints: list[Fingerprint]):
         self.bits = np.concatenate([np.zeros(0, np.uint32), *(clip.bits for clip in prints)])
@@ -174,8 +173,7 @@ class _Comparison:
 
     def _collisions(self) -> Iterator[np.ndarray]:
         """Packed alignments, each once, at which two clips share a key: each frame of a key is compared with the
-        `_KEY_NEIGHBORS` frames after it. Frames are sorted in parts, by ranges of the key's first half, to bound
-        memory."""
+        `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's first half, to save memory."""
         mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
@@ -235,8 +233,7 @@ class _Comparison:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation at
-    the lag that is best for the complete overlap."""
+    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over segments."""
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])

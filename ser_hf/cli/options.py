@@ -58,7 +58,7 @@ def exit_on_termination() -> None:
 
 
 def recipe_path(path: str) -> str:
-    """The recipe's file, also for a run folder."""
+    """The path of a recipe: that of recipe.yaml if `path` is a run folder."""
     return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
 
 

@@ -144,7 +144,7 @@ def parse(
         raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")
     if target == "intended":
         for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
-            raise UserError(f"corpus.{key}: is about votes; set corpus.target to one of {', '.join(MODES)} as well")
+            raise UserError(f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}")
 
     def leave_out(clip: Clip) -> str | None:
         return KNOWN_BAD.get(PurePath(clip.path).stem) if known_bad == "drop" else None

@@ -61,8 +61,7 @@ class SourceError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseCheck:
-    """The files of a release that a folder lacks (absent, empty or a Git LFS pointer), and those that are `altered`:
-    with a clip's name, but other content or another format."""
+    """The files of a release that a folder lacks, and those that are `altered`: other content under a clip's name."""
 
     name: str
     folder: Path
@@ -146,9 +145,8 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
     """Download what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
 
-    A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
-    datasets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
-    everything is present.
+    A corpus that requires a registration must be in its folder. Corpora without known sources (tables of the user,
+    datasets of the Hub) are left to their parsers. Only names and sizes are compared.
     """
     options = complete_options(name, options)
     items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())}
@@ -156,7 +154,7 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
     for key, item in (items or {"corpus": {"name": name, "root": root}}).items():
         corpus = item["name"]
         if corpus not in SOURCES and corpus not in REGISTRATION:
-            logger.info("%s: no source of %s is known; it is read as it is", key, corpus)
+            logger.info("%s: no download source of %s is known; the folder is read as it is", key, corpus)
             continue
         folder = _named_folder(item["root"], f"{key}.root")
         if corpus in SOURCES:
@@ -200,12 +198,11 @@ def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         for place in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
             if place.is_symlink():
-                raise UserError(f"{place}: a symbolic link, through which nothing is written; remove it")
+                raise UserError(f"{place}: a symbolic link; downloads are not written through links; remove it")
 
 
 def _fetch(staging: "Staging") -> None:
-    """Fetch from one source after the other until everything has arrived; raises a `UserError` with the reason of
-    each source if it does not."""
+    """Fetch from one source after the other; raises a `UserError` with each source's reason if files are missing."""
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
     logger.info(f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
     reasons = []
@@ -222,8 +219,8 @@ def _fetch(staging: "Staging") -> None:
             logger.warning("%s: %s", source.name, error)
     if missing := staging.missing():
         raise UserError(
-            f"{staging.corpus}: {len(missing):,} files could not be downloaded ({'; '.join(reasons)}); the same "
-            "command tries again, and keeps the files that have arrived"
+            f"{staging.corpus}: {len(missing):,} files could not be downloaded ({'; '.join(reasons)}); run the same "
+            "command again to continue; downloaded files are kept"
         )
 
 
@@ -318,8 +315,7 @@ class Connection:
                 raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
-        """Download files from their URLs with these headers; raises a `SourceError` after them, or after too many
-        failures."""
+        """Download files from their URLs with these headers; raises a `SourceError` after all, or many failures."""
         failures: list[str] = []
         bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
         with bar, ThreadPoolExecutor(_AT_A_TIME) as pool:

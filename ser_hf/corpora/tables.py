@@ -70,8 +70,7 @@ NoSpeaker = Literal["error", "skip", "one"]
 
 
 def text(value: Any) -> str | None:
-    """A cell as stripped text; None if it is empty. Whole floats lose their ``.0`` (pandas writes 1 as 1.0 in a column
-    with an empty cell), booleans are spelled as in YAML."""
+    """A cell as stripped text, None if empty; without the ``.0`` that pandas adds, and with booleans as in YAML."""
     if is_empty(value):
         return None
     if isinstance(value, bool):
@@ -95,9 +94,8 @@ def split_name(word: str) -> str | None:
 def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
     """The further columns of each row: those not `used` that have a plain value in some row.
 
-    A column has one type for all rows: bool, int, float or str. `session` is always text, and so are integers beyond
-    64 bits. Lists, mappings and bytes are left out. A column with a reserved name (`duration`) is renamed to
-    ``own_duration``.
+    A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64 bits are text. Lists,
+    mappings and bytes are left out; a column with a reserved name is renamed to ``own_NAME``.
 
     Args:
         guess: whether to read numbers from text, as in a CSV file.
@@ -119,8 +117,7 @@ def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess
 
 
 def with_splits(splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The extra columns with the split of each row as `split`, if files or folders name any; a `split` column of the
-    table is then called ``own_split``."""
+    """Add the column `split`, if files or folders name splits; a `split` column of the table becomes ``own_split``."""
     if not any(splits):
         return [dict(row) for row in extra]
     renamed = ({"own_split" if name == "split" else name: value for name, value in row.items()} for row in extra)
@@ -238,7 +235,7 @@ class RowParser:
                     return speaker
             cause = f"corpus.speaker_pattern finds no speaker in {row.place or 'audio without a file name'}"
         elif isinstance(row.speaker, list | tuple | dict):
-            raise UserError(f"{row.where}: its speaker is {row.speaker}, expected one name (corpus.speaker)")
+            raise UserError(f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}")
         else:
             speaker = text(row.speaker)
             if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
@@ -332,8 +329,7 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Metadata of a table, from its options: license as the Hub spells it, language in ISO 639, and whether the
-    emotions are acted. The `others` are options of its `parse`."""
+    """Metadata of a table, from its options (language in ISO 639); the `others` are options of its `parse`."""
     return {
         "title": title or corpus_name,
         "license": license,
@@ -414,7 +410,7 @@ def parse(
         listed = cells[path] or ""
         audio = os.path.normpath(os.path.join(folder, listed))
         if listed and first.setdefault(audio, line) != line:
-            raise UserError(f"{where}: {listed} is in line {first[audio]} too; list each clip once")
+            raise UserError(f"{where}: {listed} is also in line {first[audio]}; list each clip once")
         rows.append(
             Row(
                 where=where,

@@ -75,7 +75,7 @@ def compare_runs(
         folder = Path(output)
         others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
         if folder.is_file() or others:
-            raise UserError(f"--output: {Path(folder, *others[:1])} is not a comparison's; choose another folder")
+            raise UserError(f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder")
     runs = sorted(_read_runs([str(source) for source in sources]), key=lambda run: -run.report.metrics[metric])
     same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
     for run in runs:

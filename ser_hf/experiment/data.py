@@ -106,8 +106,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The data that a model was trained with: training and validation speakers, those of its checkpoint included, and
-    name, fingerprint and fold (if there are several) of its split."""
+    """The data of a model: training and validation speakers, its checkpoint's included, and its split."""
 
     speakers: frozenset[str]
     protocol: str
@@ -157,8 +156,7 @@ def _expanded(root: Any) -> Any:
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol of `protocol.foil`, with splits as large as those of `split`, so that only the leak differs.
-    Near duplicates are counted, since they are part of that leak."""
+    """The leaky protocol of `protocol.foil` with splits of the same sizes; near duplicates are part of its leak."""
     if split.leak:
         raise UserError(
             f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "

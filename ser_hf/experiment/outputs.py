@@ -253,8 +253,7 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapp
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
-    """The warnings about all runs together, then those about some of them, each once with its runs. Warnings about few
-    speakers or clips of single runs are left out."""
+    """The warnings of all runs, then of some, each once with its runs, without those about few speakers or clips."""
     about = {}
     for number, own in reports.items():
         supports = {name: one.support for name, one in own.per_class.items()}

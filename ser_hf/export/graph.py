@@ -41,7 +41,7 @@ class WaveformClassifier(nn.Module):
         trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         if trims and kind in ENCODERS and not extractor.return_attention_mask:
             raise UserError(
-                f"{kind} uses no attention mask, so that its output depends on the length that trimming leaves "
+                f"{kind} cannot be exported: without an attention mask its output depends on the trimmed length "
                 f"(trim_silence {preparation.trim_silence:g}), and one graph cannot cut a batch to several lengths; "
                 "train it with audio.fixed_duration, or without trim_silence"
             )

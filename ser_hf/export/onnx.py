@@ -72,8 +72,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file, its size, its difference from the model in torch, whether clips were compared in one padded batch too
-    (`padded`), and the median time for a clip on the CPU."""
+    """A file, its size, its difference from the model, alone and in a batch (`padded`), and CPU time per clip."""
 
     path: Path
     bytes: int
@@ -136,11 +135,11 @@ def export_model(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
             partial = Path(folder, path.name)
             small = partial.with_name(f"{path.stem}.int8.onnx")
-            logger.info("%s to %s, which may take a minute", classifier.source, path)
+            logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
             export_onnx(classifier.model, partial, extractor, facts)
             files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
             if int8:
-                logger.info("weights to int8")
+                logger.info("quantizing weights to int8")
                 quantize(partial, small)
                 files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
             for complete in os.listdir(folder):
@@ -155,7 +154,7 @@ def export_model(
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
     if os.fspath(source).endswith(".onnx"):
-        raise UserError(f"{source}: is an ONNX file already; name the model that it was made from")
+        raise UserError(f"{source}: is already an ONNX file; name the model that it was exported from")
     path = Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
     if path.suffix != ".onnx":
         raise UserError(f"--output: {path} does not end with .onnx")
@@ -238,9 +237,8 @@ def export_onnx(
     """Write `model` in float32 and evaluation mode; the model itself does not change.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
-    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels).
-    `extractor`, with which the model is published, becomes a part of the graph. The metadata is that of `metadata_of`,
-    and `facts`.
+    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). The
+    published `extractor` becomes a part of the graph. The metadata are those of `metadata_of`, and `facts`.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -318,8 +316,8 @@ def _replace_lstms(model: PreTrainedModel) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase):
             raise UserError(
-                f"{type(model).__name__} cannot be exported to ONNX: {name} is a bare {type(module).__name__}, whose "
-                f"number of frames would be fixed; of recurrent layers only BiLSTM can be exported"
+                f"{type(model).__name__} cannot be exported to ONNX: {name} is a {type(module).__name__}; the "
+                f"only recurrent layer that can be exported is BiLSTM"
             )
 
 

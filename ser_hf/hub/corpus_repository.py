@@ -62,8 +62,7 @@ _CREATIVE_COMMONS = re.compile(r"cc-by(-nc)?(-sa)?-[0-9.]+")
 
 
 def require_right(facts: Mapping[str, Any], have_right: bool) -> None:
-    """Refuse to publish a corpus against its license; `have_right` is the user's statement about a corpus of their
-    own, and `facts` are from `ser_hf.corpora.corpus_facts`."""
+    """Refuse to publish a corpus against its license; `have_right` is the user's statement about their own corpus."""
     name, title, license = facts["name"], facts["title"], facts["license"]
     if name == "mixture":
         reason = "cannot be published: each of its corpora has its own license; publish them one by one"

@@ -122,7 +122,9 @@ def publish(
         model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
         verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
-            raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
+            raise UserError(
+                f"{model.url}: pushed, but it fails verification on the Hub: {'; '.join(verdict.problems)}"
+            )
         if space:
             page, recipe = report_repo and hub_page(report_repo, "datasets"), read_yaml(RunFolder(run).recipe)
             window = recipe["evaluation"]["window"]
@@ -181,9 +183,9 @@ def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") 
     """
     protocol = report.protocol
     if protocol.leak:
-        raise UserError(f"{dataset_id}: no result for a leaderboard: the protocol {protocol.name} is leaky")
+        raise UserError(f"{dataset_id}: a leaderboard takes no result of a leaky protocol ({protocol.name})")
     if report.evaluated_split != "test":
-        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report.evaluated_split} split")
+        raise UserError(f"{dataset_id}: a leaderboard takes test results, not those of {report.evaluated_split}")
     split = f"fold {protocol.fold}, " * bool(protocol.fold) + f"split {protocol.sha256[:16]}"
     entry = EvalResultEntry(
         dataset_id=dataset_id,

@@ -25,8 +25,7 @@ SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rig
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """Result of a push: `commit` is the newest of the repository and contains the whole folder; `changed` says whether
-    the push made it."""
+    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if the push made it."""
 
     repo_id: str
     kind: Kind
@@ -36,7 +35,19 @@ class Pushed:
 
 
 def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo") -> str:
-    """USER/NAME of a repository; a NAME alone belongs to the user that is signed in, who must be able to write."""
+    """Complete the id of a repository, and check that the token may write.
+
+    Args:
+        repo_id: USER/NAME, or NAME for the signed-in user.
+        token: for the Hub; None for the stored one.
+        key: names the option in errors.
+
+    Returns:
+        USER/NAME.
+
+    Raises:
+        UserError: without a token, with one that may only read, or for an invalid id.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
@@ -44,7 +55,7 @@ def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo")
         validate_repo_id(repo_id)
         user = HfApi(token=token).whoami()
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UserError(f"{key}: {repo_id}: the token that is signed in may only read; {SIGN_IN}")
+        raise UserError(f"{key}: {repo_id}: the signed-in token has no write access; {SIGN_IN}")
     return repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
 
 
@@ -131,7 +142,7 @@ def hub_errors(where: str) -> Iterator[None]:
 
 
 def _one_line(text: object) -> str:
-    """A server's text without line breaks and control characters."""
+    """A server's text in one line, without control characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
     return " ".join(printable.split())[:300]
 
@@ -140,8 +151,7 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
-    """Absolute forms, with and without links resolved, of the home folder, the working folder, the given paths, and
-    the paths in a recipe; the longest first."""
+    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the longest first."""
     named = [Path.home(), Path.cwd(), *(place for place in given if place)]
     named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}

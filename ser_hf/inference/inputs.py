@@ -49,7 +49,7 @@ def from_dataset(dataset: Dataset) -> Iterator[Recording]:
     """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
     and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
-        raise UserError(f"inputs: a dataset without a column audio ({', '.join(dataset.column_names)})")
+        raise UserError(f"inputs: the dataset has no column audio (it has {', '.join(dataset.column_names)})")
     if "id" in dataset.column_names:
         own, count = Counter(name for name in dataset["id"][:] if name is not None).most_common(1)[0]
         if count > 1:
@@ -118,7 +118,7 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
         elif path.is_file() or (skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES):
             add(Recording(path.as_posix(), str(path)))
         elif path.exists():
-            raise UserError(f"{given}: no regular file; save it as one first, or pipe one recording to {PIPED}")
+            raise UserError(f"{given}: not a regular file; save it as one, or pipe one recording to {PIPED}")
         else:
             raise UserError(f"{given}: no such file or folder")
     return list(found.values())
@@ -138,8 +138,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The place of each row, for messages, and its recording, with the columns `id` (by default the path), `label` and
-    `speaker`; relative paths start from the table's folder."""
+    """The position of each row, for messages, and its recording; relative paths start from the table's folder."""
     columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
@@ -285,8 +284,7 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
-    """An upper bound of the samples in memory while a recording is decoded and afterwards, from its header; 0 if that
-    cannot be read."""
+    """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
     if recording.data is None and not os.path.isfile(recording.path):  # opening a pipe would wait
         return 0
     try:

@@ -70,8 +70,7 @@ class PredictionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionTable:
-    """Predictions in the order of the recordings: rows (`ser_hf.inference.outputs.table`), facts about the model, and
-    (id, reason) of recordings that could not be read."""
+    """Rows of predictions (`ser_hf.inference.outputs.table`), facts about the model, and unreadable (id, reason)."""
 
     table: pa.Table
     facts: Facts
@@ -135,7 +134,9 @@ def predict(
     """
     checked = PredictionSettings(**settings)
     if isinstance(inputs, DatasetDict):
-        raise UserError(f"inputs: a DatasetDict; give one of its splits, such as [{next(iter(inputs))!r}]")
+        raise UserError(
+            "inputs: expected a Dataset, got a DatasetDict; select a split, such as [{next(iter(inputs))!r}]"
+        )
     if not isinstance(inputs, Dataset):
         paths = list(inputs) if isinstance(inputs, list | tuple | set | Iterator) else [inputs]
         for path in paths:
@@ -172,7 +173,7 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
     """The windows of a timeline."""
     rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
-        raise UserError(f"--window: {classifier.source} processes the first {fixed:g} s of a clip; use that or less")
+        raise UserError(f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less")
     window = classifier.window(settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS)
     hop = max(1, window // 2) if settings.hop is None else round(settings.hop * rate)
     if hop > window:
@@ -187,11 +188,21 @@ def predict_tables(
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """The tables of one chunk after the other, with a progress bar. Memory holds about two chunks; (id, reason) of
-    recordings that are left out are appended to `skipped`.
+    """Predict recordings chunk by chunk, with a progress bar; memory holds about two chunks.
+
+    Args:
+        classifier: from `load_classifier`.
+        recordings: from `ser_hf.inference.inputs.from_paths`, or a dataset.
+        settings: how recordings are processed.
+        facts: from `table_facts`.
+        skipped: receives (id, reason) of recordings that are left out.
+
+    Yields:
+        One table per chunk, see `ser_hf.inference.outputs.table`.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
+        UserError: if there are no recordings.
     """
     rate, window = classifier.extractor.sampling_rate, classifier.window(settings.window)
     grid = sliding_windows(classifier, settings) if settings.timeline else None

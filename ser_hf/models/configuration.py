@@ -9,12 +9,12 @@ from transformers import PreTrainedConfig
 
 
 def valid(kind: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
-    """The annotation of a field of type `kind`: what is `expected` of its value, in words, and the test for it."""
+    """Annotate a field of type `kind` with a description of its `expected` value and the test `holds` for it."""
     return Annotated[kind, expected, holds]
 
 
 def some_of(*names: str) -> Any:
-    """The annotation of a list of some of `names`."""
+    """Annotate a list of some of `names`."""
     return valid(
         list[Literal[names]],
         f"some of {', '.join(names)}, each once",

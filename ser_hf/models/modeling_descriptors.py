@@ -99,8 +99,8 @@ class FrameDescriptors(DerivedBuffers):
     arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others as it is.
 
     Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter way to find
-    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the level of the
-    clip's loudest frame.
+    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the loudest
+    frame's.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
@@ -193,7 +193,7 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
 
 
 def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """Autocorrelation over mean energy of the two stretches compared, -1 to 1, at the lags `first` to `last`."""
+    """Autocorrelation at the lags `first` to `last`, -1 to 1: over the mean energy of both stretches."""
     size = frames.shape[2]
     # Energy of the first n samples of a frame, for n = 1 to size.
     energy = frames.square().cumsum(dim=2)

@@ -30,7 +30,15 @@ class SqueezeExcitation(nn.Module):
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """The output of a residual branch, dropped in a `chance` of the clips (Huang et al. 2016, arXiv:1603.09382)."""
+    """Set the output of a residual branch to zero for random clips.
+
+    Huang et al. 2016, arXiv:1603.09382.
+
+    Args:
+        change: (batch, channels, frames, bands), the output of the branch.
+        chance: probability that a clip's output is dropped; the others are scaled by 1 / (1 - `chance`).
+        training: False returns `change` as it is.
+    """
     if not (training and chance):
         return change
     kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= chance

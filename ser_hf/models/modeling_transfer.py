@@ -419,8 +419,8 @@ VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 class VGG16Config(TransferConfig):
     """See `TransferConfig`.
 
-    `deltas` 0 shows one plane in all three colors of the published network; 2 shows the features and their two
-    derivatives, a color each (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
+    With `deltas` 0 the three color channels of the published network receive the same plane; with 2 they receive the
+    features and their two derivatives (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
     """
 
     model_type = "ser_vgg16"

@@ -85,7 +85,7 @@ def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
     if not isinstance(folds, list) or not folds:
-        raise UserError(f"{path}: folds is not a list of parts")
+        raise UserError(f"{path}: expected a list of parts for each fold under the key folds")
     return [_fold(path, fold) for fold in folds]
 
 
@@ -181,9 +181,7 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
 
 def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
     if column not in dataset.column_names:
-        raise UserError(
-            f"protocol.column: the corpus has no column {column!r}; it has {', '.join(dataset.column_names)}"
-        )
+        raise UserError(f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}")
     if parts is not None:  # YAML spells truth values in several ways
         parts = {word.lower(): part for word, part in parts.items()}
     rows: dict[str, list[int]] = {part: [] for part in PARTS}

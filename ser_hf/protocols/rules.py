@@ -164,14 +164,14 @@ def speaker_independent(
         count = max(1, round(share * len(everyone)))
         if count > most:
             raise UserError(
-                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}, but only {most} can be drawn"
+                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}; at most {most} can be drawn"
             )
         parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
     if not rows:
         if "train" not in parts:
             parts["train"] = sorted(set(everyone).difference(*parts.values()))
             if not parts["train"]:
-                raise UserError("protocol.train: the other parts leave no speaker for training")
+                raise UserError("protocol.train: no speaker is left for training; choose fewer for validation or test")
         rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
         notes = absent_corpora(dataset, rows)
     rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
@@ -219,7 +219,9 @@ def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     if validation + test >= 1:
-        raise UserError(f"protocol.test: {validation} and {test} leave no clip for training")
+        raise UserError(
+            f"protocol.test: shares {validation} (validation) and {test} (test) leave no clip for training"
+        )
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
     train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}

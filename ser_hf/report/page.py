@@ -54,7 +54,14 @@ class Picture:
 
 
 def picture(alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()) -> Picture:
-    """A PNG or SVG as a picture of this size, 96 CSS pixels an inch."""
+    """Embed an image file in a page.
+
+    Args:
+        alt: alternative text.
+        data: bytes of a PNG or SVG.
+        inches: width and height; 96 CSS pixels an inch.
+        files: names of the image files beside the page.
+    """
     kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
     width, height = (round(96 * side) for side in inches)
     return Picture(alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files)

@@ -221,7 +221,7 @@ class Gap(Section):
 
 
 class Perceived(Section):
-    """The same predictions against the other label of the clips: perceived or intended."""
+    """Results against the clips' second label: the perceived emotion, or the intended one."""
 
     by: str = Field(description="The other label: perceived (by most raters) or intended (by the speaker).")
     clips: Count = Field(description="Clips that have it.")

@@ -147,7 +147,7 @@ def run_on_ray(study: SweepStudy) -> None:
     most_gpus = max(own.get("GPU", 0) for own in machines)
     gpus = min(1.0, most_gpus) if options.gpus is None else options.gpus
     if gpus > most_gpus:
-        raise UserError(f"--gpus: {gpus:g} for each trial, and the largest machine has {most_gpus:g}")
+        raise UserError(f"--gpus: a trial needs {gpus:g}, but the largest machine has {most_gpus:g}")
     workers = options.workers or max(1, int(sum(own.get("GPU", 0) for own in machines) / gpus) if gpus else 1)
     # Cores decide nothing but the threads of a trial: share those of the smallest machine evenly.
     cores = max(1, int(min(own.get("CPU", 1) for own in machines) * len(machines) // max(workers, len(machines))))

@@ -174,6 +174,5 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def tiny_config(architecture: str, labels: int = 4, **settings: Any) -> PreTrainedConfig:
-    """The configuration of a tiny `architecture` (a key of `ser_hf.models.ARCHITECTURES`) with `labels` classes; its
-    default size without an entry in `TINY`."""
+    """The configuration of a tiny `architecture` of `ser_hf.models.ARCHITECTURES` with `labels` classes."""
     return ARCHITECTURES[architecture].config_class(num_labels=labels, **TINY.get(architecture, {}) | settings)

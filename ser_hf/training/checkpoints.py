@@ -106,9 +106,7 @@ def write_error(checkpoint: Path, error: Exception) -> UserError:
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
-    return UserError(
-        f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume"
-    )
+    return UserError(f"{checkpoint}: cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume")
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -134,7 +132,7 @@ def shards() -> str | None:
 
 
 def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> None:
-    """Names the transformer layers as FSDP units: the models' own lists are empty or incomplete."""
+    """Name the transformer layers as FSDP units, because the models' own lists are empty or incomplete."""
     kind = shards()
     if kind is None:
         return

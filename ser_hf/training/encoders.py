@@ -95,8 +95,7 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
 def normalizes(config: PreTrainedConfig) -> bool:
     """Whether the stem normalizes over time (group norm, as in wav2vec2-base).
 
-    Padding changes its statistics, and such checkpoints were trained without a mask; the extractor must not return
-    one.
+    Padding changes its statistics, and such checkpoints were trained without a mask, so the extractor returns none.
     """
     return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
 

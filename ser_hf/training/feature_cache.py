@@ -169,7 +169,8 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
     if isinstance(model, TransferClassifier) and freezing != Freezing():
         if not freezing.encoder or changing:
             raise UserError(
-                f"freeze.cache: of {name} the whole encoder can be cached: set freeze.encoder: true, and leave out "
+                f"freeze.cache: only the whole encoder of {name} can be cached: set freeze.encoder: true, and leave "
+                "out "
                 f"{', '.join(changing) or 'freeze.layers and freeze.top_layers'}"
             )
         return CachedModule("network", f"output of the encoder of {name}", "encoder")
@@ -190,8 +191,7 @@ class _Recorded(Exception):
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: BatchFeature
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations of a batch in evaluation mode, (batch, states, frames, size) in float32 on the CPU, and the
-    number of frames of each clip (batch,)."""
+    """Activations of a batch in evaluation mode, float32 (batch, states, frames, size), and frames per clip."""
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
     own_head = model.config.model_type == "ser_encoder"
@@ -396,8 +396,7 @@ class CachedCollator:
 
 
 class CachedActivations(nn.Module):
-    """Replaces a frozen module: returns what `compute` makes of `states` (batch, states, frames, size) and `mask`
-    (batch, frames), which are set before each forward pass."""
+    """Replaces a frozen module by a function of stored `states` (batch, states, frames, size) and `mask`."""
 
     def __init__(self, compute: Callable[..., Any]):
         super().__init__()

@@ -76,8 +76,8 @@ def dry_run(
     epochs = math.ceil(planned / steps)
     if freezing.every is not None and freezing.every >= epochs:
         raise UserError(
-            f"freeze.gradual.every: nothing is unfrozen after {freezing.every} epochs, the training has {epochs}; "
-            "use fewer, or freeze.encoder"
+            f"freeze.gradual.every: the first layers are unfrozen after {freezing.every} epochs, but training has "
+            f"{epochs}; use fewer, or freeze.encoder"
         )
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
@@ -87,8 +87,7 @@ def dry_run(
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
     """Compute mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    Each recording counts once, without augmentation. Layers are processed in order, since a later one receives the
-    output of an earlier one.
+    Each recording counts once, without augmentation. Layers are processed in order, as later ones depend on earlier.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
@@ -106,8 +105,7 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint; `validated` is its validation metric, `notes` are warnings for
-    the report, `cached` are facts about cached features."""
+    """A trained model with its best checkpoint, its validation metric, warnings, and facts about cached features."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -188,7 +186,7 @@ def fit(
     state = trainer.state
     if state.best_metric is None:
         raise UserError(
-            "training.eval_steps, training.eval_delay: no validation before the end of training; evaluate earlier"
+            "training.eval_steps, training.eval_delay: no validation before training ends; evaluate earlier"
         )
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")

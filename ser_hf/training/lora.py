@@ -32,8 +32,7 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The `lora` section of a recipe; `targets` are names of linear layers in the encoder's layers ("q_proj",
-    "attention.q_proj"), None for the usual ones."""
+    """The `lora` section of a recipe; `targets` are names of the encoder's linear layers, None for the usual ones."""
 
     rank: int
     alpha: float = 16.0
@@ -120,7 +119,7 @@ def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...
         if target.rpartition(".")[2] in idle or not any(f".{name}".endswith(f".{target}") for name in chosen):
             there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
             raise UserError(
-                f"lora.targets: {target} cannot be adapted in {config.model_type}; choose from {', '.join(there)}"
+                f"lora.targets: no {target} to adapt in {config.model_type}; choose from {', '.join(there)}"
             )
     return [name for name in linear if name in chosen]
 

@@ -274,5 +274,5 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
     why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with {why} not every step has all gradients; leave it out")
+            raise UserError(f"training.{key}: with {why} some layers have no gradients in some steps; leave it out")
     args.ddp_find_unused_parameters = True

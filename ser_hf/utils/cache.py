@@ -154,8 +154,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A folder of the cache. `bytes` are those of its files, `last_used` seconds since the epoch; `unfinished` marks
-    what an interrupted build left, which the next one may continue."""
+    """A folder of the cache: bytes, last use (seconds since the epoch), and whether it is unfinished."""
 
     kind: str
     path: Path
@@ -165,7 +164,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The folder itself, or the one that it was to become."""
+        """The path of the finished folder, also of an unfinished one."""
         return self.path.with_name(_NAME.fullmatch(self.path.name)["folder"])
 
 

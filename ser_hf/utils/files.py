@@ -44,12 +44,12 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
             folder.rename(replaced)
         partial.rename(folder)
     except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; the new one is {partial}") from None
+        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; see {partial}") from None
     shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file that readers see before or after, never in between."""
+    """Write a file by a rename: readers see the old or the new text, never a part."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -84,7 +84,7 @@ def test_a_broken_link_is_named(tmp_path, name):
     (tmp_path / "notes.txt").symlink_to("nowhere.txt")
     assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
     (tmp_path / name).symlink_to(f".git/annex/{name}")
-    with pytest.raises(UserError, match=f"{tmp_path / name}: a broken link to .git/annex/{name}; get its content"):
+    with pytest.raises(UserError, match=f"{tmp_path / name}: a broken link to .git/annex/{name}; restore its target"):
         audio_files(tmp_path, "TOY")
     assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
 
@@ -164,6 +164,6 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(
-        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); corpus.root and all in"
+        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); make corpus.root readable"
     ):
         audio_files(tmp_path, "TOY")

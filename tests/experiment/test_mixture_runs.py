@@ -169,9 +169,9 @@ def context_of(recipe):
         (
             ["training.solver=sklearn", "training.balance=class"],
             ("savee",),
-            "training.balance: of no use to scikit-learn",
+            "training.balance: has no effect with scikit-learn",
         ),
-        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: of no use to scikit-learn"),
+        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),
         (
             ["training.balance=classes"],
             ("savee",),

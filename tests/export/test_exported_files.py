@@ -134,10 +134,10 @@ def test_mistakes_are_one_line(crnn, tmp_path, capsys):
     onnx.save(other, tmp_path / "other.onnx")
     for words, message in (
         (["export", model, "--output", "x.bin"], "--output: x.bin does not end with .onnx"),
-        (["export", file], "is an ONNX file already"),
+        (["export", file], "is already an ONNX file"),
         (["predict", str(tmp_path / "none.onnx"), sound], "none.onnx: no such file"),
         (["predict", str(tmp_path / "broken.onnx"), sound], "not an ONNX file that onnxruntime can run"),
-        (["predict", str(tmp_path / "other.onnx"), sound], "written by another exporter"),
+        (["predict", str(tmp_path / "other.onnx"), sound], "not written by ser-hf export"),
     ):
         assert cli.main(words) == 2, words
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -217,10 +217,13 @@ def test_the_client_of_the_hub_reads_a_benchmark_result():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"judged_on": "validation"}, "someone/bench: no result for a leaderboard: evaluated on the validation"),
+        (
+            {"judged_on": "validation"},
+            "someone/bench: a leaderboard takes test results, not those of validation",
+        ),
         (
             {"protocol": {"name": "random", "leak": "Leaky."}},
-            "someone/bench: no result for a leaderboard: the protocol random is leaky",
+            "someone/bench: a leaderboard takes no result of a leaky protocol (random)",
         ),
     ],
 )
