@@ -26,8 +26,7 @@ _SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step and the probability that it changes a clip. Zero and null (the default) switch it off; with null no other
-    setting of the step may be set."""
+    """A step and the probability that it changes a clip; 0 and null (the default) switch it off."""
 
     probability: float | None = None
 
@@ -147,8 +146,7 @@ class Mixup(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """The steps for training clips in their order: the voice, the room, the background, the line, the level. `mixup`
-    then mixes clips of a batch."""
+    """The steps for training clips in order: voice, room, background, telephone line, level; then `mixup`."""
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
@@ -187,8 +185,7 @@ class Augmenter:
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment one clip, float32 (samples,) -> float32 (new samples,), at least one sample.
 
-        The result may be the clip itself or a view of it. Each step depends only on one number that is drawn from
-        `rng`, and on its own name, not on other steps.
+        The result may be the clip itself or a view of it. Each step depends on one number from `rng` and its own name.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))

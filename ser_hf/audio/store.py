@@ -110,8 +110,8 @@ class WaveformStore:
     The checksum of a clip is verified when it is first read, unless `verify` has verified all.
 
     Raises:
-        OSError, ValueError, KeyError: if the index cannot be read, the number of samples differs from it, or the store
-            is marked as damaged.
+        OSError, ValueError, KeyError: if the index cannot be read, the samples do not match it, or the store is
+            damaged.
         UserError: from `store[i]`, if the checksum of that clip is wrong. The next opening builds the store again.
     """
 

@@ -128,14 +128,13 @@ def parse(
     """Read the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
 
     Args:
-        target: the intended emotion, or the one with most votes from the ``"voice"``, the ``"face"`` or both
-            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the share of the
-            votes that the winning emotion has.
+        target: the intended emotion, or the one with most votes from ``"voice"``, ``"face"`` or both
+            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the winning
+            emotion's share of votes.
         agreement: the least such share, in [0, 1]; clips below it are left out.
         soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended emotion if that is
             among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
-        tables: the folder that holds the release's `tabulatedVotes.csv`; by default `processedResults` below `root`,
-            its parent or its parent's parent.
+        tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults` near `root`.
         known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
 
     Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.

@@ -7,9 +7,8 @@ packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files 
 folder until the release is complete, and are then moved into place.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: objects in Git LFS have the SHA-256 of the list as their name. The authors point to the mirror on GitLab, as
-  GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
-- TESS: PaddleSpeech has a zip of it, with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
+- CREMA-D: in Git LFS the SHA-256 is an object's name. The authors' mirror is on GitLab, as GitHub's quota is used up.
+- TESS: a zip of PaddleSpeech with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
 - EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
 """
 
@@ -56,7 +55,7 @@ _ARCHIVE_FACTOR = 10
 
 
 class SourceError(Exception):
-    """A source does not provide what it should, in one line; another source may."""
+    """A source fails to provide a file; the message is one line. Other sources are tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -397,8 +396,7 @@ Source = Archive | LfsStore
 
 
 def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
-    """The members of a zip file with the size of a missing file. Their names are not used, so that an archive cannot
-    choose where anything is written.
+    """The members of a zip file with the size of a missing file; their names are not used, for security.
 
     Raises:
         SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can have.

@@ -66,9 +66,7 @@ def unfinished(folder: str | Path) -> bool:
 
 def _refuse_unfinished(folder: str) -> None:
     if unfinished(folder):
-        raise UserError(
-            f"{os.path.join(folder, UNFINISHED)}: an unfinished download; rerun `ser-hf download`, or remove it"
-        )
+        raise UserError(f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it")
 
 
 def parse_files(

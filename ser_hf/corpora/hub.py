@@ -67,9 +67,7 @@ def parse(
     """
     parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):
-        raise UserError(
-            "corpus.dataset: give the id of a dataset on the Hub, or a folder or parquet file in corpus.root"
-        )
+        raise UserError("corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root")
     by_split = _load(str(dataset or root), root, revision, config)
     for split in splits or ():
         if split not in by_split:

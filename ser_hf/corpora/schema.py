@@ -1,5 +1,4 @@
-"""The rows of every corpus: canonical emotions, columns and their `datasets.Dataset`, and the classes of a recipe:
-emotions that are selected, merged or dropped, and always logged."""
+"""The rows of every corpus: canonical emotions, columns, and the classes that a recipe selects, merges or drops."""
 
 import dataclasses
 import difflib

@@ -170,11 +170,10 @@ class RowParser:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
         columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
         label_map: the table's words -> canonical emotions.
-        speaker_pattern: regular expression searched in a clip's path; its group ``speaker``, else its first group,
-            else the match is the speaker.
-        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, which counts them as one
-            speaker, `UNNAMED`. A split with some of them on one side and clips of the same corpus on the other is
-            reported as speaker-dependent.
+        speaker_pattern: regular expression searched in a clip's path; the speaker is the group ``speaker``, or the
+            match.
+        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker `UNNAMED` for all. A
+            split with some of them on one side and clips of the corpus on the other counts as speaker-dependent.
         language: of rows that name none (ISO 639).
     """
 
@@ -276,8 +275,7 @@ class RowParser:
         An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
 
         Raises:
-            UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), or an
-                unknown speaker (`no_speaker`).
+            UserError: naming the row, for an unknown label or missing audio (both may be skipped) or speaker.
         """
         clips, skipped = [], []
         for row in rows:
@@ -382,11 +380,10 @@ def parse(
 
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
-        path, label, speaker: names of the three columns; the speaker's may be missing with a `speaker_pattern` or
-            `no_speaker`.
+        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace the last one.
         audio_root: the folder of relative paths; by default the table's.
-        corpus_name, options: see `RowParser` and `facts`. The speaker
-            pattern is matched with the path as the table has it.
+        corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the path as the table
+            has it.
     """
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")
@@ -398,10 +395,7 @@ def parse(
         needed.pop("speaker")
     for key, column in needed.items():
         if column not in columns:
-            raise UserError(
-                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; name the "
-                f"column of the {key}"
-            )
+            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
     rows, first = [], {}

@@ -61,8 +61,8 @@ def fold_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Percentile intervals of every metric's mean over folds. What folds share (speakers or clips) is drawn once for
-    all folds, and folds are not drawn then.
+    """Percentile intervals of metrics' means over folds; what folds share (speakers or clips) is drawn for all of
+    them.
 
     Args:
         draw_folds: draw folds with replacement as well. In leave-one-speaker-out they are the speakers; with several

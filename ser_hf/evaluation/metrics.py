@@ -1,6 +1,4 @@
-"""Metrics of a classifier: one table, each metric computed for many resamples of the clips at once; and calibration
-by temperature, one number that divides all logits, so that probabilities match accuracy.
-"""
+"""Metrics of a classifier, each computed for many resamples at once, and calibration by temperature."""
 
 import dataclasses
 import functools
@@ -359,8 +357,8 @@ def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The reliability diagram (Guo et al., 2017): bounds, clips, mean confidence and accuracy of each bin of
-    confidence; None for both in an empty one."""
+    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of each bin, None if
+    empty."""
     top, bins = confidence_bins(probabilities)
     means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
     return [

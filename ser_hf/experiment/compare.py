@@ -68,6 +68,9 @@ def compare_runs(
 
     Returns:
         The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
+
+    Raises:
+        UserError: for an unknown metric, fewer than two runs, a run named twice, or a source without a report.
     """
     if metric not in COMPARED:
         raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")

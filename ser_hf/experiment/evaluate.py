@@ -179,9 +179,9 @@ def select_test_clips(
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated, and on which clips (the last five, see `select_test_clips`).
+    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
 
-    Longer clips than `window` seconds are processed in windows; None is as in the model's recipe.
+    Clips longer than `window` seconds are processed in windows; None is the window of the model's recipe.
     """
 
     window: Annotated[float, Range(min=SHORTEST)] | None = None
@@ -393,6 +393,12 @@ def evaluate_model(
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
         output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.
         evaluation: see `ser_hf.experiment.evaluate.EvaluationSettings`.
+
+    Returns:
+        The report, whose `metrics` are scores from 0 to 1.
+
+    Raises:
+        UserError: naming the model, the corpus, the setting or the folder that is wrong.
     """
     try:
         checked = EvaluationSettings(**evaluation)

@@ -115,8 +115,7 @@ def _check_class_balance(recipe: Recipe) -> None:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
     if loss.class_weights and balance in ("class", "corpus_and_class"):
         raise UserError(
-            f"training.loss.class_weights: training.balance: {balance} already balances the classes; leave out one "
-            "of the two"
+            f"training.loss.class_weights: training.balance: {balance} balances classes too; leave out one"
         )
 
 
@@ -228,10 +227,17 @@ def _changed(section: Any) -> list[str]:
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file or a mapping, apply overrides such as ``corpus.root=data``, and check it.
+    """Read a recipe, apply overrides, and check it before any audio is read.
+
+    Args:
+        source: a YAML file or a mapping.
+        overrides: such as ``corpus.root=data``.
+
+    Returns:
+        The recipe with all defaults.
 
     Raises:
-        UserError: naming the key (full path) or file, before any audio is touched.
+        UserError: naming the key (full path) or file.
     """
     if isinstance(source, Mapping):
         values = copy.deepcopy(dict(source))

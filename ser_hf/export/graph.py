@@ -42,8 +42,8 @@ class WaveformClassifier(nn.Module):
         if trims and kind in ENCODERS and not extractor.return_attention_mask:
             raise UserError(
                 f"{kind} cannot be exported: without an attention mask its output depends on the trimmed length "
-                f"(trim_silence {preparation.trim_silence:g}), and one graph cannot cut a batch to several lengths; "
-                "train it with audio.fixed_duration, or without trim_silence"
+                f"(trim_silence {preparation.trim_silence:g}), which differs within a batch; train it with "
+                "audio.fixed_duration, or without trim_silence"
             )
         self.extractor, self.preparation = extractor, preparation
         self.multi_label = config.problem_type == "multi_label_classification"

@@ -110,6 +110,9 @@ def export_model(
         clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
             that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
 
+    Returns:
+        The files with their sizes, differences from the model and milliseconds per clip.
+
     Raises:
         UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no file is written.
     """
@@ -222,9 +225,7 @@ def _checked(
         raise UserError(f"{path}: not written: it cannot be compared with the model: {first_line(error)}") from error
     found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
     if found.logits > tolerance:
-        raise UserError(
-            f"{path}: not written: its logits differ from the model's by {found.logits:.2g}, more than {tolerance:g}"
-        )
+        raise UserError(f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}")
     return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
 

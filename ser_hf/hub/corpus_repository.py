@@ -98,6 +98,12 @@ def publish_corpus(
         private: of a repository that is created; an existing one stays as it is.
         have_right: the user may publish this corpus of their own.
         settings: other arguments of `read_corpus`: options of the corpus, labels, merge, drop, exclude, on_unknown.
+
+    Returns:
+        The repository and its newest commit.
+
+    Raises:
+        UserError: if the license forbids it, a setting is wrong, or the Hub refuses the upload.
     """
     settings = dict(settings or {})
     facts = corpus_facts(name, {key: value for key, value in settings.items() if key not in READING})

@@ -76,8 +76,7 @@ def push(
 
     Args:
         private: of a repository that is created; an existing one stays as it is.
-        owned: patterns of files that such pushes write, and delete if `folder` does not contain them any more. Other
-            files of the repository stay.
+        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other files stay.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 

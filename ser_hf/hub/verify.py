@@ -111,6 +111,12 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
+
+    Returns:
+        The verdict; `problems` is empty for a good model.
+
+    Raises:
+        UserError: if there is no model, a clip cannot be read, or the model has untrusted code.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")

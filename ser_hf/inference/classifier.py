@@ -1,5 +1,4 @@
-"""Loads a trained classifier of a run, a folder, the Hub or an ONNX file, with what is needed to run it as in its
-evaluation."""
+"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file, with its preparation and windows."""
 
 import contextlib
 import dataclasses
@@ -105,8 +104,7 @@ class OnnxConfig(PreTrainedConfig):
 
 
 class OnnxSession(nn.Module):
-    """An exported file, called like a model of transformers. `facts` is its metadata
-    (`ser_hf.export.onnx.metadata_of`)."""
+    """An exported file, called like a model of transformers; `facts` is its metadata."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__()

@@ -121,12 +121,14 @@ def predict(
 
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
-        inputs: audio files, folders and tables (`ser_hf.inference.inputs.from_paths`), or a dataset such as
-            `ser_hf.load_corpus` returns.
+        inputs: audio files, folders or tables (`ser_hf.inference.inputs.from_paths`), or a dataset.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
         revision: of a model on the Hub: a branch, tag or commit.
         trust_remote_code: run code of other authors' models; those of ser_hf need none.
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
+
+    Returns:
+        One row per recording or window: label, probabilities, logits and, if requested, embeddings.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
@@ -134,9 +136,7 @@ def predict(
     """
     checked = PredictionSettings(**settings)
     if isinstance(inputs, DatasetDict):
-        raise UserError(
-            "inputs: expected a Dataset, got a DatasetDict; select a split, such as [{next(iter(inputs))!r}]"
-        )
+        raise UserError(f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]")
     if not isinstance(inputs, Dataset):
         paths = list(inputs) if isinstance(inputs, list | tuple | set | Iterator) else [inputs]
         for path in paths:

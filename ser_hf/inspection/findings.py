@@ -137,6 +137,9 @@ def inspect_corpus(
         cache_dir: where that store is (default: see `ser_hf.utils.cache.cache_root`).
         options: of the corpus.
 
+    Returns:
+        The measurements of every file, and the findings.
+
     Raises:
         UserError: for an unknown corpus, a missing folder, a folder without audio.
     """

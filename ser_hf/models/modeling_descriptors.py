@@ -181,7 +181,7 @@ class FrameDescriptors(DerivedBuffers):
 
 
 def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
-    """Sums of products of samples 0 to `lags` - 1 apart: (batch, frames, lags)."""
+    """Autocorrelation of (batch, frames, samples) at lags from 0 to `lags` - 1: (batch, frames, lags)."""
     length = frames.shape[2]
     # Zeros enough that no product wraps around, and a power of two.
     size = 1 << math.ceil(math.log2(length + lags - 1))

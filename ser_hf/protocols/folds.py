@@ -45,9 +45,10 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 
 def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per corpus: how well does a model work with another room, microphone, sentences and instructions?
-    Validation is a share of the speakers of each training corpus. A class of only one corpus, which has no training
-    clip while that is tested, is an error."""
+    """One fold per corpus, which tests other rooms, microphones, sentences and instructions.
+
+    Validation is a share of the speakers of each training corpus. A class that only one corpus has is an error.
+    """
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
     homes: dict[int, set[str]] = {}

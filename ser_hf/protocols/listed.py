@@ -33,8 +33,7 @@ def from_file(
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
             ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
             (train, validation or dev, test) and ``id`` or ``speaker``. Entries are ids or full speaker names.
-        shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
-            train and validation are only noted.
+        shared_speakers: allows test speakers in train or validation, otherwise an error.
         validation: share of the training speakers for validation if the file has no validation part.
         seed: of that draw.
 

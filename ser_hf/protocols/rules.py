@@ -133,6 +133,12 @@ def speaker_independent(
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
             (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
             validation holds out sentences of that speaker.
+
+    Returns:
+        The split, with row numbers, ids and speakers of each part.
+
+    Raises:
+        UserError: for an unknown speaker, one in two parts, a part without speakers, or without clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
@@ -146,8 +152,7 @@ def speaker_independent(
             for speaker in parts[part]:
                 if part_of.setdefault(speaker, part) != part:
                     raise UserError(
-                        f"protocol.{part}: speaker {speaker} is in {part_of[speaker]} as well; each speaker belongs "
-                        "to one part"
+                        f"protocol.{part}: speaker {speaker} is also in {part_of[speaker]}; list each once"
                     )
     apart, notes = ("speaker",), ()
     rows: dict[str, list[int]] = {}
@@ -219,9 +224,7 @@ def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     if validation + test >= 1:
-        raise UserError(
-            f"protocol.test: shares {validation} (validation) and {test} (test) leave no clip for training"
-        )
+        raise UserError(f"protocol.test: shares {validation} (validation) and {test} (test) leave no training clip")
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
     train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}

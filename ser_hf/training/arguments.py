@@ -1,5 +1,4 @@
-"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys that a run sets
-itself."""
+"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys set by a run."""
 
 import dataclasses
 import os

@@ -98,8 +98,7 @@ def check_report_to(value: Any) -> None:
 def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
     """Give each tracker one run around the creation of a Trainer and its training; the Trainer's callback opens it.
 
-    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user take precedence,
-    and a W&B run that is already open stays open.
+    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user take precedence.
 
     Args:
         report_to: one or several trackers, or ``none``.

@@ -55,7 +55,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def delete_incomplete(folder: Path) -> None:
-    """Delete incomplete checkpoints."""
+    """Delete the incomplete checkpoints in a folder."""
     for checkpoint in _newest_first(folder):
         if not is_complete(checkpoint):
             logger.info("%s is incomplete: deleted", checkpoint)
@@ -142,10 +142,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         raise UserError(f"lora: adapters are too small to be sharded; launch without {kind}")
     if kind == "fsdp":
         if key := layerdrop_key(model.config):
-            raise UserError(
-                f"model.{key}: under FSDP all processes must run the same layers, and each would drop its own; "
-                "set it to 0"
-            )
+            raise UserError(f"model.{key}: under FSDP every process must run the same layers; set it to 0")
         layers = {
             type(module).__name__ for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
         }

@@ -163,8 +163,7 @@ def blueprint(
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         normalize: None for the checkpoint's setting.
-        checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
-            transferred network.
+        checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         options: values of the (encoder's) configuration.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
@@ -206,7 +205,7 @@ def blueprint(
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: {type(extractor).__name__} of {checkpoint} cannot do that; leave it out"
+                f"audio.normalize: {type(extractor).__name__} of {checkpoint} has no normalization; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
@@ -257,10 +256,7 @@ def _with_head(
             raise UserError(f"model.{error}") from None
     elif weighted_layer_sum:
         if not hasattr(config, "use_weighted_layer_sum"):
-            raise UserError(
-                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; set "
-                "model.pooling: mean"
-            )
+            raise UserError(f"model.weighted_layer_sum: for {config.model_type} set model.pooling too, such as mean")
         config.use_weighted_layer_sum = True
     return config
 
@@ -301,10 +297,7 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
         logger.info("%s has no feature extractor; waveforms are passed on unchanged", checkpoint)
         extractor = _extractor(sampling_rate, normalize=False)
     else:
-        raise UserError(
-            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), which "
-            f"{config.model_type} needs"
-        )
+        raise UserError(f"model.checkpoint: {checkpoint} has no preprocessor_config.json for {config.model_type}")
     if isinstance(config, PooledEncoderConfig):
         # For the head, which pools real frames only.
         if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):

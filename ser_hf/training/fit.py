@@ -185,9 +185,7 @@ def fit(
         cached.end(trainer)
     state = trainer.state
     if state.best_metric is None:
-        raise UserError(
-            "training.eval_steps, training.eval_delay: no validation before training ends; evaluate earlier"
-        )
+        raise UserError("training.eval_steps, training.eval_delay: no validation during training; evaluate earlier")
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
     return Fit(

@@ -196,8 +196,8 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
         raise UserError(f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers")
     if freezing.every is not None and shards():
         raise UserError(
-            f"freeze.gradual: {shards()} shards weights by what is trainable at the start, which must not change; "
-            "freeze a part that stays frozen"
+            f"freeze.gradual: with {shards()} the trainable weights must not change during training; freeze a part "
+            "that stays frozen"
         )
 
 

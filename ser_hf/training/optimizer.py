@@ -99,7 +99,7 @@ class OneCycle(OneCycleLR):
         super().__init__(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps, **kwargs)
 
     def get_lr(self) -> list[float]:
-        """After the last step, which the Trainer also requests, return the rates of the last one."""
+        """Return the learning rates; after the last step, the rates of that step again."""
         if self.last_epoch >= self.total_steps:
             return [group["lr"] for group in self.optimizer.param_groups]
         return super().get_lr()

@@ -152,8 +152,7 @@ def embed(
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature, (size,) float64, for standardization.
 
-    Deviations are bounded from below, relative to the feature's mean and to the median deviation, so that constant
-    features are not amplified.
+    Deviations have a lower bound, so that (nearly) constant features are not amplified.
     """
     vectors = vectors.astype(np.float64)
     mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)

@@ -49,8 +49,7 @@ class Bookkeeping(TrainerCallback):
 class GradualUnfreezing(TrainerCallback):
     """Freezes and unfreezes layers by epoch; `frozen` lists the modules that are frozen now.
 
-    Before the first epoch everything trainable in any epoch is, because optimizers, averages and
-    `DistributedDataParallel` are built then.
+    Before the first epoch all that is ever trained is trainable: optimizers, averages and DDP are built then.
     """
 
     def __init__(self, model: PreTrainedModel, freezing: Freezing | None):

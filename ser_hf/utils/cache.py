@@ -63,8 +63,7 @@ def built_once(
     one builds the folder. A failed build leaves nothing; what a killed build left is resumed or deleted by the next.
 
     Args:
-        check: reads an existing folder and raises an OSError, ValueError or the like if it is damaged; it is then
-            deleted and built again, with a warning.
+        check: raises an OSError or ValueError if an existing folder is damaged; it is then built again.
         resumed: the next build continues with the files of a killed or interrupted one.
     """
     if folder.is_dir() and _damage(folder, check) is None:

@@ -88,10 +88,10 @@ SEPARATORS = ",;\t"
 
 
 def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
-    """The columns of a CSV or TSV table, and its rows that are not blank: the line that each begins in, and its cells.
+    """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
 
     The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
-    are None. Columns without a name are left out.
+    are None; blank rows and columns without a name are left out.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)

@@ -58,7 +58,7 @@ def in_order(
 def apportion(
     total: int, sizes: Sequence[float], least: Sequence[int] | int = 0, most: Sequence[int] | None = None
 ) -> list[int]:
-    """Distribute `total` as whole numbers in proportion to `sizes` (largest remainder; of equals the first).
+    """Distribute `total` as whole numbers in proportion to `sizes` (largest remainder).
 
     Args:
         least, most: bounds of each number. If they exclude `total`, the sum is the nearest possible.

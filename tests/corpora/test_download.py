@@ -205,7 +205,7 @@ def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, serv
     else:
         with pytest.raises(KeyboardInterrupt):
             download("ravdess", tmp_path)
-    with pytest.raises(UserError, match="an unfinished download; rerun `ser-hf download`"):
+    with pytest.raises(UserError, match="unfinished; rerun `ser-hf download`"):
         load_corpus("ravdess", tmp_path)
     assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)

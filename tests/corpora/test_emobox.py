@@ -173,7 +173,7 @@ def test_two_rows_may_not_take_one_file(emobox):
 
 def test_segments_of_recordings_are_refused(emobox):
     options = emobox([("a.wav", "x", "sad")], "pavoque", more={"a.wav": {"start_time": 0.5, "end_time": 1.0}})
-    with pytest.raises(UserError, match="pavoque.jsonl, line 1: segments of recordings are not supported"):
+    with pytest.raises(UserError, match="pavoque.jsonl, line 1: segments are not supported"):
         parse(**options)
 
 

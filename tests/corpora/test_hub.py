@@ -192,8 +192,8 @@ def test_a_mistake_in_choosing_is_named(carded, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "corpus.dataset: give the id of a dataset on the Hub, or a folder or parquet file in corpus.root"),
-        ({"root": "x", "dataset": "user/name"}, "corpus.dataset: give the id of a dataset on the Hub, or"),
+        ({}, "corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root"),
+        ({"root": "x", "dataset": "user/name"}, "corpus.dataset: give an id on the Hub, or"),
         ({"root": "nowhere"}, "corpus.root: nowhere cannot be loaded: "),
     ],
 )

@@ -159,7 +159,7 @@ def context_of(recipe):
         (
             ["training.balance=class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: class already balances the classes; leave out one",
+            "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
         (
             ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],

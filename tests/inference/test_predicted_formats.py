@@ -95,7 +95,7 @@ def test_wrong_inputs_are_refused(published, recordings, tmp_path):
     for inputs, message in [
         (
             DatasetDict({"dev": dataset}),
-            r"inputs: expected a Dataset, got a DatasetDict; select a split, such as \['dev'\]",
+            r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]",
         ),
         (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
         (None, "inputs: expected paths .* got NoneType"),

@@ -37,11 +37,11 @@ def test_labels_are_in_proportion_where_it_is_stratified(dataset):
     [
         (
             {"validation": 0.6, "test": 0.4},
-            "protocol.test: shares 0.6 (validation) and 0.4 (test) leave no clip for training",
+            "protocol.test: shares 0.6 (validation) and 0.4 (test) leave no training clip",
         ),
         (
             {"validation": 0.7, "test": 0.9},
-            "protocol.test: shares 0.7 (validation) and 0.9 (test) leave no clip for training",
+            "protocol.test: shares 0.7 (validation) and 0.9 (test) leave no training clip",
         ),
         ({"validation": 0.0}, "protocol.validation: expected a share between 0 and 1, got 0.0"),
         ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
