@@ -287,7 +287,7 @@ def label_sources(
 
 
 def sources_table(sources: Sequence[Source]) -> str:
-    """The sources as lines to print; an emotion has its word in parentheses if that differs."""
+    """The sources as lines to print, each emotion with the files' own word in parentheses if that differs."""
     rows = [("corpus", "emotion", "clips", "class")]
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"

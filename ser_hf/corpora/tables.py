@@ -92,7 +92,7 @@ def split_name(word: str) -> str | None:
 
 
 def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
-    """The further columns of each row: those not `used` that have a plain value in some row.
+    """Collect the columns that are not `used` and have a plain value in some row, as a mapping for each row.
 
     A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64 bits are text. Lists,
     mappings and bytes are left out; a column with a reserved name is renamed to ``own_NAME``.

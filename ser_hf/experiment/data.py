@@ -65,7 +65,14 @@ class ExperimentData:
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
-    """Load and split the corpus, plan the model, prepare the waveforms, and audit the splits."""
+    """Load and split the corpus, plan the model, prepare the waveforms, and audit the splits.
+
+    Returns:
+        The data that all folds and seeds of the recipe share.
+
+    Raises:
+        UserError: naming the recipe key or file that is wrong, or clips that two parts of a split share.
+    """
     audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)

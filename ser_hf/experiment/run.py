@@ -130,10 +130,7 @@ def _require_same_clips(run: RunContext) -> None:
     saved = json.loads(run.folder.split.read_text(encoding="utf-8"))
     same_clips = saved.get("clips") == [fold.clips for fold in run.folds]
     if saved["sha256"] != fingerprint([fold.split for fold in run.folds]) or not same_clips:
-        raise UserError(
-            f"{run.folder.split}: the corpus, its labels or its split have changed since this run began; start again "
-            "with --overwrite"
-        )
+        raise UserError(f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite")
 
 
 def _run_folds(run: RunContext) -> Report:

@@ -176,7 +176,7 @@ def require_no_paths(folder: Path, places: Sequence[str]) -> None:
 
 
 def _texts(path: Path) -> Iterable[str]:
-    """The text of a file; of a table each column of text, and of its audio the file names."""
+    """The text of a file; of a parquet file its text columns, and the names of its audio files."""
     if path.suffix in TEXTS:
         yield path.read_text(encoding="utf-8")
     elif path.suffix == ".parquet":

@@ -1,10 +1,4 @@
-"""Predictions of a model for recordings, in memory or chunk by chunk.
-
-from ser_hf import predict
-
-predictions = predict("runs/ravdess_crnn", ["interviews", "more/one.wav"], embeddings=True)
-predictions.predicted[0], predictions.probabilities[0], predictions.embeddings.shape
-"""
+"""Predictions of a model for recordings: the public `predict`, and `predict_tables`, which works chunk by chunk."""
 
 import contextlib
 import dataclasses

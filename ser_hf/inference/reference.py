@@ -1,4 +1,4 @@
-"""Reference clips and logits of a trained model, by which `ser_hf.hub.verify` recognizes it wherever it is loaded.
+"""Reference clips of a trained model and its logits of them, with which `ser_hf.hub.verify` checks published copies.
 
 reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a corpus.
 """
@@ -121,10 +121,7 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
     """
     path = RunFolder(folder).reference
     if not path.is_file():
-        raise UserError(
-            f"{path}: missing; a run writes it at its end, so rerun this one (ser-hf reproduce {folder}, or ser-hf "
-            "train with --overwrite)"
-        )
+        raise UserError(f"{path}: missing; rerun the run, which writes it (ser-hf reproduce {folder})")
     try:
         with np.load(path, allow_pickle=False) as saved:
             logits = saved["logits"]

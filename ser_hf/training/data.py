@@ -104,9 +104,9 @@ def balanced(
 ) -> Dataset:
     """Make entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
-    Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
-    of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
-    lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`).
+    Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries of a corpus and
+    class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in it, of which an epoch uses the next
+    `take`: epochs continue where the last one stopped (`EpochSchedule`).
 
     Args:
         clips: from `part`.

@@ -165,6 +165,9 @@ def blueprint(
         normalize: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         options: values of the (encoder's) configuration.
+
+    Raises:
+        UserError: naming the key of `model` or `audio` that is wrong or does not fit the checkpoint.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}

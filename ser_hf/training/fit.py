@@ -141,6 +141,13 @@ def fit(
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
+
+    Returns:
+        The model with its best checkpoint, its validation metric, and notes for the report.
+
+    Raises:
+        UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting does not fit the
+            model.
     """
     began = time.perf_counter()
     epochs_log = EpochLog(arguments.metric_for_best_model)

@@ -137,7 +137,7 @@ def test_an_unfinished_download_is_not_read(root, tmp_path):
     (folder / ".download").mkdir()
     assert audio_files(tmp_path, "RAVDESS") == [folder / "a.wav"]  # nothing is lost of an empty one
     write(folder, ".download/0123")
-    with pytest.raises(UserError, match=rf"^{folder}/\.download: an unfinished download; run `ser-hf download`"):
+    with pytest.raises(UserError, match=rf"^{folder}/\.download: unfinished; rerun `ser-hf download`"):
         audio_files(tmp_path, "RAVDESS")
     assert audio_paths(tmp_path) == [folder / "a.wav"]
 

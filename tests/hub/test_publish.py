@@ -188,7 +188,7 @@ def test_the_repository_is_checked_before_training(section, facts):
 def test_an_unfinished_run_is_refused(tmp_path, crnn):
     with pytest.raises(UserError, match="no finished run"):
         stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
-    with pytest.raises(UserError, match="reference.npz: missing; a run writes it at its end"):
+    with pytest.raises(UserError, match="reference.npz: missing; rerun the run, which writes it"):
         read_reference(tmp_path)
 
 

@@ -60,7 +60,7 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6; at most 5 can be drawn"),
         (
             {"train": ["1-10"], "validation": 0.2, "test": [11]},
-            "protocol.validation: 0.2 of 12 speakers is 2, but only 1",
+            "protocol.validation: 0.2 of 12 speakers is 2; at most 1",
         ),
     ],
 )
