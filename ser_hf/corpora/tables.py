@@ -6,13 +6,10 @@ columns sex, age, language, sentence, intensity and take are known by name; `id`
 does); every other column is kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed
 to ``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
 
-    path,label,speaker,sex,session
-    calls/0001.wav,anger,anna,female,monday
+path,label,speaker,sex,session calls/0001.wav,anger,anna,female,monday
 
-Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of
-`corpus.label_map`. License and citation are options, which cards and reports quote.
-
-The module also has what audiofolder, hub, emobox and audformat share: cells, rows, and clips from rows.
+Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of `corpus.label_map`.
+License and citation are options, which cards and reports quote.
 """
 
 import dataclasses

@@ -170,11 +170,10 @@ def robustness(
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
-    """UAR, WA and macro-F1 of clean clips and under each condition, plain values for a report.
+    """Evaluate clean clips and the same clips under each condition, for the report.
 
-    Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's draws with the
-    clean clips, so that `drop_interval` is of paired differences: much of the uncertainty of the metrics themselves
-    (which speakers were drawn) is in both, and cancels.
+    Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's resamples with
+    the clean clips, so `drop_interval` is of paired differences and narrower than the interval of UAR.
 
     Args:
         classify: the probabilities (clips, classes) of some waveforms, including the model's preparation of clips
@@ -185,8 +184,8 @@ def robustness(
 
     Returns:
         {clips, clean, chance, conditions, settings}. `clean` and each of `conditions` have uar, wa, macro_f1 and
-        interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many
-        clips it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
+        interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many clips
+        it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
 
     Raises:
         UserError: naming a clip whose samples are not finite.

@@ -3,8 +3,7 @@
 The first protocol with one split gives the files (train, validation, test, and `rest` for other clips).
 ``splits/PROTOCOL.json`` describes each protocol completely; the protocol `file` reads it.
 
-`Dataset.push_to_hub` makes several commits and a card that names no license, so that the tables are written to a
-folder, which one commit uploads.
+One commit uploads a folder of these files; `Dataset.push_to_hub` makes several, and a card without a license.
 """
 
 import io

@@ -69,7 +69,7 @@ def push(
     owned: Sequence[str] = (),
     token: str | None = None,
 ) -> Pushed:
-    """Make a repository, created if absent, contain what `folder` contains.
+    """Make a repository contain the files of `folder`; a missing repository is created.
 
     The push is one commit, and none if nothing changed; `upload_folder` would make several of a large folder. After a
     failure the same call continues: large files that have arrived are not sent again.

@@ -73,11 +73,11 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
 
 def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
-    """The recordings of paths, in the order of the paths, those of a folder by their names.
+    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by name.
 
-    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, the bytes of one
-    recording on standard input. The id of a recording is its path, unless a table has ids. A file that several paths
-    lead to is taken once; rows of tables with different ids are a recording each.
+    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, one recording on standard
+    input. The id of a recording is its path, unless a table has ids. A file that is found twice is read once, unless
+    rows of tables give it different ids.
 
     Args:
         skip: keep audio files that are missing, to be reported when they are decoded.

@@ -159,9 +159,8 @@ def by_column(
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
     """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
-    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers if train
-    and test share no speaker; if they do, as in most corpora, it is clips drawn at random with labels in proportion,
-    and every report calls such figures speaker-dependent.
+    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers, or of the
+    training clips if train and test share speakers, as in most corpora: figures are then speaker-dependent.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
@@ -264,9 +263,8 @@ def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[i
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
 
-    Lists by speaker (RAVDESS, SAVEE) take validation speakers from the training speakers. Lists by clip (CREMA-D,
-    EMO-DB, TESS) share all speakers between train and test, as published, so validation is clips drawn at random from
-    the training side with labels in proportion; every report calls such figures speaker-dependent.
+    Lists by speaker (RAVDESS, SAVEE) draw validation speakers from the training speakers. Lists by clip (CREMA-D,
+    EMO-DB, TESS) have the same speakers in train and test, so validation clips are drawn: speaker-dependent.
     """
 
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:

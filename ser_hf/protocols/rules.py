@@ -16,8 +16,8 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    """`count` of the values that `column` has in `rows`: the best of `_DRAWS` random draws, with every class on both
-    sides if possible, then labels and sexes nearest to those of all `rows`.
+    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on both sides if
+    possible and similar labels and sexes.
 
     Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
     `count`, and never all groups, which may give fewer.

@@ -31,8 +31,8 @@ RESERVED = ("name", "output_dir", "provenance", "evaluation", "protocol", "corpu
 class Parameter:
     """A recipe key and the distribution of its values.
 
-    Choices are written as JSON, because Optuna stores no lists and takes 1 and true for equal. With `bundles`, the
-    choice is the name of one: recipe keys that are set together, and the space that varies with them.
+    Choices are written as JSON, because Optuna stores no lists and treats 1 and true as equal. With `bundles`, a
+    choice is the name of a bundle: recipe keys that are set together, and the space that varies with them.
     """
 
     distribution: BaseDistribution

@@ -25,9 +25,8 @@ def broadcast_buffers(model: nn.Module) -> None:
 class WeightAverage(TrainerCallback):
     """Exponential moving average of the trainable weights and saved buffers of a model, after every optimizer step.
 
-    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in `tf.train.ExponentialMovingAverage`), so that the
-    random start is soon forgotten. Tensors of the model are only written in place, so that optimizers, wrappers and
-    compiled graphs stay valid. Sharded weights are not supported.
+    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in `tf.train.ExponentialMovingAverage`), which soon
+    forgets the random start. Tensors are written in place: optimizers, wrappers and compiled graphs stay valid.
 
     Args:
         model: unwrapped, on its device, already frozen.

@@ -63,14 +63,7 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
 def window_notes(
     name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
-    """Describe how many clips of a split are evaluated in windows or padded, for the report.
-
-    Args:
-        name: of the split.
-        part: from `part`.
-        sampling_rate: Hz.
-        window, longest, shortest: samples of the longest window, and of the longest and shortest clip of the model.
-    """
+    """Describe how many clips of a split are evaluated in windows or padded, for the report; lengths in samples."""
     rows = np.asarray(part["row"][:])
     clips, counts = np.unique(rows, return_counts=True)
     sentences = []

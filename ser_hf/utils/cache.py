@@ -59,8 +59,8 @@ def built_once(
 ) -> Iterator[Path | None]:
     """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
-    An existing folder needs no lock, so a read-only cache can be used. Processes wait, with a message, while another
-    one builds the folder. A failed build leaves nothing; what a killed build left is resumed or deleted by the next.
+    An existing folder needs no lock, so a read-only cache can be used. Other processes wait while one builds the
+    folder. A failed build leaves nothing; a killed one is resumed or deleted by the next.
 
     Args:
         check: raises an OSError or ValueError if an existing folder is damaged; it is then built again.

@@ -58,11 +58,10 @@ def replace_text(path: Path, text: str) -> None:
 def folders_below(
     root: Path, refuse: Callable[[OSError], None], hidden: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each folder from `root` on, in an order that does not depend on the file system, and its file names.
+    """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
 
-    Links to folders are followed; a folder that several paths lead to comes once. Hidden folders and files are left
-    out unless `hidden`: version control keeps copies there, and macOS writes `._name.wav` beside copied files.
-    `refuse` is called with the error of a folder that cannot be read.
+    Links to folders are followed; a folder with several paths is visited once. Hidden folders and files are left out
+    unless `hidden`: macOS writes `._name.wav` beside copies. `refuse` gets the error of an unreadable folder.
     """
     seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
