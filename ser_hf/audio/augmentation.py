@@ -55,14 +55,14 @@ def _between(low: float, high: float, least: float, most: float) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Speed(Step):
-    """Played faster (above 1) or slower: tempo, pitch and formants together (Ko et al., Interspeech 2015)."""
+    """Play faster (above 1) or slower: tempo, pitch and formants change together (Ko et al., Interspeech 2015)."""
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pitch(Step):
-    """Pitch and formants moved at the same tempo, by so many `semitones`."""
+    """Shift pitch and formants by `semitones` at the same tempo."""
 
     semitones: list[float] = _between(-2.0, 2.0, -12.0, 12.0)
 
@@ -125,7 +125,7 @@ class Telephone(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Gain(Step):
-    """Louder or softer by so many `decibels`."""
+    """Change the level by `decibels`."""
 
     decibels: list[float] = _between(-6.0, 6.0, -60.0, 60.0)
 

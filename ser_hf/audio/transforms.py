@@ -228,5 +228,5 @@ def _window(size: int) -> np.ndarray:
 
 
 def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
-    """The first `length` samples, zeros after them where there are fewer."""
+    """Cut to `length` samples, or append zeros up to it."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))

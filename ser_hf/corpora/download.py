@@ -119,7 +119,7 @@ def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
-    """Download what a folder lacks of a corpus's release, and compare every byte with the release's list.
+    """Download the missing files of a corpus's release, and compare every byte with the release's list.
 
     The corpus's `SOURCES` are used one after another until everything has arrived. Files in the folder are left as
     they are, except Git LFS pointers and empty files. Complete files of an interrupted download are kept, and the next
@@ -142,7 +142,7 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
-    """Download what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
+    """Download the missing files of a recipe's corpus (`corpus.download: true`), or of each corpus of a mixture.
 
     A corpus that requires a registration must be in its folder. Corpora without known sources (tables of the user,
     datasets of the Hub) are left to their parsers. Only names and sizes are compared.

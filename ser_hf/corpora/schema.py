@@ -44,7 +44,7 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The result of a parser: the clips in a stable order, and what it left out with the reason."""
+    """The result of a parser: the clips in a stable order, and the skipped files with reasons."""
 
     corpus: str
     clips: list[Clip]

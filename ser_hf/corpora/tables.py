@@ -293,7 +293,7 @@ class RowParser:
 
 
 def absent(path: Path) -> str | None:
-    """Why there is no audio at a path, for `Row.missing`; None if there is."""
+    """Why there is no audio at a path, for `Row.missing`; None if there is some."""
     if not path.is_file():
         return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):

@@ -175,8 +175,8 @@ def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one corpus.
 
     Metrics are over the classes that a corpus has, mean over runs; its confusion is over all classes, summed over
-    runs. `collisions` names for each class the other class that is predicted for most of its clips, if those are a
-    share of `NAMED` or more, the largest first; `foreign` if the corpus lacks that class.
+    runs. `collisions` names, for each class, the class that is predicted instead for a share of `NAMED` or more of its
+    clips, the largest share first; `foreign` if the corpus lacks that class.
     """
     corpora = np.asarray(predictions.columns["corpus"])
     found = sorted(set(corpora.tolist()))

@@ -155,7 +155,7 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None. `shared_speakers` are evaluated and in the training split, too."""
+    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
     report, protocol = run.report, run.report.protocol
     split = protocol.parts.get(report.evaluated_split)
     return {

@@ -158,7 +158,7 @@ def _run_folds(run: RunContext) -> Report:
 
 
 def _run_child(run: RunContext) -> Report:
-    """A run below another's folder, skipped if it is complete."""
+    """Run a fold, a seed or the foil in its own folder; a complete one is not run again."""
     if run.folder.complete:
         _require_same_clips(run)
         return read_report(run.folder.report / "report.json")

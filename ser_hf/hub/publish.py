@@ -81,7 +81,7 @@ def publish(
     benchmark_task: str = "default",
     token: str | None = None,
 ) -> Published:
-    """Publish a finished run, or update what was published of it.
+    """Publish a finished run, or update an earlier publication.
 
     Before and after the upload a process without ser_hf loads the model through `pipeline` and must predict the run's
     reference clips as the training process did. The model is one commit; the same call again makes none, and continues

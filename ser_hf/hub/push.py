@@ -103,7 +103,7 @@ def push(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
+    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a remedy."""
     import httpx2
     from huggingface_hub import errors
 

@@ -146,7 +146,7 @@ def verify(
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
-    """The folder of the model that `folder`, a model's or a run's, holds."""
+    """The path of the model in `folder`, which is the folder of a model or of a run."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
     if revision is not None:

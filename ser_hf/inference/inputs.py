@@ -157,14 +157,14 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
 
 
 class Grid(NamedTuple):
-    """Windows of so many samples, one every `hop` samples."""
+    """Windows of `window` samples, one every `hop` samples."""
 
     window: int
     hop: int
 
 
 class Place(NamedTuple):
-    """The number of a window, from 0, that of its recording's windows, its start and end in seconds of the file."""
+    """A window: its number from 0, the number of windows of its recording, start and end in seconds of the file."""
 
     number: int
     windows: int
@@ -173,8 +173,8 @@ class Place(NamedTuple):
 
 
 def sliding(samples: int, grid: Grid) -> list[tuple[int, int]]:
-    """(start, length) of the windows of a recording. All have the length of the grid: the last one ends with the
-    recording and overlaps the one before it by more. A recording that is no longer than a window is one."""
+    """(start, length) of the windows of a recording, all as long as the grid says. The last one is moved back to end
+    with the recording; a shorter recording is one window."""
     if samples <= grid.window:
         return [(0, samples)]
     last = samples - grid.window

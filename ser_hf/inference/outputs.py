@@ -216,11 +216,12 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
-    """Yield a function that takes tables; at the end the whole file replaces any before, the target of a link too.
+    """Yield a function that writes tables to a new file, which at the end replaces any file (or link target) at
+    `path`.
 
-    CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``,
-    ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the
-    tables as they are. A picture (PNG, SVG) shows windows over time, of one recording.
+    CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``;
+    in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the tables as they are.
+    A picture (PNG, SVG) shows windows over time, of one recording.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.

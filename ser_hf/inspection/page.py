@@ -115,7 +115,7 @@ def charts(table: pd.DataFrame) -> list[Picture]:
 
 
 def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
-    """Write the recording, mixed to mono, and return what the page shows."""
+    """Write the recording, mixed to mono, and return its entry on the page."""
     decoded = decode(file.path)
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")

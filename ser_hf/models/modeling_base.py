@@ -11,7 +11,7 @@ from .front_end import DerivedBuffers
 
 
 class AcousticClassifier(PreTrainedModel):
-    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on what it returns.
+    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on the embedding.
 
     A network makes these three and calls `post_init` last. Padding never changes a prediction.
     """

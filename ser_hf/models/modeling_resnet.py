@@ -30,7 +30,7 @@ class SqueezeExcitation(nn.Module):
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """Zero (batch, ...) `change` for random clips, by `chance`, in training (Huang et al. 2016, arXiv:1603.09382)."""
+    """Drop a residual branch of random clips, `chance` of them, in training (Huang et al. 2016, arXiv:1603.09382)."""
     if not (training and chance):
         return change
     kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= chance

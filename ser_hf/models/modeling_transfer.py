@@ -221,7 +221,7 @@ class CNN14Config(PublishedAudioConfig):
 
 
 class DoubleBlock(nn.Module):
-    """Two convolution blocks, mean over squares of `pool`, dropout; before them, so many `normed` bands."""
+    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed` bands they are normalized before."""
 
     def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
         super().__init__()

@@ -45,8 +45,8 @@ class Split:
 
     @property
     def leak(self) -> str | None:
-        """Why the figures are, or may be, too good for unseen speakers: test speakers that are in train or validation,
-        or may be, where speakers are unknown. None without a leak."""
+        """Why the results overestimate those on unseen speakers: test speakers that are in train or validation, or
+        that may be because speakers are unknown. None without a leak."""
         used = {"train": "used for training", "validation": "used to select the checkpoint"}
         tested = self.speakers["test"]
         for part, how in used.items():

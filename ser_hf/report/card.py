@@ -121,7 +121,7 @@ def card_of_run(
 
 
 def card_pictures(run: str | Path) -> list[Path]:
-    """The picture files that `card_of_run` shows; they are of the run with the published weights."""
+    """The picture files that `card_of_run` shows, of the run with the published weights."""
     report = _chosen(run)[0].report
     return [path for name in PICTURES if (path := report / f"{name}.png").is_file()]
 

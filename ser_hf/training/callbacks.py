@@ -190,8 +190,8 @@ def _energy_tracker() -> Any:
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`: of a network in training mode whose weights
-    change, and of the majority class of soft or mixed labels."""
+    """Confusion counts of the training batches since the last `take`, in training mode while the weights change; soft
+    or mixed labels count as their majority class."""
 
     def __init__(self, classes: int):
         self.classes = classes

@@ -92,7 +92,7 @@ def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
 
 
 def has_stopped(state: TrainerState) -> bool:
-    """Whether early stopping had ended the training. The Trainer does not remember it and would train on."""
+    """Whether early stopping had ended the training, which the Trainer does not remember when it resumes."""
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     if not stopping:
         return False

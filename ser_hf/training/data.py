@@ -239,11 +239,11 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of `size` clips for several processes, which take them in turn, from one order of the clips.
+    """Batches of `size` clips for several processes in turn, from one order of the clips.
 
-    The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
-    differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
-    processes are some repeated with the label -100 (see `Repeating`).
+    The batches of one turn hold the clips that a single process would have in one batch; in the last turn their sizes
+    differ by at most one, where Accelerate would repeat clips. Only if there are fewer clips than processes are some
+    repeated with the label -100 (see `Repeating`).
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):

@@ -103,9 +103,9 @@ def normalizes(config: PreTrainedConfig) -> bool:
 def mask_valid(config: PreTrainedConfig) -> bool:
     """Whether a padded clip with a mask gets the same logits as alone.
 
-    Not so with group norm over time, convolutions or batch norm after padding is no longer zero (positions of
-    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739), and frames squeezed
-    together (SEW). Whisper and the spectrogram transformer have a fixed length.
+    False for group norm over time; for convolutions or batch norm over padding that is no longer zero (positions of
+    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739); and for SEW, which
+    squeezes frames together. Whisper and the spectrogram transformer have a fixed length.
     """
     config = encoder_config(config)
     return not (

@@ -71,7 +71,7 @@ class FeatureCaching:
 
 
 class CachedTraining:
-    """Trains a model on a store of activations until `end`; `train` and `validation` are without random crops."""
+    """Trains a model on stored activations until `end`; `train` and `validation` have no random crops."""
 
     def __init__(
         self,
@@ -284,7 +284,7 @@ def open_feature_store(
 
 
 def _check(folder: Path) -> None:
-    """Raise a ValueError if the states differ from what was written."""
+    """Raise a ValueError if the stored states are not the written ones."""
     store = FeatureStore(folder)
     if store.bytes <= _VERIFIED_BYTES:
         with (folder / "states").open("rb") as file:
@@ -408,7 +408,7 @@ class CachedActivations(nn.Module):
 
 
 class Replacement:
-    """Puts `CachedActivations` in the place of frozen modules until `restore`; other tensors keep their names."""
+    """Replaces frozen modules by `CachedActivations` until `restore`; other tensors keep their names."""
 
     def __init__(self, model: PreTrainedModel, cached: CachedModule):
         self.model = model

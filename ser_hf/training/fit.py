@@ -49,7 +49,7 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Build the network without weights and everything of a training with so many clips per epoch."""
+    """Build the network without weights, and the Trainer for `clips` clips per epoch, to check all settings early."""
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -206,7 +206,7 @@ def fit(
 
 
 class _Resumed(TrainerCallback):
-    """Restores before the first step what the library does not."""
+    """Restores, before the first step, the state that the Trainer does not restore."""
 
     def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
         self.trainer, self.checkpoint = trainer, checkpoint

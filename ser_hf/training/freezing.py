@@ -31,7 +31,7 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """The place of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
+        """The position of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
         its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions)."""
         if not name.startswith(f"{self.encoder}."):
             return "head", 0
@@ -121,7 +121,7 @@ class Freezing:
         }
 
     def trains(self, place: tuple[str, int], layers: int, epoch: int) -> bool:
-        """Whether a part of an encoder (`Structure.place`) with so many `layers` is trainable in an epoch (from 0)."""
+        """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable in an epoch (from 0)."""
         where, index = place
         if where == "head":
             return True

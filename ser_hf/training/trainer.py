@@ -204,7 +204,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate what is saved: averaged weights, and the running statistics of process 0."""
+        """Evaluate the weights that are saved: averaged ones, with the running statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)

@@ -120,7 +120,7 @@ class InUse:
 
 @contextmanager
 def unused(folder: Path) -> Iterator[bool]:
-    """Whether no process builds or uses the folder; none can start to build it meanwhile."""
+    """Yield whether no process builds or uses the folder; meanwhile none can start to build it."""
     with ExitStack() as held:
         try:
             held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
