@@ -1,10 +1,10 @@
 """Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there; of these, pairs with a
-low bit error rate over the frames active in both (Haitsma and Kalker) are compared by the correlation of their
-waveforms, which codecs keep and no second take has. Not found: copies changed in pitch or tempo, recorded again in a
-room, or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures
-what is found.
+Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs with a low bit
+error rate over the frames active in both (Haitsma and Kalker 2002) are then compared by the correlation of their
+waveforms: codecs keep it, another take does not have it. Not found are copies changed in pitch or tempo, recorded in a
+room or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures what
+is found.
 """
 
 import json

@@ -95,7 +95,7 @@ def parse(
         least = next((i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1)
         path = _best_match(by_stem.get(wav.stem, ()), wav, least)
         if any(content.get(time) is not None for time in ("start_time", "end_time")):
-            raise UserError(f"{where}: segments are not supported; cut it into its own file and list that")
+            raise UserError(f"{where}: segments are not supported; cut this one into its own file")
         if path and taken.setdefault(path, where) != where:
             raise UserError(f"{where}: {path} is already the audio of {taken[path]}; add the missing file")
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])

@@ -160,7 +160,7 @@ class FrameDescriptors(DerivedBuffers):
         return {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth, "spectral_rolloff": rolloff}
 
     def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Semitones above the reference and voicing of frames of mean zero, each (batch, frames)."""
+        """Pitch (semitones above the reference) and voicing of frames with mean zero, each (batch, frames)."""
         rate = self.config.sampling_rate
         shortest, longest = math.floor(rate / self.config.pitch_max), math.ceil(rate / self.config.pitch_min)
         # One lag more on either side, so that every lag has neighbors.

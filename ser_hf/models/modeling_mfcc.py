@@ -35,7 +35,7 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """`front_end` makes a clip's vector, `embed` returns it; a network overrides `_classifier`."""
+    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides `_classifier`."""
 
     config_class = MfccConfig
 
