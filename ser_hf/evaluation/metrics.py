@@ -385,8 +385,8 @@ def fit_temperature(
 ) -> float:
     """Fit the temperature T under which softmax(logits / T) has the lowest log loss.
 
-    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized, the loss always
-    falls with T, and the result is a limit of the search, see `at_limit`.
+    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized, a lower T always
+    has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
 
     Args:
         logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.

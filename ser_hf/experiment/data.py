@@ -113,7 +113,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The data of a model: training and validation speakers, its checkpoint's included, and its split."""
+    """The training data of a model: speakers (also of its checkpoint) in training and validation, and its split."""
 
     speakers: frozenset[str]
     protocol: str

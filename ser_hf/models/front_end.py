@@ -274,7 +274,7 @@ class FeatureNorm(nn.Module):
 
     Args:
         kind: `FrameConfig.normalization`.
-        size, planes: numbers in a frame, and the planes (features, derivatives) that they belong to.
+        size, planes: numbers per frame, and how many planes (features, derivatives) they make up.
     """
 
     def __init__(self, kind: str, size: int, planes: int = 1):

@@ -305,7 +305,7 @@ def fixed(values: torch.Tensor) -> nn.Parameter:
 class Calibration(nn.Module):
     """Maps decision values (batch, machines) to logits (batch, classes), whose softmax gives calibrated probabilities.
 
-    Platt scaling as in scikit-learn's `CalibratedClassifierCV`: sigmoids of decision values, divided by their sum.
+    Platt scaling (Platt 1999) as in scikit-learn's `CalibratedClassifierCV`: sigmoids, divided by their sum.
     """
 
     def __init__(self, classes: int):
