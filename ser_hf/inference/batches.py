@@ -27,7 +27,7 @@ TakeVectors = Callable[[int], torch.Tensor]
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling and hidden layers)."""
+    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling and any head)."""
     kept: list[torch.Tensor] = []
 
     def take(clips: int) -> torch.Tensor:

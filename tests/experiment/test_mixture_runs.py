@@ -164,7 +164,7 @@ def context_of(recipe):
         (
             ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: corpus_and_class already balances",
+            "training.loss.class_weights: training.balance: corpus_and_class balances classes too",
         ),
         (
             ["training.solver=sklearn", "training.balance=class"],

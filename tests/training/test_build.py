@@ -172,7 +172,7 @@ def test_another_kind_s_extractor_is_refused(kind, labels, name):
 def test_a_stock_classifier_without_a_sum_of_layers_is_refused(kind, labels):
     folder = kind("audio-spectrogram-transformer")
     with pytest.raises(
-        UserError, match=r"^model\.weighted_layer_sum: .*audio-spectrogram-transformer has none.*pooling"
+        UserError, match=r"^model\.weighted_layer_sum: for audio-spectrogram-transformer set model.pooling"
     ):
         blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
     ours = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True, pooling="mean")

@@ -153,7 +153,7 @@ def test_more_layers_than_there_are_is_refused(key):
 def test_sharded_weights_cannot_be_unfrozen(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     freeze(_encoder(), Freezing(layers=1))
-    with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shards"):
+    with pytest.raises(UserError, match=r"^freeze\.gradual: with fsdp"):
         freeze(_encoder(), Freezing(every=1))
 
 

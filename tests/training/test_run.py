@@ -122,7 +122,7 @@ def test_a_stopped_training_resumes_with_the_schedule_of_its_planned_steps(train
 
 
 def test_a_training_without_a_validation_is_an_error(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation during"):
         training(eval_delay=9)
 
 
