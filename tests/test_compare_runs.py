@@ -251,7 +251,7 @@ def test_the_command(two, tmp_path, capsys):
     for arguments, expected in (
         ([good], "a comparison needs two runs or more"),
         ([good, good], "name it once"),
-        ([good, poor, "--output", good], "report is not a comparison's; choose another folder"),
+        ([good, poor, "--output", good], "report is not of a comparison; choose another folder"),
     ):
         assert cli.main(["compare", *arguments]) == 2
         assert expected in capsys.readouterr().err

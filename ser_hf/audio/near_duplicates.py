@@ -1,10 +1,10 @@
 """Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there; of these, pairs with a
-low bit error rate over the frames active in both (Haitsma and Kalker) are compared by the correlation of their
-waveforms, which codecs keep and no second take has. Not found: copies changed in pitch or tempo, recorded again in a
-room, or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures
-what is found.
+Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs with a low bit
+error rate over the frames active in both (Haitsma and Kalker 2002) are then compared by the correlation of their
+waveforms: codecs keep it, another take does not have it. Not found are copies changed in pitch or tempo, recorded in a
+room or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures what
+is found.
 """
 
 import json
@@ -92,8 +92,8 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take, and the seconds for which they run together. `bit_error_rate` is the
-    share of the fingerprint's bits that differ there, 0 for the same samples, 0.5 by chance."""
+    """Two rows, first < second, of the same take, and the seconds that they have in common. `bit_error_rate` is the
+    share of different bits of the fingerprints there: 0 for equal samples, 0.5 by chance."""
 
     first: int
     second: int
@@ -174,8 +174,7 @@ class _Comparison:
 
     def _collisions(self) -> Iterator[np.ndarray]:
         """Packed alignments, each once, at which two clips share a key: each frame of a key is compared with the
-        `_KEY_NEIGHBORS` frames after it. Frames are sorted in parts, by ranges of the key's first half, to bound
-        memory."""
+        `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's first half, to save memory."""
         mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
@@ -235,8 +234,7 @@ class _Comparison:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation at
-    the lag that is best for the complete overlap."""
+    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over segments."""
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])

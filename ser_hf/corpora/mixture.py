@@ -119,7 +119,7 @@ def parse(
             )
         if corpus in members:
             remedy = "give each another corpus_name" if "corpus_name" in item else "list it once, with one root"
-            raise UserError(f"{key}.name: {corpus} is {members[corpus].key} already; {remedy}")
+            raise UserError(f"{key}.name: {corpus} is already used by {members[corpus].key}; {remedy}")
         members[corpus] = Member(key, item, listing)
         skipped += listing.skipped
         for clip in listing.clips:
@@ -158,8 +158,7 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | 
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
-    """Raise a UserError for a corpus without any of the kept `clips`: a figure "for four corpora" would be for
-    three."""
+    """Raise a UserError if no clip of one of the corpora is left: results would be about fewer corpora than listed."""
     for corpus, member in listing.members.items():
         if not any(clip.corpus == corpus for clip in clips):
             raise UserError(
@@ -181,8 +180,7 @@ def _own_options(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Metadata of all corpora together: `license` and `language` are lists if the corpora differ, and one
-    non-commercial corpus makes all of it non-commercial."""
+    """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them is."""
     titles = [one["title"] for one in each]
     return {
         "title": " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]])) or "Mixture",

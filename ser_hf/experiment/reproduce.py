@@ -152,7 +152,7 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
 
 
 def _measured(report: Report) -> dict[tuple[str, str], float]:
-    """(of what, metric) -> figure: of each split, and of each seed or fold."""
+    """{(kind, metric): value}, where the kind names a split, or a seed or fold."""
     scores = report.parts | {report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
     scores |= {f"{kind} {number}, {report.evaluated_split}": own.metrics for number, own in report.runs.items()}

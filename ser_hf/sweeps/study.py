@@ -150,7 +150,7 @@ class SweepStudy:
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """The trial that was chosen first, and the report of its run as `best`; None before that."""
+        """The first winner, and the report of its run, which scored the test split; None before that."""
         claim, best = self.study.user_attrs.get("best"), RunFolder(self.folder / "best").report / "report.json"
         return {**claim, "report": read_report(best)} if claim and best.is_file() else None
 
@@ -307,7 +307,8 @@ class SweepStudy:
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
     def _run_best(self, winner: Row, complete: int) -> None:
-        """Run the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
+        """Run the recipe of the first winner and score the test split; a better trial that ends later does not replace
+        it."""
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)

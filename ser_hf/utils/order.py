@@ -58,9 +58,10 @@ def in_order(
 def apportion(
     total: int, sizes: Sequence[float], least: Sequence[int] | int = 0, most: Sequence[int] | None = None
 ) -> list[int]:
-    """Whole numbers in proportion to `sizes` that sum to `total` (largest remainder; of equals the first).
+    """Distribute `total` as whole numbers in proportion to `sizes` (largest remainder).
 
-    If the bounds of each share, `least` and `most`, exclude `total`, the sum is the nearest that they allow.
+    Args:
+        least, most: bounds of each number. If they exclude `total`, the sum is the nearest possible.
     """
     sizes = np.asarray(sizes, dtype=np.float64)
     least = np.broadcast_to(np.asarray(least), sizes.shape)
@@ -75,10 +76,15 @@ def apportion(
 
 
 def interleave(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
-    """A random order of items in which every stretch from the start has the groups in proportion, within one item.
+    """A random order in which every initial stretch has the groups in proportion, within one item.
 
-    `groups` has of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
-    proportion, and the emotions of each. Groups of one level must be sortable.
+    Args:
+        groups: of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
+            proportion, and the emotions of each speaker. Groups of one level must be sortable.
+        generator: draws the order.
+
+    Returns:
+        Positions of the items.
     """
     levels = len(groups[0]) if len(groups) else 0
 

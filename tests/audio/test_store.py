@@ -359,7 +359,7 @@ def test_rows_keep_the_durations_of_the_recordings_and_removed_audio_is_logged(p
     np.testing.assert_allclose(dataset["duration"][:], [0.5, 1.1, 1.2], rtol=1e-6)
     assert store.lengths.tolist() == [9600] * 3
     assert dataset["content_hash"][:] == store.content_hashes
-    assert "after the preparation: 64.3 % of the 0.00 h of recordings" in caplog.text
+    assert "the preparation keeps 64.3 % of the 0.00 h of recordings" in caplog.text
 
 
 def test_a_suffix_of_another_format_is_logged(tmp_path, caplog):

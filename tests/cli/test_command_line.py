@@ -311,7 +311,7 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1.tex").write_text("precious")
-    assert "contains files of no run" in complaint(
+    assert "contains files that no run wrote" in complaint(
         capsys, "train", *arguments[:-1], f"output_dir={foreign}", "--overwrite"
     )
     assert (foreign / "chapter1.tex").read_text() == "precious"

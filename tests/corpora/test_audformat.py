@@ -60,7 +60,7 @@ def test_tables_are_chosen(database):
 
 
 def test_segments_are_refused(database):
-    with pytest.raises(UserError, match=r"emotion of wav/.*.wav: a segment of a recording; cut it out"):
+    with pytest.raises(UserError, match=r"emotion of wav/.*.wav: segments are not supported"):
         parse(database(segmented=True))
 
 

@@ -99,7 +99,7 @@ def test_every_common_word_means_a_canonical_emotion():
         ("path,label,speaker\na.wav, ,x\n", "line 2: no label; fill it in, or set corpus.on_unknown: skip"),
         ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
-        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is in line 2 too"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
     ],

@@ -205,7 +205,7 @@ def test_a_complete_archive_is_not_requested_again(error, ravdess, server, comma
     else:
         with pytest.raises(KeyboardInterrupt):
             download("ravdess", tmp_path)
-    with pytest.raises(UserError, match="an unfinished download; run `ser-hf download` again"):
+    with pytest.raises(UserError, match="unfinished; rerun `ser-hf download`"):
         load_corpus("ravdess", tmp_path)
     assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)
@@ -413,7 +413,7 @@ def test_nothing_is_written_through_symbolic_links(place, ravdess, server, comma
         path.mkdir(parents=True)
     (folder / place).symlink_to(out)
     code, line = command("ravdess", folder)
-    assert (code, f"{folder / place}: a symbolic link, through which nothing is written" in line) == (2, True)
+    assert (code, f"{folder / place}: a symbolic link; downloads are not written through links" in line) == (2, True)
     assert not server.requests
     assert not any(out.iterdir())
 
@@ -438,7 +438,7 @@ def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, com
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
-        assert f"{tmp_path / '.download'}: left by an unfinished download" in caplog.text
+        assert f"{tmp_path / '.download'}: an unfinished download; run the command without --verify" in caplog.text
         assert (tmp_path / ".download" / "0123").exists()
         act()
         assert ravdess.is_in(tmp_path)

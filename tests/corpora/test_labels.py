@@ -34,8 +34,8 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
         (["angri", "sad"], {}, [], "corpus.labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
         (None, {"clam": "neutral"}, [], "corpus.merge: 'clam' is not a canonical emotion; the nearest is 'calm'"),
         (None, {}, ["hapy"], "corpus.drop: 'hapy' is not a canonical emotion; the nearest is 'happy'"),
-        (["sad", "angry", "sad"], {}, [], "corpus.labels: each label once, got sad, angry, sad"),
-        (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, and merged or dropped as well"),
+        (["sad", "angry", "sad"], {}, [], "corpus.labels: expected each label once, got sad, angry, sad"),
+        (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, but also merged or dropped"),
         (None, {"calm": "neutral"}, ["calm"], "corpus.drop: 'calm'"),
         (
             ["sad", "angry", "neutral", "happy"],
@@ -62,7 +62,7 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
             "corpus.merge: 'calm' is merged into 'sad', which is merged itself",
         ),
         ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
-        (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip is 'fear'"),
+        (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip has the label 'fear'"),
         (None, {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: at least two classes are needed, got sad"),
     ],
 )
@@ -140,7 +140,7 @@ def test_the_rule_of_one_corpus_takes_precedence():
         (
             {"merge": {"calm": "neutral"}},
             {"merge": {"surprise": "calm"}},
-            "here.merge: 'surprise' is merged into 'calm', which corpus.merge has too",
+            "here.merge: 'surprise' is merged into 'calm', which is also in corpus.merge",
         ),
         (
             {"drop": ["happy"]},

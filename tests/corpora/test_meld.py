@@ -92,7 +92,7 @@ def test_another_table_is_refused(meld):
 
 def test_an_utterance_in_two_places_is_refused(meld):
     root = meld("train_splits/dia0_utt0.wav", "train_splits/copy/dia0_utt0.wav", train=line(0, 0))
-    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train is at .* too; remove one"):
+    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train is also at .*; remove one"):
         parse(root)
 
 

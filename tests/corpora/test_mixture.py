@@ -171,7 +171,7 @@ def test_a_root_of_the_mixture_itself_is_refused(item):
 
 
 def test_a_corpus_is_in_a_mixture_once(item):
-    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee is corpus\.corpora\[0\] already; list it"):
+    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee is already used by corpus\.corpora\[0\]; list it"):
         load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("savee")])
     with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv is .*; give each another corpus_name"):
         load_corpus("mixture", corpora=[item("csv"), item("csv")])

@@ -153,7 +153,7 @@ def test_the_release_has_that_pair_of_identical_files_alone():
 def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
     first = write(tmp_path / "Actor_12", SPEECH) / f"{SPEECH}.wav"
     second = write(tmp_path / "audio_speech_actors_01-24" / "Actor_12", SPEECH) / f"{SPEECH}.wav"
-    with pytest.raises(UserError, match=f"{second}: its id ravdess/{SPEECH} is at {first} too"):
+    with pytest.raises(UserError, match=f"{second}: its id ravdess/{SPEECH} is also the id of {first}"):
         load_corpus("ravdess", tmp_path)
 
 

@@ -158,7 +158,9 @@ def test_spellings_of_an_unknown_speaker(row, speaker):
 
 
 def test_a_list_is_not_a_speaker(row):
-    with pytest.raises(UserError, match=r"^t.csv, line 2: its speaker is \['s0', 'q'\], expected one name"):
+    with pytest.raises(
+        UserError, match=r"^t.csv, line 2: expected one speaker name \(corpus.speaker\), got \['s0', 'q'\]"
+    ):
         read(row(speaker=["s0", "q"]), no_speaker="one")
 
 

@@ -162,9 +162,9 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (FITTED, r"augment\.speed: of no use to scikit-learn"),
+        (FITTED, r"augment\.speed: has no effect with scikit-learn"),
         (["augment.oversample=true"], r"augment\.oversample: no longer supported; use training\.balance: class"),
-        ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: of no use to scikit-learn"),
+        ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: has no effect with scikit-learn"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
         (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels has no effect"),
         (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha has no effect"),

@@ -107,14 +107,14 @@ def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tm
 def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, capsys):
     words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
     assert _evaluate(*words, run) == 2
-    assert "files of something else than an evaluation" in capsys.readouterr().err
+    assert "files that are not of an evaluation" in capsys.readouterr().err
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "report.json").write_text('{"kind": "evaluation"}')
     assert _evaluate(*words, tmp_path / "old") == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
     assert (tmp_path / "old" / "report.json").read_text() == '{"kind": "evaluation"}'
     assert _evaluate(*words, run / "report", "--overwrite") == 2, "the report of a run is no evaluation"
-    with pytest.raises(ser_hf.UserError, match="something else than an evaluation"):
+    with pytest.raises(ser_hf.UserError, match="files that are not of an evaluation"):
         ser_hf.evaluate_model(run, "emodb", roots / "emodb", output=run.parent)
 
 

@@ -113,7 +113,7 @@ def test_a_label_map_names_emotions_and_leaves_labels_out():
         (["LABEL_0", "LABEL_1"], {}, "of which 0 are known emotions; map them, as in LABEL_0=angry"),
         (["angry", "LABEL_1"], {}, "of which 1 are known emotions"),
         (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
-        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: the emotions are angry"),
+        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: unknown emotion; choose one of angry"),
     ],
 )
 def test_labels_without_emotions_are_refused(words, label_map, expected):

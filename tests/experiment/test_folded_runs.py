@@ -228,7 +228,7 @@ def test_a_changed_corpus_or_protocol_is_not_resumed(interrupted):
     (folder / "split.json").write_text(json.dumps(listed))
     with (
         counting() as trained,
-        pytest.raises(ser_hf.UserError, match=r"split\.json: .* its labels or its split have changed"),
+        pytest.raises(ser_hf.UserError, match=r"split\.json: .* labels or split of this run have changed"),
     ):
         run(folder, resume=True)
     assert not trained

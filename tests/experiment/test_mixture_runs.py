@@ -159,19 +159,19 @@ def context_of(recipe):
         (
             ["training.balance=class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: class already balances the classes; leave out one",
+            "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
         (
             ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: corpus_and_class already balances",
+            "training.loss.class_weights: training.balance: corpus_and_class balances classes too",
         ),
         (
             ["training.solver=sklearn", "training.balance=class"],
             ("savee",),
-            "training.balance: of no use to scikit-learn",
+            "training.balance: has no effect with scikit-learn",
         ),
-        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: of no use to scikit-learn"),
+        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),
         (
             ["training.balance=classes"],
             ("savee",),

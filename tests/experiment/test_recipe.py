@@ -92,8 +92,8 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("corpus.root", "corpus.root: an override reads section.key=value"),
-        ("=3", "=3: an override reads section.key=value"),
+        ("corpus.root", "corpus.root: expected an override of the form section.key=value"),
+        ("=3", "=3: expected an override of the form section.key=value"),
         ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
         ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
         ("corpus.root={a: 1, a: 2}", "the key 'a' is there twice"),

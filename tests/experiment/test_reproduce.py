@@ -339,7 +339,7 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
     ("arguments", "expected"),
     [
         (["training.lerning_rate=1"], "error: training.lerning_rate: unknown key; the nearest known key is training."),
-        (["learning_rate"], "error: learning_rate: an override reads section.key=value"),
+        (["learning_rate"], "error: learning_rate: expected an override of the form section.key=value"),
         (["protocol.test=[s77]", "--output", "{run}-2"], "error: protocol.test: no speaker s77"),
         (["--tolerance", "-1"], "error: --tolerance: expected zero or more, got -1.0"),
         (["--tolerance", "nan"], "error: --tolerance: expected zero or more, got nan"),

@@ -82,7 +82,7 @@ def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folde
 def test_trimming_to_different_lengths_needs_an_attention_mask(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0])
     extractor, model = AutoFeatureExtractor.from_pretrained(folder), load_classifier(folder, device="cpu").model
-    with pytest.raises(UserError, match=r"uses no attention mask.*trim_silence 30"):
+    with pytest.raises(UserError, match=r"without an attention mask.*trim_silence 30"):
         WaveformClassifier(model, extractor)
     WaveformClassifier(model, type(extractor).from_dict(extractor.to_dict() | {"fixed_duration": 1.0}))
 

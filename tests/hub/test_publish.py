@@ -188,7 +188,7 @@ def test_the_repository_is_checked_before_training(section, facts):
 def test_an_unfinished_run_is_refused(tmp_path, crnn):
     with pytest.raises(UserError, match="no finished run"):
         stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
-    with pytest.raises(UserError, match="reference.npz: missing; a run writes it at its end"):
+    with pytest.raises(UserError, match="reference.npz: missing; rerun the run, which writes it"):
         read_reference(tmp_path)
 
 
@@ -217,10 +217,13 @@ def test_the_client_of_the_hub_reads_a_benchmark_result():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"judged_on": "validation"}, "someone/bench: no result for a leaderboard: evaluated on the validation"),
+        (
+            {"judged_on": "validation"},
+            "someone/bench: a leaderboard takes test results, not those of validation",
+        ),
         (
             {"protocol": {"name": "random", "leak": "Leaky."}},
-            "someone/bench: no result for a leaderboard: the protocol random is leaky",
+            "someone/bench: a leaderboard takes no result of a leaky protocol (random)",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, copy):
         with pytest.raises(UserError, match=message):
             load_classifier(place, device="cpu")
     (empty / "recipe.yaml").touch()
-    with pytest.raises(UserError, match="the run in it has no model yet; finish it with --resume"):
+    with pytest.raises(UserError, match="this run has no model yet; finish it with --resume"):
         load_classifier(empty)
     with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
         load_classifier(copy, revision="main")
@@ -105,7 +105,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, copy):
 
 def test_labels_have_a_name_and_a_number_each(copy):
     change(copy / "config.json", id2label={"0": "sad", "1": "angry", "2": "sad", "3": "calm"})
-    with pytest.raises(UserError, match="several of its labels are called 'sad'; rename them"):
+    with pytest.raises(UserError, match="several labels are called 'sad'; rename them"):
         load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
     with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; correct id2label"):
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
     checkpoint = tmp_path / "own" / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)
     (tmp_path / "own" / "recipe.yaml").touch()
-    with pytest.raises(UserError, match=r"checkpoint-3: a checkpoint, .* with --resume; name its run .*/own"):
+    with pytest.raises(UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/own"):
         load_classifier(checkpoint, device="cpu")
 
 

@@ -106,7 +106,7 @@ def test_a_missing_path_is_refused(folder):
     for name, message in [
         ("nothing", "nothing: no such file or folder"),
         ("c", "c: holds no audio file"),
-        ("pipe.wav", "pipe.wav: no regular file; save it as one first, or pipe one recording to -"),
+        ("pipe.wav", "pipe.wav: not a regular file; save it as one, or pipe one recording to -"),
     ]:
         with pytest.raises(UserError, match=message):
             from_paths([folder / name])
@@ -130,7 +130,7 @@ def test_the_rows_of_a_dataset_keep_labels_and_speakers():
     assert named[1] == Recording("row 1", "row 1", None, None, b"RIFF")
     assert named[2] == Recording("y.wav", "y.wav")
     assert next(from_dataset(dataset)).label == "1"
-    with pytest.raises(UserError, match=r"a dataset without a column audio \(label, speaker, other\)"):
+    with pytest.raises(UserError, match=r"the dataset has no column audio \(it has label, speaker, other\)"):
         from_dataset(dataset.remove_columns("audio"))
 
 

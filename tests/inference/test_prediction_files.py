@@ -111,7 +111,7 @@ def test_an_input_is_not_replaced_by_any_path(tmp_path, monkeypatch):
             with pytest.raises(UserError, match=r"--output: .* is an input; name another file"):
                 check_output(output, (".csv",), "--output", [given])
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    with pytest.raises(UserError, match=r"null.csv is no regular file"):
+    with pytest.raises(UserError, match=r"null.csv is not a regular file"):
         check_output("null.csv", (".csv",), "--output")
 
 
@@ -119,7 +119,7 @@ def test_wrong_outputs_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for path, message in [
         ("x.txt", "--output: x.txt: unknown format; choose one of .csv, .jsonl"),
-        (tmp_path / "folder.csv", "is no regular file; name another one"),
+        (tmp_path / "folder.csv", "is not a regular file; name another one"),
         ("./list.csv", "is an input; name another file"),
     ]:
         with pytest.raises(UserError, match=message):

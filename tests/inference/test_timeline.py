@@ -66,7 +66,7 @@ def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_p
     )
     results = predict(tmp_path, recordings / "e.wav", timeline=True)
     assert spans(results.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
-    with pytest.raises(UserError, match=r"^--window: .* processes the first 0.25 s of a clip; use that or less"):
+    with pytest.raises(UserError, match=r"^--window: .* processes at most 0.25 s of a clip; use that or less"):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
 

@@ -127,7 +127,7 @@ def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, n
     assert (folder / "index.html").is_file()
     assert [child.name for child in tmp_path.iterdir()] == ["inspect"]
     (folder / "notes.txt").write_text("precious")
-    with pytest.raises(UserError, match=r"contains notes.txt, which is not an inspection's"):
+    with pytest.raises(UserError, match=r"contains notes.txt, which is not of an inspection"):
         write_inspection(faulty, folder, examples=0)
     assert (folder / "notes.txt").read_text() == "precious"
 

@@ -33,5 +33,5 @@ def test_missing_packages_are_refused(package, monkeypatch, tmp_path):
 def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model = built("crnn")
     model.extra = nn.GRU(4, 4)
-    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
+    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a GRU"):
         export_onnx(model, tmp_path / "model.onnx", EXTRACTOR)

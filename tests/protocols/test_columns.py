@@ -65,7 +65,7 @@ def test_one_column_a_fold(with_parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"column": "fold"}, "protocol.column: the corpus has no column 'fold'; it has audio, label, speaker, "),
+        ({"column": "fold"}, "protocol.column: no column 'fold'; the corpus has audio, label, speaker, "),
         ({"column": []}, "protocol.column: an empty list"),
         ({"parts": {"a": "dev"}}, "protocol.parts.a: unknown part 'dev'; choose one of train, validation, test"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),

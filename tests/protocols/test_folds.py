@@ -156,5 +156,5 @@ def test_a_class_of_one_corpus_is_refused(make_corpus, with_column):
 
 def test_labels_of_fewer_clips_than_folds_are_refused(make_corpus):
     dataset = make_corpus({f"x:{n}": [["angry", "happy", "sad"][n % 3]] for n in range(6)})
-    with pytest.raises(UserError, match="^protocol.k: no label has 5 clips, so that 5 folds cannot have one each"):
+    with pytest.raises(UserError, match="^protocol.k: every label has fewer than 5 clips; use fewer folds"):
         kfold(dataset, k=5)

@@ -135,7 +135,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ("{train: [1]", "not valid JSON (Expecting property name"),
         ('{"train": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
-        ({"folds": []}, "folds is not a list of parts"),
+        ({"folds": []}, "expected a list of parts for each fold"),
         ({"folds": [WHOLE, "x:01"]}, "expected train, validation and test, each with a list"),
         (WHOLE | {"exam": ["x:04"]}, "unknown part 'exam'; choose one of train, validation (or dev) and test"),
         (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),

@@ -329,7 +329,7 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
     assert cli.main([*command, "--workers", "2"]) == 2
     assert cli.main([*command, "--backend", "ray", "--gpus", "-1"]) == 2
     error = capsys.readouterr().err
-    assert "error: --workers: belongs to --backend ray" in error
+    assert "error: --workers: needs --backend ray" in error
     assert "error: Invalid value for '--gpus'" in error
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main([*command, "--backend", "ray"]) == 2

@@ -67,7 +67,7 @@ def test_batch_normalized_networks_see_clips_in_random_order():
 
 
 def test_a_run_without_validation_is_refused(tmp_path):
-    with pytest.raises(UserError, match="training.eval_strategy: no validation"):
+    with pytest.raises(UserError, match="training.eval_strategy: validation selects"):
         training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
 
 

@@ -94,4 +94,4 @@ def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
 
     codecarbon(broken)
     assert measured() == {}
-    assert "energy is not measured: codecarbon fails: unexpected keyword" in caplog.text
+    assert "energy is not measured: codecarbon failed: unexpected keyword" in caplog.text

@@ -183,8 +183,12 @@ def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
 
     for model, freezing, message in (
         (encoder, Freezing(layers=1), "freeze.cache: only a fully frozen encoder can be cached"),
-        (network("cnn14"), Freezing(layers=1), "freeze.cache: of cnn14 the whole encoder"),
-        (network("byols", time_masks=1), FROZEN, "freeze.cache: of byols .* leave out model.time_masks"),
+        (network("cnn14"), Freezing(layers=1), "freeze.cache: only the whole encoder of cnn14"),
+        (
+            network("byols", time_masks=1),
+            FROZEN,
+            "freeze.cache: only the whole encoder of byols .* leave out model.time_masks",
+        ),
         (sew, FROZEN, "freeze.cache: sew cannot be cached"),
         (spectrogram, FROZEN, "freeze.cache: audio-spectrogram-transformer cannot be cached"),
         (network("crnn", band_warp=0.1), Freezing(), "freeze.cache: model.band_warp changes the features"),

@@ -160,7 +160,10 @@ def test_a_class_without_clips_weighs_as_the_rarest():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"angry": 1, "happy": 1}, r"class_weights: expected one for each of angry, happy, sad, got angry, happy"),
+        (
+            {"angry": 1, "happy": 1},
+            r"class_weights: expected a weight for each of angry, happy, sad, got angry, happy",
+        ),
         ({"angry": 1, "happy": -1, "sad": 1}, r"class_weights\.happy: expected 0 or more, got -1"),
         ({"angry": 1, "happy": math.nan, "sad": 1}, r"class_weights\.happy: expected 0 or more, got nan"),
         ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every class with training clips weighs 0"),

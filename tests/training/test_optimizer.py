@@ -146,7 +146,7 @@ def test_a_network_without_an_encoder_has_one_rate():
 
 @pytest.mark.parametrize("layer_decay", [0, -0.5, 1.01, float("nan")])
 def test_a_layer_decay_out_of_range_is_refused(layer_decay):
-    with pytest.raises(UserError, match=r"^training\.layer_decay: .* is not above 0 and at most 1"):
+    with pytest.raises(UserError, match=r"^training\.layer_decay: expected more than 0 and at most 1"):
         parameter_groups(_encoder(), 1e-3, 0.1, layer_decay=layer_decay)
 
 

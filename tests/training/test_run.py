@@ -121,7 +121,7 @@ def test_a_stopped_training_resumes_with_the_schedule_of_its_planned_steps(train
 
 
 def test_a_training_without_a_validation_is_an_error(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation during"):
         training(eval_delay=9)
 
 
@@ -146,7 +146,7 @@ def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_pat
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match="checkpoint-4: the checkpoint cannot be written"):
+    with pytest.raises(UserError, match="checkpoint-4: cannot be written"):
         training()
     monkeypatch.setattr(torch, "save", save)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"

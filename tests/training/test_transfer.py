@@ -131,10 +131,10 @@ def test_the_loaded_network_equals_the_published_one(name, tmp_path):
     [
         ("renamed", r"{file} is not {published} of https://.*: 1 tensors are missing, the first {first}"),
         ("extra", r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$"),
-        ("misshapen", r"{file}: size mismatch for encoder\..*; leave the sizes under model as they were published"),
+        ("misshapen", r"{file}: size mismatch for encoder\..*; keep the published sizes in the model section"),
         ("not finite", r"{first} of {file} has values that are not finite"),
-        ("no tensors", r"{file} does not hold tensors by name"),
-        ("a list", r"{file} does not hold tensors by name"),
+        ("no tensors", r"{file} does not contain named tensors"),
+        ("a list", r"{file} does not contain named tensors"),
     ],
 )
 def test_any_other_file_is_refused(name, fault, message, tmp_path):
@@ -166,7 +166,7 @@ def test_a_missing_file_names_its_source(name, tmp_path):
     model = _fresh(name)
     known = PUBLISHED[model.config.model_type]
     origin = re.escape(f"{known.file} from {known.source} (license: {known.licence})")
-    with pytest.raises(UserError, match=f"model.checkpoint: there is no file .*absent.pth; get {origin}"):
+    with pytest.raises(UserError, match=f"model.checkpoint: no such file: .*absent.pth; download {origin}"):
         load_published(model, tmp_path / "absent.pth")
     with pytest.raises(UserError, match=f"model.checkpoint: missing; give the path of {origin}, or set model.random"):
         load_published(model, None)
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage])
     with pytest.raises(
-        UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \("
+        UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or not a file of weights \("
     ) as error:
         load_published(model, path)
     assert "weights_only" not in str(error.value)
@@ -194,7 +194,7 @@ class _Harm:
 def test_code_in_a_file_is_not_run(tmp_path, capsys):
     model = _fresh("byols")
     torch.save(_generated(model.config) | {"extra": _Harm()}, tmp_path / "file.pth")
-    with pytest.raises(UserError, match="is damaged or no file of weights") as error:
+    with pytest.raises(UserError, match="is damaged or not a file of weights") as error:
         load_published(model, tmp_path / "file.pth")
     assert "weights_only" not in str(error.value), "torch's advice is to run it"
     assert "run by" not in capsys.readouterr().out

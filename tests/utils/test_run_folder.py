@@ -62,7 +62,7 @@ def test_a_folder_of_other_files_is_refused(folder, name, resume, overwrite):
     folder.path.mkdir(parents=True)
     (folder.path / name).touch()
     message = refusal(folder, resume=resume, overwrite=overwrite)
-    assert message.startswith(f"output_dir: {folder.path} contains files of no run")
+    assert message.startswith(f"output_dir: {folder.path} contains files that no run wrote")
 
 
 def test_a_file_and_a_model_folder_are_refused(tmp_path):
