@@ -172,26 +172,12 @@ def test_predictions_are_written_as_recordings_are_processed(published, recordin
 def test_a_reader_that_has_enough_ends_it_quietly(published, recordings, tmp_path):
     rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))  # of four chunks
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
-    words = [str(word) for word in ("predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl")]
-    reading_end, writing_end = os.pipe()
-    with open(tmp_path / "err", "wb") as err:
-        child = os.fork()  # a process that has imported everything, which takes ten seconds
-        if child == 0:
-            code = 1
-            try:
-                signal.alarm(300)
-                os.dup2(writing_end, 1), os.dup2(err.fileno(), 2)
-                os.close(reading_end), os.close(writing_end)
-                sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-                code = cli.main(words)
-                sys.stdout.close(), sys.stderr.close()  # what is left is written, as at the end of any process
-            finally:
-                os._exit(code)
-    os.close(writing_end)
-    with open(reading_end) as reader:
-        assert json.loads(reader.readline())["id"] == "0"
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert (code, (tmp_path / "err").read_text()) == (128 + signal.SIGPIPE, "")
+    words = "predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl"
+    command = [sys.executable, "-c", "from ser_hf.cli import main; raise SystemExit(main())", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert json.loads(process.stdout.readline())["id"] == "0"
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (128 + signal.SIGPIPE, "")
 
 
 def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path, monkeypatch):
