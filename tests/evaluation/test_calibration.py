@@ -89,15 +89,6 @@ def test_facts_are_the_scores_without_and_with_the_temperature():
     assert all(facts["after"][name] < facts["before"][name] for name in facts["after"])
 
 
-def test_figures_by_hand():
-    """Probabilities of 3/4, of which two in four are right."""
-    logits = np.log([[3.0, 1.0]] * 4)
-    facts = temperature_facts(1.0, [0, 0, 1, 1], logits, logits, stored=True)["before"]
-    assert facts["ece"] == pytest.approx(0.25)
-    assert facts["brier"] == pytest.approx((2 * (0.25**2 + 0.25**2) + 2 * (0.75**2 + 0.75**2)) / 4)
-    assert facts["log_loss"] == pytest.approx(-(2 * np.log(0.75) + 2 * np.log(0.25)) / 4)
-
-
 def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(UserError, match="temperature: "):
         fit_temperature(np.array([[np.nan, 0]]), [0])

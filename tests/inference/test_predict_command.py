@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.close import assert_near
 from tiny_models import LABELS
 
 from ser_hf import cli, predict
@@ -87,9 +87,7 @@ def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, caps
     for row in pq.read_table(run / "report" / "predictions.parquet").to_pylist():
         mine = rows[row["id"]]
         assert (mine["label"], mine["predicted"]) == (row["label"], row["predicted"])
-        np.testing.assert_allclose(
-            [float(mine[f"p_{name}"]) for name in LABELS], [row[f"p_{x}"] for x in LABELS], atol=1e-5
-        )
+        assert_near([float(mine[f"p_{name}"]) for name in LABELS], [row[f"p_{x}"] for x in LABELS])
     table = pq.read_table(embeddings)
     assert table["id"].to_pylist() == list(rows)
     assert json.loads(table.schema.metadata[b"ser_hf"])["model"] == str(run)
@@ -156,7 +154,7 @@ def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_
         shares = [[float(row[f"p_{label}"]) for label in LABELS] for row in rows]
     assert [row["id"] for row in rows] == [row["path"] for row in rows] == results.ids
     assert [row["predicted"] for row in rows] == results.predicted
-    np.testing.assert_allclose(shares, results.probabilities, rtol=1e-6)
+    assert_near(shares, results.probabilities)
 
 
 def test_predictions_are_written_as_recordings_are_processed(published, recordings, capsys, monkeypatch):
