@@ -42,12 +42,6 @@ def test_the_temperature_has_the_least_log_loss():
     assert all(loss(found) < loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1))
 
 
-def test_two_classes_by_hand():
-    """Four clips with the same margin of 3, one of them wrong: sigmoid(3 / T) = 3/4, so that T = 3 / ln 3."""
-    logits = np.array([[3, 0], [3, 0], [0, 3], [3, 0]])
-    assert fit_temperature(logits, [0, 0, 1, 1]) == pytest.approx(3 / np.log(3), rel=1e-4)
-
-
 def test_clips_that_determine_no_temperature_end_at_a_limit_with_a_warning():
     labels = np.arange(12) % 3
     right = np.eye(3)[labels]

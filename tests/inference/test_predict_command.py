@@ -41,7 +41,7 @@ from ser_hf.cli import main
 main(["predict", "--help"])
 assert not {"torch", "transformers", "datasets", "pyarrow"} & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "Example: ser-hf predict" in done.stdout
     message = " ".join(done.stdout.split())

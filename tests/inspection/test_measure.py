@@ -144,22 +144,6 @@ def test_paths_are_printable(tmp_path):
 # The release
 
 
-@pytest.mark.parametrize(
-    ("name", "folder", "clips", "origin", "found"),
-    [
-        ("ravdess", "RAVDESS-original-sample", 1440, "original", 15),
-        ("cremad", "CREMA-D-sample", 7442, "original", 84),
-        ("emodb", "EMO-DB", 535, "re-encoded", 535),
-    ],
-)
-def test_real_corpora_against_their_releases(name, folder, clips, origin, found, real_corpora):
-    _, official = compare_with_release(name, find_files(name, real_corpora(folder), {}))
-    assert official.clips == sum(official.per_label.values()) == clips
-    assert official.origins[origin] == sum(official.origins.values()) == found
-    assert len(official.missing) == clips - found
-    assert sum(official.found_per_label.values()) == found
-
-
 def test_bytes_are_compared_with_the_release(tmp_path, monkeypatch):
     first, second, third, fourth = write_corpus("ravdess", tmp_path, speakers=1, takes=1)[:4]
     entries = [

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.layers import LinearMachines
 from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGishFrontEnd
 from ser_hf.testing import tiny_config
 
@@ -141,18 +140,6 @@ def test_vggish_embeds_as_the_port_does_and_pools_real_examples(activation):
 def _lengths(clips):
     batch = batch_of(*clips)
     return batch["input_values"], batch["attention_mask"].sum(dim=1)
-
-
-@BOTH
-def test_a_support_vector_head_saves_and_loads_and_gives_equal_logits_before_it_is_fitted(name, tmp_path):
-    model = built(name, head="svm")
-    assert isinstance(model.classifier, LinearMachines)
-    assert model(noise(20000)).logits.std() == 0
-    model.classifier.weight.data.normal_()
-    model.save_pretrained(tmp_path)
-    loaded = type(model).from_pretrained(tmp_path)
-    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
-    assert_near(loaded(noise(20000)).logits, model(noise(20000)).logits)
 
 
 def test_short_clips_are_one_example_with_silence_after_it_and_examples_may_overlap():

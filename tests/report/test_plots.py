@@ -10,7 +10,6 @@ from ser_hf.report.plots import (
     EMBEDDING_COLORS,
     MOST_SLICES,
     confusion_figure,
-    corpora_figure,
     curves_figure,
     distribution_figure,
     embeddings_figure,
@@ -41,16 +40,6 @@ def test_confusion_shows_shares_of_the_true_class_and_counts():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["angry", "sad"]
 
 
-def test_corpora_are_side_by_side():
-    confusions = {"a": [[3, 1], [0, 2]], "b": [[0, 0], [1, 1]], "c": [[1, 0], [0, 1]]}
-    first, second, third, empty, bar = corpora_figure(confusions, ["calm", "sad"]).axes
-    titles = [axes.get_title() for axes in (first, second, third)]
-    assert titles == ["a (6 predictions)", "b (2 predictions)", "c (2 predictions)"]
-    assert [text.get_text() for text in second.texts] == ["50%\n1", "50%\n1"], "b has no calm clips"
-    assert not empty.axison
-    assert bar.get_ylabel() == "share of the true class"
-
-
 @pytest.mark.parametrize(("metric", "kept"), [("uar", 2), ("macro_f1", 3), ("loss", 2)])
 def test_curves_show_the_history_and_the_selected_epoch(metric, kept):
     losses, scores = curves_figure(HISTORY, metric).axes
@@ -66,16 +55,6 @@ def test_distribution_shows_splits_side_by_side():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train (6)", "test (1)"]
     first, second = axes.patches[0], axes.patches[2]
     assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
-
-
-def test_folds_show_each_fold_and_the_mean():
-    axes = folds_figure({"1": 0.25, "2": 0.5, "10": 0.75}, 0.5).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.5, 0.75]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "10"]
-    assert [text.get_text() for text in axes.texts] == ["0.25", "0.50", "0.75"]
-    assert set(axes.lines[0].get_ydata()) == {0.5}
-    assert _legend(axes) == ["mean 0.500"]
-    assert axes.get_ylim() == (0, 1)
 
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):

@@ -366,5 +366,5 @@ def test_optuna_is_named_by_its_extra():
     program = (
         "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b.yaml'])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900)
     assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"
