@@ -16,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Each of pytest's processes computes on one core, before torch is imported: more threads than cores are slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Tests are about the CPU, also beside a GPU; SER_HF_TEST_GPU=1 runs those that need one.
+if os.environ.get("SER_HF_TEST_GPU") != "1":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # The same examples on every machine, however slow it is.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)

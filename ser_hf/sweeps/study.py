@@ -180,20 +180,20 @@ class SweepStudy:
 
     def run_trial(self) -> None:
         """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
-        if self.search.search == "grid":
-            with self.lock:
+        with self.lock:  # which the trial releases when it has begun: two processes never begin one point
+            if self.remaining() <= 0:
+                return  # another process has begun the last trial meanwhile
+            if self.search.search == "grid":
                 trials = self.study.get_trials(deepcopy=False)
                 tried = [trial.system_attrs.get("fixed_params") for trial in trials]
                 point = next((own for own in self.search.points if own not in tried), None)
-                waiting = any(trial.state == TrialState.WAITING for trial in trials)
-                if point is not None and (self.shared or not waiting):
+                if point is not None and (self.shared or all(trial.state != TrialState.WAITING for trial in trials)):
                     self.study.enqueue_trial(point)
-                elif not waiting:
-                    return  # another process has begun the last point meanwhile
-        self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
+            self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
         self.publish()
 
     def _objective(self, trial: Trial) -> float:
+        self.lock.release()
         # With a generator for each trial, a sweep that was interrupted draws what it would have drawn.
         sampler = optuna.samplers.TPESampler if self.search.search == "tpe" else optuna.samplers.RandomSampler
         self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)

@@ -168,9 +168,7 @@ def run_on_ray(study: SweepStudy) -> None:
 
     def trainable(_: dict) -> None:
         os.chdir(folder)
-        own = SweepStudy(settings, run)
-        if own.remaining() > 0:
-            own.run_trial()
+        SweepStudy(settings, run).run_trial()
 
     study.echo(f"Ray runs {remaining} trials, {workers} at a time, each with {cores} cores and {gpus:g} GPUs")
     results = tune.Tuner(

@@ -9,7 +9,6 @@ from ser_hf.audio.near_duplicates import HOP_SECONDS, fingerprint
 from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
-HOP = round(HOP_SECONDS * RATE)
 
 
 @pytest.fixture(scope="module")

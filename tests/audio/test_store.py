@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from support.damage import cut, empty, fill, flip
+from support.processes import started
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
@@ -150,24 +150,18 @@ def contents(store):
     return [(store.folder / name).read_bytes() for name in ("waveforms.f32", "index.npz")]
 
 
-def left_by_a_kill(sources, cache, at):
-    """The folder of a build whose process was killed while it decoded clip `at` on one thread, 8 ahead of writing."""
-    child = os.fork()
-    if child == 0:
-        real, begun = building.decode, []
+def die_at(sources, cache, at):
+    """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip `at`."""
+    real, begun = building.decode, []
 
-        def deadly(*given):
-            begun.append(given)
-            if len(begun) == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*given)
+    def deadly(*given):
+        begun.append(given)
+        if len(begun) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given)
 
-        building.decode = deadly
-        open_store(sources, 16000, cache, 1)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    (folder,) = (cache / "waveforms").glob("*.partial")
-    return folder
+    building.decode = deadly
+    open_store(sources, 16000, cache, 1)
 
 
 @pytest.mark.parametrize("torn", [False, True])
@@ -175,7 +169,8 @@ def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, 
     caplog.set_level(logging.INFO, "ser_hf")
     many = sources * 10
     expected = open_store(many, 16000, tmp_path / "whole")
-    partial = left_by_a_kill(many, tmp_path / "cache", at=25)
+    assert started(die_at, many, tmp_path / "cache", 25).ended()[0] == -signal.SIGKILL
+    (partial,) = (tmp_path / "cache" / "waveforms").glob("*.partial")
     whole = len(read_journal(partial))
     assert 25 - 1 - 8 <= whole < 25
     if torn:
@@ -280,10 +275,9 @@ def test_a_pickled_store_carries_no_samples(sources, tmp_path):
 
 def test_two_processes_build_the_same_store_once(sources, tmp_path):
     arguments = (sources * 10, 16000, tmp_path / "cache")
-    # Forked processes of a process with threads may deadlock.
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        first, second = pool.starmap(open_store, [arguments, arguments], chunksize=1)
-    assert first.folder == second.folder
+    for process in [started(open_store, *arguments) for _ in range(2)]:
+        assert process.ended()[0] == 0
+    first = open_store(*arguments)
     assert folders(tmp_path / "cache") == [first.folder.name]
     alone = open_store(arguments[0], 16000, tmp_path / "alone")
     for row in range(40):

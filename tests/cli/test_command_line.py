@@ -41,7 +41,7 @@ for arguments in {commands!r}:
     heavy = {{"torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn", "pyarrow", "optuna", "gradio"}}
     assert not heavy & set(sys.modules), (arguments, heavy & set(sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     _, *printed = done.stdout.split("=====")
     assert len(printed) == len(commands)
@@ -128,7 +128,7 @@ def test_an_interrupted_command_names_how_it_continues(monkeypatch, capsys):
 def test_the_shell_completes_verbs():
     environment = os.environ | {"_SER_HF_COMPLETE": "complete_bash", "COMP_WORDS": "ser-hf pub", "COMP_CWORD": "1"}
     code = "import sys; from ser_hf.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=900)
     assert done.stdout.split() == ["publish", "publish-corpus"]
 
 
@@ -172,7 +172,7 @@ def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     command = [sys.executable, *flags, "-c", say_happy()]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=60)
+        done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
 
 

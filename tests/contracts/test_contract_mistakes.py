@@ -118,11 +118,11 @@ def test_a_command_that_does_not_parse(arguments, here, capsys):
 
 def test_the_commands_as_processes(here):
     """`python -m ser_hf.train` writes only that line; `ser-hf` works."""
-    done = subprocess.run([*TRAIN, "nowhere.yaml"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*TRAIN, "nowhere.yaml"], capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: nowhere.yaml: ")
     assert len(done.stderr.splitlines()) == 1
-    done = subprocess.run([*SER_HF, "--version"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*SER_HF, "--version"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0
     assert done.stdout.startswith("ser-hf ")
 

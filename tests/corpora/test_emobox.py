@@ -4,13 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.layouts import write_emobox
 
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
 from ser_hf.corpora.emobox import parse
-from ser_hf.protocols import split_corpus
-from ser_hf.protocols.listed import published_list
-from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
 
@@ -247,27 +243,3 @@ def test_facts_cite_emobox_and_the_corpus():
     assert facts["title"] == "CaFE"
     assert facts["citation"].startswith("Gournay P (2018). Ma Z, ")
     assert facts["non_commercial"] is True
-
-
-WORDS = {"fear": "Fearful", "surprise": "Surprised"}
-
-
-def test_ravdess_by_emobox_has_the_rows_and_folds_of_our_own(real_corpora, tmp_path):
-    """On the complete corpus; the test writes the metadata in the format of EmoBox with its published folds."""
-    root = real_corpora("RAVDESS")
-    own = load_corpus("ravdess", root)
-    names = own.features["label"].names
-    emotions = [names[label] for label in own["label"]]
-    clips = []
-    for audio, emotion, speaker, sex in zip(own["audio"], emotions, own["speaker"], own["sex"], strict=True):
-        path = Path(audio["path"])
-        wav = f"downloads/ravdess/audio/Audio_Speech_Actors_01-24/{path.parent.name}/{path.stem}.wav"
-        clips.append((Clip(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
-    folds = published_list("emobox")["corpora"]["ravdess"]["folds"]
-    words = {emotion: WORDS.get(emotion, emotion.capitalize()) for emotion in names}
-    metadata = write_emobox(tmp_path / "ravdess", clips, folds, words)
-    read = load_corpus("emobox", metadata, audio_root=str(root))
-    assert len(read) == 1439
-    assert {name: read[name][:] for name in own.column_names} == {name: own[name][:] for name in own.column_names}
-    published = split_corpus(own, "emobox/ravdess")
-    assert [split.sha256 for split in split_corpus(read, "emobox/lists")] == [split.sha256 for split in published]

@@ -72,8 +72,3 @@ def test_cards_list_the_languages(part, language):
     facts = corpus_facts("esd", {"part": part})
     assert facts["language"] == language
     assert facts["non_commercial"] is True
-
-
-def test_a_mixture_lists_each_language_once():
-    corpora = [{"name": "esd", "root": "x"}, {"name": "meld", "root": "y"}]
-    assert corpus_facts("mixture", {"corpora": corpora})["language"] == ["en", "zh"]

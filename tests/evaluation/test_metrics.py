@@ -166,12 +166,3 @@ def test_reliability_by_hand():
     assert filled[15] == {"low": 14 / 15, "high": 1, "clips": 1, "confidence": pytest.approx(0.95), "accuracy": 0}
     assert all_metrics([0, 0, 1], shares)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
     assert sum(own["clips"] for own in bins) == 3
-
-
-def test_probabilities_that_match_accuracy_are_calibrated():
-    generator = np.random.default_rng(0)
-    shares = generator.dirichlet([1.0] * 4, size=20000)
-    labels = (shares.cumsum(axis=1) < generator.random(20000)[:, None]).sum(axis=1)
-    assert all_metrics(labels, shares)["ece"] < 0.015
-    sharpened = shares**3 / (shares**3).sum(axis=1, keepdims=True)
-    assert all_metrics(labels, sharpened)["ece"] > 0.1

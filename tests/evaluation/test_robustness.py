@@ -9,13 +9,12 @@ from support.intervals import bootstrap_intervals
 from support.predictions import predictions_of
 
 from ser_hf.evaluation import robustness as module
-from ser_hf.evaluation.robustness import CONDITIONS, KINDS, Condition, robustness
+from ser_hf.evaluation.robustness import CONDITIONS, Condition, robustness
 from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Robustness
 from ser_hf.utils.errors import UserError
 
 RATE = 8000
-NAMES = ["loud", "soft"]
 
 
 def corpus(clips=24, speakers=4):
@@ -132,10 +131,3 @@ def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
     assert list(line.get_ydata()) == [0.5, 1, 1, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", "chance", "under the condition"]
     assert "UAR 1.000 on 24 of 24 clips" in figure.get_suptitle()
-
-
-def test_the_figure_of_all_conditions_fills_two_rows():
-    clips = corpus(clips=4)
-    figure = robustness_figure(Robustness(**measured(clips=clips, conditions=CONDITIONS)))
-    assert len(figure.axes) == len(KINDS) == 6
-    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)

@@ -1,7 +1,6 @@
 """Training on several corpora: the clips of an epoch, report and card by corpus."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 SPEAKERS = {"ravdess": 6, "cremad": 6, "tess": 2, "savee": 4}
 FOUR = ("ravdess", "cremad", "tess", "savee")
 

@@ -167,7 +167,7 @@ def test_a_fresh_process_reproduces_it_from_the_model_folder_alone(run, corpus, 
     shutil.copytree(run / "model", tmp_path / "downloaded")
     command = [sys.executable, "-c", WITHOUT_PICTURES, "reproduce", "downloaded", f"corpus.root={corpus}"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
+        command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("reproduced ")  # with other threads, perhaps not to the last digit

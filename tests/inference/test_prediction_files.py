@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from support.close import assert_near
 from tiny_models import LABELS
 
 from ser_hf import UserError, predict
@@ -41,7 +42,7 @@ def test_csv_and_parquet_have_a_column_for_each_label(results, tmp_path):
         np.testing.assert_array_equal(table[f"p_{label}"].to_numpy(), results.probabilities[:, i])
         for prefix, values in (("p", results.probabilities), ("logit", results.logits)):
             written = [float(row[f"{prefix}_{label}"]) for row in rows]
-            np.testing.assert_allclose(written, values[:, i], rtol=1e-6)
+            assert_near(written, values[:, i])
 
 
 def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path):

@@ -10,7 +10,7 @@ from support.html_page import Page
 from ser_hf import cli
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
-from ser_hf.inspection.page import example_figure, pick_examples, quantity
+from ser_hf.inspection.page import pick_examples
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
@@ -91,12 +91,6 @@ def test_the_page_has_examples_findings_and_counts(page, facts, written):
     assert "cremad:1003" in page.text
 
 
-def test_the_same_folder_gives_the_same_facts(faulty_root, faulty, facts):
-    again = inspect_corpus("cremad", faulty_root)
-    assert again == faulty
-    assert json.loads(json.dumps({**again.to_dict(), "examples": facts["examples"]})) == facts
-
-
 def test_unusual_values_of_a_table(tmp_path):
     lines = ["path,label,speaker,intensity"]
     for i, intensity in enumerate(("$1_$", "2", "3", "")):
@@ -156,19 +150,6 @@ def test_examples_are_of_different_speakers(faulty):
     assert pick_examples([]) == []
 
 
-def test_an_example_shows_waveform_and_bands():
-    tone = np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)
-    wave, mel = example_figure(0.5 * tone, 16000).axes
-    assert wave.get_xlim() == (0, 1)
-    assert mel.collections[0].get_array().max() == 0
-    assert example_figure(np.zeros(10, np.float32), 16000).axes
-
-
-def test_quantities():
-    values = [(None, "rms"), (-23.456, "rms"), (-0.01, "peak"), (1.234, "duration"), (0.1234, "clipped_share")]
-    assert [quantity(*value) for value in values] == ["–", "−23.5", "0.0", "1.23", "12.34"]
-
-
 # The command
 
 
@@ -195,12 +176,6 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     assert "  warning: 1424 of the release's 1440 clips are missing (98.9%)." in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
-
-
-def test_a_corpus_without_a_folder(tmp_path, capsys, no_charts):
-    options = ["corpus.speakers=3", "takes=1", "--examples=0", f"--output={tmp_path / 'out'}"]
-    assert cli.main(["inspect", "synthetic", *options]) == 0
-    assert "18 clips readable" in capsys.readouterr().out
 
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from signals import mask_of, noise, ragged
+from support.close import assert_near
 from torch import nn
 
 from ser_hf.models import (
@@ -31,7 +32,7 @@ def test_a_transformer_block_is_torchs_encoder_layer():
     sequence, mask = torch.randn(3, 9, 8), mask_of(9, 4, 6)
     # With gradients enabled torch takes its plain path rather than the fused one.
     outputs = ours(sequence, mask), stock(sequence, src_key_padding_mask=~mask)
-    torch.testing.assert_close(outputs[0][mask], outputs[1][mask], rtol=1e-5, atol=1e-5)
+    assert_near(outputs[0][mask], outputs[1][mask])
 
 
 @pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])
@@ -43,4 +44,4 @@ def test_the_last_state_equals_that_of_torch(kind):
     for i, length in enumerate(lengths):
         frames, mask = model.stack(*model.front_end(waveforms[i : i + 1, :length], lengths[i : i + 1]))
         _, (state, _) = model.lstm.lstm(frames[:, : mask.sum()])
-        torch.testing.assert_close(embedded[i], state[:, 0].flatten(), rtol=0, atol=1e-5)
+        assert_near(embedded[i], state[:, 0].flatten())

@@ -7,6 +7,7 @@ import pytest
 import torch
 from built import built, probabilities_without_ser_hf, trained
 from signals import noise
+from support.close import assert_near
 from support.isolated import run_without_ser_hf
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
@@ -63,9 +64,9 @@ def predictions(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pipeline_prepares_clips_as_training_did(name, predictions):
     expected, (alone, together) = predictions[0][name], predictions[1][name]
-    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-6)
+    assert_near(alone, expected)
     if name != "group-trimmed":  # a model without a mask sees the padding of a batch
-        np.testing.assert_allclose(together, expected, rtol=0, atol=1e-6)
+        assert_near(together, expected)
 
 
 @pytest.mark.slow

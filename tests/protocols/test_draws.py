@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.protocols import speaker_independent
 from ser_hf.protocols.rules import absent_corpora, check_share, draw_groups, hold_out
 from ser_hf.utils.errors import UserError
 
@@ -110,13 +109,3 @@ def test_corpora_that_parts_lack_are_noted_by_part(mixed):
         "No clip of c in train and validation.",
     )
     assert absent_corpora(dataset, {"train": rows["a"], "test": rows["a"]}) == ()
-
-
-def test_a_split_of_a_mixture_has_every_corpus_in_every_part(mixed):
-    split = speaker_independent(mixed({"a": 24, "b": 12, "c": 4, "d": 2}))
-    assert {part: of_corpora(speakers) for part, speakers in split.speakers.items()} == {
-        "train": {"a": 17, "b": 8, "c": 2, "d": 1},
-        "validation": {"a": 3, "b": 2, "c": 1},
-        "test": {"a": 4, "b": 2, "c": 1, "d": 1},
-    }
-    assert split.notes == ("No clip of d in validation.",), "one of its two speakers tests, the other one trains"

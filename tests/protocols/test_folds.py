@@ -6,7 +6,7 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_hf.protocols import audit
-from ser_hf.protocols.folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
+from ser_hf.protocols.folds import kfold, leave_one_corpus_out, leave_one_session_out
 from ser_hf.utils.errors import UserError
 
 pytestmark = [
@@ -62,15 +62,6 @@ def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
 def test_as_many_folds_as_speakers_at_most(make_corpus, k):
     with pytest.raises(UserError, match=f"^protocol.k: 4 speakers make 2 to 4 folds, got {k}"):
         kfold(make_corpus(4), k=k)
-
-
-def test_each_speaker_is_left_out_once(make_corpus):
-    dataset = make_corpus(5)
-    splits = leave_one_speaker_out(dataset)
-    assert [split.fold for split in splits] == [f"x:{n:02d}" for n in range(1, 6)]
-    assert [split.speakers["test"] for split in splits] == [[f"x:{n:02d}"] for n in range(1, 6)]
-    assert times_tested(splits) == Counter(range(len(dataset)))
-    assert all(len(split.speakers["validation"]) == 1 and not split.notes and not split.leak for split in splits)
 
 
 def test_each_session_is_left_out_once_and_another_validates(make_corpus):

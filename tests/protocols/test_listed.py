@@ -34,13 +34,6 @@ def ids_of(dataset, speakers):
     return [id for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True) if speaker in speakers]
 
 
-def test_a_list_of_speakers(dataset, written):
-    split = from_file(dataset, written("list.json", SPEAKERS))
-    assert (split.name, split.speakers, split.fold, split.notes) == ("file", SPEAKERS, None, ())
-    assert split.apart == dict.fromkeys(split.apart, ("speaker",))
-    assert sum(map(len, split.rows.values())) == len(dataset)
-
-
 @pytest.mark.parametrize("spelling", ["validation", "dev", "val"])
 def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
     ids = {part: ids_of(dataset, own) for part, own in SPEAKERS.items()}

@@ -14,7 +14,6 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ser_hf.corpora import EMOTIONS
-from ser_hf.corpora.files import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
 from ser_hf.protocols.listed import OF_COLUMNS, PUBLISHED
@@ -282,6 +281,3 @@ def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     if set(split.speakers["train"]) & set(split.speakers["validation"]):
         assert split.notes
         assert "speaker" not in split.apart["train/validation"]
-
-
-CORPUS_OF = {name: next(word for word in name.split("/") if word in OFFICIAL) for name in PUBLISHED}

@@ -1,11 +1,10 @@
 """Published lists: their facts, and their splits of the official corpora, by file names alone."""
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 import pytest
 
-from ser_hf.corpora.files import OFFICIAL, manifest
+from ser_hf.corpora.files import OFFICIAL
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
 from ser_hf.protocols.listed import PUBLISHED, published_list
 from ser_hf.utils.errors import UserError
@@ -14,10 +13,6 @@ pytestmark = pytest.mark.usefixtures("few_draws")
 
 SPEAKER_DEPENDENT = ("emobox/cremad", "emobox/emodb", "emobox/tess")
 EMOBOX = published_list("emobox")["corpora"]
-
-
-def stems(corpus):
-    return {PurePosixPath(entry.path).stem for entry in manifest(corpus)}
 
 
 def sizes(split):

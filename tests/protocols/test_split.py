@@ -133,20 +133,6 @@ def test_the_file_has_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path
     assert "über" in path.read_text(encoding="utf-8")
 
 
-def test_the_file_of_several_folds_has_each(make_corpus, tmp_path):
-    dataset = make_corpus(4)
-    speakers = [SPEAKERS, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]}]
-    splits = [split_of(dataset, own, fold=own["test"][0]) for own in speakers]
-    audits = [audit(split, dataset) for split in splits]
-    save_splits(splits, audits, tmp_path / "split.json")
-    content = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
-    assert list(content) == ["protocol", "sha256", "folds", "clips"]
-    assert content["sha256"] == fingerprint(splits)
-    assert [fold["fold"] for fold in content["folds"]] == ["x:04", "x:03"]
-    assert [fold["ids"] for fold in content["folds"]] == [split.ids for split in splits]
-    assert [fold["audit"] for fold in content["folds"]] == audits
-
-
 UNNAMED = {
     "of the same corpus in train": ({"train": "x:unknown"}, "used for training"),
     "of the same corpus in validation": ({"validation": "x:unknown"}, "used to select the checkpoint"),

@@ -95,17 +95,6 @@ def test_networks_refuse_the_head_of_encoders(labels, tmp_path):
             blueprint("encoder", labels, checkpoint=str(tmp_path), **words)
 
 
-def test_the_properties_of_a_plan(checkpoint, labels, tmp_path):
-    crnn = blueprint("crnn", labels)
-    assert (crnn.encoder_config, crnn.remote_code, crnn.padding_safe) == (None, True, True)
-    stock = blueprint("encoder", labels, checkpoint=checkpoint())
-    assert stock.encoder_config is stock.config
-    assert not stock.remote_code
-    preparation = Preparation(trim_silence=30.0)
-    assert blueprint("encoder", labels, checkpoint=checkpoint(), preparation=preparation).remote_code
-    assert not blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2", "group"), pooling="max").padding_safe
-
-
 def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
     plan = blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"mask_time_prob": 0.25})
     assert plan.config.encoder.mask_time_prob == 0.25

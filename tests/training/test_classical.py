@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from support.close import assert_near
 from torch import nn
 from transformers import pipeline
 
@@ -75,7 +76,7 @@ def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
     theirs = estimator.predict_proba(elsewhere)
     assert theirs.shape == own.shape == (210, classes)
     assert theirs.std(axis=0).min() > 0.05
-    np.testing.assert_allclose(own, theirs, atol=2e-5)
+    assert_near(own, theirs)
     require_same(module, estimator, elsewhere)
 
 
@@ -185,7 +186,7 @@ def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classe
     with torch.no_grad():
         own = module(torch.from_numpy(vectors)).softmax(dim=1).numpy()
     assert expected.std(axis=0).min() > 0.05
-    np.testing.assert_allclose(own, expected, atol=2e-5)
+    assert_near(own, expected)
     require_same(module, estimator, vectors)
 
 
@@ -195,11 +196,11 @@ def test_constant_features_are_not_amplified():
     vectors[0, 1] = 1e-3
     vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small compared with its mean
     mean, deviation = _scale(vectors)
-    np.testing.assert_allclose(mean, vectors.astype(float).mean(axis=0))
+    assert_near(mean, vectors.astype(float).mean(axis=0))
     np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
     still = _scale(np.ones((5, 2), dtype=np.float32))[1]
-    np.testing.assert_allclose(still, 1e-3)
-    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1)
+    np.testing.assert_allclose(still, 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1, rtol=1e-5)
 
 
 def transferred(name, **settings):
@@ -248,7 +249,7 @@ def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
     loaded = type(model).from_pretrained(tmp_path / "model")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
     # Loaded weights may lie in memory in another order, for which a CPU may have another kernel.
-    torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
+    assert_near(loaded(clip).logits, model.eval()(clip).logits)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ STILL = dict.fromkeys(
     ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout"), 0.0
 )
 STILL |= {"mask_time_prob": 0.0, "layerdrop": 0.0}
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU and SER_HF_TEST_GPU=1")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from support.close import assert_near
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
 from ser_hf.models import (
@@ -222,7 +223,7 @@ def test_half_precision_is_trained_in_single(copied, load, tmp_path, head):
 def test_stock_weights_over_layers_start_uniform(encoder_folder, load, name):
     """transformers leaves this parameter uninitialized."""
     weights = load(encoder_folder(name), weighted_layer_sum=True).layer_weights
-    torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
+    assert_near(weights.detach(), torch.full((3,), 1 / 3))
 
 
 @pytest.fixture

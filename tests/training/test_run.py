@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.close import assert_near
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
@@ -90,7 +91,7 @@ def same(one, other):
         [(entry.get("train_loss", 0), entry.get("validation", {}).get("loss", 0)) for entry in run.history]
         for run in (one, other)
     ]
-    np.testing.assert_allclose(*curves, atol=1e-5)
+    assert_near(*curves)
 
 
 @pytest.mark.parametrize("average", [None, "ema"])

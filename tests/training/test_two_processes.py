@@ -1,15 +1,14 @@
 """Two processes train, evaluate and count as one process. They are started once for all tests."""
 
 import json
-import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.commands import launch as accelerate_launch
 from ddp_script import ENCODER as CERTAIN
 from ddp_script import STEP, curves, hold_batch_norm, load, step_arguments, write_models
 from frozen_script import train_frozen
@@ -49,25 +48,14 @@ def folder(store, checkpoint, encoder_folder, tmp_path_factory):
 
 
 def launch(command, folder):
-    """The output of processes that `accelerate launch` starts. The launcher is a fork of this process, which has
-    imported all that it needs."""
+    """The output of processes that `accelerate launch` starts."""
     options = ["--config_file", RECIPES / "accelerate" / "cpu.yaml", "--num_processes", 2, "--main_process_port", 0]
-
-    def work():
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
-        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-        os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        sys.argv = ["accelerate launch", *map(str, options), *command]
-        accelerate_launch.main()
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join(timeout=600)
-    if process.is_alive():
-        process.terminate()
-    assert process.exitcode == 0, (folder / "err").read_text(encoding="utf-8")[-3000:]
-    return (folder / "out").read_text(encoding="utf-8")
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *command]
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def test_a_launcher_of_two_processes_writes_one_whole_run(folder):

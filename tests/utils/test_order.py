@@ -75,15 +75,6 @@ def test_shares_are_whole_and_in_proportion(total, sizes, bounds, shares):
     assert apportion(total, sizes, **bounds) == shares
 
 
-def test_unbounded_shares_differ_by_less_than_one_from_the_ideal():
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        sizes, total = generator.integers(1, 100, size=6), int(generator.integers(1, 500))
-        shares = apportion(total, sizes)
-        assert sum(shares) == total
-        assert np.abs(np.asarray(shares) - total * sizes / sizes.sum()).max() < 1
-
-
 def groups_of(counts):
     return [group for group, count in counts.items() for _ in range(count)]
 
