@@ -246,7 +246,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         return fit(
             *common,
             loss=loss,
-            freezing=run.freezing,
             patience=recipe.training.early_stopping.patience,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),

@@ -18,7 +18,7 @@ from ser_hf.training.data import TrainTransforms, part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
 from ser_hf.training.fit import fit, predict
-from ser_hf.training.freezing import Freezing
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.errors import UserError
 
 WHOLE = Freezing(encoder=True)
@@ -38,6 +38,7 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
         )
         seed_everything(0)
         model = build_model(plan)
+        freeze(model, freezing)
         train = part(clips, range(6), store, 0.4)
         arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 3, "learning_rate": 0.05}
         arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant", "per_device_eval_batch_size": 3} | settings
@@ -51,7 +52,6 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
             part(clips, range(6, 10), store, window=6000),
             training_arguments(arguments, tmp_path / folder, 0, padding_safe=plan.padding_safe, progress=False, **own),
             trainer_metrics,
-            freezing=freezing,
             resume=resume,
             cache=FeatureCaching(freezing, tmp_path / "cache") if cached else None,
             **more,
