@@ -132,7 +132,7 @@ class LossSection:
     """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
     votes of raters (`corpus.soft: true` loads them)."""
 
-    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    class_weights: Literal["balanced"] | dict[str, NotNegative] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: NotNegative = 0.0
     soft_labels: bool = False

@@ -42,12 +42,15 @@ USED_BY_SKLEARN = {
 # instead.
 DROPPED: dict[str, tuple[Any, str]] = {
     "corpus.perception": (False, "leave it out"),
+    "corpus.known_bad": ("drop", "leave it out; known bad clips are always left out"),
+    "corpus.merge_excited": (None, "use corpus.classes: 6 and corpus.merge: {excited: happy}"),
     "augment.crop": (None, "use audio.max_duration"),
     "augment.tempo": (None, "use augment.speed"),
     "augment.time_shift": (None, "use audio.max_duration"),
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
     "augment.vocal_tract": (None, "use model.band_warp"),
+    "augment.mixup.speakers": ("any", "leave it out"),
     "augment.oversample": (False, "use training.balance: class"),
     "freeze.gradual.every": (None, "use training.layer_decay or freeze.top_layers"),
     "freeze.gradual.layers": (1, "use training.layer_decay or freeze.top_layers"),

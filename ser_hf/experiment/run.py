@@ -270,7 +270,7 @@ def make_transforms(run: RunContext) -> TrainTransforms:
     if augment.steps:
         augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
     if augment.mixup.probability:
-        mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
+        mixing = Mixing(augment.mixup, len(data.labels))
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 

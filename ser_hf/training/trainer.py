@@ -21,7 +21,7 @@ from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import rotate, seal, write_error
-from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, Repeating, firsts, merge
+from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
 from .encoders import layerdrop_key
 from .freezing import frozen_modules
 from .loss import ClassificationLoss
@@ -75,7 +75,7 @@ class EmotionTrainer(Trainer):
             model=model,
             args=args,
             data_collator=collator,
-            train_dataset=Repeating(clips),
+            train_dataset=clips,
             eval_dataset=validation,
             compute_loss_func=partial(self._counted_loss, loss),
             compute_metrics=None if compute_metrics is None else partial(self._clip_metrics, compute_metrics, loss),
@@ -114,14 +114,13 @@ class EmotionTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `EpochBatches`; each process gets its own."""
-        clips = self.train_dataset.clips
-        arguments, processes = self.args, max(1, self.args.world_size)
+        clips, arguments, processes = self.train_dataset, self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
         order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips))
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
-            self.train_dataset,
+            clips,
             batch_sampler=EpochBatches(order, self._train_batch_size, processes),
             collate_fn=partial(self.collator, training=True),
             num_workers=workers,
