@@ -97,20 +97,9 @@ class Freezing:
     encoder: bool = False
 
     def __post_init__(self):
-        requested = self.requested()
-        for first, seconds in (("encoder", ("layers", "top_layers")), ("layers", ("top_layers",))):
-            for second in seconds:
-                if requested[first] and requested[second]:
-                    raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
-
-    def requested(self) -> dict[str, bool]:
-        """Which keys of the recipe are set."""
-        return {
-            "encoder": self.encoder,
-            "layers": self.layers != 0,
-            "top_layers": self.top_layers is not None,
-            "feature_encoder": self.feature_encoder,
-        }
+        depths = {"encoder": self.encoder, "layers": self.layers, "top_layers": self.top_layers is not None}
+        if len(given := [key for key, is_set in depths.items() if is_set]) > 1:
+            raise UserError(f"freeze.{given[1]}: contradicts freeze.{given[0]}; leave out one of them")
 
     def trains(self, place: tuple[str, int], layers: int) -> bool:
         """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable."""
@@ -136,7 +125,7 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
     """
     if freezing == Freezing():
         return
-    where = structure(model, next(f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set))
+    where = structure(model, "freeze")
     name, layers = type(model).__name__, len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
         if value > layers:
