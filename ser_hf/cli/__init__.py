@@ -1,5 +1,6 @@
 """The console script `ser-hf`: its verbs, exit codes and messages."""
 
+import errno
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interrupted; {remedy}", file=sys.stderr)
         return 130
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _mistake(f"{error.filename}: {error.strerror}")
         if error.filename is not None or _output_works():
             raise
         if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")  # in one call, as other processes may write too
+    sys.stderr.write(f"error: {one_line(message)}\n")  # in one call, as other processes may write too
     return 2
 
 
