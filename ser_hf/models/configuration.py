@@ -100,8 +100,9 @@ class WaveformConfig(PreTrainedConfig):
         for field in dataclasses.fields(self):
             if field.name not in PreTrainedConfig.__dataclass_fields__:
                 self._check(field.name, field.type)
-        if len({len(getattr(self, name)) for name in self.per_block}) > 1:
-            first, *others = self.per_block
+        per_block = type(self).per_block  # not what a file sets
+        if len({len(getattr(self, name)) for name in per_block}) > 1:
+            first, *others = per_block
             raise ValueError(f"{first}: expected one entry per block, as many as {' and '.join(others)}")
 
     def _check(self, name: str, kind: Any) -> None:

@@ -125,11 +125,13 @@ def read_text(path: str | Path, most: int | None = None) -> str:
         if most is not None and status.st_size > most:
             raise UserError(f"{path}: {status.st_size:,} bytes; at most {most:,} are expected")
         return Path(path).read_text(encoding="utf-8-sig")
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path}: not text in UTF-8: {error}") from None
 
 
@@ -207,7 +209,7 @@ class Text:
 FileName = Annotated[
     str,
     Text(
-        r"(?!\.+$)[^/\\\n\r\t\u2028\u2029]+",
+        r"(?!\.+$)[^/\\\n\r\t\u2028-\u202e\u2066-\u2069]+",
         "a folder's name: no slash, backslash or line break, at most 200 bytes",
     ),
 ]
