@@ -45,7 +45,7 @@ TEXTS = {
     "no architecture": ("corpus: {name: synthetic}\n", "model.architecture: missing; choose one of crnn, "),
     "no corpus": ("model: {architecture: crnn}\n", "corpus.name: missing; choose one of audformat, "),
     **{
-        f"the name {name}": (f"{RECIPE}name: {name}\n", "name: expected a folder's name")
+        f"the name {name}": (f"{RECIPE}name: {name}\n", "name: expected a name without slashes")
         for name in ("a/b", "..", "''", "/a", "a\\b", "x" * 201, '"a\\nb"', '"a\\u202eb"')
     },
 }
