@@ -142,7 +142,7 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
     """Absolute forms, with and without links resolved, of the home folder, the working folder, the given paths, and
     the paths in a recipe; the longest first."""
-    named = [Path.home(), Path.cwd(), *(place for place in given if place)]
+    named = [os.path.expanduser("~"), Path.cwd(), *(place for place in given if place)]
     named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
     # A path of one letter would be found everywhere.

@@ -38,7 +38,12 @@ _NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PART
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """`cache_dir`, else the environment's SER_HF_CACHE, else ~/.cache/ser_hf."""
-    return Path(cache_dir or os.environ.get("SER_HF_CACHE") or Path.home() / ".cache" / "ser_hf")
+    if given := cache_dir or os.environ.get("SER_HF_CACHE"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "ser_hf"
+    except RuntimeError:  # a user without an entry in the system's list, as in containers
+        raise UserError("SER_HF_CACHE: missing, and this user has no home folder; set it to a folder") from None
 
 
 def key_of(value: Any) -> str:

@@ -2,15 +2,44 @@
 
 import contextlib
 import csv
-import errno
 import io
 import itertools
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import UserError
+from filelock import FileLock, Timeout
+
+from .errors import UserError, machine_fault
+
+_PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
+
+
+@contextlib.contextmanager
+def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
+    """Keep other processes out of a folder by a lock file, and refuse the folder that another process holds.
+
+    The system frees the lock of a killed process. Where the file system has no locks, nothing is held.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
+            lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        except Timeout:
+            owner = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+            raise UserError(
+                f"{key}: {folder} is in use by {owner or 'another process'}; wait for its end, or name another folder"
+            ) from None
+        except OSError as error:
+            if machine_fault(error):
+                raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
 
 
 @contextlib.contextmanager
@@ -20,32 +49,33 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
-    partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
+    partial, replaced, lock = (folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock"))
     created = [parent for parent in folder.parents if not parent.exists()]
+    kept = ""
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be created: {error.strerror}") from None
-    try:
-        yield partial
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock, folder, key):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield partial
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            # The new folder is complete, and stays whatever happens to the old one.
+            kept = f"; the new one is {partial}"
+            shutil.rmtree(replaced, ignore_errors=True)
+            if folder.exists():
+                folder.rename(replaced)
+            partial.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
     except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process writes there
             for parent in created:
                 parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room there") from None
+        if fault := machine_fault(error):
+            raise UserError(f"{key}: {folder} cannot be written: {fault}{kept}") from error
         raise
-    # The new folder is complete, and stays whatever happens to the old one.
-    try:
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; the new one is {partial}") from None
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
