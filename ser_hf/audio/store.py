@@ -21,7 +21,7 @@ import soxr
 from tqdm.auto import tqdm
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import InUse, built_once, cache_root, key_of
+from ..utils.cache import REBUILT, InUse, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
 from .decode import AudioError, Decoded, decode, suffix_matches_format
@@ -113,7 +113,8 @@ class WaveformStore:
     Raises:
         OSError, ValueError, KeyError: if the index cannot be read, the number of samples differs from it, or the store
             is marked as damaged.
-        UserError: from `store[i]`, if the checksum of that clip is wrong. The next opening builds the store again.
+        UserError: from `store[i]`, if the checksum of that clip is wrong, or the file was cut or removed. The next
+            opening builds the store again.
     """
 
     def __init__(self, folder: Path):
@@ -128,13 +129,14 @@ class WaveformStore:
             # Samples at the store's rate before the preparation, (clips,); stored if they differ.
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
             self.checksums: np.ndarray = index["checksums"]
-        size, expected = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
-        if size != expected:
-            raise ValueError(f"{SAMPLES} has {size} bytes, and {expected} by the index")
+        self._samples = MappedFile(folder / SAMPLES, np.float32)
+        expected = SAMPLE_BYTES * int(self.offsets[-1])
+        if self.bytes != expected:
+            raise ValueError(f"{SAMPLES} has {self.bytes} bytes, and {expected} by the index")
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
         self._in_use: InUse | None = InUse(folder)
-        self._samples: np.ndarray | None = None
+        self._modified = self._samples.modified
         self._verified: bytearray | None = bytearray(len(self))
 
     def __len__(self) -> int:
@@ -142,7 +144,7 @@ class WaveformStore:
 
     @property
     def bytes(self) -> int:
-        return (self.folder / SAMPLES).stat().st_size
+        return self._samples.bytes
 
     @property
     def lengths(self) -> np.ndarray:
@@ -162,18 +164,17 @@ class WaveformStore:
         self._verified = None
 
     def __getitem__(self, row: int) -> np.ndarray:
-        if self._samples is None:
-            # A plain array, because slicing it is faster.
-            self._samples = np.asarray(np.memmap(self.folder / SAMPLES, dtype=np.float32, mode="r"))
         row = range(len(self))[row]
         samples = self._samples[self.offsets[row] : self.offsets[row + 1]]
+        if self._samples.modified != self._modified:
+            self._modified, self._verified = self._samples.modified, bytearray(len(self))
         if self._verified is not None and not self._verified[row]:
             self._verify_clip(row, samples)
         return samples
 
     def _verify_clip(self, row: int, samples: np.ndarray) -> None:
         if xxh3_64_intdigest(samples) != self.checksums[row]:
-            remedy = "the next run builds this store again, and --resume continues from the last checkpoint"
+            remedy = REBUILT
             try:
                 (self.folder / _DAMAGED).write_text(_damage(row))
             except OSError:
@@ -182,8 +183,7 @@ class WaveformStore:
         self._verified[row] = 1
 
     def __getstate__(self):
-        """Without the content: a worker maps the file itself."""
-        return self.__dict__ | {"_samples": None, "_in_use": None}
+        return self.__dict__ | {"_in_use": None}
 
 
 def _damage(row: int) -> str:

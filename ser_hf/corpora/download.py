@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import shutil
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -25,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import pooch
 import requests
@@ -44,8 +45,9 @@ logger = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
 _LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lfs+json")
 _LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
-_STALL_SECONDS = 30.0  # without a byte, or with fewer than `_SLOWEST` a second, end a connection
-_SLOWEST = 200
+# Without a byte, or with fewer than `_SLOWEST` a second, a connection ends: B bytes take B/1000 s + 30 s at most.
+_STALL_SECONDS = 30.0
+_SLOWEST = 1000
 _AT_A_TIME = 8  # files, where they come one by one
 _RETRIES = 3
 _PAUSE_SECONDS = 10.0  # after a server is busy
@@ -186,6 +188,8 @@ def _complete(name: str, folder: Path) -> None:
     with FileLock(lock):
         # Another process may have downloaded.
         staging = Staging(name, folder, check_release(name, folder, hashed=False).missing)
+        for path in staged.glob("tmp*"):  # pooch's, of a killed download
+            path.unlink()
         if staging.wanted:
             _refuse_links(folder, [folder / entry.path for entry in staging.wanted])
             staging.folder.mkdir(exist_ok=True)
@@ -249,20 +253,28 @@ class Staging:
         """Keep the content of a file if it is a wanted one."""
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 in self._hashes:
-            part = self.folder / "content.part"
-            part.write_bytes(content)
-            part.replace(self.folder / sha256)
+            self._written(content).replace(self.folder / sha256)
+
+    def _written(self, content: bytes) -> Path:
+        """A new file with the content; a link of its name is removed, not followed."""
+        part = self.folder / "content.part"
+        _refuse_links(self.root, [self.folder])
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            file.write(content)
+        return part
 
     def place(self) -> None:
         """Move the downloaded files into the folder of the corpus."""
         left = Counter(item.sha256 for item in self.wanted)
         for item in self.wanted:
             target = self.root / item.path
+            _refuse_links(self.root, [target])  # again: the download took its time
             target.parent.mkdir(parents=True, exist_ok=True)
             left[item.sha256] -= 1
             source = self.folder / item.sha256
             if left[item.sha256]:  # another file has equal content
-                source = shutil.copyfile(source, self.folder / "content.part")
+                source = self._written(source.read_bytes())
             source.replace(target)
 
 
@@ -270,6 +282,7 @@ class Connection:
     """Downloads into a folder through pooch."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.session = requests.Session()
         self.session.headers.update(_HEADERS)
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
@@ -285,6 +298,7 @@ class Connection:
         Raises:
             SourceError: if the server refuses, is down, or sends something else.
         """
+        _refuse_links(self.folder.parent, [self.folder])
         self._cache.registry[name], self._cache.urls[name] = known_hash, url
         try:
             return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
@@ -293,29 +307,22 @@ class Connection:
 
     def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
         """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
-        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses."""
+        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses.
+
+        A thread receives, while this one looks at the time: a server may send a header so slowly that no read of it
+        takes too long.
+        """
         arguments = {"method": "GET", **request, "url": url, "stream": True, "timeout": _STALL_SECONDS}
-        with self.session.request(**arguments) as response:
-            if response.status_code >= 400:
-                reason = f"HTTP {response.status_code} {response.reason}"
-                if response.status_code < 500 and response.status_code not in (408, 429):
-                    raise SourceError(_one_line(reason))
+        with open(output_file, "wb") as file:  # closed, it ends the thread too
+            transfer, began = _Transfer(file, limit), time.monotonic()
+            threading.Thread(target=transfer.run, args=(self.session, arguments), daemon=True).start()
+            while not transfer.ended.wait(_STALL_SECONDS / 10):
+                if transfer.received < _SLOWEST * (time.monotonic() - began - _STALL_SECONDS):
+                    raise requests.Timeout(f"stalled after {transfer.received:,} bytes")
+        if transfer.error is not None:
+            if isinstance(transfer.error, requests.HTTPError):  # the server is busy
                 time.sleep(_PAUSE_SECONDS)
-                raise requests.HTTPError(reason)
-            received, start, total = 0, time.monotonic(), response.raw.length_remaining
-            bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
-            try:
-                with bar, open(output_file, "wb") as file:
-                    # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
-                    while block := response.raw.read1(1 << 16, decode_content=False):
-                        received += file.write(block)
-                        bar.update(len(block))
-                        if received > limit:
-                            raise SourceError(f"does not end after {limit:,} bytes")
-                        if received < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
-                            raise requests.Timeout(f"stalled after {received:,} bytes")
-            except urllib3.exceptions.HTTPError as error:
-                raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
+            raise transfer.error
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
         """Download files from their URLs with these headers; raises a `SourceError` after them, or after too many
@@ -340,6 +347,43 @@ class Connection:
                 pool.shutdown(wait=False, cancel_futures=True)
         if failures:
             raise SourceError(f"{len(failures)} files not available, {min(failures)}")
+
+
+class _Transfer:
+    """One request, whose body is written to a file until it ends, or is longer than `limit` bytes."""
+
+    def __init__(self, file: BinaryIO, limit: int):
+        self.file, self.limit, self.received = file, limit, 0
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+
+    def run(self, session: requests.Session, arguments: Mapping[str, Any]) -> None:
+        try:
+            with session.request(**arguments) as response:
+                self._receive(response)
+        except urllib3.exceptions.HTTPError as error:
+            self.error = requests.ConnectionError(f"{error} after {self.received:,} bytes")
+        except Exception as error:  # raised in the thread that waits
+            self.error = error
+        self.ended.set()
+
+    def _receive(self, response: requests.Response) -> None:
+        if response.status_code >= 400:
+            reason = _one_line(f"HTTP {response.status_code} {response.reason}")
+            temporary = response.status_code >= 500 or response.status_code in (408, 429)
+            raise requests.HTTPError(reason) if temporary else SourceError(reason)
+        total = response.raw.length_remaining
+        if total is not None and total > self.limit:
+            raise SourceError(f"announces {total:,} bytes, more than {self.limit:,}")
+        bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
+        with bar:
+            # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
+            while block := response.raw.read1(1 << 16, decode_content=False):
+                self.received += len(block)
+                if self.received > self.limit:
+                    raise SourceError(f"does not end after {self.limit:,} bytes")
+                self.file.write(block)
+                bar.update(len(block))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import mmap
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from .errors import UserError
@@ -30,6 +32,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile
 _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
 _REMOVED = ".removed"
+REBUILT = "the next run builds it again, and --resume continues from the last checkpoint"
 # Folders of the cache. Other folders there are ignored.
 KINDS = ("waveforms", "frozen", "near_duplicates", "unpacked", "synthetic")
 # A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
@@ -108,6 +111,44 @@ def built_once(
             if isinstance(error, OSError):
                 raise _unwritable(folder, error) from error
             raise
+
+
+class MappedFile:
+    """The content of a file as a read-only array: `file[begin:end]` maps it into memory when it is first read.
+
+    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file.
+    `modified` is the time of its last change. Worker processes map the file themselves.
+
+    Raises:
+        UserError: from `file[begin:end]`, if the file is shorter than it was, or removed before it was mapped.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.number]):
+        self.path, self.dtype = path, dtype
+        stat = path.stat()
+        self.bytes, self.modified = stat.st_size, stat.st_mtime_ns
+        self._file: int | None = None
+
+    def __getitem__(self, items: slice) -> np.ndarray:
+        try:
+            if self._file is None:
+                file = os.open(self.path, os.O_RDONLY)
+                weakref.finalize(self, os.close, file)
+                self._values = np.frombuffer(mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype)
+                self._file = file  # last, as threads share it
+            stat = os.fstat(self._file)
+        except (OSError, ValueError):
+            raise self.damage() from None
+        if stat.st_size < self.bytes:
+            raise self.damage()
+        self.modified = stat.st_mtime_ns
+        return self._values[items]
+
+    def damage(self) -> UserError:
+        return UserError(f"{self.path}: changed, cut short or removed while in use; {REBUILT}")
+
+    def __getstate__(self):
+        return self.__dict__ | {"_file": None, "_values": None}
 
 
 class InUse:

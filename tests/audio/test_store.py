@@ -217,7 +217,7 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
             assert len(reader[row]) == store.lengths[row]
     assert looked_at == store.lengths[[0, 1, 3]].tolist()
     damage = "the samples of clip 2 do not match their checksum"
-    remedy = "the next run builds this store again, and --resume continues from the last checkpoint"
+    remedy = "the next run builds it again, and --resume continues from the last checkpoint"
     with pytest.raises(UserError) as error:
         reader[2]
     assert str(error.value) == f"{store.folder}: {damage}; {remedy}"
@@ -225,6 +225,18 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
     assert caplog.messages == [f"{store.folder} is damaged ({damage}): deleted, and built again"]
     assert contents(again) == wanted
     assert len(again[2]) == store.lengths[2]
+
+
+def test_a_store_that_changes_while_it_is_used_is_found_and_one_that_is_touched_is_not(sources, tmp_path):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    wanted = [store[row].copy() for row in range(4)]
+    os.utime(store.folder / SAMPLES, ns=(1, 1))
+    assert all(np.array_equal(store[row], wanted[row]) for row in range(4))
+    flip_in(store, 2)
+    os.utime(store.folder / SAMPLES, ns=(2, 2))  # a clock of few ticks a second would show the same time
+    assert len(store[1]) == store.lengths[1]
+    with pytest.raises(UserError, match="the samples of clip 2 do not match their checksum; the next run builds it"):
+        store[2]
 
 
 def test_a_full_disk_leaves_nothing(sources, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """The command line: help, parsing, exit codes, and one clear line for each mistake."""
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -176,7 +178,7 @@ def test_an_output_that_cannot_be_written_is_one_line(flags, monkeypatch):
     assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
 
 
-@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(errno.EINVAL, "Invalid argument")])
 def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
     def run_recipe(*_, **__):
         raise fault
@@ -187,6 +189,46 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
         with pytest.raises(type(fault)) as raised:
             cli.main(["train", "a.yaml"])
     assert raised.value is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/split.partial"),
+            "run/split.partial: No space left .*room",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; make it writable"),
+        (OSError(errno.EMFILE, "Too many open files", "x"), r"x: Too many open files; .*ulimit -n"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "run/checkpoints"),
+            "run/checkpoints: No such file",
+        ),
+        (MemoryError("Unable to allocate 9 GiB"), "out of memory .Unable to allocate 9 GiB.; use smaller batches"),
+        (RuntimeError("CUDA out of memory. Tried\nto allocate 2 GiB"), "out of memory .CUDA out of memory. Tried to"),
+        (
+            RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "),
+            "lower training.dataloader_num_workers",
+        ),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_with_a_remedy(fault, expected, monkeypatch, capsys):
+    def run_recipe(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    line = complaint(capsys, "train", "a.yaml")
+    assert re.search(expected, line)
+    assert line.endswith("; --resume continues from the last checkpoint")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(closed, tmp_path):
+    """What a library prints would be written into that file."""
+    code = "import ser_hf.cli; ser_hf.cli.main(['--version']); open('x', 'w').write(str(open('y', 'w').fileno()))"
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert int((tmp_path / "x").read_text()) > 2
 
 
 # Trainings

@@ -5,10 +5,26 @@ import hashlib
 import io
 import multiprocessing
 import re
+import stat
 import types
 
 import pytest
-from file_server import Release, Server, another, cut, endless, redirect, silent, stall, status, trickle, zipped
+from file_server import (
+    Release,
+    Server,
+    announce,
+    another,
+    cut,
+    endless,
+    redirect,
+    reset,
+    silent,
+    slow_header,
+    stall,
+    status,
+    trickle,
+    zipped,
+)
 
 from ser_hf import cli
 from ser_hf.corpora import download as downloads
@@ -142,8 +158,11 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
 
 @pytest.mark.parametrize(
     "faults",
-    [[cut(9000), cut(9000)], [status(429), status(503)], [redirect("/b.zip")], [stall(9000)], [silent]],
-    ids=["breaks off", "busy", "redirects", "stalls", "silent"],
+    [
+        *([cut(9000), cut(9000)], [status(429), status(503)], [redirect("/b.zip")], [stall(9000)], [silent], [reset]),
+        [cut(9000), another(bytes(range(256)) * 50)],
+    ],
+    ids=["breaks off", "busy", "redirects", "stalls", "silent", "resets", "changes"],
 )
 def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, command, patience, tmp_path):
     if faults[0] is silent or "stall" in faults[0].__qualname__:
@@ -158,9 +177,13 @@ def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, comman
 @pytest.mark.parametrize(
     ("always", "reason", "requests"),
     [
-        (stall(0), "Read timed out", 3),
+        (stall(0), "Read timed out|stalled after 0 bytes", 3),
         (trickle, r"stalled after \d+ bytes", 3),
-        (silent, "Read timed out", 3),
+        (slow_header, "stalled after 0 bytes", 3),
+        (silent, "Read timed out|stalled after 0 bytes", 3),
+        (reset, r"Connection.* after [\d,]+ bytes", 3),
+        (announce(10**15), "announces 1,000,000,000,000,000 bytes, more than", 1),
+        (announce(9000), "hash", 3),
         (cut(0), r"Incomplete.* after 0 bytes", 3),
         (another(bytes(9000)), "hash", 3),
         (endless, r"does not end after [\d,]+ bytes", 1),
@@ -264,7 +287,7 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
         (lambda handler, _: handler.send(200, b"[" * 100_000), "does not respond as a Git LFS server"),
         (lambda handler, _: handler.send(200, b"[]"), "does not respond as a Git LFS server"),
         (lambda handler, _: handler.send(200, b'{"objects": [1]}'), "does not respond as a Git LFS server"),
-        (lambda handler, _: handler.send(200, bytes(3 << 20)), "does not end after 1,048,576 bytes"),
+        (lambda handler, _: handler.send(200, bytes(3 << 20)), "announces 3,145,728 bytes, more than 1,048,576"),
     ],
 )
 def test_a_git_lfs_server_that_refuses_is_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
@@ -305,6 +328,8 @@ EVIL = {"/etc/cron.d/x": b"x", "../../x.wav": b"x", "..\\x.wav": b"x", "C:\\x.wa
 PACKINGS = {
     "other names": lambda files: zipped({path.upper(): content for path, content in files.items()}, "some/folder/"),
     "doubled": lambda files: zipped(files | {f"again/{path}": content for path, content in files.items()}),
+    "links": lambda files: zipped(files, kind=stat.S_IFLNK),
+    "devices": lambda files: zipped(files, kind=stat.S_IFCHR),
     "evil zip": lambda files: zipped(EVIL | {f"../../../{path}": content for path, content in files.items()}),
 }
 
@@ -416,6 +441,32 @@ def test_nothing_is_written_through_symbolic_links(place, ravdess, server, comma
     assert (code, f"{folder / place}: a symbolic link, through which nothing is written" in line) == (2, True)
     assert not server.requests
     assert not any(out.iterdir())
+
+
+@pytest.mark.parametrize("place", ["Actor_04", ".download", ".download/content.part"])
+def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess, server, command, tmp_path):
+    folder, out, is_file = tmp_path / "corpus", tmp_path / "out", place.endswith(".part")
+    out.mkdir()
+
+    def link(handler, content):
+        if (folder / place).is_dir():
+            (folder / place).rename(tmp_path / "moved")
+        (folder / place).symlink_to(out / "file" if is_file else out)
+        handler.serve(content)
+
+    server.faults["/a.zip"] = [link]
+    code, line = command("ravdess", folder)
+    assert code == (0 if is_file else 2)  # the link is removed, or named
+    assert is_file or f"{folder / place}: a symbolic link, through which nothing is written" in line
+    assert not any(out.iterdir())
+
+
+def test_what_killed_downloads_have_left_takes_no_disk(ravdess, server, command, tmp_path):
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download" / "tmpabc123").write_bytes(b"half")
+    server.always["/a.zip"] = status(404)
+    assert command("ravdess", tmp_path)[0] == 2
+    assert not any((tmp_path / ".download").iterdir())
 
 
 def test_a_file_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeypatch):

@@ -56,10 +56,21 @@ def test_a_new_folder_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
         raise OSError(39, "Directory not empty")
 
     monkeypatch.setattr(type(folder), "rename", refuse)
-    with pytest.raises(UserError, match="cannot be replaced: Directory not empty; the new one is .*out.partial"):
+    with pytest.raises(UserError, match="cannot be written: Directory not empty; .*; the new one is .*out.partial"):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"
+
+
+def test_two_processes_do_not_fill_one_folder_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    folder = tmp_path / "out"
+    with atomic_folder(folder) as partial:
+        with pytest.raises(UserError, match="output_dir: .*/out is in use by process .*; wait for its end"):
+            _filled(folder, "second")
+        (partial / "a.txt").write_text("first")
+    assert (folder / "a.txt").read_text() == "first"
+    assert [child.name for child in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_full_disk_is_an_error(tmp_path):
