@@ -136,7 +136,6 @@ class WaveformStore:
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
         self._in_use: InUse | None = InUse(folder)
-        self._modified = self._samples.modified
         self._verified: bytearray | None = bytearray(len(self))
 
     def __len__(self) -> int:
@@ -166,8 +165,8 @@ class WaveformStore:
     def __getitem__(self, row: int) -> np.ndarray:
         row = range(len(self))[row]
         samples = self._samples[self.offsets[row] : self.offsets[row + 1]]
-        if self._samples.modified != self._modified:
-            self._modified, self._verified = self._samples.modified, bytearray(len(self))
+        if self._samples.changed:
+            self._samples.changed, self._verified = False, bytearray(len(self))
         if self._verified is not None and not self._verified[row]:
             self._verify_clip(row, samples)
         return samples

@@ -23,7 +23,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from ..utils.cache import format_size, key_of
 from ..utils.environment import usable_cores
-from ..utils.errors import UserError
+from ..utils.errors import UserError, machine_fault
 from . import CORPORA, complete_options
 from .files import UNFINISHED, Entry, audio_paths, is_lfs_pointer, manifest, unfinished
 
@@ -112,14 +112,11 @@ def _clip_id(name: str, path: str | PurePath) -> str | None:
 
 
 def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
-    try:
-        same = path.stat().st_size == entry.bytes
-        if same and hashed:
-            with path.open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-        return same
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    same = path.stat().st_size == entry.bytes
+    if same and hashed:
+        with path.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+    return same
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
@@ -142,7 +139,7 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
             _complete(name, folder)
         return check_release(name, folder)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
+        raise UserError(f"{folder}: {machine_fault(error) or error}") from error
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -309,20 +306,44 @@ class Connection:
         """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
         `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses.
 
-        A thread receives, while this one looks at the time: a server may send a header so slowly that no read of it
-        takes too long.
+        Another thread receives: a server may send a header so slowly that no read of it takes too long.
         """
         arguments = {"method": "GET", **request, "url": url, "stream": True, "timeout": _STALL_SECONDS}
+        done, start = Future(), time.monotonic()
         with open(output_file, "wb") as file:  # closed, it ends the thread too
-            transfer, began = _Transfer(file, limit), time.monotonic()
-            threading.Thread(target=transfer.run, args=(self.session, arguments), daemon=True).start()
-            while not transfer.ended.wait(_STALL_SECONDS / 10):
-                if transfer.received < _SLOWEST * (time.monotonic() - began - _STALL_SECONDS):
-                    raise requests.Timeout(f"stalled after {transfer.received:,} bytes")
-        if transfer.error is not None:
-            if isinstance(transfer.error, requests.HTTPError):  # the server is busy
-                time.sleep(_PAUSE_SECONDS)
-            raise transfer.error
+            threading.Thread(target=self._receive, args=(done, file, limit, arguments), daemon=True).start()
+            while not wait([done], _STALL_SECONDS / 10).done:
+                if file.tell() < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
+                    raise requests.Timeout(f"stalled after {file.tell():,} bytes")
+            done.result()
+
+    def _receive(self, done: Future, file: BinaryIO, limit: int, arguments: Mapping[str, Any]) -> None:
+        """Write the body of a response to the file; `done` has the error, if there is one."""
+        received = 0
+        try:
+            with self.session.request(**arguments) as response:
+                if response.status_code >= 400:
+                    reason = _one_line(f"HTTP {response.status_code} {response.reason}")
+                    if response.status_code < 500 and response.status_code not in (408, 429):
+                        raise SourceError(reason)
+                    time.sleep(_PAUSE_SECONDS)
+                    raise requests.HTTPError(reason)
+                total = response.raw.length_remaining
+                if total is not None and total > limit:
+                    raise SourceError(f"announces {total:,} bytes, more than {limit:,}")
+                # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
+                with tqdm(total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5) as bar:
+                    while block := response.raw.read1(1 << 16, decode_content=False):
+                        received += len(block)
+                        if received > limit:
+                            raise SourceError(f"does not end after {limit:,} bytes")
+                        file.write(block)
+                        bar.update(len(block))
+            done.set_result(None)
+        except urllib3.exceptions.HTTPError as error:
+            done.set_exception(requests.ConnectionError(f"{error} after {received:,} bytes"))
+        except Exception as error:
+            done.set_exception(error)
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
         """Download files from their URLs with these headers; raises a `SourceError` after them, or after too many
@@ -347,43 +368,6 @@ class Connection:
                 pool.shutdown(wait=False, cancel_futures=True)
         if failures:
             raise SourceError(f"{len(failures)} files not available, {min(failures)}")
-
-
-class _Transfer:
-    """One request, whose body is written to a file until it ends, or is longer than `limit` bytes."""
-
-    def __init__(self, file: BinaryIO, limit: int):
-        self.file, self.limit, self.received = file, limit, 0
-        self.error: Exception | None = None
-        self.ended = threading.Event()
-
-    def run(self, session: requests.Session, arguments: Mapping[str, Any]) -> None:
-        try:
-            with session.request(**arguments) as response:
-                self._receive(response)
-        except urllib3.exceptions.HTTPError as error:
-            self.error = requests.ConnectionError(f"{error} after {self.received:,} bytes")
-        except Exception as error:  # raised in the thread that waits
-            self.error = error
-        self.ended.set()
-
-    def _receive(self, response: requests.Response) -> None:
-        if response.status_code >= 400:
-            reason = _one_line(f"HTTP {response.status_code} {response.reason}")
-            temporary = response.status_code >= 500 or response.status_code in (408, 429)
-            raise requests.HTTPError(reason) if temporary else SourceError(reason)
-        total = response.raw.length_remaining
-        if total is not None and total > self.limit:
-            raise SourceError(f"announces {total:,} bytes, more than {self.limit:,}")
-        bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
-        with bar:
-            # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
-            while block := response.raw.read1(1 << 16, decode_content=False):
-                self.received += len(block)
-                if self.received > self.limit:
-                    raise SourceError(f"does not end after {self.limit:,} bytes")
-                self.file.write(block)
-                bar.update(len(block))
 
 
 @dataclasses.dataclass(frozen=True)

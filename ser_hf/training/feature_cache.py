@@ -242,7 +242,6 @@ class FeatureStore:
         if self.bytes != int(self._ends[-1]) * _DTYPE.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
         self._in_use: InUse | None = InUse(folder)
-        self._modified = self._values.modified
 
     def __len__(self) -> int:
         return len(self._places)
@@ -256,10 +255,10 @@ class FeatureStore:
         frames, end = int(self._frames[place]), int(self._ends[place])
         begin = end - self.states * frames * self.size
         values = self._values[begin:end].reshape(self.states, frames, self.size)
-        if self._values.modified != self._modified:
-            self._modified = self._values.modified
+        if self._values.changed:
             if not self.intact():
                 raise self._values.damage()
+            self._values.changed = False
         return values
 
     def intact(self) -> bool:

@@ -116,18 +116,16 @@ def built_once(
 class MappedFile:
     """The content of a file as a read-only array: `file[begin:end]` maps it into memory when it is first read.
 
-    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file.
-    `modified` is the time of its last change. Worker processes map the file themselves.
-
-    Raises:
-        UserError: from `file[begin:end]`, if the file is shorter than it was, or removed before it was mapped.
+    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
+    it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
+    it was written to since its owner set that to False. Worker processes map the file themselves.
     """
 
     def __init__(self, path: Path, dtype: type[np.number]):
         self.path, self.dtype = path, dtype
-        stat = path.stat()
-        self.bytes, self.modified = stat.st_size, stat.st_mtime_ns
         self._file: int | None = None
+        self._stat = path.stat()
+        self.bytes, self.changed = self._stat.st_size, False
 
     def __getitem__(self, items: slice) -> np.ndarray:
         try:
@@ -141,7 +139,8 @@ class MappedFile:
             raise self.damage() from None
         if stat.st_size < self.bytes:
             raise self.damage()
-        self.modified = stat.st_mtime_ns
+        self.changed |= stat.st_mtime_ns != self._stat.st_mtime_ns
+        self._stat = stat
         return self._values[items]
 
     def damage(self) -> UserError:

@@ -1,4 +1,4 @@
-"""The error for mistakes of the user, and one line for what fails on a machine."""
+"""The error for mistakes of the user, and one line for faults of the machine."""
 
 import errno
 import os
@@ -9,34 +9,25 @@ class UserError(ValueError):
     """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2)."""
 
 
-_ROOM, _RIGHTS = "make room there, or name another folder", "make it writable, or name another folder"
-_IN_THE_WAY = "remove what is in the way, or name another folder"
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
-    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _RIGHTS),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV), "check the disk, then run the same command again"),
-    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EBUSY), _IN_THE_WAY),
-    errno.ENAMETOOLONG: "use a shorter name",
-    errno.ENOENT: "it is missing, or another process has removed it",
-    errno.ENOMEM: "use smaller batches or shorter clips, or close other programs",
 }
 _SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
-_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc|Cannot allocate", re.IGNORECASE)
-_WORKER = "DataLoader worker"
+_MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """The fault and its remedy in one line if the machine is its cause: its disk, its memory, a killed process."""
-    text = " ".join(str(error).split())
+    """One line if the machine is the cause: a file or its disk, too little memory, or a process that was killed."""
+    text = " ".join(str(error).split())[:200]
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
-        return f"out of memory ({text[:200] or 'no details'}); {_REMEDIES[errno.ENOMEM]}"
-    if isinstance(error, RuntimeError) and text.startswith(_WORKER):
-        return f"{text[:200]}; often for lack of memory: lower training.dataloader_num_workers"
-    found = _SYSTEM_CODE.search(text)
-    code = getattr(error, "errno", None) or (int(found[1]) if found else None)
-    if code not in _REMEDIES:
+        return f"out of memory ({text}); use smaller batches or shorter clips"
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return f"{text}; if for lack of memory, lower training.dataloader_num_workers"
+    found, path = _SYSTEM_CODE.search(text), getattr(error, "filename", None)
+    code = int(found[1]) if found else getattr(error, "errno", None)
+    if not isinstance(code, int) or (path is None and code not in _REMEDIES):
         return None
-    path = getattr(error, "filename", None)
-    place = "" if path is None else f"{os.fsdecode(path) if isinstance(path, str | bytes) else path}: "
-    return f"{place}{os.strerror(code)}; {_REMEDIES[code]}"
+    place = "" if path is None else f"{path if isinstance(path, int) else os.fsdecode(path)}: "
+    return "; ".join([place + os.strerror(code), *filter(None, [_REMEDIES.get(code)])])

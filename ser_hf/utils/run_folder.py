@@ -68,10 +68,7 @@ class RunFolder:
     @contextlib.contextmanager
     def taken(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
         """Keep other processes from running in the folder. It is checked again: one may have begun meanwhile."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"output_dir: {self.path} cannot be created: {error.strerror}") from None
+        self.path.mkdir(parents=True, exist_ok=True)
         with held(self.lock, self.path):
             self.check(recipe, resume, overwrite)
             yield
