@@ -14,6 +14,8 @@ import typer
 
 from ser_hf import cli
 from ser_hf.testing import write_corpus
+from ser_hf.utils.run_folder import RunFolder
+from ser_hf.utils.yaml import read_yaml
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
@@ -327,7 +329,7 @@ def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
-def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
+def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
     assert cli.main(["train", *arguments]) == 0
@@ -342,6 +344,12 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
     assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
         capsys, "train", *arguments, "training.learning_rate=0.5", "--resume"
     )
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    for option in ("--resume", "--overwrite"):  # another process runs there
+        (run / "report").rename(run / "hidden")
+        with RunFolder(run).taken(read_yaml(run / "recipe.yaml"), True, False):
+            assert f"output_dir: {run} is in use by process " in complaint(capsys, "train", *arguments, option)
+        (run / "hidden").rename(run / "report")
     assert cli.main(["train", *arguments, "--resume"]) == 0
     assert (run / "report" / "report.json").read_bytes() == report
 
@@ -357,29 +365,3 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
         capsys, "train", *arguments[:-1], f"output_dir={foreign}", "--overwrite"
     )
     assert (foreign / "chapter1.tex").read_text() == "precious"
-
-
-def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
-    import ser_hf
-    from ser_hf.training.callbacks import EpochLog
-
-    recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
-    whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])
-
-    class Killed(BaseException):
-        pass
-
-    def die(self, args, state, control, **kwargs):
-        if state.epoch >= 2:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(EpochLog, "on_epoch_begin", lambda *_, **__: None)
-        patched.setattr(EpochLog, "on_epoch_end", lambda *_, **__: None)
-        patched.setattr(EpochLog, "on_step_begin", die, raising=False)
-        with pytest.raises(Killed):
-            ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
-    resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
-    assert resumed.metrics == whole.metrics
-    assert [entry["epoch"] for entry in resumed.history] == [1, 2, 3]
-    assert resumed.history[-1]["validation"]["loss"] == whole.history[-1]["validation"]["loss"]
