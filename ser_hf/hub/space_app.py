@@ -148,7 +148,7 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
 
 
 def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tuple[dict | None, str, str]:
-    """The prediction for the last window, after one more chunk from the microphone, and the previous predictions.
+    """Predict the last window after one more chunk from the microphone; also shows the previous predictions.
 
     The state of a session stays small: the samples of one window and the predictions of `SHOWN` seconds.
     """
@@ -177,8 +177,7 @@ def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tu
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN. `what` describes the audio, or the
-    reason for NaN."""
+    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN, with the reason in `what`."""
     known = not np.isnan(prediction).any()
     rows = []
     for i in np.argsort(-prediction, kind="stable") if known and ranked else range(len(LABELS)):

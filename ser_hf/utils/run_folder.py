@@ -56,7 +56,7 @@ class RunFolder:
         if not self.recipe.is_file():
             if {child.name for child in self.path.iterdir()} <= {"recipe.partial", ".lock"}:
                 return  # a start that was interrupted, or happens now
-            raise UserError(f"output_dir: {self.path} contains files of no run; choose another folder")
+            raise UserError(f"output_dir: {self.path} contains files that no run wrote; choose another folder")
         if resume:
             self._require_same(recipe)
         elif not overwrite:
