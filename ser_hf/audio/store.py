@@ -10,7 +10,6 @@ import dataclasses
 import io
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +20,7 @@ import soxr
 from tqdm.auto import tqdm
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import REBUILT, InUse, MappedFile, built_once, cache_root, key_of
+from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
 from .decode import AudioError, Decoded, decode, suffix_matches_format
@@ -134,7 +133,6 @@ class WaveformStore:
             raise ValueError(f"{SAMPLES} has {self.bytes} bytes, and {expected} by the index")
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
-        self._in_use: InUse | None = InUse(folder)
         self._verified: bytearray | None = bytearray(len(self))
 
     def __len__(self) -> int:
@@ -179,9 +177,6 @@ class WaveformStore:
                 remedy = "delete that folder, or set audio.cache_dir to another one"
             raise UserError(f"{self.folder}: {_damage(row)}; {remedy}")
         self._verified[row] = 1
-
-    def __getstate__(self):
-        return self.__dict__ | {"_in_use": None}
 
 
 def _damage(row: int) -> str:
@@ -364,7 +359,7 @@ def prepare(
 
 
 def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: WaveformStore) -> None:
-    """Log clips that were mixed to mono, wrong suffixes, and different sampling rates."""
+    """Log clips that were mixed to mono, and wrong suffixes."""
     several = np.flatnonzero(store.channels > 1)
     if len(several):
         first = dataset["id"][int(several[0])]
@@ -373,7 +368,3 @@ def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: Wave
     wrong = [f"{path} is {format}" for path, format in named if path and not suffix_matches_format(path, format)]
     if wrong:
         logger.warning("%d files have the suffix of another format (%s)", len(wrong), wrong[0])
-    rates = Counter(store.source_rates.tolist())
-    if len(rates) > 1:
-        shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
-        logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)

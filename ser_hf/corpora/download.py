@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from ..utils.cache import format_size, key_of
 from ..utils.environment import usable_cores
-from ..utils.errors import UserError, machine_fault
+from ..utils.errors import UserError
 from . import CORPORA, complete_options
 from .files import UNFINISHED, Entry, audio_paths, is_lfs_pointer, manifest, unfinished
 
@@ -125,19 +125,16 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
     call continues with the others.
 
     Raises:
-        UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
-            not provide everything; the line has the reason of each of them.
+        UserError: if there is nothing to download from, or the sources did not provide everything; the line has the
+            reason of each of them.
     """
     if name not in SOURCES:
         reason = REGISTRATION.get(name, f"no source of it is known; choose one of {', '.join(SOURCES)}")
         raise UserError(f"{name}: cannot be downloaded: {reason}")
     folder = _named_folder(folder, "DIR")
-    try:
-        if check_release(name, folder, hashed=False).missing or unfinished(folder):
-            _complete(name, folder)
-        return check_release(name, folder)
-    except OSError as error:
-        raise UserError(f"{folder}: {machine_fault(error) or error}") from error
+    if check_release(name, folder, hashed=False).missing or unfinished(folder):
+        _complete(name, folder)
+    return check_release(name, folder)
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:

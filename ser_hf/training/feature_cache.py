@@ -30,7 +30,7 @@ from ..models.configuration import AcousticConfig
 from ..models.front_end import LogMel, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_transfer import CNN14Encoder, TransferClassifier
-from ..utils.cache import InUse, MappedFile, built_once, cache_root, format_size, key_of
+from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
@@ -241,7 +241,6 @@ class FeatureStore:
         self._values = MappedFile(folder / "states", _DTYPE)
         if self.bytes != int(self._ends[-1]) * _DTYPE.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
-        self._in_use: InUse | None = InUse(folder)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -257,7 +256,7 @@ class FeatureStore:
         values = self._values[begin:end].reshape(self.states, frames, self.size)
         if self._values.changed:
             if not self.intact():
-                raise self._values.damage()
+                raise UserError(f"{self.folder}: changed while in use; {REBUILT}")
             self._values.changed = False
         return values
 
@@ -265,9 +264,6 @@ class FeatureStore:
         """Whether the states have the hash of what was written."""
         with self._values.path.open("rb") as file:
             return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest() == self.hash
-
-    def __getstate__(self):
-        return self.__dict__ | {"_in_use": None}
 
 
 def open_feature_store(

@@ -112,43 +112,6 @@ def built_once(
             raise
 
 
-class MappedFile:
-    """The content of a file as a read-only array: `file[begin:end]` maps it into memory when it is first read.
-
-    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
-    it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
-    it was written to since its owner set that to False. Worker processes map the file themselves.
-    """
-
-    def __init__(self, path: Path, dtype: type[np.number]):
-        self.path, self.dtype = path, dtype
-        self._file: int | None = None
-        self._stat = path.stat()
-        self.bytes, self.changed = self._stat.st_size, False
-
-    def __getitem__(self, items: slice) -> np.ndarray:
-        try:
-            if self._file is None:
-                file = os.open(self.path, os.O_RDONLY)
-                weakref.finalize(self, os.close, file)
-                self._values = np.frombuffer(mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype)
-                self._file = file  # last, as threads share it
-            stat = os.fstat(self._file)
-        except (OSError, ValueError):
-            raise self.damage() from None
-        if stat.st_size < self.bytes:
-            raise self.damage()
-        self.changed |= stat.st_mtime_ns != self._stat.st_mtime_ns
-        self._stat = stat
-        return self._values[items]
-
-    def damage(self) -> UserError:
-        return UserError(f"{self.path}: changed, cut short or removed while in use; {REBUILT}")
-
-    def __getstate__(self):
-        return self.__dict__ | {"_file": None, "_values": None}
-
-
 class InUse:
     """Marks a folder of the cache as used while this object lives, so that no process deletes it.
 
@@ -161,6 +124,40 @@ class InUse:
             weakref.finalize(self, os.close, mark)
             if fcntl is not None:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+class MappedFile:
+    """The content of a file as a read-only array, whose folder is in use: `file[begin:end]` maps it when first read.
+
+    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
+    it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
+    it was written to since its owner set that to False. Worker processes map the file themselves.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.number]):
+        self.path, self.dtype, self._file = path, dtype, None
+        self._in_use: InUse | None = InUse(path.parent)
+        self._stat = path.stat()
+        self.bytes, self.changed = self._stat.st_size, False
+
+    def __getitem__(self, items: slice) -> np.ndarray:
+        try:
+            if self._file is None:
+                file = os.open(self.path, os.O_RDONLY)
+                weakref.finalize(self, os.close, file)
+                self._values = np.frombuffer(mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype)
+                self._file = file  # last, as threads share it
+            stat = os.fstat(self._file)
+        except (OSError, ValueError):
+            stat = None
+        if stat is None or stat.st_size < self.bytes:
+            raise UserError(f"{self.path}: cut short or removed while in use; {REBUILT}")
+        self.changed |= stat.st_mtime_ns != self._stat.st_mtime_ns
+        self._stat = stat
+        return self._values[items]
+
+    def __getstate__(self):
+        return self.__dict__ | {"_file": None, "_values": None, "_in_use": None}
 
 
 @contextmanager

@@ -224,7 +224,7 @@ def test_a_complete_archive_is_not_requested_again(error, ravdess, server, comma
     monkeypatch.setattr(Staging, "take", interrupt)
     if isinstance(error, OSError):
         line = command("ravdess", tmp_path)[1]
-        assert f"error: {tmp_path}: No space left on device; make room there" in line
+        assert "error: No space left on device; make room there" in line
     else:
         with pytest.raises(KeyboardInterrupt):
             download("ravdess", tmp_path)
@@ -392,7 +392,7 @@ def test_no_altered_byte_is_kept(release, tmp_path):
         (["iemocap", "x"], "iemocap: cannot be downloaded: USC sends it on request"),
         (["iemocap", ".", "--verify"], "iemocap: ser_hf has no list of its official files; it has lists of cremad, "),
         (["ravdess", "nowhere", "--verify"], "nowhere: is not a folder"),
-        (["ravdess", "file"], "file: file: File exists"),
+        (["ravdess", "file"], "file: File exists; run the same command again"),
         (["ravdess", ""], "DIR: missing or invalid; name the folder for the corpus"),
         (["ravdess", "x" * 300], "xxx"),
         (["ravdess", "a\0b"], "DIR: missing or invalid"),
