@@ -211,16 +211,16 @@ def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     """Chromium's fake microphone repeats the clip."""
     open_page(browser, demo)
     tabs = until(lambda: browser.find_elements(By.CSS_SELECTOR, "button[role=tab]"))
-    next(tab for tab in tabs if tab.is_displayed() and tab.text == "While you speak").click()
+    next(tab for tab in tabs if tab.is_displayed() and tab.text == "Live").click()
 
     def button(word):
         return until(lambda: [one for one in browser.find_elements(By.TAG_NAME, "button") if one.text == word])[0]
 
     button("Record").click()
-    until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "now").text)
+    until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "live").text)
     # The page may update between two rows, so that not every reading sums to one.
-    until(lambda: sum(shown(browser, "now").values()) == pytest.approx(1, abs=0.01))
-    assert browser.find_elements(By.CSS_SELECTOR, "#passing path")
+    until(lambda: sum(shown(browser, "live").values()) == pytest.approx(1, abs=0.01))
+    assert browser.find_elements(By.CSS_SELECTOR, "#live_over_time path")
     button("Stop").click()
 
 

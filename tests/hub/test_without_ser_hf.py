@@ -135,7 +135,7 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
 
     passing = content["passing"]
     assert values(passing[9][0]) == expected(np.round(clip[3 * 16000 : 5 * 16000] * 32767) / 32767)
-    assert "Nobody speaks." in passing[13][0], "2 s after the last word, its window is empty"
-    assert "Nobody speaks." not in passing[18][0]
+    assert "No speech." in passing[13][0], "2 s after the last word, its window is empty"
+    assert "No speech." not in passing[18][0]
     assert passing[13][1].count("M") == 4 * 13, "no prediction, nothing drawn"
     assert content["bounds"] == [32000, 41], "one window, and 20 s of predictions"
