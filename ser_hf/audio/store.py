@@ -23,7 +23,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, Decoded, decode, suffix_matches_format
+from .decode import AudioError, Decoded, decode
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -121,9 +121,7 @@ class WaveformStore:
             self.sampling_rate = int(index["sampling_rate"])
             self.offsets: np.ndarray = index["offsets"]
             self.content_hashes: list[str] = index["content_hashes"].tolist()
-            self.source_rates: np.ndarray = index["source_rates"]
             self.channels: np.ndarray = index["channels"]
-            self.formats: list[str] = index["formats"].tolist()
             # Samples at the store's rate before the preparation, (clips,); stored if they differ.
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
             self.checksums: np.ndarray = index["checksums"]
@@ -346,7 +344,9 @@ def prepare(
     paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
     sources = column[:] if paths_alone else column
     store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
-    _log_irregularities(dataset, sources, store)
+    if len(several := np.flatnonzero(store.channels > 1)):
+        first = dataset["id"][int(several[0])]
+        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
     recorded, stored = store.source_lengths.sum(), store.lengths.sum()
     if preparation is not None and stored != recorded:
         hours = recorded / sampling_rate / 3600
@@ -356,15 +356,3 @@ def prepare(
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
     dataset = dataset.add_column("content_hash", store.content_hashes)
     return dataset.select_columns(columns), store
-
-
-def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: WaveformStore) -> None:
-    """Log clips that were mixed to mono, and wrong suffixes."""
-    several = np.flatnonzero(store.channels > 1)
-    if len(several):
-        first = dataset["id"][int(several[0])]
-        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
-    named = zip((source["path"] for source in sources), store.formats, strict=True)
-    wrong = [f"{path} is {format}" for path, format in named if path and not suffix_matches_format(path, format)]
-    if wrong:
-        logger.warning("%d files have the suffix of another format (%s)", len(wrong), wrong[0])

@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         PACKAGE.setLevel(logging.INFO)
         PACKAGE.addHandler(TerminalHandler())
     group = typer.main.get_command(app)
+    resumable = arguments[:1] in (["train"], ["reproduce"])
+    remedy = "--resume continues from the last checkpoint" if resumable else "run the same command again"
     try:
         # Not group.main(), which hides a broken pipe that is not the output's.
         with freed_memory_kept(), group.make_context("ser-hf", list(arguments)) as context:
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _mistake(str(error))
     except KeyboardInterrupt:
-        print(f"interrupted; {_continued(arguments)}", file=sys.stderr)
+        print(f"interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and not _output_works():
@@ -73,14 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fault = machine_fault(error)
         if fault is None:
             raise
-        return _mistake(f"{fault}; {_continued(arguments)}")
+        return _mistake(f"{fault}; {remedy}")
     return 0
-
-
-def _continued(arguments: Sequence[str]) -> str:
-    """How a command continues after an interruption."""
-    resumable = arguments[0] in ("train", "reproduce")
-    return "--resume continues from the last checkpoint" if resumable else "run the same command again"
 
 
 def _mistake(message: str) -> int:

@@ -6,10 +6,8 @@ Official sources come first, mirrors after them. From every source a file is tak
 packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files wait in `.download` below the corpus's
 folder until the release is complete, and are then moved into place.
 
-- RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: in Git LFS the SHA-256 is an object's name. The authors' mirror is on GitLab, as GitHub's quota is used up.
-- TESS: a zip of PaddleSpeech with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
-- EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
+CREMA-D's mirror on GitLab is its authors': GitHub's quota is used up. https://doi.org/10.5683/SP2/E8H2MF serves the
+clips of TESS one by one.
 """
 
 import dataclasses
@@ -35,7 +33,7 @@ from tqdm import tqdm
 
 from ..utils.cache import format_size, key_of
 from ..utils.environment import usable_cores
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from . import CORPORA, complete_options
 from .files import UNFINISHED, Entry, audio_paths, is_lfs_pointer, manifest, unfinished
 
@@ -293,7 +291,7 @@ class Connection:
         try:
             return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
         except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
-            raise SourceError(_one_line(error)) from None
+            raise SourceError(one_line(error)) from None
 
     def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
         """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
@@ -316,7 +314,7 @@ class Connection:
         try:
             with self.session.request(**arguments) as response:
                 if response.status_code >= 400:
-                    reason = _one_line(f"HTTP {response.status_code} {response.reason}")
+                    reason = one_line(f"HTTP {response.status_code} {response.reason}")
                     if response.status_code < 500 and response.status_code not in (408, 429):
                         raise SourceError(reason)
                     time.sleep(_PAUSE_SECONDS)
@@ -436,13 +434,7 @@ def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
     except SourceError:
         raise
     except Exception as error:  # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
-        raise SourceError(f"no zip archive, or damaged ({_one_line(error)})") from error
-
-
-def _one_line(text: Any) -> str:
-    """Text from a server or an archive for a message: one line of at most 300 printable characters."""
-    line = " ".join(str(text).split())[:300]
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+        raise SourceError(f"no zip archive, or damaged ({one_line(error)})") from error
 
 
 SOURCES: Mapping[str, tuple[Source, ...]] = {

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 try:
     import fcntl
@@ -182,7 +182,7 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
         if check is not None:
             check(folder)
     except _UNREADABLE as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     return None
 
 

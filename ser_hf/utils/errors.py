@@ -12,15 +12,21 @@ class UserError(ValueError):
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    errno.EMFILE: "allow more open files (ulimit -n)",
 }
 _SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
 _MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
+def one_line(text: object) -> str:
+    """The text of an error, a server or a file in one line of at most 300 printable characters."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return " ".join(printable.split())[:300] or type(text).__name__
+
+
 def machine_fault(error: BaseException) -> str | None:
     """One line if the machine is the cause: a file or its disk, too little memory, or a process that was killed."""
-    text = " ".join(str(error).split())[:200]
+    text = one_line(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
         return f"out of memory ({text}); use smaller batches or shorter clips"
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):

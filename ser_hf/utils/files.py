@@ -19,20 +19,21 @@ _PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process
 
 @contextlib.contextmanager
 def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
-    """Keep other processes out of a folder by a lock file, and refuse the folder that another process holds.
+    """Keep other processes out of a folder by a lock file, which the system frees when this one is killed.
 
-    The system frees the lock of a killed process. Where the file system has no locks, nothing is held.
+    Raises:
+        UserError: if another process holds the folder.
     """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
             lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         except Timeout:
-            owner = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+            owner = lock.read_text(encoding="utf-8") or "another process"
             raise UserError(
-                f"{key}: {folder} is in use by {owner or 'another process'}; wait for its end, or name another folder"
+                f"{key}: {folder} is in use by {owner}; wait for its end, or name another folder"
             ) from None
-        except OSError as error:
+        except OSError as error:  # on a file system without locks, nothing is held
             if machine_fault(error):
                 raise
         try:
@@ -46,11 +47,10 @@ def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """Yield a partial folder to fill, which replaces `folder` by a rename at the end.
 
-    After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
+    After an error `folder` is as it was before. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
     partial, replaced, lock = (folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock"))
-    created = [parent for parent in folder.parents if not parent.exists()]
     kept = ""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,10 +69,7 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
                 folder.rename(replaced)
             partial.rename(folder)
             shutil.rmtree(replaced, ignore_errors=True)
-    except BaseException as error:
-        with contextlib.suppress(OSError):  # another process writes there
-            for parent in created:
-                parent.rmdir()
+    except Exception as error:
         if fault := machine_fault(error):
             raise UserError(f"{key}: {folder} cannot be written: {fault}{kept}") from error
         raise

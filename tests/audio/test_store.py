@@ -50,7 +50,6 @@ def test_the_store_has_the_decoded_samples(sources, tmp_path):
         assert store.lengths[row] == len(decoded.samples)
         assert store.durations[row] == len(decoded.samples) / 16000
         assert store.content_hashes[row] == decoded.content_hash
-    assert store.source_rates.tolist() == RATES
     assert store.channels.tolist() == [1, 1, 2, 1]
 
 
@@ -365,15 +364,6 @@ def test_rows_keep_the_durations_of_the_recordings_and_removed_audio_is_logged(p
     assert store.lengths.tolist() == [9600] * 3
     assert dataset["content_hash"][:] == store.content_hashes
     assert "the preparation keeps 64.3 % of the 0.00 h of recordings" in caplog.text
-
-
-def test_a_suffix_of_another_format_is_logged(tmp_path, caplog):
-    path = tmp_path / "really_flac.wav"
-    soundfile.write(path, np.zeros(160), 16000, format="FLAC")
-    dataset = to_dataset(Listing("x", [Clip(str(path), "sad", "x:1", "x/1")]), ["sad"], ["sad", "angry"], 16000)
-    _, store = prepare(dataset, 16000, tmp_path / "cache")
-    assert store.formats == ["FLAC"]
-    assert f"1 files have the suffix of another format ({path} is FLAC)" in caplog.text
 
 
 # The journal of an interrupted build

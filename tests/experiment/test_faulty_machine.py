@@ -41,7 +41,7 @@ def test_a_run_whose_disk_fills_is_one_line_each_time_and_continues(tmp_path):
         assert train(-1, "whole", "cache") == ["code 0"]
         for limit, cache, expected in (
             (30_000, "other", "other/waveforms: cannot be written to (File too large); make room"),
-            (10_000, "cache", "the checkpoint cannot be written (File too large; "),
+            (10_000, "cache", "cannot be written (File too large; "),
             (30_000, "cache", "run/model cannot be written: File too large; make room"),
         ):
             code, error = train(limit, "run", cache)

@@ -36,12 +36,6 @@ def test_a_failure_leaves_the_old_one(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_failure_removes_the_folders_that_it_made(tmp_path):
-    with pytest.raises(KeyError):
-        _interrupted(tmp_path / "evaluations" / "deep" / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_that_cannot_be_created_names_its_key(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="output_dir: .*file/out cannot be written: .*File exists"):
