@@ -21,7 +21,7 @@ from .store import WaveformStore, open_store
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 # Suffixes of all formats that libsndfile reads.
-_SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", ".w64"}
+_SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 
 
 @dataclasses.dataclass(frozen=True)

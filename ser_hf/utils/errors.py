@@ -1,5 +1,39 @@
-"""The error for mistakes of the user."""
+"""The error for mistakes of the user, and one line for faults of the machine."""
+
+import errno
+import os
+import re
 
 
 class UserError(ValueError):
     """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2)."""
+
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"),
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+_SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
+_MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
+
+
+def one_line(text: object) -> str:
+    """The text of an error, a server or a file in one line of at most 300 printable characters."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return " ".join(printable.split())[:300] or type(text).__name__
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """One line if the machine is the cause: a file or its disk, too little memory, or a process that was killed."""
+    text = one_line(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
+        return f"out of memory ({text}); use smaller batches or shorter clips"
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return f"{text}; if for lack of memory, lower training.dataloader_num_workers"
+    found, path = _SYSTEM_CODE.search(text), getattr(error, "filename", None)
+    code = int(found[1]) if found else getattr(error, "errno", None)
+    if not isinstance(code, int) or (path is None and code not in _REMEDIES):
+        return None
+    place = "" if path is None else f"{path if isinstance(path, int) else os.fsdecode(path)}: "
+    return "; ".join([place + os.strerror(code), *filter(None, [_REMEDIES.get(code)])])
