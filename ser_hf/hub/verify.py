@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
+from ..inference.inputs import CONFIGURATIONS, check_configuration
 from ..inference.reference import read_reference
 from ..report.views import counted
 from ..utils.errors import UserError
@@ -133,6 +134,9 @@ def verify(
             "the adapter into the weights and move it into adapter/."
         )
         return Verdict(where, False, [problem], commit=commit)
+    for name in CONFIGURATIONS:
+        if (Path(place) / name).is_file():
+            check_configuration(Path(place) / name)
     logger.info("loading %s in a process without ser_hf", where)
     name = where if commit else os.path.abspath(where)
     request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}

@@ -5,10 +5,12 @@ import csv
 import errno
 import io
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -82,6 +84,33 @@ def require_utf8(path: str | Path) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
         raise UserError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
+
+
+_JSON_BYTES, _JSON_DEPTH = 2**25, 32
+
+
+def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
+    """The value of a JSON file of any origin: at most `most` bytes, `_JSON_DEPTH` levels, and finite numbers only."""
+    path = Path(path)
+    try:
+        if not path.is_file():  # a pipe would wait for its writer
+            raise ValueError("no such file")
+        if path.stat().st_size > most:
+            raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        _require_plain(value)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}") from None
+    return value
+
+
+def _require_plain(value: Any, depth: int = 0) -> None:
+    if depth > _JSON_DEPTH:
+        raise ValueError(f"nested more than {_JSON_DEPTH} levels deep")
+    if isinstance(value, int | float) and not abs(value) < 2**63:
+        raise ValueError("a number in it is not finite, or has more than 64 bits")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_plain(item, depth + 1)
 
 
 SEPARATORS = ",;\t"
