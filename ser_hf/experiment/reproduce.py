@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..report.card import public
 from ..report.report import Report, read_report
 from ..utils.environment import PACKAGE, usable_cores
 from ..utils.errors import UserError
@@ -31,17 +32,11 @@ _KEYS = ("part", "id", *_NUMBERS)
 _MOST_ROWS = 10**7
 _MOST_THREADS = 4  # a core
 # Keys of a saved recipe that are the user's choice: where a rerun is written, and what is downloaded, sent or tracked.
-_USERS_OWN = {
-    "": ("output_dir", "hub", "provenance"),
-    "corpus": ("download",),
-    "audio": ("cache_dir",),
-    "training": (
-        *("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
-    ),
-}
+_USERS_OWN = (
+    *("output_dir", "hub", "provenance", "corpus.download", "training.report_to", "training.run_name"),
+    *(f"training.{key}" for key in ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")),
+)
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
-# Keys that may name files.
-_FILES = re.compile(r"(^|[.\]])(root|audio_root|tables|path|folder|checkpoint)$")
 # Keys that name places and versions, and do not change the training.
 _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
@@ -78,8 +73,7 @@ def reproduce(
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
-    saved, overrides = find_saved_run(source), list(overrides)
-    _require_inside(saved, overrides)
+    saved = find_saved_run(source)
     values = saved.recipe | {"output_dir": str(output or saved.rerun_in)}
     try:
         read_recipe(values)
@@ -243,37 +237,12 @@ def find_saved_run(source: str | Path) -> Saved:
 
 
 def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a rerun takes from a saved recipe of any origin; `name` replaces one that could be a path."""
-    kept = {}
-    for section, values in recipe.items():
-        if section not in _USERS_OWN[""]:
-            dropped = _USERS_OWN.get(section, ())
-            kept[section] = (
-                {key: values[key] for key in values if key not in dropped} if isinstance(values, dict) else values
-            )
+    """What a rerun takes from a saved recipe of any origin: no places; `name` replaces one that could be a path."""
+    kept = public({section: recipe[section] for section in recipe if section not in _USERS_OWN})
+    for section, key in (own.split(".") for own in _USERS_OWN if "." in own):
+        if isinstance(kept.get(section), dict):
+            kept[section].pop(key, None)
     return kept if _NAME.fullmatch(str(kept.get("name"))) else kept | {"name": name}
-
-
-def _require_inside(saved: Saved, overrides: Sequence[str]) -> None:
-    """Refuse files outside of the working folder, unless the user names them."""
-    given = tuple(override.partition("=")[0] for override in overrides)
-    for key, value in _leaves(saved.recipe):
-        path = Path(value) if isinstance(value, str) and _FILES.search(key) else Path()
-        outside = path.is_absolute() or ".." in path.parts or path.parts[:1] and path.parts[0].startswith("~")
-        if outside and not any(key == own or key.startswith((f"{own}.", f"{own}[")) for own in given):
-            raise UserError(
-                f"{key}: the recipe of {saved.source} names {value}, which is outside of this folder; name it "
-                f"yourself, as in {key.partition('[')[0]}=..."
-            )
-
-
-def _leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(full key, value) of a recipe, such as ``corpus.corpora[0].root``."""
-    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else None
-    if items is None:
-        yield key, values
-    for name, value in items or ():
-        yield from _leaves(value, f"{key}[{name}]" if isinstance(values, list) else f"{key}.{name}".lstrip("."))
 
 
 def read_finished_report(path: Path) -> Report:

@@ -35,9 +35,10 @@ from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_val
 from ..training.loading import first_line
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
-from .inputs import CONFIGURATIONS, check_configuration, check_settings
+from .inputs import CONFIGURATIONS, check_settings
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -191,7 +192,7 @@ def load_classifier(
         pinned = commit or revision
         for name in CONFIGURATIONS:
             if path := published_file(place, name, pinned):
-                check_configuration(path)
+                check_settings(read_json(path, most=2**22), path)
         config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
         _check_labels(source, config.id2label)
         extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
@@ -240,6 +241,8 @@ def _place(source: str, revision: str | None) -> str:
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
+    if odd := [name for name in names.values() if not name.isprintable()]:
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import soundfile
 from datasets import Audio, ClassLabel, Dataset
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
 from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
-from ..utils.files import folders_below, read_json, read_table
+from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
@@ -37,16 +37,10 @@ _FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23  # the first chunk is ready soon, l
 _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 
-def _in_print(label: str) -> str:
-    if not label.isprintable():
-        raise ValueError("expected printable characters in one line")
-    return label
-
-
 class ModelSettings(BaseModel):
-    """The keys of CONFIGURATIONS, and of the metadata of an ONNX file, that are about labels and waveforms."""
+    """Labels and waveforms in `CONFIGURATIONS`, or in the metadata of an ONNX file."""
 
-    id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_in_print)]] | None = None
+    id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
     label2id: dict[str, int] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
     problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
@@ -58,27 +52,21 @@ class ModelSettings(BaseModel):
 
 
 def check_settings(values: Any, source: str) -> None:
-    """Raise a `UserError` naming `source` unless the values are those of a model's configuration."""
+    """Raise a `UserError` naming `source` unless these are `ModelSettings`, whatever else they contain."""
     try:
         settings = ModelSettings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{source}: {place}: {first['msg']}; correct its configuration") from None
+        raise UserError(f"{source}: {first_problem(error)}; correct the model's configuration") from None
     names = settings.id2label
-    if names is not None and set(names) != set(range(len(names))):
+    if names is None:
+        return
+    if set(names) != set(range(len(names))):
         raise UserError(
             f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
             "id2label in its config.json"
         )
-    for name, number in (settings.label2id or {}).items():
-        if names is not None and names.get(number) != name:
-            raise UserError(f"{source}: label2id says {name!r}: {number}, which id2label contradicts; correct them")
-
-
-def check_configuration(path: str | Path) -> None:
-    """Check one of `CONFIGURATIONS`."""
-    check_settings(read_json(path, most=2**22), str(path))
+    if wrong := [name for name, number in (settings.label2id or {}).items() if names.get(number) != name]:
+        raise UserError(f"{source}: label2id.{wrong[0]}: id2label has another number for it; correct one of the two")
 
 
 @dataclasses.dataclass(frozen=True)

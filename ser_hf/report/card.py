@@ -300,8 +300,13 @@ def public(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             found[key] = [public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
-            found[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+            found[key] = Path(value).name if isinstance(value, str) and _outside(value) else value
     return found
+
+
+def _outside(path: str) -> bool:
+    """Whether a path leads out of the working folder."""
+    return Path(path).is_absolute() or ".." in Path(path).parts or path.startswith("~")
 
 
 def public_name(checkpoint: str) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..evaluation.metrics import HEADLINE, METRICS
-from ..utils.errors import UserError, printable
-from ..utils.files import read_json
+from ..utils.errors import UserError
+from ..utils.files import first_problem, read_json
 
 SCHEMA = "report_schema.json"
 
@@ -449,31 +449,16 @@ class Report(Section):
         return None if self.chosen_seed is None else f"seed-{self.chosen_seed}"
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem that pydantic found: the key's full path, and what is wrong."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-
-
 def read_report(path: Path) -> Report:
-    """The report in a report.json of any origin; its parts fit together, and its texts are printable.
+    """The report in a report.json of any origin, whose sections fit together.
 
     Raises:
         UserError: if the file is not a report of ser_hf.
     """
-    report = Report.from_dict(_in_print(read_json(path)), path)
+    report = Report.from_dict(read_json(path), path)
     for key, problem in _contradictions(report):
         raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
     return report
-
-
-def _in_print(value: Any) -> Any:
-    """JSON values whose texts and keys are printable."""
-    if isinstance(value, dict):
-        return {printable(key): _in_print(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_in_print(item) for item in value]
-    return printable(value) if isinstance(value, str) else value
 
 
 def _contradictions(report: Report) -> Iterator[tuple[str, str]]:

@@ -367,7 +367,7 @@ def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
     alter(report, lambda report: report["metrics"].pop("uar"))
     assert "report.json: not a report of ser_hf: metrics: has no uar" in complaint(capsys, copy)
     report.write_text('{"metrics": ')
-    assert "report.json: not a report of ser_hf: " in complaint(capsys, copy)
+    assert "report.json: cannot be read as JSON: " in complaint(capsys, copy)
     report.unlink()
     assert f"{copy}: has no recipe.yaml with a report" in complaint(capsys, copy)
 
