@@ -51,7 +51,7 @@ def report(name, metrics, labels=LABELS, sha256="a" * 64, **changes):
         },
         "audit": {"shared": {"train/test": {"speakers": 0}}},
         "metrics": metrics,
-        "confusion": [],
+        "confusion": np.zeros((3, 3), int).tolist(),
         "intervals": {name: [value - 0.05, value + 0.04] for name, value in metrics.items()},
         "confidence": 0.95,
         "parts": {"validation": metrics},

@@ -41,7 +41,6 @@ class ModelSettings(BaseModel):
     """Labels and waveforms in `CONFIGURATIONS`, or in the metadata of an ONNX file."""
 
     id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
-    label2id: dict[str, int] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
     problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
@@ -57,16 +56,12 @@ def check_settings(values: Any, source: str) -> None:
         settings = ModelSettings.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{source}: {first_problem(error)}; correct the model's configuration") from None
-    names = settings.id2label
-    if names is None:
-        return
+    names = settings.id2label or {}
     if set(names) != set(range(len(names))):
         raise UserError(
             f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
             "id2label in its config.json"
         )
-    if wrong := [name for name, number in (settings.label2id or {}).items() if names.get(number) != name]:
-        raise UserError(f"{source}: label2id.{wrong[0]}: id2label has another number for it; correct one of the two")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -488,8 +488,7 @@ def _contradictions(report: Report) -> Iterator[tuple[str, str]]:
             if entry.get(key):
                 scored[f"history.{key}"] = entry[key]
     for key, own in scored.items():
-        names = {"history.train": HEADLINE[:3], "history.validation": {*HEADLINE, "loss", report.selected_by or "uar"}}
-        for name in names.get(key, HEADLINE):
+        for name in (*HEADLINE[:3], *(("loss", report.selected_by or "uar") if key == "history.validation" else ())):
             if not isinstance(own, dict) or own.get(name) is None:
                 yield key, f"has no {name}"
     for kind, chosen in (("fold", report.chosen_fold), ("seed", report.chosen_seed)):

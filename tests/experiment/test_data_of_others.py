@@ -68,7 +68,6 @@ CONFIGURATIONS = [
     ("config.json", "id2label", {"0": 0, "1": 1}),
     ("config.json", "id2label", {"0": "angry", "2": "sad"}),
     ("config.json", "id2label", {"0": "angry", "1": "s\x1b[31mad\n"}),
-    ("config.json", "label2id", {"angry": 1, "sad": 0}),
     ("config.json", "num_labels", 10**9),
     ("config.json", "sampling_rate", float("nan")),
     ("config.json", "deep", [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]),
