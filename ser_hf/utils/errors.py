@@ -29,12 +29,15 @@ def printable(text: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """At most `MOST` printable characters of a message: without its middle, as the key stands first and the remedy last."""
-    text = " ".join(printable(str(text)).split()) or type(text).__name__
-    if len(text) <= MOST:
-        return text
+    """At most `MOST` printable characters of a message; the middle is left out, not the key or the remedy."""
+    message = str(text)
+    if len(message) > 4 * MOST:
+        message = f"{message[: 2 * MOST]} {message[-2 * MOST :]}"
+    message = " ".join(printable(message).split()) or type(text).__name__
+    if len(message) <= MOST:
+        return message
     # Between words, unless one fills the space.
-    head, tail = text[: MOST * 3 // 5], text[-MOST // 3 :]
+    head, tail = message[: MOST * 3 // 5], message[-MOST // 3 :]
     return f"{head.rpartition(' ')[0] or head} ... {tail.partition(' ')[2] or tail}"
 
 
