@@ -51,7 +51,7 @@ def report(name, metrics, labels=LABELS, sha256="a" * 64, **changes):
         },
         "audit": {"shared": {"train/test": {"speakers": 0}}},
         "metrics": metrics,
-        "confusion": [],
+        "confusion": np.zeros((3, 3), int).tolist(),
         "intervals": {name: [value - 0.05, value + 0.04] for name, value in metrics.items()},
         "confidence": 0.95,
         "parts": {"validation": metrics},
@@ -101,7 +101,7 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert test["p"] < 0.001
 
 
-def test_mcnemar_goes_by_equal_seeds_and_the_bootstrap_by_all(tmp_path):
+def test_mcnemar_uses_equal_seeds_and_the_bootstrap_all_seeds(tmp_path):
     folders = []
     for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
         tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
@@ -225,11 +225,11 @@ def _no_report(folder):
         (lambda folder: folder.mkdir(), r"x: contains no report; name the folder of a finished run"),
         (_damaged, r"x/report/predictions.parquet: not a table of predictions of ser_hf"),
         (_no_report, r"x/report/report.json: not a report of ser_hf: "),
-        (lambda folder: folder.write_text("{"), r"x: not a report of ser_hf"),
+        (lambda folder: folder.write_text("{"), r"x: cannot be read as JSON: Expecting"),
         (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run as .*good; name it once"),
     ],
 )
-def test_mistakes_are_one_line(two, tmp_path, make, expected):
+def test_mistakes_print_one_line(two, tmp_path, make, expected):
     make(tmp_path / "x")
     with pytest.raises(UserError, match=expected) as caught:
         compare(*two, tmp_path / "x")
@@ -251,7 +251,7 @@ def test_the_command(two, tmp_path, capsys):
     for arguments, expected in (
         ([good], "a comparison needs two runs or more"),
         ([good, good], "name it once"),
-        ([good, poor, "--output", good], "report is not a comparison's; choose another folder"),
+        ([good, poor, "--output", good], "report is not of a comparison; choose another folder"),
     ):
         assert cli.main(["compare", *arguments]) == 2
         assert expected in capsys.readouterr().err

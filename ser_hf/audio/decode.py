@@ -15,17 +15,7 @@ from ..utils.files import require_utf8
 
 SHORTEST = 0.1  # seconds of a clip for a prediction
 # libsndfile's name of a format -> its suffixes.
-SUFFIXES = {
-    "WAV": {".wav", ".wave"},
-    "WAVEX": {".wav", ".wave"},
-    "RF64": {".wav"},
-    "FLAC": {".flac"},
-    "OGG": {".ogg", ".oga", ".opus"},
-    "MP3": {".mp3"},
-    "MPEG": {".mp3"},
-    "AIFF": {".aiff", ".aif"},
-    "AU": {".au"},
-}
+SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"}
 # Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _BLOCK = 2**20  # frames read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
@@ -102,18 +92,8 @@ def decode(
     return Decoded(mono, own, content_hash, source_rate, channels, kind)
 
 
-def suffix_matches_format(path: str | Path, format: str) -> bool:
-    """Whether a file's suffix belongs to its format (libsndfile's name). A format that is not in `SUFFIXES` matches
-    any suffix that is not of another format."""
-    suffix = Path(path).suffix.lower()
-    return suffix in SUFFIXES.get(format, set()) or (
-        format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
-    )
-
-
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
-    """The next frames, mixed and resampled, float32 (samples,); their number as read, the hash of the mixed samples,
-    and whether all were finite."""
+    """The next frames as mono float32 (samples,), the number read, a hash of them, and whether all are finite."""
     hashed, blocks, count, finite = xxhash.xxh3_128(), [], 0, True
     rates, stream = (file.samplerate, rate), None
     if rate != file.samplerate and frames > _BLOCK:

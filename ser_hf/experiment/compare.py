@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -22,7 +21,7 @@ from ..report.report import Report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from .reproduce import find_saved_run, read_finished_report
+from .reproduce import find_saved_run, read_finished_report, read_predictions
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
 
@@ -68,6 +67,9 @@ def compare_runs(
 
     Returns:
         The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
+
+    Raises:
+        UserError: for an unknown metric, fewer than two runs, a run named twice, or a source without a report.
     """
     if metric not in COMPARED:
         raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")
@@ -75,7 +77,7 @@ def compare_runs(
         folder = Path(output)
         others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
         if folder.is_file() or others:
-            raise UserError(f"--output: {Path(folder, *others[:1])} is not a comparison's; choose another folder")
+            raise UserError(f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder")
     runs = sorted(_read_runs([str(source) for source in sources]), key=lambda run: -run.report.metrics[metric])
     same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
     for run in runs:
@@ -129,30 +131,26 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     """The predictions of the evaluated split; None if they are not available."""
     if not path.is_file():
         return None
-    try:
-        table = pd.read_parquet(path)
-        table = table[table["part"] == report.evaluated_split]
-        seeded = "seed" in table
-        table = table if seeded else table.assign(seed=0)
-        if table.duplicated(["seed", "id"]).any() and "fold" in table:
-            table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
-        classes = sorted(report.labels)
-        for column in ("label", "predicted"):
-            table[column] = pd.Categorical(table[column], classes).codes
-        predicted = table.pivot(index="seed", columns="id", values="predicted")
-        if predicted.empty or predicted.isna().any(axis=None):
-            raise ValueError("clips are missing")
-        first = table.drop_duplicates("id").set_index("id").loc[predicted.columns]
-        speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a table of predictions of ser_hf ({' '.join(str(error).split())})") from None
+    table = read_predictions(path, report.labels)
+    table = table[table["part"] == report.evaluated_split]
+    seeded = "seed" in table
+    table = table if seeded else table.assign(seed=0)
+    if "fold" in table and table.duplicated(["seed", "id"]).any():
+        table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
+    classes = sorted(report.labels)
+    codes = {column: pd.Categorical(table[column], classes).codes for column in ("label", "predicted")}
+    predicted = table.assign(**codes).pivot(index="seed", columns="id", values="predicted")
+    if predicted.empty or predicted.isna().any(axis=None):
+        raise UserError(f"{path}: not a table of predictions of ser_hf (clips are missing)")
+    first = table.assign(**codes).drop_duplicates("id").set_index("id").loc[predicted.columns]
+    speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
     seeds = predicted.index.tolist() if seeded else [None]
-    codes = predicted.to_numpy(dtype=int)
-    return RunPredictions(classes, predicted.columns.tolist(), first["label"].to_numpy(int), codes, seeds, speakers)
+    clips, labels, classified = predicted.columns.tolist(), first["label"].to_numpy(int), predicted.to_numpy(dtype=int)
+    return RunPredictions(classes, clips, labels, classified, seeds, speakers)
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None. `shared_speakers` are evaluated and in the training split, too."""
+    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
     report, protocol = run.report, run.report.protocol
     split = protocol.parts.get(report.evaluated_split)
     return {

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..utils.cache import format_size
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,7 @@ SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rig
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """Result of a push: `commit` is the newest of the repository and contains the whole folder; `changed` says whether
-    the push made it."""
+    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if the push made it."""
 
     repo_id: str
     kind: Kind
@@ -36,7 +35,19 @@ class Pushed:
 
 
 def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo") -> str:
-    """USER/NAME of a repository; a NAME alone belongs to the user that is signed in, who must be able to write."""
+    """Complete the id of a repository, and check that the token may write.
+
+    Args:
+        repo_id: USER/NAME, or NAME for the signed-in user.
+        token: for the Hub; None for the stored one.
+        key: names the option in errors.
+
+    Returns:
+        USER/NAME.
+
+    Raises:
+        UserError: without a token, with one that may only read, or for an invalid id.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
@@ -44,7 +55,7 @@ def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo")
         validate_repo_id(repo_id)
         user = HfApi(token=token).whoami()
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UserError(f"{key}: {repo_id}: the token that is signed in may only read; {SIGN_IN}")
+        raise UserError(f"{key}: {repo_id}: the signed-in token has no write access; {SIGN_IN}")
     return repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
 
 
@@ -58,15 +69,14 @@ def push(
     owned: Sequence[str] = (),
     token: str | None = None,
 ) -> Pushed:
-    """Make a repository, created if absent, contain what `folder` contains.
+    """Make a repository contain the files of `folder`; a missing repository is created.
 
     The push is one commit, and none if nothing changed; `upload_folder` would make several of a large folder. After a
     failure the same call continues: large files that have arrived are not sent again.
 
     Args:
         private: of a repository that is created; an existing one stays as it is.
-        owned: patterns of files that such pushes write, and delete if `folder` does not contain them any more. Other
-            files of the repository stay.
+        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other files stay.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -93,7 +103,7 @@ def push(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
+    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a remedy."""
     import httpx2
     from huggingface_hub import errors
 
@@ -119,30 +129,23 @@ def hub_errors(where: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         what = next((text for kind, text in refusals.items() if isinstance(error, kind)), statuses.get(status))
         if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's validation of a card
-            what = f"the Hub refuses its README.md: {_one_line(error.__cause__.server_message or error)}"
+            what = f"the Hub refuses its README.md: {one_line(error.__cause__.server_message or error)}"
         elif what is None and isinstance(error, ValueError):
             raise
         elif what is None and status is not None and status < 500:
-            what = f"the Hub refuses it (HTTP {status}): {_one_line(getattr(error, 'server_message', None) or error)}"
+            what = f"the Hub refuses it (HTTP {status}): {one_line(getattr(error, 'server_message', None) or error)}"
         elif what is None:
-            cause = f"HTTP {status}" if status else _one_line(error) or type(error).__name__
+            cause = f"HTTP {status}" if status else one_line(error)
             what = f"the Hub fails ({cause}); it keeps what has arrived, and the same command continues"
         raise UserError(f"{where}: {what}") from None
-
-
-def _one_line(text: object) -> str:
-    """A server's text without line breaks and control characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return " ".join(printable.split())[:300]
 
 
 TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
-    """Absolute forms, with and without links resolved, of the home folder, the working folder, the given paths, and
-    the paths in a recipe; the longest first."""
-    named = [Path.home(), Path.cwd(), *(place for place in given if place)]
+    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the longest first."""
+    named = [os.path.expanduser("~"), Path.cwd(), *(place for place in given if place)]
     named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
     # A path of one letter would be found everywhere.
@@ -167,7 +170,7 @@ def require_no_paths(folder: Path, places: Sequence[str]) -> None:
 
 
 def _texts(path: Path) -> Iterable[str]:
-    """The text of a file; of a table each column of text, and of its audio the file names."""
+    """The text of a file; of a parquet file its text columns, and the names of its audio files."""
     if path.suffix in TEXTS:
         yield path.read_text(encoding="utf-8")
     elif path.suffix == ".parquet":

@@ -18,9 +18,11 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
+from ..inference.inputs import CONFIGURATIONS, check_settings
 from ..inference.reference import read_reference
 from ..report.views import counted
-from ..utils.errors import UserError
+from ..utils.errors import UserError, printable
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
 
@@ -82,7 +84,7 @@ class Verdict:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {', '.join(map(str, self.labels))}",
+                f"  labels: {printable(', '.join(map(str, self.labels)))}",
                 f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
@@ -111,6 +113,12 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
+
+    Returns:
+        The verdict; `problems` is empty for a good model.
+
+    Raises:
+        UserError: if there is no model, a clip cannot be read, or the model has untrusted code.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -133,6 +141,9 @@ def verify(
             "the adapter into the weights and move it into adapter/."
         )
         return Verdict(where, False, [problem], commit=commit)
+    for name in CONFIGURATIONS:
+        if Path(place, name).is_file():
+            check_settings(read_json(Path(place, name), most=2**22), f"{where}: {name}")
     logger.info("loading %s in a process without ser_hf", where)
     name = where if commit else os.path.abspath(where)
     request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}
@@ -140,7 +151,7 @@ def verify(
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
-    """The folder of the model that `folder`, a model's or a run's, holds."""
+    """The path of the model in `folder`, which is the folder of a model or of a run."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
     if revision is not None:

@@ -1,5 +1,4 @@
-"""Loads a trained classifier of a run, a folder, the Hub or an ONNX file, with what is needed to run it as in its
-evaluation."""
+"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file, with its preparation and windows."""
 
 import contextlib
 import dataclasses
@@ -36,8 +35,10 @@ from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_val
 from ..training.loading import first_line
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
+from .inputs import CONFIGURATIONS, check_settings
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -105,8 +106,7 @@ class OnnxConfig(PreTrainedConfig):
 
 
 class OnnxSession(nn.Module):
-    """An exported file that is called like a model of transformers. `facts` is the metadata of the file, decoded from
-    JSON (`ser_hf.export.onnx.metadata_of`)."""
+    """An exported file, called like a model of transformers; `facts` is its metadata."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__()
@@ -128,7 +128,8 @@ class OnnxSession(nn.Module):
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = {key: _decoded(text) for key, text in metadata.items()}
         if not {"id2label", "sampling_rate"} <= set(self.facts):
-            raise UserError(f"{path}: written by another exporter than ser-hf export; export the model with that")
+            raise UserError(f"{path}: not written by ser-hf export; export the model with ser-hf export")
+        check_settings(self.facts, str(path))
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
         problem = "multi_label_classification" if self.facts.get("multi_label") else None
@@ -169,8 +170,7 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """Load any audio classifier of Transformers from a run's folder, a model folder or the Hub, or an ONNX file of
-    `ser-hf export`.
+    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported ONNX file.
 
     Args:
         revision: of a model on the Hub: a branch, tag or commit.
@@ -190,6 +190,9 @@ def load_classifier(
         # All files of one commit, whatever is pushed meanwhile.
         commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
         pinned = commit or revision
+        for name in CONFIGURATIONS:
+            if path := published_file(place, name, pinned):
+                check_settings(read_json(path, most=2**22), path)
         config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
         _check_labels(source, config.id2label)
         extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
@@ -228,26 +231,21 @@ def _place(source: str, revision: str | None) -> str:
     run = RunFolder(folder)
     above = folder.resolve().parent
     if above.name == run.checkpoints.name and RunFolder(above.parent).recipe.is_file():
-        raise UserError(f"{source}: a checkpoint, to continue training with --resume; name its run {above.parent}")
+        raise UserError(f"{source}: a training checkpoint; name its run {above.parent} instead")
     for place in (folder, run.model):
         if (place / "config.json").is_file():
             return str(place)
     if run.recipe.is_file():
-        raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
+        raise UserError(f"{source}: this run has no model yet; finish it with --resume")
     raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
-    if set(names) != set(range(len(names))):
-        raise UserError(
-            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
-            "id2label in its config.json"
-        )
+    if odd := [name for name in names.values() if not name.isprintable()]:
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
-        raise UserError(
-            f"{source}: several of its labels are called {doubled!r}; rename them (id2label in its config.json)"
-        )
+        raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
@@ -284,7 +282,7 @@ def _evaluation_window(place: str, revision: str | None) -> float | None:
 
 
 def published_file(place: str, name: str, revision: str | None) -> str | None:
-    """The path of a file beside a model's weights; None if there is none, or no network."""
+    """The path of the file `name` beside a model's weights (folder or Hub id); None if missing or offline."""
     return cached_file(
         place,
         name,

@@ -1,4 +1,5 @@
-"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline."""
+"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline; checks
+what the configuration of a model says of its input and its labels."""
 
 import dataclasses
 import io
@@ -7,31 +8,60 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import soundfile
 from datasets import Audio, ClassLabel, Dataset
+from pydantic import BaseModel, Field, ValidationError
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
 from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
-from ..utils.files import folders_below, read_table
+from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
+CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
-AUDIO_SUFFIXES = set().union(*SUFFIXES.values()) | {
+AUDIO_SUFFIXES = SUFFIXES | {
     *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
     *(".sph", ".svx", ".voc", ".w64"),
 }
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk by itself
 _FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23  # the first chunk is ready soon, later ones fill their batches better
 _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
+
+
+class ModelSettings(BaseModel):
+    """Labels and waveforms in `CONFIGURATIONS`, or in the metadata of an ONNX file."""
+
+    id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
+    num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
+    sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
+    padding_value: Annotated[float, Field(strict=True)] = 0.0
+    trim_silence: Annotated[float, Field(strict=True, gt=0, le=1000)] | None = None
+    target_level: Annotated[float, Field(strict=True, ge=-1000, le=0)] | None = None
+    fixed_duration: Annotated[float, Field(strict=True, gt=0, le=3600)] | None = None
+
+
+def check_settings(values: Any, source: str) -> None:
+    """Raise a `UserError` naming `source` unless these are `ModelSettings`, whatever else they contain."""
+    try:
+        settings = ModelSettings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {first_problem(error)}; correct the model's configuration") from None
+    names = settings.id2label or {}
+    if set(names) != set(range(len(names))):
+        raise UserError(
+            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
+            "id2label in its config.json"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +79,7 @@ def from_dataset(dataset: Dataset) -> Iterator[Recording]:
     """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
     and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
-        raise UserError(f"inputs: a dataset without a column audio ({', '.join(dataset.column_names)})")
+        raise UserError(f"inputs: the dataset has no column audio (it has {', '.join(dataset.column_names)})")
     if "id" in dataset.column_names:
         own, count = Counter(name for name in dataset["id"][:] if name is not None).most_common(1)[0]
         if count > 1:
@@ -73,11 +103,11 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
 
 def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
-    """The recordings of paths, in the order of the paths, those of a folder by their names.
+    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by name.
 
-    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, the bytes of one
-    recording on standard input. The id of a recording is its path, unless a table has ids. A file that several paths
-    lead to is taken once; rows of tables with different ids are a recording each.
+    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, one recording on standard
+    input. The id of a recording is its path, unless a table has ids. A file that is found twice is read once, unless
+    rows of tables give it different ids.
 
     Args:
         skip: keep audio files that are missing, to be reported when they are decoded.
@@ -118,7 +148,7 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
         elif path.is_file() or (skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES):
             add(Recording(path.as_posix(), str(path)))
         elif path.exists():
-            raise UserError(f"{given}: no regular file; save it as one first, or pipe one recording to {PIPED}")
+            raise UserError(f"{given}: not a regular file; save it as one, or pipe one recording to {PIPED}")
         else:
             raise UserError(f"{given}: no such file or folder")
     return list(found.values())
@@ -138,8 +168,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The place of each row, for messages, and its recording, with the columns `id` (by default the path), `label` and
-    `speaker`; relative paths start from the table's folder."""
+    """The position of each row, for messages, and its recording; relative paths start from the table's folder."""
     columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
@@ -158,14 +187,14 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
 
 
 class Grid(NamedTuple):
-    """Windows of so many samples, one every `hop` samples."""
+    """Windows of `window` samples, one every `hop` samples."""
 
     window: int
     hop: int
 
 
 class Place(NamedTuple):
-    """The number of a window, from 0, that of its recording's windows, its start and end in seconds of the file."""
+    """A window: its number from 0, the number of windows of its recording, start and end in seconds of the file."""
 
     number: int
     windows: int
@@ -174,8 +203,8 @@ class Place(NamedTuple):
 
 
 def sliding(samples: int, grid: Grid) -> list[tuple[int, int]]:
-    """(start, length) of the windows of a recording. All have the length of the grid: the last one ends with the
-    recording and overlaps the one before it by more. A recording that is no longer than a window is one."""
+    """(start, length) of the windows of a recording, all as long as the grid says. The last one is moved back to end
+    with the recording; a shorter recording is one window."""
     if samples <= grid.window:
         return [(0, samples)]
     last = samples - grid.window
@@ -285,8 +314,7 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
-    """An upper bound of the samples in memory while a recording is decoded and afterwards, from its header; 0 if that
-    cannot be read."""
+    """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
     if recording.data is None and not os.path.isfile(recording.path):  # opening a pipe would wait
         return 0
     try:

@@ -70,7 +70,7 @@ def metrics_table(report: Report) -> pa.Table:
 
 
 def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
-    """(of, name, clips, scores, intervals) of all that a report measures."""
+    """(kind, name, clips, scores, intervals) of everything that a report measures."""
     evaluated, splits = report.evaluated_split, report.protocol.parts
     yield "judged", evaluated, report.clips, report.metrics, report.intervals
     if report.pooled:
@@ -170,7 +170,7 @@ def figures(report: Report, points: Path | None = None) -> Iterator[tuple[str, s
         scores = {number: own.metrics["uar"] for number, own in report.protocol.folds.items()}
         yield "runs", "folds", "UAR by fold", folds_figure(scores, uar)
     if report.history:
-        figure = curves_figure(report.history, report.selected_by)
+        figure = curves_figure(report.history, report.selected_by or "uar")
         yield "training", "training_curves", "Training curves", figure
     if report.calibration:
         figure = reliability_figure(report.calibration, report.temperature)

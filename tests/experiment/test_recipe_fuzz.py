@@ -76,7 +76,7 @@ OVERRIDES = {
     "training.learning_rate=1e300": "training.learning_rate: ",
     "training.torch_compile_mode=fast": "training.torch_compile_mode: ",
     f"training.seeds={list(range(5000))}": "training.seeds: ",
-    "corpus.speakers=1000000000": "corpus.speakers and corpus.takes: ",
+    "corpus.speakers=1000000000": "corpus.speakers, corpus.takes: ",
 }
 
 

@@ -1,6 +1,8 @@
 """The folder of a run: foreign files are never changed; a run is continued or replaced only on request."""
 
 import json
+import os
+import platform
 import shutil
 
 import pytest
@@ -62,7 +64,7 @@ def test_a_folder_of_other_files_is_refused(folder, name, resume, overwrite):
     folder.path.mkdir(parents=True)
     (folder.path / name).touch()
     message = refusal(folder, resume=resume, overwrite=overwrite)
-    assert message.startswith(f"output_dir: {folder.path} contains files of no run")
+    assert message.startswith(f"output_dir: {folder.path} contains files that no run wrote")
 
 
 def test_a_file_and_a_model_folder_are_refused(tmp_path):
@@ -123,7 +125,7 @@ def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_
     assert (scratch / "file").read_text() == "x"
 
 
-def test_a_start_that_was_interrupted_before_its_recipe_is_no_foreign_folder(folder):
+def test_a_start_interrupted_before_its_recipe_is_an_own_folder(folder):
     folder.path.mkdir(parents=True)
     (folder.path / "recipe.partial").write_text("name: a\n")
     folder.check(RECIPE, False, False)
@@ -131,8 +133,29 @@ def test_a_start_that_was_interrupted_before_its_recipe_is_no_foreign_folder(fol
     assert sorted(child.name for child in folder.path.iterdir()) == ["recipe.yaml"]
 
 
+@pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, False), (False, True)])
+def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(started, resume, overwrite, monkeypatch):
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    with started.taken(RECIPE, True, False):
+        started.open(RECIPE, resume=True)
+        with pytest.raises(UserError) as error, started.taken(RECIPE, resume, overwrite):
+            pass
+        words = f"output_dir: {started.path} is in use by process {os.getpid()} on {platform.node()}; wait for its end"
+        assert str(error.value).startswith(words)
+    with started.taken(RECIPE, True, False):  # free again
+        pass
+    assert not started.lock.exists()
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(folder):
+    folder.check(RECIPE, False, False)
+    folder.open(RECIPE, resume=False)
+    with pytest.raises(UserError, match="contains a run already"), folder.taken(RECIPE, False, False):
+        pass
+
+
 @pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "2024-01-31", "012"])
-def test_words_in_the_saved_recipe_stay_words(folder, word):
+def test_text_in_the_saved_recipe_stays_text(folder, word):
     recipe = RECIPE | {"name": word}
     folder.open(recipe, resume=False)
     assert read_yaml(folder.recipe) == recipe
