@@ -99,10 +99,8 @@ def to_dataset(
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
-        if name in features:
-            raise UserError(
-                f"corpus.root: {listing.corpus} has a column {name!r}, which is a reserved name; rename it"
-            )
+        if name in features or "\0" in name:
+            raise UserError(f"corpus.root: {listing.corpus} has a column with the reserved name {name!r}; rename it")
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]
         if len({float if type(value) is int else type(value) for value in known}) > 1:  # in several corpora
