@@ -111,6 +111,12 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
+
+    Returns:
+        The verdict; `problems` is empty for a good model.
+
+    Raises:
+        UserError: if there is no model, a clip cannot be read, or the model has untrusted code.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -140,7 +146,7 @@ def verify(
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
-    """The folder of the model that `folder`, a model's or a run's, holds."""
+    """The path of the model in `folder`, which is the folder of a model or of a run."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
     if revision is not None:

@@ -50,8 +50,7 @@ def inspect(request):
 
 
 def code(folder, known):
-    """The code files that loading the model runs, other repositories that code comes from, and the files whose SHA-256
-    sums are not `known`."""
+    """The code files that loading the model runs, other repositories that it uses, and files not in `known`."""
     from transformers.dynamic_module_utils import get_relative_imports
 
     named = []

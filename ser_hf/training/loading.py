@@ -1,12 +1,12 @@
-"""Loads checkpoints; no tensor but those of a new head is ever random without notice.
+"""Loads checkpoints, and checks that only the tensors of a new head are random.
 
 - A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must match. Heads for
   other tasks or labels are dropped, and the classifier's own are new.
 - Our head on a stock encoder: the same, through the stock classifier.
 - One of our models: everything must match, except the last layer if labels differ, and a new sum of layers.
 
-Labels are compared by name: the same labels in another order reorder the last layer.
-`masked_spec_embed` is used in training only; it may be dropped or new, depending on the masking of the recipe.
+Labels are compared by name: the same labels in another order reorder the last layer. `masked_spec_embed` is used in
+training only; it may be dropped or new, depending on the masking of the recipe.
 """
 
 import contextlib

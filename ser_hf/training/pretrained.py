@@ -24,8 +24,7 @@ Names = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights: `tensors` maps its names to ours, None if unused; `wrapper` is their key within the file, and
-    `convert` changes tensors before they are copied."""
+    """A file of weights: `tensors` maps its names to ours, `wrapper` is their key, `convert` changes them."""
 
     file: str
     source: str
@@ -147,7 +146,7 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
         raise UserError(f"model.checkpoint: missing; give the path of {origin}, or set model.random_init to true")
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"model.checkpoint: there is no file {path}; get {origin}")
+        raise UserError(f"model.checkpoint: no such file: {path}; download {origin}")
     tensors = _read(path, known, origin)
     missing = [name for name in known.tensors if name not in tensors]
     extra = [name for name in tensors if name not in known.tensors]
@@ -166,9 +165,7 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
         found = model.load_state_dict({own: tensors[name] for name, own in known.tensors.items() if own}, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"model.checkpoint: {path}: {reason}; leave the sizes under model as they were published"
-        ) from None
+        raise UserError(f"model.checkpoint: {path}: {reason}; keep the published sizes in the model section") from None
     without = [name for name in found.missing_keys if name.startswith("encoder.")]
     if without or found.unexpected_keys:
         raise AssertionError(f"{type(model).__name__}: no weights for {without}, no place for {found.unexpected_keys}")
@@ -184,10 +181,11 @@ def _read(path: Path, known: Published, origin: str) -> Tensors:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise UserError(
-            f"model.checkpoint: {path} is damaged or no file of weights ({first_line(error)}); get {origin} again"
+            f"model.checkpoint: {path} is damaged or not a file of weights ({first_line(error)}); download {origin} "
+            "again"
         ) from None
     if known.wrapper is not None:
         content = content.get(known.wrapper) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"model.checkpoint: {path} does not hold tensors by name, as {known.file} does")
+        raise UserError(f"model.checkpoint: {path} does not contain named tensors as {known.file} does")
     return content

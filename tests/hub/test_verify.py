@@ -190,7 +190,7 @@ def test_weights_that_differ(faulty, forked, models):
 
 @pytest.mark.slow
 def test_code_of_others_needs_trust(faulty, forked, tmp_path):
-    """Also where transformers knows the model type, and the code is named only to be run."""
+    """Also if transformers knows the model type and does not need the code."""
     changed, known = faulty("crnn"), faulty("stock")
     with (changed / "modeling_crnn.py").open("a") as file:
         file.write(f"\nopen({str(tmp_path / 'was_run')!r}, 'w')\n")

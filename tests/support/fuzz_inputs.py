@@ -1,5 +1,8 @@
-"""Damaged audio files and tables, drawn at random. Each generator writes an example below a folder and returns its
-description and a function that reads it, which may raise a `UserError` and nothing else."""
+"""Damaged audio files and tables, drawn at random and read as the commands read them.
+
+`one_audio` and `one_table` write an example below a folder, and return the message of the `UserError` that refuses it, or
+None if it is read. Any other exception is raised, with the example as its note.
+"""
 
 import io
 import json
@@ -20,8 +23,8 @@ from ser_hf.inference.inputs import from_paths, read_chunks
 from ser_hf.inspection import inspect_corpus
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols.listed import from_file
+from ser_hf.utils.errors import UserError
 
-Example = tuple[str, Callable[[], object]]
 RATE = 16000
 _TONE = (0.5 * np.sin(np.arange(3200) / 5)).astype(np.float32)
 _BITS = {1: (8, 16, 24, 32), 3: (32, 64), 6: (8,), 7: (8,), 2: (4,), 0x55: (0,), 0xFFFE: (16,)}  # by the tag of WAV
@@ -31,7 +34,7 @@ _SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".raw", ".vox", ".
 _FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "CAF")
 
 
-def audio(draw: random.Random, folder: Path) -> Example:
+def one_audio(draw: random.Random, folder: Path) -> str | None:
     """One audio file, read by itself, by a prediction, by the store beside good files, or by an inspection."""
     content = draw.choice((_wav, _wav, _encoded))(draw)
     content = draw.choice((content, damage(draw, content), damage(draw, content), draw.randbytes(draw.randrange(99))))
@@ -48,7 +51,20 @@ def audio(draw: random.Random, folder: Path) -> Example:
         lambda: prepare(load_corpus("csv", table), RATE, folder / "cache"),
         lambda: inspect_corpus("csv", table),
     )
-    return f"{path.name} {content[:80].hex()} ({len(content)} bytes)", draw.choice(readers)
+    return _message(draw.choice(readers), f"{path.name} {content[:80].hex()} ({len(content)} bytes)")
+
+
+def _message(read: Callable[[], object], example: str) -> str | None:
+    try:
+        read()
+        return None
+    except UserError as error:
+        message = str(error)
+    except Exception as error:
+        error.add_note(example)
+        raise
+    assert message.isprintable() and len(message) <= 300, message  # noqa: PT018
+    return message
 
 
 def _wav(draw: random.Random) -> bytes:
@@ -120,7 +136,7 @@ _WILD = {"path": _PATHS, "file_name": _PATHS, "label": _LABELS}
 _SCHEMAS = (b"{}", b"[", b'{"info": 1}', b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": 7}}}}')
 
 
-def table(draw: random.Random, folder: Path) -> Example:
+def one_table(draw: random.Random, folder: Path) -> str | None:
     """One table of clips or list of splits, read as corpora, protocols and predictions read it."""
     for name in _FILES:
         soundfile.write(folder / name, _TONE * (1 + _FILES.index(name)) / 4, RATE)
@@ -154,7 +170,7 @@ def table(draw: random.Random, folder: Path) -> Example:
     usual = {"jsonl": ("folder", "split"), "parquet": ("folder", "hub")}
     usual = usual.get(kind, ("csv", "predict", "mixture", "split"))
     reader = draw.choice((*usual, *usual, *usual, *readers))
-    return f"{reader} {path.name} {content[:200]!r} ({len(content)} bytes)", readers[reader]
+    return _message(readers[reader], f"{reader} {path.name} {content[:200]!r} ({len(content)} bytes)")
 
 
 def _write(path: Path, text: str) -> Path:
