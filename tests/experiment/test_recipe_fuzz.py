@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import fuzz_recipes
 
 from ser_hf.cli import main
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import MOST
-from tests.support import fuzz_recipes
 
 RECIPE = "corpus: {name: synthetic, speakers: 3, takes: 1}\nmodel: {architecture: crnn}\n"
 TEXTS = {
