@@ -162,7 +162,9 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
         report = json.loads((other / "report" / "report.json").read_text())
         report["seconds"]["training"] = 1.0
         (other / "report" / "report.json").write_text(json.dumps(report))
-        compare.summary(compare.compare_runs([folder, other], resamples=9))
+        comparison = compare.compare_runs([folder, other], resamples=9)
+        compare.summary(comparison)
+        compare.bar_chart(comparison["runs"], "uar")
 
     def shows():
         read_recipe(folder / "recipe.yaml")
