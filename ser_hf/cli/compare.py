@@ -56,7 +56,8 @@ def reproduce(
 ) -> None:
     """Rerun the recipe saved with a model, and compare.
 
-    The exit code is 1 if the figures are not reproduced.
+    Places in the recipe are ignored: name a corpus outside of this folder yourself. The exit code is 1 if the figures
+    are not reproduced.
 
     Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
     """
