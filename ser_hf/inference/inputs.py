@@ -28,7 +28,7 @@ CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
-AUDIO_SUFFIXES = set().union(*SUFFIXES.values()) | {
+AUDIO_SUFFIXES = SUFFIXES | {
     *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
     *(".sph", ".svx", ".voc", ".w64"),
 }

@@ -2,52 +2,79 @@
 
 import contextlib
 import csv
-import errno
 import io
 import itertools
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, printable
+from filelock import FileLock, Timeout
+
+from .errors import UserError, machine_fault, printable
+
+_PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
+
+
+@contextlib.contextmanager
+def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
+    """Keep other processes out of a folder by a lock file, which the system frees when this one is killed.
+
+    Raises:
+        UserError: if another process holds the folder.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
+            lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        except Timeout:
+            owner = lock.read_text(encoding="utf-8") or "another process"
+            raise UserError(
+                f"{key}: {folder} is in use by {owner}; wait for its end, or name another folder"
+            ) from None
+        except OSError as error:  # on a file system without locks, nothing is held
+            if machine_fault(error):
+                raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
 
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """Yield a partial folder to fill, which replaces `folder` by a rename at the end.
 
-    After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
+    After an error `folder` is as it was before. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
-    partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
-    created = [parent for parent in folder.parents if not parent.exists()]
+    partial, replaced, lock = (folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock"))
+    kept = ""
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be created: {error.strerror}") from None
-    try:
-        yield partial
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process writes there
-            for parent in created:
-                parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room there") from None
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock, folder, key):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield partial
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            # The new folder is complete, and stays whatever happens to the old one.
+            kept = f"; see {partial}"
+            shutil.rmtree(replaced, ignore_errors=True)
+            if folder.exists():
+                folder.rename(replaced)
+            partial.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+    except Exception as error:
+        if fault := machine_fault(error):
+            raise UserError(f"{key}: {folder} cannot be written: {fault}{kept}") from error
         raise
-    # The new folder is complete, and stays whatever happens to the old one.
-    try:
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; see {partial}") from None
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
