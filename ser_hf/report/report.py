@@ -24,6 +24,7 @@ _METRIC_SCHEMAS = {
 _METRIC_SCHEMAS["loss"] = {"description": "The training loss on this split, nats.", "type": "number"}
 Scores = Annotated[dict[str, float | None], Field(json_schema_extra={"properties": _METRIC_SCHEMAS})]
 Intervals = dict[str, Interval | None]
+Kind = Literal["speakers", "sessions", "sentences", "recordings", "near_duplicates"]
 Numbers = dict[str, bool | int | float | None]
 
 
@@ -71,7 +72,7 @@ class Protocol(Section):
 class Audit(Section):
     """What two splits share, counted before training; over several folds the worst of them."""
 
-    shared: dict[str, dict[str, Count | None]] = Field(
+    shared: dict[str, dict[Kind, Count | None]] = Field(
         description="By pair of splits (`train/test`), then by kind: number of speakers, sessions, sentences, "
         "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown.",
     )
@@ -301,9 +302,11 @@ class Robustness(Section):
 class Embeddings(Section):
     """Maps of the input of the last layer."""
 
-    methods: list[str] = Field(description="Of pca, tsne, umap.")
+    methods: list[Literal["pca", "tsne", "umap"]] = Field(description="The projections.")
     clips: Count = Field(description="Clips on the maps.")
-    points: str = Field(description="File beside the report: id, label, speaker, corpus and x, y of each method.")
+    points: Literal["embeddings.parquet"] = Field(
+        description="File beside the report: id, label, speaker, corpus and x, y of each method."
+    )
     of: str = Field("", description="What is embedded, in words.")
 
 
@@ -476,12 +479,18 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     distribution = (report.class_distribution or {}).values()
     yield "class_distribution", all(list(clips) == labels for clips in distribution), "expected labels as keys"
     scored = all(section.metrics.get(name) is not None for section in own for name in main)
+    yield "metrics", set(report.metrics) <= set(METRICS), "contains an unknown metric"
     yield "metrics", scored, f"expected {', '.join(main)}, for each run and corpus too"
     drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
     yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
     yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
     yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
+    compared = [
+        ({*foil.gap, "uar"}, {*foil.gap} & {*foil.metrics} & {*foil.against}) for foil in [report.foil] if foil
+    ]
+    compared += [({*seen.metrics}, {*seen.same_clips}) for seen in [report.perceived] if seen]
+    yield "foil or perceived", all(one <= other for one, other in compared), "the compared metrics differ"
     named = all({gap.best, gap.worst} <= set(report.slices.get(name, ())) for name, gap in (report.gaps or {}).items())
     yield "gaps", named, "names a group that has no results"
 
