@@ -295,7 +295,7 @@ class Robustness(Section):
     clips: Count = Field(description="Clips evaluated under each condition.")
     chance: float = Field(description="UAR of guessing, 0 to 1.")
     clean: CleanScores = Field(description="The unchanged clips.")
-    conditions: list[Condition] = Field(description="One entry per condition.")
+    conditions: list[Condition] = Field(min_length=1, description="One entry per condition.")
     settings: dict[str, Any] = Field(description="Seed, resamples, sampling rate (Hz), number of available clips.")
 
 
@@ -481,6 +481,11 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     scored = all(section.metrics.get(name) is not None for section in own for name in main)
     yield "metrics", set(report.metrics) <= set(METRICS), "contains an unknown metric"
     yield "metrics", scored, f"expected {', '.join(main)}, for each run and corpus too"
+    bins = [
+        (one.confidence, one.accuracy) for one in (report.calibration.bins if report.calibration else ()) if one.clips
+    ]
+    known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
+    yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
     drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
     yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
