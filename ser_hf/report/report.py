@@ -486,6 +486,8 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     ]
     known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
     yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
+    available = report.robustness.settings.get("of_clips") if report.robustness else 0
+    yield "robustness.settings.of_clips", isinstance(available, int), "expected a number"
     drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
     yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
