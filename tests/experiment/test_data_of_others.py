@@ -158,10 +158,10 @@ def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
     assert (taken[0].hub.repo, taken[0].training.arguments["report_to"]) == (None, "none")
 
 
-@pytest.mark.parametrize("root", ["/x/data", "../data", "~/data"])
+@pytest.mark.parametrize("root", ["/x/data", "../data", "~/data", "x/../../data", "~", "..", "/"])
 def test_a_rerun_reads_only_below_the_working_folder(root, folder):
     change(folder / "run" / "recipe.yaml", "corpus.root", root)
-    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == "data"
+    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == ("data" if "data" in root else "")
 
 
 def test_damaged_folders(originals, tmp_path):
