@@ -200,7 +200,7 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
             OSError(errno.ENOSPC, "No space left on device", "run/split.partial"),
             "run/split.partial: No space left .*room",
         ),
-        (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; make it writable"),
+        (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; change its rights"),
         (OSError(errno.EMFILE, "Too many open files", "x"), r"x: Too many open files; .*ulimit -n"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "run/checkpoints"),

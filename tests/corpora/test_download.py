@@ -455,9 +455,7 @@ def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess,
         handler.serve(content)
 
     server.faults["/a.zip"] = [link]
-    code, line = command("ravdess", folder)
-    assert code == (0 if is_file else 2)  # the link is removed, or named
-    assert is_file or f"{folder / place}: a symbolic link, through which nothing is written" in line
+    assert command("ravdess", folder)[0] == (0 if is_file else 2)  # a link in place of a file is removed
     assert not any(out.iterdir())
 
 
