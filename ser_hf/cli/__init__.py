@@ -1,5 +1,6 @@
 """The console script `ser-hf`: its verbs, exit codes and messages."""
 
+import errno
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
-from ..utils.errors import UserError, machine_fault
+from ..utils.errors import UserError, machine_fault, one_line
 from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")  # in one call, as other processes may write too
+    sys.stderr.write(f"error: {one_line(message)}\n")  # in one call, as other processes may write too
     return 2
 
 

@@ -4,9 +4,14 @@ import errno
 import os
 import re
 
+MOST = 300  # characters of a message
+
 
 class UserError(ValueError):
     """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2)."""
+
+    def __init__(self, message: object):
+        super().__init__(one_line(message))
 
 
 _REMEDIES = {
@@ -18,10 +23,22 @@ _SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
 _MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
+def printable(text: str) -> str:
+    """Text in one line, with spaces for control, direction and other invisible characters, and for surrogates."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def one_line(text: object) -> str:
-    """The text of an error, a server or a file in one line of at most 300 printable characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return " ".join(printable.split())[:300] or type(text).__name__
+    """At most `MOST` printable characters of a message; the middle is left out, not the key or the remedy."""
+    message = str(text)
+    if len(message) > 4 * MOST:
+        message = f"{message[: 2 * MOST]} {message[-2 * MOST :]}"
+    message = " ".join(printable(message).split()) or type(text).__name__
+    if len(message) <= MOST:
+        return message
+    # Between words, unless one fills the space.
+    head, tail = message[: MOST * 3 // 5], message[-MOST // 3 :]
+    return f"{head.rpartition(' ')[0] or head} ... {tail.partition(' ')[2] or tail}"
 
 
 def machine_fault(error: BaseException) -> str | None:

@@ -4,15 +4,17 @@ import contextlib
 import csv
 import io
 import itertools
+import json
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .errors import UserError, machine_fault
+from .errors import UserError, machine_fault, printable
 
 _PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
 
@@ -102,6 +104,39 @@ def require_utf8(path: str | Path) -> None:
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
         raise UserError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
+
+
+_JSON_BYTES, _JSON_DEPTH = 2**25, 32
+
+
+def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
+    """The value of a JSON file of any origin, with printable texts. A file of more than `most` bytes or `_JSON_DEPTH`
+    levels, or with a number that is not finite, is refused."""
+    path = Path(path)
+    try:
+        if path.is_file() and path.stat().st_size > most:  # reading a pipe would wait for its writer
+            raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
+        return _plain(json.loads(path.read_text(encoding="utf-8-sig") if path.is_file() else ""))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
+
+
+def first_problem(error: Any) -> str:
+    """The full path of the first key that a `pydantic.ValidationError` names, and its problem."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    if depth > _JSON_DEPTH:
+        raise ValueError(f"nested more than {_JSON_DEPTH} levels deep")
+    if isinstance(value, int | float) and not abs(value) < 2**63:
+        raise ValueError("a number in it is not finite, or has more than 64 bits")
+    if isinstance(value, dict):
+        return {printable(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 SEPARATORS = ",;\t"

@@ -180,7 +180,7 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):
     assert "corpus.name: unknown corpus 'ravdes'" in error(capsys, "ravdes", small)
-    assert "corpus: missing" in error(capsys, "--examples=1")
+    assert "argument" in error(capsys, "--examples=1")
     assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")
     unknown = error(capsys, "ravdess", small, "songs=true")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
