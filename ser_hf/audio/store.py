@@ -7,12 +7,11 @@ setting makes another store, and an unchanged corpus opens in milliseconds.
 
 import contextlib
 import dataclasses
-import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
@@ -23,7 +22,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, Decoded, decode
+from .decode import AudioError, Decoded, decode, read_header
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -243,14 +242,6 @@ def _identity(source: dict) -> list:
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
 
 
-def _header(source: dict) -> Any:
-    """The header of a recording; None if it cannot be read (decoding then raises the error)."""
-    try:
-        return soundfile.info(source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"]))
-    except (soundfile.LibsndfileError, RuntimeError):
-        return None
-
-
 def _build(
     folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> None:
@@ -295,7 +286,7 @@ def _decoded_size(source: dict) -> float:
     data = source.get("bytes")
     with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
         held = len(data) if data is not None else os.path.getsize(source["path"])
-        if held > _SMALL_BYTES and (info := _header(source)) is not None:
+        if held > _SMALL_BYTES and (info := read_header(source["path"], data)) is not None:
             return SAMPLE_BYTES * info.frames * (info.channels + 1)
     return 0.0
 

@@ -2,7 +2,6 @@
 what the configuration of a model says of its input and its labels."""
 
 import dataclasses
-import io
 import os
 import sys
 from collections import Counter
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import soundfile
 from datasets import Audio, ClassLabel, Dataset
 from pydantic import BaseModel, Field, ValidationError
 
-from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
+from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode, read_header
 from ..corpora import files
 from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
@@ -179,7 +177,7 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     if not rows:
         raise UserError(f"{table}: lists no recording")
     for line, row in rows:
-        where, cell = f"{table}, line {line}", row[column]
+        where, cell = f"{table}, line {line}", row.get(column)
         if cell is None:
             raise UserError(f"{where}: the cell of {column!r} is empty")
         path = Path(os.path.normpath(table.parent / cell))
@@ -315,10 +313,5 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
     """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
-    if recording.data is None and not os.path.isfile(recording.path):  # opening a pipe would wait
-        return 0
-    try:
-        header = soundfile.info(recording.path if recording.data is None else io.BytesIO(recording.data))
-    except (RuntimeError, OSError, ValueError):
-        return 0
-    return header.duration * max(header.samplerate * header.channels, sampling_rate)
+    header = read_header(recording.path, recording.data)
+    return header.duration * max(header.samplerate * header.channels, sampling_rate) if header else 0

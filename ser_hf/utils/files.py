@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import itertools
 import json
 import os
 import platform
@@ -140,17 +139,31 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 SEPARATORS = ",;\t"
+_MOST_COLUMNS = 1000
 
 
-def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+def parse_json(text: str, where: str | Path) -> Any:
+    """The value of a JSON text; a UserError that names `where` if it is none, or holds half a character."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON ({error})") from None
+    return value
+
+
+def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
 
-    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
-    are None; blank rows and columns without a name are left out.
+    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells,
+    blank rows and columns without a name are left out.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)
     _, header = next(lines, (1, []))
+    if len(header) > _MOST_COLUMNS:
+        raise UserError(f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most")
     if twice := next((name for name in header if name and header.count(name) > 1), None):
         raise UserError(f"{path}: the column {twice!r} is in its header twice; rename one")
     rows = []
@@ -158,8 +171,7 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
         if any(cells[len(header) :]):
             raise UserError(f"{path}, line {line}: more cells than the header has columns ({len(header)})")
         if any(cells):
-            padded = itertools.zip_longest(header, cells[: len(header)])
-            rows.append((line, {name: cell or None for name, cell in padded if name}))
+            rows.append((line, {name: cell for name, cell in zip(header, cells, strict=False) if name and cell}))
     return [name for name in header if name], rows
 
 
