@@ -459,14 +459,6 @@ def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess,
     assert not any(out.iterdir())
 
 
-def test_what_killed_downloads_have_left_takes_no_disk(ravdess, server, command, tmp_path):
-    (tmp_path / ".download").mkdir()
-    (tmp_path / ".download" / "tmpabc123").write_bytes(b"half")
-    server.always["/a.zip"] = status(404)
-    assert command("ravdess", tmp_path)[0] == 2
-    assert not any((tmp_path / ".download").iterdir())
-
-
 def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
