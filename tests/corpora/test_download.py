@@ -463,10 +463,10 @@ def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, com
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
         (tmp_path / ".download").mkdir()
-        (tmp_path / ".download" / "0123").write_bytes(b"left")
+        (tmp_path / ".download" / "tmp0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
         assert f"{tmp_path / '.download'}: an unfinished download; run the command without --verify" in caplog.text
-        assert (tmp_path / ".download" / "0123").exists()
+        assert (tmp_path / ".download" / "tmp0123").exists()
         act()
         assert ravdess.is_in(tmp_path)
         assert len(load_corpus("ravdess", tmp_path)) == 8
