@@ -88,6 +88,17 @@ def header_only(path):
     path.write_bytes(write(path).read_bytes()[:44])
 
 
+def announced(suffix, place, value, size=4):
+    """A good file with other bytes in its header, little-endian in WAV and big-endian in FLAC."""
+
+    def make(path):
+        content = bytearray(write(path.with_suffix(suffix)).read_bytes())
+        content[place : place + size] = value.to_bytes(size, "little" if suffix == ".wav" else "big")
+        path.write_bytes(content)
+
+    return make
+
+
 BAD = {
     "missing": (lambda path: None, "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
@@ -102,6 +113,12 @@ BAD = {
     "NaN": (odd_sample(np.nan), "NaN or infinite"),
     "inf": (odd_sample(np.inf), "NaN or infinite"),
     "-inf": (odd_sample(-np.inf), "NaN or infinite"),
+    "1 Hz": (announced(".wav", 24, 1), "16,000 samples at 1 Hz; rates start at 1000 Hz"),
+    "0 Hz": (announced(".wav", 24, 0), "not readable as audio"),
+    "no channels": (announced(".wav", 22, 0, 2), "not readable as audio"),
+    "65,535 channels": (announced(".wav", 22, 65535, 2), "not readable as audio"),
+    "unknown length": (announced(".flac", 22, 0), "the most"),
+    "10^9 frames": (announced(".flac", 22, 10**9), ""),
 }
 
 
