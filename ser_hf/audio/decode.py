@@ -15,17 +15,7 @@ from ..utils.files import require_utf8
 
 SHORTEST = 0.1  # seconds of a clip for a prediction
 # libsndfile's name of a format -> its suffixes.
-SUFFIXES = {
-    "WAV": {".wav", ".wave"},
-    "WAVEX": {".wav", ".wave"},
-    "RF64": {".wav"},
-    "FLAC": {".flac"},
-    "OGG": {".ogg", ".oga", ".opus"},
-    "MP3": {".mp3"},
-    "MPEG": {".mp3"},
-    "AIFF": {".aiff", ".aif"},
-    "AU": {".au"},
-}
+SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"}
 # Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _BLOCK = 2**20  # samples read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
@@ -119,14 +109,6 @@ def read_header(path: str, data: bytes | None = None) -> Any:
         return soundfile.info(path if data is None else io.BytesIO(data))
     except (RuntimeError, OSError, TypeError, ValueError):
         return None
-
-
-def suffix_matches_format(path: str | Path, format: str) -> bool:
-    """Whether a suffix is usual for the format (libsndfile's name); unknown formats match any unknown suffix."""
-    suffix = Path(path).suffix.lower()
-    return suffix in SUFFIXES.get(format, set()) or (
-        format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
-    )
 
 
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:

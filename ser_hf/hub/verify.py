@@ -18,9 +18,11 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
+from ..inference.inputs import CONFIGURATIONS, check_settings
 from ..inference.reference import read_reference
 from ..report.views import counted
-from ..utils.errors import UserError
+from ..utils.errors import UserError, printable
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
 
@@ -82,7 +84,7 @@ class Verdict:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {', '.join(map(str, self.labels))}",
+                f"  labels: {printable(', '.join(map(str, self.labels)))}",
                 f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
@@ -139,6 +141,9 @@ def verify(
             "the adapter into the weights and move it into adapter/."
         )
         return Verdict(where, False, [problem], commit=commit)
+    for name in CONFIGURATIONS:
+        if Path(place, name).is_file():
+            check_settings(read_json(Path(place, name), most=2**22), f"{where}: {name}")
     logger.info("loading %s in a process without ser_hf", where)
     name = where if commit else os.path.abspath(where)
     request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}

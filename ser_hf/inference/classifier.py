@@ -35,8 +35,10 @@ from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_val
 from ..training.loading import first_line
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
+from .inputs import CONFIGURATIONS, check_settings
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -127,6 +129,7 @@ class OnnxSession(nn.Module):
         self.facts = {key: _decoded(text) for key, text in metadata.items()}
         if not {"id2label", "sampling_rate"} <= set(self.facts):
             raise UserError(f"{path}: not written by ser-hf export; export the model with ser-hf export")
+        check_settings(self.facts, str(path))
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
         problem = "multi_label_classification" if self.facts.get("multi_label") else None
@@ -187,6 +190,9 @@ def load_classifier(
         # All files of one commit, whatever is pushed meanwhile.
         commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
         pinned = commit or revision
+        for name in CONFIGURATIONS:
+            if path := published_file(place, name, pinned):
+                check_settings(read_json(path, most=2**22), path)
         config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
         _check_labels(source, config.id2label)
         extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
@@ -235,11 +241,8 @@ def _place(source: str, revision: str | None) -> str:
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
-    if set(names) != set(range(len(names))):
-        raise UserError(
-            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
-            "id2label in its config.json"
-        )
+    if odd := [name for name in names.values() if not name.isprintable()]:
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, decode
+from ser_hf.audio.decode import read_header
 
 RATE = 16000
 MODULE = sys.modules[decode.__module__]  # whose name the function has taken
@@ -138,6 +139,24 @@ def test_a_clip_too_short_for_the_rate_is_refused_or_not_empty(tmp_path):
     path = write(tmp_path / "short.wav", TONE[:1], 48000)
     with pytest.raises(AudioError, match="short.wav"):
         decode(str(path), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "a\0.wav", "a" * 5000 + ".wav"])
+def test_a_name_that_no_reader_takes(tmp_path, name):
+    (tmp_path / "a.raw").write_bytes(bytes(999))
+    with pytest.raises(AudioError):
+        decode(str(tmp_path / name))
+    assert read_header(str(tmp_path / name)) is None
+
+
+def test_a_block_holds_fewer_frames_of_more_channels(tmp_path, monkeypatch):
+    path, sizes, read = write(tmp_path / "a.wav", np.zeros((50, 1000))), [], soundfile.SoundFile.read
+    monkeypatch.setattr(MODULE, "_BLOCK", 2000)
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda file, frames, **how: sizes.append(frames) or read(file, frames, **how)
+    )
+    assert len(decode(str(path)).samples) == 50
+    assert max(sizes) == 2
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
