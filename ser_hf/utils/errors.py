@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import unicodedata
 
 MOST = 300  # characters of a message
 
@@ -25,7 +26,7 @@ _MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc
 
 def printable(text: str) -> str:
     """Text in one line, with spaces for control, direction and other invisible characters, and for surrogates."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else " " for c in text)
 
 
 def one_line(text: object) -> str:

@@ -166,7 +166,7 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
 )
 def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, command, patience, tmp_path):
     if faults[0] is silent or "stall" in faults[0].__qualname__:
-        patience(0.4)
+        patience(1.5)
     server.files["/b.zip"] = server.files["/a.zip"]
     server.faults["/a.zip"] = list(faults)
     assert command("ravdess", tmp_path)[0] == 0
@@ -196,7 +196,7 @@ def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, comman
 )
 def test_a_server_that_fails_prints_one_line(always, reason, requests, ravdess, server, command, patience, tmp_path):
     if "stalled" in reason or "timed out" in reason:
-        patience(0.4)
+        patience(1.5)
     server.always["/a.zip"] = always
     code, line = command("ravdess", tmp_path)
     assert code == 2
