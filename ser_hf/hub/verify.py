@@ -1,7 +1,7 @@
 """The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts clips."""
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +20,7 @@ import soundfile
 from ..corpora.synthetic import utterance
 from ..inference.reference import read_reference
 from ..report.views import counted
+from ..training.loading import data_only, read_json, references, weight_files
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
@@ -110,7 +111,8 @@ def verify(
         clips: waveforms (samples,) at the model's rate, or audio files; None for a synthetic voice.
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
-        trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
+        trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs, byte for byte, in a
+            copy that holds nothing else (`ser_hf.training.loading.data_only`).
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -124,8 +126,10 @@ def verify(
         from huggingface_hub import snapshot_download
 
         with hub_errors(where):
-            files = ["*.json", "*.py", "README.md"]
-            place = snapshot_download(where, revision=revision, allow_patterns=files, token=token)
+            files = ["*.json", "*.py", "README.md", "model*.safetensors"]
+            place = snapshot_download(
+                where, revision=revision, allow_patterns=files, ignore_patterns="*/*", token=token
+            )
         commit = Path(place).name
     if (Path(place) / "adapter_config.json").is_file():
         problem = (
@@ -134,9 +138,21 @@ def verify(
         )
         return Verdict(where, False, [problem], commit=commit)
     logger.info("loading %s in a process without ser_hf", where)
-    name = where if commit else os.path.abspath(where)
-    request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}
-    return verdict_of(where, _inspect(request, clips, token, trust_remote_code), logits, commit)
+    with contextlib.ExitStack() as stack:
+        if trust_remote_code:
+            weight_files(place, where)
+            content = [read_json(path, where) for path in Path(place).glob("*config.json")]
+            named = [str(item) for _, item in references(content)]
+            model, trust = where if commit else os.path.abspath(where), bool(named)
+        else:
+            model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
+            named = []
+        request = {"model": model, "revision": commit if trust_remote_code else None, "trust_remote_code": trust}
+        response = _inspect(request, clips, token)
+        response |= {"remote_code": trust, "code_from": sorted(set(re.findall(r"([\w./-]+?)--", str(named))))}
+        if "error" in response:
+            response["error"] = response["error"].replace(model, where)
+        return verdict_of(where, response, logits, commit)
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
@@ -156,7 +172,6 @@ def _inspect(
     request: dict[str, Any],
     clips: Sequence[np.ndarray | str | Path] | None,
     token: str | None,
-    trust_remote_code: bool | None,
 ) -> dict[str, Any]:
     """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without one."""
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
@@ -173,13 +188,7 @@ def _inspect(
             else:
                 waveforms.append(str(folder / f"{i}.npy"))
                 np.save(waveforms[-1], np.asarray(clip, dtype=np.float32))
-        models = Path(__file__).parents[1] / "models"
-        request |= {
-            "recordings": recordings,
-            "waveforms": waveforms,
-            "trust_remote_code": trust_remote_code,
-            "known_code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in models.glob("*.py")],
-        }
+        request = request | {"recordings": recordings, "waveforms": waveforms}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         environment = os.environ | {
             "HF_MODULES_CACHE": str(folder / "modules"),  # no code that another model has left there
@@ -216,11 +225,6 @@ def verdict_of(
         code = response["died"]
         cause = f"with exit code {code}" if code >= 0 else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
         return Verdict(where, False, [f"The process that loads it dies {cause}; its last line: {response['output']}."])
-    if "untrusted" in response:
-        raise UserError(
-            f"{where}: contains code that is not ser_hf's ({', '.join(response['untrusted'])}); --trust-remote-code "
-            "runs it, if you trust its author"
-        )
     facts = {"remote_code": response["remote_code"], "versions": response["versions"], "commit": commit}
     notes = [f"Its code comes from {repo}, where it may change." for repo in response["code_from"]]
     if not response["loads"]:

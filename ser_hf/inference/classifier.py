@@ -33,7 +33,7 @@ from ..audio.decode import SHORTEST
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.loading import first_line
+from ..training.loading import data_only, first_line, weight_files
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
@@ -185,22 +185,26 @@ def load_classifier(
     if source.endswith(".onnx"):
         return load_onnx(source)
     place = _place(source, revision)
-    trust = {"trust_remote_code": trust_remote_code}
-    try:
-        # All files of one commit, whatever is pushed meanwhile.
-        commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
-        pinned = commit or revision
-        config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
-        _check_labels(source, config.id2label)
-        extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
-        with quiet_libraries():
-            model, info = AutoModelForAudioClassification.from_pretrained(
-                place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
-            )
-    except (torch.OutOfMemoryError, UserError):
-        raise
-    except Exception as error:  # a damaged folder, or code of other authors, may raise anything
-        raise _unreadable(source, error) from None
+    with contextlib.ExitStack() as stack:
+        folder, trust = place, {"trust_remote_code": trust_remote_code}
+        try:
+            if trust_remote_code:
+                commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
+                revision = trust["revision"] = commit or revision
+                weight_files(place, source, revision)
+            else:
+                folder, commit, _ = stack.enter_context(data_only(place, where=source, revision=revision))
+            config = AutoConfig.from_pretrained(folder, **trust)
+            _check_labels(source, config.id2label)
+            extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+            with quiet_libraries():
+                model, info = AutoModelForAudioClassification.from_pretrained(
+                    folder, config=config, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **trust
+                )
+        except (torch.OutOfMemoryError, UserError):
+            raise
+        except Exception as error:  # a damaged folder, or code of other authors, may raise anything
+            raise _unreadable(source, error) from None
     missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
     if missing and not untrained:
         raise UserError(
@@ -212,7 +216,7 @@ def load_classifier(
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
-    known = (_revision(place, commit), _evaluation_window(place, pinned), place, commit, tuple(missing))
+    known = (_revision(place, commit), _evaluation_window(place, commit or revision), place, commit, tuple(missing))
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 
@@ -251,8 +255,6 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
-    if "trust_remote_code" in str(error):
-        return UserError(f"{source}: contains code; --trust-remote-code runs it, if you trust its author")
     if "ignore_mismatched_sizes" in str(error):
         return UserError(
             f"{source}: its weights do not fit its config.json; restore the one that they were saved with (as "
@@ -299,7 +301,7 @@ def _revision(place: str, commit: str | None) -> str | None:
     if not folder.is_dir():
         return commit
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+    for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return f"sha256:{digest.hexdigest()}"

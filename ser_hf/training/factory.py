@@ -23,7 +23,6 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
-from transformers.utils import cached_file
 
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.preparation import Preparation, PreparedFeatureExtractor
@@ -39,7 +38,7 @@ from .encoders import (
     shortest_clip,
 )
 from .freezing import innermost
-from .loading import first_line, load_model
+from .loading import data_only, first_line, load_model
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
@@ -274,7 +273,10 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            config = AutoConfig.from_pretrained(folder)
+    except UserError:
+        raise
     except _INVALID as error:
         raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
@@ -287,10 +289,11 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
     try:
-        if cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) is None:
-            extractor = None
-        else:
-            extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            found = Path(folder, "preprocessor_config.json").is_file()
+            extractor = AutoFeatureExtractor.from_pretrained(folder) if found else None
+    except UserError:
+        raise
     except _INVALID as error:
         raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
     if extractor is not None:

@@ -259,13 +259,14 @@ def test_another_preparation_than_the_checkpoint_s_is_a_warning(checkpoint, labe
 def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     folder = kind("hubert")
     (Path(folder) / "preprocessor_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of "):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .*: preprocessor_config.json: not valid JSON"):
         blueprint("encoder", labels, checkpoint=folder)
+    (Path(folder) / "preprocessor_config.json").write_text("{}", encoding="utf-8")
 
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(factory, "cached_file", unreachable)
+    monkeypatch.setattr(factory.AutoFeatureExtractor, "from_pretrained", unreachable)
     with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
 
