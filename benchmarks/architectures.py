@@ -1,20 +1,21 @@
-"""Every network from scratch on RAVDESS's fixed split under one equal budget, judged by the validation speakers.
+"""Train every network from scratch on RAVDESS's fixed split with one budget; compare on the validation speakers.
 
     OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS [--epochs 30] [--seeds 1]
         [--only crnn cnn2d] [--readme]
     OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS --test [crnn ...] [--again]
 
-All have the same clips, silence trimmed, and crops of 2.2 s, batches of 16, label smoothing 0.1, AdamW under a cosine
-with a short warm-up, and as many epochs; each is at its own defaults, but levels, a cue that RAVDESS kept, are not
-taken away where the network can do without. The learning rate goes by family and was tuned for none. scikit-learn fits
-what it can fit. Networks that exist for their published weights (byols, cnn14, vgg16, vggish) are no part of it.
+All networks use the same clips without leading and trailing silence, crops of 2.2 s, batches of 16, label smoothing
+0.1, AdamW with a cosine schedule and a short warm-up, and the same number of epochs. Each network has its default
+options, except that its input keeps the level of the clip where the network can use it, since level is a cue in
+RAVDESS. The learning rate depends on the family of the network and is not tuned. The classical baselines are fitted by
+scikit-learn. Networks that need published weights (byols, cnn14, vgg16, vggish) are left out.
 
-Networks come from cheap to dear. Runs are folders under `--runs` and resumable: started again, the script goes on
-where it was. Rows are merged into benchmarks/results/architectures.json; `--readme` prints its tables, runs nothing.
+The cheapest network comes first. Each run is a folder below `--runs`. The same command resumes an interrupted run.
+Rows are merged into benchmarks/results/architectures.json; `--readme` prints its tables without running anything.
 
-`--test` is the one step that meets the test speakers: the recipe of each final configuration
-(recipes/ravdess_*.yaml), with three seeds unless `--seeds` says otherwise. It is scored once; later calls read what
-was scored, though its recipe may have changed since, unless `--again` is given, and every scoring stays.
+Only `--test` uses the test speakers. It runs the recipe of each final configuration (recipes/ravdess_*.yaml) with
+three seeds, or with `--seeds`. A configuration is scored once. Later calls print the saved scores, even if the recipe
+has changed since; `--again` scores it again and keeps the earlier scores.
 """
 
 import argparse
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "architectures.json"
 
 _LEVEL = {"normalization": "fixed"}
-# Name -> the configuration's keys and the learning rate (None: scikit-learn fits it), from cheap to dear.
+# Name -> options of the network and learning rate (None: fitted by scikit-learn). The cheapest comes first.
 NETWORKS: dict[str, tuple[dict[str, Any], float | None]] = {
     "mfcc_linear": ({}, None),
     "mfcc_svm": ({}, None),
@@ -52,9 +53,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], float | None]] = {
 }
 FINAL = ("cnn1d", "cnn2d", "crnn", "se_resnet")
 FINAL_SEEDS = [1, 2, 3]
-# Accuracies that others state for such networks on this split (Laabh-Gupta/Sentimental-Analysis-Speech on GitHub).
+# Accuracies published for such networks on this split (Laabh-Gupta/Sentimental-Analysis-Speech on GitHub).
 PUBLISHED = {"cnn1d": "0.50-0.55", "cnn2d": "0.60-0.65", "crnn": "0.65-0.70"}
-# Reports of earlier configurations that the test speakers have judged, one scoring each.
+# Reports of earlier configurations on the test speakers, each scored once.
 EARLIER = {"crnn": "ravdess_crnn.json"}
 
 
@@ -68,12 +69,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--test", nargs="*", metavar="NAME", help=f"score {', '.join(FINAL)} on the test speakers")
-    parser.add_argument("--again", action="store_true", help="with --test: score once more what was scored")
+    parser.add_argument("--again", action="store_true", help="with --test: score again what has a score")
     options = parser.parse_args()
     if unknown := set(options.test or ()) - set(FINAL):
-        parser.error(f"{', '.join(sorted(unknown))}: no final configuration; there are {', '.join(FINAL)}")
+        parser.error(f"unknown final configuration {', '.join(sorted(unknown))}; choose from {', '.join(FINAL)}")
     if options.again and options.test is None:
-        parser.error("--again belongs to --test")
+        parser.error("--again needs --test")
     try:
         if options.readme:
             pass
@@ -101,10 +102,10 @@ def main() -> None:
 
 
 def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path) -> None:
-    """Runs one network with one seed, or reads its run, and keeps its row."""
+    """Run one network with one seed, or read its finished run, and save its row."""
     model, learning_rate = NETWORKS[name]
     training: dict[str, Any] = {"seeds": [seed]}
-    sections: dict[str, Any] = {"audio": {"trim_silence": TRIMMED["trim_silence"]}}  # scikit-learn fits whole clips
+    sections: dict[str, Any] = {"audio": {"trim_silence": TRIMMED["trim_silence"]}}  # no crops for scikit-learn
     if learning_rate is not None:
         sections = {}
         training |= {
@@ -123,29 +124,29 @@ def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path
 
 
 def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again: bool) -> None:
-    """Has the test speakers judge a final configuration, once by each seed."""
+    """Score a final configuration on the test speakers, once per seed."""
     from ser_hf.experiment.recipe_checks import read_recipe
     from ser_hf.utils.cache import key_of
 
     results = read(path)
     scored = results.setdefault("test", {}).setdefault(name, [])
     if scored and not again:
-        print(f"{name}: the test speakers have judged it ({scored[-1]['environment']['git_revision']}); not again")
+        print(f"{name}: already scored on the test speakers at {scored[-1]['environment']['git_revision']}")
         return
-    # Named by its number: a scoring that was cut off is gone on with, and counts once.
+    # The number of the scoring is in the name, so that an interrupted scoring is resumed and counts once.
     folder = runs / "final" / f"{name}-scoring{len(scored) + 1}"
     overrides = [f"corpus.root={root}", f"training.seeds={seeds}", f"output_dir={folder}"]
     values = read_recipe(ROOT / "recipes" / f"ravdess_{name}.yaml", overrides).to_dict()
     if values["evaluation"]["part"] != "test":
         raise UserError(f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not test")
-    own = {key: value for key, value in values.items() if key != "output_dir"} | {
+    settings = {key: value for key, value in values.items() if key != "output_dir"} | {
         "corpus": {key: value for key, value in values["corpus"].items() if key != "root"}
     }
     report = run(values)
     keys = ("metrics", "deviations", "intervals", "clip_intervals", "per_class", "seeds", "seconds", "model")
     keys = tuple(key for key in keys if key in report)  # one seed has no deviation
     scored.append(
-        {"scoring": len(scored) + 1, "configuration": key_of(own), "recipe": own}
+        {"scoring": len(scored) + 1, "configuration": key_of(settings), "recipe": settings}
         | {key: report[key] for key in (*keys, "environment")}
         | {"split": report["protocol"]["sha256"]}
     )
@@ -153,10 +154,10 @@ def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again:
 
 
 def table(networks: dict[str, dict[str, Any]]) -> str:
-    """Markdown. Intervals are over speakers and their clips; with several seeds the means of the runs' ends."""
+    """Format the rows as Markdown. Intervals resample speakers and clips; several seeds have their mean bounds."""
     several = max(len(runs) for runs in networks.values()) > 1
     lines = [
-        "| network | parameters | UAR | 95 % interval | WA | macro-F1 | an epoch |",
+        "| network | parameters | UAR | 95 % interval | WA | macro-F1 | time per epoch |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in NETWORKS if name in networks):
@@ -174,16 +175,16 @@ def table(networks: dict[str, dict[str, Any]]) -> str:
 
 
 def test_table(scorings: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown: every scoring there was, the last of each network at the end."""
+    """Format every scoring as Markdown, the latest of each network last."""
     lines = [
         "| network | scoring | UAR | sd over seeds | 95 % interval | WA | macro-F1 | published WA |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in FINAL if name in scorings):
-        before = []
+        earlier = []
         if name in EARLIER:
-            before = [read(RESULTS.parent / EARLIER[name]) | {"scoring": f"earlier, `{EARLIER[name]}`"}]
-        for row in [*before, *scorings[name]]:
+            earlier = [read(RESULTS.parent / EARLIER[name]) | {"scoring": f"earlier, `{EARLIER[name]}`"}]
+        for row in [*earlier, *scorings[name]]:
             metrics, (low, high) = row["metrics"], row["intervals"]["uar"]
             lines.append(
                 f"| `{name}` | {row['scoring']} | {metrics['uar']:.3f} | {spread(row)} | "
@@ -194,7 +195,7 @@ def test_table(scorings: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def spread(row: dict[str, Any]) -> str:
-    """Over seeds; nothing of one."""
+    """Format the standard deviation over seeds; empty for a single seed."""
     return f"{row['deviations']['uar']:.3f}" if row.get("deviations") else ""
 
 

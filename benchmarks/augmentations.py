@@ -1,19 +1,19 @@
-"""What each augmentation does to the validation UAR, alone and all together, on RAVDESS's fixed split.
+"""Measure the effect of each augmentation on the validation UAR, alone and all together, on RAVDESS's fixed split.
 
     OMP_NUM_THREADS=1 python benchmarks/augmentations.py --corpus-root data/RAVDESS [--epochs 20] [--seeds 1 2 3]
         [--only "no augmentation" pitch gain] [--readme]
 
-A shallow `cnn_lstm` learns from crops of 2.2 s, silence trimmed, for as many epochs each time; the baseline is without
-SpecAugment too.
-Seeds are paired: the same seed begins with the same weights, clips in the same order and crops at the same places, so
-that differences to the baseline say more than the scores themselves. Only the validation speakers judge.
+A shallow `cnn_lstm` is trained on crops of 2.2 s without silence for the same number of epochs. The baseline has no
+augmentation, not even SpecAugment. Runs with the same seed are paired: they start from the same weights and have the
+same order of clips and the same crops. Their difference is therefore less noisy than their scores. All runs are
+evaluated on the validation speakers only.
 
-Two figures a run: the UAR of its best epoch, as a run reports it, and the mean over the last quarter of its epochs,
-which is not the best of many draws and so moves less by chance.
+Each run has two figures: the UAR of its best epoch, which is the one that a report has, and the mean UAR of the last
+quarter of its epochs. The mean is not the best of many epochs, so it varies less by chance.
 
-Runs are folders under `--runs` and resumable: started again, the script goes on where it was. One seed comes after the
-other, so that a script that is stopped has compared something. Rows are merged into
-benchmarks/results/augmentations.json; `--readme` prints its table and runs nothing.
+Each run is a folder below `--runs`. The same command resumes an interrupted run. All settings are run with the first
+seed before the second seed begins. Rows are merged into benchmarks/results/augmentations.json; `--readme` prints its
+table without running anything.
 """
 
 import argparse
@@ -31,12 +31,12 @@ RESULTS = Path(__file__).parent / "results" / "augmentations.json"
 BASELINE = "no augmentation"
 NETWORK = {"architecture": "cnn_lstm", "normalization": "fixed", "time_masks": 0, "band_masks": 0}
 
-# Steps on the waveform, each at its own range; half of the clips hear it.
+# Steps on the waveform with their default range; each changes half of the clips.
 STEPS = [name for name, step in vars(Augmentation()).items() if name != "mixup"]
-# Of many steps at once a clip is to hear two or three.
+# Where all steps are active, two or three of them change a clip.
 SHARE_OF_ALL = 0.2
 SPEC_AUGMENT = {"time_masks": 2, "time_width": 12, "band_masks": 2, "band_width": 6}
-INSIDE = {
+NETWORK_OPTIONS = {
     "SpecAugment": SPEC_AUGMENT,
     "band_warp": {"band_warp": 0.1},
     "time_stretch": {"time_stretch": 0.1},
@@ -44,10 +44,10 @@ INSIDE = {
 }
 
 
-def ways() -> dict[str, dict[str, Any]]:
-    """Name -> sections of the recipe that differ from the baseline's, `model` by keys."""
+def settings() -> dict[str, dict[str, Any]]:
+    """Return name -> sections of the recipe that differ from the baseline, `model` by keys."""
     partners = {"mixup, any speaker": "any", "mixup, same speaker": "same", "mixup, other speakers": "other"}
-    mixups = {name: {"augment": {"mixup": {"probability": 0.5, "speakers": who}}} for name, who in partners.items()}
+    mixups = {name: {"augment": {"mixup": {"probability": 0.5, "speakers": kind}}} for name, kind in partners.items()}
     together = {name: {"probability": SHARE_OF_ALL} for name in STEPS}
     together |= {"mixup": {"probability": 0.5}}
     return {
@@ -56,18 +56,18 @@ def ways() -> dict[str, dict[str, Any]]:
         "whole clips with their silence": {"audio": {}},
         **{name: {"augment": {name: {"probability": 0.5}}} for name in STEPS},
         **mixups,
-        **{name: {"model": keys} for name, keys in INSIDE.items()},
-        "all inside the network": {"model": _joined(INSIDE)},
-        "all together": {"augment": together, "model": _joined(INSIDE)},
+        **{name: {"model": keys} for name, keys in NETWORK_OPTIONS.items()},
+        "all inside the network": {"model": _merged(NETWORK_OPTIONS)},
+        "all together": {"augment": together, "model": _merged(NETWORK_OPTIONS)},
     }
 
 
-def _joined(keys: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for own in keys.values() for key, value in own.items()}
+def _merged(keys: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for options in keys.values() for key, value in options.items()}
 
 
 def main() -> None:
-    known = ways()
+    known = settings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--epochs", type=int, default=20)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def measure(name: str, sections: dict[str, Any], seed: int, options: argparse.Namespace) -> None:
-    """Runs one way with one seed, or reads its run, and keeps its row."""
+    """Run one setting with one seed, or read its finished run, and save its row."""
     training = {
         "seeds": [seed],
         "learning_rate": 2e-3,
@@ -108,8 +108,8 @@ def measure(name: str, sections: dict[str, Any], seed: int, options: argparse.Na
     print(f"{name}, seed {seed}: validation UAR {report['metrics']['uar']:.3f}", flush=True)
 
 
-def settled(run: dict[str, Any]) -> float:
-    """Mean UAR of the last quarter of the epochs."""
+def late_mean(run: dict[str, Any]) -> float:
+    """Return the mean UAR of the last quarter of the epochs."""
     scores = run["validation_uar"]
     return statistics.mean(scores[-max(1, len(scores) // 4) :])
 
@@ -119,36 +119,36 @@ def best(run: dict[str, Any]) -> float:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Markdown, and what chance there is in it."""
+    """Format the rows as Markdown, with a note on their standard error."""
     lines = [
         "| augmentation | seeds | UAR of the best epoch | sd | difference | UAR of the last epochs | sd | difference "
-        "| an epoch |",
+        "| time per epoch |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     baseline = rows.get(BASELINE, {})
-    for name in (name for name in ways() if name in rows):
+    for name in (name for name in settings() if name in rows):
         cells = []
-        for figure in (best, settled):
+        for figure in (best, late_mean):
             scores = {seed: figure(run) for seed, run in rows[name].items()}
             paired = [score - figure(baseline[seed]) for seed, score in scores.items() if seed in baseline]
             cells += [f"{statistics.mean(scores.values()):.3f}", _deviation(list(scores.values()))]
             cells.append("" if name == BASELINE else difference(paired))
         seconds = statistics.median(run["seconds"]["per_epoch"] for run in rows[name].values())
         lines.append(f"| {name} | {len(rows[name])} | {' | '.join(cells)} | {seconds:.1f} s |")
-    runs = list(baseline.values()) or [run for own in rows.values() for run in own.values()]
+    runs = list(baseline.values()) or [run for seeds in rows.values() for run in seeds.values()]
     error = statistics.mean(standard_error(run["per_class"]) for run in runs)
     clips = sum(row["support"] for row in runs[0]["per_class"].values())
     lines += [
         "",
-        f"Differences to the baseline are means over seeds, with their standard error. {clips} validation clips "
-        f"alone give the UAR of one run a standard error of {error:.3f}, of which a difference on the same clips "
-        "keeps a part; four speakers say little of other speakers.",
+        "Differences from the baseline are means over seeds with their standard error. The UAR of one run on "
+        f"{clips} validation clips has a standard error of {error:.3f}. The error of a difference on the same clips "
+        "is smaller. Four speakers are too few to generalize to other speakers.",
     ]
     return "\n".join(lines)
 
 
 def difference(paired: list[float]) -> str:
-    """Mean and its standard error of what each seed differs by."""
+    """Format the mean of the paired differences and its standard error."""
     if not paired:
         return ""
     error = f" ± {statistics.stdev(paired) / len(paired) ** 0.5:.3f}" if len(paired) > 1 else ""

@@ -1,8 +1,8 @@
-"""How far padding moves an answer: a trained model's logits for clips alone and padded in a batch.
+"""Measure how much padding changes the logits of a trained model: clips alone and padded in a batch.
 
     python benchmarks/batch_invariance.py runs/ravdess_crnn [--clips 240]
 
-Loads RUN/model as a user would, classifies test clips of the run alone, and again in batches padded with zeros to
+Loads RUN/model as a user does and classifies test clips of the run, first alone, then in batches padded with zeros to
 three times their length. Writes the largest logit difference to benchmarks/results/batch_invariance.json.
 """
 
@@ -25,12 +25,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=240)
     options = parser.parse_args()
 
-    material = load_experiment_data(read_recipe(options.run / "recipe.yaml"))
+    data = load_experiment_data(read_recipe(options.run / "recipe.yaml"))
     model = AutoModelForAudioClassification.from_pretrained(options.run / "model").eval()
     extractor = AutoFeatureExtractor.from_pretrained(options.run / "model")
-    largest, spread = 0.0, 0.0
-    for row in material.folds[0].split.rows["test"][: options.clips]:
-        waveform = material.store[row]
+    largest, largest_logit = 0.0, 0.0
+    for row in data.folds[0].split.rows["test"][: options.clips]:
+        waveform = data.store[row]
         alone = extractor(waveform, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         padded = {
             key: torch.nn.functional.pad(value, (0, 2 * value.shape[1])).repeat(2, 1) for key, value in alone.items()
@@ -38,18 +38,18 @@ def main() -> None:
         with torch.no_grad():
             logits = model(**alone).logits
             difference = (model(**padded).logits - logits).abs().max().item()
-        largest, spread = max(largest, difference), max(spread, logits.abs().max().item())
+        largest, largest_logit = max(largest, difference), max(largest_logit, logits.abs().max().item())
     result = {
         "run": options.run.name,
-        "clips": min(options.clips, len(material.folds[0].split.rows["test"])),
+        "clips": min(options.clips, len(data.folds[0].split.rows["test"])),
         "largest_logit_difference": largest,
-        "largest_logit": spread,
+        "largest_logit": largest_logit,
         "environment": environment(),
     }
     target = Path(__file__).parent / "results" / "batch_invariance.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit {spread:.1f})")
+    print(f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit {largest_logit:.1f})")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What learning less costs less: time and memory of a training step by depth, of an encoder as large as wav2vec2-base.
+"""Measure time and memory of a training step by the number of trainable layers, for a wav2vec2-base-sized encoder.
 
     OMP_NUM_THREADS=1 python benchmarks/depth.py [NAME ...] [--batch 4] [--seconds 3] [--steps 5] [--readme]
 
-The encoder has the configuration of wav2vec2-base and random weights: neither time nor memory depends on their values.
-Each way runs in a process of its own: noise of `--seconds`, forward, backward and a step of AdamW, as the Trainer does
-them with SpecAugment, dropout and what is frozen in evaluation mode. Times are medians over the steps but the first;
-on a CPU those of the processor, so that other work on the machine counts for little.
-Memory is the most that the process held resident while it trained, less what it held before the model was built (on
-CUDA: the most that torch had allocated). `saved` is the size of what one checkpoint holds of the model. Results are
-merged into benchmarks/results/depth.json; `--readme` prints the table of that file and measures nothing.
+The encoder has the configuration of wav2vec2-base and random weights, since neither time nor memory depends on their
+values. Each variant runs in a separate process on noise of `--seconds`. A step is forward, backward and AdamW, as in
+the Trainer, with SpecAugment and dropout; frozen modules are in evaluation mode. Times are medians over all steps
+except the first. On a CPU they are processor time, which other processes hardly affect. Memory is the peak resident
+memory of the process while it trains, minus its memory before the model was built (on CUDA: the peak of what torch
+allocated). `saved` is the size of the model's tensors in a checkpoint. Results are merged into
+benchmarks/results/depth.json; `--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from ser_hf.training.optimizer import parameter_groups
 from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "depth.json"
-WAYS = {
+VARIANTS = {
     "full": {},
     "stem frozen": {"freezing": Freezing(feature_encoder=True)},
     "top 4 layers": {"freezing": Freezing(top_layers=4)},
@@ -43,52 +43,52 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(WAYS), metavar="NAME")
+    parser.add_argument("names", nargs="*", default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--readme", action="store_true")
-    parser.add_argument("--alone", action="store_true", help="measure one way in this process and print JSON")
+    parser.add_argument("--worker", action="store_true", help="measure one variant in this process and print JSON")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(WAYS):
-        parser.error(f"{', '.join(sorted(unknown))}: no such way; there are {', '.join(WAYS)}")
-    if options.alone:
+    if unknown := set(options.names) - set(VARIANTS):
+        parser.error(f"unknown variant {', '.join(sorted(unknown))}; choose from {', '.join(VARIANTS)}")
+    if options.worker:
         print(json.dumps(measure(options.names[0], options.batch, options.seconds, options.steps)))
         return
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"ways": {}}
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"variants": {}}
     if not options.readme:
         for name in options.names:
             settings = (f"--batch={options.batch}", f"--seconds={options.seconds}", f"--steps={options.steps}")
-            ran = subprocess.run(
-                [sys.executable, __file__, name, "--alone", *settings], stdout=subprocess.PIPE, check=True
+            finished = subprocess.run(
+                [sys.executable, __file__, name, "--worker", *settings], stdout=subprocess.PIPE, check=True
             )
-            results["ways"][name] = json.loads(ran.stdout)
-            print(name, results["ways"][name], flush=True)
+            results["variants"][name] = json.loads(finished.stdout)
+            print(name, results["variants"][name], flush=True)
             results["environment"] = environment()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results["ways"]))
+    print(table(results["variants"]))
 
 
 def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _peak(device)
     torch.manual_seed(0)
-    config = Wav2Vec2Config(num_labels=6, layerdrop=0.0)  # a dropped layer would make a step look cheap
+    config = Wav2Vec2Config(num_labels=6, layerdrop=0.0)  # a dropped layer would make a step faster
     model = Wav2Vec2ForSequenceClassification(config).to(device)
-    if "lora" in WAYS[name]:
-        model = add_lora(model, WAYS[name]["lora"])
-    freeze(model, WAYS[name].get("freezing", Freezing()))
-    if WAYS[name].get("checkpointing"):
+    if "lora" in VARIANTS[name]:
+        model = add_lora(model, VARIANTS[name]["lora"])
+    freeze(model, VARIANTS[name].get("freezing", Freezing()))
+    if VARIANTS[name].get("checkpointing"):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer = torch.optim.AdamW(parameter_groups(model, 3e-5, 0.01), fused=device.type == "cuda")
     waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
     labels = torch.arange(batch, device=device) % config.num_labels
     clock = time.perf_counter if device.type == "cuda" else time.process_time
-    still, times, losses = frozen_modules(model), [], []
+    frozen, times, losses = frozen_modules(model), [], []
     for _ in range(steps + 1):
         began = clock()
         model.train()
-        for module in still:
+        for module in frozen:
             module.eval()
         loss = torch.nn.functional.cross_entropy(model(waveforms).logits.float(), labels)
         loss.backward()
@@ -100,7 +100,7 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
         model.save_pretrained(folder)
         saved = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
     return {
-        "learning": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "trainable": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds_per_step": statistics.median(times[1:]),
         "memory_mib": (_peak(device) - before) / 2**20,
@@ -113,19 +113,19 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
 
 
 def _peak(device: torch.device) -> int:
-    """Bytes at most held so far."""
+    """Return the peak memory in bytes so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
-def table(ways: dict) -> str:
-    full = ways["full"]
-    lines = ["| what learns | parameters that learn | a step | memory | saved |", "|---|---|---|---|---|"]
-    for name, row in ways.items():
+def table(variants: dict) -> str:
+    full = variants["full"]
+    lines = ["| trained | trainable parameters | time per step | memory | saved |", "|---|---|---|---|---|"]
+    for name, row in variants.items():
         times = f"{row['seconds_per_step']:.2f} s ({row['seconds_per_step'] / full['seconds_per_step']:.2f} x)"
         memory = f"{row['memory_mib']:,.0f} MiB ({row['memory_mib'] / full['memory_mib']:.2f} x)"
-        lines.append(f"| {name} | {row['learning']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |")
+        lines.append(f"| {name} | {row['trainable']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |")
     return "\n".join(lines)
 
 

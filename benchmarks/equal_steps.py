@@ -1,13 +1,12 @@
-"""The same steps, however they are cut: accumulated gradients and several processes against one batch.
+"""Compare training steps with accumulated gradients or several processes to steps with one batch.
 
     OMP_NUM_THREADS=1 python benchmarks/equal_steps.py [--steps 20]
 
-Trains a few steps of 16 clips by the real command (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
-compares loss and gradient norm of each step with those of one process and one batch. The 102 training clips do not
-come out even in batches of 16, so that the last, smaller step of an epoch is part of it. Two networks: an encoder with
-random weights, and the crnn, whose batch normalization sees the batch of one process.
-Dropout and SpecAugment are off: they draw anew for every batch. Writes benchmarks/results/equal_steps.json; `--readme`
-prints its table.
+Trains a few steps of 16 clips by the command of users (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
+compares loss and gradient norm of each step to those of one process with one batch. There are 102 training clips, so
+that the last step of an epoch has fewer than 16. The networks are an encoder with random weights, and the crnn, whose
+batch normalization computes the statistics of one process. Dropout and SpecAugment are off, because their random
+numbers differ from batch to batch. Writes benchmarks/results/equal_steps.json; `--readme` prints its table.
 """
 
 import argparse
@@ -25,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "equal_steps.json"
 COMMON = {
     "corpus": {"name": "synthetic", "speakers": 25, "takes": 1},
-    # 25 speakers say 6 emotions once: 17 learn, 102 clips.
+    # 25 speakers with one clip of each of 6 emotions. 17 of them are training speakers: 102 clips.
     "protocol": {"near_duplicates": "skip", "validation": 0.16, "test": 0.16},
     "audio": {"max_duration": 0.8},
     "training": {
@@ -54,8 +53,8 @@ CRNN = {
     "time_masks": 0,
     "band_masks": 0,
 }
-# Network, how a step of 16 clips is cut, processes, batch, accumulation, overrides; the first of a network is what the
-# others are compared with.
+# Network, how a step of 16 clips is divided, processes, batch, accumulation, overrides. The first case of a network is
+# the reference of the others.
 CASES = [
     ("encoder", "one batch of 16", 1, 16, 1, []),
     ("encoder", "4 accumulated batches of 4", 1, 4, 4, []),
@@ -78,7 +77,7 @@ def main() -> None:
     cases, reference = [], {}
     with tempfile.TemporaryDirectory() as folder:
         models = {"crnn": CRNN, "encoder": encoder(Path(folder))}
-        for number, (network, cut, processes, batch, accumulation, overrides) in enumerate(CASES):
+        for number, (network, division, processes, batch, accumulation, overrides) in enumerate(CASES):
             steps = [
                 f"training.per_device_train_batch_size={batch}",
                 f"training.gradient_accumulation_steps={accumulation}",
@@ -88,20 +87,22 @@ def main() -> None:
             curve = train(COMMON | {"model": models[network]}, processes, [*steps, *overrides], Path(folder))
             reference.setdefault(network, curve)
             gaps = {key: largest_gap(reference[network][key], curve[key]) for key in curve}
-            cases.append({"network": network, "cut": cut, "processes": processes, "gaps": gaps, "curve": curve})
-            print(network, cut, gaps, flush=True)
+            cases.append(
+                {"network": network, "division": division, "processes": processes, "gaps": gaps, "curve": curve}
+            )
+            print(network, division, gaps, flush=True)
     RESULTS.write_text(json.dumps({"cases": cases, "environment": environment()}, indent=1) + "\n")
     print(table(cases))
 
 
 def encoder(folder: Path) -> dict:
-    """A tiny wav2vec2 with layer normalization, its weights random."""
+    """Write a tiny wav2vec2 with layer normalization and random weights."""
     checkpoint = write_checkpoint(folder / "encoder", "wav2vec2", "layer")
     return {"architecture": "encoder", "checkpoint": str(checkpoint), "mask_time_prob": 0.0} | NO_DROPOUT
 
 
 def train(recipe: dict, processes: int, overrides: list[str], folder: Path) -> dict[str, list[float]]:
-    """Loss and gradient norm of each step."""
+    """Train by the command and return loss and gradient norm of each step."""
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))  # JSON is YAML
     launcher = [sys.executable]
@@ -118,12 +119,12 @@ def train(recipe: dict, processes: int, overrides: list[str], folder: Path) -> d
 
 
 def largest_gap(reference: list[float], curve: list[float]) -> float:
-    """The largest relative difference of any step."""
-    return max(abs(own - right) / abs(right) for own, right in zip(curve, reference, strict=True))
+    """Return the largest relative difference over all steps."""
+    return max(abs(value - expected) / abs(expected) for value, expected in zip(curve, reference, strict=True))
 
 
 def table(cases: list[dict]) -> str:
-    """Markdown: the first and the last step of each curve, and its largest relative difference from one batch."""
+    """Format the first and last step of each curve and its largest relative difference as Markdown."""
     lines = [
         "| network | 16 clips a step as | loss, first to last step | gradient norm | largest difference of loss | "
         "of gradient norm |",
@@ -132,8 +133,8 @@ def table(cases: list[dict]) -> str:
     for case in cases:
         loss, norm, gaps = case["curve"]["loss"], case["curve"]["grad_norm"], case["gaps"]
         lines.append(
-            f"| {case['network']} | {case['cut']} | {loss[0]:.5f} to {loss[-1]:.5f} | {norm[0]:.5f} to {norm[-1]:.5f} "
-            f"| {gaps['loss']:.1e} | {gaps['grad_norm']:.1e} |"
+            f"| {case['network']} | {case['division']} | {loss[0]:.5f} to {loss[-1]:.5f} | {norm[0]:.5f} to "
+            f"{norm[-1]:.5f} | {gaps['loss']:.1e} | {gaps['grad_norm']:.1e} |"
         )
     return "\n".join(lines)
 

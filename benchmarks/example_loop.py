@@ -1,12 +1,12 @@
-"""A training as transformers' own audio-classification example has it, to compare with.
+"""The training loop of transformers' audio-classification example, as the reference of the throughput benchmark.
 
-Written after the documented behavior of `examples/pytorch/audio-classification/run_audio_classification.py` of
-transformers 5: clips are decoded whenever they are read, resampled where their rate is another, cut at a random place
-to `max_length_seconds` where they are longer, and given to the feature extractor, all in a transform of the data set;
-the stock Trainer pads what comes together by chance. Validation clips are whole, and in the order of the data set.
+It follows the documented behavior of `examples/pytorch/audio-classification/run_audio_classification.py` of
+transformers 5. A transform of the data set decodes each clip at each access, resamples it if its rate differs, crops
+it at random to `max_length_seconds` if it is longer, and calls the feature extractor. The stock Trainer pads random
+batches. Validation clips are not cropped, and have the order of the data set.
 
-Where datasets' `Audio` decodes by torchcodec, here soundfile decodes and librosa resamples (soxr, its default), as
-users of datasets do who have no torchcodec.
+datasets' `Audio` decodes with torchcodec. Here soundfile decodes and librosa resamples (with soxr, its default), as
+users of datasets without torchcodec do.
 """
 
 import random
@@ -25,7 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 def clips(paths: list[str], labels: list[int]) -> Dataset:
     audio = [{"path": path, "bytes": None} for path in paths]
     features = Features({"audio": {"path": Value("string"), "bytes": Value("binary")}, "label": Value("int64")})
-    # Built as what an Audio column holds and then cast: building one asks for torchcodec.
+    # The storage type of an Audio column, cast afterwards: encoding an Audio column needs torchcodec.
     return Dataset.from_dict({"audio": audio, "label": labels}, features).cast_column("audio", Audio(decode=False))
 
 
@@ -37,7 +37,7 @@ def example_trainer(
     max_length_seconds: float,
     **arguments: Any,
 ) -> Trainer:
-    """The example's Trainer, ready for `train()`; it prints nothing."""
+    """Build the example's Trainer, ready for `train()`, without progress output."""
     trainer = Trainer(
         model=model,
         args=TrainingArguments(remove_unused_columns=False, disable_tqdm=True, **arguments),
@@ -50,12 +50,12 @@ def example_trainer(
     return trainer
 
 
-def decoded(path: str | Path, rate: int) -> np.ndarray:
-    """(samples,) float32, channels mixed to their mean."""
-    waveform, own_rate = soundfile.read(path, dtype="float32")
+def decode(path: str | Path, rate: int) -> np.ndarray:
+    """Decode a file to float32 (samples,), the mean of its channels."""
+    waveform, file_rate = soundfile.read(path, dtype="float32")
     if waveform.ndim > 1:
         waveform = waveform.mean(axis=1)
-    return waveform if own_rate == rate else librosa.resample(waveform, orig_sr=own_rate, target_sr=rate)
+    return waveform if file_rate == rate else librosa.resample(waveform, orig_sr=file_rate, target_sr=rate)
 
 
 def _transform(extractor: SequenceFeatureExtractor, max_length_seconds: float | None) -> Callable[[dict], dict]:
@@ -63,13 +63,13 @@ def _transform(extractor: SequenceFeatureExtractor, max_length_seconds: float | 
     limit = None if max_length_seconds is None else round(max_length_seconds * rate)
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
-        waveforms = [_cut(decoded(audio["path"], rate), limit) for audio in batch["audio"]]
+        waveforms = [_crop(decode(audio["path"], rate), limit) for audio in batch["audio"]]
         return {name: extractor(waveforms, sampling_rate=rate)[name], "labels": batch["label"]}
 
     return transform
 
 
-def _cut(waveform: np.ndarray, limit: int | None) -> np.ndarray:
+def _crop(waveform: np.ndarray, limit: int | None) -> np.ndarray:
     if limit is None or len(waveform) <= limit:
         return waveform
     start = random.randint(0, len(waveform) - limit - 1)

@@ -1,12 +1,12 @@
-"""An exported model beside the model: milliseconds per clip and agreement over all clips that judged its run.
+"""Compare exported models to the model in torch: time per clip and agreement on all evaluated clips of its run.
 
     OMP_NUM_THREADS=1 python benchmarks/export_onnx.py runs/ravdess_crnn --corpus-root data/RAVDESS [--repeats 3]
 
-The model is exported to ONNX, and to ONNX with int8 weights, into a temporary folder. Then every clip of the part that
-its run was judged on is asked about, one at a time and as it was decoded: by torch (preparation, feature extractor and
-network), by the ONNX file and by the int8 file, in turn, so that other work on the machine meets all three. A clip's
-time is the least of the repeats. Results are merged into benchmarks/results/export_onnx.json under the run's name;
-`--readme` prints the table of that file and measures nothing.
+The model is exported to ONNX, and to ONNX with int8 weights, in a temporary folder. Then each clip of the evaluated
+split of its run is classified alone, as it was decoded: in torch (preparation, feature extractor and network), by the
+ONNX file and by the int8 file. The three alternate, so that other processes slow down all of them. The time of a clip
+is the minimum over the repeats. Results are merged into benchmarks/results/export_onnx.json under the name of the run;
+`--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -35,16 +35,16 @@ RESULTS = Path(__file__).parent / "results" / "export_onnx.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a run's folder")
-    parser.add_argument("--corpus-root", help="the folder of its corpus (default: as its recipe says)")
+    parser.add_argument("model", nargs="?", help="folder of a run")
+    parser.add_argument("--corpus-root", help="folder of its corpus (default: the one in its recipe)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clips", type=int, help="only so many, to try it")
+    parser.add_argument("--clips", type=int, help="number of clips, for a short trial (default: all)")
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
     if not options.readme:
         if options.model is None:
-            parser.error("name a run's folder")
+            parser.error("give the folder of a run")
         result = measure(options.model, options.corpus_root, options.repeats, options.clips)
         results["models"][Path(options.model).resolve().name] = result
         results["environment"] = environment()
@@ -52,46 +52,46 @@ def main() -> None:
     print(table(results["models"]))
 
 
-def measure(model: str, root: str | None, repeats: int, most: int | None) -> dict:
-    """Times and answers of one model in its three forms."""
+def measure(model: str, root: str | None, repeats: int, limit: int | None) -> dict:
+    """Measure times and predictions of one model in its three forms."""
     folder = RunFolder(model)
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
     corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
-    chosen = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
-    chosen["fold"] = training_provenance(str(folder.model)).fold
-    expert = load_classifier(model, device="cpu")
-    meaning = label_mapping(expert.labels)
-    dataset = select_test_clips(corpus, meaning.classes, None, training_speakers=True, **chosen).dataset
-    dataset = dataset.select(range(min(most or len(dataset), len(dataset))))
-    # As decoded: what is done to a waveform before the network is part of what is measured.
-    dataset, store = prepare(dataset, expert.extractor.sampling_rate, None, Preparation())
+    selection = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
+    selection["fold"] = training_provenance(str(folder.model)).fold
+    classifier = load_classifier(model, device="cpu")
+    mapping = label_mapping(classifier.labels)
+    dataset = select_test_clips(corpus, mapping.classes, None, training_speakers=True, **selection).dataset
+    dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
+    # Without preparation in the store: it is part of what is measured.
+    dataset, store = prepare(dataset, classifier.extractor.sampling_rate, None, Preparation())
     names = dataset.features["label"].names
-    labels = [meaning.classes.index(names[label]) for label in dataset["label"][:]]
+    labels = [mapping.classes.index(names[label]) for label in dataset["label"][:]]
     with tempfile.TemporaryDirectory() as folder:
         exports = export_model(model, Path(folder) / "model.onnx", int8=True)
-        ways = {"torch": lambda clip: logits_of(expert, [clip])}
-        for way, file in exports.files.items():
+        forms_to_run = {"torch": lambda clip: logits_of(classifier, [clip])}
+        for form, file in exports.files.items():
             exported = load_classifier(file.path)
-            ways[way] = lambda clip, exported=exported: logits_of(exported, [clip])
-        logits, times = asked(ways, store, repeats)
-    parameters = sum(parameter.numel() for parameter in expert.model.parameters())
+            forms_to_run[form] = lambda clip, exported=exported: logits_of(exported, [clip])
+        logits, times = classify_all(forms_to_run, store, repeats)
+    parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
     forms = {}
-    for way, own in logits.items():
-        shares = meaning.judged(probabilities(own, expert.multi_label))
-        found = compare(own, logits["torch"], expert.multi_label)
-        file = exports.files.get(way)
-        forms[way] = {
+    for form, outputs in logits.items():
+        class_probabilities = mapping.to_classes(probabilities(outputs, classifier.multi_label))
+        found = compare(outputs, logits["torch"], classifier.multi_label)
+        file = exports.files.get(form)
+        forms[form] = {
             "bytes": 4 * parameters if file is None else file.bytes,
-            "milliseconds": float(times[way].mean()),
-            "median_milliseconds": float(np.median(times[way])),
+            "milliseconds": float(times[form].mean()),
+            "median_milliseconds": float(np.median(times[form])),
             "same_label": 1 - found.changed / found.clips,
             "changed": found.changed,
             "largest_logit_difference": found.logits,
             "largest_probability_difference": found.probabilities,
-            "uar": classification_metrics(labels, shares.argmax(axis=1), len(meaning.classes))["uar"],
+            "uar": classification_metrics(labels, class_probabilities.argmax(axis=1), len(mapping.classes))["uar"],
         }
     return {
-        "model_type": expert.model.config.model_type,
+        "model_type": classifier.model.config.model_type,
         "parameters": parameters,
         "clips": len(labels),
         "seconds_of_audio": float(store.lengths.sum() / store.sampling_rate),
@@ -101,22 +101,22 @@ def measure(model: str, root: str | None, repeats: int, most: int | None) -> dic
     }
 
 
-def asked(ways: dict, store, repeats: int) -> tuple[dict, dict]:
-    """Logits float32 (clips, labels) and milliseconds (clips,) by way."""
-    logits, times = {way: [] for way in ways}, {way: [] for way in ways}
+def classify_all(forms_to_run: dict, store, repeats: int) -> tuple[dict, dict]:
+    """Return logits float32 (clips, labels) and milliseconds (clips,) of each form."""
+    logits, times = {form: [] for form in forms_to_run}, {form: [] for form in forms_to_run}
     for row in range(len(store)):
         clip = np.array(store[row])
-        taken = {way: [] for way in ways}
-        for way, ask in ways.items():
-            logits[way].append(ask(clip)[0])  # the first time of a length, memory is laid out
+        durations_of = {form: [] for form in forms_to_run}
+        for form, classify in forms_to_run.items():
+            logits[form].append(classify(clip)[0])  # the first call with a new length allocates memory
         for _ in range(repeats):
-            for way, ask in ways.items():
+            for form, classify in forms_to_run.items():
                 began = time.perf_counter()
-                ask(clip)
-                taken[way].append(1000 * (time.perf_counter() - began))
-        for way, own in taken.items():
-            times[way].append(min(own))
-    return {way: np.stack(own) for way, own in logits.items()}, {way: np.array(own) for way, own in times.items()}
+                classify(clip)
+                durations_of[form].append(1000 * (time.perf_counter() - began))
+        for form, durations in durations_of.items():
+            times[form].append(min(durations))
+    return {form: np.stack(rows) for form, rows in logits.items()}, {form: np.array(ms) for form, ms in times.items()}
 
 
 def table(models: dict) -> str:
@@ -125,10 +125,10 @@ def table(models: dict) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, result in models.items():
-        for form, own in result["forms"].items():
-            differences = f"{own['largest_logit_difference']:.1e} | {own['largest_probability_difference']:.1e}"
-            cost = f"{own['bytes'] / 1e6:.2f} | {own['milliseconds']:.1f} | {own['same_label']:.2%}"
-            lines.append(f"| {name} | {form} | {cost} | {differences} | {own['uar']:.4f} |")
+        for form, row in result["forms"].items():
+            differences = f"{row['largest_logit_difference']:.1e} | {row['largest_probability_difference']:.1e}"
+            cost = f"{row['bytes'] / 1e6:.2f} | {row['milliseconds']:.1f} | {row['same_label']:.2%}"
+            lines.append(f"| {name} | {form} | {cost} | {differences} | {row['uar']:.4f} |")
     return "\n".join(lines)
 
 

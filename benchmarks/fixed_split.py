@@ -1,6 +1,6 @@
-"""What the benchmarks on RAVDESS's fixed split share: the recipe that they vary, and results that survive a kill.
+"""Helpers of the benchmarks on RAVDESS's fixed split: the common recipe, and result files that are written atomically.
 
-Actors 1-16 are learnt from, 17-20 choose, 21-24 are the test speakers. `recipe` never judges them.
+Actors 1-16 are training, 17-20 validation and 21-24 test speakers. `recipe` evaluates the validation speakers only.
 """
 
 import json
@@ -11,14 +11,14 @@ import numpy as np
 
 SPLIT = {"name": "speaker_independent", "train": ["1-16"], "validation": ["17-20"], "test": ["21-24"]}
 CROP = 3.0  # seconds
-# Of RAVDESS's clips, 3.7 s on average, 1.6 s are silence, which would cost near half of the time.
+# RAVDESS's clips have 3.7 s on average, 1.6 s of them silence: without trimming, runs take almost twice as long.
 TRIMMED = {"trim_silence": 40, "max_duration": 2.2}
 
 
 def recipe(
     root: str, folder: Path, model: dict[str, Any], training: dict[str, Any], **sections: Any
 ) -> dict[str, Any]:
-    """A run that the validation speakers judge, in `folder`; `sections` replace others of the recipe."""
+    """Return a recipe of a run in `folder`, evaluated on the validation speakers; `sections` replace its sections."""
     return {
         "name": folder.name,
         "output_dir": str(folder),
@@ -32,10 +32,10 @@ def recipe(
 
 
 def run(values: dict[str, Any]) -> dict[str, Any]:
-    """The report of a run: read where it is complete, gone on with where it was cut off.
+    """Start, resume or read a run, and return its report.
 
     Raises:
-        UserError: if its folder holds another recipe's run, as after a change of the defaults.
+        UserError: if its folder holds a run of another recipe, for example after a change of the defaults.
     """
     import ser_hf
 
@@ -43,12 +43,12 @@ def run(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:
-    """What tables and later readers need of a report, without its long history."""
+    """Return the part of a report that the tables need, without its long history."""
     keys = ("metrics", "intervals", "clip_intervals", "per_class", "model", "seconds", "environment", "judged_on")
-    kept = {key: report[key] for key in keys} | {"split": report["protocol"]["sha256"]}
+    row = {key: report[key] for key in keys} | {"split": report["protocol"]["sha256"]}
     if report["history"]:
-        kept["validation_uar"] = [e["validation"]["uar"] for e in report["history"] if "validation" in e]
-    return kept
+        row["validation_uar"] = [entry["validation"]["uar"] for entry in report["history"] if "validation" in entry]
+    return row
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
-    """As a whole or not at all, so that a kill leaves what stood."""
+    """Write the results atomically, so that a kill does not damage the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -64,7 +64,7 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 
 def standard_error(per_class: dict[str, dict[str, float]]) -> float:
-    """Of a UAR, were the clips drawn independently: each class's recall is a share of its clips."""
+    """Return the standard error of a UAR if clips are independent: the recall of a class is a binomial proportion."""
     recalls = np.array([row["recall"] for row in per_class.values()])
     clips = np.array([row["support"] for row in per_class.values()])
     return float(np.sqrt((recalls * (1 - recalls) / clips).sum()) / len(recalls))

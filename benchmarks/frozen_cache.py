@@ -1,13 +1,14 @@
-"""What caching the frozen part is worth by depth: seconds of an epoch with `freeze.cache` and without, side by side.
+"""Compare the seconds of an epoch with and without `freeze.cache`, for an encoder that is frozen.
 
     OMP_NUM_THREADS=1 python benchmarks/frozen_cache.py [NAME ...] [--clips 8] [--seconds 3] [--epochs 2] [--readme]
 
-The encoder has the configuration of wav2vec2-base and random weights, the clips are noise: neither time nor size
-depends on their values. Each depth trains by `ser_hf.training.fit.fit` as a recipe does, once with the store and once
-without, in one process; the first epoch of either is not counted. `whole` is an epoch with validation (two clips) and
-checkpoint; on a CPU it is time of the processor, so that other work on the machine counts for little. `epoch` is the
-training alone by the clock, as reports have it, and `building`, by the clock too, is what the store took. Results are
-merged into benchmarks/results/frozen_cache.json; `--readme` prints the table of that file and measures nothing.
+The encoder has the configuration of wav2vec2-base and random weights, and the clips are noise, since neither time nor
+size depends on their values. Each setting trains with `ser_hf.training.fit.fit`, as a recipe does, once with the store
+of features and once without, in one process. The first epoch of each training is not counted. `with_evaluation` is an
+epoch with validation (two clips) and checkpoint; on a CPU it is processor time, which other processes hardly affect.
+`epoch` is the wall time of the training alone, as in reports, and `build_seconds` the wall time in which the store is
+computed. Results are merged into benchmarks/results/frozen_cache.json; `--readme` prints the table of that file
+without measuring.
 """
 
 import argparse
@@ -44,14 +45,14 @@ DEPTHS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(DEPTHS), metavar="NAME")
-    parser.add_argument("--clips", type=int, default=8, help="that are learnt from")
+    parser.add_argument("--clips", type=int, default=8, help="number of training clips")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.names) - set(DEPTHS):
-        parser.error(f"{', '.join(sorted(unknown))}: no such depth; there are {', '.join(DEPTHS)}")
+        parser.error(f"unknown setting {', '.join(sorted(unknown))}; choose from {', '.join(DEPTHS)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"depths": {}}
     if not options.readme:
         for name in options.names:
@@ -66,15 +67,15 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store = _noise(folder, options.clips + 2, round(options.seconds * RATE))
-        anew = _train(freezing, summed, options, folder / "anew", store, None)
+        uncached = _train(freezing, summed, options, folder / "uncached", store, None)
         cached = _train(freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder))
-    facts = anew.pop("facts") or cached.pop("facts")
+    facts = uncached.pop("facts") or cached.pop("facts")
     return {
-        "anew": anew,
+        "uncached": uncached,
         "cached": cached,
-        "ratio": anew["whole"] / cached["whole"],
-        "ratio_by_the_clock": anew["epoch"] / cached["epoch"],
-        "building": facts["seconds"],
+        "ratio": uncached["with_evaluation"] / cached["with_evaluation"],
+        "ratio_wall_time": uncached["epoch"] / cached["epoch"],
+        "build_seconds": facts["seconds"],
         "store_mb": facts["bytes"] / 1e6,
         "clips": options.clips,
         "clip_seconds": options.seconds,
@@ -94,7 +95,7 @@ def _noise(folder: Path, clips: int, samples: int):
 
 
 def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache: FeatureCaching | None) -> dict:
-    """Median seconds of an epoch's training and of a whole one, and what the store says of itself."""
+    """Return the median seconds of an epoch without and with evaluation, and the facts about the store."""
     torch.manual_seed(0)
     config = Wav2Vec2Config(num_labels=CLASSES, layerdrop=0.0, mask_time_prob=0.0, use_weighted_layer_sum=summed)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
@@ -117,18 +118,20 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
     )
     return {
         "epoch": statistics.median(fitted.epoch_seconds[1:]),
-        "whole": statistics.median(np.diff(logged).tolist()),
+        "with_evaluation": statistics.median(np.diff(logged).tolist()),
         "facts": fitted.cached,
     }
 
 
 def table(depths: dict) -> str:
-    lines = ["| frozen and cached | an epoch anew | cached | ratio | by the clock | store | built in |"]
+    lines = [
+        "| frozen and cached | epoch without cache | with cache | ratio | ratio of wall times | store | computed in |"
+    ]
     lines.append("|---|---|---|---|---|---|---|")
     for name, row in depths.items():
-        times = f"{row['anew']['whole']:.2f} s | {row['cached']['whole']:.2f} s | {row['ratio']:.1f} x"
-        size = f"{row['store_mb']:.1f} MB | {row['building']:.1f} s"
-        lines.append(f"| {name} | {times} | {row['ratio_by_the_clock']:.1f} x | {size} |")
+        seconds = " | ".join(f"{row[way]['with_evaluation']:.2f} s" for way in ("uncached", "cached"))
+        size = f"{row['store_mb']:.1f} MB | {row['build_seconds']:.1f} s"
+        lines.append(f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | {size} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Training steps of an encoder on a GPU by precision, attention and compilation: part e of `throughput.py`."""
+"""Measure training steps of an encoder on a GPU by precision, attention and compilation: part e of `throughput.py`."""
 
 import argparse
 import statistics
@@ -9,7 +9,7 @@ from side_by_side import encoder_config, row
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
-# Dense bfloat16 with float32 sums, in 1e12 operations a second, by NVIDIA's data sheets (float16 for the T4).
+# Peak of dense bfloat16 products with float32 sums in 1e12 operations/s, from NVIDIA's data sheets (T4: float16).
 PEAKS = {
     "H200": 989.0,
     "H100 PCIe": 756.0,
@@ -23,7 +23,7 @@ PEAKS = {
     "T4": 65.0,
 }
 # Name -> autocast to bf16, TF32, attention, compiled.
-WAYS = {
+SETTINGS = {
     "fp32": (False, False, "eager", False),
     "tf32": (False, True, "eager", False),
     "bf16": (True, False, "eager", False),
@@ -33,42 +33,42 @@ WAYS = {
 
 
 def gpu_steps(options: argparse.Namespace) -> list[dict]:
-    """Batches of 32 clips of 5 s, all of the encoder learning; without a GPU, to try it, on the CPU."""
+    """Measure batches of 32 clips of 5 s with the whole encoder trainable; on the CPU for a trial without a GPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = (2, 1.0, 2) if options.quick else (32, 5.0, 10)
     measured = steps(device, encoder_config(options.quick), *sizes, repeats=min(2, options.repeats))
-    most = peak(torch.cuda.get_device_name()) if device.type == "cuda" else None
+    peak_rate = peak(torch.cuda.get_device_name()) if device.type == "cuda" else None
     lines = []
-    for name, own in measured.items():
-        share = own["operations"] / statistics.median(own["seconds"]) / most if most else None
-        said = "" if share is None else f", {100 * share:.0f} % of the bf16 peak"
-        times = {"seconds": own["seconds"]}, {"seconds": measured["fp32"]["seconds"]}
-        lines.append(row(f"wav2vec2-base-sized encoder, {name}{said}", "fp32", own["batch"], *times))
-        lines[-1] |= {"operations": own["operations"], "share_of_peak": share}
+    for name, result in measured.items():
+        share = result["operations"] / statistics.median(result["seconds"]) / peak_rate if peak_rate else None
+        percentage = "" if share is None else f", {100 * share:.0f} % of the bf16 peak"
+        times = {"seconds": result["seconds"]}, {"seconds": measured["fp32"]["seconds"]}
+        lines.append(row(f"wav2vec2-base-sized encoder, {name}{percentage}", "fp32", result["batch"], *times))
+        lines[-1] |= {"operations": result["operations"], "share_of_peak": share}
     return lines
 
 
 def peak(name: str) -> float | None:
-    """Operations a second of the device with that name, None if it is in no list."""
+    """Return the peak operations per second of a device by its name, None if it is unknown."""
     return next((1e12 * value for part, value in PEAKS.items() if part in name), None)
 
 
 def steps(
     device: torch.device, config: Wav2Vec2Config, batch: int, seconds: float, count: int, repeats: int
 ) -> dict[str, dict]:
-    """Name of the way -> seconds of a step (each repeat's median over `count` steps) and operations of one.
+    """Return setting -> seconds of a step (the median over `count` steps, per repeat) and its operations.
 
-    A step is forward, backward and AdamW on `batch` waveforms of noise. The ways take turns.
+    A step is forward, backward and AdamW on `batch` waveforms of noise. The settings alternate.
     """
     torch.manual_seed(0)
     waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
     labels = torch.arange(batch, device=device) % config.num_labels
     operations = _operations(device, config, waveforms, labels)
-    measured = {name: {"seconds": [], "operations": operations, "batch": batch} for name in WAYS}
+    measured = {name: {"seconds": [], "operations": operations, "batch": batch} for name in SETTINGS}
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
         for _ in range(repeats):
-            for name in WAYS:
+            for name in SETTINGS:
                 measured[name]["seconds"].append(_median_step(device, config, waveforms, labels, name, count))
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
@@ -83,13 +83,13 @@ def _median_step(
     name: str,
     count: int,
 ) -> float:
-    half, tf32, attention, compiled = WAYS[name]
+    half, tf32, attention, compiled = SETTINGS[name]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     model = _model(device, config, attention)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=device.type == "cuda")
     forward = torch.compile(model) if compiled else model
     times = []
-    for _ in range(count + 3):  # the first ones compile and warm up
+    for _ in range(count + 3):  # the first three compile and warm up
         _wait(device)
         began = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -103,7 +103,7 @@ def _median_step(
 
 
 def _operations(device: torch.device, config: Wav2Vec2Config, waveforms: torch.Tensor, labels: torch.Tensor) -> int:
-    """Floating-point operations of matrix products and convolutions, forward and backward."""
+    """Count the floating-point operations of matrix products and convolutions, forward and backward."""
     model = _model(device, config, "eager")
     with FlopCounterMode(display=False) as counter:
         model(waveforms, labels=labels).loss.backward()

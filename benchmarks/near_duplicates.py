@@ -1,13 +1,13 @@
-"""What the search for near-duplicates finds among copies of real clips, and that it finds nothing else.
+"""Measure how many copies of real clips the search for near duplicates finds, and its false positives.
 
     python benchmarks/near_duplicates.py FOLDER... [--clips 100] [--speeds 0.87 0.93 1.07 1.15]
 
-Each FOLDER is one corpus. First all its audio files are searched as they are. Then copies of `--clips` random clips,
-one of each kind below, are put beside the whole corpus and all of it is searched at once: of each kind, how many
-copies are found with their original, and with how many wrong bits; of all pairs, how many join different takes. Last,
-all corpora together, each at several speeds (which are different clips to the search), show how the time grows.
+Each FOLDER is one corpus. First its audio files are searched unchanged. Then altered copies of `--clips` random clips,
+one of each kind below, are added to the corpus. For each kind the result has the number of copies that are found with
+their original and their bit errors, and for all pairs the number that join different takes. Last, all corpora are
+searched together, each also at several speeds (which are different clips to the search), to show how the time grows.
 
-Also tells the margin: the largest correlation of any two different takes that are alike by their fingerprints.
+The margin is the largest correlation of two different takes whose fingerprints are similar.
 Writes benchmarks/results/near_duplicates.json.
 """
 
@@ -31,55 +31,55 @@ RATE = 16000
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg"}
 
 
-def written(samples: np.ndarray, rate: int = RATE, **form) -> bytes:
+def encode(samples: np.ndarray, rate: int = RATE, **form) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, **({"format": "WAV", "subtype": "PCM_16"} | form))
     return file.getvalue()
 
 
 def copies(samples: np.ndarray, rng: np.random.Generator) -> dict[str, bytes]:
-    """Files that hold the same take; pieces are taken where the voice is."""
+    """Return altered copies of a take, kind -> file; excerpts are from where the voice is active."""
     samples = samples / max(1.0, np.abs(samples).max())
-    # As in syllable nuclei: within 30 dB of the loudest 50 ms.
+    # The voice is active within 30 dB of the loudest 50 ms.
     loudness = np.convolve(samples**2, np.ones(800), "same")
     voice = np.flatnonzero(loudness > 1e-3 * loudness.max())
     begin = rng.integers(voice[0], max(voice[0], voice[-1] - RATE) + 1)
-    piece = slice(begin, begin + RATE)
+    excerpt = slice(begin, begin + RATE)
     cut = slice(rng.integers(len(samples) // 4), len(samples) - rng.integers(len(samples) // 4))
     mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
     vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
     telephone = sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), samples)
     noise = rng.standard_normal(len(samples)) * np.sqrt(np.mean(samples[voice] ** 2))
-    made = {
-        "start and end cut off": written(samples[cut]),
-        "piece of 1 s": written(samples[piece]),
-        "30 dB quieter, 16 bits": written(samples * 10 ** (-30 / 20)),
-        "clipped at 0.6 of the peak": written(np.clip(samples / np.abs(samples).max() / 0.6, -1, 1)),
-        "48 kHz": written(soxr.resample(samples, RATE, 48000), 48000),
-        "8 kHz": written(soxr.resample(samples, RATE, 8000), 8000),
-        "telephone band 300-3400 Hz": written(telephone),
-        "mp3": written(samples, **mp3),
-        "mp3, lowest rate": written(samples, **mp3 | {"compression_level": 0.99}),
-        "vorbis": written(samples, **vorbis),
-        "noise at 20 dB SNR": written(samples + 0.1 * noise),
-        "noise at 10 dB SNR": written(samples + 10**-0.5 * noise),
+    copies_by_kind = {
+        "start and end cut off": encode(samples[cut]),
+        "piece of 1 s": encode(samples[excerpt]),
+        "30 dB quieter, 16 bits": encode(samples * 10 ** (-30 / 20)),
+        "clipped at 0.6 of the peak": encode(np.clip(samples / np.abs(samples).max() / 0.6, -1, 1)),
+        "48 kHz": encode(soxr.resample(samples, RATE, 48000), 48000),
+        "8 kHz": encode(soxr.resample(samples, RATE, 8000), 8000),
+        "telephone band 300-3400 Hz": encode(telephone),
+        "mp3": encode(samples, **mp3),
+        "mp3, lowest rate": encode(samples, **mp3 | {"compression_level": 0.99}),
+        "vorbis": encode(samples, **vorbis),
+        "noise at 20 dB SNR": encode(samples + 0.1 * noise),
+        "noise at 10 dB SNR": encode(samples + 10**-0.5 * noise),
     }
     for name in ("mp3", "vorbis"):
-        coded, _ = soundfile.read(io.BytesIO(made[name]))
-        made[f"{name}, then piece of 1 s, 10 dB quieter"] = written(10**-0.5 * coded[piece])
-    return made
+        coded, _ = soundfile.read(io.BytesIO(copies_by_kind[name]))
+        copies_by_kind[f"{name}, then piece of 1 s, 10 dB quieter"] = encode(10**-0.5 * coded[excerpt])
+    return copies_by_kind
 
 
-def searched(store: WaveformStore) -> tuple[list, float]:
+def search(store: WaveformStore) -> tuple[list, float]:
     began = time.perf_counter()
     pairs = near_duplicates(store)
     return pairs, time.perf_counter() - began
 
 
 def margin(store: WaveformStore) -> dict:
-    """The nearest pairs of different takes, among those that the fingerprints pass."""
-    alike = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).alike()
-    different = [pair for pair in alike if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]]
+    """Return the most similar pairs of different takes among those with similar fingerprints."""
+    similar = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).similar_pairs()
+    different = [pair for pair in similar if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]]
     heights = [_correlation(store[a], store[b], store.sampling_rate, offset)[1] for a, b, offset, _ in different]
     return {
         "alike_by_fingerprint": len(different),
@@ -88,12 +88,12 @@ def margin(store: WaveformStore) -> dict:
     }
 
 
-def measured(folder: Path, clips: int, cache: str) -> dict:
+def measure(folder: Path, clips: int, cache: str) -> dict:
     files = sorted(str(path) for path in folder.rglob("*") if path.suffix in SUFFIXES)
     sources = [{"path": path, "bytes": None} for path in files]
     store = open_store(sources, RATE, cache)
-    pairs, seconds = searched(store)
-    again = searched(store)[1]
+    pairs, seconds = search(store)
+    again = search(store)[1]
     same = [pair for pair in pairs if store.content_hashes[pair.first] == store.content_hashes[pair.second]]
     names = [[Path(files[pair.first]).name, Path(files[pair.second]).name] for pair in pairs]
     result = {
@@ -108,7 +108,7 @@ def measured(folder: Path, clips: int, cache: str) -> dict:
         "margin": margin(store),
     }
     rng = np.random.default_rng(0)
-    # The piece of 1 s needs a second of clip; CREMA-D has a clip of silence.
+    # An excerpt of 1 s needs a clip of a second; CREMA-D has a clip of silence.
     long = [row for row in range(len(store)) if store.durations[row] >= 1 and store[row].any()]
     chosen = sorted(rng.choice(long, min(clips, len(long)), replace=False).tolist())
     original, kinds, sizes = list(range(len(files))), [""] * len(files), {}
@@ -119,7 +119,7 @@ def measured(folder: Path, clips: int, cache: str) -> dict:
             kinds.append(kind)
             if kind in ("mp3", "mp3, lowest rate", "vorbis"):
                 sizes.setdefault(kind, []).append(8e-3 * len(data) / store.durations[row])
-    pairs, seconds = searched(open_store(sources, RATE, cache))
+    pairs, seconds = search(open_store(sources, RATE, cache))
     found: dict[str, list[float]] = {kind: [] for kind in kinds if kind}
     for pair in pairs:
         if original[pair.second] == pair.first:
@@ -145,14 +145,14 @@ def measured(folder: Path, clips: int, cache: str) -> dict:
     return result
 
 
-def scaled(folders: list[Path], speeds: list[float], cache: str) -> dict:
+def measure_scale(folders: list[Path], speeds: list[float], cache: str) -> dict:
     files = sorted(str(path) for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES)
     store = open_store([{"path": path, "bytes": None} for path in files], RATE, cache)
     sources = [{"path": path, "bytes": None} for path in files]
     for speed in speeds:
-        sources += [{"path": None, "bytes": written(soxr.resample(clip, speed, 1.0))} for clip in store]
+        sources += [{"path": None, "bytes": encode(soxr.resample(clip, speed, 1.0))} for clip in store]
     store = open_store(sources, RATE, cache)
-    pairs, seconds = searched(store)
+    pairs, seconds = search(store)
     return {
         "clips": len(store),
         "audio_seconds": float(store.durations.sum()),
@@ -169,8 +169,8 @@ def main() -> None:
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as cache:
-        corpora = [measured(folder, options.clips, cache) for folder in options.folders]
-        scale = scaled(options.folders, options.speeds, cache)
+        corpora = [measure(folder, options.clips, cache) for folder in options.folders]
+        scale = measure_scale(options.folders, options.speeds, cache)
     result = {"corpora": corpora, "scale": scale, "environment": environment()}
     target = Path(__file__).parent / "results" / "near_duplicates.json"
     target.parent.mkdir(exist_ok=True)

@@ -1,12 +1,12 @@
-"""What each network costs: parameters, multiply-adds per second of audio, milliseconds per clip on one CPU core.
+"""Measure parameters, multiply-adds per second of audio and milliseconds per clip of each network on one CPU core.
 
     OMP_NUM_THREADS=1 python benchmarks/networks.py [NAME ...] [--seconds 3] [--batch 16] [--repeats 7] [--readme]
 
-Default configurations with eight classes, front end included. Forward is `model.eval()` without gradients; backward is
-the backward pass of a training step alone. Times are medians over the repeats, per clip of a batch. Multiply-adds are
-those of a clip of `--seconds`, divided by its length; the Fourier transform and what is done number by number are left
-out. Results are merged into benchmarks/results/networks.json, so that some networks can be measured again; `--readme`
-prints the table of that file and measures nothing.
+The networks have their default options and eight classes. The front end is included. `forward` is a pass in evaluation
+mode without gradients; `backward` is the backward pass of a training step. Times are medians over the repeats, divided
+by the clips of a batch. Multiply-adds are counted for a clip of `--seconds` and divided by its length; the Fourier
+transform and elementwise operations are left out. Results are merged into benchmarks/results/networks.json, so that
+single networks can be measured again; `--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
         return
     unknown = set(options.names) - set(ARCHITECTURES)
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: no such network; there are {', '.join(ARCHITECTURES)}")
+        parser.error(f"unknown network {', '.join(sorted(unknown))}; choose from {', '.join(ARCHITECTURES)}")
     for name in options.names:
         results["networks"][name] = measure(name, options.seconds, options.batch, options.repeats)
         results["networks"][name]["threads"] = torch.get_num_threads()
@@ -49,26 +49,26 @@ def main() -> None:
 
 
 def measure(name: str, seconds: float, batch: int, repeats: int) -> dict:
-    """Counts and times of one network at its default configuration."""
+    """Measure one network with its default configuration."""
     torch.manual_seed(0)
     model = ARCHITECTURES[name](ARCHITECTURES[name].config_class(num_labels=CLASSES))
     rate = model.config.sampling_rate
     waveforms = torch.randn(batch, round(seconds * rate)) * 0.1
     labels = torch.arange(batch) % CLASSES
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     forward, training, backward = [], [], []
     for _ in range(repeats + 1):  # the first warms up
         model.eval()
         with torch.no_grad():
             forward.append(clock(lambda: model(waveforms)))
-        if learning:
+        if trainable:
             model.train()
             outputs = []
-            training.append(clock(lambda kept=outputs: kept.append(model(waveforms, labels=labels).loss)))
+            training.append(clock(lambda losses=outputs: losses.append(model(waveforms, labels=labels).loss)))
             backward.append(clock(outputs[0].backward))
     model.eval()
-    # oneDNN's fused LSTM is one operation that the counter does not know; without it, it is matrix products.
+    # The counter does not know oneDNN's fused LSTM; without it the LSTM consists of matrix products.
     with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model(waveforms[:1])
     milliseconds = {
@@ -92,12 +92,12 @@ def clock(work) -> float:
 
 
 def table(networks: dict) -> str:
-    """The README's table."""
+    """Format the table of docs/networks.md."""
     lines = ["| network | parameters | multiply-adds per second | forward | backward |", "|---|---|---|---|---|"]
     for name, row in networks.items():
         if name not in ARCHITECTURES:
             continue
-        # How many support vectors or nodes there are depends on the corpus.
+        # The number of support vectors or nodes depends on the corpus.
         parameters = "as fitted" if name in ("mfcc_rbf_svm", "mfcc_forest") else f"{row['parameters']:,}"
         backward = "" if row["backward_ms_per_clip"] is None else f"{row['backward_ms_per_clip']:.1f} ms"
         lines.append(

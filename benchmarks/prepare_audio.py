@@ -1,11 +1,11 @@
-"""Preparing 48 kHz recordings against the bare cost of libsndfile and soxr.
+"""Compare the preparation of 48 kHz recordings to decoding and resampling with libsndfile and soxr alone.
 
     python benchmarks/prepare_audio.py FOLDER [--hours 1] [--rounds 5]
 
-Takes the WAV files below FOLDER (48 kHz, such as RAVDESS as released), repeats them to the wanted hours, and times in
-turn: a plain loop of soundfile.read, mean over channels and soxr.resample on one core (what decoding at each epoch
-costs at least), and `ser_hf.audio.open_store`, which decodes on all cores, checks each file, hashes its content and
-writes the memory-mapped store. Writes medians and their ratio to benchmarks/results/prepare_audio.json.
+Takes the WAV files below FOLDER (48 kHz, such as RAVDESS as released) and repeats them to `--hours`. Two ways
+alternate: a plain loop of soundfile.read, mean over channels and soxr.resample on one core, which is the minimum cost
+of decoding in each epoch; and `ser_hf.audio.open_store`, which decodes on all cores, checks each file, hashes its
+content and writes the memory-mapped store. Writes medians and their ratio to benchmarks/results/prepare_audio.json.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from ser_hf.utils.environment import environment
 RATE = 16000
 
 
-def bare(paths: list[str]) -> float:
-    """Seconds to decode, mix and resample every file, keeping nothing."""
+def decode_seconds(paths: list[str]) -> float:
+    """Return the seconds in which every file is decoded, mixed and resampled, without saving it."""
     began = time.perf_counter()
     for path in paths:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -34,8 +34,8 @@ def bare(paths: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def prepared(paths: list[str], workers: int | None) -> float:
-    """Seconds to build the store, from nothing, and throw it away."""
+def store_seconds(paths: list[str], workers: int | None) -> float:
+    """Return the seconds in which a new store is built; the store is deleted."""
     folder = tempfile.mkdtemp()
     began = time.perf_counter()
     open_store([{"path": path, "bytes": None} for path in paths], RATE, folder, workers)
@@ -53,16 +53,16 @@ def main() -> None:
 
     files = sorted(str(path) for path in options.folder.rglob("*.wav"))
     if not files:
-        parser.error(f"{options.folder} holds no .wav file")
+        parser.error(f"{options.folder}: no .wav file")
     seconds = sum(soundfile.info(path).duration for path in files)
     repeats = max(1, round(3600 * options.hours / seconds))
     paths = files * repeats
-    bare(files)  # warms the file cache for both
+    decode_seconds(files)  # warms the file cache for both
     measured = {"bare": [], "store_one_core": [], "store": []}
     for _ in range(options.rounds):
-        measured["bare"].append(bare(paths))
-        measured["store_one_core"].append(prepared(paths, 1))
-        measured["store"].append(prepared(paths, None))
+        measured["bare"].append(decode_seconds(paths))
+        measured["store_one_core"].append(store_seconds(paths, 1))
+        measured["store"].append(store_seconds(paths, None))
     medians = {name: statistics.median(values) for name, values in measured.items()}
     result = {
         "audio_seconds": seconds * repeats,

@@ -1,11 +1,11 @@
-"""A run that is killed again and again ends as one that is left alone.
+"""Check that a run that is killed and resumed many times gives the result of an uninterrupted run.
 
     OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 35] [--seed 0]
 
-Runs the quickstart, made smaller, once without interruption, then once more with SIGKILLs: at random moments from the
-process's start on, some of them while a checkpoint is being written, each time going on with --resume. Random crops,
-dropout and averaged weights (EMA) are on, and checkpoints are written in the middle of epochs too. Compares the two
-runs' metrics of every part, histories, predictions and weights, and writes benchmarks/results/resume.json.
+Runs a smaller quickstart once without interruption and once with SIGKILLs. The kills come at random moments after the
+start of the process, some of them while a checkpoint is being written. After each kill `--resume` continues the run.
+Random crops, dropout and averaged weights (EMA) are on. Checkpoints are also written within epochs. Compares metrics
+of every split, histories, predictions and weights of the two runs, and writes benchmarks/results/resume.json.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RECIPE = [
     "recipes/quickstart.yaml",
     *("corpus.speakers=60", "corpus.takes=2", "training.num_train_epochs=60"),
     *("training.average.kind=ema", "evaluation.bootstrap=50"),
-    # Not a divisor of an epoch's steps: most checkpoints fall into the middle of one.
+    # Not a divisor of the steps of an epoch, so that most checkpoints are written within an epoch.
     *("training.eval_strategy=steps", "training.eval_steps=12"),
     *("training.save_strategy=steps", "training.save_steps=12"),
 ]
@@ -39,17 +39,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--while-saving", type=int, default=2)
-    parser.add_argument("--longest", type=float, default=35.0, help="seconds until a kill at a random moment, at most")
+    parser.add_argument("--longest", type=float, default=35.0, help="maximum seconds until a kill at a random moment")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where the two runs go (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="folder of the two runs (default: a temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        whole, killed = folder / "whole", folder / "killed"
-        for run in (whole, killed):
+        uninterrupted, killed = folder / "uninterrupted", folder / "killed"
+        for run in (uninterrupted, killed):
             shutil.rmtree(run, ignore_errors=True)
         began = time.perf_counter()
-        start(whole).wait()
+        start(uninterrupted).wait()
         seconds = time.perf_counter() - began
         kills = kill_repeatedly(killed, options)
         code = start(killed, resume=True).wait()
@@ -59,8 +59,8 @@ def main() -> None:
             "recipe": RECIPE,
             "seconds_uninterrupted": seconds,
             "kills": kills,
-            "equal": compare(whole, killed),
-            "uar": report(whole)["metrics"]["uar"],
+            "equal": compare(uninterrupted, killed),
+            "uar": report(uninterrupted)["metrics"]["uar"],
             "uar_killed": report(killed)["metrics"]["uar"],
             "environment": environment(),
         }
@@ -76,17 +76,17 @@ def start(run: Path, resume: bool = False) -> subprocess.Popen:
 
 
 def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
-    """Starts, or resumes, and kills; returns what each kill met."""
+    """Start or resume the run and kill it, again and again; return a description of each kill."""
     draw = random.Random(options.seed)
     saving = set(draw.sample(range(1, options.kills), options.while_saving))
     kills = []
     while len(kills) < options.kills:
         began, process = time.perf_counter(), start(run, resume=run.exists())
         if len(kills) in saving:
-            met = wait_until_saving(run, process)
+            moment = wait_until_saving(run, process)
             time.sleep(draw.uniform(0, 0.01))
         else:
-            met = "a random moment"
+            moment = "a random moment"
             time.sleep(draw.uniform(0, options.longest))
         if process.poll() is not None:
             sys.exit(f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; use another seed")
@@ -95,10 +95,10 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
         checkpoints = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
         kills.append(
             {
-                "at": met,
+                "at": moment,
                 "seconds": time.perf_counter() - began,
-                "whole": [path.name for path in checkpoints if is_complete(path)],
-                "torn": [path.name for path in checkpoints if not is_complete(path)],
+                "complete": [path.name for path in checkpoints if is_complete(path)],
+                "incomplete": [path.name for path in checkpoints if not is_complete(path)],
             }
         )
         print(kills[-1], flush=True)
@@ -106,8 +106,8 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
 
 
 def wait_until_saving(run: Path, process: subprocess.Popen) -> str:
-    """Returns as soon as a checkpoint stands that is not whole, and was not there when the run began."""
-    # Torn ones of an earlier kill are deleted by --resume before it trains.
+    """Return as soon as there is a new and incomplete checkpoint."""
+    # --resume deletes the incomplete checkpoints of an earlier kill before it trains.
     seen = {path.name for path in (run / "checkpoints").glob("checkpoint-*")}
     while process.poll() is None:
         for path in (run / "checkpoints").glob("checkpoint-*"):
@@ -123,19 +123,21 @@ def report(run: Path) -> dict:
     return json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
 
 
-def compare(whole: Path, killed: Path) -> dict[str, bool]:
-    """Whether each thing is equal, to the last digit."""
-    one, other = report(whole), report(killed)
+def compare(uninterrupted: Path, killed: Path) -> dict[str, bool]:
+    """Return which results of the two runs are exactly equal."""
+    one, other = report(uninterrupted), report(killed)
     equal = {key: one[key] == other[key] for key in ("metrics", "parts", "confusion", "per_class", "validated")}
-    # Not the losses and scores of training clips: they are summed up over an epoch, and what of it came before a kill
-    # is lost with the process.
-    judged = [
+    # Losses and scores of training clips are not compared: they are sums over an epoch, and a kill loses the part of
+    # the epoch before it.
+    validations = [
         {entry["step"]: entry["validation"] for entry in run["history"] if "validation" in entry}
         for run in (one, other)
     ]
-    equal["history of validation"] = judged[0] == judged[1]
+    equal["history of validation"] = validations[0] == validations[1]
     for name in ("model/model.safetensors", "report/predictions.parquet"):
-        equal[name] = len({hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (whole, killed)}) == 1
+        equal[name] = (
+            len({hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (uninterrupted, killed)}) == 1
+        )
     return equal
 
 

@@ -1,20 +1,20 @@
-"""How preparing a corpus and starting on it again grow with its size: seconds and memory, and what faults cost.
+"""Measure time and memory of the steps before training by the size of a corpus, also after a kill and after damage.
 
     OMP_NUM_THREADS=1 python benchmarks/scale.py [--clips 1000 10000 100000] [--scratch FOLDER] [--again] [--readme]
 
-Writes as many clips of noise as a `csv` corpus (16 kHz, 0.25 s each: 24 kB a clip on the disk with its waveform,
-2.4 GB for 100,000), and then, each time in a process of its own, does what a run does before it trains:
+Writes a `csv` corpus of noise (16 kHz, 0.25 s per clip: 24 kB per clip on the disk with its waveform, 2.4 GB for
+100,000 clips). Then it does the steps of a run before training, each time in a separate process:
 
-- `first`: load the table, split it by speakers, prepare the waveforms, look for near duplicates (clips so short can be
-  no pair, so that their fingerprints alone are timed; `benchmarks/near_duplicates.py` has the rest), audit the split;
-- `second`: the same again, all of it prepared already;
-- `resumed`: prepare in another cache, whose first process was killed (SIGKILL) halfway;
-- `damaged`: the same once more, after one bit of one clip in the middle was turned over.
+- `first`: load the table, split it by speakers, prepare the waveforms, search for near duplicates, audit the split.
+  The clips are too short for a match, so only their fingerprints are timed (see `benchmarks/near_duplicates.py`);
+- `second`: the same with everything prepared;
+- `resumed`: prepare in another cache, where an earlier process was killed (SIGKILL) halfway;
+- `damaged`: prepare again after one bit of a clip in the middle of the store was flipped.
 
-Of every step: seconds by the clock, seconds of the processor (all threads; on a busy machine the figure to compare),
-and the peak of the resident memory during it, beside that of a process that has imported everything. The peak of
-`near duplicates` includes pages of the mapped file, which the system takes back as it likes. Sizes that
-benchmarks/results/scale.json has are not measured again (`--again` does); what was written is deleted.
+Each step has its wall time, its processor time (all threads; the figure to compare on a busy machine) and its peak of
+resident memory, and the peak after all imports is measured too. The peak of `near duplicates` includes pages of the
+mapped file, which the system can free. Sizes in benchmarks/results/scale.json are measured again with `--again` only.
+The corpus and the caches are deleted at the end.
 """
 
 import argparse
@@ -43,9 +43,9 @@ CLIPS_OF_A_SPEAKER, CLIPS_IN_A_FOLDER = 50, 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[1000, 10000, 100000])
-    parser.add_argument("--scratch", help="folder for what is written (default: the system's)")
-    parser.add_argument("--again", action="store_true", help="measure sizes that have been measured before")
-    parser.add_argument("--readme", action="store_true", help="print the table of the results and measure nothing")
+    parser.add_argument("--scratch", help="folder for temporary files (default: the system's)")
+    parser.add_argument("--again", action="store_true", help="measure sizes that have results")
+    parser.add_argument("--readme", action="store_true", help="print the table of the results without measuring")
     parser.add_argument("--start", nargs=4, metavar=("TABLE", "CACHE", "DIE_AT", "LAST"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.start:
@@ -72,10 +72,10 @@ def save(results: dict[str, Any]) -> None:
 
 def measure(clips: int, scratch: Path) -> dict[str, Any]:
     table, cache = write(clips, scratch / "corpus"), scratch / "cache"
-    found: dict[str, Any] = {"first": child(table, cache), "second": child(table, cache)}
+    found: dict[str, Any] = {"first": measure_process(table, cache), "second": measure_process(table, cache)}
     shutil.rmtree(cache)
-    child(table, cache, die_at=clips // 2)
-    found["resumed"] = child(table, cache, last="prepare")
+    measure_process(table, cache, die_at=clips // 2)
+    found["resumed"] = measure_process(table, cache, last="prepare")
     (samples,) = cache.glob("waveforms/*/waveforms.f32")
     with samples.open("r+b") as file:
         file.seek(samples.stat().st_size // 2)
@@ -83,13 +83,13 @@ def measure(clips: int, scratch: Path) -> dict[str, Any]:
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
     found["store_bytes"] = samples.stat().st_size
-    found["damaged"] = child(table, cache, last="prepare")
+    found["damaged"] = measure_process(table, cache, last="prepare")
     print(clips, json.dumps(found), flush=True)
     return found
 
 
 def write(clips: int, folder: Path) -> Path:
-    """The table of a corpus of noise, no two clips alike."""
+    """Write a corpus of noise with different clips and return its table."""
     generator, rows = np.random.default_rng(0), []
     for i in range(clips):
         name = f"{i // CLIPS_IN_A_FOLDER:03d}/{i:06d}.wav"
@@ -104,13 +104,13 @@ def write(clips: int, folder: Path) -> Path:
 
 
 def _header(size: int) -> bytes:
-    """Of a mono WAV file with so many bytes of 16-bit samples."""
+    """Return the header of a mono WAV file with `size` bytes of 16-bit samples."""
     chunks = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
     return chunks + struct.pack("<4sI", b"data", size)
 
 
-def child(table: Path, cache: Path, die_at: int = 0, last: str = "audit") -> dict[str, Any]:
-    """What `start` measures in a process of its own; empty if that was killed, as it is to be at clip `die_at`."""
+def measure_process(table: Path, cache: Path, die_at: int = 0, last: str = "audit") -> dict[str, Any]:
+    """Run `start` in a separate process and return its figures; empty if `die_at` is set and it was killed there."""
     command = [sys.executable, __file__, "--start", str(table), str(cache), str(die_at), last]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != (-signal.SIGKILL if die_at else 0):
@@ -119,16 +119,16 @@ def child(table: Path, cache: Path, die_at: int = 0, last: str = "audit") -> dic
 
 
 def start(table: Path, cache: Path, die_at: int, last: str) -> None:
-    """Prints, as JSON, seconds and memory of each step of a run before it trains, up to `last`."""
+    """Print time and memory of each step of a run before its training, up to `last`, as JSON."""
     from ser_hf.audio import near_duplicates, prepare, store
     from ser_hf.corpora import load_corpus
     from ser_hf.protocols import audit, split_corpus
 
     measured: dict[str, Any] = {"imported": {"peak_mb": peak()}}
-    decoded = decoding(store, die_at)
+    decoded = count_decoded(store, die_at)
 
     def step(name: str, work: Callable[[], Any]) -> Any:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         clock, processor = time.perf_counter(), time.process_time()
         result = work()
         measured[name] = {
@@ -148,12 +148,12 @@ def start(table: Path, cache: Path, die_at: int, last: str) -> None:
     print(json.dumps(measured))
 
 
-def decoding(store: Any, die_at: int) -> list[None]:
-    """Grows by one with every clip that the store writes; ends the process as a power cut would at clip `die_at`."""
+def count_decoded(store: Any, die_at: int) -> list[None]:
+    """Return a list that grows with every clip that the store writes; kill the process at clip `die_at`."""
     written, append = [], store.append
 
-    def counted(*given: Any) -> None:
-        append(*given)
+    def counted(*arguments: Any) -> None:
+        append(*arguments)
         written.append(None)
         if len(written) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -163,13 +163,13 @@ def decoding(store: Any, die_at: int) -> list[None]:
 
 
 def peak() -> float:
-    """Megabytes of the largest resident memory since it was last set back."""
+    """Return the peak of the resident memory in megabytes since the last reset."""
     status = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1000
 
 
 def table_of(sizes: dict[str, Any]) -> str:
-    """Processor seconds by size, and the memory that rows, preparing and opening take on top of what was there."""
+    """Format processor seconds by size, and the memory that rows, preparing and opening add, as Markdown."""
     lines = ["| clips | " + " | ".join(f"{int(clips):,}" for clips in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
 
     def line(name: str, cell: Callable[[dict], str]) -> None:
@@ -184,16 +184,16 @@ def table_of(sizes: dict[str, Any]) -> str:
     line("... all before training", lambda found: f"{processor(found['first'], *everything):.1f} s")
     line("second run: opening", lambda found: f"{processor(found['second'], 'prepare'):.2f} s")
     line("... all before training", lambda found: f"{processor(found['second'], *everything):.1f} s")
-    line("memory of the rows", lambda found: f"{_grown(found['first'], 'imported', 'load'):,.0f} MB")
-    line("memory of preparing", lambda found: f"{_grown(found['first'], 'split', 'prepare'):,.0f} MB")
-    line("memory of opening", lambda found: f"{_grown(found['second'], 'split', 'prepare'):,.0f} MB")
+    line("memory of the rows", lambda found: f"{_growth(found['first'], 'imported', 'load'):,.0f} MB")
+    line("memory of preparing", lambda found: f"{_growth(found['first'], 'split', 'prepare'):,.0f} MB")
+    line("memory of opening", lambda found: f"{_growth(found['second'], 'split', 'prepare'):,.0f} MB")
     line("killed halfway: decoded again", lambda found: f"{found['resumed']['decoded']:,}")
-    line("one bit turned over: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
+    line("one bit flipped: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
     return "\n".join(lines)
 
 
-def _grown(steps: dict[str, Any], before: str, step: str) -> float:
-    """Megabytes by which the peak of a step stands above that of the step before."""
+def _growth(steps: dict[str, Any], before: str, step: str) -> float:
+    """Return by how many megabytes the peak of a step exceeds that of the step before."""
     return steps[step]["peak_mb"] - steps[before]["peak_mb"]
 
 

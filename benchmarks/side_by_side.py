@@ -1,4 +1,4 @@
-"""Two ways timed in turns, and the table of what came of it; clips of RAVDESS for both."""
+"""Helpers of the throughput benchmarks: alternating timings, the table of results, and clips of RAVDESS."""
 
 import statistics
 import time
@@ -20,32 +20,32 @@ RATE = 16000
 Times = dict[str, list[float]]
 
 
-def turns(ways: dict[str, Callable[[], tuple[float, float]]], repeats: int) -> dict[str, Times]:
-    """Name -> `seconds` that each way took in each repeat, and `cpu`, those of the processor over all threads.
+def time_alternately(functions: dict[str, Callable[[], tuple[float, float]]], repeats: int) -> dict[str, Times]:
+    """Time functions alternately; return name -> `seconds` of each repeat and `cpu`, processor seconds of all threads.
 
-    The order turns round from one repeat to the next, so that a machine that slows down slows both.
+    The order is reversed in every other repeat, so that a machine that becomes slower affects all of them.
     """
-    measured: dict[str, Times] = {name: {"seconds": [], "cpu": []} for name in ways}
+    measured: dict[str, Times] = {name: {"seconds": [], "cpu": []} for name in functions}
     for repeat in range(repeats):
-        for name in list(ways)[:: 1 if repeat % 2 == 0 else -1]:
-            seconds, cpu = ways[name]()
+        for name in list(functions)[:: 1 if repeat % 2 == 0 else -1]:
+            seconds, cpu = functions[name]()
             measured[name]["seconds"].append(seconds)
             measured[name]["cpu"].append(cpu)
-            print(f"  {name}: {seconds:.2f} s, of the processor {cpu:.2f} s", flush=True)
+            print(f"  {name}: {seconds:.2f} s, {cpu:.2f} s of processor time", flush=True)
     return measured
 
 
 def clock(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds that it takes, and those of the processor."""
+    """Return wall seconds and processor seconds of a call."""
     began, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - began, time.process_time() - cpu
 
 
 def row(what: str, against: str, clips: int, ours: Times, theirs: Times, target: float | None = None) -> dict:
-    """One line of the table: how many times faster ours is, repeat by repeat, with `clips` for each."""
+    """Return one row of the table: the speed-up of ours in each repeat, for `clips` clips."""
     ratios = _ratios(theirs["seconds"], ours["seconds"])
-    made = {
+    result = {
         "what": what,
         "against": against,
         "clips": clips,
@@ -58,19 +58,19 @@ def row(what: str, against: str, clips: int, ours: Times, theirs: Times, target:
         "target": target,
     }
     if "cpu" in ours:
-        # Other work on the machine counts for little in it; what several threads gain, or waiting costs, for nothing.
-        made["cpu_ratios"] = _ratios(theirs["cpu"], ours["cpu"])
-    return made
+        # Other processes hardly affect processor time. It shows neither the gain of threads nor the cost of waits.
+        result["cpu_ratios"] = _ratios(theirs["cpu"], ours["cpu"])
+    return result
 
 
 def _ratios(theirs: list[float], ours: list[float]) -> list[float]:
-    return [other / own for own, other in zip(ours, theirs, strict=True)]
+    return [other / mine for mine, other in zip(ours, theirs, strict=True)]
 
 
 def table(parts: dict[str, dict[str, Any]]) -> str:
-    """Markdown of all that was measured."""
+    """Format all parts as Markdown."""
     lines = [
-        "| what | against | clips per second | there | times faster | least to most | target |",
+        "| setting | compared with | clips/s | clips/s of the other | speed-up | range | goal |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, measured in sorted(parts.items()):
@@ -85,21 +85,21 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
 
 
 def corpus(root: str, count: int) -> tuple[Dataset, WaveformStore, dict[str, list[int]]]:
-    """RAVDESS, its waveforms, and so many clips of the training speakers, a quarter as many of the validation's."""
+    """Load RAVDESS; select `count` clips of the training speakers, a quarter as many of the validation speakers."""
     dataset, store = ser_hf.prepare(ser_hf.load_corpus("ravdess", root))
     options = {key: value for key, value in SPLIT.items() if key != "name"}
-    whole = ser_hf.split_corpus(dataset, SPLIT["name"], **options)[0].rows
-    wanted = {"train": count, "validation": count // 4}
-    return dataset, store, {name: thinned(whole[name], size) for name, size in wanted.items()}
+    split = ser_hf.split_corpus(dataset, SPLIT["name"], **options)[0].rows
+    sizes = {"train": count, "validation": count // 4}
+    return dataset, store, {name: thin_out(split[name], size) for name, size in sizes.items()}
 
 
-def thinned(rows: list[int], size: int) -> list[int]:
-    """So many of them, evenly."""
+def thin_out(rows: list[int], size: int) -> list[int]:
+    """Select `size` of the rows at equal distances."""
     return [rows[i] for i in np.linspace(0, len(rows) - 1, min(size, len(rows))).round().astype(int)]
 
 
-def written(store: WaveformStore, rows: list[int], folder: Path, kind: str) -> dict[int, str]:
-    """The clips as files of 16 bit, such as "48 kHz WAV"; row -> path."""
+def write_clips(store: WaveformStore, rows: list[int], folder: Path, kind: str) -> dict[int, str]:
+    """Write clips as 16-bit files of a kind such as "48 kHz WAV"; return row -> path."""
     folder.mkdir()
     rate, suffix = 1000 * int(kind.split()[0]), kind.split()[-1].lower()
     paths = {}
@@ -111,7 +111,7 @@ def written(store: WaveformStore, rows: list[int], folder: Path, kind: str) -> d
 
 
 def encoder_config(quick: bool = False) -> Wav2Vec2Config:
-    """As wav2vec2-base; `quick`: much smaller."""
+    """Return the configuration of wav2vec2-base, or of a much smaller encoder with `quick`."""
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    # A layer that is dropped would make a step look cheap.
+    # Without layerdrop: a dropped layer would make a step faster.
     return Wav2Vec2Config(num_labels=8, layerdrop=0.0, **(small | {"conv_dim": (16,) * 7} if quick else {}))

@@ -1,11 +1,12 @@
-"""A sweep on real speech, killed in the middle of a trial and called again.
+"""Check that a sweep on real speech that is killed within a trial is resumed by the same command.
 
     OMP_NUM_THREADS=1 python benchmarks/sweep.py --corpus-root DIR/RAVDESS [--trials 8] [--kill-at 3] [--folder DIR]
 
-Runs recipes/ravdess_crnn.yaml, made small (a tenth of its channels, 8 epochs, one seed), over learning rate, dropout
-and label smoothing by TPE with a median pruner, through `ser-hf sweep`. The process gets a SIGKILL after the second
-epoch of trial `--kill-at`; the same command then goes on, and is called a third time when all is done. Writes
-benchmarks/results/sweep.json: what the kill met, what each call ran, the trials, the winner's validation and test.
+Runs `ser-hf sweep` with a small version of recipes/ravdess_crnn.yaml (a tenth of its channels, 8 epochs, one seed)
+over learning rate, dropout and label smoothing, with TPE and a median pruner. The process gets a SIGKILL after the
+second epoch of trial `--kill-at`. The same command then resumes the sweep, and is called a third time after its end.
+Writes benchmarks/results/sweep.json: the states at the kill, the trials of each call, all trials, and the validation
+and test figures of the best recipe.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--corpus-root", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=SPACE["trials"])
     parser.add_argument("--kill-at", type=int, default=3, help="number of the trial that is killed")
-    parser.add_argument("--folder", type=Path, help="where the sweep goes (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="folder of the sweep (default: a temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         base = options.folder or Path(temporary)
@@ -66,25 +67,25 @@ def main() -> None:
             *CHANGES,
         ]
         command += [f"corpus.root={options.corpus_root.resolve()}", "--output", str(folder)]
-        calls = [killed(command, folder, base / "1.log", options.kill_at)]
-        calls += [whole(command, base / f"{number}.log") for number in (2, 3)]
+        calls = [run_and_kill(command, folder, base / "1.log", options.kill_at)]
+        calls += [run_to_end(command, base / f"{number}.log") for number in (2, 3)]
         result = {
             "recipe": [RECIPE, *CHANGES],
             "space": {**SPACE, "trials": options.trials},
             "calls": calls,
             "checks": checks(calls, options),
             "trials": table(folder),
-            "tested": noted(folder),
+            "best": best_figures(folder),
             "environment": environment(),
         }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["checks"], indent=1))
     if not all(result["checks"].values()):
-        sys.exit("the sweep did not go on as it should")
+        sys.exit("a check of the sweep failed")
 
 
-def killed(command: list[str], folder: Path, log: Path, number: int) -> dict:
-    """Kills the sweep after the second epoch of a trial; what stood then."""
+def run_and_kill(command: list[str], folder: Path, log: Path, number: int) -> dict:
+    """Run the sweep, kill it after the second epoch of a trial, and return the states of its trials."""
     began = time.perf_counter()
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
@@ -97,11 +98,11 @@ def killed(command: list[str], folder: Path, log: Path, number: int) -> dict:
         process.send_signal(signal.SIGKILL)
         process.wait()
     states = {row["trial"]: row["state"] for row in table(folder)}
-    return told(log, began) | {"killed in trial": number, "states": states}
+    return read_log(log, began) | {"killed in trial": number, "states": states}
 
 
 def epochs(run: Path) -> float:
-    """How far a run's last checkpoint is."""
+    """Return the epoch of the last checkpoint of a run."""
     reached = [0.0]
     for state in run.glob("checkpoints/checkpoint-*/trainer_state.json"):
         try:
@@ -111,33 +112,33 @@ def epochs(run: Path) -> float:
     return max(reached)
 
 
-def whole(command: list[str], log: Path) -> dict:
+def run_to_end(command: list[str], log: Path) -> dict:
     began = time.perf_counter()
     with log.open("w") as file:
         code = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT).returncode
-    return told(log, began) | {"exit code": code}
+    return read_log(log, began) | {"exit code": code}
 
 
-def told(log: Path, began: float) -> dict:
-    """What a call began, and what it went on with."""
+def read_log(log: Path, began: float) -> dict:
+    """Read from the log of a call which trials it started and which it resumed."""
     text = log.read_text(encoding="utf-8")
-    begun = re.findall(r"^trial (\d+)( continues)?: ", text, re.MULTILINE)
+    trials = re.findall(r"^trial (\d+)( continues)?: ", text, re.MULTILINE)
     return {
         "seconds": time.perf_counter() - began,
-        "begun": [int(number) for number, on in begun if not on],
-        "gone on with": [int(number) for number, on in begun if on],
-        "ran the best": "running the best recipe, of trial" in text,
+        "started": [int(number) for number, resumed in trials if not resumed],
+        "resumed": [int(number) for number, resumed in trials if resumed],
+        "best recipe run": "running the best recipe, of trial" in text,
     }
 
 
 def checks(calls: list[dict], options: argparse.Namespace) -> dict[str, bool]:
     first, second, third = calls
-    begun = first["begun"] + second["begun"]  # numbers have a gap, as the retry of a killed trial takes one
+    started = first["started"] + second["started"]  # numbers have a gap, as the retry of a killed trial takes one
     return {
-        "the killed trial went on": second["gone on with"] == [options.kill_at],
-        "every trial was begun once": len(begun) == len({*begun}) == options.trials,
-        "the test split was scored once": [call["ran the best"] for call in calls] == [False, True, False],
-        "a third call had nothing to do": not third["begun"] and not third["gone on with"],
+        "the killed trial was resumed": second["resumed"] == [options.kill_at],
+        "every trial was started once": len(started) == len({*started}) == options.trials,
+        "the test split was scored once": [call["best recipe run"] for call in calls] == [False, True, False],
+        "a third call had nothing to do": not third["started"] and not third["resumed"],
         "no call failed": second["exit code"] == third["exit code"] == 0,
     }
 
@@ -147,8 +148,8 @@ def table(folder: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def noted(folder: Path) -> dict:
-    """The winner's figures on validation and, of its one run, on test."""
+def best_figures(folder: Path) -> dict:
+    """Return the validation and test figures of the best recipe."""
     report = json.loads((folder / "best" / "report" / "report.json").read_text(encoding="utf-8"))
     return {"validation": report["parts"]["validation"], "test": report["metrics"], "intervals": report["intervals"]}
 

@@ -1,25 +1,26 @@
-"""How fast it learns: clips per second against what one would write or take otherwise, both in one run.
+"""Measure the speed of training in clips per second, compared with the usual alternatives.
 
     python benchmarks/throughput.py --corpus-root data/RAVDESS [--part a b c d e f] [--again] [--repeats 3] [--readme]
 
-a   The crnn at its defaults for an epoch, validation and checkpoint included: our Trainer, which reads
-    the waveform store, against transformers' audio-classification example (`example_loop.py`). The network, its
-    optimiser, batches of 16 and the longest crop are the same; the example reads the same clips as WAV or FLAC files
-    of 16 bit. The store is made once a corpus: where the example reads 48 kHz, a 40th of its making is counted to
-    each epoch, as ravdess_crnn has 40. Whole clips are what the example takes unless told. On a CPU with units for
-    bfloat16 matrices (AMX) also with both in bf16.
-b   An encoder as large as wav2vec2-base with random weights, its stem frozen, as in the example, on clips of 1 to 8 s:
-    batches of similar length against the example's random ones; on such a CPU also in bf16.
-c   Such an encoder all frozen: `freeze.cache` against computing it anew in each epoch, by the same recipe.
-d   The log-mel front end, batched, against librosa's `melspectrogram` and `power_to_db` file by file, all with freed
-    memory kept.
-e   On a GPU: steps of that encoder by precision, attention and compilation, and their share of the device's peak.
-f   Three networks on crops of 3 s with freed memory kept, as runs do on a CPU, against handing it back to the system.
+a   An epoch of the crnn with its default options, with validation and checkpoint: our Trainer, which reads the
+    waveform store, compared with transformers' audio-classification example (`example_loop.py`). Both have the same
+    network, optimizer, batches of 16 and crops. The example reads the same clips as 16-bit WAV or FLAC files. The
+    store is built once per corpus. Where the example reads 48 kHz, 1/40 of the time to build the store is added to
+    each epoch, since ravdess_crnn has 40 epochs. Uncropped clips are the default of the example. On a CPU with units
+    for products of bfloat16 matrices (AMX), both are also measured in bf16.
+b   An encoder as large as wav2vec2-base with random weights and a frozen stem, as in the example, on clips of 1 to 8
+    s: batches of similar length compared with the random batches of the example; with AMX also in bf16.
+c   The same encoder, completely frozen: a recipe with `freeze.cache` compared with the same recipe without it.
+d   The batched log-mel front end compared with librosa's `melspectrogram` and `power_to_db` for one file at a time,
+    all with freed memory kept.
+e   On a GPU: steps of that encoder by precision, attention and compilation, and their share of the peak of the device.
+f   Three networks on crops of 3 s with freed memory kept, as in runs on a CPU, compared with returning it to the
+    system.
 
-Ways take turns, each repeat in the other order; a ratio is of one repeat, and the table has the median, the least and
-the most of the repeats. Parts that were measured are kept in benchmarks/results/throughput.json and not measured again
-without `--again`; `--readme` prints its table. All threads are used that torch has; `--quick` tries everything in a
-small size and keeps it apart. Data workers of the example: as many as ours, none on a CPU.
+The settings alternate, in reversed order in every other repeat. A ratio belongs to one repeat. The table has the
+median, the minimum and the maximum of the ratios. Results are saved in benchmarks/results/throughput.json; a part with
+results is measured again with `--again` only. `--readme` prints the table. torch uses all of its threads. `--quick`
+measures small sizes into another file. The example has as many data workers as our Trainer: none on a CPU.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--again", action="store_true", help="measure parts anew that are in the results")
+    parser.add_argument("--again", action="store_true", help="measure parts again that have results")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help=f"tiny sizes, into {QUICK}")
     parser.add_argument("--results", type=Path)
@@ -62,10 +63,10 @@ def main() -> None:
     for name in [] if options.readme else options.part:
         results = read(path)
         if name in results.get("parts", {}) and not options.again:
-            print(f"part {name} stands in {path}")
+            print(f"part {name}: already in {path}; --again measures it again")
             continue
         if name == "e" and not torch.cuda.is_available():
-            print("part e: no GPU")
+            print("part e: skipped, no GPU")
             continue
         began = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""What is frozen, computed once or in each epoch: part c of `throughput.py`."""
+"""Compare a frozen encoder computed once to one computed in each epoch: part c of `throughput.py`."""
 
 import argparse
 import dataclasses
@@ -21,19 +21,19 @@ PARTS = {"train": ["1-6"], "validation": ["7"], "test": ["8"]}
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """Seconds of an epoch's training, of whole epochs with validation and checkpoint, and of the run; clips."""
+    """Seconds of training per epoch, of epochs with validation and checkpoint, and of the run; training clips."""
 
     training: float
-    whole: list[float]
+    with_evaluation: list[float]
     run: float
     clips: int
 
 
 def frozen_cache(options: argparse.Namespace) -> list[dict]:
-    """The same recipe with `freeze.cache` and without, on a clip of each emotion of eight of RAVDESS's actors.
+    """Run a recipe with and without `freeze.cache` on one clip of each emotion of eight of RAVDESS's actors.
 
-    An epoch is the report's median, its validation and checkpoint apart. The cached run has more of them, as it has
-    the time, and its whole duration has the cache's making in it.
+    The time of an epoch is the median of the report, without validation and checkpoint. The cached run has more
+    epochs, because they are fast. Its total duration includes the computation of the cache.
     """
     dataset = ser_hf.load_corpus("ravdess", options.corpus_root)
     with tempfile.TemporaryDirectory() as scratch:
@@ -41,33 +41,40 @@ def frozen_cache(options: argparse.Namespace) -> list[dict]:
         _link(dataset, folder / "corpus")
         encoder_config(options.quick).save_pretrained(folder / "encoder")
         Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder / "encoder")
-        cached, anew = _epochs(folder, cache=True, epochs=6), _epochs(folder, cache=False, epochs=3)
+        cached, uncached = _epochs(folder, cache=True, epochs=6), _epochs(folder, cache=False, epochs=3)
     against = "computing it in each epoch"
     lines = [
-        row("frozen encoder, cached", against, cached.clips, _alone(cached.training), _alone(anew.training), 10.0),
+        row(
+            "frozen encoder, cached", against, cached.clips, _single(cached.training), _single(uncached.training), 10.0
+        ),
         row(
             "the same, with validation and checkpoint",
             against,
             cached.clips,
-            _alone(statistics.median(cached.whole)),
-            _alone(statistics.median(anew.whole)),
+            _single(statistics.median(cached.with_evaluation)),
+            _single(statistics.median(uncached.with_evaluation)),
         ),
     ]
-    lines[0] |= {"seconds_of_run": cached.run, "epochs": 6, "seconds_of_run_against": anew.run, "epochs_against": 3}
+    lines[0] |= {
+        "seconds_of_run": cached.run,
+        "epochs": 6,
+        "seconds_of_run_against": uncached.run,
+        "epochs_against": 3,
+    }
     return lines
 
 
-def _alone(seconds: float) -> dict[str, list[float]]:
+def _single(seconds: float) -> dict[str, list[float]]:
     return {"seconds": [seconds]}
 
 
 def _link(dataset: Dataset, folder: Path) -> None:
-    """A corpus of the first clip of each emotion of each of the actors."""
-    taken = set()
+    """Link the first clip of each emotion of each actor into a small corpus."""
+    linked = set()
     for speaker, label, audio in zip(dataset["speaker"][:], dataset["label"][:], dataset["audio"][:], strict=True):
         actor = int(speaker.partition(":")[2])
-        if actor <= ACTORS and (actor, label) not in taken:
-            taken.add((actor, label))
+        if actor <= ACTORS and (actor, label) not in linked:
+            linked.add((actor, label))
             path = Path(audio["path"]).resolve()
             (folder / f"Actor_{actor:02d}").mkdir(parents=True, exist_ok=True)
             (folder / f"Actor_{actor:02d}" / path.name).symlink_to(path)
@@ -76,7 +83,7 @@ def _link(dataset: Dataset, folder: Path) -> None:
 def _epochs(folder: Path, cache: bool, epochs: int) -> Epochs:
     logged: list[float] = []
     began = time.perf_counter()
-    name = "cached" if cache else "anew"
+    name = "cached" if cache else "uncached"
     report = ser_hf.run_recipe(
         {
             "name": name,

@@ -1,5 +1,5 @@
-"""Our Trainer and transformers' audio-classification example, each for an epoch, and what kept memory is worth:
-parts a, b and f of `throughput.py`."""
+"""Compare an epoch of our Trainer to transformers' example, and measure the effect of kept memory: parts a, b and f of
+`throughput.py`."""
 
 import argparse
 import copy
@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from example_loop import clips, example_trainer
 from fixed_split import CROP
-from side_by_side import RATE, clock, corpus, encoder_config, row, turns, written
+from side_by_side import RATE, clock, corpus, encoder_config, row, time_alternately, write_clips
 from transformers import (
     PreTrainedModel,
     SequenceFeatureExtractor,
@@ -37,13 +37,13 @@ from ser_hf.training.freezing import Freezing
 from ser_hf.training.trainer import EmotionTrainer
 from ser_hf.utils.environment import freed_memory_kept
 
-KEPT = {
+NETWORKS = {
     "crnn": {"options": {"normalization": "fixed"}},
     "se_resnet": {"options": {"normalization": "fixed"}},
     "byols": {"random_init": True},
 }
 EPOCHS = 40  # of recipes/ravdess_crnn.yaml
-MAX_LENGTH_SECONDS = 20.0  # the example's, unless told
+MAX_LENGTH_SECONDS = 20.0  # default of the example
 COMMON = {
     "learning_rate": 2e-3,
     "num_train_epochs": 1,
@@ -55,19 +55,19 @@ COMMON = {
     "logging_strategy": "epoch",
     "report_to": "none",
 }
-JUDGED = {"eval_strategy": "epoch", "save_strategy": "epoch"}
-UNJUDGED = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+EVALUATION = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+NO_EVALUATION = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
 
 def crnn_training(options: argparse.Namespace) -> list[dict]:
-    """An epoch of the crnn, with its validation and checkpoint."""
+    """Measure an epoch of the crnn with validation and checkpoint."""
     count = 32 if options.quick else 240
     dataset, store, rows = corpus(options.corpus_root, count)
     labels = dataset["label"][:]
     plan = blueprint("crnn", dataset.features["label"].names, options={"normalization": "fixed"})
     with tempfile.TemporaryDirectory() as scratch:
         files = {
-            kind: written(store, rows["train"] + rows["validation"], Path(scratch) / kind.replace(" ", "-"), kind)
+            kind: write_clips(store, rows["train"] + rows["validation"], Path(scratch) / kind.replace(" ", "-"), kind)
             for kind in ("16 kHz WAV", "16 kHz FLAC", "48 kHz WAV")
         }
         paths = [{"path": path, "bytes": None} for path in files["48 kHz WAV"].values()]
@@ -80,37 +80,39 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
 
         def ours(limit: float | None, precision: str) -> tuple[float, float]:
             parts = part(dataset, rows["train"], store, limit), part(dataset, rows["validation"], store)
-            return learn_as_we_do(
+            return time_training_as_run(
                 lambda: our_trainer(network(), plan.extractor, store, *parts, scratch, precision=precision)
             )
 
         def theirs(kind: str, limit: float, precision: str) -> tuple[float, float]:
             parts = [clips([files[kind][i] for i in own], [labels[i] for i in own]) for own in rows.values()]
             made = (plan.extractor, *parts, limit, scratch)
-            return learn(lambda: their_trainer(network(), *made, precision=precision))
+            return time_training(lambda: their_trainer(network(), *made, precision=precision))
 
         lengths = {"crops": (CROP, CROP), "whole": (None, MAX_LENGTH_SECONDS)}
         compared = [(kind, "crops", "auto") for kind in files]
         compared += [(kind, "whole", "auto") for kind in ("16 kHz WAV", "48 kHz WAV")]
         if fast_bf16():
             compared += [(kind, length, "bf16") for length in lengths for kind in ("16 kHz WAV", "48 kHz WAV")]
-        ways: dict[str, Callable[[], tuple[float, float]]] = {}
+        functions: dict[str, Callable[[], tuple[float, float]]] = {}
         for kind, length, precision in compared:
-            own, other = lengths[length]
-            ways[f"ours, {length}, {precision}"] = lambda own=own, precision=precision: ours(own, precision)
-            ways[f"{kind}, {length}, {precision}"] = lambda kind=kind, other=other, precision=precision: theirs(
-                kind, other, precision
+            our_limit, limit = lengths[length]
+            functions[f"ours, {length}, {precision}"] = lambda our_limit=our_limit, precision=precision: ours(
+                our_limit, precision
             )
-        measured = turns(ways, options.repeats)
+            functions[f"{kind}, {length}, {precision}"] = lambda kind=kind, limit=limit, precision=precision: theirs(
+                kind, limit, precision
+            )
+        measured = time_alternately(functions, options.repeats)
     lines = []
     for kind, length, precision in compared:
         own, target = measured[f"ours, {length}, {precision}"], 1.3
         if kind.startswith("48"):
             own, target = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}, 2.0
-        said = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
-        said, both = (f"crnn, {said}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {said}", "")
+        crops = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
+        setting, both = (f"crnn, {crops}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {crops}", "")
         other = measured[f"{kind}, {length}, {precision}"]
-        lines.append(row(said, f"the example{both}, {kind} files", count, own, other, target))
+        lines.append(row(setting, f"the example{both}, {kind} files", count, own, other, target))
         lines[-1] |= {"store_seconds": preparation}
     if fast_bf16():
         own, other = (measured[f"ours, crops, {precision}"] for precision in ("bf16", "auto"))
@@ -119,7 +121,7 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
 
 
 def length_groups(options: argparse.Namespace) -> list[dict]:
-    """An epoch of an encoder on noise, whose cost does not depend on what it hears, without validation."""
+    """Measure an epoch of an encoder without validation, on noise, since its cost does not depend on the signal."""
     count, batch = (8, 4) if options.quick else (24, 8)
     generator = np.random.default_rng(0)
     seconds = np.clip(generator.lognormal(np.log(2.5), 0.6, count), 1.0, 8.0)
@@ -140,23 +142,27 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
         def network() -> PreTrainedModel:
             set_seed(1)
             made = Wav2Vec2ForSequenceClassification(encoder_config(options.quick))
-            made.freeze_feature_encoder()  # the example does, unless told
+            made.freeze_feature_encoder()  # as the example does by default
             return made
 
         def ours(order: str, precision: str = "auto") -> tuple[float, float]:
             more = own | {"train_sampling_strategy": order, "freezing": Freezing(feature_encoder=True)}
             more["precision"] = precision
             made = (extractor, store, *parts, scratch)
-            return learn_as_we_do(lambda: our_trainer(network(), *made, judged=False, **more))
+            return time_training_as_run(lambda: our_trainer(network(), *made, evaluated=False, **more))
 
         def theirs() -> tuple[float, float]:
             made = (extractor, *data, MAX_LENGTH_SECONDS, scratch)
-            return learn(lambda: their_trainer(network(), *made, judged=False, **own))
+            return time_training(lambda: their_trainer(network(), *made, evaluated=False, **own))
 
-        ways = {"length groups": lambda: ours("group_by_length"), "random": lambda: ours("random"), "example": theirs}
+        functions = {
+            "length groups": lambda: ours("group_by_length"),
+            "random": lambda: ours("random"),
+            "example": theirs,
+        }
         if fast_bf16():
-            ways["bf16"] = lambda: ours("group_by_length", "bf16")
-        measured = turns(ways, min(2, options.repeats))
+            functions["bf16"] = lambda: ours("group_by_length", "bf16")
+        measured = time_alternately(functions, min(2, options.repeats))
     what = f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
     grouped = measured["length groups"]
     lines = [
@@ -169,24 +175,27 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
 
 
 def kept_memory(options: argparse.Namespace) -> list[dict]:
-    """An epoch of training with freed memory kept, as a run has it, and handed back to the system."""
+    """Measure an epoch with freed memory kept, as in a run, and returned to the system."""
     count = 32 if options.quick else 96
     dataset, store, rows = corpus(options.corpus_root, count)
     parts = part(dataset, rows["train"], store, CROP), part(dataset, rows["validation"][:2], store)
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
-        for architecture, words in KEPT.items():
+        for architecture, words in NETWORKS.items():
             plan = blueprint(architecture, dataset.features["label"].names, **words)
 
             def made(plan: Any = plan) -> Trainer:
                 set_seed(1)
                 network = build_model(copy.deepcopy(plan))
-                return our_trainer(network, plan.extractor, store, *parts, scratch, judged=False)
+                return our_trainer(network, plan.extractor, store, *parts, scratch, evaluated=False)
 
-            ways = {"kept": lambda made=made: learn(made, True), "handed back": lambda made=made: learn(made, False)}
-            measured = turns(ways, options.repeats)
-            what, against = f"{architecture}, freed memory kept", "handing it back to the system"
-            lines.append(row(what, against, count, measured["kept"], measured["handed back"]))
+            functions = {
+                "kept": lambda made=made: time_training(made, True),
+                "returned": lambda made=made: time_training(made, False),
+            }
+            measured = time_alternately(functions, options.repeats)
+            what, against = f"{architecture}, freed memory kept", "returning it to the system"
+            lines.append(row(what, against, count, measured["kept"], measured["returned"]))
     return lines
 
 
@@ -197,16 +206,18 @@ def our_trainer(
     train: Dataset,
     validation: Dataset,
     scratch: str,
-    judged: bool = True,
+    evaluated: bool = True,
     freezing: Freezing | None = None,
     precision: str = "auto",
     **more: Any,
 ) -> EmotionTrainer:
     defaults = {name: default for name, (_, default) in argument_options().items()}
-    own = defaults | COMMON | JUDGED | {"train_sampling_strategy": "group_by_length"} | more
+    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "group_by_length"} | more
     folder = Path(tempfile.mkdtemp(dir=scratch))
     arguments = training_arguments(own, folder, seed=1, precision=precision, progress=False)
-    for key, value in {} if judged else UNJUDGED.items():  # a run of ours is always judged: told afterwards
+    for key, value in (
+        {} if evaluated else NO_EVALUATION.items()
+    ):  # training_arguments always evaluates; changed afterwards
         setattr(arguments, key, value)
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
     return EmotionTrainer(
@@ -221,30 +232,30 @@ def their_trainer(
     validation: Dataset,
     limit: float,
     scratch: str,
-    judged: bool = True,
+    evaluated: bool = True,
     precision: str = "auto",
     **more: Any,
 ) -> Trainer:
-    """With as many data workers as ours."""
+    """Build the Trainer of the example, with as many data workers as ours."""
     best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
-    own = COMMON | (JUDGED | best if judged else UNJUDGED) | precision_arguments(precision) | more
+    own = COMMON | (EVALUATION | best if evaluated else NO_EVALUATION) | precision_arguments(precision) | more
     own |= {"seed": 1, "dataloader_num_workers": data_workers(), "use_cpu": not torch.cuda.is_available()}
     return example_trainer(
         network, extractor, train, validation, limit, output_dir=tempfile.mkdtemp(dir=scratch), **own
     )
 
 
-def learn(make: Callable[[], Trainer], kept: bool = False) -> tuple[float, float]:
-    """Seconds of `train()`, and those of the processor, after two steps of another one that warmed up.
+def time_training(make: Callable[[], Trainer], kept: bool = False) -> tuple[float, float]:
+    """Return wall and processor seconds of `train()`, after two steps of another Trainer as warm-up.
 
-    In a process of its own: none takes over what another has left in memory, or how it has set up torch and, where
-    freed memory is `kept`, the allocator.
+    Each training has a separate process, so that none inherits memory, torch's settings or, where freed memory is
+    `kept`, the settings of the allocator from another.
     """
     with multiprocess.get_context("spawn").Pool(1) as one:
-        return one.apply(_learn, (make, kept))
+        return one.apply(_time_training, (make, kept))
 
 
-def _learn(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:
+def _time_training(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:
     with freed_memory_kept() if kept else nullcontext():
         first = make()
         first.args.max_steps = 2
@@ -253,11 +264,12 @@ def _learn(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:
 
 
 def fast_bf16() -> bool:
-    """Whether a machine without a GPU, which `auto` computes in float32 on, multiplies bfloat16 matrices in hardware
-    (Intel's AMX)."""
+    """Return whether the CPU multiplies bfloat16 matrices in hardware (Intel's AMX) and there is no GPU.
+
+    `auto` computes in float32 there."""
     return not torch.cuda.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False)
 
 
-def learn_as_we_do(make: Callable[[], Trainer]) -> tuple[float, float]:
-    """`learn`, with what `ser_hf.run_recipe` does around a run."""
-    return learn(make, kept=True)
+def time_training_as_run(make: Callable[[], Trainer]) -> tuple[float, float]:
+    """Time a training with freed memory kept, as `ser_hf.run_recipe` keeps it."""
+    return time_training(make, kept=True)

@@ -27,15 +27,19 @@ def run_recipe(
     overwrite: bool = False,
     watch: "Watch | None" = None,
 ) -> "Report":
-    """Run a recipe (a YAML file or a mapping) and return its report, which is also saved in `output_dir`.
+    """Run a recipe: training, evaluation, report and model card, in the recipe's `output_dir`.
 
     With `hub.repo` the run is then published. If only that failed, `resume` publishes again.
 
     Args:
+        recipe: a YAML file or a mapping.
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
         watch: called with every validation; may end the run by raising. See `ser_hf.experiment.context.Watch`.
+
+    Returns:
+        The report, as saved in report/report.json.
 
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.

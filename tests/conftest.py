@@ -16,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Each of pytest's processes computes on one core, before torch is imported: more threads than cores are slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Tests are about the CPU, also beside a GPU; SER_HF_TEST_GPU=1 runs those that need one.
+if os.environ.get("SER_HF_TEST_GPU") != "1":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # The same examples on every machine, however slow it is.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
@@ -80,7 +83,7 @@ sys.meta_path[:0] = [Unrendered, CompiledOnce]
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory):
-    """One cache for the whole session: a corpus is generated and decoded once, and the user's cache is not touched."""
+    """One cache for the session: a corpus is generated and decoded once, and the cache of the user is not used."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SER_HF_CACHE", str(folder))
@@ -99,7 +102,7 @@ def collected_once():
 
 @pytest.fixture(scope="session")
 def rendered():
-    """A context in which a report's pictures become files again."""
+    """A context in which the pictures of a report are drawn."""
     from ser_hf.report import plots
 
     @contextlib.contextmanager
@@ -124,7 +127,7 @@ def ravdess_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real_corpora():
-    """A function from a name in shared/corpora beside the repository to its path; skips where that is absent."""
+    """A function from a name in shared/corpora, in the parent folder, to its path; skips if it is missing."""
 
     def find(name):
         path = Path(__file__).resolve().parents[2] / "shared" / "corpora" / name

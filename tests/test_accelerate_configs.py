@@ -1,5 +1,5 @@
-"""recipes/accelerate/: each file is what accelerate knows, starts as many processes as requested, and leaves to the
-recipe what is the recipe's. Read and prepared as `accelerate launch` does; nothing is launched."""
+"""recipes/accelerate/: accelerate knows every key of each file, which starts the requested processes and leaves all
+other settings to the recipe. Files are read and prepared as by `accelerate launch`; nothing is launched."""
 
 import os
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_each_file_opens_with_its_command(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_accelerate_knows_every_key(name):
-    # Unknown keys at the top are an error of accelerate's own; those of a section it passes over.
+    # Unknown keys at the top are an error of accelerate; it ignores those of a section.
     load_config_from_file(str(FOLDER / f"{name}.yaml"))
     known = vars(launch_command_parser().parse_args(["script.py"]))
     values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def test_accelerate_knows_every_key(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_launch_starts_the_requested_processes(name):
-    """`accelerate launch` starts one only, of whatever number, where none of these is set."""
+    """Without these settings `accelerate launch` starts one process, whatever number is requested."""
     arguments, _ = launch(name, *(["--machine_rank", "0"] if name == "ddp_two_machines" else []))
     assert arguments.multi_gpu or arguments.use_fsdp or arguments.use_deepspeed
     assert not arguments.cpu

@@ -67,7 +67,7 @@ def folds(dataset):
 
 
 @pytest.fixture(scope="module")
-def material(dataset, folds):
+def experiment_data(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
@@ -128,21 +128,21 @@ def bare(**sections):
     return Report.from_dict(BARE | sections)
 
 
-def over_folds(folder, dataset, material, folds, seeds, *overrides):
+def over_folds(folder, dataset, experiment_data, folds, seeds, *overrides):
     """The aggregated report, the reports of the folds, and the (seeds, clips) predictions of each fold."""
     top, reports, predicted = RunFolder(folder), {}, {}
     for fold in folds:
         own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=len(seeds) > 1)
         reports[fold.number] = child_report(dataset, fold.split, own)
         predicted[fold.number] = own
-    run = RunContext(recipe(*overrides), material, folds, top)
+    run = RunContext(recipe(*overrides), experiment_data, folds, top)
     return aggregate(run, reports, read_predictions(top, "fold", list(reports))), reports, predicted
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
-def aggregated(request, tmp_path_factory, dataset, folds, material):
+def aggregated(request, tmp_path_factory, dataset, folds, experiment_data):
     folder = tmp_path_factory.mktemp("run")
-    return over_folds(folder, dataset, material, folds, [11, 12, 13][: request.param])
+    return over_folds(folder, dataset, experiment_data, folds, [11, 12, 13][: request.param])
 
 
 def test_metrics_over_folds_are_mean_and_deviation(aggregated):

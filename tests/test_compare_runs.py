@@ -101,7 +101,7 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert test["p"] < 0.001
 
 
-def test_mcnemar_goes_by_equal_seeds_and_the_bootstrap_by_all(tmp_path):
+def test_mcnemar_uses_equal_seeds_and_the_bootstrap_all_seeds(tmp_path):
     folders = []
     for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
         tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
@@ -229,7 +229,7 @@ def _no_report(folder):
         (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run as .*good; name it once"),
     ],
 )
-def test_mistakes_are_one_line(two, tmp_path, make, expected):
+def test_mistakes_print_one_line(two, tmp_path, make, expected):
     make(tmp_path / "x")
     with pytest.raises(UserError, match=expected) as caught:
         compare(*two, tmp_path / "x")
@@ -251,7 +251,7 @@ def test_the_command(two, tmp_path, capsys):
     for arguments, expected in (
         ([good], "a comparison needs two runs or more"),
         ([good, good], "name it once"),
-        ([good, poor, "--output", good], "report is not a comparison's; choose another folder"),
+        ([good, poor, "--output", good], "report is not of a comparison; choose another folder"),
     ):
         assert cli.main(["compare", *arguments]) == 2
         assert expected in capsys.readouterr().err

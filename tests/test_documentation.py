@@ -28,7 +28,7 @@ def test_commands_parse(page):
     group = typer.main.get_command(app)
     for _, verb, *arguments in commands(page):
         assert verb in group.commands
-        if arguments:  # a verb alone is a name
+        if arguments:  # a verb without arguments is a name
             group.commands[verb].make_context(verb, arguments)
 
 

@@ -37,4 +37,4 @@ def test_memory_is_kept_until_the_end():
     kept, faults, during, after = output.stdout.split()
     assert kept == "True"
     assert int(faults) < 2_000
-    assert int(during) - int(after) > 30, "the memory goes back"
+    assert int(during) - int(after) > 30, "the memory is returned"

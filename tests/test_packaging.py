@@ -60,7 +60,7 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
 
 
 def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
-    """An empty environment that borrows the dependencies, but not the checkout, from this one."""
+    """In an environment with the dependencies of this one, but without the checkout."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     site = next((tmp_path / "venv").rglob("site-packages"))
     # A path file adds the folder only: the path files in it, such as an editable install's, are not followed.

@@ -26,8 +26,7 @@ _SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step and the probability that it changes a clip. Zero and null (the default) switch it off; with null no other
-    setting of the step may be set."""
+    """A step and the probability that it changes a clip; 0 and null (the default) switch it off."""
 
     probability: float | None = None
 
@@ -56,14 +55,14 @@ def _between(low: float, high: float, least: float, most: float) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Speed(Step):
-    """Played faster (above 1) or slower: tempo, pitch and formants together (Ko et al., Interspeech 2015)."""
+    """Play faster (above 1) or slower: tempo, pitch and formants change together (Ko et al., Interspeech 2015)."""
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pitch(Step):
-    """Pitch and formants moved at the same tempo, by so many `semitones`."""
+    """Shift pitch and formants by `semitones` at the same tempo."""
 
     semitones: list[float] = _between(-2.0, 2.0, -12.0, 12.0)
 
@@ -126,7 +125,7 @@ class Telephone(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Gain(Step):
-    """Louder or softer by so many `decibels`."""
+    """Change the level by `decibels`."""
 
     decibels: list[float] = _between(-6.0, 6.0, -60.0, 60.0)
 
@@ -147,8 +146,7 @@ class Mixup(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """The steps for training clips in their order: the voice, the room, the background, the line, the level. `mixup`
-    then mixes clips of a batch."""
+    """The steps for training clips in order: voice, room, background, telephone line, level; then `mixup`."""
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
@@ -185,10 +183,9 @@ class Augmenter:
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The augmented clip, float32 (new samples,), at least one sample.
+        """Augment one clip, float32 (samples,) -> float32 (new samples,), at least one sample.
 
-        The clip is not modified; the result may be the clip or a view of it. One number is drawn from `rng`. Each step
-        depends only on that number and on its own name, not on other steps.
+        The result may be the clip itself or a view of it. Each step depends on one number from `rng` and its own name.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
@@ -199,7 +196,16 @@ class Augmenter:
         return waveform
 
     def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Apply one step regardless of its probability; a folder is used only if the step has a probability."""
+        """Apply one step to a clip, whatever its probability.
+
+        Args:
+            name: a field of `Augmentation`. The folder of a step is only read if its probability is above 0.
+            waveform: float32 (samples,).
+            rng: draws the values of the step.
+
+        Returns:
+            float32 (new samples,).
+        """
         draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
         match name:
             case "speed":
@@ -223,7 +229,7 @@ class Augmenter:
         raise ValueError(f"{name}: not a step on waveforms")
 
     def draw(self, name: str, rng: np.random.Generator, field: str) -> Any:
-        """A random value for one clip: a number from the range `field` of a step, or one of its codecs."""
+        """Draw a value for one clip: a number from the range `field` of the step `name`, or one of its codecs."""
         values = getattr(getattr(self.augmentation, name), field)
         return values[rng.integers(len(values))] if field == "codecs" else rng.uniform(*values)
 

@@ -103,8 +103,7 @@ def decode(
 
 
 def suffix_matches_format(path: str | Path, format: str) -> bool:
-    """Whether a file's suffix belongs to its format (libsndfile's name). A format that is not in `SUFFIXES` matches
-    any suffix that is not of another format."""
+    """Whether a suffix is usual for the format (libsndfile's name); unknown formats match any unknown suffix."""
     suffix = Path(path).suffix.lower()
     return suffix in SUFFIXES.get(format, set()) or (
         format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
@@ -112,8 +111,7 @@ def suffix_matches_format(path: str | Path, format: str) -> bool:
 
 
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
-    """The next frames, mixed and resampled, float32 (samples,); their number as read, the hash of the mixed samples,
-    and whether all were finite."""
+    """The next frames as mono float32 (samples,), the number read, a hash of them, and whether all are finite."""
     hashed, blocks, count, finite = xxhash.xxh3_128(), [], 0, True
     rates, stream = (file.samplerate, rate), None
     if rate != file.samplerate and frames > _BLOCK:

@@ -1,10 +1,10 @@
 """Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there; of these, pairs with a
-low bit error rate over the frames active in both (Haitsma and Kalker) are compared by the correlation of their
-waveforms, which codecs keep and no second take has. Not found: copies changed in pitch or tempo, recorded again in a
-room, or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures
-what is found.
+Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs with a low bit
+error rate over the frames active in both (Haitsma and Kalker 2002) are then compared by the correlation of their
+waveforms: codecs keep it, another take does not have it. Not found are copies changed in pitch or tempo, recorded in a
+room or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures what
+is found.
 """
 
 import json
@@ -92,8 +92,8 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take, and the seconds for which they run together. `bit_error_rate` is the
-    share of the fingerprint's bits that differ there, 0 for the same samples, 0.5 by chance."""
+    """Two rows, first < second, of the same take, and the seconds that they have in common. `bit_error_rate` is the
+    share of different bits of the fingerprints there: 0 for equal samples, 0.5 by chance."""
 
     first: int
     second: int
@@ -133,7 +133,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
     prints = list(tqdm(in_order(work, rows), total=len(rows), desc="fingerprints", unit="clip", disable=None))
     found = []
-    for a, b, offset, error in _Comparison(prints).alike():
+    for a, b, offset, error in _Comparison(prints).similar_pairs():
         overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
         if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
             found.append(NearDuplicate(rows[a], rows[b], round(overlap, 3), round(error, 4)))
@@ -141,7 +141,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
 
 class _Comparison:
-    """Fingerprints of all clips end to end, and the pairs among them that are alike. An alignment is a clip, a later
+    """Fingerprints of all clips end to end, and the similar pairs among them. An alignment is a clip, a later
     clip, and the frame of the later one at which the first begins."""
 
     def __init__(self, prints: list[Fingerprint]):
@@ -155,7 +155,7 @@ class _Comparison:
         self.begins = np.cumsum(self.lengths) - self.lengths
         self.longest = int(self.lengths.max(initial=0))
 
-    def alike(self) -> list[tuple[int, int, int, float]]:
+    def similar_pairs(self) -> list[tuple[int, int, int, float]]:
         """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`, sorted.
 
         The best alignment of a pair is the one least likely by chance: few errors in many frames.
@@ -174,8 +174,7 @@ class _Comparison:
 
     def _collisions(self) -> Iterator[np.ndarray]:
         """Packed alignments, each once, at which two clips share a key: each frame of a key is compared with the
-        `_KEY_NEIGHBORS` frames after it. Frames are sorted in parts, by ranges of the key's first half, to bound
-        memory."""
+        `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's first half, to save memory."""
         mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
@@ -235,8 +234,7 @@ class _Comparison:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation at
-    the lag that is best for the complete overlap."""
+    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over segments."""
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])

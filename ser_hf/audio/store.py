@@ -88,8 +88,7 @@ def read_journal(folder: Path) -> np.ndarray:
 
 
 def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int | None:
-    """The first clip whose samples do not match its checksum, or None; `lengths` and `checksums` are (clips,). Needs
-    the memory of the longest clip only."""
+    """The first clip with a wrong checksum, or None; `lengths`, `checksums` (clips,). Reads one clip at a time."""
     buffer, left = bytearray(), path.stat().st_size
     with path.open("rb") as file:
         for clip, (length, wanted) in enumerate(zip(lengths.tolist(), checksums.tolist(), strict=True)):
@@ -111,8 +110,8 @@ class WaveformStore:
     The checksum of a clip is verified when it is first read, unless `verify` has verified all.
 
     Raises:
-        OSError, ValueError, KeyError: if the index cannot be read, the number of samples differs from it, or the store
-            is marked as damaged.
+        OSError, ValueError, KeyError: if the index cannot be read, the samples do not match it, or the store is
+            damaged.
         UserError: from `store[i]`, if the checksum of that clip is wrong. The next opening builds the store again.
     """
 
@@ -300,7 +299,7 @@ def _build(
 
 
 def _decoded_size(source: dict) -> float:
-    """Bytes that decoding takes, 0 for a small file, whose header is not worth a look."""
+    """Bytes that decoding takes; 0 for a small file, whose header is not read."""
     data = source.get("bytes")
     with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
         held = len(data) if data is not None else os.path.getsize(source["path"])
@@ -357,7 +356,7 @@ def prepare(
     recorded, stored = store.source_lengths.sum(), store.lengths.sum()
     if preparation is not None and stored != recorded:
         hours = recorded / sampling_rate / 3600
-        logger.info("after the preparation: %.1f %% of the %.2f h of recordings", 100 * stored / recorded, hours)
+        logger.info("the preparation keeps %.1f %% of the %.2f h of recordings", 100 * stored / recorded, hours)
     columns = dataset.column_names
     dataset = dataset.remove_columns(["duration", "content_hash"])
     dataset = dataset.add_column("duration", store.durations.astype("float32"))

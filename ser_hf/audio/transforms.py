@@ -20,8 +20,7 @@ _CODEC_PEAK = 1 << 14
 
 
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
-    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, at a fixed peak through a codec of
-    `_SUBTYPES`."""
+    """Limit (samples,) to 300 to 3400 Hz and 8 kHz, and apply a codec of `_SUBTYPES` at a fixed peak."""
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
     narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
@@ -45,7 +44,7 @@ def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
 
 
 def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
-    """Louder by `decibels`, (samples,), not limited to full scale."""
+    """Raise the level of (samples,) by `decibels`; samples may exceed full scale."""
     return waveform * np.float32(10 ** (decibels / 20))
 
 
@@ -61,9 +60,11 @@ def mean_power(samples: np.ndarray) -> float:
 
 
 def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """The waveform, float32 (samples,), and `noise` of the same shape at `snr` dB below it.
+    """Add noise at a signal-to-noise ratio, by mean powers over the whole clip.
 
-    The ratio is undefined for a silent clip or silent noise: nothing is added.
+    Args:
+        waveform, noise: float32 (samples,) of the same length.
+        snr: dB. It is undefined for a silent clip or silent noise: nothing is added then.
     """
     signal, other = mean_power(waveform), mean_power(noise)
     if signal == 0 or other == 0:
@@ -77,8 +78,7 @@ def gaussian(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise whose power density falls with frequency as 1 / f ** `exponent`, float32 (length,): white noise, its
-    spectrum shaped; nothing below 20 Hz."""
+    """Noise, float32 (length,), with a power density of 1 / f ** `exponent` (f in Hz), and nothing below 20 Hz."""
     size = scipy.fft.next_fast_len(max(length, round(_LEAST_SECONDS * sampling_rate)), real=True)
     spectrum = scipy.fft.rfft(gaussian(size, rng))
     frequencies = np.fft.rfftfreq(size, 1 / sampling_rate)
@@ -108,9 +108,8 @@ DIRECT_SECONDS = 0.0025
 def generated_response(
     decay: float, direct_to_reverberant: float, sampling_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988): an impulse of 1,
-    and from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds. `direct_to_reverberant` is the ratio of
-    their energies in dB."""
+    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988): an impulse, then
+    from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds, with this ratio of energies in dB."""
     length = max(1, round(decay * sampling_rate))
     before = max(1, round(DIRECT_SECONDS * sampling_rate))
     fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)
@@ -120,10 +119,14 @@ def generated_response(
 
 
 def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The waveform, float32 (samples,), in the room of the impulse `response`, as long and as loud as it was.
+    """Convolve a clip with a room's impulse response; length and mean power stay.
 
-    The largest sample of the response is the direct sound, which keeps its place in time. With a silent clip or
-    response the clip is unchanged.
+    Args:
+        waveform: float32 (samples,).
+        response: float32 (any samples,). Its largest sample is the direct sound, which keeps its place in time.
+
+    Returns:
+        float32 (samples,); the clip itself if it or the response is silent.
     """
     direct = int(np.argmax(np.abs(response)))
     if response[direct] == 0:
@@ -145,7 +148,7 @@ _FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics h
 
 
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
-    """Played `factor` times as fast, float32 (samples / factor,): tempo, pitch and formants move together."""
+    """Play `factor` times as fast, (samples,) -> (samples / factor,): tempo and pitch change (Ko et al. 2015)."""
     return _fitted(soxr.resample(waveform, factor, 1.0), max(1, round(len(waveform) / factor)))
 
 
@@ -175,15 +178,13 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
 
 
 def pitch(waveform: np.ndarray, semitones: float, sampling_rate: int) -> np.ndarray:
-    """Pitch and formants moved by `semitones` at the same tempo, float32 (samples,): stretched by the phase vocoder,
-    then played faster by as much."""
+    """Shift pitch and formants by `semitones`, (samples,) -> (samples,): stretch in a phase vocoder, then resample."""
     ratio = 2 ** (semitones / 12)
     return _fitted(speed(tempo(waveform, 1 / ratio, sampling_rate), ratio), len(waveform))
 
 
 def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
-    """For each bin of (frames, bins) the bin of the frame's nearest peak, one that is larger than two neighbors on
-    either side; where a frame has none, its first bin."""
+    """For each bin of (frames, bins) the nearest peak (larger than two neighbors on either side), or the first bin."""
     peaks = np.zeros(magnitudes.shape, dtype=bool)
     peaks[:, 2:-2] = magnitudes[:, 2:-2] > np.maximum.reduce([magnitudes[:, i : i - 4 or None] for i in (0, 1, 3, 4)])
     peaks[~peaks.any(axis=1), 0] = True
@@ -227,5 +228,5 @@ def _window(size: int) -> np.ndarray:
 
 
 def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
-    """The first `length` samples, zeros after them where there are fewer."""
+    """Cut to `length` samples, or append zeros up to it."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))

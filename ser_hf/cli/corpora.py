@@ -37,7 +37,9 @@ def download(
             raise UserError(f"{path}: is not a folder")
         check = check_release(corpus, path)
         if unfinished(path):
-            logger.warning("%s: left by an unfinished download; without --verify it continues", path / UNFINISHED)
+            logger.warning(
+                "%s: an unfinished download; run the command without --verify to continue it", path / UNFINISHED
+            )
     if not check.complete:
         raise UserError(check.summary())
     print(check.summary())

@@ -65,7 +65,7 @@ def evaluate(
     """
     if recipe is None:
         if protocol is None and (part or fold or any(word.startswith("protocol.") for word in words or ())):
-            raise UserError("--protocol: missing; --part, --fold and protocol.key=value belong to one")
+            raise UserError("--protocol: missing; --part, --fold and protocol.key=value need it")
         own = corpus_recipe(corpus, root, words, protocol)
     elif corpus or root or protocol:
         raise UserError("--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol")

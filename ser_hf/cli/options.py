@@ -58,7 +58,7 @@ def exit_on_termination() -> None:
 
 
 def recipe_path(path: str) -> str:
-    """The recipe's file, also for a run folder."""
+    """The path of a recipe: that of recipe.yaml if `path` is a run folder."""
     return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
 
 
@@ -84,7 +84,7 @@ def corpus_recipe(
 
 
 def root_or_word(root: str | None, words: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """The folder and the `key=value` words; the first word may be in the place of an omitted folder."""
+    """Separate the folder from the `key=value` words: without a folder, the first word is in its place."""
     if root is not None and "=" in root and not os.path.exists(root):
         return None, [root, *(words or ())]
     return root, list(words or ())

@@ -77,7 +77,7 @@ def predict(
     try:
         recordings = from_paths(inputs, on_error == "skip")
         if len(recordings) > 1 and _is_picture(paths):
-            raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
+            raise UserError(f"--output: {output} is a picture of one recording, got {len(recordings)} recordings")
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         facts = table_facts(classifier, settings)
         with contextlib.ExitStack() as stack:
@@ -116,9 +116,9 @@ def _output_files(
     given = {"--output": output, "--embeddings": embeddings}
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
     if len(paths) == 2 and same_file(*paths.values()):
-        raise UserError(f"--embeddings: {embeddings} is --output too; name another file")
+        raise UserError(f"--embeddings: {embeddings} is also the file of --output; name another file")
     if _is_picture(paths) and not timeline:
-        raise UserError(f"--output: {output} is a picture, which shows a --timeline; add that option")
+        raise UserError(f"--output: {output} is a picture, which needs --timeline; add that option")
     return paths
 
 

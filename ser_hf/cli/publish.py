@@ -48,7 +48,7 @@ def publish(
         if hub is None or hub.repo is None:
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
         if any(settings.values()):
-            raise UserError("--repo: missing; without it the run is published as its recipe's hub section says")
+            raise UserError("--repo: missing; other options need it (without any, the recipe's hub section is used)")
         print(publish(run, **hub.publication))
     else:
         print(publish(run, repo, **settings, benchmark_task=task or "default"))

@@ -43,7 +43,7 @@ def sweep(
     """
     for name, value in (("workers", workers), ("gpus", gpus)):
         if value is not None and backend != "ray":
-            raise UserError(f"--{name}: belongs to --backend ray; otherwise start several processes, with --storage")
+            raise UserError(f"--{name}: needs --backend ray; without Ray start several processes with --storage")
     from ..sweeps import SweepOptions, sweep
 
     options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed, backend, workers, gpus)

@@ -55,8 +55,7 @@ SINGLE_CORPORA: dict[str, ModuleType] = {
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus as a recipe selects it: its rows, the class of every label in its files, and the `weight` of each
-    corpus of a mixture (else empty)."""
+    """A corpus as a recipe selects it: rows, the class of every label, and the `weight` per corpus of a mixture."""
 
     dataset: Dataset
     sources: list[Source]
@@ -108,7 +107,7 @@ def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked options with all defaults, of a mixture's corpora too, without reading any file."""
+    """Check the options of a corpus, or of each corpus of a mixture, and add all defaults; no file is read."""
     complete = checked(options, corpus_options(name), "corpus")
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
@@ -197,10 +196,16 @@ def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
 
 
 def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> dict[str, Any]:
-    """Metadata for cards and reports: name, title, license, language, url, citation, acted, non_commercial.
+    """The metadata of a corpus for cards and reports.
 
-    Of a user's table they come from its options. Of a mixture `license` and `language` are lists if its corpora
-    differ, and `trained_on` limits it to these corpora.
+    Args:
+        name: a key of `CORPORA`.
+        options: of the corpus; for a user's table the metadata themselves.
+        trained_on: limits a mixture to these of its corpora.
+
+    Returns:
+        name, title, license, language, url, citation, acted, non_commercial. Of a mixture, license and language are
+        lists if its corpora differ.
     """
     if name == "mixture":
         return {"name": name, **mixture.combined_facts(corpora_facts(name, options, trained_on))}
@@ -208,7 +213,7 @@ def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[s
 
 
 def corpora_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> list[dict[str, Any]]:
-    """`corpus_facts` of each corpus of a mixture; of another corpus a list with one entry."""
+    """`corpus_facts` of each corpus of a mixture; for any other corpus a list of one."""
     if name != "mixture":
         return [single_facts(name, options)]
     return mixture.facts_of_each(options.get("corpora"), trained_on)

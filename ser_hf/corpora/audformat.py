@@ -86,7 +86,7 @@ def parse(
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
         where = f"{root / 'db.yaml'}, {label} of {file}"
         if start or not pd.isna(end):
-            raise UserError(f"{where}: a segment of a recording; cut it out, and list the files as corpus.name: csv")
+            raise UserError(f"{where}: segments are not supported; cut them into files for corpus.name: csv")
         cells = {name: None if pd.isna(value) else value for name, value in values.items()}
         own = {"split": splits.get(file), "session": text(cells.get("session"))}
         rows.append(

@@ -128,14 +128,13 @@ def parse(
     """Read the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
 
     Args:
-        target: the intended emotion, or the one with most votes from the ``"voice"``, the ``"face"`` or both
-            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the share of the
-            votes that the winning emotion has.
+        target: the intended emotion, or the one with most votes from ``"voice"``, ``"face"`` or both
+            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the winning
+            emotion's share of votes.
         agreement: the least such share, in [0, 1]; clips below it are left out.
         soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended emotion if that is
             among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
-        tables: the folder that holds the release's `tabulatedVotes.csv`; by default `processedResults` below `root`,
-            its parent or its parent's parent.
+        tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults` near `root`.
         known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
 
     Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
@@ -144,7 +143,7 @@ def parse(
         raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")
     if target == "intended":
         for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
-            raise UserError(f"corpus.{key}: is about votes; set corpus.target to one of {', '.join(MODES)} as well")
+            raise UserError(f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}")
 
     def leave_out(clip: Clip) -> str | None:
         return KNOWN_BAD.get(PurePath(clip.path).stem) if known_bad == "drop" else None

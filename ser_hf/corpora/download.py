@@ -7,9 +7,8 @@ packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files 
 folder until the release is complete, and are then moved into place.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: objects in Git LFS have the SHA-256 of the list as their name. The authors point to the mirror on GitLab, as
-  GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
-- TESS: PaddleSpeech has a zip of it, with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
+- CREMA-D: in Git LFS the SHA-256 is an object's name. The authors' mirror is on GitLab, as GitHub's quota is used up.
+- TESS: a zip of PaddleSpeech with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
 - EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
 """
 
@@ -56,13 +55,12 @@ _ARCHIVE_FACTOR = 10
 
 
 class SourceError(Exception):
-    """A source does not provide what it should, in one line; another source may."""
+    """A source fails to provide a file; the message is one line. Other sources are tried."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseCheck:
-    """The files of a release that a folder lacks (absent, empty or a Git LFS pointer), and those that are `altered`:
-    with a clip's name, but other content or another format."""
+    """The files of a release that a folder lacks, and those that are `altered`: other content under a clip's name."""
 
     name: str
     folder: Path
@@ -121,7 +119,7 @@ def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
-    """Download what a folder lacks of a corpus's release, and compare every byte with the release's list.
+    """Download the missing files of a corpus's release, and compare every byte with the release's list.
 
     The corpus's `SOURCES` are used one after another until everything has arrived. Files in the folder are left as
     they are, except Git LFS pointers and empty files. Complete files of an interrupted download are kept, and the next
@@ -144,11 +142,10 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
-    """Download what the corpus of a recipe lacks (`corpus.download: true`), or each corpus of a mixture.
+    """Download the missing files of a recipe's corpus (`corpus.download: true`), or of each corpus of a mixture.
 
-    A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
-    datasets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
-    everything is present.
+    A corpus that requires a registration must be in its folder. Corpora without known sources (tables of the user,
+    datasets of the Hub) are left to their parsers. Only names and sizes are compared.
     """
     options = complete_options(name, options)
     items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())}
@@ -156,7 +153,7 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
     for key, item in (items or {"corpus": {"name": name, "root": root}}).items():
         corpus = item["name"]
         if corpus not in SOURCES and corpus not in REGISTRATION:
-            logger.info("%s: no source of %s is known; it is read as it is", key, corpus)
+            logger.info("%s: no download source of %s is known; the folder is read as it is", key, corpus)
             continue
         folder = _named_folder(item["root"], f"{key}.root")
         if corpus in SOURCES:
@@ -200,12 +197,11 @@ def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         for place in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
             if place.is_symlink():
-                raise UserError(f"{place}: a symbolic link, through which nothing is written; remove it")
+                raise UserError(f"{place}: a symbolic link; downloads are not written through links; remove it")
 
 
 def _fetch(staging: "Staging") -> None:
-    """Fetch from one source after the other until everything has arrived; raises a `UserError` with the reason of
-    each source if it does not."""
+    """Fetch from one source after the other; raises a `UserError` with each source's reason if files are missing."""
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
     logger.info(f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
     reasons = []
@@ -222,8 +218,8 @@ def _fetch(staging: "Staging") -> None:
             logger.warning("%s: %s", source.name, error)
     if missing := staging.missing():
         raise UserError(
-            f"{staging.corpus}: {len(missing):,} files could not be downloaded ({'; '.join(reasons)}); the same "
-            "command tries again, and keeps the files that have arrived"
+            f"{staging.corpus}: {len(missing):,} files could not be downloaded ({'; '.join(reasons)}); run the same "
+            "command again to continue; downloaded files are kept"
         )
 
 
@@ -318,8 +314,7 @@ class Connection:
                 raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
-        """Download files from their URLs with these headers; raises a `SourceError` after them, or after too many
-        failures."""
+        """Download files from their URLs with these headers; raises a `SourceError` after all, or many failures."""
         failures: list[str] = []
         bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
         with bar, ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -401,8 +396,7 @@ Source = Archive | LfsStore
 
 
 def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
-    """The members of a zip file with the size of a missing file. Their names are not used, so that an archive cannot
-    choose where anything is written.
+    """The members of a zip file with the size of a missing file; their names are not used, for security.
 
     Raises:
         SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can have.

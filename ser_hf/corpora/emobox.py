@@ -95,9 +95,9 @@ def parse(
         least = next((i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1)
         path = _best_match(by_stem.get(wav.stem, ()), wav, least)
         if any(content.get(time) is not None for time in ("start_time", "end_time")):
-            raise UserError(f"{where}: a segment of a recording; cut it out, and list its own file")
+            raise UserError(f"{where}: segments are not supported; cut this one into its own file")
         if path and taken.setdefault(path, where) != where:
-            raise UserError(f"{where}: {path} is the audio of {taken[path]} already; complete the audio")
+            raise UserError(f"{where}: {path} is already the audio of {taken[path]}; add the missing file")
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
         speaker, cells, extra = speakers.get(key), {}, {fold: parts.get(key) for fold, parts in folds.items()}
         if speaker in (key.removeprefix(f"{name}-"), wav.name, wav.stem):
@@ -144,8 +144,7 @@ def _ends(wav: str) -> list[tuple[str, ...]]:
 
 
 def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path | None:
-    """The path with the most parent folders in common with `wav`, from the innermost on, and at least that many; a
-    UserError for two."""
+    """The path with most (at least `least`) innermost folders in common with `wav`; a UserError for two of them."""
 
     def common(path: Path) -> int:
         pairs = zip(path.parts[-2::-1], wav.parts[-2::-1], strict=False)
@@ -210,7 +209,7 @@ def _label_map(root: Path) -> dict[str, str]:
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
-        raise UserError(f'{path}: expected words for words, such as {{"Fearful": "Fear"}}')
+        raise UserError(f'{path}: expected a mapping of words to words, such as {{"Fearful": "Fear"}}')
     return words
 
 

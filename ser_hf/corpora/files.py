@@ -22,15 +22,14 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
     """Every audio file below `root`, sorted by name: the order does not depend on the file system.
 
     Raises:
-        UserError: if the folder is missing, has no audio, an unfinished download at any depth, Git LFS pointers, or
-            broken links.
+        UserError: if the folder is missing or has no audio, unfinished downloads, Git LFS pointers or broken links.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}")
     files = _named_as_audio(Path(root), _refuse_unfinished)
     for path in files:
         if not path.exists():
-            raise UserError(f"{path}: a broken link to {os.readlink(path)}; get its content or remove it")
+            raise UserError(f"{path}: a broken link to {os.readlink(path)}; restore its target or remove the link")
         if is_lfs_pointer(path):
             raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
     if not files:
@@ -47,7 +46,7 @@ def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: No
     """Files with the suffix of audio, and broken links that may be folders; calls `check` with each folder."""
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable")
 
     found = []  # with their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
@@ -67,9 +66,7 @@ def unfinished(folder: str | Path) -> bool:
 
 def _refuse_unfinished(folder: str) -> None:
     if unfinished(folder):
-        raise UserError(
-            f"{os.path.join(folder, UNFINISHED)}: an unfinished download; run `ser-hf download` again, or remove it"
-        )
+        raise UserError(f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it")
 
 
 def parse_files(

@@ -67,7 +67,7 @@ def parse(
     """
     parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):
-        raise UserError("corpus.dataset: name an id on the Hub here, or a folder or parquet file in corpus.root")
+        raise UserError("corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root")
     by_split = _load(str(dataset or root), root, revision, config)
     for split in splits or ():
         if split not in by_split:
@@ -93,7 +93,8 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
             if revision is None or not _COMMIT.fullmatch(revision):
                 given, now = revision, HfApi().dataset_info(name, revision=revision).sha
                 raise UserError(
-                    f"corpus.revision: {f'{given} may move' if given else 'missing'}; give a commit of 40 hexadecimal "
+                    f"corpus.revision: {f'{given} may change' if given else 'missing'}; give a commit of 40 "
+                    "hexadecimal "
                     f"digits: {given or 'the newest'} is {now} today"
                 )
             return dict(load_dataset(name, config, revision=revision))

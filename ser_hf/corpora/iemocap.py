@@ -87,7 +87,7 @@ def parse(
             continue
         dialogue = fields["dialogue"]
         if dialogue not in ratings:
-            raise UserError(f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; complete it")
+            raise UserError(f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; restore it")
         seen.add(path.stem)
         rating = ratings[dialogue].get(path.stem)
         if part not in ("all", KINDS[fields["kind"]]):

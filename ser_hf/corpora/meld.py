@@ -146,5 +146,5 @@ def _by_part(root: Path) -> dict[tuple[str, str], Path]:
         if part and GRAMMAR.fullmatch(path.stem):
             first = found.setdefault((part, path.stem), path)
             if first != path:
-                raise UserError(f"{path}: {path.stem} of {part} is at {first} too; remove one of the two")
+                raise UserError(f"{path}: {path.stem} of {part} is also at {first}; remove one of the two")
     return found

@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.errors import UserError
-from ..utils.order import in_turns
+from ..utils.order import interleave
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .schema import Clip, Listing, Rule
@@ -119,7 +119,7 @@ def parse(
             )
         if corpus in members:
             remedy = "give each another corpus_name" if "corpus_name" in item else "list it once, with one root"
-            raise UserError(f"{key}.name: {corpus} is {members[corpus].key} already; {remedy}")
+            raise UserError(f"{key}.name: {corpus} is already used by {members[corpus].key}; {remedy}")
         members[corpus] = Member(key, item, listing)
         skipped += listing.skipped
         for clip in listing.clips:
@@ -152,14 +152,13 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | 
         cap = member.item["cap"]
         if cap is not None:
             own = [i for i, clip in enumerate(clips) if clip.corpus == corpus and emotions[i] is not None]
-            order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
+            order = interleave([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
-    """Raise a UserError for a corpus without any of the kept `clips`: a figure "for four corpora" would be for
-    three."""
+    """Raise a UserError if no clip of one of the corpora is left: results would be about fewer corpora than listed."""
     for corpus, member in listing.members.items():
         if not any(clip.corpus == corpus for clip in clips):
             raise UserError(
@@ -181,8 +180,7 @@ def _own_options(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Metadata of all corpora together: `license` and `language` are lists if the corpora differ, and one
-    non-commercial corpus makes all of it non-commercial."""
+    """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them is."""
     titles = [one["title"] for one in each]
     return {
         "title": " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]])) or "Mixture",

@@ -84,8 +84,7 @@ def in_manifest(clip: Clip) -> bool:
 
 
 def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
-    """Whether the release has such clips: neutral is never strong; disgust and surprise are not sung; 18 does not
-    sing."""
+    """Whether the release has such clips: no strong neutral, no sung disgust or surprise, no song by actor 18."""
     if emotion == "01" and intensity == "02":
         return False
     return channel == "01" or (emotion not in ("07", "08") and actor != "18")

@@ -57,7 +57,7 @@ def read_name(path: PurePath) -> Clip | None:
         return None
     speaker = fields["speaker"] or folder
     if folder and folder != speaker:
-        raise UserError(f"{path}: the name says {speaker}, but the folder {folder}; move or remove it")
+        raise UserError(f"{path}: the file name says {speaker}, but the folder says {folder}; move or remove it")
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],

@@ -1,5 +1,4 @@
-"""The rows of every corpus: canonical emotions, columns and their `datasets.Dataset`, and the classes of a recipe:
-emotions that are selected, merged or dropped, and always logged."""
+"""The rows of every corpus: canonical emotions, columns, and the classes that a recipe selects, merges or drops."""
 
 import dataclasses
 import difflib
@@ -45,7 +44,7 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The result of a parser: the clips in a stable order, and what it left out with the reason."""
+    """The result of a parser: the clips in a stable order, and the skipped files with reasons."""
 
     corpus: str
     clips: list[Clip]
@@ -87,7 +86,7 @@ def to_dataset(
     """
     clips = listing.clips
     if not clips:
-        raise UserError(f"corpus.root: {listing.corpus} has no clip left")
+        raise UserError(f"corpus.root: every clip of {listing.corpus} is dropped or excluded")
     for clip in clips:
         require_utf8(clip.path)
     rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(map(labels.index, emotions))}
@@ -100,9 +99,7 @@ def to_dataset(
         features["votes"] = List(Value("float32"), length=len(labels))
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
         if name in features:
-            raise UserError(
-                f"corpus.root: {listing.corpus} has a column {name!r}, which is a reserved name; rename it"
-            )
+            raise UserError(f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it")
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]
         if len({float if type(value) is int else type(value) for value in known}) > 1:  # in several corpora
@@ -119,8 +116,8 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
     for clip in clips:
         if clip.id in first:
             raise UserError(
-                f"{clip.path}: its id {clip.id} is at {first[clip.id]} too; an id names one clip: remove one of the "
-                "two (mirrors often double a folder), or give it another id"
+                f"{clip.path}: its id {clip.id} is also the id of {first[clip.id]}; remove one of the "
+                "two (mirrors often contain a folder twice), or give it another id"
             )
         first[clip.id] = clip.path
 
@@ -138,7 +135,7 @@ class Rule:
         _require_canonical(f"{self.key}.drop", self.drop)
         for word in self.drop:
             if word in self.merge or word in self.merge.values():
-                raise UserError(f"{self.key}.drop: {word!r} is merged as well")
+                raise UserError(f"{self.key}.drop: {word!r} is also merged; keep one of the two")
         for word, target in self.merge.items():
             if word != target != self.merge.get(target, target):
                 raise UserError(f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself")
@@ -153,8 +150,7 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order; for each clip its class (None: dropped), and its votes as probabilities over the classes
-    if any clip has votes."""
+    """The classes in order, each clip's class (None: dropped), and its votes as probabilities if there are votes."""
 
     labels: list[str]
     emotions: list[str | None]
@@ -186,10 +182,10 @@ def treat_labels(
                     f"there, or drop {word!r}"
                 )
     if labels is not None and len(set(labels)) != len(labels):
-        raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
+        raise UserError(f"corpus.labels: expected each label once, got {', '.join(labels)}")
     for word in labels or ():
         if word in common and not any(rule.merge.get(word) == word for rule in own.values()):
-            raise UserError(f"corpus.labels: {word!r} is listed, and merged or dropped as well")
+            raise UserError(f"corpus.labels: {word!r} is listed, but also merged or dropped")
 
     def rule_of(corpus: str | None, emotion: str) -> Rule:
         rule = own.get(corpus, common)
@@ -214,7 +210,7 @@ def treat_labels(
     for label in classes:
         if label not in present:
             found = sorted({clip.emotion for clip in clips})
-            raise UserError(f"corpus.labels: no clip is {label!r}; the corpus has {', '.join(found)}")
+            raise UserError(f"corpus.labels: no clip has the label {label!r}; the corpus has {', '.join(found)}")
     if len(classes) < 2:
         raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
 
@@ -235,7 +231,7 @@ def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> No
     if target in (None, emotion) or other[target] == target:
         return
     key = f"{other.key}.{'drop' if other[target] is None else 'merge'}"
-    raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which {key} has too; make them agree")
+    raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which is also in {key}; remove one")
 
 
 def _require_canonical(key: str, words: Sequence[str]) -> None:
@@ -291,7 +287,7 @@ def label_sources(
 
 
 def sources_table(sources: Sequence[Source]) -> str:
-    """The sources as lines to print; an emotion has its word in parentheses if that differs."""
+    """The sources as lines to print, each emotion with the files' own word in parentheses if that differs."""
     rows = [("corpus", "emotion", "clips", "class")]
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"

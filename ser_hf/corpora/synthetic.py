@@ -42,8 +42,7 @@ SENTENCES: tuple[str, ...] = (
 
 
 class Expression(NamedTuple):
-    """How an emotion moves a speaker of expressivity 1 away from the habitual voice: factors multiply, other fields
-    are added."""
+    """Change of a habitual voice by an emotion at expressivity 1: factors multiply, other fields are added."""
 
     pitch_st: float = 0.0
     range_factor: float = 1.0
@@ -182,8 +181,18 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
 
 
 def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
-    """One clip, sentence ``take % len(SENTENCES)``: float32 samples within ±1, of shape ``(samples,)``, about one to
-    three seconds long. Rates begin at 8000."""
+    """Synthesize one clip with sentence ``take % len(SENTENCES)``.
+
+    Args:
+        speaker: number of the speaker; even numbers are women, odd numbers men.
+        emotion: one of `EMOTIONS`.
+        take: number of the clip of this speaker and emotion.
+        seed: of the voices and all details; equal arguments give equal samples.
+        sampling_rate: Hz, at least 8000.
+
+    Returns:
+        float32 (samples,) within ±1, one to three seconds long.
+    """
     prosody, habit = clip_prosody(speaker, emotion, take, seed), voice(speaker, seed)
     rng = np.random.default_rng((_SOUND_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     syllables = _timing(SENTENCES[take % len(SENTENCES)], prosody.tempo, rng, sampling_rate)
@@ -336,9 +345,9 @@ def parse(
         shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
     if speakers < 3 or takes < 1:
-        raise UserError(f"corpus.speakers and corpus.takes: at least 3 and 1, got {speakers} and {takes}")
+        raise UserError(f"corpus.speakers, corpus.takes: expected at least 3 and 1, got {speakers} and {takes}")
     if seed < 0:
-        raise UserError(f"corpus.seed: at least 0, got {seed}")
+        raise UserError(f"corpus.seed: expected 0 or more, got {seed}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     jobs = itertools.product(range(speakers), EMOTIONS, range(takes))

@@ -6,13 +6,10 @@ columns sex, age, language, sentence, intensity and take are known by name; `id`
 does); every other column is kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed
 to ``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
 
-    path,label,speaker,sex,session
-    calls/0001.wav,anger,anna,female,monday
+path,label,speaker,sex,session calls/0001.wav,anger,anna,female,monday
 
-Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of
-`corpus.label_map`. License and citation are options, which cards and reports quote.
-
-The module also has what audiofolder, hub, emobox and audformat share: cells, rows, and clips from rows.
+Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of `corpus.label_map`.
+License and citation are options, which cards and reports quote.
 """
 
 import dataclasses
@@ -70,8 +67,7 @@ NoSpeaker = Literal["error", "skip", "one"]
 
 
 def text(value: Any) -> str | None:
-    """A cell as stripped text; None if it is empty. Whole floats lose their ``.0`` (pandas writes 1 as 1.0 in a column
-    with an empty cell), booleans are spelled as in YAML."""
+    """A cell as stripped text, None if empty; without the ``.0`` that pandas adds, and with booleans as in YAML."""
     if is_empty(value):
         return None
     if isinstance(value, bool):
@@ -93,11 +89,10 @@ def split_name(word: str) -> str | None:
 
 
 def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
-    """The further columns of each row: those not `used` that have a plain value in some row.
+    """Collect the columns that are not `used` and have a plain value in some row, as a mapping for each row.
 
-    A column has one type for all rows: bool, int, float or str. `session` is always text, and so are integers beyond
-    64 bits. Lists, mappings and bytes are left out. A column with a reserved name (`duration`) is renamed to
-    ``own_duration``.
+    A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64 bits are text. Lists,
+    mappings and bytes are left out; a column with a reserved name is renamed to ``own_NAME``.
 
     Args:
         guess: whether to read numbers from text, as in a CSV file.
@@ -119,8 +114,7 @@ def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess
 
 
 def with_splits(splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The extra columns with the split of each row as `split`, if files or folders name any; a `split` column of the
-    table is then called ``own_split``."""
+    """Add the column `split`, if files or folders name splits; a `split` column of the table becomes ``own_split``."""
     if not any(splits):
         return [dict(row) for row in extra]
     renamed = ({"own_split" if name == "split" else name: value for name, value in row.items()} for row in extra)
@@ -173,11 +167,10 @@ class RowParser:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
         columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
         label_map: the table's words -> canonical emotions.
-        speaker_pattern: regular expression searched in a clip's path; its group ``speaker``, else its first group,
-            else the match is the speaker.
-        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, which counts them as one
-            speaker, `UNNAMED`. A split with some of them on one side and clips of the same corpus on the other is
-            reported as speaker-dependent.
+        speaker_pattern: regular expression searched in a clip's path; the speaker is the group ``speaker``, or the
+            match.
+        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker `UNNAMED` for all. A
+            split with some of them on one side and clips of the corpus on the other counts as speaker-dependent.
         language: of rows that name none (ISO 639).
     """
 
@@ -238,7 +231,7 @@ class RowParser:
                     return speaker
             cause = f"corpus.speaker_pattern finds no speaker in {row.place or 'audio without a file name'}"
         elif isinstance(row.speaker, list | tuple | dict):
-            raise UserError(f"{row.where}: its speaker is {row.speaker}, expected one name (corpus.speaker)")
+            raise UserError(f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}")
         else:
             speaker = text(row.speaker)
             if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
@@ -279,8 +272,7 @@ class RowParser:
         An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
 
         Raises:
-            UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), or an
-                unknown speaker (`no_speaker`).
+            UserError: naming the row, for an unknown label or missing audio (both may be skipped) or speaker.
         """
         clips, skipped = [], []
         for row in rows:
@@ -301,7 +293,7 @@ class RowParser:
 
 
 def absent(path: Path) -> str | None:
-    """Why there is no audio at a path, for `Row.missing`; None if there is."""
+    """Why there is no audio at a path, for `Row.missing`; None if there is some."""
     if not path.is_file():
         return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):
@@ -332,8 +324,7 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Metadata of a table, from its options: license as the Hub spells it, language in ISO 639, and whether the
-    emotions are acted. The `others` are options of its `parse`."""
+    """Metadata of a table, from its options (language in ISO 639); the `others` are options of its `parse`."""
     return {
         "title": title or corpus_name,
         "license": license,
@@ -386,11 +377,10 @@ def parse(
 
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
-        path, label, speaker: names of the three columns; the speaker's may be missing with a `speaker_pattern` or
-            `no_speaker`.
+        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace the last one.
         audio_root: the folder of relative paths; by default the table's.
-        corpus_name, options: see `RowParser` and `facts`. The speaker
-            pattern is matched with the path as the table has it.
+        corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the path as the table
+            has it.
     """
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")
@@ -402,10 +392,7 @@ def parse(
         needed.pop("speaker")
     for key, column in needed.items():
         if column not in columns:
-            raise UserError(
-                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; name the "
-                f"column of the {key}"
-            )
+            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
     rows, first = [], {}
@@ -414,7 +401,7 @@ def parse(
         listed = cells[path] or ""
         audio = os.path.normpath(os.path.join(folder, listed))
         if listed and first.setdefault(audio, line) != line:
-            raise UserError(f"{where}: {listed} is in line {first[audio]} too; list each clip once")
+            raise UserError(f"{where}: {listed} is also in line {first[audio]}; list each clip once")
         rows.append(
             Row(
                 where=where,

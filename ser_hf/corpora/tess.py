@@ -59,7 +59,7 @@ def read_name(path: PurePath) -> Clip | None:
     emotion = EMOTION_CODES[code]
     folder = _FOLDER.fullmatch(path.parent.name)
     if folder and (folder["speaker"].upper(), FOLDER_EMOTIONS[folder["emotion"].lower()]) != (speaker, emotion):
-        raise UserError(f"{path}: the name says {speaker}, {emotion}, but its folder does not; move or remove it")
+        raise UserError(f"{path}: the file name says {speaker}, {emotion}, unlike its folder; move or remove it")
     return Clip(
         path=str(path),
         emotion=emotion,

@@ -34,7 +34,7 @@ Intervals = dict[str, list[float]]
 
 
 def measure(runs: Sequence[Outputs], names: Sequence[str] = RESAMPLED) -> Measure:
-    """Measure metrics, mean over runs on the same clips."""
+    """Make a function from weights to metrics, means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = [compute(run, weights, names) for run in runs]
@@ -44,7 +44,7 @@ def measure(runs: Sequence[Outputs], names: Sequence[str] = RESAMPLED) -> Measur
 
 
 def measure_recalls(runs: Sequence[Outputs]) -> Measure:
-    """Measure `recall`, (resamples, classes), mean over runs on the same clips."""
+    """Make a function from weights to `recall`, (resamples, classes), means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         support = weights @ runs[0].labeled
@@ -61,8 +61,8 @@ def fold_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Percentile intervals of every metric's mean over folds. What folds share (speakers or clips) is drawn once for
-    all folds, and folds are not drawn then.
+    """Percentile intervals of metrics' means over folds; what folds share (speakers or clips) is drawn for all of
+    them.
 
     Args:
         draw_folds: draw folds with replacement as well. In leave-one-speaker-out they are the speakers; with several
@@ -110,7 +110,7 @@ def is_unknown(speaker: str | None) -> bool:
 
 
 def resample(measures: Sequence[Measure], drawn: Iterator[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The values of each measure in each resample, (resamples, ...), all of the same resamples."""
+    """Evaluate each measure on the same resamples: its values, (resamples, ...)."""
     pieces: list[list[dict[str, np.ndarray]]] = [[] for _ in measures]
     for counts in drawn:
         rows = max(1, _MEASURED_AT_ONCE // max(counts.shape[1], 1))
@@ -129,7 +129,7 @@ def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
 
 
 def percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Intervals:
-    """The interval of each figure that some resample defines."""
+    """The interval of each metric that is defined in some resample."""
     found = {name: percentile(own, confidence) for name, own in values.items()}
     return {name: own for name, own in found.items() if own is not None}
 
@@ -137,7 +137,7 @@ def percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Interval
 def clip_draws(
     ids: Sequence[str], speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """`draws` of clips by id: a clip with predictions of several folds is drawn once for all of them."""
+    """As `draws`, but over ids: a clip that several folds predict is drawn once for all of them."""
     number: dict[str, int] = {}
     places = np.asarray([number.setdefault(clip, len(number)) for clip in ids])
     if speakers is not None:
@@ -229,17 +229,24 @@ def _mean(runs: Sequence[Outputs], weights: np.ndarray, chosen: np.ndarray | Non
 
 
 def sign_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of resampled differences: twice the share that is zero or of the rarer sign, at most 1. One is
-    added to count and number, as no finite number of resamples shows that something never happens (Davison and
-    Hinkley 1997, section 4.2)."""
+    """Two-sided p-value of resampled differences: twice the share of those that are zero or of the rarer sign, at most
+    1. One is added to count and number, as a finite number of resamples cannot show that something never happens
+    (Davison and Hinkley 1997, section 4.2)."""
     known = differences[np.isfinite(differences)]
     rarer = min(np.sum(known <= 0), np.sum(known >= 0))
     return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
 
 
 def mcnemar(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test (binomial) of whether class ids a and b, (clips,), err equally often: {only_a, only_b,
-    p}, with the numbers of clips that only one side recognizes."""
+    """McNemar's exact test (binomial, Dietterich 1998) of whether two models make equally many errors.
+
+    Args:
+        labels: class ids, (clips,).
+        a, b: predicted class ids, (clips,).
+
+    Returns:
+        {only_a, only_b, p}: the clips that only one side recognizes, and the p-value.
+    """
     right, other = np.asarray(a) == labels, np.asarray(b) == labels
     only_a, only_b = int(np.sum(right & ~other)), int(np.sum(other & ~right))
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
@@ -247,8 +254,8 @@ def mcnemar(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for as many tests as there are (Holm 1979): below 0.05 each, the chance of one false alarm
-    among all of them is at most 5 %, whether or not they depend on each other."""
+    """Correct p-values for the number of tests (Holm 1979): if values below 0.05 count as significant, the chance of
+    one or more false positives is at most 5 %, whether or not the tests depend on each other."""
     corrected, largest = [0.0] * len(values), 0.0
     for rank, i in enumerate(np.argsort(values, kind="stable")):
         largest = max(largest, min(1.0, (len(values) - rank) * values[i]))

@@ -24,12 +24,21 @@ FEWEST = 4
 
 
 def available() -> list[str]:
-    """The installed methods: UMAP is an extra."""
+    """The installed methods; UMAP is optional."""
     return [method for method in NAMES if method != "umap" or importlib.util.find_spec("umap")]
 
 
 def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarray) -> np.ndarray:
-    """The mean of the vectors of each clip's windows, weighted by duration, (clips, size), in the order of `rows`."""
+    """Average the vectors of each clip's windows, weighted by duration.
+
+    Args:
+        rows: the clip of each window, (windows,).
+        lengths: samples of each window, (windows,).
+        vectors: (windows, size).
+
+    Returns:
+        float32 (clips, size), in the order in which clips first occur in `rows`.
+    """
     _, first, clip_of = np.unique(rows, return_index=True, return_inverse=True)
     weights = np.asarray(lengths, dtype=np.float64)
     means = np.zeros((len(first), vectors.shape[1]))
@@ -39,8 +48,15 @@ def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarra
 
 
 def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
-    """The report's `embeddings`, and the points of the map by every installed method, of `FEWEST` clips or more with
-    the inputs of the classifier's last layer, (clips, size)."""
+    """Compute a two-dimensional map of the clips by every installed method.
+
+    Args:
+        clips: at least `FEWEST`; of more than `MOST` a random sample is used.
+        vectors: inputs of the classifier's last layer, (clips, size).
+
+    Returns:
+        The report's `embeddings`, and a table with id, label, speaker, corpus and the coordinates of each method.
+    """
     chosen, methods = np.arange(len(clips)), available()
     if len(clips) > MOST:
         chosen = np.sort(np.random.default_rng(0).choice(len(clips), MOST, replace=False))

@@ -11,10 +11,16 @@ from .metrics import METRICS, all_metrics
 
 
 def load_metric(name: str) -> evaluate.Metric:
-    """Load one metric by its key in reports, such as `uar`; its `compute` returns {key: value}.
+    """Load one metric as an `evaluate.Metric`.
 
-    `references` are class ids, (clips,), or the shares of the raters' votes, (clips, classes). The other argument is
+    Its `compute` takes `references`, class ids (clips,) or the shares of the raters' votes (clips, classes), and
     `predictions`, class ids, or `prediction_scores`, probabilities (clips, classes), as the metric needs.
+
+    Args:
+        name: its key in reports, such as ``"uar"``.
+
+    Returns:
+        The metric; `compute` returns {name: value}.
 
     Raises:
         UserError: for an unknown name, and from `compute` for impossible ids or probabilities.

@@ -1,6 +1,4 @@
-"""Metrics of a classifier: one table, each metric computed for many resamples of the clips at once; and calibration
-by temperature, one number that divides all logits, so that probabilities match accuracy.
-"""
+"""Metrics of a classifier, each computed for many resamples at once, and calibration by temperature."""
 
 import dataclasses
 import functools
@@ -67,14 +65,14 @@ class Outputs:
 
     @functools.cached_property
     def squared_errors(self) -> np.ndarray:
-        """Brier (1950), summed over classes."""
+        """Brier score (Brier 1950) of each clip, summed over classes."""
         errors = self.probabilities.astype(np.float64)
         errors[np.arange(len(self.labels)), self.labels] -= 1
         return (errors**2).sum(axis=1)
 
     @functools.cached_property
     def overconfidence(self) -> csr_array:
-        """Confidence less correctness of each clip in the column of its bin of confidence."""
+        """Confidence minus correctness of each clip, in the column of its confidence bin, (clips, bins)."""
         confidence, bins = confidence_bins(self.probabilities)
         return one_hot(bins, BINS, confidence - (self.predictions == self.labels))
 
@@ -94,7 +92,7 @@ class Outputs:
 
     @functools.cached_property
     def roc_areas(self) -> list["_RocArea"]:
-        """One for each class that occurs."""
+        """The AUROC of each class that occurs."""
         return [_RocArea(self.labels == i, self.probabilities[:, i]) for i in np.unique(self.labels)]
 
 
@@ -138,7 +136,7 @@ class Metric:
     Args:
         compute: (resamples,) values; nan where a resample leaves the metric undefined.
         needs: the field of `Outputs` that it is computed from: predictions, probabilities or votes.
-        interval: whether percentiles of resamples are a fair interval.
+        interval: whether percentiles of resamples are a valid interval.
     """
 
     name: str
@@ -248,7 +246,7 @@ RESAMPLED = tuple(key for key, metric in METRICS.items() if metric.interval)
 
 
 def compute(outputs: Outputs, weights: np.ndarray, names: Sequence[str] = RESAMPLED) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)} under weights (resamples, clips), of the metrics that the outputs suffice for."""
+    """{metric: (resamples,)} under weights (resamples, clips), without metrics whose inputs the outputs lack."""
     own = Weighted(outputs, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         known = (name for name in names if getattr(outputs, METRICS[name].needs) is not None)
@@ -267,11 +265,22 @@ def all_metrics(
     votes: np.ndarray | None = None,
     names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, float | None]:
+    """Compute metrics of one run over all clips.
+
+    Args:
+        labels: class ids, (clips,).
+        probabilities: (clips, classes), each row with the sum 1.
+        votes: shares of the raters' votes, (clips, classes), nan for clips without; None without any votes.
+        names: keys of `METRICS`.
+
+    Returns:
+        {metric: value}; None where one is undefined, and no entry for metrics that need absent votes.
+    """
     return values(Outputs.of_probabilities(labels, probabilities, votes), names)
 
 
 def classification_metrics(labels: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
-    """UAR, WA, macro-F1 and weighted F1 of predicted class ids, means over the classes that occur in `labels`."""
+    """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in `labels`."""
     return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), HEADLINE)
 
 
@@ -288,37 +297,37 @@ def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, fl
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """(clips, classes) logits -> probabilities, float32."""
+    """Convert logits (clips, classes) to probabilities of the same shape, float32."""
     return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
 
 
 def clipped(probabilities: np.ndarray) -> np.ndarray:
-    """Float64 rows that sum to 1, without a value below `LEAST`."""
+    """Raise probabilities (clips, classes) to at least `LEAST`, and scale the rows to the sum 1, float64."""
     raised = np.clip(probabilities.astype(np.float64), LEAST, 1)
     return raised / raised.sum(axis=1, keepdims=True)
 
 
 def one_hot(groups: np.ndarray, count: int, values: np.ndarray | None = None) -> csr_array:
-    """(clips, count): 1, or the clip's value, in the column of its group. `weights @ one_hot(...)` counts how often
-    each group was drawn, (resamples, count)."""
+    """Sparse (clips, count) matrix with 1, or the clip's value, in the column of its group. `weights @ one_hot(...)`,
+    (resamples, count), counts how often each group was drawn."""
     ones = np.ones(len(groups)) if values is None else np.asarray(values, np.float64)
     return csr_array((ones, np.asarray(groups), np.arange(len(groups) + 1)), shape=(len(groups), count))
 
 
 def recalls(support: np.ndarray, recognized: np.ndarray) -> np.ndarray:
-    """(..., classes), nan for a class without a clip: it is left out of a resample's mean."""
+    """Recall of each class, (..., classes); nan for a class without a clip, which means then leave out."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(support > 0, recognized / support, np.nan)
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not nan."""
+    """Mean over the last axis, nan values left out."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.nansum(values, axis=-1) / np.isfinite(values).sum(axis=-1)
 
 
 class _RocArea:
-    """Area under a class's ROC curve under weights (resamples, clips); equal probabilities count half."""
+    """AUROC of one class in each resample, from weights (resamples, clips); clips with equal scores count half."""
 
     def __init__(self, own: np.ndarray, scores: np.ndarray):
         self.order = np.argsort(scores, kind="stable")
@@ -337,20 +346,19 @@ class _RocArea:
 
 
 def _summed(weights: np.ndarray) -> np.ndarray:
-    """The weight before each place and, at the end, of all, (resamples, places + 1)."""
+    """Cumulative sums of (resamples, places) that begin with 0, (resamples, places + 1)."""
     return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
 
 
 def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The probability of each clip's most probable class and its bin, 0 to `BINS` - 1; a probability on a bound
-    belongs to the lower bin, as in Guo et al. (2017)."""
+    """The highest probability of each clip and its bin, 0 to `BINS` - 1, upper bounds included (Guo et al. 2017)."""
     top = probabilities.max(axis=1).astype(np.float64)
     return top, np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The reliability diagram (Guo et al., 2017): bounds, clips, mean confidence and accuracy of each bin of
-    confidence; None for both in an empty one."""
+    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of each bin, None if
+    empty."""
     top, bins = confidence_bins(probabilities)
     means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
     return [
@@ -368,22 +376,28 @@ def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
-    """Count, one row a true class, one column a predicted one."""
+    """Count clips, (classes, classes): one row per true class, one column per predicted class."""
     return confusion_matrix(labels, predictions, labels=range(classes)).tolist()
 
 
 def fit_temperature(
     logits: np.ndarray, labels: Sequence[int], merged: Callable[[np.ndarray], np.ndarray] = lambda logits: logits
 ) -> float:
-    """The temperature T, from `LOWEST` to `HIGHEST`, under which softmax(logits / T) has the least log loss.
+    """Fit the temperature T under which softmax(logits / T) has the lowest log loss.
 
-    Guo et al. (2017, arXiv:1706.04599). The order of the labels stays, and with it metrics of predicted labels.
-
-    Where the loss falls with T, as if all clips are recognized, it is a limit of the search; see `at_limit`.
+    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized, a lower T always
+    has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
 
     Args:
-        logits: (clips, classes), of clips that the model was not trained on.
-        merged: makes logits of clips from `logits` if those are of windows (`ser_hf.training.data.merge`).
+        logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.
+        labels: class ids, (clips,).
+        merged: converts logits of windows to those of clips (`ser_hf.training.data.merge`).
+
+    Returns:
+        T, from `LOWEST` to `HIGHEST`.
+
+    Raises:
+        UserError: if a logit is not finite.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if not np.isfinite(logits).all():
@@ -408,8 +422,14 @@ def at_limit(temperature: float) -> bool:
 def temperature_facts(
     temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
 ) -> dict[str, Any]:
-    """A report's `temperature`: scores of logits (clips, classes) before and after it, and whether the published model
-    applies it (`stored`)."""
+    """The report's `temperature`: log loss, ECE and Brier score before and after temperature scaling.
+
+    Args:
+        temperature: from `fit_temperature`.
+        labels: class ids, (clips,).
+        before, after: logits (clips, classes).
+        stored: whether the published model applies the temperature.
+    """
     found: dict[str, Any] = {"value": temperature, "fitted_on": "validation"}
     for when, logits in (("before", before), ("after", after)):
         probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)

@@ -53,7 +53,7 @@ class Predictions:
         return self.columns["speaker"]
 
     def only(self, chosen: np.ndarray) -> "Predictions":
-        """Some of the clips, by their places or as a mask."""
+        """Select clips by their positions (int) or by a mask (clips,) bool."""
         places = np.arange(len(self))[chosen]
         return dataclasses.replace(
             self,
@@ -67,7 +67,7 @@ class Predictions:
 
 
 def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) -> Predictions:
-    """Rows of a corpus with (clips, classes) or (runs, clips, classes) probabilities in the same order."""
+    """Combine rows of a corpus with probabilities in the same order, (clips, classes) or (runs, clips, classes)."""
     names, kept = dataset.features["label"].names, {"id", "label", "votes", "audio", *KNOWN, *OTHER_LABELS}
     # All columns at once: `datasets` copies a table's description for each column read by name.
     own = dataset.select_columns([name for name in dataset.column_names if name in kept])[list(rows)]

@@ -29,7 +29,7 @@ _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 
 
 def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean powers of the frames of 50 ms, (frames,), the last one of the rest, and whether each contains speech."""
+    """Mean powers of the 50 ms frames, (frames,), and whether each contains speech; the last frame may be shorter."""
     starts = np.arange(0, len(waveform), max(1, round(_FRAME_SECONDS * sampling_rate)))
     sums = np.add.reduceat(np.square(waveform, dtype=np.float64), starts)
     powers = sums / np.diff(starts, append=len(waveform))
@@ -43,7 +43,7 @@ def speech_power(waveform: np.ndarray, sampling_rate: int) -> float:
 
 
 def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate: int) -> np.ndarray:
-    """The waveform and `noise`, both (samples,), whose power over the whole clip is `snr` dB below the speech's."""
+    """Add `noise` (samples,) to the waveform (samples,) at `snr` dB below the power of its speech frames."""
     silence = 10 * math.log10(speech_power(waveform, sampling_rate) / transforms.mean_power(waveform))
     return transforms.add_noise(waveform, noise, snr - silence)
 
@@ -59,8 +59,7 @@ def room_response(decay: float, sampling_rate: int, rng: np.random.Generator) ->
 
 
 def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """At most `seconds`, a view, around the middle between the first and the last frame with speech, so that silence
-    at either end does not decide what is left."""
+    """A view of at most `seconds` around the middle of the speech, so that silence at one end does not decide."""
     length = max(1, round(seconds * sampling_rate))
     if length >= len(waveform):
         return waveform
@@ -148,8 +147,8 @@ class Condition:
     def apply(self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0) -> np.ndarray:
         """The waveform, float32 (samples,), under the condition.
 
-        The clip's id and the kind decide the random numbers, not its place, batch or process. Severities of a kind
-        share them, so that they are of one noise at several levels. An empty or silent clip has no level and stays.
+        Random numbers depend on the kind, the clip's id and the seed only: all severities of a kind use the same noise
+        at several levels. An empty or silent clip has no level and stays unchanged.
         """
         kind = KINDS[self.kind]
         if self.severity == kind.clean or not waveform.any():
@@ -171,11 +170,10 @@ def robustness(
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
-    """UAR, WA and macro-F1 of clean clips and under each condition, plain values for a report.
+    """Evaluate clean clips and the same clips under each condition, for the report.
 
-    Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's draws with the
-    clean clips, so that `drop_interval` is of paired differences: much of the uncertainty of the metrics themselves
-    (which speakers were drawn) is in both, and cancels.
+    Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's resamples with
+    the clean clips, so `drop_interval` is of paired differences and narrower than the interval of UAR.
 
     Args:
         classify: the probabilities (clips, classes) of some waveforms, including the model's preparation of clips
@@ -186,8 +184,8 @@ def robustness(
 
     Returns:
         {clips, clean, chance, conditions, settings}. `clean` and each of `conditions` have uar, wa, macro_f1 and
-        interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many
-        clips it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
+        interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many clips
+        it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
 
     Raises:
         UserError: naming a clip whose samples are not finite.

@@ -14,8 +14,7 @@ from .predictions import Predictions
 
 @dataclasses.dataclass(frozen=True)
 class Slicing:
-    """How clips are grouped by a column: by its values if there are at most `most_values`, or by number, where each of
-    the bounds begins the next group."""
+    """How a column groups clips: by value, of at most `most_values`, or by number, each bound beginning a group."""
 
     column: str
     bounds: tuple[float, ...] = ()
@@ -116,8 +115,7 @@ def slices_and_gaps(
     the lowest UAR, from {slice: (resamples, values)} of `measure_slices`.
 
     The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
-    speaker over clips. Best and worst are selected on the same clips: of many values, the gap is larger than on new
-    clips.
+    speaker over clips. Best and worst are selected on the same clips: on new ones the gap would be smaller.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = {}
@@ -152,10 +150,9 @@ def _scores(predictions: Predictions, places: np.ndarray, labels: np.ndarray | N
 
 
 def other_label(predictions: Predictions) -> dict[str, Any] | None:
-    """The same predictions against the other label of the clips: the perceived emotion if the corpus is labeled by the
-    intended one, and the other way round; None without one. `agreement` is the share of clips on which both agree,
-    `same_clips` their metrics against the report's labels, which are the rows of `counts`.
-    """
+    """Evaluate the same predictions against the clips' other label: the perceived emotion if the corpus is labeled by
+    the intended one, and the other way round; None without one. `agreement` is the share of clips on which both agree,
+    `same_clips` their metrics against the report's labels, which are the rows of `counts`."""
     known = {label: i for i, label in enumerate(predictions.names)}
     for name in ("perceived", "intended"):
         others = np.asarray([known.get(value, -1) for value in predictions.columns.get(name, [])], int)
@@ -178,8 +175,8 @@ def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one corpus.
 
     Metrics are over the classes that a corpus has, mean over runs; its confusion is over all classes, summed over
-    runs. `collisions` names for each class the other class that is predicted for most of its clips, if those are a
-    share of `NAMED` or more, the largest first; `foreign` if the corpus lacks that class.
+    runs. `collisions` names, for each class, the class that is predicted instead for a share of `NAMED` or more of its
+    clips, the largest share first; `foreign` if the corpus lacks that class.
     """
     corpora = np.asarray(predictions.columns["corpus"])
     found = sorted(set(corpora.tolist()))

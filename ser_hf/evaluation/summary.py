@@ -28,8 +28,19 @@ FEW_CLIPS = 5
 def evaluate_predictions(
     predictions: Predictions, *, bootstrap: int = 2000, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """The sections of a report about one split. Over several runs, metrics are the mean and confusions the sum;
-    intervals are those of the mean of these runs: they cover other clips and speakers, not other seeds."""
+    """Compute the sections of a report about one split.
+
+    Over several runs, metrics are the mean and confusions the sum; intervals are those of the mean of these runs: they
+    cover other clips and speakers, not other seeds.
+
+    Args:
+        predictions: of one or several runs.
+        bootstrap: number of resamples.
+        confidence: of the intervals, between 0 and 1.
+
+    Returns:
+        {section: value} with the keys of report.json, such as metrics, intervals, per_class, confusion and slices.
+    """
     runs, outputs = len(predictions.probabilities), predictions.outputs
     # Everything shares the resamples: drawing them takes as long as computing the metrics.
     groups, speakers = measure_slices(predictions)

@@ -68,6 +68,9 @@ def compare_runs(
 
     Returns:
         The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
+
+    Raises:
+        UserError: for an unknown metric, fewer than two runs, a run named twice, or a source without a report.
     """
     if metric not in COMPARED:
         raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")
@@ -75,7 +78,7 @@ def compare_runs(
         folder = Path(output)
         others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
         if folder.is_file() or others:
-            raise UserError(f"--output: {Path(folder, *others[:1])} is not a comparison's; choose another folder")
+            raise UserError(f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder")
     runs = sorted(_read_runs([str(source) for source in sources]), key=lambda run: -run.report.metrics[metric])
     same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
     for run in runs:
@@ -152,7 +155,7 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None. `shared_speakers` are evaluated and in the training split, too."""
+    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
     report, protocol = run.report, run.report.protocol
     split = protocol.parts.get(report.evaluated_split)
     return {

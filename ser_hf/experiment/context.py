@@ -112,8 +112,7 @@ class RunContext:
         return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
 
     def train_clips(self) -> Dataset:
-        """The training clips: for the Trainer cropped, with soft labels, or balanced as the recipe says;
-        for scikit-learn as in evaluation."""
+        """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation for scikit-learn."""
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
             return self.clips("train")
@@ -129,7 +128,7 @@ class RunContext:
         return clips
 
     def train_labels(self, clips: Dataset) -> list[int]:
-        """The labels from which class weights and priors are computed: those of an epoch if it is balanced."""
+        """The labels from which class weights and priors are computed; with balancing, those of one epoch."""
         if self.resampled:
             return epoch_labels(clips)
         return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()

@@ -65,7 +65,14 @@ class ExperimentData:
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
-    """Load and split the corpus, plan the model, prepare the waveforms, and audit the splits."""
+    """Load and split the corpus, plan the model, prepare the waveforms, and audit the splits.
+
+    Returns:
+        The data that all folds and seeds of the recipe share.
+
+    Raises:
+        UserError: naming the recipe key or file that is wrong, or clips that two parts of a split share.
+    """
     audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)
@@ -106,8 +113,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The data that a model was trained with: training and validation speakers, those of its checkpoint included, and
-    name, fingerprint and fold (if there are several) of its split."""
+    """The training data of a model: speakers (also of its checkpoint) in training and validation, and its split."""
 
     speakers: frozenset[str]
     protocol: str
@@ -157,8 +163,7 @@ def _expanded(root: Any) -> Any:
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol of `protocol.foil`, with splits as large as those of `split`, so that only the leak differs.
-    Near duplicates are counted, since they are part of that leak."""
+    """The leaky protocol of `protocol.foil` with splits of the same sizes; near duplicates are part of its leak."""
     if split.leak:
         raise UserError(
             f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "

@@ -83,7 +83,9 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
         if word not in words:
             raise UserError(f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}")
         if emotion not in (*EMOTIONS, IGNORED):
-            raise UserError(f"--label-map: {word}={emotion}: the emotions are {', '.join(EMOTIONS)}, or {IGNORED}")
+            raise UserError(
+                f"--label-map: {word}={emotion}: unknown emotion; choose one of {', '.join(EMOTIONS)}, or {IGNORED}"
+            )
     of = []
     for word in words:
         plain = _SEX.sub("", word.strip()).strip().lower()
@@ -124,7 +126,7 @@ def select_test_clips(
     if part not in PARTS:
         raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
     if protocol is None and (part != "test" or fold is not None or protocol_options):
-        raise UserError("--protocol: missing; a split, a fold and options of a protocol belong to one")
+        raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
     dataset, name, sha256 = corpus.dataset, "whole corpus", ""
     rows = list(range(len(dataset)))
     if protocol is not None:
@@ -177,9 +179,9 @@ def select_test_clips(
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated, and on which clips (the last five, see `select_test_clips`).
+    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
 
-    Longer clips than `window` seconds are processed in windows; None is as in the model's recipe.
+    Clips longer than `window` seconds are processed in windows; None is the window of the model's recipe.
     """
 
     window: Annotated[float, Range(min=SHORTEST)] | None = None
@@ -219,7 +221,7 @@ def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None
     mapping = label_mapping(classifier.labels, label_map)
     for row in mapping.rows():
         if row["emotion"] is None and row["counted"]:
-            logger.warning("%s: its label %r is no known emotion (--label-map)", source, row["word"])
+            logger.warning("%s: the label %r is not a known emotion; map it with --label-map", source, row["word"])
     return EvaluatedModel(classifier, mapping, training_provenance(classifier.place, classifier.commit))
 
 
@@ -239,7 +241,16 @@ def evaluate_on_corpus(
     output: Path | None = None,
     citation: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Evaluate a model on a corpus; `name` is that of the report, `citation` the `corpus_facts` of its page."""
+    """Evaluate a model on a corpus.
+
+    Args:
+        model: from `load_evaluated_model`.
+        corpus: from `ser_hf.corpora.read_corpus`; its labels may be any emotions.
+        name: of the report.
+        settings: the clips, and how they are processed.
+        output: a folder for the report and its page; None writes nothing.
+        citation: the `corpus_facts` that the page quotes.
+    """
     began = time.perf_counter()
     classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
     config, rate, found, points = classifier.model.config, classifier.extractor.sampling_rate, {}, None
@@ -347,7 +358,7 @@ def require_place(folder: Path, overwrite: bool) -> None:
     report = folder / "report.json"
     other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(encoding="utf-8", errors="replace")
     if other or (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
-        raise UserError(f"--output: {folder} has files of something else than an evaluation; choose another folder")
+        raise UserError(f"--output: {folder} contains files that are not of an evaluation; choose another folder")
     if not overwrite:
         raise UserError(f"--output: {folder} has an evaluation already; replace it with --overwrite")
 
@@ -382,6 +393,12 @@ def evaluate_model(
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
         output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.
         evaluation: see `ser_hf.experiment.evaluate.EvaluationSettings`.
+
+    Returns:
+        The report, whose `metrics` are scores from 0 to 1.
+
+    Raises:
+        UserError: naming the model, the corpus, the setting or the folder that is wrong.
     """
     try:
         checked = EvaluationSettings(**evaluation)

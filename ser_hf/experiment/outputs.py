@@ -253,8 +253,8 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapp
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
-    """The warnings about all runs together, then those about some of them, each once with its runs. Warnings about few
-    speakers or clips of single runs are left out."""
+    """The warnings that all runs share, then others with the numbers of their runs. Warnings about few speakers or
+    clips are left out."""
     about = {}
     for number, own in reports.items():
         supports = {name: one.support for name, one in own.per_class.items()}

@@ -107,7 +107,7 @@ def _check_class_balance(recipe: Recipe) -> None:
     balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
     weighted = _weighted(recipe)
     if augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
-        raise UserError("augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1")
+        raise UserError("augment.mixup: needs several clips in a batch, but training.per_device_train_batch_size is 1")
     if balance in ("corpus", "corpus_and_class"):
         if recipe.corpus.name != "mixture":
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
@@ -115,8 +115,7 @@ def _check_class_balance(recipe: Recipe) -> None:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
     if loss.class_weights and balance in ("class", "corpus_and_class"):
         raise UserError(
-            f"training.loss.class_weights: training.balance: {balance} already balances the classes; leave out one "
-            "of the two"
+            f"training.loss.class_weights: training.balance: {balance} balances classes too; leave out one"
         )
 
 
@@ -152,7 +151,7 @@ def _check_model(recipe: Recipe) -> None:
             f"{', '.join(FIXED_POOLINGS)}, and leave out model.head_layers"
         )
     if recipe.evaluation.temperature == "store" and (svm or solvers_for(name) == ("sklearn",)):
-        raise UserError("evaluation.temperature: cannot be stored in support vector machines and trees; use report")
+        raise UserError("evaluation.temperature: cannot be stored in support vector machines or trees; use report")
 
 
 def _check_frozen(recipe: Recipe) -> None:
@@ -162,7 +161,7 @@ def _check_frozen(recipe: Recipe) -> None:
     freeze, lora, augment = recipe.freeze, recipe.lora, recipe.augment
     Freezing(**freeze.freezing)  # raises
     if freeze.gradual.every is None and freeze.gradual != GradualSection():
-        raise UserError("freeze.gradual.every: missing; the number of epochs after which layers are unfrozen")
+        raise UserError("freeze.gradual.every: missing; set the number of epochs from one unfreezing to the next")
     if freeze.cache and recipe.training.solver == "trainer":  # scikit-learn's embeddings are computed once anyway
         for key in [*augment.steps, *["mixup"] * bool(augment.mixup.probability)]:
             raise UserError(f"freeze.cache: augment.{key} changes what would be cached; leave out one of the two")
@@ -173,7 +172,7 @@ def _check_frozen(recipe: Recipe) -> None:
     if lora.targets == []:
         raise UserError("lora.targets: expected names of linear layers, or null for the usual ones, got none")
     if recipe.model.architecture != "encoder":
-        raise UserError(f"lora: for speech encoders, not for {recipe.model.architecture}; leave it out")
+        raise UserError(f"lora: supported by speech encoders only, not by {recipe.model.architecture}; leave it out")
     if freeze != dataclasses.replace(FreezeSection(), feature_encoder=freeze.feature_encoder):
         raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
 
@@ -214,7 +213,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     ]
     keys += [f"model.{key}" for key in ("band_warp", "time_stretch", "mix_style") if recipe.model.options.get(key)]
     for key in keys:
-        raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
+        raise UserError(f"{key}: has no effect with scikit-learn, which fits whole clips as they are; leave it out")
 
 
 def _changed(section: Any) -> list[str]:
@@ -228,10 +227,17 @@ def _changed(section: Any) -> list[str]:
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file or a mapping, apply overrides such as ``corpus.root=data``, and check it.
+    """Read a recipe, apply overrides, and check it before any audio is read.
+
+    Args:
+        source: a YAML file or a mapping.
+        overrides: such as ``corpus.root=data``.
+
+    Returns:
+        The recipe with all defaults.
 
     Raises:
-        UserError: naming the key (full path) or file, before any audio is touched.
+        UserError: naming the key (full path) or file.
     """
     if isinstance(source, Mapping):
         values = copy.deepcopy(dict(source))
@@ -272,7 +278,7 @@ def _drop(values: dict[str, Any]) -> None:
 def _apply(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise UserError(f"{override}: an override reads section.key=value")
+        raise UserError(f"{override}: expected an override of the form section.key=value")
     *sections, key = path.split(".")
     target = values
     for section in sections:
@@ -355,7 +361,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
         raise UserError(f"training.solver: {architecture} can only be {solvers[possible[0]]}")
     grid = dict(GRIDS[architecture]) if solver == "sklearn" else {}
     if given and not grid:
-        raise UserError("training.grid: belongs to solver sklearn; the Trainer has no grid")
+        raise UserError("training.grid: only training.solver: sklearn has a grid; leave it out")
     for key, values in given.items():
         if key not in grid:
             raise unknown_key(f"training.grid.{key}", grid)

@@ -121,7 +121,7 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
     if not fingerprints["sha256"]["equal"]:
         changed = ", ".join(key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol.")))
         reasons.append(f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}")
-    rows, missing, alike, exact, within = [], [], None, False, False
+    rows, missing, agreement, exact, within = [], [], None, False, False
     if comparison["trained"] and not reasons:
         measured, here = _measured(then), _measured(now)
         rows = [
@@ -130,14 +130,14 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
             if (of, metric) in here
         ]
         missing = [f"{of} {metric}" for of, metric in measured if (of, metric) not in here]
-        alike = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
+        agreement = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
         headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
         exact = not (missing or any(row["difference"] for row in rows))
-        exact = exact and fingerprints["clips"]["equal"] is not False and alike in (None, 1)
+        exact = exact and fingerprints["clips"]["equal"] is not False and agreement in (None, 1)
     verdict = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
     verdict = "reproduced to the last digit" if exact else verdict
-    comparison |= {"incomparable": reasons, "figures": rows, "missing": missing, "predictions": alike}
+    comparison |= {"incomparable": reasons, "figures": rows, "missing": missing, "predictions": agreement}
     return comparison | {"verdict": verdict, "reproduced": exact or within}
 
 
@@ -152,7 +152,7 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
 
 
 def _measured(report: Report) -> dict[tuple[str, str], float]:
-    """(of what, metric) -> figure: of each split, and of each seed or fold."""
+    """{(kind, metric): value}, where the kind names a split, or a seed or fold."""
     scores = report.parts | {report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
     scores |= {f"{kind} {number}, {report.evaluated_split}": own.metrics for number, own in report.runs.items()}
@@ -175,8 +175,8 @@ def find_saved_run(source: str | Path) -> Saved:
     if run.recipe.is_file() and run.complete:
         named = run.path if run.path.name not in ("", "..") else run.path.resolve()
         report, predictions = run.report / "report.json", run.report / "predictions.parquet"
-        beside = named.with_name(f"{named.name}-reproduced")
-        return Saved(str(source), read_yaml(run.recipe), read_finished_report(report), predictions, beside)
+        default = named.with_name(f"{named.name}-reproduced")
+        return Saved(str(source), read_yaml(run.recipe), read_finished_report(report), predictions, default)
     recipe, report = run.recipe, run.path / "report.json"
     if not run.path.exists():
         from huggingface_hub import errors, hf_hub_download

@@ -68,8 +68,16 @@ Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
 
 def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> Report:
-    """Run a recipe in its `output_dir` and return the report. An exception of `watch` ends the run, which can be
-    resumed."""
+    """Run a recipe in its `output_dir`, one training per fold and seed, and return the report.
+
+    Args:
+        resume: continue an interrupted run of the same recipe in its folder.
+        overwrite: replace the run in the folder.
+        watch: called with every validation; an exception ends the run, which can be resumed.
+
+    Raises:
+        UserError: naming the recipe key, file or folder that is wrong.
+    """
     folder = RunFolder(recipe.output_dir)
     with quiet_libraries(), recorded() as write_log_to:
         # The first TrainingArguments start the process group, so they come before anything is written.
@@ -78,7 +86,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
             if arguments.process_index == 0:
                 folder.check(recipe.to_dict(), resume, overwrite)
         if resume and folder.complete:
-            logger.info("%s is complete: its report is read", folder.path)
+            logger.info("%s is complete; its report is used", folder.path)
             return read_report(folder.report / "report.json")
         data = load_experiment_data(recipe)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
@@ -122,15 +130,11 @@ def _require_same_clips(run: RunContext) -> None:
     saved = json.loads(run.folder.split.read_text(encoding="utf-8"))
     same_clips = saved.get("clips") == [fold.clips for fold in run.folds]
     if saved["sha256"] != fingerprint([fold.split for fold in run.folds]) or not same_clips:
-        raise UserError(
-            f"{run.folder.split}: the corpus, its labels or its split have changed since this run began; start again "
-            "with --overwrite"
-        )
+        raise UserError(f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite")
 
 
 def _run_folds(run: RunContext) -> Report:
-    """Run each fold in fold-N/ and each seed in seed-N/ below it, then aggregate upwards; one fold with one seed
-    runs in the folder itself."""
+    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate; a single run is in the folder itself."""
     recipe, folds, seeds = run.recipe, run.folds, run.recipe.training.seeds
     if len(folds) == len(seeds) == 1:
         return _run_one(run)
@@ -154,7 +158,7 @@ def _run_folds(run: RunContext) -> Report:
 
 
 def _run_child(run: RunContext) -> Report:
-    """A run below another's folder, skipped if it is complete."""
+    """Run a fold, a seed or the foil in its own folder; a complete one is not run again."""
     if run.folder.complete:
         _require_same_clips(run)
         return read_report(run.folder.report / "report.json")

@@ -41,9 +41,9 @@ class WaveformClassifier(nn.Module):
         trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         if trims and kind in ENCODERS and not extractor.return_attention_mask:
             raise UserError(
-                f"{kind} uses no attention mask, so that its output depends on the length that trimming leaves "
-                f"(trim_silence {preparation.trim_silence:g}), and one graph cannot cut a batch to several lengths; "
-                "train it with audio.fixed_duration, or without trim_silence"
+                f"{kind} cannot be exported: without an attention mask its output depends on the trimmed length "
+                f"(trim_silence {preparation.trim_silence:g}), which differs within a batch; train it with "
+                "audio.fixed_duration, or without trim_silence"
             )
         self.extractor, self.preparation = extractor, preparation
         self.multi_label = config.problem_type == "multi_label_classification"

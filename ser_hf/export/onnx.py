@@ -72,8 +72,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file, its size, its difference from the model in torch, whether clips were compared in one padded batch too
-    (`padded`), and the median time for a clip on the CPU."""
+    """A file, its size, its difference from the model, alone and in a batch (`padded`), and CPU time per clip."""
 
     path: Path
     bytes: int
@@ -111,6 +110,9 @@ def export_model(
         clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
             that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
 
+    Returns:
+        The files with their sizes, differences from the model and milliseconds per clip.
+
     Raises:
         UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no file is written.
     """
@@ -136,11 +138,11 @@ def export_model(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
             partial = Path(folder, path.name)
             small = partial.with_name(f"{path.stem}.int8.onnx")
-            logger.info("%s to %s, which may take a minute", classifier.source, path)
+            logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
             export_onnx(classifier.model, partial, extractor, facts)
             files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
             if int8:
-                logger.info("weights to int8")
+                logger.info("quantizing weights to int8")
                 quantize(partial, small)
                 files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
             for complete in os.listdir(folder):
@@ -155,7 +157,7 @@ def export_model(
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
     if os.fspath(source).endswith(".onnx"):
-        raise UserError(f"{source}: is an ONNX file already; name the model that it was made from")
+        raise UserError(f"{source}: is already an ONNX file; name the model that it was exported from")
     path = Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
     if path.suffix != ".onnx":
         raise UserError(f"--output: {path} does not end with .onnx")
@@ -223,9 +225,7 @@ def _checked(
         raise UserError(f"{path}: not written: it cannot be compared with the model: {first_line(error)}") from error
     found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
     if found.logits > tolerance:
-        raise UserError(
-            f"{path}: not written: its logits differ from the model's by {found.logits:.2g}, more than {tolerance:g}"
-        )
+        raise UserError(f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}")
     return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
 
@@ -238,9 +238,8 @@ def export_onnx(
     """Write `model` in float32 and evaluation mode; the model itself does not change.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
-    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels).
-    `extractor`, with which the model is published, becomes a part of the graph. The metadata is that of `metadata_of`,
-    and `facts`.
+    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). The
+    published `extractor` becomes a part of the graph. The metadata are those of `metadata_of`, and `facts`.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -318,8 +317,8 @@ def _replace_lstms(model: PreTrainedModel) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase):
             raise UserError(
-                f"{type(model).__name__} cannot be exported to ONNX: {name} is a bare {type(module).__name__}, whose "
-                f"number of frames would be fixed; of recurrent layers only BiLSTM can be exported"
+                f"{type(model).__name__} cannot be exported to ONNX: {name} is a {type(module).__name__}; the "
+                f"only recurrent layer that can be exported is BiLSTM"
             )
 
 

@@ -3,8 +3,7 @@
 The first protocol with one split gives the files (train, validation, test, and `rest` for other clips).
 ``splits/PROTOCOL.json`` describes each protocol completely; the protocol `file` reads it.
 
-`Dataset.push_to_hub` makes several commits and a card that names no license, so that the tables are written to a
-folder, which one commit uploads.
+One commit uploads a folder of these files; `Dataset.push_to_hub` makes several, and a card without a license.
 """
 
 import io
@@ -62,8 +61,7 @@ _CREATIVE_COMMONS = re.compile(r"cc-by(-nc)?(-sa)?-[0-9.]+")
 
 
 def require_right(facts: Mapping[str, Any], have_right: bool) -> None:
-    """Refuse to publish a corpus against its license; `have_right` is the user's statement about a corpus of their
-    own, and `facts` are from `ser_hf.corpora.corpus_facts`."""
+    """Refuse to publish a corpus against its license; `have_right` is the user's statement about their own corpus."""
     name, title, license = facts["name"], facts["title"], facts["license"]
     if name == "mixture":
         reason = "cannot be published: each of its corpora has its own license; publish them one by one"
@@ -99,6 +97,12 @@ def publish_corpus(
         private: of a repository that is created; an existing one stays as it is.
         have_right: the user may publish this corpus of their own.
         settings: other arguments of `read_corpus`: options of the corpus, labels, merge, drop, exclude, on_unknown.
+
+    Returns:
+        The repository and its newest commit.
+
+    Raises:
+        UserError: if the license forbids it, a setting is wrong, or the Hub refuses the upload.
     """
     settings = dict(settings or {})
     facts = corpus_facts(name, {key: value for key, value in settings.items() if key not in READING})

@@ -84,12 +84,11 @@ def publish(
     benchmark_task: str = "default",
     token: str | None = None,
 ) -> Published:
-    """Publish a finished run, or update what was published of it.
+    """Publish a finished run, or update an earlier publication.
 
-    Before anything is sent, and afterwards, a process without ser_hf loads the model through `pipeline` and must
-    predict the run's reference clips as the training process did. The model is one commit; the same call again makes
-    none, and continues an interrupted push. The run's published.json records the repositories. The parameters are the
-    keys of a recipe's section `hub`.
+    Before and after the upload a process without ser_hf loads the model through `pipeline` and must predict the run's
+    reference clips as the training process did. The model is one commit; the same call again makes none, and continues
+    an interrupted push. The run's published.json records the repositories.
 
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.
@@ -97,6 +96,12 @@ def publish(
         report_repo: a dataset repository for the report.
         space: of a Gradio demo; True for the model's own name.
         benchmark, benchmark_task: a dataset whose leaderboard shows the headline metric, and its task.
+
+    Returns:
+        The repositories with their commits, and the verdict about the published model.
+
+    Raises:
+        UserError: if the run is unfinished, the model fails verification, or the Hub refuses the upload.
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)
@@ -125,7 +130,7 @@ def publish(
         model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
         verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
-            raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
+            raise UserError(f"{model.url}: pushed, but fails verification on the Hub: {'; '.join(verdict.problems)}")
         if space:
             page, recipe = report_repo and hub_page(report_repo, "datasets"), read_yaml(RunFolder(run).recipe)
             window = recipe["evaluation"]["window"]
@@ -193,9 +198,9 @@ def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") 
     """
     protocol = report.protocol
     if protocol.leak:
-        raise UserError(f"{dataset_id}: no result for a leaderboard: the protocol {protocol.name} is leaky")
+        raise UserError(f"{dataset_id}: a leaderboard takes no result of a leaky protocol ({protocol.name})")
     if report.evaluated_split != "test":
-        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report.evaluated_split} split")
+        raise UserError(f"{dataset_id}: a leaderboard takes test results, not those of {report.evaluated_split}")
     split = f"fold {protocol.fold}, " * bool(protocol.fold) + f"split {protocol.sha256[:16]}"
     entry = EvalResultEntry(
         dataset_id=dataset_id,

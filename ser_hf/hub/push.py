@@ -25,8 +25,7 @@ SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rig
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """Result of a push: `commit` is the newest of the repository and contains the whole folder; `changed` says whether
-    the push made it."""
+    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if the push made it."""
 
     repo_id: str
     kind: Kind
@@ -36,7 +35,19 @@ class Pushed:
 
 
 def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo") -> str:
-    """USER/NAME of a repository; a NAME alone belongs to the user that is signed in, who must be able to write."""
+    """Complete the id of a repository, and check that the token may write.
+
+    Args:
+        repo_id: USER/NAME, or NAME for the signed-in user.
+        token: for the Hub; None for the stored one.
+        key: names the option in errors.
+
+    Returns:
+        USER/NAME.
+
+    Raises:
+        UserError: without a token, with one that may only read, or for an invalid id.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
@@ -44,7 +55,7 @@ def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo")
         validate_repo_id(repo_id)
         user = HfApi(token=token).whoami()
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UserError(f"{key}: {repo_id}: the token that is signed in may only read; {SIGN_IN}")
+        raise UserError(f"{key}: {repo_id}: the signed-in token has no write access; {SIGN_IN}")
     return repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
 
 
@@ -58,15 +69,14 @@ def push(
     owned: Sequence[str] = (),
     token: str | None = None,
 ) -> Pushed:
-    """Make a repository, created if absent, contain what `folder` contains.
+    """Make a repository contain the files of `folder`; a missing repository is created.
 
     The push is one commit, and none if nothing changed; `upload_folder` would make several of a large folder. After a
     failure the same call continues: large files that have arrived are not sent again.
 
     Args:
         private: of a repository that is created; an existing one stays as it is.
-        owned: patterns of files that such pushes write, and delete if `folder` does not contain them any more. Other
-            files of the repository stay.
+        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other files stay.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -93,7 +103,7 @@ def push(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
+    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a remedy."""
     import httpx2
     from huggingface_hub import errors
 
@@ -131,7 +141,7 @@ def hub_errors(where: str) -> Iterator[None]:
 
 
 def _one_line(text: object) -> str:
-    """A server's text without line breaks and control characters."""
+    """A server's text in one line, without control characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
     return " ".join(printable.split())[:300]
 
@@ -140,8 +150,7 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
-    """Absolute forms, with and without links resolved, of the home folder, the working folder, the given paths, and
-    the paths in a recipe; the longest first."""
+    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the longest first."""
     named = [Path.home(), Path.cwd(), *(place for place in given if place)]
     named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
@@ -167,7 +176,7 @@ def require_no_paths(folder: Path, places: Sequence[str]) -> None:
 
 
 def _texts(path: Path) -> Iterable[str]:
-    """The text of a file; of a table each column of text, and of its audio the file names."""
+    """The text of a file; of a parquet file its text columns, and the names of its audio files."""
     if path.suffix in TEXTS:
         yield path.read_text(encoding="utf-8")
     elif path.suffix == ".parquet":

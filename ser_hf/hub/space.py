@@ -52,9 +52,15 @@ class Demo:
 
 
 def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] = ()) -> Path:
-    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json. An existing Space is replaced.
+    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json; an existing Space is replaced.
 
-    The license of `examples`, audio files to offer, is not checked: use your own recordings.
+    Args:
+        folder: of the Space.
+        demo: the model and what the page shows.
+        examples: audio files to offer. Their license is not checked: use your own recordings.
+
+    Raises:
+        UserError: if the folder has other files, or an example is not an audio file.
     """
     folder, report = Path(folder), demo.report
     if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):

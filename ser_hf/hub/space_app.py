@@ -148,7 +148,7 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
 
 
 def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tuple[dict | None, str, str]:
-    """The prediction for the last window, after one more chunk from the microphone, and the previous predictions.
+    """Predict the last window after one more chunk from the microphone; also shows the previous predictions.
 
     The state of a session stays small: the samples of one window and the predictions of `SHOWN` seconds.
     """
@@ -162,7 +162,7 @@ def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tu
     state |= {"now": now, "samples": last[-round(WINDOW * rate) :]}
     if state["skip"]:
         return state | {"skip": state["skip"] - 1}, gr.skip(), gr.skip()
-    prediction, what, began = np.full(len(LABELS), np.nan), "Nobody speaks.", time.monotonic()
+    prediction, what, began = np.full(len(LABELS), np.nan), "No speech.", time.monotonic()
     last = state["samples"]
     if len(last) < 0.5 * rate:
         what = "Listening."
@@ -177,8 +177,7 @@ def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tu
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN. `what` describes the audio, or the
-    reason for NaN."""
+    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN, with the reason in `what`."""
     known = not np.isnan(prediction).any()
     rows = []
     for i in np.argsort(-prediction, kind="stable") if known and ranked else range(len(LABELS)):
@@ -246,7 +245,7 @@ def about() -> str:
 
 with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300, 600)) as demo:
     gr.HTML(about())
-    with gr.Tab("A recording"):
+    with gr.Tab("Recording"):
         # Without buttons: the share button would publish a recording.
         audio = gr.Audio(sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech")
         files = sorted(str(path) for path in (FOLDER / "examples").glob("*") if not path.name.startswith("."))
@@ -254,10 +253,10 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
             gr.Examples(files, audio, cache_examples=False)
         shown = [gr.HTML(elem_id="recording"), gr.HTML()]
         audio.change(predict, audio, shown, api_visibility="private")
-    with gr.Tab("While you speak"):
+    with gr.Tab("Live"):
         microphone = gr.Audio(sources=["microphone"], type="numpy", streaming=True, buttons=[], label="Speech")
         state = gr.State(time_to_live=3600)
-        now = [state, gr.HTML(elem_id="now"), gr.HTML(elem_id="passing")]
+        now = [state, gr.HTML(elem_id="live"), gr.HTML(elem_id="live_over_time")]
         quietly = {"show_progress": "hidden", "api_visibility": "private"}
         # When gradio 6.31 mounts a microphone it sets its own interval of 0.1 s, and then drops most chunks.
         pace = f"() => ({{__type__: 'update', stream_every: {EVERY}}})"

@@ -113,6 +113,12 @@ def verify(
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs, byte for byte, in a
             copy that holds nothing else (`ser_hf.training.loading.data_only`).
+
+    Returns:
+        The verdict; `problems` is empty for a good model.
+
+    Raises:
+        UserError: if there is no model, a clip cannot be read, or the model has code of others or pickles.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -156,7 +162,7 @@ def verify(
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
-    """The folder of the model that `folder`, a model's or a run's, holds."""
+    """The path of the model in `folder`, which is the folder of a model or of a run."""
     if folder.is_file():
         raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
     if revision is not None:

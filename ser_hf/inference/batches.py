@@ -27,8 +27,7 @@ TakeVectors = Callable[[int], torch.Tensor]
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Capture the input of the classifier's last layer for each batch, by a hook: pooled over time, after any hidden
-    layers of the head."""
+    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling and any head)."""
     kept: list[torch.Tensor] = []
 
     def take(clips: int) -> torch.Tensor:
@@ -150,8 +149,19 @@ def classify(
     embeddings: bool = False,
     progress: bool = True,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Probabilities float32 (clips, labels) of prepared waveforms and, if requested, embeddings float32 (clips, size).
-    Without `window` (seconds), that of the model's own evaluation."""
+    """Predict prepared clips; several windows of a clip are averaged by duration.
+
+    Args:
+        waveforms: (samples,) each, at the model's sampling rate.
+        ids: of the clips, for messages.
+        window: seconds of the longest window; None is the window of the model's own evaluation.
+        batch_size: windows at a time.
+        embeddings: also return the inputs of the classifier's last layer.
+        progress: show a progress bar.
+
+    Returns:
+        Probabilities, float32 (clips, labels), and embeddings, float32 (clips, size), or None.
+    """
     shares, vectors, samples = [], [], classifier.window(window)
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if embeddings else None
@@ -181,8 +191,7 @@ def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
 
 
 def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:
-    """(begin, end) of batches of windows that are sorted by length: at most `batch_size`, at most `most` samples when
-    padded, and of one length only if padding changes predictions."""
+    """(begin, end) of batches of sorted windows: at most `batch_size` windows, and `most` samples with padding."""
     begin = 0
     for end in range(1, len(lengths) + 1):
         full = end == len(lengths) or end - begin == batch_size or lengths[end] * (end + 1 - begin) > most

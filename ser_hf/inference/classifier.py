@@ -1,5 +1,4 @@
-"""Loads a trained classifier of a run, a folder, the Hub or an ONNX file, with what is needed to run it as in its
-evaluation."""
+"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file, with its preparation and windows."""
 
 import contextlib
 import dataclasses
@@ -105,8 +104,7 @@ class OnnxConfig(PreTrainedConfig):
 
 
 class OnnxSession(nn.Module):
-    """An exported file that is called like a model of transformers. `facts` is the metadata of the file, decoded from
-    JSON (`ser_hf.export.onnx.metadata_of`)."""
+    """An exported file, called like a model of transformers; `facts` is its metadata."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__()
@@ -128,7 +126,7 @@ class OnnxSession(nn.Module):
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = {key: _decoded(text) for key, text in metadata.items()}
         if not {"id2label", "sampling_rate"} <= set(self.facts):
-            raise UserError(f"{path}: written by another exporter than ser-hf export; export the model with that")
+            raise UserError(f"{path}: not written by ser-hf export; export the model with ser-hf export")
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
         problem = "multi_label_classification" if self.facts.get("multi_label") else None
@@ -169,8 +167,7 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """Load any audio classifier of Transformers from a run's folder, a model folder or the Hub, or an ONNX file of
-    `ser-hf export`.
+    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported ONNX file.
 
     Args:
         revision: of a model on the Hub: a branch, tag or commit.
@@ -232,12 +229,12 @@ def _place(source: str, revision: str | None) -> str:
     run = RunFolder(folder)
     above = folder.resolve().parent
     if above.name == run.checkpoints.name and RunFolder(above.parent).recipe.is_file():
-        raise UserError(f"{source}: a checkpoint, to continue training with --resume; name its run {above.parent}")
+        raise UserError(f"{source}: a training checkpoint; name its run {above.parent} instead")
     for place in (folder, run.model):
         if (place / "config.json").is_file():
             return str(place)
     if run.recipe.is_file():
-        raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
+        raise UserError(f"{source}: this run has no model yet; finish it with --resume")
     raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
 
 
@@ -249,9 +246,7 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
         )
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
-        raise UserError(
-            f"{source}: several of its labels are called {doubled!r}; rename them (id2label in its config.json)"
-        )
+        raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
@@ -286,7 +281,7 @@ def _evaluation_window(place: str, revision: str | None) -> float | None:
 
 
 def published_file(place: str, name: str, revision: str | None) -> str | None:
-    """The path of a file beside a model's weights; None if there is none, or no network."""
+    """The path of the file `name` beside a model's weights (folder or Hub id); None if missing or offline."""
     return cached_file(
         place,
         name,

@@ -49,7 +49,7 @@ def from_dataset(dataset: Dataset) -> Iterator[Recording]:
     """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
     and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
-        raise UserError(f"inputs: a dataset without a column audio ({', '.join(dataset.column_names)})")
+        raise UserError(f"inputs: the dataset has no column audio (it has {', '.join(dataset.column_names)})")
     if "id" in dataset.column_names:
         own, count = Counter(name for name in dataset["id"][:] if name is not None).most_common(1)[0]
         if count > 1:
@@ -73,11 +73,11 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
 
 def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
-    """The recordings of paths, in the order of the paths, those of a folder by their names.
+    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by name.
 
-    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, the bytes of one
-    recording on standard input. The id of a recording is its path, unless a table has ids. A file that several paths
-    lead to is taken once; rows of tables with different ids are a recording each.
+    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, one recording on standard
+    input. The id of a recording is its path, unless a table has ids. A file that is found twice is read once, unless
+    rows of tables give it different ids.
 
     Args:
         skip: keep audio files that are missing, to be reported when they are decoded.
@@ -118,7 +118,7 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
         elif path.is_file() or (skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES):
             add(Recording(path.as_posix(), str(path)))
         elif path.exists():
-            raise UserError(f"{given}: no regular file; save it as one first, or pipe one recording to {PIPED}")
+            raise UserError(f"{given}: not a regular file; save it as one, or pipe one recording to {PIPED}")
         else:
             raise UserError(f"{given}: no such file or folder")
     return list(found.values())
@@ -138,8 +138,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The place of each row, for messages, and its recording, with the columns `id` (by default the path), `label` and
-    `speaker`; relative paths start from the table's folder."""
+    """The position of each row, for messages, and its recording; relative paths start from the table's folder."""
     columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
@@ -158,14 +157,14 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
 
 
 class Grid(NamedTuple):
-    """Windows of so many samples, one every `hop` samples."""
+    """Windows of `window` samples, one every `hop` samples."""
 
     window: int
     hop: int
 
 
 class Place(NamedTuple):
-    """The number of a window, from 0, that of its recording's windows, its start and end in seconds of the file."""
+    """A window: its number from 0, the number of windows of its recording, start and end in seconds of the file."""
 
     number: int
     windows: int
@@ -174,8 +173,8 @@ class Place(NamedTuple):
 
 
 def sliding(samples: int, grid: Grid) -> list[tuple[int, int]]:
-    """(start, length) of the windows of a recording. All have the length of the grid: the last one ends with the
-    recording and overlaps the one before it by more. A recording that is no longer than a window is one."""
+    """(start, length) of the windows of a recording, all as long as the grid says. The last one is moved back to end
+    with the recording; a shorter recording is one window."""
     if samples <= grid.window:
         return [(0, samples)]
     last = samples - grid.window
@@ -285,8 +284,7 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
-    """An upper bound of the samples in memory while a recording is decoded and afterwards, from its header; 0 if that
-    cannot be read."""
+    """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
     if recording.data is None and not os.path.isfile(recording.path):  # opening a pipe would wait
         return 0
     try:

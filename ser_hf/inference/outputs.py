@@ -160,8 +160,7 @@ def records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def to_terminal(kind: str, labels: Sequence[str]) -> Write:
-    """Return a function that writes tables to standard output, above a progress bar: as jsonl, csv or (for people)
-    table."""
+    """Return a function that writes tables to standard output, above a progress bar, as jsonl, csv or aligned text."""
     file = sys.stdout
     write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, labels)
 
@@ -187,13 +186,25 @@ def _lines(file: TextIO, labels: Sequence[str]) -> Write:
 
 
 def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
-    """The path, if a file of one of these kinds may be written there. `inputs` are never replaced, whatever path or
-    link names them."""
+    """Check the path of an output file.
+
+    Args:
+        path: of the file.
+        suffixes: of the supported formats, such as ``.csv``.
+        key: the option that messages name.
+        inputs: files that are never replaced, even through a link.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if the suffix is unknown, or the path is not a regular file or is an input.
+    """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise UserError(f"{key}: {path}: unknown format; choose one of {', '.join(suffixes)}")
     if path.exists() and not path.is_file():
-        raise UserError(f"{key}: {path} is no regular file; name another one")
+        raise UserError(f"{key}: {path} is not a regular file; name another one")
     if any(same_file(given, path) for given in inputs):
         raise UserError(f"{key}: {path} is an input; name another file")
     return path
@@ -205,11 +216,12 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
-    """Yield a function that takes tables; at the end the whole file replaces any before, the target of a link too.
+    """Yield a function that writes tables to a new file, which at the end replaces any file (or link target) at
+    `path`.
 
-    CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``,
-    ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the
-    tables as they are. A picture (PNG, SVG) shows windows over time, of one recording.
+    CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``;
+    in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the tables as they are.
+    A picture (PNG, SVG) shows windows over time, of one recording.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.

@@ -1,10 +1,4 @@
-"""Predictions of a model for recordings, in memory or chunk by chunk.
-
-from ser_hf import predict
-
-predictions = predict("runs/ravdess_crnn", ["interviews", "more/one.wav"], embeddings=True)
-predictions.predicted[0], predictions.probabilities[0], predictions.embeddings.shape
-"""
+"""Predictions of a model for recordings: the public `predict`, and `predict_tables`, which works chunk by chunk."""
 
 import contextlib
 import dataclasses
@@ -70,8 +64,7 @@ class PredictionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionTable:
-    """Predictions in the order of the recordings: rows (`ser_hf.inference.outputs.table`), facts about the model, and
-    (id, reason) of recordings that could not be read."""
+    """Rows of predictions (`ser_hf.inference.outputs.table`), facts about the model, and unreadable (id, reason)."""
 
     table: pa.Table
     facts: Facts
@@ -122,12 +115,14 @@ def predict(
 
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
-        inputs: audio files, folders and tables (`ser_hf.inference.inputs.from_paths`), or a dataset such as
-            `ser_hf.load_corpus` returns.
+        inputs: audio files, folders or tables (`ser_hf.inference.inputs.from_paths`), or a dataset.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
         revision: of a model on the Hub: a branch, tag or commit.
         trust_remote_code: run code of other authors' models; those of ser_hf need none.
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
+
+    Returns:
+        One row per recording or window: label, probabilities, logits and, if requested, embeddings.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
@@ -135,7 +130,7 @@ def predict(
     """
     checked = PredictionSettings(**settings)
     if isinstance(inputs, DatasetDict):
-        raise UserError(f"inputs: a DatasetDict; give one of its splits, such as [{next(iter(inputs))!r}]")
+        raise UserError(f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]")
     if not isinstance(inputs, Dataset):
         paths = list(inputs) if isinstance(inputs, list | tuple | set | Iterator) else [inputs]
         for path in paths:
@@ -172,7 +167,7 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
     """The windows of a timeline."""
     rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
-        raise UserError(f"--window: {classifier.source} processes the first {fixed:g} s of a clip; use that or less")
+        raise UserError(f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less")
     window = classifier.window(settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS)
     hop = max(1, window // 2) if settings.hop is None else round(settings.hop * rate)
     if hop > window:
@@ -187,11 +182,21 @@ def predict_tables(
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """The tables of one chunk after the other, with a progress bar. Memory holds about two chunks; (id, reason) of
-    recordings that are left out are appended to `skipped`.
+    """Predict recordings chunk by chunk, with a progress bar; memory holds about two chunks.
+
+    Args:
+        classifier: from `load_classifier`.
+        recordings: from `ser_hf.inference.inputs.from_paths`, or a dataset.
+        settings: how recordings are processed.
+        facts: from `table_facts`.
+        skipped: receives (id, reason) of recordings that are left out.
+
+    Yields:
+        One table per chunk, see `ser_hf.inference.outputs.table`.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
+        UserError: if there are no recordings.
     """
     rate, window = classifier.extractor.sampling_rate, classifier.window(settings.window)
     grid = sliding_windows(classifier, settings) if settings.timeline else None

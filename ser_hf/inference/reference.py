@@ -1,4 +1,4 @@
-"""Reference clips and logits of a trained model, by which `ser_hf.hub.verify` recognizes it wherever it is loaded.
+"""Reference clips of a trained model and its logits of them, with which `ser_hf.hub.verify` checks published copies.
 
 reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a corpus.
 """
@@ -26,8 +26,16 @@ LONGEST = 10.0  # seconds
 
 
 def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list[int]:
-    """Positions of at most `count` clips of different lengths, shortest first, spread evenly over the lengths; clips
-    of more than `limit` samples are used only if all are that long."""
+    """Choose clips of different lengths, spread evenly from short to long.
+
+    Args:
+        lengths: samples of each clip, (clips,).
+        limit: samples; longer clips are only chosen if all are longer.
+        count: the largest number of clips.
+
+    Returns:
+        Positions of the chosen clips, the shortest first.
+    """
     lengths = np.asarray(lengths)
     whole = np.flatnonzero(lengths <= limit)
     candidates = whole if len(whole) else np.arange(len(lengths))
@@ -42,8 +50,17 @@ def compute_logits(
     preparation: "Preparation",
     clips: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """The model's logits of each single clip, waveforms (samples,) before the preparation, in evaluation mode and
-    float32, on the model's device. Adapters need not be merged."""
+    """Compute the logits of clips one at a time, in evaluation mode and exact float32; adapters need not be merged.
+
+    Args:
+        model: on its device; its training mode is restored.
+        extractor: without the preparation.
+        preparation: of the waveforms.
+        clips: (samples,) each, before the preparation.
+
+    Returns:
+        Logits (classes,) of each clip.
+    """
     import torch
 
     from ..models.preparation import prepare_waveform
@@ -63,7 +80,7 @@ def compute_logits(
 
 
 def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int) -> None:
-    """Write waveforms (samples,) as recorded, and the model's logits (classes,) of each."""
+    """Write clips (samples,) as recorded, and the model's logits (classes,) of each, to reference.npz."""
     named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -73,7 +90,7 @@ def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Full float32 precision where the training used TF32, also in cuDNN, which uses it by default."""
+    """Compute in full float32 precision, without TF32, which cuDNN uses by default."""
     from torch import backends
 
     kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
@@ -104,10 +121,7 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
     """
     path = RunFolder(folder).reference
     if not path.is_file():
-        raise UserError(
-            f"{path}: missing; a run writes it at its end, so rerun this one (ser-hf reproduce {folder}, or ser-hf "
-            "train with --overwrite)"
-        )
+        raise UserError(f"{path}: missing; rerun the run, which writes it (ser-hf reproduce {folder})")
     try:
         with np.load(path, allow_pickle=False) as saved:
             logits = saved["logits"]

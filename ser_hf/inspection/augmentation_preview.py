@@ -96,12 +96,12 @@ def pick_rows(dataset: Dataset, store: WaveformStore, rows: Sequence[int], count
     for row in sorted(rows, key=lambda row: ids[row]):
         if store[row].any():
             by_label.setdefault(labels[row], []).append(row)
-    turns = sorted((turn, label, row) for label, own in by_label.items() for turn, row in enumerate(own))
-    return [int(row) for _, _, row in turns[:count]]
+    order = sorted((turn, label, row) for label, own in by_label.items() for turn, row in enumerate(own))
+    return [int(row) for _, _, row in order[:count]]
 
 
 def _write_version(name: str, waveform: np.ndarray, audio: str, rate: int, folder: Path) -> dict[str, Any]:
-    """Write the recording of a clip and return what the page shows. Floating point avoids clipping."""
+    """Write the recording of a clip in floating point, without clipping, and return its entry on the page."""
     soundfile.write(folder / audio, waveform, rate, subtype="FLOAT")
     figure, seconds = Figure(figsize=(3.3, 1.75), layout="constrained"), len(waveform) / rate
     draw_log_mel(figure.add_subplot(), waveform, rate)

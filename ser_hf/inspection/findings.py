@@ -137,11 +137,14 @@ def inspect_corpus(
         cache_dir: where that store is (default: see `ser_hf.utils.cache.cache_root`).
         options: of the corpus.
 
+    Returns:
+        The measurements of every file, and the findings.
+
     Raises:
         UserError: for an unknown corpus, a missing folder, a folder without audio.
     """
     if name not in CORPORA:
-        raise UserError(f"corpus.name: expected one of {', '.join(CORPORA)}, got {name!r}")
+        raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     files, official = compare_with_release(name, measure_files(find_files(name, root, options)))
     copies = _search_near_copies(files, cache_dir) if near_copies else None
     facts = corpus_facts(name, options)

@@ -42,7 +42,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """The measures of one file, mixed to mono; where `error` is set the file is unreadable and the rest may be None.
+    """The measures of one file, mixed to mono; with an `error` the file is unreadable and others may be None.
 
     Levels are in dB relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS), and
     None for digital silence. Times are in seconds, shares between 0 and 1.

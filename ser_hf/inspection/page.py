@@ -32,11 +32,11 @@ def check_folder(folder: str | Path) -> None:
     """Raise a `UserError` if the folder contains anything but an earlier inspection."""
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"--output: {folder} is not a folder; choose another place")
+        raise UserError(f"--output: {folder} is not a folder; choose another one")
     names = {child.name for child in folder.iterdir()} if folder.is_dir() else set()
     if names - CONTENTS or (names and "inspect.json" not in names):
         some = min(names - CONTENTS, default=min(names))
-        raise UserError(f"--output: {folder} contains {some}, which is not an inspection's; choose another folder")
+        raise UserError(f"--output: {folder} contains {some}, which is not of an inspection; choose another folder")
 
 
 def write_inspection(inspection: Inspection, folder: str | Path, examples: int = 2) -> Path:
@@ -115,7 +115,7 @@ def charts(table: pd.DataFrame) -> list[Picture]:
 
 
 def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
-    """Write the recording, mixed to mono, and return what the page shows."""
+    """Write the recording, mixed to mono, and return its entry on the page."""
     decoded = decode(file.path)
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")
@@ -148,8 +148,7 @@ def example_figure(samples: np.ndarray, sampling_rate: int) -> Figure:
 
 
 def draw_log_mel(axes: Axes, samples: np.ndarray, sampling_rate: int) -> None:
-    """Draw 64 mel bands up to 8 kHz every 10 ms, in dB below their maximum. Louder is darker, so that inverted colors
-    are readable as well."""
+    """Draw 64 mel bands up to 8 kHz every 10 ms, in dB below the maximum; louder is darker, for dark pages too."""
     size, hop, high = 512, round(0.01 * sampling_rate), min(8000, sampling_rate / 2)
     padded = np.pad(samples, (0, max(0, size - len(samples))))
     options = {"sr": sampling_rate, "n_fft": size, "hop_length": hop, "fmax": high}

@@ -1,7 +1,7 @@
 """The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code beside the weights.
 
 They import torch, numpy, transformers and their siblings only. Importing this package registers them with the Auto
-classes, so that a saved model loads without `trust_remote_code`, and exports their classes.
+classes, so that a saved model loads without `trust_remote_code`.
 """
 
 from importlib import import_module

@@ -9,12 +9,12 @@ from transformers import PreTrainedConfig
 
 
 def valid(kind: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
-    """The annotation of a field of type `kind`: what is `expected` of its value, in words, and the test for it."""
+    """Annotate a field of type `kind` with a description of its `expected` value and the test `holds` for it."""
     return Annotated[kind, expected, holds]
 
 
 def some_of(*names: str) -> Any:
-    """The annotation of a list of some of `names`."""
+    """Annotate a list of some of `names`."""
     return valid(
         list[Literal[names]],
         f"some of {', '.join(names)}, each once",
@@ -36,8 +36,7 @@ Normalization = Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed",
 
 
 class WaveformConfig(PreTrainedConfig):
-    """A network that takes waveforms. Every value is checked against the annotation of its field, and refused with a
-    ValueError that names the field.
+    """A network that takes waveforms. A value that does not fit its field's annotation raises a ValueError.
 
     Keys that several networks have:
 
@@ -93,19 +92,16 @@ class FrameConfig(WaveformConfig):
     Args:
         n_fft, win_length, hop_length: samples of the short-time Fourier transform.
         window: ``"hann"`` or ``"hamming"``, periodic.
-        center: center the first frame on the first sample, as librosa and torchaudio do by default; otherwise frames
-            lie wholly inside the clip.
-        edges: what a centered frame sees beyond the clip: ``"zeros"`` (librosa's default) or ``"reflect"``, the clip
-            itself backwards (torchaudio's).
+        center: center the first frame on the first sample (default of librosa and torchaudio).
+        edges: samples beyond the clip in centered frames: ``"zeros"`` (librosa) or ``"reflect"`` (torchaudio).
         deltas: number of time derivatives beside the features: 0, 1 or 2.
-        normalization: ``"clip"`` removes each clip's mean level and scales it to unit variance; ``"clip_bands"``
-            does so band by band, which also removes voice and microphone; ``"corpus"`` standardizes each band by the
+        normalization: ``"clip"`` removes each clip's mean level and scales it to unit variance; ``"clip_bands"`` does
+            so band by band, which also removes voice and microphone; ``"corpus"`` standardizes each band by the
             statistics of the training clips, ``"corpus_level"`` all bands by one mean and deviation; ``"fixed"``
             shifts and scales log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as they
             are. Loudness is an emotion cue, which the first two remove.
         frames: bring each clip to this many frames (null: as long as it is).
-        frame_fit: how: ``"pad"`` trims longer clips and pads shorter ones, ``"resize"`` interpolates linearly along
-            time, so that tempo is lost.
+        frame_fit: how: ``"pad"`` trims or pads, ``"resize"`` interpolates along time, so that tempo is lost.
         time_masks, time_width, band_masks, band_width: SpecAugment stripes and their largest width, training only.
         time_stretch: tempo changed by a factor of up to 1 +- this, training only.
         mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.

@@ -45,7 +45,15 @@ class FrontEnd(nn.Module):
             self.standardize = FeatureNorm("corpus", self.size)
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), true lengths (batch,) -> (batch, frames, size), padding zero, and mask (batch, frames)."""
+        """Compute normalized features.
+
+        Args:
+            waveform: (batch, samples), zero beyond each clip.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool, true for real frames.
+        """
         config = self.config
         features, mask = self.features(waveform, lengths)
         if self.training and config.time_stretch:
@@ -115,7 +123,7 @@ class ShortTime(DerivedBuffers):
         return frames.clamp(min=self.min_frames)
 
     def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """(batch, samples) with what framing needs before and after; `lengths` (batch,) say where to reflect."""
+        """Add the samples that framing needs before and after (batch, samples), reflected at `lengths` (batch,)."""
         before = after = self.config.n_fft // 2 if self.config.center else 0
         least = self.config.n_fft + (self.min_frames - 1) * self.config.hop_length - before
         # An exported graph must not depend on how long the clips are: there it always pads enough.
@@ -124,7 +132,7 @@ class ShortTime(DerivedBuffers):
         return reflected(padded, lengths, before) if self.config.edges == "reflect" else padded
 
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
-        """What `pad` returns, or anything as long, -> (batch, frames, n_fft), not windowed."""
+        """Cut the output of `pad`, or samples of the same shape, into (batch, frames, n_fft) without a window."""
         return padded.unfold(1, self.config.n_fft, self.config.hop_length)
 
     def mask(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -153,8 +161,7 @@ def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
 
 
 class LogMel(DerivedBuffers):
-    """Compressed mel spectrogram, frames x bands, equal to librosa's and torchaudio's. In training its bands may be
-    warped."""
+    """Compressed mel spectrogram, equal to librosa's and torchaudio's; in training its bands may be warped."""
 
     def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
@@ -189,7 +196,7 @@ class LogMel(DerivedBuffers):
         self.centers.copy_(torch.from_numpy(centers))
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples) and true lengths (batch,) -> (batch, frames, bands) and mask (batch, frames)."""
+        """Compute mel bands: (batch, samples), lengths (batch,) -> (batch, frames, bands), mask (batch, frames)."""
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self.short_time.cut(self.short_time.pad(waveform.float(), lengths))
             mask = self.short_time.mask(frames, lengths)
@@ -260,10 +267,14 @@ def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.
 
 
 class FeatureNorm(nn.Module):
-    """Normalization of (batch, frames, size), padding zero; `kind` is `FrameConfig.normalization`.
+    """Normalization of (batch, frames, size), padding zero.
 
     With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) of the training clips are saved with the
     weights: while `observing`, real frames are summed and passed on unchanged, and `settle` computes the two.
+
+    Args:
+        kind: `FrameConfig.normalization`.
+        size, planes: numbers per frame, and how many planes (features, derivatives) they make up.
     """
 
     def __init__(self, kind: str, size: int, planes: int = 1):
@@ -277,7 +288,7 @@ class FeatureNorm(nn.Module):
 
     @property
     def counts(self) -> bool:
-        """Whether it has statistics of the training clips."""
+        """Whether it normalizes by statistics of the training clips."""
         return self.kind in ("corpus", "corpus_level")
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -300,7 +311,7 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Compute `mean` and `deviation` from what was observed, and end the observation."""
+        """Compute `mean` and `deviation` from the observed frames, and end the observation."""
         if self.kind == "corpus_level":
             planes = self._sums.unflatten(1, (self.planes, -1))
             self._sums = planes.sum(dim=2, keepdim=True).expand_as(planes).flatten(1)
@@ -331,7 +342,7 @@ def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) ->
 
 
 def pad_or_trim(features: torch.Tensor, mask: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size): the first frames of each clip; missing frames stay padding."""
+    """(batch, any, size) -> (batch, frames, size), the first frames of each clip; frames beyond it stay padding."""
     return nn.functional.pad(features, (0, 0, 0, frames))[:, :frames], nn.functional.pad(mask, (0, frames))[:, :frames]
 
 
@@ -377,8 +388,16 @@ def frame_statistics(
 def spec_augment(
     features: torch.Tensor, mask: torch.Tensor, time_masks: int, time_width: int, band_masks: int, band_width: int
 ) -> torch.Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of zeros, of frames and of bands,
-    in normalized features (batch, frames, planes, bands); each at most half of the clip's real frames or bands."""
+    """Set random stripes of frames and of bands to zero: SpecAugment without time warping.
+
+    Park et al. 2019, arXiv:1904.08779.
+
+    Args:
+        features: (batch, frames, planes, bands), normalized.
+        mask: (batch, frames) bool, true for real frames.
+        time_masks, time_width: number of stripes of frames, and their largest width in frames.
+        band_masks, band_width: the same of bands. A stripe covers at most half of the real frames or bands.
+    """
     batch, frames, _, bands = features.shape
     lengths = mask.sum(dim=1)
     for axis, count, widest, size, axis_lengths in (
@@ -413,8 +432,7 @@ def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> to
 def stretch_time(
     features: torch.Tensor, mask: torch.Tensor, most: float, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames (batch, frames, size) resampled to another tempo: each clip's length times a factor uniform from
-    ``1 - most`` to ``1 + most``."""
+    """Resample frames (batch, frames, size) in time by a random factor per clip, ``1 - most`` to ``1 + most``."""
     lengths = mask.sum(dim=1, keepdim=True)
     factor = 1 + most * (2 * torch.rand(len(features), 1, device=features.device) - 1)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)

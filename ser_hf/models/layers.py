@@ -10,8 +10,7 @@ from .configuration import ConvolutionConfig
 
 
 def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
-    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory, which is fast for
-    convolutions on a CPU."""
+    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory: fast on a CPU."""
     return features.unflatten(2, (planes, -1)).transpose(1, 2).to(memory_format=torch.channels_last)
 
 
@@ -76,7 +75,7 @@ def _normalize_selected(
 def _normalize_by_moments(
     norm: nn.modules.batchnorm._BatchNorm, features: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """The same for (batch, channels, frames, ...), with a mask that broadcasts to it, in shapes free of the mask."""
+    """The same for (batch, channels, frames, ...) with a broadcastable mask; no shape depends on the mask."""
     axes = [axis for axis in range(features.dim()) if axis != 1]
     shape = [1, -1] + [1] * (features.dim() - 2)
     wide = torch.promote_types(features.dtype, torch.float32)
@@ -157,7 +156,7 @@ class ConvBlock1d(nn.Module):
 class BiLSTM(nn.Module):
     """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
 
-    By packed sequences, but on a CPU, where they are slow, by a plain LSTM in each direction, on reversed clips.
+    It uses packed sequences; on a CPU, where these are slow, it runs a plain LSTM per direction on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -244,12 +243,12 @@ class ConvolutionStack1d(nn.Module):
 
 
 class Pooling(nn.Module):
-    """One vector per clip from its real frames.
+    """Pools the real frames of a clip into one vector.
 
     ``mean``, ``max``, ``mean_std``; ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
     ``attention``: a mean with one trained weight per frame; ``attentive_stats``: mean and deviation with a trained
     weight per frame and channel (Okabe et al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143);
-    ``last``: the states of a bidirectional LSTM where each direction ends.
+    ``last``: the last states of both directions of a bidirectional LSTM.
     """
 
     def __init__(self, kind: str, size: int):
@@ -264,7 +263,15 @@ class Pooling(nn.Module):
             self.score = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, size, bias=False))
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, size), (batch, frames) -> (batch, output_size)."""
+        """Pool a sequence.
+
+        Args:
+            sequence: (batch, frames, size).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, output_size).
+        """
         if self.kind == "last":
             last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
             ahead, back = sequence.gather(1, last)[:, 0], sequence[:, 0]
@@ -296,9 +303,9 @@ def fixed(values: torch.Tensor) -> nn.Parameter:
 
 
 class Calibration(nn.Module):
-    """Decision values (batch, machines) -> logits (batch, classes), whose softmax gives calibrated probabilities.
+    """Maps decision values (batch, machines) to logits (batch, classes), whose softmax gives calibrated probabilities.
 
-    As in scikit-learn's `CalibratedClassifierCV`: a sigmoid of each decision value, divided by their sum.
+    Platt scaling (Platt 1999) as in scikit-learn's `CalibratedClassifierCV`: sigmoids, divided by their sum.
     """
 
     def __init__(self, classes: int):

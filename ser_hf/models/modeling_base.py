@@ -11,10 +11,9 @@ from .front_end import DerivedBuffers
 
 
 class AcousticClassifier(PreTrainedModel):
-    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on what it returns.
+    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on the embedding.
 
-    A network makes these three and calls `post_init` last. Padding never changes a prediction: `embed` respects its
-    mask of the real frames.
+    A network makes these three and calls `post_init` last. Padding never changes a prediction.
     """
 
     config_class = WaveformConfig
@@ -27,7 +26,15 @@ class AcousticClassifier(PreTrainedModel):
     classifier_gain = 1.0
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """What `front_end` returns, (batch, frames, size) with its mask (batch, frames) -> (batch, embedding)."""
+        """Compute one vector per clip.
+
+        Args:
+            features: (batch, frames, size), the output of `front_end`.
+            mask: (batch, frames) bool, true for the real frames of a clip.
+
+        Returns:
+            (batch, embedding), the input of `classifier`.
+        """
         raise NotImplementedError
 
     def forward(
@@ -39,9 +46,12 @@ class AcousticClassifier(PreTrainedModel):
         """Classify waveforms.
 
         Args:
-            input_values: (batch, samples) float32 at the configuration's rate.
+            input_values: (batch, samples) float32 at the configuration's sampling rate, full scale at 1.
             attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; all real when absent.
-            labels: (batch,) class ids; the loss is then the mean cross entropy.
+            labels: (batch,) class ids.
+
+        Returns:
+            `logits` (batch, classes), and `loss`, the mean cross entropy, if `labels` are given.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
@@ -54,7 +64,7 @@ class AcousticClassifier(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """By kind of layer: the library's default (normal, 0.02) would shrink activations layer by layer."""
+        """Initialize by kind of layer: the library's default (normal, 0.02) shrinks activations."""
         if isinstance(module, DerivedBuffers):
             module.reset()
         elif isinstance(module, nn.LSTM):

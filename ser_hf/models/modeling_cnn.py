@@ -82,8 +82,7 @@ class CNN1dConfig(WaveformConfig):
 
 
 class Waveform(nn.Module):
-    """A front end whose frames are samples. Clips of fewer than `min_frames` are padded with zeros, which count as
-    real."""
+    """A front end whose frames are samples; clips below `min_frames` get zeros, which count as real."""
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
 

@@ -99,8 +99,8 @@ class FrameDescriptors(DerivedBuffers):
     arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others as it is.
 
     Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter way to find
-    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the level of the
-    clip's loudest frame.
+    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the loudest
+    frame's.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
@@ -160,7 +160,7 @@ class FrameDescriptors(DerivedBuffers):
         return {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth, "spectral_rolloff": rolloff}
 
     def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Semitones above the reference and voicing of frames of mean zero, each (batch, frames)."""
+        """Pitch (semitones above the reference) and voicing of frames with mean zero, each (batch, frames)."""
         rate = self.config.sampling_rate
         shortest, longest = math.floor(rate / self.config.pitch_max), math.ceil(rate / self.config.pitch_min)
         # One lag more on either side, so that every lag has neighbors.
@@ -181,7 +181,7 @@ class FrameDescriptors(DerivedBuffers):
 
 
 def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
-    """Sums of products of samples 0 to `lags` - 1 apart: (batch, frames, lags)."""
+    """Autocorrelation of (batch, frames, samples) at lags from 0 to `lags` - 1: (batch, frames, lags)."""
     length = frames.shape[2]
     # Zeros enough that no product wraps around, and a power of two.
     size = 1 << math.ceil(math.log2(length + lags - 1))
@@ -193,7 +193,7 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
 
 
 def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """Autocorrelation over mean energy of the two stretches compared, -1 to 1, at the lags `first` to `last`."""
+    """Autocorrelation at the lags `first` to `last`, -1 to 1: over the mean energy of both stretches."""
     size = frames.shape[2]
     # Energy of the first n samples of a frame, for n = 1 to size.
     energy = frames.square().cumsum(dim=2)

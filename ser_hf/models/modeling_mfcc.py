@@ -35,7 +35,7 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """`front_end` makes a clip's vector, `embed` returns it; a network overrides `_classifier`."""
+    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides `_classifier`."""
 
     config_class = MfccConfig
 
@@ -66,7 +66,7 @@ class FittedClassifier(MfccClassifier):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Random numbers, until scikit-learn has fitted them."""
+        """Draw random numbers; scikit-learn replaces them when it fits the classifier."""
         super()._init_weights(module)
         if module is self.classifier:
             for name in ("vectors", "weight"):
@@ -156,7 +156,7 @@ class Forest(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """A tensor of the type in which vectors must come, as `nn.Linear` has one."""
+        """A tensor with the type that the input vectors must have, as `nn.Linear.weight`."""
         return self.threshold
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:

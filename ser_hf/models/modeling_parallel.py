@@ -83,8 +83,7 @@ class ParallelClassifier(AcousticClassifier):
 
 
 class ParallelCNNTransformerConfig(ParallelConfig):
-    """See `ParallelConfig`; `transformer_size` is the size of a frame, `transformer_hidden` that of the feed-forward
-    layer of a block."""
+    """See `ParallelConfig`; `transformer_size` is a frame's size, `transformer_hidden` the feed-forward layer's."""
 
     model_type = "ser_parallel_cnn_transformer"
 

@@ -100,15 +100,18 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Classify what the encoder's feature extractor returns.
+        """Classify the output of the encoder's feature extractor.
 
         Args:
             input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one frame of the encoder
                 is followed by silence. For the audio spectrogram transformer its (batch, frames, bands).
             input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for Whisper.
-            attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for waveforms,
-                (batch, frames) for wav2vec2-bert, either of the two for Whisper. All real when absent.
-            labels: (batch,) class ids; the loss is then the mean cross entropy.
+            attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for waveforms, (batch,
+                frames) for wav2vec2-bert, either of the two for Whisper. All real when absent.
+            labels: (batch,) class ids.
+
+        Returns:
+            `logits` (batch, classes), and `loss`, the mean cross entropy, if `labels` are given.
         """
         inputs = input_values if input_features is None else input_features
         if inputs is None:
@@ -179,7 +182,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
-    """The key of the share of layers that training skips at random; None where it skips none."""
+    """The configuration key of the share of layers that training skips at random; None if there is none."""
     return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None)
 
 

@@ -30,7 +30,7 @@ class SqueezeExcitation(nn.Module):
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """The output of a residual branch, dropped in a `chance` of the clips (Huang et al. 2016, arXiv:1603.09382)."""
+    """Drop a residual branch of random clips, `chance` of them, in training (Huang et al. 2016, arXiv:1603.09382)."""
     if not (training and chance):
         return change
     kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= chance
@@ -147,8 +147,7 @@ class SEResNetForAudioClassification(ResNetClassifier):
 
 
 class SeparableResNetConfig(ResNetConfig):
-    """See `ResNetConfig`. Each stage halves frames and bands; `expansion` is the hidden width of a block's pointwise
-    layers, in multiples of its own."""
+    """See `ResNetConfig`. Each stage halves frames and bands; a block widens by `expansion` inside."""
 
     model_type = "ser_separable_resnet"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")

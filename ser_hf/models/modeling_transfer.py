@@ -221,7 +221,7 @@ class CNN14Config(PublishedAudioConfig):
 
 
 class DoubleBlock(nn.Module):
-    """Two convolution blocks, mean over squares of `pool`, dropout; before them, so many `normed` bands."""
+    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed` bands they are normalized before."""
 
     def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
         super().__init__()
@@ -419,8 +419,8 @@ VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 class VGG16Config(TransferConfig):
     """See `TransferConfig`.
 
-    `deltas` 0 shows one plane in all three colors of the published network; 2 shows the features and their two
-    derivatives, a color each (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
+    With `deltas` 0 the three color channels of the published network receive the same plane; with 2 they receive the
+    features and their two derivatives (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
     """
 
     model_type = "ser_vgg16"

@@ -57,7 +57,16 @@ class Preparation:
 
 
 def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Preparation) -> np.ndarray:
-    """The waveform for the model: float32 (prepared samples,) of float32 (samples,) at `sampling_rate` Hz."""
+    """Apply a `Preparation` to one clip.
+
+    Args:
+        samples: float32 (samples,), mono.
+        sampling_rate: Hz.
+        preparation: the steps; without any the clip is returned as it is.
+
+    Returns:
+        float32 (prepared samples,).
+    """
     samples = np.asarray(samples, dtype=np.float32)
     if preparation.trim_silence is not None:
         samples = trim_silence(samples, sampling_rate, preparation.trim_silence)
@@ -101,13 +110,20 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
 
 
 def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
-    """The first `length` samples, with zeros after them where there are fewer; no attention mask marks these."""
+    """Cut (samples,) to `length` samples, or append zeros up to it; no attention mask marks these zeros as padding."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
 def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
-    """Integrated loudness in LUFS of mono samples, shape (samples,), after ITU-R BS.1770-5; a shorter clip is one
-    block. None where no block is above -70 LUFS, or the rate is too low for the weighting filter (6.7 kHz)."""
+    """Measure the integrated loudness of a clip after ITU-R BS.1770-5.
+
+    Args:
+        samples: (samples,), mono; a clip shorter than a block (400 ms) is one block.
+        sampling_rate: Hz.
+
+    Returns:
+        LUFS; None if no block is above -70 LUFS, or the rate is too low for the weighting filter (6.7 kHz).
+    """
     if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
         return None
     power = np.square(_k_weighted(samples, sampling_rate))
@@ -160,8 +176,7 @@ def _denominator(k: float, quality: float) -> np.ndarray:
 
 
 class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
-    """`Wav2Vec2FeatureExtractor` behind a `Preparation`, which preprocessor_config.json holds too: each clip is
-    prepared, then normalized and padded as usual."""
+    """`Wav2Vec2FeatureExtractor` that first applies a `Preparation`, which preprocessor_config.json holds too."""
 
     def __init__(
         self,

@@ -21,8 +21,7 @@ def audit(
     duplicates (clips of the same take that was cut, re-encoded or changed in level).
 
     A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
-    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted: in many corpora every speaker
-    says the same sentences.
+    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted.
 
     Args:
         twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a search.
@@ -64,8 +63,16 @@ def audit(
 
 
 def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
-    """Check that no recording, and no take of the `twins`, is in two parts of a split. The error names the clips of
-    the first ten and the number of all, to exclude them at once."""
+    """Check that the parts of each split share no recording and no take.
+
+    Args:
+        splits: of a protocol.
+        dataset: whose rows the splits name.
+        twins: pairs of rows of the same take; None without a search.
+
+    Raises:
+        UserError: naming the first ten such pairs and the number of all.
+    """
     ids, hashes = read_column(dataset, "id"), _hashes(dataset)
     copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
     found = list(_in_two_parts(splits, copies, ids))

@@ -16,8 +16,7 @@ _NAMED = 6
 
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """k folds of speakers with labels in proportion (scikit-learn's `StratifiedGroupKFold`), for each corpus;
-    validation is a share of the training speakers of each fold."""
+    """k folds of speakers, for each corpus, with labels in proportion (scikit-learn's `StratifiedGroupKFold`)."""
     speakers = _groups(dataset, "speaker", "kfold")
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
@@ -32,7 +31,7 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
     except ValueError:
-        raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
+        raise UserError(f"protocol.k: every label has fewer than {k} clips; use fewer folds") from None
     if not all(parts):  # with few speakers stratifying may leave a fold empty
         shuffled = np.random.default_rng(seed).permutation(speakers)
         parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
@@ -46,9 +45,10 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 
 def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per corpus: how well does a model work with another room, microphone, sentences and instructions?
-    Validation is a share of the speakers of each training corpus. A class of only one corpus, which has no training
-    clip while that is tested, is an error."""
+    """One fold per corpus, which tests other rooms, microphones, sentences and instructions.
+
+    Validation is a share of the speakers of each training corpus. A class that only one corpus has is an error.
+    """
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
     homes: dict[int, set[str]] = {}

@@ -33,8 +33,7 @@ def from_file(
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
             ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
             (train, validation or dev, test) and ``id`` or ``speaker``. Entries are ids or full speaker names.
-        shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
-            train and validation are only noted.
+        shared_speakers: allows test speakers in train or validation, otherwise an error.
         validation: share of the training speakers for validation if the file has no validation part.
         seed: of that draw.
 
@@ -85,7 +84,7 @@ def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
     if not isinstance(folds, list) or not folds:
-        raise UserError(f"{path}: folds is not a list of parts")
+        raise UserError(f"{path}: expected a list of parts for each fold under the key folds")
     return [_fold(path, fold) for fold in folds]
 
 
@@ -160,9 +159,8 @@ def by_column(
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
     """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
-    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers if train
-    and test share no speaker; if they do, as in most corpora, it is clips drawn at random with labels in proportion,
-    and every report calls such figures speaker-dependent.
+    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers, or of the
+    training clips if train and test share speakers, as in most corpora: figures are then speaker-dependent.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
@@ -181,9 +179,7 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
 
 def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
     if column not in dataset.column_names:
-        raise UserError(
-            f"protocol.column: the corpus has no column {column!r}; it has {', '.join(dataset.column_names)}"
-        )
+        raise UserError(f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}")
     if parts is not None:  # YAML spells truth values in several ways
         parts = {word.lower(): part for word, part in parts.items()}
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
@@ -267,9 +263,8 @@ def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[i
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
 
-    Lists by speaker (RAVDESS, SAVEE) take validation speakers from the training speakers. Lists by clip (CREMA-D,
-    EMO-DB, TESS) share all speakers between train and test, as published, so validation is clips drawn at random from
-    the training side with labels in proportion; every report calls such figures speaker-dependent.
+    Lists by speaker (RAVDESS, SAVEE) draw validation speakers from the training speakers. Lists by clip (CREMA-D,
+    EMO-DB, TESS) have the same speakers in train and test, so validation clips are drawn: speaker-dependent.
     """
 
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:

@@ -16,8 +16,8 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    """`count` of the values that `column` has in `rows`: the best of `_DRAWS` random draws, with every class on both
-    sides if possible, then labels and sexes nearest to those of all `rows`.
+    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on both sides if
+    possible and similar labels and sexes.
 
     Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
     `count`, and never all groups, which may give fewer.
@@ -133,6 +133,12 @@ def speaker_independent(
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
             (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
             validation holds out sentences of that speaker.
+
+    Returns:
+        The split, with row numbers, ids and speakers of each part.
+
+    Raises:
+        UserError: for an unknown speaker, one in two parts, a part without speakers, or without clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
@@ -146,8 +152,7 @@ def speaker_independent(
             for speaker in parts[part]:
                 if part_of.setdefault(speaker, part) != part:
                     raise UserError(
-                        f"protocol.{part}: speaker {speaker} is in {part_of[speaker]} as well; each speaker belongs "
-                        "to one part"
+                        f"protocol.{part}: speaker {speaker} is also in {part_of[speaker]}; list each once"
                     )
     apart, notes = ("speaker",), ()
     rows: dict[str, list[int]] = {}
@@ -164,14 +169,14 @@ def speaker_independent(
         count = max(1, round(share * len(everyone)))
         if count > most:
             raise UserError(
-                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}, but only {most} can be drawn"
+                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}; at most {most} can be drawn"
             )
         parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
     if not rows:
         if "train" not in parts:
             parts["train"] = sorted(set(everyone).difference(*parts.values()))
             if not parts["train"]:
-                raise UserError("protocol.train: the other parts leave no speaker for training")
+                raise UserError("protocol.train: no speaker is left for training; choose fewer for validation or test")
         rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
         notes = absent_corpora(dataset, rows)
     rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
@@ -219,7 +224,7 @@ def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     if validation + test >= 1:
-        raise UserError(f"protocol.test: {validation} and {test} leave no clip for training")
+        raise UserError(f"protocol.test: shares {validation} (validation) and {test} (test) leave no training clip")
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
     train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}

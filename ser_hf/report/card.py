@@ -121,7 +121,7 @@ def card_of_run(
 
 
 def card_pictures(run: str | Path) -> list[Path]:
-    """The picture files that `card_of_run` shows; they are of the run with the published weights."""
+    """The picture files that `card_of_run` shows, of the run with the published weights."""
     report = _chosen(run)[0].report
     return [path for name in PICTURES if (path := report / f"{name}.png").is_file()]
 
@@ -222,8 +222,7 @@ def _datasets(corpus: Mapping[str, Any]) -> list[str]:
 def _index(
     report: Report, evaluated: Sequence[Mapping[str, Any]], datasets: Sequence[str], report_repo: str | None
 ) -> list[EvalResult]:
-    """`model-index`: UAR, WA and macro-F1 on the evaluated corpora. Types are the Hub's, names are the field's; each
-    name contains the protocol and whether it is leaky."""
+    """`model-index`: UAR, WA and macro-F1 on the evaluated corpora; names include the protocol and its leak."""
     protocol = report.protocol
     under = protocol.name + (", leaky" if protocol.leak else "")
     arguments = {"protocol": protocol.name, "fold": protocol.fold, "split_sha256": protocol.sha256}

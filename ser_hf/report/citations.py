@@ -45,7 +45,7 @@ def network_words(architecture: str) -> tuple[str, str]:
 
 
 def linked(text: str) -> str:
-    """Text whose arXiv numbers are links, by which the Hub finds the papers of a model."""
+    """Turn arXiv numbers in a text into links, by which the Hub finds a model's papers."""
     return _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
@@ -101,7 +101,7 @@ def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = No
 
 
 def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
-    """The facts of several corpora have a list."""
+    """The licenses as a list, also of a single corpus."""
     return license if isinstance(license, list) else [license]
 
 

@@ -54,7 +54,7 @@ class Picture:
 
 
 def picture(alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()) -> Picture:
-    """A PNG or SVG as a picture of this size, 96 CSS pixels an inch."""
+    """Embed a PNG or SVG (`data`) in a page, with its width and height in inches, 96 CSS pixels each."""
     kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
     width, height = (round(96 * side) for side in inches)
     return Picture(alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files)
@@ -100,8 +100,7 @@ def render(
         pictures: by section.
         recipe: the resolved recipe as YAML.
         corpus: facts of the data, see `ser_hf.corpora.corpus_facts`.
-        links: addresses of other reports, relative to the page: {"above": address, "runs": {number: address},
-            "foil": address}, each optional.
+        links: addresses of other reports: {"above": address, "runs": {number: address}, "foil": address}.
         players: addresses of the audio of clips, by id.
         files: files beside the page, {name: description}.
     """

@@ -48,7 +48,7 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG on a transparent ground, for pages that are light or dark; its ground stays transparent."""
+    """The figure as SVG with a transparent background, for light and dark pages."""
     drawn = io.StringIO()
     # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file has no font.
     with matplotlib.rc_context({"svg.hashsalt": "ser_hf", "svg.fonttype": "path"}):
@@ -57,7 +57,7 @@ def svg(figure: Figure) -> bytes:
 
 
 def transparent(figure: Figure) -> Figure:
-    """The figure on a transparent ground."""
+    """Make the background of a figure transparent."""
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_alpha(0)
     return figure
@@ -108,8 +108,7 @@ def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence
 def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> Figure:
     """Train and validation loss, UAR and macro-F1, and learning rates; a line marks the selected checkpoint.
 
-    Scores of the training clips are those during training. scikit-learn has no epochs: the entries of its history are
-    the candidates of a grid.
+    Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
     """
     rates = _learning_rates(history)
     figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
@@ -319,8 +318,7 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
 
 
 def robustness_figure(robustness: Robustness) -> Figure:
-    """UAR by severity of each kind of condition, with intervals, the clean clips' level and chance. Severities are
-    evenly spaced in their order, with the clean clips among them."""
+    """UAR by severity of each kind of condition, with intervals, clean clips and chance; evenly spaced."""
     kinds: dict[str, list[Condition]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)

@@ -221,7 +221,7 @@ class Gap(Section):
 
 
 class Perceived(Section):
-    """The same predictions against the other label of the clips: perceived or intended."""
+    """Results against the clips' second label: the perceived emotion, or the intended one."""
 
     by: str = Field(description="The other label: perceived (by most raters) or intended (by the speaker).")
     clips: Count = Field(description="Clips that have it.")
@@ -334,7 +334,7 @@ class Energy(Section):
 
 
 class Training(Section):
-    """What the machine or the recipe decided."""
+    """Settings of the training that the machine or the recipe decided."""
 
     precision: str | None = Field(None, description="One of fp32, bf16, fp16, tf32.")
     clips_per_step: Count | None = Field(None, description="Over all processes and accumulated batches.")
@@ -431,7 +431,7 @@ class Report(Section):
 
     @property
     def evaluated_split(self) -> str:
-        """Which split the results are of."""
+        """The name of the split that the results are about."""
         return self.judged_on
 
     @property

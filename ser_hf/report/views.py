@@ -71,7 +71,7 @@ def evaluated_speakers(report: Report) -> str:
 
 
 def run_kind(report: Report) -> str:
-    """What a report over several runs is over: ``fold`` or ``seed``."""
+    """``fold`` or ``seed``: what a report over several runs averages over."""
     return "fold" if report.protocol.folds else "seed"
 
 

@@ -70,7 +70,7 @@ def metrics_table(report: Report) -> pa.Table:
 
 
 def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
-    """(of, name, clips, scores, intervals) of all that a report measures."""
+    """(kind, name, clips, scores, intervals) of everything that a report measures."""
     evaluated, splits = report.evaluated_split, report.protocol.parts
     yield "judged", evaluated, report.clips, report.metrics, report.intervals
     if report.pooled:

@@ -1,7 +1,4 @@
-"""Sweeps: many runs of one recipe with other values of some keys, selected on validation.
-
-sweep("recipes/cremad_full.yaml", "recipes/sweeps/cremad_wav2vec2.yaml", ["corpus.root=data/CREMA-D"])
-"""
+"""Sweeps: many runs of one recipe with other values of some keys, selected on validation."""
 
 from ..utils.errors import UserError
 

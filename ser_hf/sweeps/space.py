@@ -31,8 +31,8 @@ RESERVED = ("name", "output_dir", "provenance", "evaluation", "protocol", "corpu
 class Parameter:
     """A recipe key and the distribution of its values.
 
-    Choices are written as JSON, because Optuna stores no lists and takes 1 and true for equal. With `bundles`, the
-    choice is the name of one: recipe keys that are set together, and the space that varies with them.
+    Choices are written as JSON, because Optuna stores no lists and treats 1 and true as equal. With `bundles`, a
+    choice is the name of a bundle: recipe keys that are set together, and the space that varies with them.
     """
 
     distribution: BaseDistribution
@@ -124,7 +124,7 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
             pairs.append((name, value))
     for (one, _), (other, _) in itertools.combinations(pairs, 2):
         if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
-            raise UserError(f"space: sets {one} and {other} at once; a key that bundles vary belongs in their space")
+            raise UserError(f"space: a trial would set both {one} and {other}; move one into each bundle's space")
     return dict(pairs)
 
 
@@ -182,7 +182,7 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
         _check_key(key, None, path)
         return Parameter(_range(value, path, grid))
     if "." in key:
-        raise UserError(f"{path}: a bundle's name has no dot; a range has low and high")
+        raise UserError(f"{path}: expected a range with low and high, or bundles whose names have no dot")
     bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
     return Parameter(CategoricalDistribution(bundles), bundles)
 
@@ -200,7 +200,7 @@ def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution 
             f"{path}: expected {{low: ..., high: ..., log: true}} or {{..., step: ...}}: {error}"
         ) from None
     if grid and (found.log or found.step is None or (found.high - found.low) / found.step > LARGEST_GRID):
-        raise UserError(f"{path}: a grid needs a list of values, or a step and no log")
+        raise UserError(f"{path}: a grid needs a list of values, or a range with a step and without log")
     return found
 
 
@@ -215,6 +215,6 @@ def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
 
 def _check_key(key: str, value: Any, path: str) -> None:
     if any(f"{key}.".startswith(f"{reserved}.") for reserved in RESERVED):
-        raise UserError(f"{path}: cannot vary; trials are compared on the same clips, speakers and seeds only")
+        raise UserError(f"{path}: cannot vary; all trials need the same clips, speakers and seeds")
     if isinstance(value, Mapping):
         raise UserError(f"{path}: set the keys of {key} one by one, such as {key}.{next(iter(value), 'key')}")

@@ -150,7 +150,7 @@ class SweepStudy:
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """The trial that was chosen first, and the report of its run as `best`; None before that."""
+        """The first winner, and the report of its run, which scored the test split; None before that."""
         claim, best = self.study.user_attrs.get("best"), RunFolder(self.folder / "best").report / "report.json"
         return {**claim, "report": read_report(best)} if claim and best.is_file() else None
 
@@ -180,20 +180,20 @@ class SweepStudy:
 
     def run_trial(self) -> None:
         """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
-        if self.search.search == "grid":
-            with self.lock:
+        with self.lock:  # which the trial releases when it has begun: two processes never begin one point
+            if self.remaining() <= 0:
+                return  # another process has begun the last trial meanwhile
+            if self.search.search == "grid":
                 trials = self.study.get_trials(deepcopy=False)
                 tried = [trial.system_attrs.get("fixed_params") for trial in trials]
                 point = next((own for own in self.search.points if own not in tried), None)
-                waiting = any(trial.state == TrialState.WAITING for trial in trials)
-                if point is not None and (self.shared or not waiting):
+                if point is not None and (self.shared or all(trial.state != TrialState.WAITING for trial in trials)):
                     self.study.enqueue_trial(point)
-                elif not waiting:
-                    return  # another process has begun the last point meanwhile
-        self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
+            self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
         self.publish()
 
     def _objective(self, trial: Trial) -> float:
+        self.lock.release()
         # With a generator for each trial, a sweep that was interrupted draws what it would have drawn.
         sampler = optuna.samplers.TPESampler if self.search.search == "tpe" else optuna.samplers.RandomSampler
         self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)
@@ -307,7 +307,8 @@ class SweepStudy:
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
     def _run_best(self, winner: Row, complete: int) -> None:
-        """Run the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
+        """Run the recipe of the first winner and score the test split; a better trial that ends later does not replace
+        it."""
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)

@@ -38,8 +38,20 @@ def sweep(
 ) -> dict[str, Any]:
     """Run the trials that remain, then the best recipe, which alone is scored on the test split.
 
-    Called again, it continues where it stopped: an interrupted trial from its last checkpoint. `changes` are overrides
-    of the recipe, for every trial. Returns the sweep's folder, its winner and the winner's test, or None.
+    A second call continues an interrupted sweep, its trials from their last checkpoints.
+
+    Args:
+        recipe, space: YAML files or mappings.
+        changes: overrides of the recipe for every trial.
+        options: how the sweep runs.
+        run: runs one recipe.
+        echo: receives lines about the progress.
+
+    Returns:
+        The sweep's folder, its best trial, and the test result of that trial or None.
+
+    Raises:
+        UserError: naming the key, folder or option that is wrong.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("sweep: cannot run under a launcher; use --backend ray, or one process per GPU with --storage")
@@ -147,7 +159,7 @@ def run_on_ray(study: SweepStudy) -> None:
     most_gpus = max(own.get("GPU", 0) for own in machines)
     gpus = min(1.0, most_gpus) if options.gpus is None else options.gpus
     if gpus > most_gpus:
-        raise UserError(f"--gpus: {gpus:g} for each trial, and the largest machine has {most_gpus:g}")
+        raise UserError(f"--gpus: a trial needs {gpus:g}, but the largest machine has {most_gpus:g}")
     workers = options.workers or max(1, int(sum(own.get("GPU", 0) for own in machines) / gpus) if gpus else 1)
     # Cores decide nothing but the threads of a trial: share those of the smallest machine evenly.
     cores = max(1, int(min(own.get("CPU", 1) for own in machines) * len(machines) // max(workers, len(machines))))
@@ -156,9 +168,7 @@ def run_on_ray(study: SweepStudy) -> None:
 
     def trainable(_: dict) -> None:
         os.chdir(folder)
-        own = SweepStudy(settings, run)
-        if own.remaining() > 0:
-            own.run_trial()
+        SweepStudy(settings, run).run_trial()
 
     study.echo(f"Ray runs {remaining} trials, {workers} at a time, each with {cores} cores and {gpus:g} GPUs")
     results = tune.Tuner(

@@ -43,7 +43,7 @@ _TESS_FOLDERS = {
 
 
 class Plan(NamedTuple):
-    """A clip to write: its path below the root without suffix, and what the synthetic voice says."""
+    """A clip to write: its path below the root without suffix, and the speaker, emotion and take to synthesize."""
 
     stem: str
     emotion: str

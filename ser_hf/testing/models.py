@@ -112,8 +112,7 @@ def write_checkpoint(
 
     Args:
         model_type: as in transformers' configurations.
-        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in the large and XLSR models; None is the
-            default of the configuration.
+        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in XLSR; None is the default.
         options: further values of the configuration.
     """
     torch.manual_seed(seed)
@@ -174,6 +173,14 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def tiny_config(architecture: str, labels: int = 4, **settings: Any) -> PreTrainedConfig:
-    """The configuration of a tiny `architecture` (a key of `ser_hf.models.ARCHITECTURES`) with `labels` classes; its
-    default size without an entry in `TINY`."""
+    """Make the configuration of a tiny network.
+
+    Args:
+        architecture: a key of `ser_hf.models.ARCHITECTURES`.
+        labels: number of classes.
+        settings: further values of the configuration.
+
+    Returns:
+        The configuration, of default size without an entry in `TINY`.
+    """
     return ARCHITECTURES[architecture].config_class(num_labels=labels, **TINY.get(architecture, {}) | settings)

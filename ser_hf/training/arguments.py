@@ -1,5 +1,4 @@
-"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys that a run sets
-itself."""
+"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys set by a run."""
 
 import dataclasses
 import os
@@ -21,8 +20,7 @@ _MOST_WORKERS = 8
 
 
 def precision_arguments(precision: str) -> dict[str, Any]:
-    """The `TrainingArguments` of ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto`` (the fastest native one of the
-    device). Weights stay in float32."""
+    """The `TrainingArguments` of a precision; ``auto`` is the device's fastest native one. Weights stay float32."""
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -51,8 +49,7 @@ def data_workers() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, numpy and torch on every device; with `deterministic` torch also refuses nondeterministic
-    operations."""
+    """Seed Python, numpy and torch on every device; `deterministic` makes torch refuse nondeterministic operations."""
     if deterministic:
         enable_full_determinism(seed)
     else:
@@ -209,7 +206,7 @@ def training_arguments(
     }
     arguments |= {name: default for name, default in machine.items() if arguments.get(name) is None}
     if arguments["eval_strategy"] == "no":
-        raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
+        raise UserError("training.eval_strategy: validation selects the checkpoint; use epoch or steps")
     # Otherwise the best weights of a run may be in no checkpoint.
     for key in ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",):
         if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights."""
+"""Exponential moving average of the weights (after Polyak and Juditsky 1992)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +17,7 @@ TRAINED_WEIGHTS = "learning.safetensors"
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copy the buffers of process 0, which are the saved ones, to every process.
-
-    Without it each process would evaluate its own running statistics until the next training step.
-    """
+    """Copy the buffers of process 0, which are saved, to every process, so that all evaluate the same statistics."""
     for buffer in model.buffers():
         buffer.copy_(broadcast(buffer.contiguous()))
 
@@ -28,9 +25,8 @@ def broadcast_buffers(model: nn.Module) -> None:
 class WeightAverage(TrainerCallback):
     """Exponential moving average of the trainable weights and saved buffers of a model, after every optimizer step.
 
-    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in `tf.train.ExponentialMovingAverage`), so that the
-    random start is soon forgotten. Tensors of the model are only written in place, so that optimizers, wrappers and
-    compiled graphs stay valid. Sharded weights are not supported.
+    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in `tf.train.ExponentialMovingAverage`), which soon
+    forgets the random start. Tensors are written in place: optimizers, wrappers and compiled graphs stay valid.
 
     Args:
         model: unwrapped, on its device, already frozen.

@@ -96,11 +96,18 @@ def check_report_to(value: Any) -> None:
 
 @contextlib.contextmanager
 def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
-    """Give each tracker one run around the creation of a Trainer and its training, which its callback opens.
+    """Give each tracker one run around the creation of a Trainer and its training; the Trainer's callback opens it.
 
-    Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`; a resumed training has the same.
-    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user are respected,
-    and a W&B run that is already open stays open.
+    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user take precedence.
+
+    Args:
+        report_to: one or several trackers, or ``none``.
+        name: of the run.
+        logs: folder of the logs, which also keeps the run's id for a resumed training.
+        project: of W&B.
+
+    Yields:
+        The name of the run with its id, for `TrainingArguments.run_name`.
     """
     trackers = {report_to} if isinstance(report_to, str) else set(report_to)
     # Only the first process reports.
@@ -127,7 +134,7 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
 
 
 def stop_reporting(trainer: Trainer) -> None:
-    """Remove the trackers, to whose closed runs predictions would otherwise be logged."""
+    """Remove the trackers: their runs are closed, but later predictions would be logged to them."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
 
@@ -177,14 +184,14 @@ def _energy_tracker() -> Any:
         )
         tracker.start()
     except Exception as error:  # an unknown machine must not end the training
-        logger.warning("energy is not measured: codecarbon fails: %s", error)
+        logger.warning("energy is not measured: codecarbon failed: %s", error)
         return None
     return tracker
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`: of a network in training mode whose weights
-    change, and of the majority class of soft or mixed labels."""
+    """Confusion counts of the training batches since the last `take`, in training mode while the weights change; soft
+    or mixed labels count as their majority class."""
 
     def __init__(self, classes: int):
         self.classes = classes
@@ -200,8 +207,7 @@ class TrainingCounts:
         self._counts.index_add_(0, cells, counted.long())
 
     def take(self) -> torch.Tensor:
-        """(classes, classes) int64 on the CPU, rows are true classes, summed over all processes, all of which must
-        call it."""
+        """The counts of all processes, int64 (classes, classes), true classes as rows; each process must call it."""
         counts = self._counts.clone()
         self._counts.zero_()
         if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -55,7 +55,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def delete_incomplete(folder: Path) -> None:
-    """Delete incomplete checkpoints."""
+    """Delete the incomplete checkpoints in a folder."""
     for checkpoint in _newest_first(folder):
         if not is_complete(checkpoint):
             logger.info("%s is incomplete: deleted", checkpoint)
@@ -92,7 +92,7 @@ def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
 
 
 def has_stopped(state: TrainerState) -> bool:
-    """Whether early stopping had ended the training. The Trainer does not remember it and would train on."""
+    """Whether early stopping had ended the training, which the Trainer does not remember when it resumes."""
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     if not stopping:
         return False
@@ -106,9 +106,7 @@ def write_error(checkpoint: Path, error: Exception) -> UserError:
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
-    return UserError(
-        f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume"
-    )
+    return UserError(f"{checkpoint}: cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume")
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -134,7 +132,7 @@ def shards() -> str | None:
 
 
 def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> None:
-    """Names the transformer layers as FSDP units: the models' own lists are empty or incomplete."""
+    """Name the transformer layers as FSDP units, because the models' own lists are empty or incomplete."""
     kind = shards()
     if kind is None:
         return
@@ -144,10 +142,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         raise UserError(f"lora: adapters are too small to be sharded; launch without {kind}")
     if kind == "fsdp":
         if key := layerdrop_key(model.config):
-            raise UserError(
-                f"model.{key}: under FSDP all processes must run the same layers, and each would drop its own; "
-                "set it to 0"
-            )
+            raise UserError(f"model.{key}: under FSDP every process must run the same layers; set it to 0")
         layers = {
             type(module).__name__ for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
         }

@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from ..utils.order import apportion, in_turns
+from ..utils.order import apportion, interleave
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -37,8 +37,16 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
 
 
 def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge windows: row numbers (clips,), each once, and logits (clips, classes): of several windows the logarithm
-    of the mean of their probabilities, weighted by duration, of a single one its own."""
+    """Merge the logits of each clip's windows: the logarithm of their mean probabilities, weighted by duration.
+
+    Args:
+        rows: row number of each window, (windows,).
+        lengths: samples of each window, (windows,).
+        logits: (windows, classes).
+
+    Returns:
+        Row numbers (clips,), each once, and logits (clips, classes); a single window keeps its logits.
+    """
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
     merged = logits[first]
@@ -55,7 +63,7 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
 def window_notes(
     name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
-    """Sentences about clips of a split that are evaluated in windows or padded; lengths in samples."""
+    """Describe how many clips of a split are evaluated in windows or padded, for the report; lengths in samples."""
     rows = np.asarray(part["row"][:])
     clips, counts = np.unique(rows, return_counts=True)
     sentences = []
@@ -87,12 +95,18 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
+    """Make entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
-    Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
-    of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
-    lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`), and the order
-    keeps speakers in proportion. `corpora` and `speakers` are of each row of the corpus.
+    Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries of a corpus and
+    class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in it, of which an epoch uses the next
+    `take`: epochs continue where the last one stopped (`EpochSchedule`).
+
+    Args:
+        clips: from `part`.
+        corpora, speakers: of each row of the corpus; the order keeps speakers in proportion.
+        weights: {corpus: clips per epoch, relative to its number of clips}; 1 if missing.
+        balance: what is equally frequent in an epoch; None for the natural frequencies.
+        seed: of the order.
     """
     rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
     cells: dict[tuple[str, int], list[int]] = {}
@@ -104,7 +118,7 @@ def balanced(
     for number, (cell, own) in enumerate(sorted(cells.items())):
         rounds, lacking = divmod(counts[cell], len(own))
         entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
-        turns = in_turns([(speakers[rows[place]],) for place in own], generator)
+        turns = interleave([(speakers[rows[place]],) for place in own], generator)
         if lacking:
             entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
     places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T
@@ -117,8 +131,7 @@ def balanced(
 def quotas(
     sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
 ) -> dict[tuple[str, int], int]:
-    """Clips per epoch of each (corpus, class), from how many there are: the same total, each corpus times its weight,
-    and at least one clip of each.
+    """Compute the clips per epoch of each (corpus, class): the same total, corpora by weight, none left out.
 
     ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse; ``corpus_and_class``
     gives corpora equal shares, and the classes of each corpus too.
@@ -226,11 +239,11 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of `size` clips for several processes, which take them in turn, from one order of the clips.
+    """Batches of `size` clips for several processes in turn, from one order of the clips.
 
-    The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
-    differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
-    processes are some repeated with the label -100 (see `Repeating`).
+    The batches of one turn hold the clips that a single process would have in one batch; in the last turn their sizes
+    differ by at most one, where Accelerate would repeat clips. Only if there are fewer clips than processes are some
+    repeated with the label -100 (see `Repeating`).
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
@@ -271,8 +284,7 @@ class Mixing:
 
     A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
     `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch,
-    of any, the same or another speaker. Without such a partner the clip stays as it is. `speakers` are of each row of
-    the corpus.
+    of any, the same or another speaker. Without a partner the clip stays. `speakers` are of each row of the corpus.
     """
 
     mixup: Mixup
@@ -360,7 +372,7 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
     without = [int(row) for row in rows if votes[row] is None]
     if without:
         raise UserError(
-            f"training.loss.soft_labels: {dataset['id'][without[0]]} has no votes; the corpus must carry them "
+            f"training.loss.soft_labels: {dataset['id'][without[0]]} has no votes, which every clip needs "
             "(CREMA-D: corpus.target and corpus.soft: true)"
         )
     return [votes[row] for row in rows]
@@ -377,11 +389,11 @@ class TrainTransforms:
 
 
 class Collator:
-    """Reads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
+    """Loads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
 
-    Batches for training are also augmented before the crop, and mixed before the extractor; with mixup their labels
-    are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so they are the
-    same for any number of workers and after an interruption. `epoch` is shared memory, set by the Trainer.
+    Training batches are also augmented before the crop and mixed before the extractor; with mixup, labels are shares
+    (batch, classes). Random numbers depend on seed, epoch and clip only: they do not change with the number of workers
+    or after an interruption. `epoch` is shared memory, set by the Trainer.
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.

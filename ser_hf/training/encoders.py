@@ -95,8 +95,7 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
 def normalizes(config: PreTrainedConfig) -> bool:
     """Whether the stem normalizes over time (group norm, as in wav2vec2-base).
 
-    Padding changes its statistics, and such checkpoints were trained without a mask; the extractor must not return
-    one.
+    Padding changes its statistics, and such checkpoints were trained without a mask, so the extractor returns none.
     """
     return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
 
@@ -104,9 +103,9 @@ def normalizes(config: PreTrainedConfig) -> bool:
 def mask_valid(config: PreTrainedConfig) -> bool:
     """Whether a padded clip with a mask gets the same logits as alone.
 
-    Not so with group norm over time, convolutions or batch norm after padding is no longer zero (positions of
-    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739), and frames squeezed
-    together (SEW). Whisper and the spectrogram transformer have a fixed length.
+    False for group norm over time; for convolutions or batch norm over padding that is no longer zero (positions of
+    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739); and for SEW, which
+    squeezes frames together. Whisper and the spectrogram transformer have a fixed length.
     """
     config = encoder_config(config)
     return not (

@@ -68,7 +68,7 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         if key not in known or key.startswith("_"):
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         if key == "use_weighted_layer_sum" and value:
-            raise UserError(f"model.{key}: set model.weighted_layer_sum, which is for every head")
+            raise UserError(f"model.{key}: use model.weighted_layer_sum instead, which works with every head")
         share = key.endswith("_prob") or "drop" in key
         if share and isinstance(value, int | float) and not 0 <= value <= 1:
             raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
@@ -85,7 +85,9 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
 
 def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
     if key := layerdrop_key(encoder):
-        logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, getattr(encoder, key))
+        logger.info(
+            "%s: %s (%g) is set to 0, because the layer sum needs all layers", checkpoint, key, getattr(encoder, key)
+        )
         setattr(encoder, key, 0.0)
 
 
@@ -160,9 +162,11 @@ def blueprint(
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         normalize: None for the checkpoint's setting.
-        checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
-            transferred network.
+        checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         options: values of the (encoder's) configuration.
+
+    Raises:
+        UserError: naming the key of `model` or `audio` that is wrong or does not fit the checkpoint.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
@@ -203,7 +207,7 @@ def blueprint(
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: {type(extractor).__name__} of {checkpoint} has no such step; leave it out"
+                f"audio.normalize: {type(extractor).__name__} of {checkpoint} has no normalization; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
@@ -233,12 +237,12 @@ def _with_head(
         for key in ("pooling", "head_layers"):
             has = getattr(config, key)
             if own_head.get(key, has) != has:
-                raise UserError(f"model.{key}: {checkpoint} keeps its {has}; leave it out")
+                raise UserError(f"model.{key}: the head of {checkpoint} has {has}, which is kept; leave it out")
         config.head_dropout = own_head.get("head_dropout", config.head_dropout)
         config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
     elif config.model_type not in ENCODERS:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
-            raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) has no encoder of transformers")
+            raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) is not a speech encoder; leave it out")
     elif own_head:
         # What is left of a head that it had would be published with ours.
         config.num_labels, config.architectures = 2, None
@@ -254,10 +258,7 @@ def _with_head(
             raise UserError(f"model.{error}") from None
     elif weighted_layer_sum:
         if not hasattr(config, "use_weighted_layer_sum"):
-            raise UserError(
-                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; set "
-                "model.pooling: mean"
-            )
+            raise UserError(f"model.weighted_layer_sum: for {config.model_type} set model.pooling too, such as mean")
         config.use_weighted_layer_sum = True
     return config
 
@@ -271,7 +272,7 @@ def _extractor(sampling_rate: int, normalize: bool) -> Wav2Vec2FeatureExtractor:
 def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     is_path = checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
     if is_path and not Path(checkpoint).is_dir():
-        raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
+        raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
     try:
         with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
             config = AutoConfig.from_pretrained(folder)
@@ -299,13 +300,10 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
     if extractor is not None:
         check_extractor(config, extractor, checkpoint)
     elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":
-        logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
+        logger.info("%s has no feature extractor; waveforms are passed on unchanged", checkpoint)
         extractor = _extractor(sampling_rate, normalize=False)
     else:
-        raise UserError(
-            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), which "
-            f"{config.model_type} needs"
-        )
+        raise UserError(f"model.checkpoint: {checkpoint} has no preprocessor_config.json for {config.model_type}")
     if isinstance(config, PooledEncoderConfig):
         # For the head, which pools real frames only.
         if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):
@@ -338,8 +336,7 @@ TEMPERATURE_KEY = "calibration_temperature"
 
 
 def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
-    """Divide weights and bias of the last linear layer by `temperature`; None removes the entry of an earlier
-    checkpoint from the configuration."""
+    """Divide weights and bias of the last linear layer by `temperature`; None removes one of an earlier checkpoint."""
     bare = innermost(model)
     if temperature is None:
         if hasattr(bare.config, TEMPERATURE_KEY):
@@ -351,7 +348,7 @@ def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | N
     linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
     if not linear:
         kind = bare.config.model_type
-        raise UserError(f"evaluation.temperature: no linear layer makes the logits of {kind}; leave it at report")
+        raise UserError(f"evaluation.temperature: the logits of {kind} are not of a linear layer; set it to report")
     with torch.no_grad():
         linear[-1].weight /= temperature
         if linear[-1].bias is not None:

@@ -71,7 +71,7 @@ class FeatureCaching:
 
 
 class CachedTraining:
-    """Trains a model on a store of activations until `end`; `train` and `validation` are without random crops."""
+    """Trains a model on stored activations until `end`; `train` and `validation` have no random crops."""
 
     def __init__(
         self,
@@ -169,7 +169,8 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
     if isinstance(model, TransferClassifier) and freezing != Freezing():
         if not freezing.encoder or changing:
             raise UserError(
-                f"freeze.cache: of {name} the whole encoder can be cached: set freeze.encoder: true, and leave out "
+                f"freeze.cache: only the whole encoder of {name} can be cached: set freeze.encoder: true, and leave "
+                "out "
                 f"{', '.join(changing) or 'freeze.layers and freeze.top_layers'}"
             )
         return CachedModule("network", f"output of the encoder of {name}", "encoder")
@@ -190,8 +191,7 @@ class _Recorded(Exception):
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: BatchFeature
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations of a batch in evaluation mode, (batch, states, frames, size) in float32 on the CPU, and the
-    number of frames of each clip (batch,)."""
+    """Activations of a batch in evaluation mode, float32 (batch, states, frames, size), and frames per clip."""
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
     own_head = model.config.model_type == "ser_encoder"
@@ -284,7 +284,7 @@ def open_feature_store(
 
 
 def _check(folder: Path) -> None:
-    """Raise a ValueError if the states differ from what was written."""
+    """Raise a ValueError if the stored states are not the written ones."""
     store = FeatureStore(folder)
     if store.bytes <= _VERIFIED_BYTES:
         with (folder / "states").open("rb") as file:
@@ -396,8 +396,7 @@ class CachedCollator:
 
 
 class CachedActivations(nn.Module):
-    """Replaces a frozen module: returns what `compute` makes of `states` (batch, states, frames, size) and `mask`
-    (batch, frames), which are set before each forward pass."""
+    """Replaces a frozen module by a function of stored `states` (batch, states, frames, size) and `mask`."""
 
     def __init__(self, compute: Callable[..., Any]):
         super().__init__()
@@ -409,7 +408,7 @@ class CachedActivations(nn.Module):
 
 
 class Replacement:
-    """Puts `CachedActivations` in the place of frozen modules until `restore`; other tensors keep their names."""
+    """Replaces frozen modules by `CachedActivations` until `restore`; other tensors keep their names."""
 
     def __init__(self, model: PreTrainedModel, cached: CachedModule):
         self.model = model

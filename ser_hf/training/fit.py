@@ -49,7 +49,7 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Build the network without weights and everything of a training with so many clips per epoch."""
+    """Build the network without weights, and the Trainer for `clips` clips per epoch, to check all settings early."""
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -76,8 +76,8 @@ def dry_run(
     epochs = math.ceil(planned / steps)
     if freezing.every is not None and freezing.every >= epochs:
         raise UserError(
-            f"freeze.gradual.every: nothing is unfrozen after {freezing.every} epochs, the training has {epochs}; "
-            "use fewer, or freeze.encoder"
+            f"freeze.gradual.every: the first layers are unfrozen after {freezing.every} epochs, but training has "
+            f"{epochs}; use fewer, or freeze.encoder"
         )
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
@@ -87,8 +87,7 @@ def dry_run(
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
     """Compute mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    Each recording counts once, without augmentation. Layers are processed in order, since a later one receives the
-    output of an earlier one.
+    Each recording counts once, without augmentation. Layers are processed in order, as later ones depend on earlier.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
@@ -106,8 +105,7 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint; `validated` is its validation metric, `notes` are warnings for
-    the report, `cached` are facts about cached features."""
+    """A trained model with its best checkpoint, its validation metric, warnings, and facts about cached features."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -143,6 +141,13 @@ def fit(
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
+
+    Returns:
+        The model with its best checkpoint, its validation metric, and notes for the report.
+
+    Raises:
+        UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting does not fit the
+            model.
     """
     began = time.perf_counter()
     epochs_log = EpochLog(arguments.metric_for_best_model)
@@ -187,9 +192,7 @@ def fit(
         cached.end(trainer)
     state = trainer.state
     if state.best_metric is None:
-        raise UserError(
-            "training.eval_steps, training.eval_delay: no validation before the end of training; evaluate earlier"
-        )
+        raise UserError("training.eval_steps, training.eval_delay: no validation during training; evaluate earlier")
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
     return Fit(
@@ -203,7 +206,7 @@ def fit(
 
 
 class _Resumed(TrainerCallback):
-    """Restores before the first step what the library does not."""
+    """Restores, before the first step, the state that the Trainer does not restore."""
 
     def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
         self.trainer, self.checkpoint = trainer, checkpoint

@@ -23,8 +23,7 @@ _SAVED = "modules_to_save"
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder, by full names of modules in the bare model, layers from bottom to top; `above` is what
-    follows them: a last norm, an adapter, an upsampling."""
+    """The parts of an encoder by module names, layers from bottom to top; `above` follows them (norm, adapter)."""
 
     encoder: str
     stem: tuple[str, ...]
@@ -32,7 +31,7 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """The place of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
+        """The position of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
         its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions)."""
         if not name.startswith(f"{self.encoder}."):
             return "head", 0
@@ -55,7 +54,7 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
         encoder = facts.name if kind in ENCODERS else "encoder"
         stem, layers, above = facts.stem, facts.layers, facts.above
     else:
-        raise UserError(f"{key}: {type(inner).__name__} has no encoder beside its head; leave it out")
+        raise UserError(f"{key}: {type(inner).__name__} has no encoder; leave it out")
     stack = f"{encoder}.{layers}"
     numbered = (name.rpartition(".") for name in names)
     count = sum(parent == stack and number.isdigit() for parent, _, number in numbered)
@@ -122,7 +121,7 @@ class Freezing:
         }
 
     def trains(self, place: tuple[str, int], layers: int, epoch: int) -> bool:
-        """Whether a `Structure.place` is trainable in an epoch (from 0) of an encoder with so many layers."""
+        """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable in an epoch (from 0)."""
         where, index = place
         if where == "head":
             return True
@@ -140,15 +139,23 @@ class Freezing:
         return above if where == "output" else below
 
     def final(self) -> "Freezing":
-        """What is trainable once everything is unfrozen."""
+        """The same settings once everything is unfrozen."""
         return dataclasses.replace(self, every=None, unfrozen_layers=1)
 
 
 def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
-    """Make the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
+    """Make the parameters trainable that `freezing` leaves trainable in an epoch, and no others.
 
     Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
-    that neither momentum nor weight decay changes them. LoRA has frozen its encoder already.
+    that neither momentum nor weight decay changes them.
+
+    Args:
+        model: bare, or wrapped by peft, DDP, FSDP or torch.compile; with LoRA the encoder is frozen already.
+        freezing: the settings.
+        epoch: from 0.
+
+    Raises:
+        UserError: if the network lacks the parts that the settings name.
     """
     if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
         if freezing not in (Freezing(), Freezing(feature_encoder=True)):
@@ -184,13 +191,13 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
     """Check what depends on the network."""
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
         if value > len(where.layers):
-            raise UserError(f"freeze.{key}: {value} layers, and {name} has {len(where.layers)}; use fewer")
+            raise UserError(f"freeze.{key}: {value} layers, but {name} has {len(where.layers)}; use fewer")
     if freezing.feature_encoder and not where.stem:
-        raise UserError(f"freeze.feature_encoder: {name} has no stem of convolutions; use freeze.layers")
+        raise UserError(f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers")
     if freezing.every is not None and shards():
         raise UserError(
-            f"freeze.gradual: {shards()} shards weights by what is trainable at the start, which must not change; "
-            "freeze a part that stays frozen"
+            f"freeze.gradual: with {shards()} the trainable weights must not change during training; freeze a part "
+            "that stays frozen"
         )
 
 

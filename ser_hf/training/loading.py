@@ -7,8 +7,8 @@
 - Our head on a stock encoder: the same, through the stock classifier.
 - One of our models: everything must match, except the last layer if labels differ, and a new sum of layers.
 
-Labels are compared by name: the same labels in another order reorder the last layer.
-`masked_spec_embed` is used in training only; it may be dropped or new, depending on the masking of the recipe.
+Labels are compared by name: the same labels in another order reorder the last layer. `masked_spec_embed` is used in
+training only; it may be dropped or new, depending on the masking of the recipe.
 """
 
 import contextlib

@@ -1,5 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: the encoder is frozen; small matrices beside its linear layers
-and the whole head are trained.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: trains adapters in the frozen encoder, and the whole head.
 
 peft's task types are not used: they do not train the projection before the classifier of stock audio models.
 """
@@ -32,8 +31,7 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The `lora` section of a recipe; `targets` are names of linear layers in the encoder's layers ("q_proj",
-    "attention.q_proj"), None for the usual ones."""
+    """The `lora` section of a recipe; `targets` are names of the encoder's linear layers, None for the usual ones."""
 
     rank: int
     alpha: float = 16.0
@@ -119,9 +117,7 @@ def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...
     for target in wanted:
         if target.rpartition(".")[2] in idle or not any(f".{name}".endswith(f".{target}") for name in chosen):
             there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
-            raise UserError(
-                f"lora.targets: {target} cannot be adapted in {config.model_type}; choose from {', '.join(there)}"
-            )
+            raise UserError(f"lora.targets: no {target} in {config.model_type}; choose from {', '.join(there)}")
     return [name for name in linear if name in chosen]
 
 

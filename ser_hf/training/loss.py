@@ -27,7 +27,7 @@ def class_weights(
         weights = 1 / np.where(counts > 0, counts, counts[counts > 0].min())
     else:
         if kind.keys() != set(names):
-            raise UserError(f"{key}: expected one for each of {', '.join(names)}, got {', '.join(kind)}")
+            raise UserError(f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}")
         for name, weight in kind.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise UserError(f"{key}.{name}: expected 0 or more, got {weight}")

@@ -24,10 +24,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups for a torch optimizer.
 
-    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at
-    ``learning_rate * layer_decay ** (L - i)``, what lies below the layers at one power more, what follows them at the
-    rate of the top layer, and the head, everything outside the encoder, at its own rate. LoRA adapters train at the
-    rate of their layer.
+    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at the learning rate times
+    ``layer_decay ** (L - i)``, what lies below the layers at one power more, what follows them at the rate of the top
+    layer, and the head, everything outside the encoder, at its own rate. LoRA adapters have the rate of their layer.
 
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
@@ -70,7 +69,7 @@ def _parts(
     if layer_decay is None:
         return lambda name: (1, "head", head_rate) if where.place(name)[0] == "head" else (0, "encoder", learning_rate)
     if not 0 < layer_decay <= 1:
-        raise UserError(f"training.layer_decay: {layer_decay} is not above 0 and at most 1")
+        raise UserError(f"training.layer_decay: expected more than 0 and at most 1, got {layer_decay}")
     layers = len(where.layers)
     if not layers:
         raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
@@ -100,7 +99,7 @@ class OneCycle(OneCycleLR):
         super().__init__(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps, **kwargs)
 
     def get_lr(self) -> list[float]:
-        """After the last step, which the Trainer also requests, return the rates of the last one."""
+        """Return the learning rates; after the last step, the rates of that step again."""
         if self.last_epoch >= self.total_steps:
             return [group["lr"] for group in self.optimizer.param_groups]
         return super().get_lr()
@@ -133,7 +132,7 @@ def make_schedule(
     if steps == 1:
         warmup_steps = 0  # a share of one step is the whole run, at a rate of 0
     if warmup_steps >= steps and name not in WITHOUT_WARMUP:
-        raise UserError(f"training.warmup_steps: {warmup_steps} steps are the whole run, which has {steps}")
+        raise UserError(f"training.warmup_steps: expected fewer than the {steps} steps of the run, got {warmup_steps}")
     if name in _BY_METRIC:
         kwargs.setdefault("mode", "max" if greater_is_better else "min")
     try:

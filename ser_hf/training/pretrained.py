@@ -24,8 +24,10 @@ Names = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights: `tensors` maps its names to ours, None if unused; `wrapper` is their key within the file, and
-    `convert` changes tensors before they are copied. It is a pickle, and opened with that SHA-256 sum only."""
+    """A file of weights, a pickle, which is opened only if it has the SHA-256 sum.
+
+    `tensors` maps its names to ours, `wrapper` is their key, `convert` changes them.
+    """
 
     file: str
     sha256: str
@@ -159,7 +161,7 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
         raise UserError(f"model.checkpoint: missing; give the path of {origin}, or set model.random_init to true")
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"model.checkpoint: there is no file {path}; get {origin}")
+        raise UserError(f"model.checkpoint: no such file: {path}; download {origin}")
     tensors = _read(path, known, origin)
     missing = [name for name in known.tensors if name not in tensors]
     extra = [name for name in tensors if name not in known.tensors]
@@ -178,9 +180,7 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
         found = model.load_state_dict({own: tensors[name] for name, own in known.tensors.items() if own}, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"model.checkpoint: {path}: {reason}; leave the sizes under model as they were published"
-        ) from None
+        raise UserError(f"model.checkpoint: {path}: {reason}; keep the published sizes in the model section") from None
     without = [name for name in found.missing_keys if name.startswith("encoder.")]
     if without or found.unexpected_keys:
         raise AssertionError(f"{type(model).__name__}: no weights for {without}, no place for {found.unexpected_keys}")
@@ -200,11 +200,12 @@ def _read(path: Path, known: Published, origin: str) -> Tensors:
         published = _is_published(path, known)
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"model.checkpoint: {path} is damaged or no file of weights ({first_line(error)}); get {origin} again"
+            f"model.checkpoint: {path} is damaged or not a file of weights ({first_line(error)}); download {origin} "
+            "again"
         ) from None
     if not published:
         raise UserError(
-            f"model.checkpoint: {path}: a pickle, which may run code, and not {known.file} byte for byte; get "
+            f"model.checkpoint: {path}: a pickle, which may run code, and not {known.file} byte for byte; download "
             f"{origin}, or save its tensors as safetensors"
         )
     with torch.serialization.safe_globals(_ARRAYS):

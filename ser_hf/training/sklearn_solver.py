@@ -71,8 +71,8 @@ def fit_classical(
     untrained = [name for name, _ in model.named_parameters() if not name.startswith(trained)]
     if untrained:
         raise UserError(
-            f"training.solver: scikit-learn fits the classifier alone, and {untrained[-1].rpartition('.')[0]} of "
-            f"{type(model).__name__} is untrained; set model.pooling to mean, max or mean_std without head_layers"
+            f"training.solver: scikit-learn trains the classifier only, but {untrained[-1].rpartition('.')[0]} of "
+            f"{type(model).__name__} needs training; set model.pooling to mean, max or mean_std without head_layers"
         )
     collator = Collator(store, extractor)
     loss = ClassificationLoss(class_weights)
@@ -84,8 +84,8 @@ def fit_classical(
     absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
     if absent:
         raise UserError(
-            f"training.solver: no training clip is labeled {model.config.id2label[absent[0]]}, which scikit-learn "
-            "cannot predict; leave it out with corpus.drop"
+            f"training.solver: no training clip has the label {model.config.id2label[absent[0]]}, which scikit-learn "
+            "cannot predict; drop it (corpus.drop)"
         )
     scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
@@ -152,8 +152,7 @@ def embed(
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature, (size,) float64, for standardization.
 
-    Deviations are bounded from below, relative to the feature's mean and to the median deviation, so that constant
-    features are not amplified.
+    Deviations have a lower bound, so that (nearly) constant features are not amplified.
     """
     vectors = vectors.astype(np.float64)
     mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
@@ -171,7 +170,7 @@ def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, 
             return folds, []
     least = np.bincount(labels)[np.unique(labels)].min()
     if least < 2:
-        raise UserError("training.solver: a class with one training clip cannot be calibrated; leave it out or merge")
+        raise UserError("training.solver: a class with one training clip cannot be calibrated; drop or merge it")
     note = (
         "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other "
         "clips of the same speakers and are overconfident."
@@ -314,7 +313,7 @@ def _forest(fitted: RandomForestClassifier) -> Forest:
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
-    """The largest float32 not above each threshold, so that comparisons with float32 features agree."""
+    """Round thresholds down to float32, so that comparisons with float32 features agree with scikit-learn's."""
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 

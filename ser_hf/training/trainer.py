@@ -49,8 +49,7 @@ class Bookkeeping(TrainerCallback):
 class GradualUnfreezing(TrainerCallback):
     """Freezes and unfreezes layers by epoch; `frozen` lists the modules that are frozen now.
 
-    Before the first epoch everything trainable in any epoch is, because optimizers, averages and
-    `DistributedDataParallel` are built then.
+    Before the first epoch all that is ever trained is trainable: optimizers, averages and DDP are built then.
     """
 
     def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
@@ -205,7 +204,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate what is saved: averaged weights, and the running statistics of process 0."""
+        """Evaluate the weights that are saved: averaged ones, with the running statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
@@ -274,5 +273,5 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
     why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with {why} not every step has all gradients; leave it out")
+            raise UserError(f"training.{key}: with {why} some layers have no gradients in some steps; leave it out")
     args.ddp_find_unused_parameters = True

@@ -59,12 +59,11 @@ def built_once(
 ) -> Iterator[Path | None]:
     """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
-    An existing folder needs no lock, so a read-only cache can be used. Processes wait, with a message, while another
-    one builds the folder. A failed build leaves nothing; what a killed build left is resumed or deleted by the next.
+    An existing folder needs no lock, so a read-only cache can be used. Other processes wait while one builds the
+    folder. A failed build leaves nothing; a killed one is resumed or deleted by the next.
 
     Args:
-        check: reads an existing folder and raises an OSError, ValueError or the like if it is damaged; it is then
-            deleted and built again, with a warning.
+        check: raises an OSError or ValueError if an existing folder is damaged; it is then built again.
         resumed: the next build continues with the files of a killed or interrupted one.
     """
     if folder.is_dir() and _damage(folder, check) is None:
@@ -121,7 +120,7 @@ class InUse:
 
 @contextmanager
 def unused(folder: Path) -> Iterator[bool]:
-    """Whether no process builds or uses the folder; none can start to build it meanwhile."""
+    """Yield whether no process builds or uses the folder; meanwhile none can start to build it."""
     with ExitStack() as held:
         try:
             held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
@@ -154,8 +153,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A folder of the cache. `bytes` are those of its files, `last_used` seconds since the epoch; `unfinished` marks
-    what an interrupted build left, which the next one may continue."""
+    """A folder of the cache: bytes, last use (seconds since the epoch), and whether it is unfinished."""
 
     kind: str
     path: Path
@@ -165,7 +163,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The folder itself, or the one that it was to become."""
+        """The path of the finished folder, also of an unfinished one."""
         return self.path.with_name(_NAME.fullmatch(self.path.name)["folder"])
 
 

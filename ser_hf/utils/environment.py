@@ -75,10 +75,10 @@ def _processor() -> str:
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Have glibc's allocator keep freed memory for the next step, and return it to the system at the end.
+    """Make glibc keep freed memory for the next training step, and return it to the system at the end.
 
-    Otherwise each tensor of a step is mapped again and every page zeroed, up to half of the training time on a CPU.
-    Yields whether this is so: not with another C library, nor where the user has set or preloaded an allocator.
+    Without this the system maps and zeroes the memory again in every step: up to half of the training time on a CPU.
+    Yields whether it is active; it is not with another C library or if the user has configured an allocator.
     """
     set_by_user = os.environ.get("LD_PRELOAD") or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] != "glibc" or set_by_user or any(name in os.environ for name in _MALLOC_SETTINGS):
@@ -104,7 +104,7 @@ class TerminalHandler(logging.Handler):
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Callable[[Path], None]]:
-    """Yield a function that writes every message of the package to a file, those since the start included.
+    """Yield a function that writes all log messages of the package to a file, earlier ones of this run included.
 
     The first messages of a run come before its folder is checked, so they wait in memory.
     """
@@ -135,8 +135,7 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hide the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
-    which is checked wherever a model is loaded."""
+    """Hide progress bars of the libraries, and Transformers' report of missing keys, which ser_hf checks itself."""
     import datasets
     from transformers.utils import logging as transformers_logging
 

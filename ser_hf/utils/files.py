@@ -44,12 +44,12 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
             folder.rename(replaced)
         partial.rename(folder)
     except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; the new one is {partial}") from None
+        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; see {partial}") from None
     shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file that readers see before or after, never in between."""
+    """Write a file by a rename: readers see the old or the new text, never a part."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -58,11 +58,10 @@ def replace_text(path: Path, text: str) -> None:
 def folders_below(
     root: Path, refuse: Callable[[OSError], None], hidden: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each folder from `root` on, in an order that does not depend on the file system, and its file names.
+    """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
 
-    Links to folders are followed; a folder that several paths lead to comes once. Hidden folders and files are left
-    out unless `hidden`: version control keeps copies there, and macOS writes `._name.wav` beside copied files.
-    `refuse` is called with the error of a folder that cannot be read.
+    Links to folders are followed; a folder with several paths is visited once. Hidden folders and files are left out
+    unless `hidden`: macOS writes `._name.wav` beside copies. `refuse` gets the error of an unreadable folder.
     """
     seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -88,10 +87,10 @@ SEPARATORS = ",;\t"
 
 
 def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
-    """The columns of a CSV or TSV table, and its rows that are not blank: the line that each begins in, and its cells.
+    """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
 
     The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
-    are None. Columns without a name are left out.
+    are None; blank rows and columns without a name are left out.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)

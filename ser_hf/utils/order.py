@@ -1,4 +1,4 @@
-"""Items in order: work on threads, groups that take turns, and whole shares in proportion."""
+"""Items in order: work on threads, interleaved groups, and whole shares in proportion."""
 
 import math
 from collections import deque
@@ -58,9 +58,10 @@ def in_order(
 def apportion(
     total: int, sizes: Sequence[float], least: Sequence[int] | int = 0, most: Sequence[int] | None = None
 ) -> list[int]:
-    """Whole numbers in proportion to `sizes` that sum to `total` (largest remainder; of equals the first).
+    """Distribute `total` as whole numbers in proportion to `sizes` (largest remainder).
 
-    If the bounds of each share, `least` and `most`, exclude `total`, the sum is the nearest that they allow.
+    Args:
+        least, most: bounds of each number. If they exclude `total`, the sum is the nearest possible.
     """
     sizes = np.asarray(sizes, dtype=np.float64)
     least = np.broadcast_to(np.asarray(least), sizes.shape)
@@ -74,15 +75,20 @@ def apportion(
     return shares.tolist()
 
 
-def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
-    """A random order of items in which every stretch from the start has the groups in proportion, within one item.
+def interleave(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
+    """A random order in which every initial stretch has the groups in proportion, within one item.
 
-    `groups` has of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
-    proportion, and the emotions of each. Groups of one level must be sortable.
+    Args:
+        groups: of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
+            proportion, and the emotions of each speaker. Groups of one level must be sortable.
+        generator: draws the order.
+
+    Returns:
+        Positions of the items.
     """
     levels = len(groups[0]) if len(groups) else 0
 
-    def turns(items: list[int], level: int) -> list[int]:
+    def interleaved(items: list[int], level: int) -> list[int]:
         if level == levels:
             return [items[i] for i in generator.permutation(len(items))]
         members: dict[Hashable, list[int]] = {}
@@ -92,8 +98,8 @@ def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generato
         begins = (generator.permutation(len(members)) + 0.5) / len(members)
         placed = []
         for begin, name in zip(begins, sorted(members), strict=True):
-            own = turns(members[name], level + 1)
+            own = interleaved(members[name], level + 1)
             placed += [((turn + begin) / len(own), begin, item) for turn, item in enumerate(own)]
         return [item for _, _, item in sorted(placed)]
 
-    return turns(list(range(len(groups))), 0)
+    return interleaved(list(range(len(groups))), 0)

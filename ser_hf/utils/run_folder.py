@@ -54,7 +54,7 @@ class RunFolder:
         if not self.recipe.is_file():
             if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
                 return  # a start that was interrupted
-            raise UserError(f"output_dir: {self.path} contains files of no run; choose another folder")
+            raise UserError(f"output_dir: {self.path} contains files that no run wrote; choose another folder")
         if resume:
             self._require_same(recipe)
         elif not overwrite:

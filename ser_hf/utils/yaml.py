@@ -272,7 +272,7 @@ def _describe(value: Any) -> str:
 
 
 def _spell(hint: Any) -> str:
-    """An annotation in words: ``float | None`` is 'a number or null'."""
+    """Describe an annotation: ``float | None`` is 'a number or null'."""
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin is Annotated:
         return _spell(arguments[0])

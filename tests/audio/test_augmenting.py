@@ -56,7 +56,7 @@ def test_without_steps_the_clip_is_unchanged():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_step_changes_the_clip_and_leaves_its_input_alone(name):
+def test_each_step_changes_the_clip_and_not_its_input(name):
     clip = read_only(tone())
     before = clip.copy()
     changed = Augmenter(ALWAYS, RATE).apply(name, clip, seeded(1))
@@ -96,7 +96,7 @@ def test_equal_random_numbers_give_equal_clips():
     assert other.shape != first.shape or not np.array_equal(other, first)
 
 
-def test_a_step_draws_the_same_numbers_beside_other_steps():
+def test_a_step_draws_the_same_numbers_with_other_steps():
     clip = tone()
     gain = Augmentation(gain=Gain(1.0))
     both = dataclasses.replace(gain, speed=Speed(1.0), gaussian_noise=GaussianNoise(0.5))

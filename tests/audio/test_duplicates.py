@@ -57,7 +57,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def takes():
-    """Three sentences of two voices in two emotions, each said twice."""
+    """Return three sentences by two voices in two emotions, each recorded twice."""
     moods = ("angry", "sad")
     return [utterance(who, mood, take, 0) for who in (0, 1) for mood in moods for take in (0, 1, 2, 6, 7, 8)]
 
@@ -91,7 +91,7 @@ def test_only_the_given_rows_are_compared(takes, tmp_path):
         near_duplicates(store, [4])
 
 
-def test_silence_noise_and_scraps_match_nothing(takes, tmp_path):
+def test_silence_noise_and_short_clips_have_no_match(takes, tmp_path):
     generator = np.random.default_rng(0)
     silent = [np.zeros(2 * RATE), np.zeros(2 * RATE)]
     noises = [0.01 * generator.standard_normal(2 * RATE) for _ in range(3)]
@@ -99,13 +99,13 @@ def test_silence_noise_and_scraps_match_nothing(takes, tmp_path):
     assert near_duplicates(store_of([wav(x) for x in silent + noises + scraps], tmp_path)) == []
 
 
-def test_a_shared_pause_is_no_match(takes, tmp_path):
+def test_a_shared_pause_is_not_a_match(takes, tmp_path):
     """The same second of room noise before and after different sentences."""
     room = 3e-4 * np.random.default_rng(0).standard_normal(RATE)
     assert near_duplicates(store_of([wav(np.concatenate([room, x, room])) for x in takes], tmp_path)) == []
 
 
-def test_a_second_search_reads_the_first(takes, tmp_path, monkeypatch):
+def test_a_second_search_reads_the_cached_result(takes, tmp_path, monkeypatch):
     store = store_of([wav(takes[0]), KINDS["mp3"](takes[0])], tmp_path)
     first = near_duplicates(store)
     monkeypatch.setattr(module, "_search", lambda *_: pytest.fail("searched again"))
@@ -132,7 +132,7 @@ def test_a_damaged_result_is_computed_again(damage, takes, tmp_path, caplog):
 
 
 def test_the_result_does_not_depend_on_the_size_of_the_sorted_parts(takes, tmp_path, monkeypatch):
-    # No frame, and fewer than lie between two of a key.
+    # No frame, and fewer frames than between two of a key.
     scraps = [wav(np.zeros(RATE // 10)), wav(takes[0][: RATE // 4])]
     clips = [scraps[0], *map(wav, takes), *scraps, *(KINDS["mp3"](take) for take in takes), scraps[0]]
     store = store_of(clips, tmp_path)
@@ -150,7 +150,6 @@ def sources(folder, pattern):
 @pytest.mark.slow
 @pytest.mark.parametrize(("corpus", "pattern"), [("RAVDESS", "Actor_0[12]/*.flac"), ("EMO-DB", "wav/0[38]*.flac")])
 def test_copies_of_real_speech_are_found(real_corpora, corpus, pattern, tmp_path):
-    """Some clips of real speakers, a copy of each of another kind, and no other pair."""
     clips = sources(real_corpora(corpus), pattern)
     store = store_of(clips, tmp_path)
     originals = range(0, 8 * len(KINDS), 8) if len(store) >= 8 * len(KINDS) else range(0, 6 * len(KINDS), 6)
@@ -159,16 +158,5 @@ def test_copies_of_real_speech_are_found(real_corpora, corpus, pattern, tmp_path
         loud = int(np.argmax(np.convolve(store[row] ** 2, np.ones(800), "same")))
         # A piece is cut near the beginning, where RAVDESS is silent: begin before the loudest vowel.
         copies.append(copy(store[row][max(0, loud - RATE // 2 - 4000) :]))
-    wanted = [(row, len(clips) + i) for i, row in enumerate(originals)]
-    assert rows_of(near_duplicates(store_of(clips + copies, tmp_path))) == wanted
-
-
-@pytest.mark.slow
-def test_ravdess_holds_one_clip_twice(real_corpora, tmp_path):
-    """Both repetitions of a line by actor 7 are one recording in the release; no other repetition is: looked at in
-    eight of the actors."""
-    clips = sources(real_corpora("RAVDESS"), "Actor_0[2-9]/*.flac")
-    (pair,) = near_duplicates(store_of(clips, tmp_path))
-    names = [clips[row]["path"].rpartition("/")[2] for row in (pair.first, pair.second)]
-    assert names == ["03-01-03-01-02-01-07.flac", "03-01-03-01-02-02-07.flac"]
-    assert pair.bit_error_rate == 0
+    expected = [(row, len(clips) + i) for i, row in enumerate(originals)]
+    assert rows_of(near_duplicates(store_of(clips + copies, tmp_path))) == expected

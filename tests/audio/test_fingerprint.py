@@ -9,7 +9,6 @@ from ser_hf.audio.near_duplicates import HOP_SECONDS, fingerprint
 from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
-HOP = round(HOP_SECONDS * RATE)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,6 @@ def voice():
 
 
 def test_the_bits_are_signs_of_differences_of_band_energies():
-    """Computed band by band, on a sound that fills all bands."""
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     edges = np.rint(np.geomspace(300, 3200, 34) * 1024 / 8000).astype(int)
 
@@ -42,6 +40,6 @@ def test_pauses_are_not_active(voice):
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2047, 2048 + 7 * 128])
-def test_too_short_a_clip_has_none(samples):
+def test_a_too_short_clip_has_no_fingerprint(samples):
     bits, active = fingerprint(np.ones(samples, np.float32), RATE)
     assert len(bits) == len(active) == 0

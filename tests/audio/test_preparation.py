@@ -21,7 +21,7 @@ EACH_RATE = pytest.mark.parametrize("rate", RATES)
 
 
 def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
-    """Noise whose level wanders, between two stretches of much quieter noise."""
+    """Return noise with a varying level between two intervals of much quieter noise."""
     generator = np.random.default_rng(seed)
     samples = level * generator.standard_normal(round(seconds * rate))
     samples *= 1.3 + np.sin(np.arange(len(samples)) / 999)
@@ -30,7 +30,7 @@ def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
 
 
 def span(samples, trimmed):
-    """Where a view begins and ends in what it is a view of."""
+    """Return the first and last index of a view in its base array."""
     begin = (trimmed.__array_interface__["data"][0] - samples.__array_interface__["data"][0]) // samples.itemsize
     return begin, begin + len(trimmed)
 
@@ -57,7 +57,7 @@ def test_trimming_agrees_with_librosa_to_the_sample(rate, below):
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 1023, 1024, 16001])
-def test_a_clip_of_zeros_stays_whole(length):
+def test_a_clip_of_zeros_is_not_trimmed(length):
     assert len(trim_silence(np.zeros(length, np.float32), 16000, 30)) == length
 
 
@@ -105,7 +105,7 @@ def test_a_full_scale_sine_of_997_hertz_measures_minus_3():
     assert gated_loudness(sine, 48000) == pytest.approx(-3.01, abs=0.01)
 
 
-def test_what_has_no_loudness():
+def test_silent_and_empty_clips_and_low_rates_have_no_loudness():
     assert gated_loudness(np.zeros(0, np.float32), 16000) is None
     assert gated_loudness(np.zeros(16000, np.float32), 16000) is None
     assert gated_loudness(1e-5 * voice(16000), 16000) is None
@@ -114,7 +114,7 @@ def test_what_has_no_loudness():
 
 @EACH_RATE
 @pytest.mark.parametrize("target", [-40.0, -23.0, -5.0])
-def test_loudness_arrives_at_its_target(rate, target):
+def test_loudness_reaches_its_target(rate, target):
     for seconds in (0.1, 0.5, 2.0):
         samples = set_level(voice(rate, seconds, silence=(0, 0)), rate, "loudness", target)
         assert samples.dtype == np.float32
@@ -123,7 +123,7 @@ def test_loudness_arrives_at_its_target(rate, target):
 
 @pytest.mark.parametrize("target", [-20.0, -1.0, 0.0])
 @pytest.mark.parametrize("scale", [3.0, -0.01, 1e-30])
-def test_a_peak_arrives_at_its_target(target, scale):
+def test_a_peak_reaches_its_target(target, scale):
     samples = voice(16000) * np.float32(scale)
     levelled = set_level(samples, 16000, "peak", target)
     assert levelled.dtype == np.float32
@@ -153,7 +153,7 @@ def test_the_steps_are_taken_in_their_order():
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 399])
-def test_no_length_is_too_short(length):
+def test_clips_of_any_length_are_prepared(length):
     samples = np.full(length, 0.1, np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -182,6 +182,6 @@ def test_no_length_is_too_short(length):
         ({"fixed_duration": float("inf")}, "^fixed_duration: "),
     ],
 )
-def test_what_can_have_no_meaning_is_refused_by_name(settings, complaint):
+def test_invalid_settings_are_refused_by_name(settings, complaint):
     with pytest.raises(ValueError, match=complaint):
         Preparation(**settings)

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from support.damage import cut, empty, fill, flip
+from support.processes import started
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
@@ -39,7 +39,7 @@ def folders(cache):
     return [path.name for path in (cache / "waveforms").iterdir() if path.is_dir()]
 
 
-def test_it_holds_what_the_decoder_gives(sources, tmp_path):
+def test_the_store_has_the_decoded_samples(sources, tmp_path):
     store = open_store(sources, 16000, tmp_path / "cache")
     assert len(store) == 4
     assert store.sampling_rate == 16000
@@ -54,7 +54,7 @@ def test_it_holds_what_the_decoder_gives(sources, tmp_path):
     assert store.channels.tolist() == [1, 1, 2, 1]
 
 
-def test_rows_count_as_in_any_sequence(sources, tmp_path):
+def test_rows_are_indexed_like_a_sequence(sources, tmp_path):
     store = open_store(sources, 16000, tmp_path / "cache")
     np.testing.assert_array_equal(store[-1], store[3])
     np.testing.assert_array_equal(store[np.int64(2)], store[2])
@@ -66,7 +66,7 @@ def test_rows_count_as_in_any_sequence(sources, tmp_path):
         store[0][0] = 1.0
 
 
-def test_a_second_opening_decodes_nothing(sources, tmp_path, monkeypatch):
+def test_a_second_opening_does_not_decode(sources, tmp_path, monkeypatch):
     first = open_store(sources, 16000, tmp_path / "cache")
 
     def never(*_):
@@ -130,12 +130,12 @@ def test_bad_files_are_named_and_counted_and_leave_nothing(sources, tmp_path, ca
 def test_a_damaged_store_is_named_and_built_again(sources, tmp_path, caplog, name, damage):
     store = open_store(sources, 16000, tmp_path / "cache")
     names = ("index.npz", "waveforms.f32")
-    wanted = [(store.folder / name).read_bytes() for name in names]
+    expected = [(store.folder / name).read_bytes() for name in names]
     damage(store.folder / name)
     open_store(sources, 16000, tmp_path / "cache")
     (message,) = caplog.messages
     assert message.startswith(f"{store.folder} is damaged (")
-    assert [(store.folder / name).read_bytes() for name in names] == wanted
+    assert [(store.folder / name).read_bytes() for name in names] == expected
 
 
 @pytest.fixture
@@ -150,32 +150,27 @@ def contents(store):
     return [(store.folder / name).read_bytes() for name in ("waveforms.f32", "index.npz")]
 
 
-def left_by_a_kill(sources, cache, at):
-    """The folder of a build whose process was killed while it decoded clip `at` on one thread, 8 ahead of writing."""
-    child = os.fork()
-    if child == 0:
-        real, begun = building.decode, []
+def die_at(sources, cache, at):
+    """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip `at`."""
+    real, begun = building.decode, []
 
-        def deadly(*given):
-            begun.append(given)
-            if len(begun) == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*given)
+    def deadly(*given):
+        begun.append(given)
+        if len(begun) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given)
 
-        building.decode = deadly
-        open_store(sources, 16000, cache, 1)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    (folder,) = (cache / "waveforms").glob("*.partial")
-    return folder
+    building.decode = deadly
+    open_store(sources, 16000, cache, 1)
 
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, caplog, decoded, torn):
     caplog.set_level(logging.INFO, "ser_hf")
     many = sources * 10
-    wanted = open_store(many, 16000, tmp_path / "whole")
-    partial = left_by_a_kill(many, tmp_path / "cache", at=25)
+    expected = open_store(many, 16000, tmp_path / "whole")
+    assert started(die_at, many, tmp_path / "cache", 25).ended()[0] == -signal.SIGKILL
+    (partial,) = (tmp_path / "cache" / "waveforms").glob("*.partial")
     whole = len(read_journal(partial))
     assert 25 - 1 - 8 <= whole < 25
     if torn:
@@ -185,7 +180,7 @@ def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, 
     decoded.clear()
     store = open_store(many, 16000, tmp_path / "cache")
     assert sorted(decoded) == sorted(source["path"] for source in many[whole:])
-    assert contents(store) == contents(wanted)
+    assert contents(store) == contents(expected)
     assert sorted(path.name for path in store.folder.iterdir()) == ["index.npz", "waveforms.f32"]
     assert f"continuing to prepare audio: {whole} of 40 clips are in {partial}" in caplog.messages
 
@@ -204,9 +199,9 @@ def flip_in(store, row):
         file.write(bytes([byte ^ 1]))
 
 
-def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, tmp_path, unread, caplog, monkeypatch):
+def test_each_clip_of_a_large_store_is_verified_at_its_first_access(sources, tmp_path, unread, caplog, monkeypatch):
     store = open_store(sources, 16000, tmp_path / "cache")
-    wanted = contents(store)
+    expected = contents(store)
     flip_in(store, 2)
     reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
     assert not caplog.messages
@@ -223,7 +218,7 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
     assert str(error.value) == f"{store.folder}: {damage}; {remedy}"
     again = open_store(sources, 16000, tmp_path / "cache")
     assert caplog.messages == [f"{store.folder} is damaged ({damage}): deleted, and built again"]
-    assert contents(again) == wanted
+    assert contents(again) == expected
     assert len(again[2]) == store.lengths[2]
 
 
@@ -254,8 +249,8 @@ def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, m
     assert str(error.value).endswith("; delete that folder, or set audio.cache_dir to another one")
 
 
-def test_recordings_of_hours_are_decoded_few_at_a_time(sources, tmp_path, monkeypatch):
-    """However many threads there are, what waits for the writer is bounded by its size in memory."""
+def test_few_long_recordings_are_decoded_at_once(sources, tmp_path, monkeypatch):
+    """The clips that wait for the writer are bounded by their size in memory, for any number of threads."""
     monkeypatch.setattr("ser_hf.audio.store._SMALL_BYTES", 1)
     held = 8 * soundfile.info(sources[0]["path"]).frames
     monkeypatch.setattr("ser_hf.audio.store._AHEAD_BYTES", 1.5 * held)
@@ -278,12 +273,11 @@ def test_a_pickled_store_carries_no_samples(sources, tmp_path):
     assert copy.content_hashes == store.content_hashes
 
 
-def test_two_processes_that_want_the_same_store_end_with_one(sources, tmp_path):
+def test_two_processes_build_the_same_store_once(sources, tmp_path):
     arguments = (sources * 10, 16000, tmp_path / "cache")
-    # Forked processes of a process with threads may deadlock.
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        first, second = pool.starmap(open_store, [arguments, arguments], chunksize=1)
-    assert first.folder == second.folder
+    for process in [started(open_store, *arguments) for _ in range(2)]:
+        assert process.ended()[0] == 0
+    first = open_store(*arguments)
     assert folders(tmp_path / "cache") == [first.folder.name]
     alone = open_store(arguments[0], 16000, tmp_path / "alone")
     for row in range(40):
@@ -323,7 +317,7 @@ def padded(tmp_path):
 
 @pytest.mark.parametrize("sampling_rate", [16000, 8000])
 @pytest.mark.parametrize("preparation", [EVERYTHING, Preparation(trim_silence=20), Preparation(level="loudness")])
-def test_it_holds_what_the_preparation_makes_of_the_resampled_clips(padded, tmp_path, sampling_rate, preparation):
+def test_the_store_has_the_prepared_clips(padded, tmp_path, sampling_rate, preparation):
     plain = open_store(padded, sampling_rate, tmp_path / "cache")
     store = open_store(padded, sampling_rate, tmp_path / "cache", preparation=preparation)
     for row in range(3):
@@ -359,7 +353,7 @@ def test_rows_keep_the_durations_of_the_recordings_and_removed_audio_is_logged(p
     np.testing.assert_allclose(dataset["duration"][:], [0.5, 1.1, 1.2], rtol=1e-6)
     assert store.lengths.tolist() == [9600] * 3
     assert dataset["content_hash"][:] == store.content_hashes
-    assert "after the preparation: 64.3 % of the 0.00 h of recordings" in caplog.text
+    assert "the preparation keeps 64.3 % of the 0.00 h of recordings" in caplog.text
 
 
 def test_a_suffix_of_another_format_is_logged(tmp_path, caplog):

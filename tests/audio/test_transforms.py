@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy.linalg import solve_toeplitz
 from scipy.signal import butter, correlate, lfilter, sosfiltfilt, welch
 
-from ser_hf.audio.augmentation import CODECS
 from ser_hf.audio.transforms import (
     DIRECT_SECONDS,
     add_noise,
@@ -55,17 +54,6 @@ def test_a_telephone_keeps_the_band_its_length_and_time(voice, codec, least, rat
     assert least < distortion < least + 20  # each codec distorts, some more
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("length", [1, 2, 3, 161])
-def test_a_telephone_takes_any_length_and_level(codec, length):
-    for rate in (8000, 16000, 44100):
-        for level in (0, 1e-40, 1, 1e30):  # the second too small for its reciprocal to be a number
-            coded = telephone(np.full(length, level, dtype=np.float32), codec, rate)
-            assert coded.shape == (length,)
-            assert coded.dtype == np.float32
-            assert np.isfinite(coded).all()
-
-
 @settings(max_examples=10)
 @given(decibels=st.floats(-60, 60))
 def test_gain_is_in_decibels(voice, decibels):
@@ -88,12 +76,6 @@ def test_noise_has_the_signal_to_noise_ratio(snr, level, loudness):
     assert 10 * np.log10(mean_power(samples) / mean_power(added)) == pytest.approx(snr, abs=0.1)
 
 
-def test_silence_gets_no_noise_and_silent_noise_adds_none(rng):
-    silence, noise = np.zeros(100, dtype=np.float32), gaussian(100, rng)
-    np.testing.assert_array_equal(add_noise(silence, noise, 10), silence)
-    np.testing.assert_array_equal(add_noise(noise, silence, 10), noise)
-
-
 def slope(noise):
     """Of the power density over frequency, both in logarithms."""
     frequencies, powers = welch(noise, RATE, nperseg=4096)
@@ -113,7 +95,7 @@ def test_the_power_of_colored_noise_falls_with_its_exponent(exponent, rng):
         assert mean_power(short) > 0
 
 
-def test_a_random_crop_comes_from_anywhere_in_any_recording(rng):
+def test_random_crops_cover_all_places_of_all_recordings(rng):
     recordings = [np.arange(0, 100, dtype=np.float32), np.arange(1000, 1050, dtype=np.float32)]
     starts = set()
     for _ in range(400):
@@ -164,15 +146,6 @@ def test_reverberation_keeps_the_place_of_the_direct_path_and_the_level(voice):
     expected *= np.sqrt(mean_power(voice) / mean_power(expected))
     assert wet.dtype == np.float32
     np.testing.assert_allclose(wet, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("length", [1, 2, 100])
-def test_reverberation_of_short_clips_and_silence(length):
-    response = generated_response(0.02, 0.0, RATE, np.random.default_rng(0))
-    assert reverberate(np.ones(length, dtype=np.float32), response).shape == (length,)
-    silence = np.zeros(length, dtype=np.float32)
-    np.testing.assert_array_equal(reverberate(silence, response), silence)
-    np.testing.assert_array_equal(reverberate(response, silence), response)
 
 
 # Speed and pitch

@@ -106,7 +106,7 @@ def test_an_interrupted_removal_is_completed(root):
     assert remaining(root) == FOREIGN
 
 
-def test_a_mistake_is_one_line(root, capsys):
+def test_a_mistake_prints_one_line(root, capsys):
     assert command(root / "nowhere") == 2
     assert capsys.readouterr().err == f"error: --cache-dir: {root / 'nowhere'} is not a folder\n"
     assert command(root, "--clear", "--remove-older-than", "1") == 2

@@ -41,7 +41,7 @@ for arguments in {commands!r}:
     heavy = {{"torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn", "pyarrow", "optuna", "gradio"}}
     assert not heavy & set(sys.modules), (arguments, heavy & set(sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     _, *printed = done.stdout.split("=====")
     assert len(printed) == len(commands)
@@ -68,7 +68,7 @@ def test_no_verb_shows_help(capsys):
         ("cache --remove-older-than nan", "Invalid value for '--remove-older-than'"),
     ],
 )
-def test_a_command_that_does_not_parse_is_one_line(words, expected, capsys):
+def test_a_command_that_does_not_parse_prints_one_line(words, expected, capsys):
     assert expected in complaint(capsys, *words.split())
 
 
@@ -128,7 +128,7 @@ def test_an_interrupted_command_names_how_it_continues(monkeypatch, capsys):
 def test_the_shell_completes_verbs():
     environment = os.environ | {"_SER_HF_COMPLETE": "complete_bash", "COMP_WORDS": "ser-hf pub", "COMP_CWORD": "1"}
     code = "import sys; from ser_hf.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=900)
     assert done.stdout.split() == ["publish", "publish-corpus"]
 
 
@@ -147,7 +147,7 @@ def test_the_schema_describes_recipes(capsys):
 
 
 def say_happy(flush=False):
-    """A program whose verb `say` prints one word, once standard input is closed."""
+    """A program whose verb `say` prints one word after standard input is closed."""
     return (
         "import sys, ser_hf.cli\n"
         f"ser_hf.cli.app.command('say')(lambda: print('happy', flush={flush}))\n"
@@ -158,7 +158,7 @@ def say_happy(flush=False):
 
 @pytest.mark.parametrize("flush", [True, False])
 def test_a_closed_output_ends_the_command_without_a_message(flush):
-    """As in `ser-hf predict ... | head`: a line cannot be written, or what the interpreter holds at its end."""
+    """As in `ser-hf predict ... | head`: writing a line fails, or the flush at exit."""
     command = [sys.executable, "-c", say_happy(flush)]
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
         process.stdout.close()
@@ -168,11 +168,11 @@ def test_a_closed_output_ends_the_command_without_a_message(flush):
 
 
 @pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
-def test_an_output_that_cannot_be_written_is_one_line(flags, monkeypatch):
+def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     command = [sys.executable, *flags, "-c", say_happy()]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=60)
+        done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
 
 
@@ -216,7 +216,7 @@ def ravdess(ravdess_root, tmp_path):
         ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
     ],
 )
-def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_path, capsys):
+def test_a_mistake_in_the_recipe_prints_one_line(override, expected, ravdess, tmp_path, capsys):
     assert expected in complaint(capsys, *ravdess, override)
     assert not (tmp_path / "run").exists()
 
@@ -228,7 +228,7 @@ def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_pa
         (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a file name of RAVDESS"),
     ],
 )
-def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
+def test_a_bad_file_is_named_in_one_line(spoil, expected, tmp_path, capsys):
     paths = write_corpus("ravdess", tmp_path / "RAVDESS", speakers=3, takes=1)
     spoil(paths[0])
     line = complaint(
@@ -246,7 +246,7 @@ def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys)
 
 @pytest.fixture
 def table(tmp_path):
-    """Arguments for a table of six speakers, one of whose takes is planted as another speaker's, cut and quieter."""
+    """Arguments for a table of six speakers; a take of one is also a cut and quieter clip of another."""
     write_corpus("csv", tmp_path / "corpus", speakers=6, takes=1)
     clips = tmp_path / "corpus" / "clips"
     samples, rate = soundfile.read(clips / "s01_angry_0.wav", dtype="float32")
@@ -267,7 +267,7 @@ def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(tabl
     assert not (tmp_path / "run").exists()
 
 
-def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
+def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     from ser_hf.experiment.data import load_experiment_data
     from ser_hf.experiment.recipe_checks import read_recipe
 
@@ -285,7 +285,7 @@ def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
-def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
+def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
     assert cli.main(["train", *arguments]) == 0
@@ -311,7 +311,7 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1.tex").write_text("precious")
-    assert "contains files of no run" in complaint(
+    assert "contains files that no run wrote" in complaint(
         capsys, "train", *arguments[:-1], f"output_dir={foreign}", "--overwrite"
     )
     assert (foreign / "chapter1.tex").read_text() == "precious"

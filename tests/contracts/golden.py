@@ -193,7 +193,7 @@ def model_facts(folder: Path, model: torch.nn.Module) -> dict:
 
 
 def card_facts(text: str) -> dict:
-    """What a model card says to machines, and its numbers: metadata, Python snippets, numbers of tables."""
+    """Machine-readable facts of a model card, and its numbers: metadata, Python snippets, numbers of tables."""
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     code = [[line for line in block.splitlines() if line and not line.startswith("#")] for block in code]
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -206,7 +206,7 @@ def numbers(text: str) -> str:
 
 
 class Page(HTMLParser):
-    """An HTML page: its ids, the numbers of its tables, the ids that pictures follow, what it loads from outside."""
+    """An HTML page: its ids, the numbers of its tables, the ids before pictures, and what it loads."""
 
     def __init__(self, text: str):
         super().__init__()

@@ -1,6 +1,6 @@
 """Makes the fixtures of the contract tests: python tests/contracts/make_fixtures.py (minutes, on one thread).
 
-They freeze what ser_hf writes and reads. Make them again only where a contract changes on purpose, and say so.
+They record what ser_hf writes and reads. Make them again only if a contract changes on purpose, and say so.
 """
 
 import json
@@ -128,7 +128,7 @@ def pages(kept: Path) -> dict:
 
 
 def recipes() -> dict:
-    """Kind of model -> the shortest recipe, and what it is with every default."""
+    """Kind of model -> the shortest recipe, and the same recipe with all defaults."""
     models = {name: {"architecture": name} for name in architectures()}
     models |= {name: models[name] | {"random_init": True} for name in from_published_weights()}
     short = {name: {"name": "r", "corpus": {"name": "synthetic"}, "model": model} for name, model in models.items()}

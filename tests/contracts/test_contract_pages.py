@@ -1,4 +1,4 @@
-"""The model card and the report page of fixed reports: their facts, whatever their words."""
+"""The facts of the model card and the report page of fixed reports, independent of their wording."""
 
 import pytest
 from entry_points import model_card, report_page
@@ -8,7 +8,7 @@ PAGES = read("pages.json")
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_model_card_says_the_same(name):
+def test_a_model_card_has_the_same_facts(name):
     run, frozen = unpacked() / "runs" / name, PAGES[name]
     card = card_facts(model_card(run, f"runs/{name}/model"))
     assert card["metadata"] == frozen["card"]["metadata"]

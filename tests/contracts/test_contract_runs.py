@@ -67,7 +67,6 @@ def history(run):
 
 
 def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
-    """On its test split: the probabilities and figures of its own report."""
     run, frozen = unpacked() / "runs" / "single", read("evaluation.json")
     assert command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu") == 0
     assert files_of(tmp_path / "out") == frozen["files"]
@@ -89,7 +88,7 @@ def _probabilities(table):
 
 @pytest.mark.parametrize("kind", read("recipes.json.xz"))
 def test_a_recipe_has_the_same_keys_and_defaults(kind):
-    """New keys may be added. What a run saved reads as itself."""
+    """New keys may be added. A saved recipe is read back equal."""
     recipe = read("recipes.json.xz")[kind]
     now = resolved(recipe["given"])
     assert_within(recipe["resolved"], now)

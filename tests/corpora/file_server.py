@@ -89,7 +89,7 @@ class Server:
         """Makes it a Git LFS server of these objects, some of which have an error; returns its URL."""
 
         def batch(question: dict) -> dict:
-            return {"transfer": "basic", "objects": [one(wanted["oid"]) for wanted in question["objects"]]}
+            return {"transfer": "basic", "objects": [one(expected["oid"]) for expected in question["objects"]]}
 
         def one(oid: str) -> dict:
             if oid in (errors or {}):

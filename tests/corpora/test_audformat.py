@@ -63,7 +63,7 @@ def test_tables_are_chosen(database):
 
 
 def test_segments_are_refused(database):
-    with pytest.raises(UserError, match=r"emotion of wav/.*.wav: a segment of a recording; cut it out"):
+    with pytest.raises(UserError, match=r"emotion of wav/.*.wav: segments are not supported"):
         parse(database(segmented=True))
 
 
@@ -104,7 +104,7 @@ def test_missing_cells_and_missing_files(database):
         ({"speaker": "who"}, "no speaker is given"),
     ],
 )
-def test_what_is_not_in_the_database_is_named(database, options, message):
+def test_missing_schemes_and_tables_are_named(database, options, message):
     with pytest.raises(UserError, match=message):
         parse(database(), **options)
 

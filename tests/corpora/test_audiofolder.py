@@ -32,7 +32,7 @@ def folder(tmp_path):
     return write
 
 
-def test_folders_are_labels_and_a_pattern_tells_the_speaker(folder):
+def test_folders_are_labels_and_a_pattern_finds_the_speaker(folder):
     root = folder("anger/anna_1.wav", "sub/Sad/ben_2.FLAC")
     first, second = parse(root, speaker_pattern=PATTERN).clips
     assert (first.id, first.emotion, first.speaker) == ("audiofolder/anger/anna_1", "angry", "audiofolder:anna")
@@ -40,7 +40,7 @@ def test_folders_are_labels_and_a_pattern_tells_the_speaker(folder):
     assert first.extra == {}
 
 
-def test_parts_may_lie_below_other_folders(folder):
+def test_parts_may_be_below_other_folders(folder):
     root = folder(*(f"data/{name}_1.wav" for name in ("train/sad/ben", "Eval/sad/cleo", "Dev/sad/eva", "sad/dora")))
     clips = parse(root, speaker_pattern=PATTERN).clips
     assert {clip.speaker: clip.extra for clip in clips} == {

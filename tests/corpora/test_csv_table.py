@@ -14,7 +14,7 @@ PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes a table beside a few files of audio and returns its path."""
+    """A function that writes a table and a few audio files, and returns the path of the table."""
     for name in ("a.wav", "sub/b.wav", "sub/c.flac"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"not decoded here")
@@ -99,7 +99,7 @@ def test_every_common_word_means_a_canonical_emotion():
         ("path,label,speaker\na.wav, ,x\n", "line 2: no label; fill it in, or set corpus.on_unknown: skip"),
         ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
-        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is in line 2 too"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
     ],
@@ -129,13 +129,13 @@ def test_speakers_may_be_in_the_path_or_unknown(table):
     assert {clip.speaker for clip in parse(root, no_speaker="one").clips} == {"csv:unknown"}
 
 
-def test_a_table_that_is_no_text_in_utf8_is_named(table):
+def test_a_table_that_is_not_utf8_is_named(table):
     with pytest.raises(UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"):
         parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
 @pytest.mark.parametrize(("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")])
-def test_a_table_that_is_not_there_is_named(tmp_path, missing, message):
+def test_a_missing_table_is_named(tmp_path, missing, message):
     with pytest.raises(UserError, match=f"corpus.root: {message}; csv needs the CSV or TSV file"):
         parse(None if missing is None else tmp_path / missing)
 

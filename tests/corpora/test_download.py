@@ -3,12 +3,13 @@
 import errno
 import hashlib
 import io
-import multiprocessing
 import re
+import time
 import types
 
 import pytest
 from file_server import Release, Server, another, cut, endless, redirect, silent, stall, status, trickle, zipped
+from support.processes import started
 
 from ser_hf import cli
 from ser_hf.corpora import download as downloads
@@ -45,7 +46,7 @@ def server():
 
 @pytest.fixture
 def release(monkeypatch):
-    """A function from a corpus to a small release of it, which its packaged list then has."""
+    """A function from a corpus to a small release of it, which replaces its packaged list."""
 
     def make(name: str = "ravdess") -> Release:
         made = Release(name)
@@ -76,7 +77,7 @@ def ravdess(release, server, sourced):
 
 @pytest.fixture
 def command(capsys):
-    """Runs ``ser-hf download``; its exit code, and what it printed or its error line."""
+    """Run ``ser-hf download``; return its exit code, and its output or its error line."""
 
     def run(*arguments):
         capsys.readouterr()
@@ -137,7 +138,7 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
     assert ravdess.is_in(folder)
     assert "RAVDESS (license: cc-by-nc-sa-4.0), 0.02 MB; please cite: Livingstone" in caplog.text
     assert command("ravdess", folder)[0] == 0
-    assert len(server.requests) == 1  # what is there is not requested
+    assert len(server.requests) == 1  # existing files are not requested
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, comman
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_server_that_fails_is_one_line(always, reason, requests, ravdess, server, command, patience, tmp_path):
+def test_a_server_that_fails_prints_one_line(always, reason, requests, ravdess, server, command, patience, tmp_path):
     if "stalled" in reason or "timed out" in reason:
         patience(0.4)
     server.always["/a.zip"] = always
@@ -189,7 +190,7 @@ def test_a_server_that_fails_is_one_line(always, reason, requests, ravdess, serv
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, server, command, tmp_path, monkeypatch):
+def test_a_complete_archive_is_not_requested_again(error, ravdess, server, command, tmp_path, monkeypatch):
     take, taken = Staging.take, []
 
     def interrupt(self, content):
@@ -205,14 +206,14 @@ def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, serv
     else:
         with pytest.raises(KeyboardInterrupt):
             download("ravdess", tmp_path)
-    with pytest.raises(UserError, match="an unfinished download; run `ser-hf download` again"):
+    with pytest.raises(UserError, match="unfinished; rerun `ser-hf download`"):
         load_corpus("ravdess", tmp_path)
     assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)
     assert len(server.requests) == 1
 
 
-def test_what_one_source_lacks_the_next_one_provides(ravdess, server, sourced, command, tmp_path, caplog):
+def test_files_missing_in_one_source_come_from_the_next(ravdess, server, sourced, command, tmp_path, caplog):
     paths = list(ravdess.files)
     server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[:3]})
     half = Archive("half", f"{server.url}/half.zip")
@@ -267,7 +268,7 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
         (lambda handler, _: handler.send(200, bytes(3 << 20)), "does not end after 1,048,576 bytes"),
     ],
 )
-def test_a_git_lfs_server_that_refuses_is_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
+def test_a_git_lfs_server_that_refuses_prints_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_RESPONSE_BYTES", 1 << 20)
     cremad()
     server.faults[BATCH] = [fault]
@@ -292,7 +293,7 @@ def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(c
     assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) == 2 + 3 + 3
 
 
-def test_a_server_that_fails_for_every_object_is_given_up(cremad, server, command, tmp_path, monkeypatch):
+def test_a_download_ends_if_the_server_fails_for_every_object(cremad, server, command, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_MOST_FAILURES", 2)
     monkeypatch.setattr(downloads, "_AT_A_TIME", 1)
     ours = cremad()
@@ -330,7 +331,7 @@ def test_only_the_content_of_an_archive_is_used(packing, release, server, source
     ],
     ids=["cut", "empty", "page", "bomb"],
 )
-def test_bad_archives_are_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
+def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
     good, server.files["/a.zip"] = server.files["/a.zip"], change(ravdess.files)
     sourced("ravdess", Archive("mirror", f"{server.url}/a.zip"))
     assert re.search(rf"could not be downloaded \(mirror: .*{reason}", command("ravdess", tmp_path)[1])
@@ -373,7 +374,7 @@ def test_no_altered_byte_is_kept(release, tmp_path):
         (["ravdess", "a\0b"], "DIR: missing or invalid"),
     ],
 )
-def test_mistakes_are_one_line(arguments, error, command, tmp_path, monkeypatch):
+def test_mistakes_print_one_line(arguments, error, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     code, line = command(*arguments)
@@ -413,7 +414,7 @@ def test_nothing_is_written_through_symbolic_links(place, ravdess, server, comma
         path.mkdir(parents=True)
     (folder / place).symlink_to(out)
     code, line = command("ravdess", folder)
-    assert (code, f"{folder / place}: a symbolic link, through which nothing is written" in line) == (2, True)
+    assert (code, f"{folder / place}: a symbolic link; downloads are not written through links" in line) == (2, True)
     assert not server.requests
     assert not any(out.iterdir())
 
@@ -432,13 +433,13 @@ def test_a_file_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeyp
         assert line == f"error: {path}: cannot be read (Permission denied)"
 
 
-def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, tmp_path, caplog):
+def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
-        assert f"{tmp_path / '.download'}: left by an unfinished download" in caplog.text
+        assert f"{tmp_path / '.download'}: an unfinished download; run the command without --verify" in caplog.text
         assert (tmp_path / ".download" / "0123").exists()
         act()
         assert ravdess.is_in(tmp_path)
@@ -446,27 +447,21 @@ def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, 
     assert not server.requests
 
 
-def _download_and_load(folder, entries, url, barrier, results):
+def download_and_load(folder, entries, url, number):
     manifest._entries = lambda name: entries
     downloads.SOURCES = {"ravdess": (Archive("official", url),)}
-    barrier.wait(60)
-    try:
-        download_missing("ravdess", str(folder), {})
-        results.put(len(load_corpus("ravdess", folder)))
-    except Exception as error:
-        results.put(repr(error))
+    (folder / f"ready-{number}").touch()
+    while len(list(folder.glob("ready-*"))) < 3:
+        time.sleep(0.001)
+    download_missing("ravdess", str(folder / "data"), {})
+    print(len(load_corpus("ravdess", folder / "data")))
 
 
 def test_processes_that_download_into_one_folder_at_once_do_so_once(ravdess, server, tmp_path):
-    context = multiprocessing.get_context("fork")
-    barrier, results = context.Barrier(4), context.Queue()
-    arguments = (tmp_path / "data", ravdess.entries, f"{server.url}/a.zip", barrier, results)
-    processes = [context.Process(target=_download_and_load, args=arguments) for _ in range(4)]
-    for process in processes:
-        process.start()
-    assert [results.get(timeout=60) for _ in processes] == [8] * 4
-    for process in processes:
-        process.join(60)
+    arguments = download_and_load, tmp_path, ravdess.entries, f"{server.url}/a.zip"
+    for process in [started(*arguments, number) for number in range(3)]:
+        code, out, err = process.ended()
+        assert (code, out) == (0, "8\n"), err
     assert ravdess.is_in(tmp_path / "data")
     assert len(server.requests) == 1
 
@@ -487,7 +482,7 @@ def read():
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_a_recipe_downloads_what_is_missing(mixed, ravdess, server, read, tmp_path, monkeypatch):
+def test_a_recipe_downloads_missing_files(mixed, ravdess, server, read, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()

@@ -1,4 +1,4 @@
-"""EMO-DB: the grammar of its file names, the whole release by name."""
+"""EMO-DB: the grammar of its file names, and all names of the release."""
 
 from pathlib import PurePath
 

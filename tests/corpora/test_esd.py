@@ -1,4 +1,4 @@
-"""ESD: the number in a name tells emotion and sentence, a folder that says otherwise is refused."""
+"""ESD: emotion and sentence follow from the number in a name; a folder that contradicts it is refused."""
 
 from pathlib import PurePath
 
@@ -31,7 +31,7 @@ OTHERS = "0011/Happy/0011_000001 0011_000000 0011_001751 0021_000001 0000_000001
 
 
 @pytest.mark.parametrize("path", OTHERS.split())
-def test_what_is_no_name_of_a_clip(path):
+def test_other_names_are_refused(path):
     assert read_name(PurePath(f"{path}.wav")) is None
 
 
@@ -68,12 +68,7 @@ def test_a_clip_in_the_folder_of_another_emotion_is_refused(tree):
 
 
 @pytest.mark.parametrize(("part", "language"), [("both", ["en", "zh"]), ("english", "en"), ("mandarin", "zh")])
-def test_cards_tell_the_languages(part, language):
+def test_cards_list_the_languages(part, language):
     facts = corpus_facts("esd", {"part": part})
     assert facts["language"] == language
     assert facts["non_commercial"] is True
-
-
-def test_a_mixture_tells_each_language_once():
-    corpora = [{"name": "esd", "root": "x"}, {"name": "meld", "root": "y"}]
-    assert corpus_facts("mixture", {"corpora": corpora})["language"] == ["en", "zh"]

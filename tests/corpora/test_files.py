@@ -41,7 +41,7 @@ def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["ravdess", "emodb", "csv", "hub"])
 def test_a_path_that_is_not_utf8_is_named(tmp_path, name):
-    """Neither tables of clips nor Arrow hold such a path."""
+    """Neither tables of clips nor Arrow can hold such a path."""
     (write_layout if name == "hub" else write_corpus)(name, tmp_path / "copy", speakers=3, takes=1)
     folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
     try:
@@ -84,13 +84,13 @@ def test_a_broken_link_is_named(tmp_path, name):
     (tmp_path / "notes.txt").symlink_to("nowhere.txt")
     assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
     (tmp_path / name).symlink_to(f".git/annex/{name}")
-    with pytest.raises(UserError, match=f"{tmp_path / name}: a broken link to .git/annex/{name}; get its content"):
+    with pytest.raises(UserError, match=f"{tmp_path / name}: a broken link to .git/annex/{name}; restore its target"):
         audio_files(tmp_path, "TOY")
     assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "sad_1.wav"])
-def test_a_root_that_is_no_folder_is_named(tmp_path, name):
+def test_a_root_that_is_not_a_folder_is_named(tmp_path, name):
     write(tmp_path, "sad_1.wav")
     with pytest.raises(
         UserError, match=f"corpus.root: {tmp_path / name}; name the folder that holds the audio of TOY"
@@ -137,7 +137,7 @@ def test_an_unfinished_download_is_not_read(root, tmp_path):
     (folder / ".download").mkdir()
     assert audio_files(tmp_path, "RAVDESS") == [folder / "a.wav"]  # nothing is lost of an empty one
     write(folder, ".download/0123")
-    with pytest.raises(UserError, match=rf"^{folder}/\.download: an unfinished download; run `ser-hf download`"):
+    with pytest.raises(UserError, match=rf"^{folder}/\.download: unfinished; rerun `ser-hf download`"):
         audio_files(tmp_path, "RAVDESS")
     assert audio_paths(tmp_path) == [folder / "a.wav"]
 
@@ -164,6 +164,6 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(
-        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); corpus.root and all in"
+        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); make corpus.root readable"
     ):
         audio_files(tmp_path, "TOY")

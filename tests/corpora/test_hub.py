@@ -192,17 +192,17 @@ def test_a_mistake_in_choosing_is_named(carded, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "corpus.dataset: name an id on the Hub here, or a folder or parquet file in corpus.root"),
-        ({"root": "x", "dataset": "user/name"}, "corpus.dataset: name an id on the Hub here, or"),
+        ({}, "corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root"),
+        ({"root": "x", "dataset": "user/name"}, "corpus.dataset: give an id on the Hub, or"),
         ({"root": "nowhere"}, "corpus.root: nowhere cannot be loaded: "),
     ],
 )
-def test_a_data_set_is_needed(options, message):
+def test_a_missing_data_set_is_refused(options, message):
     with pytest.raises(UserError, match=f"^{message}"):
         parse(**options)
 
 
-def test_what_is_no_data_set_is_named(tmp_path, write):
+def test_a_folder_without_a_data_set_is_named(tmp_path, write):
     with pytest.raises(UserError, match="cannot be loaded: .* corpus.name: audiofolder"):
         parse(tmp_path)
     (tmp_path / "bad.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
@@ -248,7 +248,7 @@ def test_a_data_set_of_the_hub(on_the_hub):
     ("options", "message"),
     [
         ({"revision": None}, f"corpus.revision: missing; give a commit .* the newest is {COMMIT} today"),
-        ({"revision": "main"}, f"corpus.revision: main may move; .* main is {COMMIT}"),
+        ({"revision": "main"}, f"corpus.revision: main may change; .* main is {COMMIT}"),
         ({"dataset": "user/other"}, "corpus.dataset: user/other cannot be loaded: no such data set"),
         ({"revision": "f" * 40}, "corpus.dataset: user/calls cannot be loaded: Cannot find it"),
     ],

@@ -17,7 +17,7 @@ def line(utterance, label, values="[2.5000, 3.0000, 3.5000]"):
 
 
 def write(root, *dialogues, labels=LABELS):
-    """Dialogues in which the woman says every label once, and the man says the first."""
+    """Write dialogues in which the woman has a turn of every label, and the man one of the first label."""
     for dialogue in dialogues:
         session = root / f"Session{dialogue[4]}"
         recordings = session / "sentences" / "wav" / dialogue
@@ -82,7 +82,7 @@ def test_left_out_clips_have_a_reason(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "wanted"), [("improvised", "Ses01F_impro01"), ("scripted", "Ses01F_script01_1")])
-def test_a_part_alone(tmp_path, part, wanted):
+def test_one_part_of_the_dialogues_is_selected(tmp_path, part, wanted):
     listing = parse(write(tmp_path, "Ses01F_impro01", "Ses01F_script01_1"), part=part)
     assert {GRAMMAR.fullmatch(clip.id.removeprefix("iemocap/"))["dialogue"] for clip in listing.clips} == {wanted}
     assert {clip.extra["kind"] for clip in listing.clips} == {part}

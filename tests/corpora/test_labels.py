@@ -34,8 +34,8 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
         (["angri", "sad"], {}, [], "corpus.labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
         (None, {"clam": "neutral"}, [], "corpus.merge: 'clam' is not a canonical emotion; the nearest is 'calm'"),
         (None, {}, ["hapy"], "corpus.drop: 'hapy' is not a canonical emotion; the nearest is 'happy'"),
-        (["sad", "angry", "sad"], {}, [], "corpus.labels: each label once, got sad, angry, sad"),
-        (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, and merged or dropped as well"),
+        (["sad", "angry", "sad"], {}, [], "corpus.labels: expected each label once, got sad, angry, sad"),
+        (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, but also merged or dropped"),
         (None, {"calm": "neutral"}, ["calm"], "corpus.drop: 'calm'"),
         (
             ["sad", "angry", "neutral", "happy"],
@@ -62,7 +62,7 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
             "corpus.merge: 'calm' is merged into 'sad', which is merged itself",
         ),
         ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
-        (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip is 'fear'"),
+        (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip has the label 'fear'"),
         (None, {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: at least two classes are needed, got sad"),
     ],
 )
@@ -89,7 +89,7 @@ def test_votes_for_merged_emotions_are_added():
     assert treatment.votes == [[0.75, 0.25], [0.75, 0.25]]
 
 
-def test_votes_for_what_is_no_class_are_left_out():
+def test_votes_for_dropped_emotions_are_left_out():
     clips = [
         rated("sad", {"sad": 3, "angry": 1, "fear": 6, "happy": 5}),
         rated("angry", {"angry": 2}),
@@ -100,13 +100,13 @@ def test_votes_for_what_is_no_class_are_left_out():
     assert treatment.votes == [[0.25, 0.75], [1.0, 0.0], None]
 
 
-def test_a_clip_whose_votes_are_all_for_no_class_keeps_its_own_label():
+def test_a_clip_without_votes_for_a_class_keeps_its_label():
     clips = [rated("sad", {"fear": 6, "happy": 0}), rated("angry", {"angry": 2})]
     assert treat_labels(clips, drop=["fear"]).votes == [[0.0, 1.0], [1.0, 0.0]]
 
 
 def test_votes_decide_the_label_after_merging():
-    """Fear and disgust together outvote anger: the label must be the class that the column votes prefers."""
+    """Fear and disgust together have more votes than anger, so the label must follow the column votes."""
     clips = [
         Clip("a.wav", "angry", "x:1", "x/a", votes={"angry": 4, "disgust": 3, "fear": 3}),
         Clip("b.wav", "fear", "x:1", "x/b", votes={"angry": 1, "disgust": 1, "fear": 3}),
@@ -140,7 +140,7 @@ def test_the_rule_of_one_corpus_takes_precedence():
         (
             {"merge": {"calm": "neutral"}},
             {"merge": {"surprise": "calm"}},
-            "here.merge: 'surprise' is merged into 'calm', which corpus.merge has too",
+            "here.merge: 'surprise' is merged into 'calm', which is also in corpus.merge",
         ),
         (
             {"drop": ["happy"]},

@@ -1,4 +1,4 @@
-"""The lists of official files: whole, well formed, what they were made from, and part of the wheel."""
+"""The lists of official files: complete, well formed, equal to their source, and part of the wheel."""
 
 import configparser
 import re
@@ -38,7 +38,7 @@ def test_every_stored_list_is_named_and_carried_by_the_wheel():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_packaged_lists_are_their_source(name, real_corpora):
+def test_the_packaged_lists_equal_their_source(name, real_corpora):
     rows = (real_corpora("manifests") / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "path\tbytes\tsha256"
     assert ["\t".join(map(str, entry)) for entry in manifest(name)] == rows[1:]

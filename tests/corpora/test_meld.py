@@ -11,8 +11,8 @@ HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Se
 TIMES = '4,7,"00:20:57,256","00:21:00,049"\n'
 
 
-def line(dialogue, utterance, speaker="Phoebe", emotion="joy", said='"Oh, no"'):
-    return f"1,{said},{speaker},{emotion},positive,{dialogue},{utterance},{TIMES}"
+def line(dialogue, utterance, speaker="Phoebe", emotion="joy", text='"Oh, no"'):
+    return f"1,{text},{speaker},{emotion},positive,{dialogue},{utterance},{TIMES}"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_equal_names_of_two_parts_are_two_utterances(meld):
     assert [reason for _, reason in listing.skipped] == ["not in any table"]
 
 
-def test_the_two_films_that_are_known_to_be_bad(meld):
+def test_the_two_damaged_films_are_left_out(meld):
     root = meld("train_splits/dia0_utt0.wav", train=line(0, 0) + line(125, 3), dev=line(110, 7))
     listing = parse(root)
     assert len(listing.clips) == 1
@@ -65,7 +65,7 @@ def test_the_two_films_that_are_known_to_be_bad(meld):
 
 
 def test_windows_text_and_line_ends(meld):
-    lines = line(0, 0, said='"It\u2019s"').replace("\n", "\r\n")
+    lines = line(0, 0, text='"It\u2019s"').replace("\n", "\r\n")
     root = meld("train_splits/dia0_utt0.wav", train=lines, encoding="cp1252")
     assert parse(root).clips[0].sentence == "It\u2019s"
 
@@ -92,7 +92,7 @@ def test_another_table_is_refused(meld):
 
 def test_an_utterance_in_two_places_is_refused(meld):
     root = meld("train_splits/dia0_utt0.wav", "train_splits/copy/dia0_utt0.wav", train=line(0, 0))
-    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train is at .* too; remove one"):
+    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train is also at .*; remove one"):
         parse(root)
 
 

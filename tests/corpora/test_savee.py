@@ -30,5 +30,5 @@ def test_other_names_are_refused(stem):
 
 
 def test_a_folder_that_contradicts_the_name_is_an_error():
-    with pytest.raises(UserError, match="JK/DC_a01.wav: the name says DC, but the folder JK"):
+    with pytest.raises(UserError, match="JK/DC_a01.wav: the file name says DC, but the folder says JK"):
         read_name(PurePath("JK/DC_a01.wav"))

@@ -116,5 +116,5 @@ def test_a_column_of_several_types_is_text():
 @pytest.mark.parametrize("name", ["audio", "label", "speaker", "duration", "votes"])
 def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
     clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]
-    with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', which is a reserved name"):
+    with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', a reserved name"):
         to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000, [[1.0]])

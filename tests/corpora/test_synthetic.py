@@ -16,7 +16,7 @@ def labels(listing):
     return {clip.id: clip.emotion for clip in listing.clips}
 
 
-def test_it_holds_every_speaker_emotion_and_take():
+def test_the_corpus_has_every_speaker_emotion_and_take():
     listing = parse(**SMALL)
     assert listing.corpus == "synthetic"
     assert not listing.skipped

@@ -136,7 +136,7 @@ def test_absent_audio_and_git_lfs_pointers_have_a_reason(tmp_path):
 
 
 @pytest.mark.parametrize("age", ["old", "20-30", -3, 31.5, 10**12])
-def test_an_age_that_is_no_integer_is_kept_as_text(row, age):
+def test_an_age_that_is_not_an_integer_is_kept_as_text(row, age):
     rows = [row(cells={"years": 23.0}), row(cells={"years": age, "take": "a"}, extra={"split": "test"})]
     clips, _ = RowParser("calls", columns={"age": "years"}).clips(rows, "error")
     assert [(clip.age, clip.take) for clip in clips] == [(23, None), (None, None)]
@@ -157,8 +157,10 @@ def test_spellings_of_an_unknown_speaker(row, speaker):
     assert clip.speaker == "calls:unknown"
 
 
-def test_a_list_is_no_speaker(row):
-    with pytest.raises(UserError, match=r"^t.csv, line 2: its speaker is \['s0', 'q'\], expected one name"):
+def test_a_list_is_not_a_speaker(row):
+    with pytest.raises(
+        UserError, match=r"^t.csv, line 2: expected one speaker name \(corpus.speaker\), got \['s0', 'q'\]"
+    ):
         read(row(speaker=["s0", "q"]), no_speaker="one")
 
 
@@ -171,7 +173,7 @@ def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
 
 
 @pytest.mark.parametrize(("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear")])
-def test_labels_are_words_whatever_a_table_has(row, label, emotion):
+def test_labels_are_text_in_any_table(row, label, emotion):
     ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
     assert clip.emotion == emotion
     assert isinstance(clip.word, str)

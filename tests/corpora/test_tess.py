@@ -43,7 +43,7 @@ def test_other_names_are_refused(stem):
 
 @pytest.mark.parametrize("path", ["OAF_Sad/OAF_back_fear.wav", "YAF_fear/OAF_back_fear.wav"])
 def test_a_folder_that_contradicts_the_name_is_an_error(path):
-    with pytest.raises(UserError, match=f"{path}: the name says OAF, fear, but its folder does not"):
+    with pytest.raises(UserError, match=f"{path}: the file name says OAF, fear, unlike its folder"):
         read_name(PurePath(path))
 
 

@@ -38,16 +38,6 @@ def test_clips_alone_are_drawn_with_replacement():
     assert (counts == 0).mean() == pytest.approx((1 - 1 / 30) ** 30, abs=0.02)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_interval_contains_the_measured_value(seed):
-    labels, predictions = _part(seed=seed)
-    speakers = np.arange(len(labels)) % 10
-    for drawn in (None, speakers):
-        intervals = bootstrap_intervals(labels, predictions, 4, drawn, resamples=400)
-        measured = classification_metrics(labels, predictions, 4)
-        assert all(intervals[name][0] < measured[name] < intervals[name][1] for name in NAMES)
-
-
 def test_the_interval_is_wider_over_speakers_where_they_differ():
     labels = np.tile(np.arange(4), 50)
     speakers = np.repeat(np.arange(10), 20)
@@ -56,13 +46,6 @@ def test_the_interval_is_wider_over_speakers_where_they_differ():
         bootstrap_intervals(labels, predictions, 4, drawn, resamples=500)["uar"] for drawn in (speakers, None)
     )
     assert high - low > 2 * (clip_high - clip_low)
-
-
-def test_several_runs_are_averaged_within_each_resample():
-    labels, right = np.tile(np.arange(2), 20), np.tile(np.arange(2), 20)
-    intervals = bootstrap_intervals(labels, np.stack([right, 1 - right]), 2, resamples=200)
-    assert intervals["wa"] == pytest.approx([0.5, 0.5])
-    assert intervals["uar"] == pytest.approx([0.5, 0.5])
 
 
 def _folds(count=5, speakers=1, clips=40, runs=1, seed=0):
@@ -122,14 +105,6 @@ def test_one_speaker_a_fold_is_drawn_as_a_speaker():
     assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
 
 
-def test_a_fold_drawn_twice_is_not_the_same_twice():
-    """Were it, two equal folds would be as uncertain as one; two resamples of it are less by the root of two."""
-    (fold,) = _folds(count=1, clips=200)
-    alone = _width(fold_intervals([fold], True, by_speaker=False), "wa")
-    twice = _width(fold_intervals(_apart([fold, fold]), True, by_speaker=False), "wa")
-    assert twice == pytest.approx(alone / np.sqrt(2), rel=0.12)
-
-
 def test_speakers_of_several_folds_are_drawn_once_for_all():
     """Folds by sentence: each speaker is in each, so their variation must not average out over folds."""
     generator = np.random.default_rng(0)
@@ -153,8 +128,8 @@ def test_speakers_of_several_folds_are_drawn_once_for_all():
 
 
 @pytest.mark.parametrize("by_speaker", [True, False])
-def test_a_clip_that_several_folds_judge_is_drawn_once(by_speaker):
-    """Validation parts: were its copies drawn each by itself, many folds of the same clips would seem sure."""
+def test_a_clip_of_several_folds_is_drawn_once(by_speaker):
+    """If copies of a validation clip in several folds were drawn independently, the interval would be too narrow."""
     (fold,) = _folds(count=1, speakers=5)
     alone = metric_intervals(fold, by_speaker, resamples=300)
     assert fold_intervals([fold] * 4, True, by_speaker, resamples=300) == {
@@ -191,9 +166,9 @@ def test_very_many_classes_fit_into_memory_and_every_class_counts():
     part = predictions_of(labels, predictions, 527)
     few = predictions_of(labels // 263, predictions // 263, 3)
     for by_speaker in (True, False):
-        found, wanted = (metric_intervals(own, by_speaker, resamples=50) for own in (part, few))
-        for name in set(wanted) - {"log_loss"}:  # which clips probabilities, of many more
-            assert found[name] == pytest.approx(wanted[name]), name
+        found, expected = (metric_intervals(own, by_speaker, resamples=50) for own in (part, few))
+        for name in set(expected) - {"log_loss"}:  # which clips probabilities, of many more
+            assert found[name] == pytest.approx(expected[name]), name
     assert [own for own in recall_intervals(part, 50) if own] == recall_intervals(few, 50)
 
 
@@ -230,8 +205,8 @@ def test_the_recall_of_each_class_has_its_interval():
 
 @pytest.mark.slow
 def test_coverage():
-    """How often a nominal 95 % contains the truth if speakers differ: with many of them as promised, with four less
-    often, as reports say, and over clips alone far less often."""
+    """The coverage of nominal 95 % intervals if speakers differ: close to 95 % with many speakers, less with four, and
+    far less if only clips are resampled."""
     covered = {}
     for speakers, clips, by_speaker in ((30, 10, True), (4, 60, True), (30, 10, False)):
         generator = np.random.default_rng(0)

@@ -46,6 +46,6 @@ def test_an_unknown_name_lists_the_known_ones():
         ("log_loss", {"prediction_scores": [[float("nan"), 1.0]], "references": [0]}, "each row with the sum 1"),
     ],
 )
-def test_ids_and_probabilities_that_cannot_be_are_refused(name, given, message):
+def test_invalid_ids_and_probabilities_are_refused(name, given, message):
     with pytest.raises(UserError, match=message):
         ser_hf.load_metric(name).compute(**given)

@@ -1,4 +1,4 @@
-"""Maps of embeddings: groups stay together, the same seed draws the same map, few clips and odd ones are no trap."""
+"""Maps of embeddings: groups stay together, a seed gives the same map, few and constant clips have a map."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ INSTALLED = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
 
 
 def groups(clips=60, size=200, apart=8.0, seed=0):
-    """Vectors of three groups, of features with unlike scales, and the group of each."""
+    """Vectors of three groups with features of different scales, and the group of each vector."""
     generator = np.random.default_rng(seed)
     of = np.arange(clips) % 3
     vectors = generator.normal(size=(clips, size)) + apart * generator.normal(size=(3, size))[of] / np.sqrt(size)
@@ -57,7 +57,7 @@ def test_few_clips_and_few_features(clips, size):
         assert np.isfinite(points).all()
 
 
-def test_a_feature_that_is_constant_counts_for_nothing_and_clips_all_alike_lie_at_one_place():
+def test_constant_features_have_no_effect_and_equal_clips_have_one_place():
     vectors, _ = groups(clips=12, size=5)
     padded = np.hstack([vectors, np.full((12, 1), 7.0)])
     np.testing.assert_allclose(project(padded, ["pca"])["pca"], project(vectors, ["pca"])["pca"], atol=1e-5)

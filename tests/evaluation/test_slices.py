@@ -136,7 +136,7 @@ def test_perceived_emotions_are_compared_with_the_same_predictions():
 
 
 NAMES = ["calm", "neutral", "sad"]
-# Corpus a calls calm what is neutral in b, which has no calm.
+# Clips that are calm in corpus a are neutral in b, which has no calm.
 CORPORA = ["a"] * 6 + ["b"] * 4
 SPEAKERS = ["a:1"] * 3 + ["a:2"] * 3 + ["b:1"] * 4
 TRUE = np.array([0, 0, 1, 1, 2, 2, 1, 1, 2, 2])

@@ -96,25 +96,24 @@ def report(folder):
 
 
 def test_evaluated_clips_are_clean(run):
-    """Every prediction is the saved model's on the clip as it was recorded."""
-    material = load_experiment_data(recipe(run))
+    data = load_experiment_data(recipe(run))
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
-    rows = {id: row for row, id in enumerate(material.dataset["id"])}
+    rows = {id: row for row, id in enumerate(data.dataset["id"])}
     table = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
     assert {clip["part"] for clip in table} == {"validation", "test"}
     for clip in table:
-        waveform = np.array(material.store[rows[clip["id"]]])
+        waveform = np.array(data.store[rows[clip["id"]]])
         with torch.no_grad():
             logits = model(**extractor(waveform, sampling_rate=16000, return_tensors="pt")).logits
-        for label, share in zip(material.labels, logits.softmax(dim=1)[0].tolist(), strict=True):
+        for label, share in zip(data.labels, logits.softmax(dim=1)[0].tolist(), strict=True):
             assert clip[f"p_{label}"] == pytest.approx(share, abs=1e-5)
 
 
 def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     with pytest.raises(Stopped):
         ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop)
-    # A single run, whatever the name of its folder.
+    # A single run in a folder of any name.
     assert calls == [((), 1.0, {"uar", "wa", "macro_f1", "weighted_f1", "loss"})]
     assert (tmp_path / "seed-3" / "checkpoints").is_dir()
     ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], resume=True)
@@ -144,10 +143,10 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
 def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
     context = context_of(own)
-    material, transforms = context.data, make_transforms(context)
+    data, transforms = context.data, make_transforms(context)
     assert transforms.augmenter.sampling_rate == 22050
     assert transforms.fixed_length == 22050
-    assert len(transforms.mixing.speakers) == len(material.dataset)
+    assert len(transforms.mixing.speakers) == len(data.dataset)
 
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):
@@ -163,9 +162,9 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (FITTED, r"augment\.speed: of no use to scikit-learn"),
+        (FITTED, r"augment\.speed: has no effect with scikit-learn"),
         (["augment.oversample=true"], r"augment\.oversample: no longer supported; use training\.balance: class"),
-        ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: of no use to scikit-learn"),
+        ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: has no effect with scikit-learn"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
         (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels has no effect"),
         (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha has no effect"),

@@ -63,7 +63,7 @@ def test_predictions_name_their_clips(crnn_run):
     split = json.loads((crnn_run / "split.json").read_text())
     for part in ("validation", "test"):
         assert sorted(clip["id"] for clip in table if clip["part"] == part) == sorted(split["ids"][part])
-    # synthetic/s03_angry_001: the id itself says the label, so a shifted row would show.
+    # synthetic/s03_angry_001: the id contains the label, so a shifted row fails.
     assert all(f"_{clip['label']}_" in clip["id"] for clip in table)
 
 
@@ -88,13 +88,13 @@ for route, (model, clips, wanted, options, snippets) in ROUTES.items():
 
 
 def chosen_of(run):
-    """The folder of the run whose weights stand on top."""
+    """The folder of the run whose model is the aggregate's."""
     report = json.loads((run / "report" / "report.json").read_text())
     return run / f"seed-{report['chosen_seed']}" if "chosen_seed" in report else run
 
 
 def sample_of_clips(run):
-    """Six predictions of the test part by the stem of their clip."""
+    """Six predictions of the test split by the stem of their clip."""
     table = pq.read_table(chosen_of(run) / "report" / "predictions.parquet").to_pylist()
     tested = [clip for clip in table if clip["part"] == "test"][:6]
     return {clip["id"].partition("/")[2]: clip for clip in tested}
@@ -141,7 +141,7 @@ def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, requ
 
 
 @pytest.mark.parametrize("route", ["crnn", "encoder"])
-def test_the_card_s_snippets_run_as_they_stand(route, request, elsewhere):
+def test_the_snippets_of_the_card_run_unchanged(route, request, elsewhere):
     code = snippets(request.getfixturevalue(f"{route}_run") / "model" / "README.md")
     assert len(code) == 2
     assert ("trust_remote_code" in code[0]) == (route == "crnn")

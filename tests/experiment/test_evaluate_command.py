@@ -44,7 +44,7 @@ def run(tmp_path_factory, roots):
 
 @pytest.fixture(scope="module")
 def random_head(tmp_path_factory):
-    """A stock encoder as it was pretrained, with other label names and no classifier among its tensors."""
+    """A stock pretrained encoder without a classifier, with other label names."""
     folder = write_checkpoint(tmp_path_factory.mktemp("stock"), **CHECKPOINTS["wavlm-large"])
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = {"0": "ang", "1": "hap", "2": "neu", "3": "sad"}
@@ -107,14 +107,14 @@ def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tm
 def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, capsys):
     words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
     assert _evaluate(*words, run) == 2
-    assert "files of something else than an evaluation" in capsys.readouterr().err
+    assert "files that are not of an evaluation" in capsys.readouterr().err
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "report.json").write_text('{"kind": "evaluation"}')
     assert _evaluate(*words, tmp_path / "old") == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
     assert (tmp_path / "old" / "report.json").read_text() == '{"kind": "evaluation"}'
     assert _evaluate(*words, run / "report", "--overwrite") == 2, "the report of a run is no evaluation"
-    with pytest.raises(ser_hf.UserError, match="something else than an evaluation"):
+    with pytest.raises(ser_hf.UserError, match="files that are not of an evaluation"):
         ser_hf.evaluate_model(run, "emodb", roots / "emodb", output=run.parent)
 
 
@@ -128,7 +128,7 @@ def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, cap
         (["--recipe", "x.yaml", "--corpus", "emodb"], "--recipe: names its corpus"),
     ],
 )
-def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
+def test_mistakes_print_one_line(words, expected, run, roots, tmp_path, capsys):
     root = ["--root", roots / "emodb"] if words.count("--corpus") == 1 and "--recipe" not in words else []
     assert _evaluate(run, *words, *root, "--output", tmp_path / "none") == 2
     error = capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
 
 
 def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):
-    """A second run starts from the first one's weights, and is trained on another corpus."""
+    """A second run starts from the weights of the first and is trained on another corpus."""
     changes = {"name": "second", "corpus": RECIPE["corpus"] | {"name": "emodb", "merge": {}}}
     changes["corpus"]["drop"] = ["fear", "disgust", "boredom"]
     model = {"architecture": "encoder", "checkpoint": str(run / "model")}

@@ -59,7 +59,7 @@ def test_unknown_speakers_may_be_in_the_training_data(corpus):
     assert evaluated_speakers(report) == "possibly known speakers"
 
 
-def test_a_note_says_that_the_training_data_are_unknown(corpus):
+def test_unknown_training_data_are_noted(corpus):
     clips = select_test_clips(corpus, NAMES, None)
     assert clips.audit["shared"]["train/test"]["speakers"] is None
     assert any("training data of this model are unknown" in note for note in clips.protocol["notes"])
@@ -113,7 +113,7 @@ def test_a_label_map_names_emotions_and_leaves_labels_out():
         (["LABEL_0", "LABEL_1"], {}, "of which 0 are known emotions; map them, as in LABEL_0=angry"),
         (["angry", "LABEL_1"], {}, "of which 1 are known emotions"),
         (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
-        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: the emotions are angry"),
+        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: unknown emotion; choose one of angry"),
     ],
 )
 def test_labels_without_emotions_are_refused(words, label_map, expected):

@@ -89,7 +89,7 @@ def test_every_child_is_a_run_folder_and_the_aggregate_is_above(whole):
 
 
 @pytest.mark.parametrize("child", sorted(CHILDREN))
-def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole, child):
+def test_the_recipe_of_a_child_gives_its_split_only(whole, child):
     recipe = read_recipe(whole / child / "recipe.yaml")
     assert recipe.output_dir == str(whole / child)
     assert recipe.protocol.foil is None
@@ -97,14 +97,14 @@ def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole,
         assert recipe.training.seeds == [int(child[-1])]
     if child.startswith("fold"):
         assert recipe.protocol.folds == [int(child[5])]
-    material = load_experiment_data(recipe)
-    assert not material.foil
+    data = load_experiment_data(recipe)
+    assert not data.foil
     split = json.loads((whole / child / "split.json").read_text())
-    assert fingerprint([fold.split for fold in material.folds]) == split["sha256"]
+    assert fingerprint([fold.split for fold in data.folds]) == split["sha256"]
     assert read(whole / child)["protocol"]["sha256"] == split["sha256"]
 
 
-def test_the_gap_is_the_foil_s_figure_less_ours(whole):
+def test_the_gap_is_the_figure_of_the_foil_minus_ours(whole):
     report, foil = read(whole), read(whole / "foil")
     assert report["foil"]["protocol"] == foil["protocol"]["name"] == "random"
     assert report["foil"]["sha256"] == foil["protocol"]["sha256"]
@@ -120,7 +120,7 @@ def test_the_gap_is_the_foil_s_figure_less_ours(whole):
     }
 
 
-def test_predictions_of_all_folds_and_seeds_stand_in_one_table(whole):
+def test_predictions_of_all_folds_and_seeds_are_in_one_table(whole):
     clips = pq.read_table(whole / "report" / "predictions.parquet").to_pylist()
     for fold in (1, 2):
         split = json.loads((whole / f"fold-{fold}" / "split.json").read_text())
@@ -153,7 +153,7 @@ def test_the_model_on_top_is_the_preferred_run_s_and_the_pipeline_loads_it(whole
         assert item["score"] == pytest.approx(clip[f"p_{item['label']}"], abs=1e-5)
 
 
-def test_the_pages_lead_from_each_report_to_those_above_and_below(whole):
+def test_each_report_page_links_those_above_and_below(whole):
     pages = {page.parents[1]: Page(page.read_text(encoding="utf-8")) for page in whole.rglob("report/index.html")}
     assert len(pages) == 10, "the run, its folds and its foil, each with two seeds"
     for run, page in pages.items():
@@ -228,7 +228,7 @@ def test_a_changed_corpus_or_protocol_is_not_resumed(interrupted):
     (folder / "split.json").write_text(json.dumps(listed))
     with (
         counting() as trained,
-        pytest.raises(ser_hf.UserError, match=r"split\.json: .* its labels or its split have changed"),
+        pytest.raises(ser_hf.UserError, match=r"split\.json: .* labels or split of this run have changed"),
     ):
         run(folder, resume=True)
     assert not trained

@@ -1,7 +1,6 @@
 """Training on several corpora: the clips of an epoch, report and card by corpus."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +17,13 @@ from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 SPEAKERS = {"ravdess": 6, "cremad": 6, "tess": 2, "savee": 4}
 FOUR = ("ravdess", "cremad", "tess", "savee")
 
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    """Four small corpora, with different voices: the item of each."""
+    """The items of four small corpora with different voices."""
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(FOUR):
         write_corpus(name, folder / name, speakers=SPEAKERS[name], takes=4 if name == "tess" else 1, seed=seed)
@@ -159,19 +157,19 @@ def context_of(recipe):
         (
             ["training.balance=class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: class already balances the classes; leave out one",
+            "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
         (
             ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: corpus_and_class already balances",
+            "training.loss.class_weights: training.balance: corpus_and_class balances classes too",
         ),
         (
             ["training.solver=sklearn", "training.balance=class"],
             ("savee",),
-            "training.balance: of no use to scikit-learn",
+            "training.balance: has no effect with scikit-learn",
         ),
-        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: of no use to scikit-learn"),
+        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),
         (
             ["training.balance=classes"],
             ("savee",),
@@ -179,7 +177,7 @@ def context_of(recipe):
         ),
     ],
 )
-def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, expected):
+def test_contradictory_rules_are_refused(recipe, overrides, names, expected):
     with pytest.raises(UserError) as error:
         recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
     assert str(error.value).startswith(expected)

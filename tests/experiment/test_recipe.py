@@ -50,14 +50,14 @@ def test_a_resolved_recipe_reads_back_equal(path, overrides, tmp_path):
 @pytest.mark.parametrize(
     "word", ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"]
 )
-def test_any_word_survives_being_written_and_read(word, tmp_path):
+def test_any_text_is_read_back_equal(word, tmp_path):
     recipe = read_recipe({**MINIMAL, "name": word, "corpus": {"name": "synthetic", "root": word}})
     file = tmp_path / "resolved.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     assert read_recipe(file) == recipe
 
 
-def test_a_mapping_is_read_with_defaults_and_left_alone():
+def test_a_mapping_is_read_with_defaults_and_not_changed():
     source = {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
     recipe = read_recipe(source, ["corpus.takes=3", "training.seeds=[5]"])
     assert isinstance(recipe, Recipe)
@@ -92,8 +92,8 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("corpus.root", "corpus.root: an override reads section.key=value"),
-        ("=3", "=3: an override reads section.key=value"),
+        ("corpus.root", "corpus.root: expected an override of the form section.key=value"),
+        ("=3", "=3: expected an override of the form section.key=value"),
         ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
         ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
         ("corpus.root={a: 1, a: 2}", "the key 'a' is there twice"),
@@ -176,7 +176,7 @@ def test_the_options_below_are_those_of_every_protocol():
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
+def test_a_protocol_has_its_options_and_those_of_the_section(name, tmp_path):
     section = {"name": name, "folds": [2, 1], "near_duplicates": "tell"}
     recipe = read_recipe({**MINIMAL, "protocol": section | OPTIONS[name]})
     assert recipe.protocol.name == name
@@ -210,7 +210,7 @@ def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, expected)
     assert expected in refusal(*overrides)
 
 
-def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
+def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(
         "corpus: {name: synthetic}\nmodel: {architecture: crnn}\n"

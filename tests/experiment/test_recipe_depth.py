@@ -20,7 +20,7 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (ENCODER, ["lora.rank=8", "lora.alpha=0"], "lora.alpha: expected more than zero"),
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
-        (BYOLS, ["lora.rank=8"], "lora: for speech encoders, not for byols"),
+        (BYOLS, ["lora.rank=8"], "lora: supported by speech encoders only, not by byols"),
         (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected zero or more, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
@@ -32,7 +32,7 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint: missing; byols needs the file"),
         (BYOLS, ["model.head=svm"], "model.head: support vector machines have no gradient"),
-        (BYOLS, ["training.solver=sklearn", "freeze.layers=1"], "freeze.layers: of no use to scikit-learn"),
+        (BYOLS, ["training.solver=sklearn", "freeze.layers=1"], "freeze.layers: has no effect with scikit-learn"),
         (ENCODER, ["training.solver=sklearn"], "training.solver: scikit-learn fits only the classifier"),
         (
             ENCODER,
@@ -42,7 +42,7 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (
             ENCODER,
             ["training.solver=sklearn", "model.pooling=mean", "lora.rank=2"],
-            "lora.rank: of no use to scikit-learn",
+            "lora.rank: has no effect with scikit-learn",
         ),
         (ENCODER, ["model.head_dropout=1"], "model.head_dropout: expected between 0 and 1"),
         (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, 0.1 or more"),
@@ -63,7 +63,7 @@ def test_an_encoder_with_fixed_pooling_may_be_fitted_by_scikit_learn(pooling):
 
 
 def test_gradual_unfreezing_of_a_transferred_network_needs_no_other_key():
-    """By default, networks of ser_hf have gradients everywhere; here they do not."""
+    """Networks of ser_hf are completely trainable by default. Transferred networks are not."""
     assert read_recipe(BYOLS).training.arguments["ddp_find_unused_parameters"] is False
     thawing = read_recipe(BYOLS, ["freeze.gradual.every=1"])
     assert thawing.training.arguments["ddp_find_unused_parameters"] is None

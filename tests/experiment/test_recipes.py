@@ -1,4 +1,4 @@
-"""The recipes that ship, each as a twin: the same recipe at a tiny size is trained and loaded."""
+"""The shipped recipes, each as a twin: the same recipe is trained at a tiny size and its model is loaded."""
 
 import json
 import re
@@ -88,7 +88,7 @@ def leaves(value, key=""):
         ("mixture_four_cnn2d", "mixture_leave_one_corpus_out", r"\.(corpus|protocol)\."),
     ],
 )
-def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
+def test_twins_differ_in_the_compared_keys_only(one, other, keys):
     mine, its = (leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in (one, other))
     differing = {key for key in mine.keys() | its.keys() if mine.get(key, ...) != its.get(key, ...)}
     assert differing > {".name", ".output_dir"}
@@ -113,7 +113,7 @@ def roots(tmp_path_factory):
         if (name, last) not in written:
             folder = tmp_path_factory.mktemp(name)
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(corpora, "utterance", tone)  # whose voices are fine, and slow
+                patched.setattr(corpora, "utterance", tone)  # with realistic but slow voices
                 paths = write_corpus(name, folder, speakers=last or SPEAKERS[name], takes=TAKES.get(name, 1))
             for path in paths[: 50 * len(paths) // last] if last else ():
                 path.unlink()
@@ -140,7 +140,7 @@ def write_published(path, recipe):
 
 
 def smaller(path, recipe, roots, encoder_folder, folder):
-    """What makes a recipe its twin: the corpus is generated, the network is tiny, and of each number there is one."""
+    """Return the overrides of a twin: a generated corpus, a tiny network, and one run, epoch and fold."""
     architecture = recipe.model.architecture
     yield f"output_dir={folder / 'run'}"
     yield from ("evaluation.bootstrap=20", "training.seeds=[1]")

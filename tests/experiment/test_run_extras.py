@@ -37,7 +37,7 @@ def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path):
     ]
     assert labels[0] == labels[1]
     assert {"x_pca", "y_pca", "x_tsne", "y_tsne"} <= set(points.column_names)
-    # The report beside the weights has it, too.
+    # The report in the model folder has it, too.
     assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert f"on average over {len(CONDITIONS)} conditions" in card

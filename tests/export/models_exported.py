@@ -47,7 +47,7 @@ def write_encoder(folder, checkpoint, preparation=None, **settings):
 def _saved(model, extractor, folder):
     for weight in model.classifier.parameters():
         if weight.ndim == 2:
-            weight.normal_()  # as initialized, all predictions would be nearly alike
+            weight.normal_()  # with initial weights all predictions would be almost equal
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder

@@ -1,9 +1,10 @@
-"""The modules of a graph compute what preparation and feature extractors compute, for clips alone and padded."""
+"""The modules of a graph have the outputs of preparation and feature extractors, for single and padded clips."""
 
 import numpy as np
 import pytest
 import torch
 from models_exported import PREPARATIONS, RATE, clips, write_encoder
+from support.close import assert_near
 from transformers import AutoFeatureExtractor
 
 from ser_hf.export.graph import PrepareWaveform, WaveformClassifier, WaveformInput
@@ -43,8 +44,8 @@ def test_preparations(preparation):
         expected = prepare_waveform(clip, RATE, preparation)
         alone, length = module(*batch_of([clip]))
         assert int(length) == int(lengths[i]) == len(expected)
-        np.testing.assert_allclose(alone[0, : len(expected)], expected, atol=2e-6)
-        np.testing.assert_allclose(waveforms[i, : len(expected)], expected, atol=2e-6)
+        assert_near(alone[0, : len(expected)], expected)
+        assert_near(waveforms[i, : len(expected)], expected)
         assert not waveforms[i, len(expected) :].any()
 
 
@@ -61,18 +62,18 @@ def test_clips_too_short_for_an_encoder_are_padded(encoder_folder, tmp_path):
     with torch.no_grad():
         expected = classifier.model(**classifier.extractor(padded, sampling_rate=RATE, return_tensors="pt")).logits
         logits, shares = outputs(classifier, clip)
-    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(shares, logits.softmax(dim=1))
+    assert_near(logits, expected)
+    assert_near(shares, logits.softmax(dim=1))
 
 
 def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path, encoder_folder("wav2vec2-layer"), problem_type="multi_label_classification")
     logits, shares = outputs(load_classifier(folder, device="cpu"), clips(9000)[0])
-    torch.testing.assert_close(shares, logits.sigmoid())
+    assert_near(shares, logits.sigmoid())
 
 
 @pytest.mark.parametrize("kind", ["audio-spectrogram-transformer", "whisper", "wav2vec2-bert"])
-def test_networks_that_take_features_are_refused_by_name(kind, encoder_folder, tmp_path):
+def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folder, tmp_path):
     classifier = load_classifier(write_encoder(tmp_path, encoder_folder(kind)), device="cpu")
     name = type(classifier.extractor).__name__
     with pytest.raises(UserError, match=f"{kind}: export supports networks that take waveforms, .* needs {name}"):
@@ -82,7 +83,7 @@ def test_networks_that_take_features_are_refused_by_name(kind, encoder_folder, t
 def test_trimming_to_different_lengths_needs_an_attention_mask(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0])
     extractor, model = AutoFeatureExtractor.from_pretrained(folder), load_classifier(folder, device="cpu").model
-    with pytest.raises(UserError, match=r"uses no attention mask.*trim_silence 30"):
+    with pytest.raises(UserError, match=r"without an attention mask.*trim_silence 30"):
         WaveformClassifier(model, extractor)
     WaveformClassifier(model, type(extractor).from_dict(extractor.to_dict() | {"fixed_duration": 1.0}))
 

@@ -1,4 +1,4 @@
-"""Corpora on the Hub: which may be published, what comes back, and that the same corpus gives the same bytes."""
+"""Corpora on the Hub: which may be published, how they load, and equal bytes for equal corpora."""
 
 import json
 import os
@@ -59,7 +59,7 @@ SAME = ("label", "speaker", "id", "sex", "sentence", "intensity", "take", "langu
 def run(hub, code, *arguments, folder):
     environment = {**os.environ, **hub.environment(folder / "home"), "SER_HF_CACHE": str(folder / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -74,7 +74,7 @@ def resampled(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_published_corpus_comes_back(resampled, tmp_path):
+def test_a_published_corpus_loads_equal(resampled, tmp_path):
     publish = ["publish-corpus", "ravdess", str(resampled), "--repo", "clips", "--protocol", "speaker_independent"]
     publish += ["--protocol", "kfold", "speaker_independent.test=0.3", "kfold.k=3", "--private"]
     own = tmp_path / "own"

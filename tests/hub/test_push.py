@@ -104,7 +104,7 @@ def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
 def test_refusals_name_the_remedy(hub, pushed, folder):
     refusals = {
         ("hf_wrong", "model"): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
-        (hub.read_token, "model"): "--repo: model: the token that is signed in may only read",
+        (hub.read_token, "model"): "--repo: model: the signed-in token has no write access",
         (hub.token, "somebody/model"): "somebody/model: the Hub forbids it",
         (hub.token, "a/b/c"): "--repo: a/b/c: not a valid name of a repository",
     }

@@ -28,11 +28,11 @@ def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     assert len(card.data.to_dict()["short_description"]) <= 60
     assert "[tester/voices](https://huggingface.co/tester/voices)" in card.text
     assert "None" not in card.content
-    wanted = {one.name: one.specifier for one in map(Requirement, (folder / "requirements.txt").read_text().split())}
-    assert wanted["gradio"].contains(card.data.sdk_version)
+    expected = {one.name: one.specifier for one in map(Requirement, (folder / "requirements.txt").read_text().split())}
+    assert expected["gradio"].contains(card.data.sdk_version)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     ours = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["demo"]])
-    assert wanted == {one.name: one.specifier for one in ours if one.name in wanted}
+    assert expected == {one.name: one.specifier for one in ours if one.name in expected}
 
 
 def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
@@ -52,7 +52,7 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     assert all(text in card for text in (facts["leak"], facts["headline"], *facts["limits"]))
 
 
-def test_it_claims_nothing_about_a_model_without_report(tmp_path):
+def test_a_space_has_no_figures_without_a_report(tmp_path):
     facts = json.loads((write_space(tmp_path / "space", Demo("someone/else")) / "facts.json").read_text())
     assert (facts["title"], facts["headline"], facts["leak"]) == ("else", None, None)
 

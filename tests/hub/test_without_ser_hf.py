@@ -1,5 +1,5 @@
-"""Without ser_hf: the page of a Space predicts as the pipeline does, and the snippets of a card do what the card says;
-tests/test_end_to_end.py runs those of whole runs."""
+"""Without ser_hf: the page of a Space has the predictions of the pipeline, and the snippets of a card work;
+tests/experiment/test_end_to_end.py runs those of complete runs."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
     text = str(model_card(Report.from_dict(report), {"corpus": {"name": "cremad"}, "model": {}}, "adapted"))
     from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert "classifier(audio" in from_array
-    assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, which the whole runs' tests bring along
+    assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, see the tests of complete runs
     assert "PeftModel" in by_itself
 
     clip = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
@@ -94,7 +94,6 @@ def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
 
 
 def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
-    """Uploads whole and in windows, bad ones, and a microphone whose session must not grow."""
     pytest.importorskip("gradio")
     classifier = tiny_model(tmp_path / "model")
     generator = np.random.default_rng(0)
@@ -119,7 +118,7 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
     mean, over_time = content["long"]
     assert values(mean) == expected(*windows)
     assert "6 s, mean of 5 windows of 2 s" in mean
-    # Borders lie halfway between the middles of windows: the second begins at 1.5 s of 6.
+    # Borders are halfway between the middles of windows: the second begins at 1.5 s of 6.
     steps = re.findall(r"M([\d.]+) 1V([\d.]+)H([\d.]+)V1Z", over_time)[:5]
     assert [float(begin) for begin, _, _ in steps] == [0, 250, 416.7, 583.3, 750]
     assert [float(end) for _, _, end in steps] == [250, 416.7, 583.3, 750, 1000]
@@ -136,7 +135,7 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
 
     passing = content["passing"]
     assert values(passing[9][0]) == expected(np.round(clip[3 * 16000 : 5 * 16000] * 32767) / 32767)
-    assert "Nobody speaks." in passing[13][0], "2 s after the last word, its window is empty"
-    assert "Nobody speaks." not in passing[18][0]
+    assert "No speech." in passing[13][0], "2 s after the last word, its window is empty"
+    assert "No speech." not in passing[18][0]
     assert passing[13][1].count("M") == 4 * 13, "no prediction, nothing drawn"
     assert content["bounds"] == [32000, 41], "one window, and 20 s of predictions"

@@ -11,7 +11,7 @@ import ser_hf
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A whole run with trimmed clips, evaluated in windows."""
+    """A complete run with trimmed clips, evaluated in windows."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder

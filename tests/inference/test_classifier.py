@@ -1,10 +1,11 @@
-"""Where models are found, and what is refused."""
+"""Where models are found, and which are refused."""
 
 import json
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.close import assert_near
 from torch import nn
 
 from ser_hf import UserError
@@ -78,7 +79,7 @@ def test_numbers_in_place_of_labels_are_refused(copy):
         ),
     ],
 )
-def test_a_damaged_folder_is_one_line(spoil, message, copy):
+def test_a_damaged_folder_prints_one_line(spoil, message, copy):
     spoil(copy)
     with pytest.raises(UserError, match=message) as refused:
         load_classifier(copy, device="cpu")
@@ -86,7 +87,7 @@ def test_a_damaged_folder_is_one_line(spoil, message, copy):
     assert "\n" not in str(refused.value)
 
 
-def test_a_place_without_a_model_is_refused(tmp_path, copy):
+def test_a_folder_without_a_model_is_refused(tmp_path, copy):
     empty = tmp_path / "empty"
     empty.mkdir()
     for place, message in [
@@ -97,7 +98,7 @@ def test_a_place_without_a_model_is_refused(tmp_path, copy):
         with pytest.raises(UserError, match=message):
             load_classifier(place, device="cpu")
     (empty / "recipe.yaml").touch()
-    with pytest.raises(UserError, match="the run in it has no model yet; finish it with --resume"):
+    with pytest.raises(UserError, match="this run has no model yet; finish it with --resume"):
         load_classifier(empty)
     with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
         load_classifier(copy, revision="main")
@@ -105,7 +106,7 @@ def test_a_place_without_a_model_is_refused(tmp_path, copy):
 
 def test_labels_have_a_name_and_a_number_each(copy):
     change(copy / "config.json", id2label={"0": "sad", "1": "angry", "2": "sad", "3": "calm"})
-    with pytest.raises(UserError, match="several of its labels are called 'sad'; rename them"):
+    with pytest.raises(UserError, match="several labels are called 'sad'; rename them"):
         load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
     with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; correct id2label"):
@@ -119,7 +120,7 @@ def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
     checkpoint = tmp_path / "own" / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)
     (tmp_path / "own" / "recipe.yaml").touch()
-    with pytest.raises(UserError, match=r"checkpoint-3: a checkpoint, .* with --resume; name its run .*/own"):
+    with pytest.raises(UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/own"):
         load_classifier(checkpoint, device="cpu")
 
 
@@ -145,7 +146,7 @@ def test_exhausted_memory_is_a_fault(copy, monkeypatch):
 
 
 def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(copy, monkeypatch):
-    """As its cache has it: the branch may have moved on."""
+    """The commit in the cache, since the branch may have changed."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     cache = copy / "hub"
     place = cache / "models--someone--voices"
@@ -181,7 +182,7 @@ def test_embeddings_of_other_networks_are_the_input_of_the_layer_that_makes_the_
     assert not classifier.padding_safe
     with capture_embeddings(classifier) as take:
         other(torch.ones(2, 3))
-        torch.testing.assert_close(take(2), other.below(torch.ones(2, 3)))
+        assert_near(take(2), other.below(torch.ones(2, 3)))
         other(torch.ones(2, 7, 3))
         with pytest.raises(UserError, match="has no last layer with one input vector per clip"):
             take(2)

@@ -23,14 +23,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_its_audio_files_by_name_and_a_file_is_itself(folder):
+def test_a_folder_lists_its_audio_files_by_name(folder):
     own = from_paths([folder / "b.wav", folder / "a", str(folder)])
     names = ["b.wav", "a/1.mp3", "a/2.flac"]
     assert [recording.id for recording in own] == [(folder / name).as_posix() for name in names]
     assert own[0] == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
 
 
-def test_a_folder_has_what_libsndfile_reads_by_whatever_suffix(folder):
+def test_a_folder_lists_files_with_every_suffix_of_libsndfile(folder):
     names = ["a/c.OPUS", "d.wave", "e.oga", "f.aifc", "g.caf", "i.w64", "j.voc", "k.mp2"]
     for name in names:
         (folder / name).touch()
@@ -51,7 +51,7 @@ def test_a_folder_has_what_libsndfile_reads_by_whatever_suffix(folder):
     ]
 
 
-def test_what_cannot_be_decoded_of_a_folder_is_named_when_it_is_read(folder):
+def test_undecodable_files_of_a_folder_are_named_when_read(folder):
     (folder / "a/0.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
     (folder / "d.wav").symlink_to("gone.wav")
     os.mkfifo(folder / "pipe.wav")
@@ -77,7 +77,7 @@ def test_a_folder_without_permission_is_named(folder, monkeypatch):
         from_paths([folder])
 
 
-def test_a_file_is_taken_once_whatever_path_leads_to_it(folder, monkeypatch):
+def test_a_file_is_listed_once_for_all_its_paths(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "link.wav").symlink_to("b.wav")
     (folder / "again").symlink_to("a", target_is_directory=True)
@@ -100,13 +100,13 @@ def test_a_piped_format_that_is_not_read_is_an_error_with_a_conversion():
     )
 
 
-def test_a_path_that_leads_nowhere_is_refused(folder):
+def test_a_missing_path_is_refused(folder):
     (folder / "c").mkdir()
     os.mkfifo(folder / "pipe.wav")
     for name, message in [
         ("nothing", "nothing: no such file or folder"),
         ("c", "c: holds no audio file"),
-        ("pipe.wav", "pipe.wav: no regular file; save it as one first, or pipe one recording to -"),
+        ("pipe.wav", "pipe.wav: not a regular file; save it as one, or pipe one recording to -"),
     ]:
         with pytest.raises(UserError, match=message):
             from_paths([folder / name])
@@ -130,7 +130,7 @@ def test_the_rows_of_a_dataset_keep_labels_and_speakers():
     assert named[1] == Recording("row 1", "row 1", None, None, b"RIFF")
     assert named[2] == Recording("y.wav", "y.wav")
     assert next(from_dataset(dataset)).label == "1"
-    with pytest.raises(UserError, match=r"a dataset without a column audio \(label, speaker, other\)"):
+    with pytest.raises(UserError, match=r"the dataset has no column audio \(it has label, speaker, other\)"):
         from_dataset(dataset.remove_columns("audio"))
 
 

@@ -1,4 +1,4 @@
-"""The three kinds of file hold the same rows, and are written whole or not at all."""
+"""The three kinds of file have the same rows, and are written completely or not at all."""
 
 import contextlib
 import csv
@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from support.close import assert_near
 from tiny_models import LABELS
 
 from ser_hf import UserError, predict
@@ -19,7 +20,7 @@ def results(published, recordings):
 
 
 def write(path, results, key="--output"):
-    """In two pieces, as chunks come."""
+    """Write in two chunks."""
     with writing(path, key, LABELS) as write_table:
         write_table(results.table[:4])
         write_table(results.table[4:])
@@ -41,7 +42,7 @@ def test_csv_and_parquet_have_a_column_for_each_label(results, tmp_path):
         np.testing.assert_array_equal(table[f"p_{label}"].to_numpy(), results.probabilities[:, i])
         for prefix, values in (("p", results.probabilities), ("logit", results.logits)):
             written = [float(row[f"{prefix}_{label}"]) for row in rows]
-            np.testing.assert_allclose(written, values[:, i], rtol=1e-6)
+            assert_near(written, values[:, i])
 
 
 def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path):
@@ -111,7 +112,7 @@ def test_an_input_is_not_replaced_by_any_path(tmp_path, monkeypatch):
             with pytest.raises(UserError, match=r"--output: .* is an input; name another file"):
                 check_output(output, (".csv",), "--output", [given])
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    with pytest.raises(UserError, match=r"null.csv is no regular file"):
+    with pytest.raises(UserError, match=r"null.csv is not a regular file"):
         check_output("null.csv", (".csv",), "--output")
 
 
@@ -119,7 +120,7 @@ def test_wrong_outputs_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for path, message in [
         ("x.txt", "--output: x.txt: unknown format; choose one of .csv, .jsonl"),
-        (tmp_path / "folder.csv", "is no regular file; name another one"),
+        (tmp_path / "folder.csv", "is not a regular file; name another one"),
         ("./list.csv", "is an input; name another file"),
     ]:
         with pytest.raises(UserError, match=message):

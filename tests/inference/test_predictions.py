@@ -10,6 +10,7 @@ import soundfile
 import torch
 from datasets import Audio, Dataset
 from scipy.special import logit, softmax
+from support.close import assert_near
 from tiny_models import LABELS, RATE, RECIPE
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, pipeline
 
@@ -49,7 +50,7 @@ def test_predictions_are_those_of_the_run(run):
         mine = own[row["id"]]
         assert (mine["label"], mine["predicted"]) == (row["label"], row["predicted"])
         assert mine["speaker"] == row["speaker"]
-        np.testing.assert_allclose(mine["probabilities"], [row[f"p_{name}"] for name in LABELS], rtol=0, atol=1e-5)
+        assert_near(mine["probabilities"], [row[f"p_{name}"] for name in LABELS])
     assert results.facts.window == 0.4
     assert results.facts.revision.startswith("sha256:")
 
@@ -62,19 +63,18 @@ def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
     assert results.ids == [(recordings / name).as_posix() for name in FILES]
     for row, waveform in zip(results.table.to_pylist(), waveforms(recordings), strict=True):
         expected = {one["label"]: one["score"] for one in classifier(waveform, top_k=None)}
-        np.testing.assert_allclose(row["probabilities"], [expected[name] for name in LABELS], rtol=0, atol=1e-5)
+        assert_near(row["probabilities"], [expected[name] for name in LABELS])
         assert row["predicted"] == max(expected, key=expected.get)
         assert (row["window"], row["windows"], row["start"]) == (0, 1, 0.0)
         assert row["end"] == len(waveform) / RATE
         assert row["label"] is None
         assert row["speaker"] is None
-    np.testing.assert_allclose(results.probabilities, softmax(results.logits, axis=1), rtol=1e-5)
+    assert_near(results.probabilities, softmax(results.logits, axis=1))
     assert np.ptp(results.probabilities, axis=0).max() > 1e-4 or kind == "forest", "results that are all alike"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings):
-    """The layer makes the logits from them."""
     results = predict(published(kind), recordings, device="cpu", batch_size=4, embeddings=True)
     model = AutoModelForAudioClassification.from_pretrained(published(kind)).eval()
     head = model.classifier.dense if kind == "audio-spectrogram-transformer" else model.classifier
@@ -82,12 +82,12 @@ def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings)
     assert len(results.embeddings) == len(FILES)
     with torch.inference_mode():
         logits = head(torch.tensor(results.embeddings)).numpy()
-    np.testing.assert_allclose(results.logits, logits, rtol=0, atol=1e-5)
+    assert_near(results.logits, logits)
     assert results.facts.embedding == "input of the classifier's last layer"
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, recordings, tmp_path):
+def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(multi_label, published, recordings, tmp_path):
     folder = published("crnn")
     if multi_label:
         model = AutoModelForAudioClassification.from_pretrained(folder)
@@ -109,7 +109,7 @@ def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, rec
         seconds = [row["end"] - row["start"] for row in own]
         for column in ("probabilities", "embedding"):
             mean = np.average([row[column] for row in own], axis=0, weights=seconds)
-            np.testing.assert_allclose(clip[column], mean, rtol=1e-5, atol=1e-6)
+            assert_near(clip[column], mean)
         expected = logit(clip["probabilities"]) if multi_label else np.log(clip["probabilities"])
         if clip["windows"] > 1:
             np.testing.assert_allclose(clip["logits"], expected, atol=1e-4)
@@ -133,8 +133,8 @@ def test_the_size_of_chunks_changes_no_prediction(published, recordings, monkeyp
     assert pieces.ids == whole.ids
     assert whole.table["id"].num_chunks == 1
     assert pieces.table["id"].num_chunks == len(FILES)
-    np.testing.assert_allclose(pieces.logits, whole.logits, atol=1e-5)
-    np.testing.assert_allclose(pieces.embeddings, whole.embeddings, atol=1e-5)
+    assert_near(pieces.logits, whole.logits)
+    assert_near(pieces.embeddings, whole.embeddings)
 
 
 def test_a_clip_too_short_for_a_frame_is_padded(published):
@@ -154,8 +154,8 @@ def _wav(samples):
     return file.getvalue()
 
 
-def test_without_a_mask_nothing_is_padded(published, recordings, tmp_path):
-    """Such models are published for `pipeline`, which does not pad single clips."""
+def test_models_without_a_mask_get_no_padding(published, recordings, tmp_path):
+    """`pipeline`, which such models are published for, does not pad single clips."""
     model = AutoModelForAudioClassification.from_pretrained(published("wav2vec2-layer"))
     extractor = AutoFeatureExtractor.from_pretrained(published("wav2vec2-layer"))
     extractor.return_attention_mask = False
@@ -163,7 +163,7 @@ def test_without_a_mask_nothing_is_padded(published, recordings, tmp_path):
     extractor.save_pretrained(tmp_path)
     together = predict(tmp_path, recordings)
     alone = [predict(tmp_path, recordings / name).logits[0] for name in FILES[:3]]
-    np.testing.assert_allclose(together.logits[:3], alone, atol=1e-5)
+    assert_near(together.logits[:3], alone)
 
 
 def test_batches_hold_similar_lengths_within_their_limits():

@@ -1,4 +1,4 @@
-"""The augmentation preview: each step alone, all steps as training draws them, and the command."""
+"""The augmentation preview: single steps, all steps as in training, and the command."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import yaml
 from datasets import ClassLabel, Dataset
+from support.close import assert_near
 from support.html_page import Page
 
 from ser_hf import cli
@@ -87,7 +88,7 @@ def test_the_page_has_a_picture_and_a_player_for_each_step(written):
 def test_the_recordings_are_those_of_training(written, facts, store, dataset):
     row = dataset["id"].index(facts["examples"][0]["id"])
     original, _ = soundfile.read(written / "audio" / "01_00.wav")
-    np.testing.assert_allclose(original, store[row], atol=1e-6)
+    assert_near(original, store[row])
     louder, _ = soundfile.read(written / "audio" / "01_03.wav")
     ratio = louder.std() / original.std()
     assert 10 ** (6 / 20) <= ratio <= 10 ** (20 / 20)
@@ -95,7 +96,7 @@ def test_the_recordings_are_those_of_training(written, facts, store, dataset):
     collate = Collator(store, _extractor(16000, False), 5, transforms=transforms)
     inputs = collate(list(part(dataset, [row], store)), training=True)["input_values"][0].numpy()
     together, _ = soundfile.read(written / "audio" / "01_04.wav")
-    np.testing.assert_allclose(together, inputs, atol=1e-5)
+    assert_near(together, inputs)
 
 
 def test_clips_alternate_between_labels(dataset, store):
@@ -147,7 +148,7 @@ def test_the_command_shows_training_clips_only(recipe, tmp_path, capsys, monkeyp
     assert len(train) < len(data.dataset)
 
 
-def test_mistakes_are_one_line(recipe, tmp_path, capsys):
+def test_mistakes_print_one_line(recipe, tmp_path, capsys):
     assert "nowhere.yaml" in error(capsys, "--augment", tmp_path / "nowhere.yaml")
     nothing = error(capsys, "--augment", recipe, "augment.gain.probability=0")
     assert "changes no clip; add a step, such as augment.speed.probability=0.5" in nothing

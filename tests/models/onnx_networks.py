@@ -1,4 +1,4 @@
-"""Networks exported to ONNX beside those of torch, for the files of tests that share them out."""
+"""Networks exported to ONNX compared to torch, for the test files that share them."""
 
 import json
 
@@ -15,12 +15,11 @@ from ser_hf.models.layers import BiLSTM
 SHARES = [list(ARCHITECTURES)[share::2] for share in range(2)]
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
-# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from the
-# training clips of a support vector machine: its logit is -9.
-TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-3}
+# A clip of one sample lies far from the training clips of a support vector machine.
+TOLERANCES = {"mfcc_svm": 1e-3}
 # Each part of the front end that no network has by default, in one that is exported anyway, and a second LSTM layer.
 SETTINGS = {
-    # Six blocks alike would be traced for as long as the rest of the network together.
+    # Tracing six equal blocks would take as long as the rest of the network.
     "cnn14": {"channels": [2, 4, 8]},
     "crnn": {"lstm_layers": 2, "features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
     "cnn_lstm": {"compression": "db", "frames": 100},
@@ -49,7 +48,7 @@ def _difference(model, session, lengths):
         expected = model(waveform, mask).logits
     (answer,) = session.run(["logits"], {"input_values": waveform.numpy(), "attention_mask": mask.numpy()})
     assert answer.shape == expected.shape
-    return (torch.from_numpy(answer) - expected).abs().max().item()
+    return ((torch.from_numpy(answer) - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
 def assert_logits_as_in_torch(name, runtime, folder):
@@ -74,4 +73,4 @@ def assert_logits_as_in_torch(name, runtime, folder):
     assert json.loads(metadata["id2label"]) == {"0": "anger", "1": "fear", "2": "joy", "3": "surprise"}
     assert metadata["sampling_rate"] == "16000"
     found = {lengths: _difference(model, session, lengths) for lengths in LENGTHS}
-    assert max(found.values()) < TOLERANCES.get(name, 1e-5), found
+    assert max(found.values()) < TOLERANCES.get(name, 1e-4), found

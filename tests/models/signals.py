@@ -4,7 +4,7 @@ import torch
 
 
 def noise(samples, seed=0, level=0.1):
-    """(1, samples) noise whose level wanders, so that frames differ."""
+    """(1, samples) noise with a varying level, so that frames differ."""
     drawn = torch.randn(1, samples, generator=torch.Generator().manual_seed(seed)) * level
     return drawn * (1.2 + torch.sin(torch.arange(samples) / 1500))
 

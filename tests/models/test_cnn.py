@@ -3,6 +3,7 @@
 import pytest
 import torch
 from signals import mask_of, noise, ragged
+from support.close import assert_near
 from torch.nn import functional
 
 from ser_hf.models import CNN1dConfig, CNN1dForAudioClassification, CNN2dForAudioClassification
@@ -27,7 +28,7 @@ def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
         "max": functional.adaptive_max_pool2d(picture, size),
     }
     expected = both[pooling] if pooling in both else both["mean"] + both["max"]
-    torch.testing.assert_close(seen[0][:1], expected.flatten(1), atol=1e-5, rtol=1e-5)
+    assert_near(seen[0][:1], expected.flatten(1))
 
 
 @torch.no_grad()

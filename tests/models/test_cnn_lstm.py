@@ -1,8 +1,9 @@
-"""Convolutions with an LSTM or a transformer: the layers against torch's own, the branches, what they join."""
+"""Convolutions with an LSTM or a transformer: the layers compared to torch, the branches and their concatenation."""
 
 import pytest
 import torch
 from signals import mask_of, noise, ragged
+from support.close import assert_near
 from torch import nn
 
 from ser_hf.models import (
@@ -31,16 +32,16 @@ def test_a_transformer_block_is_torchs_encoder_layer():
     sequence, mask = torch.randn(3, 9, 8), mask_of(9, 4, 6)
     # With gradients enabled torch takes its plain path rather than the fused one.
     outputs = ours(sequence, mask), stock(sequence, src_key_padding_mask=~mask)
-    torch.testing.assert_close(outputs[0][mask], outputs[1][mask], rtol=1e-5, atol=1e-5)
+    assert_near(outputs[0][mask], outputs[1][mask])
 
 
 @pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])
 @torch.no_grad()
-def test_the_last_state_is_what_torch_calls_so(kind):
+def test_the_last_state_equals_that_of_torch(kind):
     model = kind(tiny_config(kind.config_class.model_type.removeprefix("ser_"))).eval()
     waveforms, lengths = ragged(noise(9000), noise(16000, seed=1))
     embedded = model.embed(*model.front_end(waveforms, lengths))
     for i, length in enumerate(lengths):
         frames, mask = model.stack(*model.front_end(waveforms[i : i + 1, :length], lengths[i : i + 1]))
         _, (state, _) = model.lstm.lstm(frames[:, : mask.sum()])
-        torch.testing.assert_close(embedded[i], state[:, 0].flatten(), rtol=0, atol=1e-5)
+        assert_near(embedded[i], state[:, 0].flatten())

@@ -1,4 +1,4 @@
-"""Mistakes in a network's settings are refused by name, with what is expected."""
+"""Wrong settings of a network are refused by name with the expected values."""
 
 import json
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from support.close import assert_near
 
-from ser_hf.audio import decode
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
 from ser_hf.models.front_end import FrontEnd
@@ -82,7 +82,7 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
             (frames.std(axis=0), 1e-6),
             (librosa.feature.spectral_centroid(**spectral)[0], 0.01),
             (librosa.feature.spectral_bandwidth(**spectral)[0], 0.01),
-            # One bin, should the sum of magnitudes come as near the share as float32 can tell.
+            # One bin, if the sum of magnitudes equals the share in float32.
             (librosa.feature.spectral_rolloff(**spectral, roll_percent=0.85)[0], 1.01 * rate / n_fft),
         ]
         ours = _describe(descriptors, samples)
@@ -92,7 +92,7 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
 
 
 @pytest.mark.parametrize("level", [1e-30, 1e-15, 1e-4, 100.0])
-def test_descriptors_that_are_no_amplitudes_do_not_depend_on_the_level(level):
+def test_descriptors_other_than_amplitudes_do_not_depend_on_the_level(level):
     descriptors = _descriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
     samples = _tone(150, 22050, -20)
     quiet = _describe(descriptors, (level * samples).astype(np.float32))
@@ -124,7 +124,7 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
         errors.append(np.abs(_cents(pitch, f0)))
     errors = np.concatenate(errors)
     assert np.median(errors) < middle, f"cents: {np.median(errors):.2f}"
-    # The share of frames that a lower harmonic's multiple or a noisy peak has led astray.
+    # The share of frames with an octave error or a noisy peak.
     assert np.mean(errors > worst) < 0.03, f"{np.mean(errors > worst):.3f} of frames, up to {errors.max():.1f} cents"
 
 
@@ -138,22 +138,6 @@ def test_noise_is_unvoiced_and_a_voice_is_voiced():
     assert 0.5 < voiced.mean() < 0.9
     assert (voice[voiced, VOICING] >= VOICED_FROM).all()
     assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, "hisses cross zero often and have no pitch"
-
-
-def test_pitch_is_near_yin_on_real_speech(real_corpora):
-    librosa = pytest.importorskip("librosa")
-    root = real_corpora("RAVDESS")
-    for stem in ("Actor_01/03-01-02-01-02-02-01", "Actor_10/03-01-02-01-02-02-10", "Actor_16/03-01-02-01-02-02-16"):
-        samples = decode(str(root / f"{stem}.flac"), sampling_rate=16000).samples
-        pitch = _describe(_descriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
-        theirs = librosa.yin(
-            samples, fmin=60, fmax=500, sr=16000, frame_length=1024, hop_length=160, center=False
-        )  # fmt: skip
-        voiced = pitch > 0
-        assert 0.2 < voiced.mean() < 0.6, "RAVDESS begins and ends with silence"
-        cents = np.abs(_cents(pitch, theirs))[voiced]
-        assert np.median(cents) < 10, f"{stem}: {np.median(cents):.1f}"
-        assert np.mean(cents > 100) < 0.05, f"{stem}: {np.mean(cents > 100):.3f}"
 
 
 def _network(**settings):
@@ -170,8 +154,8 @@ def test_aggregated_the_statistics_of_a_clip_are_one_sequence_of_one_channel():
     assert features.shape == (1, 1, 6)
     frames, _ = FrontEnd(model.config, features=FrameDescriptors).eval()(clip, torch.tensor([9000]))
     expected = torch.cat([frames.mean(dim=1), frames.amax(dim=1), frames.std(dim=1, correction=0)], dim=1)
-    torch.testing.assert_close(features[0], expected, rtol=1e-5, atol=1e-6)
+    assert_near(features[0], expected)
     assert model.stack.blocks[0].conv.in_channels == 1
     steps, _ = model.stack(features[0, 0, None, :, None], torch.ones(1, 6, dtype=torch.bool))
     pooled = torch.cat([steps.mean(dim=1), (steps.var(dim=1, correction=0) + 1e-7).sqrt()], dim=1)
-    torch.testing.assert_close(model.embed(features, mask), torch.relu(model.dense(pooled)), rtol=1e-5, atol=1e-5)
+    assert_near(model.embed(features, mask), torch.relu(model.dense(pooled)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from built import built, probabilities_without_ser_hf, trained
 from signals import noise
+from support.close import assert_near
 from support.isolated import run_without_ser_hf
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
@@ -43,8 +44,8 @@ def network(name, folder):
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """By saved model: the probabilities of its network for prepared clips, one by one, and those of `pipeline` for raw
-    ones, alone and in a batch, where ser_hf cannot be imported; and the folder of the models."""
+    """By saved model: the probabilities of its network for prepared clips, one by one; those of `pipeline` for raw
+    clips, single and in a batch, without ser_hf; and the folder of the models."""
     folder, expected = tmp_path_factory.mktemp("hub"), {}
     for name in NAMES:
         kind, _, what = name.partition("-")
@@ -63,13 +64,13 @@ def predictions(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pipeline_prepares_clips_as_training_did(name, predictions):
     expected, (alone, together) = predictions[0][name], predictions[1][name]
-    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-6)
+    assert_near(alone, expected)
     if name != "group-trimmed":  # a model without a mask sees the padding of a batch
-        np.testing.assert_allclose(together, expected, rtol=0, atol=1e-6)
+        assert_near(together, expected)
 
 
 @pytest.mark.slow
-def test_without_trust_it_does_not_load_rather_than_skip_the_preparation(predictions):
+def test_loading_without_trust_fails(predictions):
     code = """
 import transformers
 try:
@@ -80,7 +81,7 @@ except ValueError as error:
     assert "trust_remote_code=True" in run_without_ser_hf(code, predictions[2])
 
 
-def test_the_folder_says_how_and_carries_the_code(tmp_path):
+def test_the_folder_has_the_settings_and_the_code(tmp_path):
     PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"preparation.py", "preprocessor_config.json"}
     described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -102,7 +103,7 @@ def test_to_prepared_and_back_loses_no_setting(name):
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_one_clip_or_several_in_every_form_the_stock_class_takes(name):
+def test_all_input_forms_of_the_stock_class_are_accepted(name):
     prepared = PreparedFeatureExtractor.from_stock(STOCK[name], TRIMMED)
     settings = {"sampling_rate": 16000, "padding": True, "return_tensors": "np"}
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from signals import mask_of
+from support.close import assert_near
 from torch import nn
 
 from ser_hf.models.layers import (
@@ -60,7 +61,7 @@ def test_batch_norm_without_padding_is_the_stock_one(channels_last):
     outputs = ours(inputs[0], mask_of(9, 9, 9)), stock(inputs[1])
     # The convolutions that follow are slow without.
     assert not channels_last or outputs[0].is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    assert_near(*outputs)
     for output in outputs:
         (output * pull).sum().backward()
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-4, atol=1e-5)
@@ -78,7 +79,7 @@ def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
     expected = stock(joined)
     output = ours(padded, mask)
     real = torch.cat([output[i : i + 1, :, :n] for i, n in enumerate(LENGTHS)], dim=2)
-    torch.testing.assert_close(real, expected, rtol=1e-5, atol=1e-5)
+    assert_near(real, expected)
     assert not output.transpose(1, 2)[~mask].any()
     (real * pull).sum().backward()
     (expected * pull).sum().backward()
@@ -94,8 +95,8 @@ def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
     flat, picture = MaskedBatchNorm1d(5).train(training), MaskedBatchNorm2d(5).train(training)
     mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
     for whole in (mask, torch.ones_like(mask)):
-        torch.testing.assert_close(flat(features, whole), picture(features[..., None], whole)[..., 0])
-        torch.testing.assert_close(flat.running_var, picture.running_var)
+        assert_near(flat(features, whole), picture(features[..., None], whole)[..., 0])
+        assert_near(flat.running_var, picture.running_var)
 
 
 @pytest.mark.usefixtures("kernel")
@@ -106,15 +107,15 @@ def test_a_single_value_is_normalized_by_the_running_statistics():
     single = torch.randn(1, 2, 1, requires_grad=True)
     scale = (seen["running_var"][:, None] + norm.eps).rsqrt()
     output = norm(single, mask_of(1))
-    torch.testing.assert_close(output, (single - seen["running_mean"][:, None]) * scale)
+    assert_near(output, (single - seen["running_mean"][:, None]) * scale)
     output.sum().backward()
-    torch.testing.assert_close(single.grad, scale[None])
+    assert_near(single.grad, scale[None])
     # Nor does it count as a batch, or a mean of all batches would be off.
     assert all(torch.equal(value, seen[name]) for name, value in norm.named_buffers())
 
 
 @pytest.mark.usefixtures("kernel")
-def test_without_momentum_every_batch_counts_alike():
+def test_without_momentum_every_batch_counts_equally():
     ours, stock = _pair()
     ours.momentum = stock.momentum = None
     ours.reset_running_stats()
@@ -137,12 +138,12 @@ def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
     output = moments(features, mask)
     assert output.dtype == dtype
     torch.testing.assert_close(output, expected, rtol=0.02, atol=1e-3)
-    torch.testing.assert_close(moments.running_var, fused.running_var, rtol=1e-5, atol=1e-6)
+    assert_near(moments.running_var, fused.running_var)
 
 
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
 def test_no_layer_waits_for_an_accelerator(norm):
-    """The meta device has no values: reading one would raise."""
+    """Tensors on the meta device have no values: reading one raises."""
     features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
     features = features.to("meta").requires_grad_()
     output = norm(3).to("meta")(features, mask_of(5, 3).to("meta"))
@@ -163,19 +164,19 @@ def test_a_compiled_graph_does_not_break_at_the_mask():
             block(features, mask)[0].square().mean().backward()
         for name, parameter in eager.named_parameters():
             torch.testing.assert_close(compiled.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(compiled.norm.running_var, eager.norm.running_var)
+    assert_near(compiled.norm.running_var, eager.norm.running_var)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
 @pytest.mark.parametrize("training", [False, True])
-def test_convolution_over_time_is_what_the_stock_layers_do(training, kernel_size, stride, pool):
+def test_convolution_over_time_equals_the_stock_layers(training, kernel_size, stride, pool):
     block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).train(training)
     stock = torch.nn.BatchNorm1d(3).train(training)
     clips = torch.randn(3, 2, 97, requires_grad=True)
     output, _ = block(clips, mask_of(97, 97, 97))
     frames = block.conv(clips)[:, :, : math.ceil(97 / stride)]
     expected = torch.nn.functional.max_pool1d(torch.relu(stock(frames)), pool)
-    torch.testing.assert_close(output, expected)
+    assert_near(output, expected)
     wrt = (clips, block.conv.weight)
     for own, theirs in zip(
         torch.autograd.grad(output.square().sum(), wrt), torch.autograd.grad(expected.square().sum(), wrt), strict=True
@@ -188,10 +189,10 @@ def test_the_lstm_is_that_of_each_clip_alone_with_and_without_packed_sequences(l
     layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
     output = layer(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
-        torch.testing.assert_close(output[i : i + 1, :length], layer.lstm(sequence[i : i + 1, :length])[0])
+        assert_near(output[i : i + 1, :length], layer.lstm(sequence[i : i + 1, :length])[0])
     inputs = [sequence, *layer.parameters()]
     outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._reversed, layer._packed)]
-    torch.testing.assert_close(*outputs)
+    assert_near(*outputs)
     gradients = [torch.autograd.grad(output.square().sum(), inputs) for output in outputs]
     for turned, packed in zip(*gradients, strict=True):
         torch.testing.assert_close(turned, packed, rtol=1e-4, atol=1e-6)
@@ -210,7 +211,7 @@ SEQUENCE = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, -100.0]]])
         ("mean_std", [2.0, 4.0, 1.0, 2.0]),
         # Scores ln 3 apart weigh the two real frames 1 : 3.
         ("attention", [2.5, 5.0]),
-        # The second channel's scores are alike: its plain mean and deviation.
+        # The second channel has equal scores: its plain mean and deviation.
         ("attentive_stats", [2.5, 4.0, math.sqrt(0.75), 2.0]),
     ],
 )
@@ -227,7 +228,7 @@ def test_pooling_by_hand(kind, expected):
             last.weight.zero_()[0, 0] = math.log(3) / (math.tanh(0.3) - math.tanh(0.1))
     pooled = pooling(SEQUENCE, torch.tensor([[True, True, False]]))
     assert pooling.output_size == len(expected)
-    torch.testing.assert_close(pooled, torch.tensor([expected]), rtol=0, atol=1e-5)
+    assert_near(pooled, torch.tensor([expected]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -235,7 +236,7 @@ def test_pooling_of_a_padded_clip_is_that_of_the_clip_alone(kind):
     pooling, sequence = Pooling(kind, 6), torch.randn(3, 9, 6)
     pooled = pooling(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
-        torch.testing.assert_close(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], mask_of(length)))
+        assert_near(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], mask_of(length)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,6 @@
-"""Exported networks answer as torch does, for batches and lengths other than those they were exported with.
+"""Exported networks have the outputs of torch for batches and lengths other than those of the export.
 
-Shared out over two files, see `onnx_networks.SHARES`; what export refuses is here.
+Two files share the networks, see `onnx_networks.SHARES`; this one also has what the export refuses.
 """
 
 import importlib.util
@@ -33,5 +33,5 @@ def test_missing_packages_are_refused(package, monkeypatch, tmp_path):
 def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model = built("crnn")
     model.extra = nn.GRU(4, 4)
-    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
+    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a GRU"):
         export_onnx(model, tmp_path / "model.onnx", EXTRACTOR)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from built import probabilities_without_ser_hf
+from support.close import assert_near
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -23,7 +24,7 @@ PUBLISHED = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper":
 
 @pytest.fixture
 def build(encoder_folder):
-    """A fresh model on a kind of encoder, by its name, in evaluation, and the extractor that goes with it."""
+    """A fresh model on a kind of encoder in evaluation mode, and its extractor."""
 
     def built(name, options=None, **settings):
         encoder = AutoConfig.from_pretrained(encoder_folder(name))
@@ -67,7 +68,7 @@ def test_padding_changes_no_logit_where_the_mask_is_valid(build, name, weighted)
     alone = torch.cat([logits(model, extractor, clip) for clip in several])
     assert together.std(dim=0).min() > 1e-6, "clips get different logits"
     same = torch.allclose(together, alone, rtol=0, atol=1e-5)
-    # SEW's squeezed frames lie within padding or without by luck.
+    # SEW's squeezed frames are within the padding or not, depending on the length.
     assert same or not mask_valid(model.config)
 
 
@@ -97,7 +98,7 @@ def test_encoders_trained_without_a_mask_get_none_and_padding_is_not_pooled(buil
         expected = model.classifier(frames[0, : int(real)].mean(dim=0))
     assert "attention_mask" not in seen[0]
     assert int(real) < frames.shape[1]
-    torch.testing.assert_close(answer, expected)
+    assert_near(answer, expected)
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-layer", "wav2vec2-stable", "whisper", "wav2vec2-bert"])
@@ -110,9 +111,9 @@ def test_the_sum_of_layers_is_their_mean_at_first_and_any_of_them_later(build, n
         # The last one as the encoder returns it, after its norm.
         states = [*outputs.hidden_states[:-1], outputs.last_hidden_state]
         assert len(states) == 3
-        torch.testing.assert_close(model(**given).logits, model.classifier(sum(states).mean(dim=1) / 3))
+        assert_near(model(**given).logits, model.classifier(sum(states).mean(dim=1) / 3))
         model.layer_sum.weight.copy_(torch.tensor([0.0, 50.0, 0.0]))
-        torch.testing.assert_close(model(**given).logits, model.classifier(states[1].mean(dim=1)))
+        assert_near(model(**given).logits, model.classifier(states[1].mean(dim=1)))
 
 
 @pytest.mark.parametrize("name", ["sew", "sew-d"])
@@ -120,10 +121,10 @@ def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
     model, extractor = build(name, pooling="max", weighted_layer_sum=True)
     batch = inputs_of(extractor, clips(16320))["input_values"]
     with torch.no_grad():
-        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, from which the encoder goes on
+        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, which the encoder returns
         frames = model.encoder(batch).last_hidden_state
         assert frames.shape[1] == 51, "odd: one more than the layers' frames make"
-        torch.testing.assert_close(model(batch).logits, model.classifier(frames.amax(dim=1)))
+        assert_near(model(batch).logits, model.classifier(frames.amax(dim=1)))
 
 
 @torch.no_grad()
@@ -131,7 +132,7 @@ def test_special_tokens_are_not_pooled(build):
     model, extractor = build("audio-spectrogram-transformer", pooling="mean")
     batch = inputs_of(extractor, clips(9000, 16000))
     tokens = model.encoder(batch["input_values"]).last_hidden_state
-    torch.testing.assert_close(model(**batch).logits, model.classifier(tokens[:, 2:].mean(dim=1)))
+    assert_near(model(**batch).logits, model.classifier(tokens[:, 2:].mean(dim=1)))
 
 
 @torch.no_grad()
@@ -145,9 +146,9 @@ def test_whisper_s_silence_is_not_pooled_however_the_mask_counts(build):
     # A position is 320 samples; the last one of a clip is real if it begins within it.
     expected = torch.stack([frames[0, :13].mean(dim=0), frames[1, :29].mean(dim=0)])
     for batch in (by_sample, by_frame):
-        torch.testing.assert_close(model(**batch).logits, model.classifier(expected))
+        assert_near(model(**batch).logits, model.classifier(expected))
     everything = model(input_features=by_frame["input_features"]).logits
-    torch.testing.assert_close(everything, model.classifier(frames.mean(dim=1)))
+    assert_near(everything, model.classifier(frames.mean(dim=1)))
 
 
 @pytest.mark.parametrize("name", WAVEFORMS)
@@ -158,13 +159,13 @@ def test_clips_too_short_for_a_frame_are_followed_by_silence(build, name):
     mask = torch.ones(1, least - 1, dtype=torch.long)
     with torch.no_grad():
         padded = model(torch.nn.functional.pad(short, (0, 1))).logits
-        torch.testing.assert_close(model(short).logits, padded)
-        torch.testing.assert_close(model(short, attention_mask=mask).logits, padded)
+        assert_near(model(short).logits, padded)
+        assert_near(model(short, attention_mask=mask).logits, padded)
         if mask_valid(model.config):  # beside a longer clip, which has silence added to it
             beside = torch.stack([torch.nn.functional.pad(short[0], (0, 4001)), torch.randn(least + 4000)])
             mask = torch.ones(2, least + 4000, dtype=torch.long)
             mask[0, least - 1 :] = 0
-            torch.testing.assert_close(model(beside, attention_mask=mask).logits[:1], padded, rtol=0, atol=1e-5)
+            assert_near(model(beside, attention_mask=mask).logits[:1], padded)
         with pytest.raises(RuntimeError):
             model.encoder(torch.randn(1, least // 4))
 
@@ -196,7 +197,7 @@ def test_saved_and_loaded_it_is_the_same(build, name, tmp_path):
 @pytest.fixture(scope="module")
 def published(encoder_folder, tmp_path_factory):
     """By kind of input: the probabilities of saved models for clips, one of a few samples, and those of `pipeline`
-    where ser_hf cannot be imported, alone and in a batch."""
+    without ser_hf, single and in a batch."""
     folder = tmp_path_factory.mktemp("hub")
     waveforms = clips(9000, 16000, 30)
     expected = {}
@@ -228,7 +229,7 @@ def test_a_pipeline_without_ser_hf_gives_the_same(published, name):
 
 
 @pytest.mark.slow
-def test_what_is_published_is_its_own_code_only(published):
+def test_published_code_is_that_of_the_model_only(published):
     code = sorted(path.name for path in (published[2] / "whisper").glob("*.py"))
     assert code == ["configuration.py", "layers.py", "modeling_pooled_encoder.py"]
 

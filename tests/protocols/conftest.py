@@ -1,4 +1,4 @@
-"""Corpora without audio: a split needs rows only. Small ones as a test wants them, and the official ones by name."""
+"""Corpora without audio, since a split needs rows only: small ones, and the official releases by name."""
 
 import functools
 from pathlib import PurePosixPath
@@ -60,7 +60,7 @@ def with_column():
 
 @pytest.fixture(scope="session")
 def official():
-    """A function from a corpus to the rows of its whole release, read from the official file names alone."""
+    """A function from a corpus to the rows of its release, read from the official file names."""
 
     @functools.cache
     def rows(corpus):

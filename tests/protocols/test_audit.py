@@ -131,7 +131,7 @@ def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copie
 
 
 def test_copies_in_two_parts_of_any_fold_are_named_at_once(make_corpus, with_copies):
-    """Of leave one speaker out a copy in two speakers' clips is a copy in one part in most folds."""
+    """With one speaker left out per fold, copies by two speakers are in one part in most folds."""
     dataset = with_copies(make_corpus(6), {8: 1, 20: 13, 32: 26})
     folds = split_corpus(dataset, "leave_one_speaker_out")
     with pytest.raises(UserError) as error:
@@ -180,14 +180,14 @@ def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, message):
 
 
 def test_clips_without_a_hash_are_not_copies(make_corpus, with_column):
-    """Before decoding no hash is known: that must neither pass as clean nor read as a leak between two clips."""
+    """Hashes are unknown before decoding, which is neither a leak nor a clean result."""
     dataset = make_corpus(4)
     unknown = with_column(dataset, "content_hash", [None] * len(dataset))
     with pytest.raises(ValueError, match="content_hash|prepare"):
         audit(split_of(unknown), unknown, [])
 
 
-def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copies):
+def test_the_worst_audit_has_the_maximum_of_each_count(make_corpus, with_copies):
     dataset = with_copies(make_corpus(4), {1: 0})
     split = split_of(dataset)
     lax = dataclasses.replace(split, apart=split.apart | {"train/validation": ()})
@@ -210,7 +210,7 @@ def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copie
     assert worst_audit(audits[:1]) == audits[0]
 
 
-def test_the_table_marks_what_is_shared_and_not_kept_apart(make_corpus):
+def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
     dataset = make_corpus(4)
     audited = audit(split_of(dataset), dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False)
     audited["shared"]["train/validation"]["sentences"] = None

@@ -48,7 +48,7 @@ def test_the_words_of_a_column_are_the_parts(with_parts):
         (("False", "True", "False"), "{False: train, True: test}"),
     ],
 )
-def test_numbers_and_truth_values_are_parts_as_the_recipe_says(with_parts, cells, parts):
+def test_numbers_and_booleans_are_parts_as_in_the_recipe(with_parts, cells, parts):
     words = dict(zip(("train", "test", "dev"), cells, strict=True))
     corpus = with_parts(fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()}))
     taken = coerce(parse_yaml(parts, "here"), dict[str, str] | None, "protocol.parts")
@@ -65,7 +65,7 @@ def test_one_column_a_fold(with_parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"column": "fold"}, "protocol.column: the corpus has no column 'fold'; it has audio, label, speaker, "),
+        ({"column": "fold"}, "protocol.column: no column 'fold'; the corpus has audio, label, speaker, "),
         ({"column": []}, "protocol.column: an empty list"),
         ({"parts": {"a": "dev"}}, "protocol.parts.a: unknown part 'dev'; choose one of train, validation, test"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
@@ -144,7 +144,7 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
         ),
     ],
 )
-def test_folds_that_cannot_be_are_named(with_parts, columns, options, message):
+def test_impossible_folds_are_named(with_parts, columns, options, message):
     with pytest.raises(UserError) as error:
         emobox_lists(with_parts(**columns), **options)
     assert str(error.value).startswith(message)

@@ -34,13 +34,6 @@ def ids_of(dataset, speakers):
     return [id for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True) if speaker in speakers]
 
 
-def test_a_list_of_speakers(dataset, written):
-    split = from_file(dataset, written("list.json", SPEAKERS))
-    assert (split.name, split.speakers, split.fold, split.notes) == ("file", SPEAKERS, None, ())
-    assert split.apart == dict.fromkeys(split.apart, ("speaker",))
-    assert sum(map(len, split.rows.values())) == len(dataset)
-
-
 @pytest.mark.parametrize("spelling", ["validation", "dev", "val"])
 def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
     ids = {part: ids_of(dataset, own) for part, own in SPEAKERS.items()}
@@ -61,7 +54,7 @@ def test_a_table(dataset, written, name, comma, column):
 
 
 def test_a_table_of_ids_may_name_speakers_too(dataset, written):
-    """As corpora's own tables do: the id decides, and only the listed clips are taken."""
+    """The id has precedence, and only the listed clips are used."""
     chosen = {"train": ["x:01/0", "x:01/1", "x:01/2"], "validation": ["x:02/0", "x:02/1", "x:02/2"]}
     chosen["test"] = ["x:03/3", "x:03/4", "x:03/5"]
     lines = [f"{entry},{entry[:4]},{part}" for part, own in chosen.items() for entry in own]
@@ -85,7 +78,7 @@ def test_folds_of_json(dataset, written):
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold"])
-def test_the_file_that_a_run_leaves_is_such_a_list(dataset, tmp_path, name):
+def test_the_split_file_of_a_run_is_a_valid_list(dataset, tmp_path, name):
     splits = split_corpus(dataset, name, validation=0.2)
     save_splits(splits, [audit(split, dataset) for split in splits], tmp_path / "split.json")
     again = split_corpus(dataset, "file", path=str(tmp_path / "split.json"))
@@ -106,14 +99,14 @@ def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
 
 
 def by_clip(dataset, parts=("train", "validation", "test")):
-    """Each speaker's clips dealt to the parts in turn: every label and every speaker is in each."""
+    """Deal each speaker's clips to the splits in turn, so that every split has every label and speaker."""
     listed = {part: [] for part in parts}
     for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
         listed[parts[(row // 6 + label) % len(parts)]].append(id)
     return listed
 
 
-def test_a_list_by_clip_is_refused_unless_it_was_meant(dataset, written):
+def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
         from_file(dataset, path)
@@ -135,7 +128,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ("{train: [1]", "not valid JSON (Expecting property name"),
         ('{"train": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
-        ({"folds": []}, "folds is not a list of parts"),
+        ({"folds": []}, "expected a list of parts for each fold"),
         ({"folds": [WHOLE, "x:01"]}, "expected train, validation and test, each with a list"),
         (WHOLE | {"exam": ["x:04"]}, "unknown part 'exam'; choose one of train, validation (or dev) and test"),
         (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),

@@ -1,6 +1,6 @@
-"""Whatever the corpus, a protocol gives splits that keep its columns apart, or one error.
+"""For any corpus, a protocol gives splits without shared values of its columns, or one error.
 
-Corpora are drawn at random, and the splits are checked here by sets of row values, without the code under test.
+Corpora are drawn at random, and the splits are checked by sets of row values, without the code under test.
 """
 
 import functools
@@ -14,13 +14,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ser_hf.corpora import EMOTIONS
-from ser_hf.corpora.files import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
 from ser_hf.protocols.listed import OF_COLUMNS, PUBLISHED
 from ser_hf.utils.errors import UserError
 
-# scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
+# scikit-learn warns of labels with fewer clips than folds; the notes of the splits describe it.
 pytestmark = [
     pytest.mark.usefixtures("few_draws"),
     pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
@@ -28,7 +27,7 @@ pytestmark = [
 
 GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
-# What the test side shares with no other part, by protocol; speakers where nothing is said here.
+# By protocol, what the test split shares with no other split; speakers by default.
 TEST_APART = {
     **dict.fromkeys(BY_CLIP, ()),
     "leave_one_session_out": ("speaker", "session"),
@@ -56,12 +55,11 @@ def rows_to_dataset(rows, classes, session):
 
 @st.composite
 def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
-    """1 to 8 speakers, 2 to 5 labels, with what corpora have or lack of sexes, sentences and sessions."""
+    """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and sessions."""
     speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
     sentences = draw(st.sampled_from([4, 3, 2, 0]))
-    crossed = draw(
-        st.sampled_from([True, True, False])
-    )  # every speaker says every sentence in every label, or whatever comes
+    # Every speaker has every sentence in every label, or a random choice.
+    crossed = draw(st.sampled_from([True, True, False]))
     sessions = draw(st.sampled_from(sessions))
     unknown = draw(st.sampled_from([0.0, 0.0, 0.0, 0.2]))
     copies = draw(st.sampled_from([0.0, 0.0, 0.1]))
@@ -71,12 +69,12 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     for speaker in range(speakers):
         sex = (None, "female", "male")[chance.integers(3)]
         if crossed:
-            said = [(label, s) for label in range(classes) for s in range(max(sentences, 2))]
+            pairs = [(label, s) for label in range(classes) for s in range(max(sentences, 2))]
         else:
             uneven = chance.dirichlet(np.ones(classes))
             count = chance.integers(1, 3 * classes)
-            said = [(chance.choice(classes, p=uneven), chance.integers(max(sentences, 1))) for _ in range(count)]
-        for take, (label, sentence) in enumerate(said):
+            pairs = [(chance.choice(classes, p=uneven), chance.integers(max(sentences, 1))) for _ in range(count)]
+        for take, (label, sentence) in enumerate(pairs):
             session = {
                 "one each": speaker,
                 "of two": speaker // 2,
@@ -171,7 +169,7 @@ def require_leak(split):
 
 
 def require_audit(split, dataset):
-    """The audit agrees: it passes, or it has found a copy in two parts and nothing else."""
+    """The audit passes, or finds a copy in two splits and nothing else."""
     hashes = [values(dataset, "content_hash", split.rows[part]) for part in PARTS]
     crossing = (hashes[0] & hashes[1]) | (hashes[0] & hashes[2]) | (hashes[1] & hashes[2])
     refusal = ""
@@ -230,8 +228,7 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 @settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
-    """Six speakers in three sessions (or corpora, where those are left out) say four sentences in three emotions:
-    no protocol refuses that."""
+    """No protocol refuses six speakers with four sentences in three emotions each, in three sessions or corpora."""
     rows = [
         {
             "label": label,
@@ -260,8 +257,7 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 
 @settings(max_examples=25)
 @given(dataset=corpora(), data=st.data())
-def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
-    """Any list of ids and speakers, in whatever parts."""
+def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     ids, speakers = column_of(dataset, "id"), column_of(dataset, "speaker")
     pool = sorted({*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers})
     part_of = data.draw(
@@ -285,6 +281,3 @@ def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
     if set(split.speakers["train"]) & set(split.speakers["validation"]):
         assert split.notes
         assert "speaker" not in split.apart["train/validation"]
-
-
-CORPUS_OF = {name: next(word for word in name.split("/") if word in OFFICIAL) for name in PUBLISHED}

@@ -23,7 +23,7 @@ def test_every_protocol_has_options_with_types_and_defaults():
     assert protocol_options("emobox/tess") == {"validation": (float, 0.2), "seed": (int, 0)}
 
 
-def test_foils_take_what_a_run_gives_them():
+def test_foils_accept_the_options_of_a_run():
     for name in FOILS:
         assert set(protocol_options(name)) == {"validation", "test", "seed"}
 
@@ -47,7 +47,7 @@ def test_an_unknown_protocol_is_refused_with_the_known_ones(make_corpus):
 
 
 def test_the_quickstarts_split_is_the_one_that_was_measured():
-    """The figures in benchmarks/results are of these clips."""
+    """The figures in benchmarks/results were measured on this split."""
     path = Path(__file__).parents[2] / "benchmarks" / "results" / "quickstart.json"
     measured = json.loads(path.read_text(encoding="utf-8"))["protocol"]
     clips = [

@@ -1,11 +1,10 @@
-"""Published lists: the facts in them, and what they make of the official corpora, by file names alone."""
+"""Published lists: their facts, and their splits of the official corpora, by file names alone."""
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 import pytest
 
-from ser_hf.corpora.files import OFFICIAL, manifest
+from ser_hf.corpora.files import OFFICIAL
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
 from ser_hf.protocols.listed import PUBLISHED, published_list
 from ser_hf.utils.errors import UserError
@@ -16,15 +15,11 @@ SPEAKER_DEPENDENT = ("emobox/cremad", "emobox/emodb", "emobox/tess")
 EMOBOX = published_list("emobox")["corpora"]
 
 
-def stems(corpus):
-    return {PurePosixPath(entry.path).stem for entry in manifest(corpus)}
-
-
 def sizes(split):
     return [len(split.rows[part]) for part in PARTS]
 
 
-# What the lists say
+# Contents of the lists
 
 
 def test_emobox_has_as_many_folds_and_test_clips_as_published():
@@ -38,7 +33,7 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
     assert units == {**dict.fromkeys(by_clip, "utterance"), "ravdess": "speaker", "savee": "speaker"}
 
 
-# What they make of the whole corpora
+# Splits of the complete corpora
 
 
 def corpus_of(name):
@@ -137,7 +132,7 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     assert "3 recordings have several labels" in contradictions([split], official("cremad"))
 
 
-# What is left open, and mistakes
+# Open points and mistakes
 
 
 def test_absent_clips_of_the_list_are_noted(official):
@@ -159,7 +154,7 @@ def test_another_corpus_is_refused(make_corpus, name):
 # Corpora of few speakers under the general protocols
 
 
-def test_the_two_speakers_of_tess_leave_sentences_to_validate(official):
+def test_tess_has_held_out_sentences_for_validation(official):
     dataset = official("tess")
     for name, folds in (("speaker_independent", 1), ("leave_one_speaker_out", 2)):
         splits = split_corpus(dataset, name)

@@ -35,13 +35,19 @@ def test_labels_are_in_proportion_where_it_is_stratified(dataset):
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({"validation": 0.6, "test": 0.4}, "protocol.test: 0.6 and 0.4 leave no clip for training"),
-        ({"validation": 0.7, "test": 0.9}, "protocol.test: 0.7 and 0.9 leave no clip for training"),
+        (
+            {"validation": 0.6, "test": 0.4},
+            "protocol.test: shares 0.6 (validation) and 0.4 (test) leave no training clip",
+        ),
+        (
+            {"validation": 0.7, "test": 0.9},
+            "protocol.test: shares 0.7 (validation) and 0.9 (test) leave no training clip",
+        ),
         ({"validation": 0.0}, "protocol.validation: expected a share between 0 and 1, got 0.0"),
         ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
     ],
 )
-def test_shares_must_leave_something(dataset, name, shares, message):
+def test_shares_that_leave_no_clips_are_refused(dataset, name, shares, message):
     with pytest.raises(UserError) as error:
         split_corpus(dataset, name, **shares)
     assert str(error.value) == message

@@ -49,22 +49,22 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         ({"test": ["ravdess:11"]}, "protocol.test: no speaker ravdess:11"),
         ({"test": ["11-12", "10-9"]}, "protocol.test: "),
         ({"test": []}, "protocol.test: an empty list of speakers"),
-        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 is in train as well"),
-        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 is in validation as well"),
-        ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: the other parts leave no speaker"),
+        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 is also in train"),
+        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 is also in validation"),
+        ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: no speaker is left for training"),
         ({"test": 0.0}, "protocol.test: expected a share between 0 and 1, got 0.0"),
         ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
         ({"test": float("nan")}, "protocol.test: expected a share between 0 and 1, got nan"),
         ({"validation": -0.1}, "protocol.validation: expected a share between 0 and 1, got -0.1"),
-        ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12, but only 11 can be drawn"),
-        ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6, but only 5 can be drawn"),
+        ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12; at most 11 can be drawn"),
+        ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6; at most 5 can be drawn"),
         (
             {"train": ["1-10"], "validation": 0.2, "test": [11]},
-            "protocol.validation: 0.2 of 12 speakers is 2, but only 1",
+            "protocol.validation: 0.2 of 12 speakers is 2; at most 1",
         ),
     ],
 )
-def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, message):
+def test_an_impossible_split_is_refused(make_corpus, wanted, message):
     with pytest.raises(UserError) as error:
         speaker_independent(make_corpus(12), **wanted)
     assert message in str(error.value)
@@ -84,9 +84,9 @@ def test_of_two_speakers_one_trains_and_its_held_out_sentences_validate(make_cor
     split = speaker_independent(dataset, **options)
     assert split.speakers["train"] == split.speakers["validation"] != split.speakers["test"]
     assert len(split.speakers["test"]) == 1
-    said = {part: {dataset[row]["sentence"] for row in split.rows[part]} for part in PARTS}
-    assert len(said["train"]) == len(said["validation"]) == 1
-    assert said["train"] != said["validation"]
+    sentences = {part: {dataset[row]["sentence"] for row in split.rows[part]} for part in PARTS}
+    assert len(sentences["train"]) == len(sentences["validation"]) == 1
+    assert sentences["train"] != sentences["validation"]
     assert split.apart["train/validation"] == ("sentence",)
     assert split.apart["train/test"] == split.apart["validation/test"] == ("speaker",)
     assert split.notes == (
@@ -96,7 +96,7 @@ def test_of_two_speakers_one_trains_and_its_held_out_sentences_validate(make_cor
     assert split.leak is None
 
 
-def test_a_listed_training_speaker_leaves_validation_to_be_drawn(make_corpus):
+def test_validation_is_drawn_if_training_speakers_are_listed(make_corpus):
     """Its sentences are not divided, as other speakers can validate."""
     split = speaker_independent(make_corpus(3), train=[1], test=[2], validation=0.3)
     assert split.speakers == {"train": ["x:01"], "validation": ["x:03"], "test": ["x:02"]}

@@ -193,15 +193,6 @@ def test_limitations_name_the_law_and_the_risks():
     assert "do not cover" not in text("acted")
 
 
-def test_the_evaluated_split_and_its_effect():
-    assert "Results on the test speakers" in text("acted")
-    assert "evaluated on the test split once" in text("acted")
-    assert "selected by UAR on the validation split" in text("acted")
-    assert "Results on the validation speakers" in text("validation")
-    assert "Results on test clips of training speakers" in text("leaky")
-    assert "\nA note of the protocol.\n" in text("acted")
-
-
 def test_a_mixture_has_each_license_and_the_evaluated_corpora():
     data = card("mixture").data
     assert (data.license_name, data.language) == ("several-licenses-non-commercial", ["en", "de"])
@@ -222,14 +213,6 @@ def test_a_mixture_has_each_license_and_the_evaluated_corpora():
     index = card("mixture").data.eval_results[0]
     assert (index.dataset_type, index.metric_args) == ("mixture", {"average": "macro"})
     assert index.dataset_args == {"protocol": "speaker_independent", "split_sha256": "ab" * 32}
-
-
-def test_confusions_of_each_corpus():
-    assert table("acted", "corpus", "clips")[2][0] == "a"
-    assert " as " in table("acted", "corpus", "clips")[2][-1]
-    matrix = table("acted", "a: true, in rows")
-    assert [row[0] for row in matrix[2:]] == ["angry", "happy", "sad"]
-    assert all(cell.endswith("%") or cell.endswith("%**") for cell in matrix[2][1:-1])
 
 
 def test_a_metric_without_an_interval_has_a_reason():
@@ -397,16 +380,8 @@ def test_a_report_has_no_gaps(page):
     assert ("training_curves.png" in markdown) is (page not in ("seeds", "folds"))
 
 
-def test_a_report_has_each_run():
-    rows = [row for found in tables(report_page(typed(PAGES["folds"][0]))) for row in found]
-    uar = f"{a_report()['metrics']['uar']:.3f}"
-    assert next(row for row in rows if row[:3] == ["1", "a", "48"])[3] == uar
-    rows = [row for found in tables(report_page(typed(PAGES["seeds"][0]))) for row in found]
-    assert next(row for row in rows if row[0] == "2")[1] == uar
-
-
 def test_names_from_files_stay_in_their_cells():
-    """A label, a speaker or a sentence may contain what ends a cell, begins code or HTML, or breaks the line."""
+    """Labels, speakers and sentences may contain cell separators, code, HTML and line breaks."""
     odd = "a|b`c\n<i>"
     source = {"corpus": "csv", "emotion": "sad", "word": odd, "clips": 1, "label": None, "left_out": odd}
     parts = {part: {"clips": 1, "speakers": [f"csv:{odd}"]} for part in ("train", "validation", "test")}

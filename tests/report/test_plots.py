@@ -1,18 +1,15 @@
-"""Pictures: what they show, not their pixels."""
+"""Pictures: their contents, not their pixels."""
 
 import re
 
-import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
 from ser_hf.report.plots import (
     EMBEDDING_COLORS,
-    MOST_NAMED,
     MOST_SLICES,
     confusion_figure,
-    corpora_figure,
     curves_figure,
     distribution_figure,
     embeddings_figure,
@@ -22,7 +19,7 @@ from ser_hf.report.plots import (
     save_figure,
     slices_figure,
 )
-from ser_hf.report.report import Calibration, ClassScores, Slice, Temperature
+from ser_hf.report.report import Calibration, ClassScores, Slice
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -43,38 +40,12 @@ def test_confusion_shows_shares_of_the_true_class_and_counts():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["angry", "sad"]
 
 
-def test_corpora_are_side_by_side():
-    confusions = {"a": [[3, 1], [0, 2]], "b": [[0, 0], [1, 1]], "c": [[1, 0], [0, 1]]}
-    first, second, third, empty, bar = corpora_figure(confusions, ["calm", "sad"]).axes
-    titles = [axes.get_title() for axes in (first, second, third)]
-    assert titles == ["a (6 predictions)", "b (2 predictions)", "c (2 predictions)"]
-    assert [text.get_text() for text in second.texts] == ["50%\n1", "50%\n1"], "b has no calm clips"
-    assert not empty.axison
-    assert bar.get_ylabel() == "share of the true class"
-
-
 @pytest.mark.parametrize(("metric", "kept"), [("uar", 2), ("macro_f1", 3), ("loss", 2)])
 def test_curves_show_the_history_and_the_selected_epoch(metric, kept):
     losses, scores = curves_figure(HISTORY, metric).axes
     assert _legend(losses) == ["train", "validation", f"selected: epoch {kept}"]
     assert _legend(scores) == ["UAR", "macro-F1", f"selected: epoch {kept}"]
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
-
-
-def test_curves_show_training_scores_and_every_group_s_learning_rate():
-    rates = {"learning_rate": 1e-5, "learning_rate_encoder": 1e-5, "learning_rate_head": 1e-3}
-    history = [entry | rates | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
-    _, scores, learning = curves_figure(history).axes
-    assert _legend(scores) == ["UAR", "train UAR", "macro-F1", "train macro-F1", "selected: epoch 2"]
-    assert scores.lines[1].get_ydata().tolist() == [0.1] * 3
-    assert _legend(learning) == ["encoder", "head", "selected: epoch 2"]
-    (_, _, alone) = curves_figure([entry | {"learning_rate": 1e-4} for entry in HISTORY]).axes
-    assert _legend(alone) == ["model", "selected: epoch 2"]
-
-
-def test_curves_take_steps_between_evaluations():
-    losses, _ = curves_figure([{"epoch": 0.5, "train_loss": 3.0}, *HISTORY]).axes
-    assert [len(line.get_xdata()) for line in losses.lines[:2]] == [4, 3]
 
 
 def test_distribution_shows_splits_side_by_side():
@@ -84,23 +55,6 @@ def test_distribution_shows_splits_side_by_side():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train (6)", "test (1)"]
     first, second = axes.patches[0], axes.patches[2]
     assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
-
-
-def test_folds_show_each_fold_and_the_mean():
-    axes = folds_figure({"1": 0.25, "2": 0.5, "10": 0.75}, 0.5).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.5, 0.75]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "10"]
-    assert [text.get_text() for text in axes.texts] == ["0.25", "0.50", "0.75"]
-    assert set(axes.lines[0].get_ydata()) == {0.5}
-    assert _legend(axes) == ["mean 0.500"]
-    assert axes.get_ylim() == (0, 1)
-
-
-def test_a_saved_figure_is_a_picture(tmp_path):
-    save_figure(curves_figure(HISTORY), tmp_path / "curves.png")
-    pixels = matplotlib.image.imread(tmp_path / "curves.png")
-    assert pixels.shape[:2] == (4 * 144, 10 * 144)
-    assert pixels[..., :3].std() > 0.02
 
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
@@ -160,12 +114,6 @@ def test_reliability_shows_shares_gaps_and_clips():
     assert upper.get_title() == "Reliability: expected calibration error 0.250"
 
 
-@pytest.mark.parametrize(("stored", "words"), [(False, "0.062 with temperature 1.62"), (True, "0.250 without")])
-def test_reliability_names_the_temperature(stored, words):
-    figure = reliability_figure(Calibration(bins=BINS, ece=0.25), Temperature(**TEMPERATURE | {"stored": stored}))
-    assert words in figure.axes[0].get_title()
-
-
 def drawn(axes):
     """{name: (places, color)} of the groups that the legend of a panel names."""
     return {
@@ -191,19 +139,3 @@ def test_embeddings_are_colored_by_emotion_speaker_and_corpus():
     assert sorted(emotions["sad"][0].tolist()) == points[::2].tolist()
     unknown = one.axes[1].collections[0]
     assert sorted(unknown.get_offsets().tolist()) == points[2::3].tolist()
-
-
-def test_groups_of_one_color_differ_in_their_markers_and_many_have_no_legend():
-    points = np.random.default_rng(0).normal(size=(100, 2))
-    labels = [f"emotion {i % MOST_NAMED:02}" for i in range(100)]
-    figure = embeddings_figure(points, labels, [f"s{i % 91}" for i in range(100)], ["a"] * 100, "umap")
-    emotions, speakers = figure.axes
-    looks = {
-        (to_hex(group.get_facecolor()[0]), group.get_paths()[0].vertices.tobytes())
-        for group in emotions.collections
-        if not group.get_label().startswith("_")
-    }
-    assert len(looks) == MOST_NAMED
-    assert len(emotions.get_legend().get_texts()) == MOST_NAMED
-    assert speakers.get_legend() is None
-    assert speakers.get_title() == "by speaker (91)"

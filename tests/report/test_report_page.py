@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from support.html_page import Page
 from support.reports import over_folds, typed, whole_report
 
@@ -56,7 +55,7 @@ def test_the_page_loads_nothing():
     assert policy.startswith("default-src 'none'")
 
 
-def test_text_of_files_and_recipes_is_no_markup():
+def test_text_of_files_and_recipes_is_escaped():
     hostile = "<script>alert(1)</script>"
     report = whole_report(name=hostile, warnings=[hostile], label_words=[{"word": hostile, "emotion": None}])
     report["labels"][0] = hostile
@@ -168,14 +167,6 @@ def test_players_do_not_start_by_themselves():
     assert audio["aria-label"].startswith(clip)
 
 
-def test_the_temperature_is_described():
-    report = whole_report()
-    assert "but the published model does not apply it" in views.temperature(typed(report))
-    report["temperature"] |= {"stored": True}
-    assert "and the published model applies it" in views.temperature(typed(report))
-    assert views.temperature(typed(report | {"temperature": None})) is None
-
-
 def test_the_citation_names_result_split_and_data():
     report = whole_report()
     text = text_of(report, corpus=EVERYTHING["corpus"])
@@ -191,29 +182,3 @@ def test_undefined_figures_are_dashes():
     report["metrics"] |= {"auroc": None}
     report["intervals"] |= {"auroc": None}
     assert re.search(r"AUROC\s*–", text_of(report))
-
-
-def luminance(color):
-    """Relative, of WCAG 2."""
-    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in color]
-    return sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-@pytest.mark.parametrize(("scheme", "dark_ink"), [(0, {"", "middle"}), (1, {"middle", "deep"})], ids=["light", "dark"])
-def test_text_in_the_confusion_matrix_has_contrast(scheme, dark_ink):
-    report = whole_report(corpora={}, perceived=None)
-    report["labels"] = [str(percent) for percent in range(101)]
-    report["confusion"] = [[percent, 100 - percent, *[0] * 99] for percent in range(101)]
-    report |= {"per_class": {}, "class_distribution": None}
-    source = render(report)
-    ends = []
-    for name in ("raised", "heat"):
-        code = re.findall(rf"--{name}: #(\w{{6}})", source)[scheme]
-        ends.append([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)])
-    cells = re.findall(r'<td class="(\w*)(?: right)?" style="--share: ([\d.]+)%"', source)
-    assert {float(share) for _, share in cells} >= set(range(101))
-    for depth, share in cells:
-        share = float(share) / 100
-        ground = luminance([low + share * (high - low) for low, high in zip(*ends, strict=True)])
-        contrast = (ground + 0.05) / 0.05 if depth in dark_ink else 1.05 / (ground + 0.05)
-        assert contrast >= 4.5, f"{share} {depth}: {contrast:.2f}"

@@ -45,7 +45,6 @@ def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, m
 
 
 def test_the_same_report_gives_the_same_bytes(tmp_path):
-    """tests/report/test_plots.py does the same for pictures."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_report(tmp_path / name, typed(whole_report()), recipe="name: toy\n")

@@ -1,13 +1,8 @@
-"""Code in a process without ser_hf, torchaudio and scikit-learn, which loading a published model must not need."""
+"""Code in a process without ser_hf, torchaudio and scikit-learn, to load published models."""
 
-import atexit
-import contextlib
-import functools
-import shutil
-import tempfile
 from pathlib import Path
 
-from support.processes import warm_process
+from support.processes import shared_process
 
 WITHOUT_SER_HF = """
 import sys
@@ -41,20 +36,9 @@ own_code.HF_MODULES_CACHE = os.path.join({folder!r}, "modules")
 """
 
 
-@functools.cache
-def _warm():
-    """One process for all test files of a worker."""
-    folder = Path(tempfile.mkdtemp(prefix="ser_hf-isolated-"))
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "PYTHONPATH": ""}
-    environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
-    ended = contextlib.ExitStack()
-    atexit.register(ended.close)
-    ended.callback(shutil.rmtree, folder)
-    return ended.enter_context(warm_process(WITHOUT_SER_HF + IMPORTS, environment, folder / "written"))
-
-
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
     """Runs code in `folder`, in a fork of a process that imported transformers, and returns its output."""
-    status, out, err = _warm()(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
+    start = shared_process(WITHOUT_SER_HF + IMPORTS, HF_HUB_OFFLINE="1", PYTHONPATH="")
+    status, out, err = start(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
     assert status == 0, err
     return out

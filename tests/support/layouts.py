@@ -101,8 +101,8 @@ def _write_meld_tables(root: Path, clips: Sequence[Clip]) -> None:
         for clip in clips:
             if clip.path.parent.name.startswith(begin):
                 dialogue, utterance = meld.GRAMMAR.fullmatch(clip.path.stem).groups()
-                said = f"Oh, {clip.emotion}; take {utterance}."
-                rows.append([len(rows) + 1, said, clip.speaker, words[clip.emotion], "neutral", dialogue, utterance])
+                text = f"Oh, {clip.emotion}; take {utterance}."
+                rows.append([len(rows) + 1, text, clip.speaker, words[clip.emotion], "neutral", dialogue, utterance])
                 rows[-1] += [4, 7, "00:00:00,000", "00:00:01,000"]
         write_csv(root / table, header, rows)
 
@@ -136,8 +136,8 @@ def write_emobox(
     for number, tested in enumerate(folds, start=1):
         fold = folder / f"fold_{number}"
         fold.mkdir(exist_ok=True)
-        for part, wanted in (("train", False), ("test", True)):
-            own = [line for key, line in lines.items() if (speaker_of[key] in tested) == wanted]
+        for part, expected in (("train", False), ("test", True)):
+            own = [line for key, line in lines.items() if (speaker_of[key] in tested) == expected]
             _write_lines(fold / f"{name}_{part}_fold_{number}.jsonl", own)
     return folder
 

@@ -1,13 +1,26 @@
-"""A process that imports slow libraries once, for ten seconds, and forks for each piece of code."""
+"""A process with one thread that imports slow libraries once, for ten seconds, and forks for each piece of code.
 
+A fork of the tests' own process, which has threads, may deadlock.
+"""
+
+import atexit
+import contextlib
+import functools
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
+# Libraries start threads when they are imported: OpenBLAS, and the allocator in pyarrow.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD |= {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 LOOP = """
-import json, os, sys
+import json, os, signal, sys, threading
 
 replies = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
@@ -17,8 +30,11 @@ for line in sys.stdin:
     if "pid" in request:
         reply = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
     else:
+        tasks = "/proc/self/task"
+        assert (len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()) == 1
         reply = os.fork()
         if reply == 0:
+            signal.alarm(900)
             for number, path in enumerate((os.devnull, request["out"], request["err"])):
                 os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT), number)
             os.environ |= request["environment"]
@@ -33,6 +49,13 @@ for line in sys.stdin:
                 sys.stdout.flush(), sys.stderr.flush()
                 os._exit(status)
     print(reply, file=replies, flush=True)
+"""
+OURS = "import ser_hf.audio.store, ser_hf.cli, ser_hf.corpora.download, ser_hf.inference.predict, ser_hf.sweeps"
+CALL = """
+import pickle, sys
+sys.path[:] = {path!r}
+function, arguments = pickle.loads({call!r})
+function(*arguments)
 """
 
 
@@ -50,12 +73,12 @@ class Child:
 
 @contextmanager
 def warm_process(imports, environment, folder):
-    """Yields a function that runs code, with arguments and environment variables, in a fork of a process that ran
-    `imports`. The output of the forks goes to `folder`."""
+    """Yield a function that runs code, with arguments and environment variables, in a fork of a process that ran
+    `imports`. The outputs of the forks are in `folder`."""
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", LOOP],
-        env=os.environ | environment,
+        env=os.environ | ONE_THREAD | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -81,5 +104,21 @@ def warm_process(imports, environment, folder):
         yield start
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait()
         process.stdout.close()
+
+
+@functools.cache
+def shared_process(imports, **environment):
+    """The function of a `warm_process` that all tests of a worker share."""
+    folder = Path(tempfile.mkdtemp(prefix="ser_hf-process-"))
+    ended = contextlib.ExitStack()
+    atexit.register(ended.close)
+    ended.callback(shutil.rmtree, folder)
+    return ended.enter_context(warm_process(imports, {"HF_HOME": str(folder / "hf"), **environment}, folder / "out"))
+
+
+def started(function, *arguments):
+    """A `Child` that calls a module's function, as a process of its own that has imported ser_hf."""
+    call = pickle.dumps((function, arguments))
+    return shared_process(OURS)(CALL.format(path=sys.path, call=call))

@@ -1,7 +1,6 @@
 import gc
 
 import pytest
-import sqlalchemy
 from stubs import RECIPE, SPACE, Runs
 
 from ser_hf.sweeps import SweepOptions, sweep
@@ -11,11 +10,6 @@ from ser_hf.sweeps import SweepOptions, sweep
 def without_garbage_collection(monkeypatch):
     """The end of a trial looks through all of torch's objects for garbage: most of a test's time."""
     monkeypatch.setattr(gc, "collect", lambda: None)
-
-
-@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-def without_waiting_for_the_disk(connection, _):
-    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import sqlalchemy
+
 from ser_hf.utils.run_folder import RunFolder
 
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
@@ -12,6 +14,11 @@ SPACE = {
     "trials": 4,
     "space": {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "model.dropout": [0.1, 0.3]},
 }
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def without_waiting_for_the_disk(connection, _):
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def grid(*rates, **settings):

@@ -69,7 +69,7 @@ def test_ray_runs_the_trials_of_the_same_sweep(tmp_path):
     arguments = ["sweep", os.path.relpath(RECIPE, tmp_path), "rates.yaml", *TINY, "--output", "swept"]
     environment = os.environ | {"PYTHONPATH": str(RECIPE.parents[1]), "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "-c", ON_RAY, *arguments, "--backend", "ray", "--workers", "2"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray runs 2 trials, 2 at a time, each with 1 cores and 0 GPUs" in done.stdout
     assert states(tmp_path / "swept") == ["complete", "complete"]

@@ -36,7 +36,11 @@ def grid(space):
         ("trails", 3, "trails: unknown key; the nearest known key is trials"),
         ("trials", None, "trials: missing; the number of trials that tpe runs"),
         ("trials", 0, "trials: expected one or more, got 0"),
-        ("search", "grid", "space.training.learning_rate: a grid needs a list of values, or a step and no log"),
+        (
+            "search",
+            "grid",
+            "space.training.learning_rate: a grid needs a list of values, or a range with a step and without log",
+        ),
         ("metric", "accuracy", "metric: expected one of uar, wa, macro_f1, weighted_f1"),
         ("pruner", {"warmup_epochs": 0}, "pruner.warmup_epochs: expected one or more, got 0"),
         ("space", {}, "space: expected recipe keys, each with a range or a list"),
@@ -57,19 +61,19 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
         ("a.b: {low: 1e, high: 1}", "space.a.b: expected numbers, got"),
         ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b: .*only accept step is 1"),
         ("training: {learning_rate: [1]}", "space.training.learning_rate: expected recipe keys with their values"),
-        ("a.b: {A: {a.c: 1}}", "space.a.b: a bundle's name has no dot"),
+        ("a.b: {A: {a.c: 1}}", "space.a.b: expected a range with low and high, or bundles"),
         ("x: {A: [1]}", "space.x.A: expected recipe keys with their values, such as"),
         (
             "x: {A: {training: {seeds: 1}}}",
             "space.x.A.training: set the keys of training one by one",
         ),
         ("training.loss: [{focal_gamma: 2.0}]", "space.training.loss: set the keys of training.loss one by one"),
-        ("training.seeds: [[1], [2]]", "space.training.seeds: cannot vary; trials are compared on the same clips"),
+        ("training.seeds: [[1], [2]]", "space.training.seeds: cannot vary; all trials need the same clips"),
         ("output_dir: [a]", "space.output_dir: cannot vary"),
         ("evaluation.part: [test]", "space.evaluation.part: cannot vary"),
         ("corpus.labels: [[sad, angry]]", "space.corpus.labels: cannot vary"),
-        ("a.b: [1], x: {A: {a.b: 3}}", "space: sets a.b and a.b at once"),
-        ("x: {A: {a.b.c: 1, space: {a.b: [1]}}}", "space: sets a.b.c and a.b at once"),
+        ("a.b: [1], x: {A: {a.b: 3}}", "space: a trial would set both a.b and a.b;"),
+        ("x: {A: {a.b.c: 1, space: {a.b: [1]}}}", "space: a trial would set both a.b.c and a.b;"),
     ],
 )
 def test_a_mistake_in_a_space_is_named_with_its_full_key(text, message):
@@ -88,7 +92,7 @@ def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_with_that_bun
     assert grid({"a.b": [1, 2], **BUNDLES}) == [{"a.b": first, **rest} for first in (1, 2) for rest in (fast, *full)]
 
 
-def test_ranges_in_a_grid_are_the_numbers_that_people_write():
+def test_ranges_in_a_grid_are_rounded_numbers():
     assert grid({"a.b": {"low": 0.1, "high": 0.4, "step": 0.1}}) == [{"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)]
     assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [{"a.b": value} for value in (1, 4, 7)]
     assert grid({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]
@@ -110,7 +114,7 @@ def test_any_value_reaches_the_recipe_and_one_true_and_the_word_one_are_three_ch
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
-def test_a_key_or_value_that_the_recipe_does_not_take_is_refused_before_anything_runs(search):
+def test_keys_and_values_unknown_to_the_recipe_are_refused_before_any_run(search):
     def refusal(space):
         with pytest.raises(UserError) as error:
             read_sweep(RECIPE, {"search": search, "trials": 2, "space": space}, [])

@@ -1,6 +1,8 @@
 """A sweep with stub runs: trials, resumption, pruning, failures, and a test split that is scored once."""
 
-import multiprocessing
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,11 +10,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from filelock import FileLock, Timeout
 from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of
+from support.processes import started
 
 from ser_hf import cli
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.sweeps import study, sweep
+from ser_hf.sweeps import SweepOptions, study, sweep
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import dump_yaml
 
@@ -31,6 +35,11 @@ def raise_at(error, when):
             raise error
 
     return before
+
+
+def wait_for(condition):
+    while not condition():
+        time.sleep(0.01)
 
 
 def page(folder):
@@ -62,7 +71,7 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
     assert "  UAR 0.7900 on the test split, scored once (trial 0)" in lines
 
 
-def test_a_foil_is_left_to_the_winner_and_no_trial_is_published(swept, monkeypatch):
+def test_trials_have_no_foil_and_are_not_published(swept, monkeypatch):
     monkeypatch.setattr("ser_hf.hub.push.resolve_repo_id", lambda *_, **__: "someone/model")
     published = []
     monkeypatch.setattr("ser_hf.hub.publish.publish", lambda run, **options: published.append(run))
@@ -82,7 +91,7 @@ def test_trials_of_the_command_line_replace_those_of_the_space(swept, monkeypatc
         swept()
 
 
-def test_a_sweep_in_two_calls_tries_what_one_call_tries(swept, tmp_path):
+def test_a_sweep_in_two_calls_has_the_trials_of_one_call(swept, tmp_path):
     space = {"search": "tpe", "trials": 11}  # TPE draws its first ten at random
     _, whole, _ = swept(space, output=tmp_path / "whole", test=False)
     _, first, _ = swept(space, trials=3, test=False)
@@ -134,21 +143,24 @@ def test_ctrl_c_leaves_the_trial_to_be_continued(swept):
     assert states(swept.folder) == ["complete"] * 6
 
 
-def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(swept, tmp_path):
-    def slowly(recipe, epoch):
-        time.sleep(0.2)
-        (tmp_path / f"{Path(recipe.output_dir).name}-{epoch}").touch()
+def sweep_until_killed(folder, begun):
+    """Sweeps until the second epoch of trial 2, and stays there."""
 
-    # Forked: what is imported already need not be imported again.
-    worker = multiprocessing.get_context("fork").Process(target=swept, args=(GRID, Runs(before=slowly)))
-    worker.start()
-    while not (tmp_path / "2-2").exists():
-        assert worker.is_alive()
-        time.sleep(0.02)
+    def wait(recipe, epoch):
+        if epoch == 2 and recipe.output_dir.endswith("/2"):
+            begun.touch()
+            signal.pause()
+
+    sweep(RECIPE, {**SPACE, **GRID}, [], SweepOptions(output=folder), run=Runs(before=wait))
+
+
+def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(swept, tmp_path):
+    worker = started(sweep_until_killed, swept.folder, tmp_path / "begun")
+    wait_for((tmp_path / "begun").exists)
     with pytest.raises(UserError, match="another process runs the sweep in .*; processes share a sweep by --storage"):
         swept(GRID)
-    worker.kill()  # SIGKILL
-    worker.join()
+    os.kill(worker.pid, signal.SIGKILL)
+    assert worker.ended()[0] == -signal.SIGKILL
     result, run, lines = swept(GRID)
     assert " ".join(Path(recipe.output_dir).name for recipe in run.recipes) == "2 4 5 6 best"  # 3 is the retry of 2
     assert run.resumed == [True, False, False, False, False]
@@ -185,7 +197,7 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, 
     assert (states(swept.folder), table(swept.folder)[1]["message"]) == (["complete"] * 3, "")
 
 
-def test_trials_whose_metric_is_no_number_fail(swept):
+def test_trials_without_a_finite_metric_fail(swept):
     changes = {1.6e-3: {"validation": {"uar": float("nan")}}, 5e-3: {"validation": {"wa": 0.5}}}
     run = Runs(change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {})))
     swept(RATES, run, test=False)
@@ -202,7 +214,7 @@ def test_without_a_test_the_best_recipe_is_only_written(swept, tmp_path):
     assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
 
 
-def test_a_better_trial_that_comes_after_the_test_is_not_tested(swept):
+def test_a_better_trial_after_the_test_is_not_tested(swept):
     interrupt = raise_at(KeyboardInterrupt, lambda recipe, epoch: recipe.evaluation.part == "test")
     with pytest.raises(KeyboardInterrupt):
         swept(grid(5e-3, 1e-3), Runs(before=interrupt), trials=1)
@@ -248,38 +260,50 @@ def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
     assert "of a leaky protocol" in page(tmp_path / "leaky")
 
 
+def sweep_beside(folder, url, space, name):
+    """Sweeps a grid as one of two processes; neither ends its first trial before the other has begun one."""
+
+    def beside(recipe, epoch):
+        (folder / f"{Path(recipe.output_dir).name} {name}").touch()
+        wait_for(lambda: {path.name[-1] for path in folder.iterdir()} == {"a", "b"})
+
+    options = SweepOptions(output=folder.with_name("sweep"), storage=url)
+    sweep(RECIPE, {**SPACE, **space}, [], options, run=Runs(before=beside))
+
+
 def test_two_processes_share_the_points_of_a_grid_by_a_storage(swept, url, tmp_path):
     space = grid(*(rate * 1e-3 for rate in range(1, 9)))
     begun = tmp_path / "begun"
     begun.mkdir()
-
-    def slowly(recipe, epoch):
-        time.sleep(0.1)
-        (begun / f"{Path(recipe.output_dir).name} {multiprocessing.current_process().name}").touch()
-
-    fork, arguments = multiprocessing.get_context("fork"), (space, Runs(before=slowly))
-    workers = [fork.Process(target=swept, args=arguments, kwargs={"storage": url}, name=name) for name in "ab"]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(300)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    for worker in [started(sweep_beside, begun, url, space, name) for name in "ab"]:
+        code, _, err = worker.ended()
+        assert code == 0, err
     trials, names = zip(*(path.name.split() for path in begun.iterdir()), strict=True)
     assert sorted(trials) == sorted([*map(str, range(8)), "best"])
     assert set(names) == {"a", "b"}
     assert states(swept.folder) == ["complete"] * 8
 
 
+def test_no_other_process_begins_the_point_that_one_has_chosen(swept, url, monkeypatch):
+    def ask(study, *given, ask=optuna.Study.ask):
+        with contextlib.suppress(Timeout), FileLock(swept.folder / "sweep.lock", timeout=0):
+            ask(study)  # by another process, wherever it can come between
+        return ask(study, *given)
+
+    monkeypatch.setattr(optuna.Study, "ask", ask)
+    _, run, _ = swept(grid(1e-3, 2e-3), storage=url, test=False)
+    assert rates(run) == [1e-3, 2e-3]
+
+
 def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(swept, url, monkeypatch):
-    monkeypatch.setattr(study, "HEARTBEAT", 1)
-    monkeypatch.setattr(study, "GRACE_PERIOD", 2)
     die = raise_at(Killed, lambda recipe, epoch: epoch == 2)
     with pytest.raises(Killed):
         swept(grid(1e-3), Runs(before=die), storage=url)
     result, run, lines = swept(grid(1e-3), storage=url)
     assert (run.recipes, result["winner"]) == ([], None)
     assert lines[-1] == "trial 0 runs in another process; the last process to end closes the sweep"
-    time.sleep(4)
+    monkeypatch.setattr(study, "GRACE_PERIOD", 1)
+    time.sleep(2.1)  # the database counts in seconds
     result, run, _ = swept(grid(1e-3), storage=url)
     assert (evaluated(run), run.resumed) == (["validation", "test"], [True, False])
 
@@ -329,7 +353,7 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
     assert cli.main([*command, "--workers", "2"]) == 2
     assert cli.main([*command, "--backend", "ray", "--gpus", "-1"]) == 2
     error = capsys.readouterr().err
-    assert "error: --workers: belongs to --backend ray" in error
+    assert "error: --workers: needs --backend ray" in error
     assert "error: Invalid value for '--gpus'" in error
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main([*command, "--backend", "ray"]) == 2
@@ -342,5 +366,5 @@ def test_optuna_is_named_by_its_extra():
     program = (
         "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b.yaml'])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900)
     assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"

@@ -1,17 +1,11 @@
 """Synthetic corpora in official layouts: each is read by its own parser, and has the requested clips."""
 
-import csv
 import hashlib
-import re
-from collections import Counter
 
-import numpy as np
 import pytest
 import soundfile
 
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.cremad import parse as parse_cremad
-from ser_hf.corpora.iemocap import read_ratings
 from ser_hf.testing import write_corpus
 
 # Name, options of write_corpus, options of load_corpus, emotions, a file that the release places likewise.
@@ -25,13 +19,6 @@ KINDS = [
     ("iemocap", {}, {"classes": 6}, 6, "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"),
     ("csv", {}, {}, 6, "clips/s01_angry_0.wav"),
 ]
-
-
-@pytest.fixture
-def silent(monkeypatch):
-    """Names without sound: for tests of many of them."""
-    monkeypatch.setattr("ser_hf.testing.corpora.utterance", lambda *args: np.zeros(8, np.float32))
-    monkeypatch.setattr("ser_hf.testing.corpora.soundfile.write", lambda path, *args, **kwargs: path.touch())
 
 
 def digests(root):
@@ -64,76 +51,11 @@ def test_the_same_arguments_give_the_same_files(tmp_path, name, options):
     assert digests(tmp_path / "one") != digests(tmp_path / "other")
 
 
-def test_releases_hold_no_more_than_they_have(tmp_path, silent, monkeypatch):
-    monkeypatch.setattr("ser_hf.testing.corpora.soundfile.write", lambda *args, **kwargs: None)
-    counts = {
-        name: len(write_corpus(name, tmp_path / name, speakers=100, takes=31))
-        for name in ("ravdess", "cremad", "tess", "savee", "emodb", "iemocap")
-    }
-    assert counts == {
-        "ravdess": 1440,
-        "cremad": 91 * 6 * 12,
-        "tess": 2 * 7 * 20,
-        "savee": 480,
-        "emodb": 10 * 7 * 31,
-        "iemocap": 10 * 7 * 31,
-    }
-    songs = write_corpus("ravdess", tmp_path / "song", speakers=100, takes=31, song=True)
-    assert len(songs) == 1440 + 1012
-
-
-def test_tess_misspells_the_file_that_the_release_misspells(tmp_path, silent):
-    paths = write_corpus("tess", tmp_path, speakers=2, takes=7)
-    assert [path.stem for path in paths if not re.match("[OY]AF_", path.name)] == ["OA_bite_neutral"]
-    folders = {path.parent.name for path in paths}
-    assert {"OAF_Fear", "OAF_Pleasant_surprise", "OAF_Sad", "OAF_angry", "YAF_fear", "YAF_sad"} <= folders
-
-
 def test_votes_have_the_columns_of_the_release(tmp_path, real_corpora):
     write_corpus("cremad", tmp_path, speakers=1, takes=1, sampling_rate=8000, votes=True)
     released = real_corpora("CREMA-D-metadata/processedResults/tabulatedVotes.csv").open().readline()
     with (tmp_path / "processedResults" / "tabulatedVotes.csv").open() as written:
         assert written.readline() == released
-
-
-def test_votes_agree_more_the_more_raters_perceive(tmp_path, silent):
-    write_corpus("cremad", tmp_path, speakers=5, takes=6, votes=True)
-    with (tmp_path / "processedResults" / "tabulatedVotes.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert Counter(row[""][0] for row in rows) == {"1": 180, "2": 180, "3": 180}
-    assert all(sum(int(row[letter]) for letter in "ADFHNS") == 10 for row in rows)
-    agreeing = {}
-    for target in ("voice", "face", "multimodal"):
-        clips = parse_cremad(tmp_path, target=target, soft=True).clips
-        assert len(clips) == 180
-        agreeing[target] = sum(clip.emotion == clip.extra["intended"] for clip in clips)
-    assert 90 < agreeing["voice"] < agreeing["face"] < agreeing["multimodal"] <= 180
-
-
-def test_iemocap_labels_follow_the_recordings_in_time(tmp_path):
-    paths = write_corpus("iemocap", tmp_path, speakers=3, takes=2, sampling_rate=8000)
-    tables = sorted(tmp_path.rglob("EmoEvaluation/*.txt"))
-    assert [table.stem for table in tables] == [
-        f"Ses0{session}F_{scene}" for session in (1, 2) for scene in ("impro01", "script01_1")
-    ]
-    assert sorted(name for table in tables for name in read_ratings(table)) == sorted(path.stem for path in paths)
-    times = re.findall(r"^\[([0-9.]+) - ([0-9.]+)\]\t(\S+)", tables[0].read_text(), re.MULTILINE)
-    for (start, end, name), (following, _, _) in zip(times, times[1:], strict=False):
-        (path,) = [path for path in paths if path.stem == name]
-        assert float(end) - float(start) == pytest.approx(soundfile.info(path).duration, abs=1e-3)
-        assert end == following
-
-
-def test_the_table_has_sex_session_and_loudness(tmp_path):
-    write_corpus("csv", tmp_path, speakers=4, takes=1, sampling_rate=8000)
-    dataset = load_corpus("csv", tmp_path / "clips.csv")
-    assert Counter(dataset["session"][:]) == {"morning": 18, "evening": 6}
-    assert dict(zip(dataset["speaker"][:], dataset["sex"][:], strict=True)) == {
-        f"csv:s{n:02d}": "female" if n % 2 == 0 else "male" for n in range(4)
-    }
-    for row in dataset:
-        samples, _ = soundfile.read(row["audio"]["path"])
-        assert row["loudness"] == pytest.approx(10 * np.log10(np.mean(samples**2)), abs=0.2)
 
 
 def test_flac_files(tmp_path):

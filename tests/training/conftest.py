@@ -25,7 +25,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clips(store):
-    """The dataset of `store`, classes in turn."""
+    """The dataset of `store`, with the classes one after the other."""
     dataset = Dataset.from_dict({"label": [i % len(LABELS) for i in range(len(store))]})
     return dataset.cast_column("label", ClassLabel(names=LABELS))
 

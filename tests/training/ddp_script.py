@@ -1,6 +1,6 @@
 """Two epochs over a few clips, by `fit` as a run calls it, in one of two processes: see processes_script.py.
 
-Its folder holds `models/KIND`, `store` and a folder for each run; what process R logs goes to `curves_R.json`.
+Its folder has `models/KIND`, `store` and a folder for each run; process R logs to `curves_R.json`.
 """
 
 import json
@@ -39,7 +39,7 @@ def step_arguments(folder, batch, accumulation, **changes):
 
 
 def hold_batch_norm(model):
-    """Keeps batch normalization on its running statistics whatever mode the Trainer asks for."""
+    """Keep batch normalization on its running statistics in training mode too."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

@@ -1,6 +1,6 @@
 """Two epochs on a store of cached features, in one of two processes: see processes_script.py.
 
-Its folder holds `store` and `encoder`; what process R measures goes to `two-R.npy`.
+Its folder has `store` and `encoder`; process R writes its figures to `two-R.npy`.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Two epochs of a model with adapters, in one of two processes: see processes_script.py.
 
-Its folder holds `model`, a classifier, and `store`; what is logged goes to `curves_0.json` and `curves_1.json`.
+Its folder has `model`, a classifier, and `store`; the processes log to `curves_0.json` and `curves_1.json`.
 """
 
 import json

@@ -10,7 +10,7 @@ from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options,
 from ser_hf.utils.errors import UserError
 
 
-def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):
+def test_house_defaults_are_valid_arguments_of_the_library(tmp_path):
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, seed=3)
     assert arguments.lr_scheduler_type == "cosine"
     assert arguments.eval_strategy == arguments.save_strategy == arguments.logging_strategy == "epoch"
@@ -18,7 +18,7 @@ def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):
     assert arguments.output_dir == str(tmp_path)
 
 
-def test_options_offer_house_defaults_and_nothing_that_is_managed():
+def test_options_have_house_defaults_and_no_managed_arguments():
     options = argument_options()
     assert not set(options) & set(MANAGED)
     for name, value in HOUSE_DEFAULTS.items():
@@ -67,7 +67,7 @@ def test_batch_normalized_networks_see_clips_in_random_order():
 
 
 def test_a_run_without_validation_is_refused(tmp_path):
-    with pytest.raises(UserError, match="training.eval_strategy: no validation"):
+    with pytest.raises(UserError, match="training.eval_strategy: validation selects"):
         training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
 
 

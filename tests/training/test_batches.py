@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from support.close import assert_near
 
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
@@ -76,7 +77,7 @@ def test_soft_labels_are_votes_and_repeated_clips_have_none(clips, store, plan):
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
 def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
-    """The stock Trainer would evaluate in shuffled groups of like length here."""
+    """The stock Trainer would evaluate shuffled groups of similar length."""
     transformers.set_seed(0)
     model = build_model(copy.deepcopy(plan)).eval()
     changes = {"per_device_eval_batch_size": 2, "train_sampling_strategy": "group_by_length"}
@@ -88,12 +89,12 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     with torch.no_grad():
         alone = [model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]]
     assert rows.tolist() == own["row"][:]
-    np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-5)
+    assert_near(logits, alone)
     assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, "clips must differ for the order to show"
 
 
 def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(store, clips, checkpoint):
-    """Over a padded batch, the stock extractor without a mask takes the padding for silence and scales clips up."""
+    """In a padded batch, the stock extractor without a mask includes the padding in mean and variance."""
     plan = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", "group"))
     assert plan.extractor.do_normalize
     assert not plan.extractor.return_attention_mask
@@ -140,7 +141,6 @@ def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
 
 @pytest.mark.parametrize("kind", ["wav2vec2-layer", "wav2vec2", "wav2vec2-bert"])
 def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, tmp_path, kind):
-    """Padded under the mask where there is one; evaluation batches are not."""
     options = {"mask_time_length": 60, "mask_time_prob": 0.5}
     folder = write_checkpoint(tmp_path, **CHECKPOINTS[kind])
     plan = blueprint("encoder", labels, checkpoint=str(folder), options=options)
@@ -153,7 +153,7 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     assert set(trained) == set(evaluated)
     assert len(trained[name]) == len(trained["labels"]) == 2
     frames = evaluated[name].shape[1]
-    torch.testing.assert_close(trained[name][:, :frames], evaluated[name])
+    assert_near(trained[name][:, :frames], evaluated[name])
     if kind == "wav2vec2":
         assert "attention_mask" not in trained
     else:
@@ -163,4 +163,4 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     with pytest.raises(ValueError, match="mask_length"):
         model(**evaluated)
     long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
-    torch.testing.assert_close(long_enough(own, training=True)[name], evaluated[name])
+    assert_near(long_enough(own, training=True)[name], evaluated[name])

@@ -104,7 +104,7 @@ def test_a_checkpoint_that_cannot_be_written_is_removed(checkpoint):
     last = checkpoint(8)
     half = checkpoint(16, sealed=False)
     error = write_error(half, OSError(28, "No space left on device"))
-    assert str(error).startswith(f"{half}: the checkpoint cannot be written (No space left on device; ")
+    assert str(error).startswith(f"{half}: cannot be written (No space left on device; ")
     assert str(error).endswith("make room, then --resume")
     assert not half.exists()
     assert is_complete(last)

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from support.close import assert_near
 from torch import nn
 from transformers import pipeline
 
@@ -75,7 +76,7 @@ def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
     theirs = estimator.predict_proba(elsewhere)
     assert theirs.shape == own.shape == (210, classes)
     assert theirs.std(axis=0).min() > 0.05
-    np.testing.assert_allclose(own, theirs, atol=2e-5)
+    assert_near(own, theirs)
     require_same(module, estimator, elsewhere)
 
 
@@ -154,7 +155,7 @@ def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting,
 
 
 def test_a_class_without_training_clips_is_refused(fitting):
-    with pytest.raises(UserError, match="no training clip is labeled sad.*corpus.drop"):
+    with pytest.raises(UserError, match="no training clip has the label sad.*corpus.drop"):
         fitting(trained=[0, 1, 2, 4, 5, 6])
 
 
@@ -185,7 +186,7 @@ def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classe
     with torch.no_grad():
         own = module(torch.from_numpy(vectors)).softmax(dim=1).numpy()
     assert expected.std(axis=0).min() > 0.05
-    np.testing.assert_allclose(own, expected, atol=2e-5)
+    assert_near(own, expected)
     require_same(module, estimator, vectors)
 
 
@@ -193,13 +194,13 @@ def test_constant_features_are_not_amplified():
     vectors = np.zeros((100, 4), dtype=np.float32)
     vectors[:, 0] = np.linspace(-1, 1, 100)
     vectors[0, 1] = 1e-3
-    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small beside its mean
+    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small compared with its mean
     mean, deviation = _scale(vectors)
-    np.testing.assert_allclose(mean, vectors.astype(float).mean(axis=0))
+    assert_near(mean, vectors.astype(float).mean(axis=0))
     np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
     still = _scale(np.ones((5, 2), dtype=np.float32))[1]
-    np.testing.assert_allclose(still, 1e-3)
-    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1)
+    np.testing.assert_allclose(still, 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1, rtol=1e-5)
 
 
 def transferred(name, **settings):
@@ -248,7 +249,7 @@ def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
     loaded = type(model).from_pretrained(tmp_path / "model")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
     # Loaded weights may lie in memory in another order, for which a CPU may have another kernel.
-    torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
+    assert_near(loaded(clip).logits, model.eval()(clip).logits)
 
 
 @pytest.mark.parametrize(
@@ -306,13 +307,13 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
         ("mfcc_svm", "training.solver=trainer", "training.solver: mfcc_svm can only be fitted by scikit-learn"),
         ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
         ("crnn", "training.solver=lbfgs", "training.solver: expected one of trainer, sklearn, got the word 'lbfgs'"),
-        ("crnn", "training.grid={C: [1]}", "training.grid: belongs to solver sklearn"),
+        ("crnn", "training.grid={C: [1]}", "training.grid: only training.solver: sklearn has a grid"),
         ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
         ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C[1]: expected more than zero"),
         ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
-        ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
-        ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: of no use to scikit-learn"),
-        ("mfcc_linear", "training.average.kind=ema", "training.average.kind: of no use to"),
+        ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
+        ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: has no effect with scikit-learn"),
+        ("mfcc_linear", "training.average.kind=ema", "training.average.kind: has no effect with"),
     ],
 )
 def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):

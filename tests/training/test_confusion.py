@@ -1,5 +1,5 @@
-"""Counts of training batches as they pass: what is counted, and scores that agree with evaluation's (counts over
-processes: test_two_processes.py)."""
+"""Counts of training batches: which clips are counted, and scores that equal those of evaluation (several processes:
+test_two_processes.py)."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,6 @@ def test_clips_that_do_not_count_are_left_out():
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("absent", [False, True])
 def test_scores_are_those_of_evaluation(classes, absent):
-    """Where a class has no clips, too, but is predicted, and where one is never predicted."""
     generator = np.random.default_rng(classes)
     labels, predictions = generator.integers(classes, size=(2, 200))
     predictions[predictions == 0] = 1

@@ -15,7 +15,7 @@ STILL = dict.fromkeys(
     ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout"), 0.0
 )
 STILL |= {"mask_time_prob": 0.0, "layerdrop": 0.0}
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU and SER_HF_TEST_GPU=1")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_half_precision_is_autocast_s_and_weights_stay_float32(train):
 
 @pytest.mark.slow
 def test_a_compiled_network_trains_the_same(train, tmp_path):
-    """Traced, with gradients, for clips of any length; what a compiler makes of the graphs would take minutes."""
+    """Traced with gradients for clips of any length. Compiling the graphs would take minutes."""
     # Of one layer: they are traced one by one.
     folder = write_checkpoint(tmp_path / "one layer", "wav2vec2", num_hidden_layers=1)
     compiled = train(folder=folder, torch_compile=True, torch_compile_backend="aot_eager")

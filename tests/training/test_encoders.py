@@ -20,7 +20,7 @@ from ser_hf.utils.errors import UserError
 
 RATE = 16000
 LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}
-# What a setting changes, beside the kinds that are published.
+# The effect of settings, in addition to the published kinds.
 ADAPTED = LAYER | {"add_adapter": True, "num_adapter_layers": 2}
 ADAPTED_BERT = {"model_type": "wav2vec2-bert", "add_adapter": True, "use_intermediate_ffn_before_adapter": True}
 ADAPTERS = {"wav2vec2 with adapter": ADAPTED, "wav2vec2-bert with adapter": ADAPTED_BERT}
@@ -52,7 +52,7 @@ class Kind:
         return model.encoder if self.config.model_type == "whisper" else model
 
     def extract(self, *waveforms):
-        """Clips in one batch, the first's samples alone where the rest of its row is padding."""
+        """Clips in one batch; the samples of the first clip are single if the rest of its row is padding."""
         if self.config.model_type in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
             return self.extractor(list(waveforms), sampling_rate=RATE, return_tensors="pt")
         longest = max(map(len, waveforms))
@@ -116,7 +116,7 @@ def test_an_unknown_kind_is_refused():
 
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])
 def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
-    """Clips of odd and even numbers of frames, padded to their twofold and more."""
+    """Clips with odd and even numbers of frames, padded to twice their length and more."""
     tiny = kind(name)
     adapted = getattr(tiny.config, "add_adapter", False)  # which transformers' classifiers refuse
     model = tiny.encoder() if adapted else tiny.classifier()
@@ -155,7 +155,7 @@ def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
 
 
 @pytest.mark.parametrize("name", SPECAUGMENTED)
-def test_the_shortest_batch_is_what_a_span_of_specaugment_needs(name, kind):
+def test_the_shortest_batch_has_room_for_a_span_of_specaugment(name, kind):
     tiny = kind(name)
     model = tiny.classifier(mask_time_length=4, mask_time_prob=0.5).train()
     least = shortest_batch(tiny.config)

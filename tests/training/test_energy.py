@@ -55,7 +55,7 @@ def measured(**settings):
     return found
 
 
-def test_it_is_measured_around_the_training_and_nothing_is_sent(codecarbon):
+def test_energy_is_measured_during_training_and_not_sent(codecarbon):
     codecarbon(Tracker)
     assert measured() == {
         "energy": {
@@ -94,4 +94,4 @@ def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
 
     codecarbon(broken)
     assert measured() == {}
-    assert "energy is not measured: codecarbon fails: unexpected keyword" in caplog.text
+    assert "energy is not measured: codecarbon failed: unexpected keyword" in caplog.text

@@ -67,7 +67,7 @@ def replayed(store, tmp_path):
 
 
 def _steps(model, batches):
-    """Losses of steps of gradient descent, what is frozen in evaluation mode."""
+    """Losses of steps of gradient descent with frozen modules in evaluation mode."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer, losses = torch.optim.SGD(trainable, lr=0.02), []
     for batch in batches:
@@ -159,7 +159,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
 
 
 def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, replayed):
-    """Group norm processes padding; activations are of clips alone, and their padding is masked."""
+    """Group norm includes padding. Cached activations are computed from single clips and have a mask."""
     validation = part(clips, range(4), store)
     plan = _plan(encoder_folder("wav2vec2"), labels)
     model = build_model(plan)
@@ -172,7 +172,7 @@ def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, r
     torch.testing.assert_close(logits, _logits(own, frozen, validation), rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_cached_is_refused(encoder_folder, labels):
+def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
     encoder, sew, spectrogram = (
         build_model(blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), random_init=True))
         for kind in ("wav2vec2", "sew", "audio-spectrogram-transformer")
@@ -183,8 +183,12 @@ def test_what_cannot_be_cached_is_refused(encoder_folder, labels):
 
     for model, freezing, message in (
         (encoder, Freezing(layers=1), "freeze.cache: only a fully frozen encoder can be cached"),
-        (network("cnn14"), Freezing(layers=1), "freeze.cache: of cnn14 the whole encoder"),
-        (network("byols", time_masks=1), FROZEN, "freeze.cache: of byols .* leave out model.time_masks"),
+        (network("cnn14"), Freezing(layers=1), "freeze.cache: only the whole encoder of cnn14"),
+        (
+            network("byols", time_masks=1),
+            FROZEN,
+            "freeze.cache: only the whole encoder of byols .* leave out model.time_masks",
+        ),
         (sew, FROZEN, "freeze.cache: sew cannot be cached"),
         (spectrogram, FROZEN, "freeze.cache: audio-spectrogram-transformer cannot be cached"),
         (network("crnn", band_warp=0.1), Freezing(), "freeze.cache: model.band_warp changes the features"),

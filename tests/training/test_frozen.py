@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.close import assert_near
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
@@ -100,10 +101,10 @@ def test_an_interrupted_training_resumes_on_the_cache(trained, tmp_path):
         trained(folder="cut", num_train_epochs=3, watch=kill, average="ema")
     assert (tmp_path / "cut" / "checkpoint-4" / MARKER).exists()
     resumed = trained(folder="cut", num_train_epochs=3, resume=True, average="ema")
-    np.testing.assert_allclose(_curve(resumed), _curve(whole), atol=1e-5)
+    assert_near(_curve(resumed), _curve(whole))
     states = resumed.trainer.model.state_dict()
     for name, value in whole.trainer.model.state_dict().items():
-        torch.testing.assert_close(value, states[name], rtol=0, atol=1e-5)
+        assert_near(value, states[name])
 
 
 def test_the_crop_depends_on_the_recording_alone(clips, store):

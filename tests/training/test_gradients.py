@@ -32,7 +32,7 @@ def assert_same(cut, whole):
 
 
 @pytest.mark.parametrize("kind", ["crnn", "encoder"])
-def test_accumulation_leaves_gradients_losses_and_weights_alone(models, store, tmp_path, kind):
+def test_accumulation_does_not_change_gradients_losses_and_weights(models, store, tmp_path, kind):
     whole = _curves(models, kind, store, tmp_path / "whole", STEP, 1, held=True)
     assert len(whole["loss"]) == 4
     assert_same(_curves(models, kind, store, tmp_path / "cut", 2, 4, held=True), whole)

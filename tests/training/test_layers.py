@@ -38,7 +38,7 @@ def _trainable(model):
 
 
 def trainable_places(model):
-    """The places whose parameters are trainable, bottom to top; none may be so in part."""
+    """The trainable places, from bottom to top; each place is completely trainable or completely frozen."""
     where, found = structure(model), {}
     for name, parameter in model.named_parameters():
         place, index = where.place(bare(name))
@@ -72,7 +72,7 @@ def test_trainable_parts(freezing, expected):
 @pytest.mark.parametrize(
     ("freezing", "expected"),
     [
-        # Epochs 0, 1, 2, ...: how many layers are trainable, with what follows them, and what lies below.
+        # Epochs 0, 1, 2, ...: the number of trainable layers, the parts above them and below them.
         (Freezing(every=1), [["head"], 1, 2, 3, ALL, ALL]),
         (Freezing(every=2), [["head"], ["head"], 1, 1, 2, 2, 3, 3, ALL]),
         (Freezing(every=1, unfrozen_layers=2), [["head"], 2, 3, ALL]),
@@ -106,7 +106,7 @@ def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
     freeze(model, Freezing(encoder=True))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == before["head"]
     if kind == "wav2vec2-bert":
-        with pytest.raises(UserError, match=r"^freeze\.feature_encoder: .* no stem of convolutions"):
+        with pytest.raises(UserError, match=r"^freeze\.feature_encoder: .* no convolutional stem"):
             freeze(model, STEM)
     else:
         freeze(model, STEM)
@@ -145,7 +145,7 @@ def test_wrong_settings_are_refused(fields, message):
 @pytest.mark.parametrize("key", ["layers", "top_layers"])
 def test_more_layers_than_there_are_is_refused(key):
     model = _encoder()
-    with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 layers, and Wav2Vec2ForS.* has 3"):
+    with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 layers, but Wav2Vec2ForS.* has 3"):
         freeze(model, Freezing(**{key: 4}))
     assert trainable_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
 
@@ -153,7 +153,7 @@ def test_more_layers_than_there_are_is_refused(key):
 def test_sharded_weights_cannot_be_unfrozen(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     freeze(_encoder(), Freezing(layers=1))
-    with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shards"):
+    with pytest.raises(UserError, match=r"^freeze\.gradual: with fsdp"):
         freeze(_encoder(), Freezing(every=1))
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from support.close import assert_near
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
 from ser_hf.models import (
@@ -91,7 +92,6 @@ def assert_same(ours, theirs):
 @both_heads
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_every_kind_is_complete(encoder_folder, load, name, head):
-    """Equal to transformers' base model, and without uninitialized values."""
     folder = encoder_folder(name)
     model = load(folder, head)
     published = AutoModel.from_pretrained(folder)
@@ -143,7 +143,7 @@ def test_old_names_of_the_positions_are_known(copied, load, encoder_folder):
 
 @both_heads
 def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_path, head):
-    """WavLM's tensors fit wav2vec2 but for the gates of its attention."""
+    """WavLM's tensors fit wav2vec2 except for the gates of its attention."""
     folder = shutil.copytree(encoder_folder("wavlm-large"), tmp_path / "checkpoint")
     config = AutoConfig.from_pretrained(folder)
     transformers.WavLMModel(config).save_pretrained(folder)
@@ -216,7 +216,7 @@ def test_half_precision_is_trained_in_single(copied, load, tmp_path, head):
 def test_stock_weights_over_layers_start_uniform(encoder_folder, load, name):
     """transformers leaves this parameter uninitialized."""
     weights = load(encoder_folder(name), weighted_layer_sum=True).layer_weights
-    torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
+    assert_near(weights.detach(), torch.full((3,), 1 / 3))
 
 
 @pytest.fixture
@@ -296,7 +296,7 @@ def test_our_model_is_complete_or_refused(ours, load, key):
         load(folder)
 
 
-def test_our_other_networks_are_loaded_too(labels, tmp_path):
+def test_other_own_networks_are_loaded(labels, tmp_path):
     transformers.set_seed(0)
     config = tiny_config("crnn")
     config.id2label = dict(enumerate(labels))

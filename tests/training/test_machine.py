@@ -61,7 +61,7 @@ def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word,
 @pytest.mark.parametrize(
     ("capability", "processes", "workers"), [(None, 1, 0), ((9, 0), 1, 8), ((9, 0), 2, 5), ((9, 0), 12, 0)]
 )
-def test_data_workers_take_the_cores_that_the_training_leaves(machine, monkeypatch, capability, processes, workers):
+def test_data_workers_use_the_cores_that_training_does_not(machine, monkeypatch, capability, processes, workers):
     machine(capability)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert data_workers() == workers

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.close import assert_near
 
 from ser_hf.audio.augmentation import Mixup
 from ser_hf.training.data import UNCOUNTED, Mixing, one_hot
@@ -33,9 +34,9 @@ def test_waveforms_and_labels_are_mixed_in_the_same_shares(soft):
         own, other = labels[i], labels[1 - i]
         lam = (shares[i, 0] - other[0]) / (own[0] - other[0])
         assert 0 < lam < 1
-        np.testing.assert_allclose(shares[i], lam * own + (1 - lam) * other, rtol=1e-5)
+        assert_near(shares[i], lam * own + (1 - lam) * other)
         first, second = (np.pad(waveforms[j], (0, 4 - len(waveforms[j]))) for j in (i, 1 - i))
-        np.testing.assert_allclose(mixed[i], lam * first + (1 - lam) * second, rtol=1e-4, atol=1e-5)
+        assert_near(mixed[i], lam * first + (1 - lam) * second)
     assert shares.dtype == np.float32
 
 

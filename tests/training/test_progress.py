@@ -27,7 +27,7 @@ def _log(arguments, metric="uar", best=None, metrics=None, main=True):
     return lines
 
 
-def test_one_line_an_evaluation(arguments, caplog):
+def test_each_evaluation_logs_one_line(arguments, caplog):
     lines = _log(arguments)
     (line,) = caplog.messages
     for piece in ("2.0/4", "train loss 1.250", "validation loss 0.750", "UAR 0.500", "macro-F1 0.250"):

@@ -37,7 +37,7 @@ def test_three_planes_are_a_color_each(tmp_path):
 
 
 @torch.no_grad()
-def test_vgg16_computes_what_the_published_stages_do(tmp_path):
+def test_vgg16_equals_the_published_stages(tmp_path):
     model = _model("vgg16")
     path, tensors = _file(tmp_path, "vgg16", model)
     load_published(model, path)
@@ -54,7 +54,7 @@ def test_vgg16_computes_what_the_published_stages_do(tmp_path):
 
 
 @torch.no_grad()
-def test_vggish_computes_what_the_port_does(tmp_path):
+def test_vggish_equals_the_port(tmp_path):
     model = _model("vggish")
     path, tensors = _file(tmp_path, "vggish", model)
     load_published(model, path)

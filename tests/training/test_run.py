@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.close import assert_near
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
@@ -66,7 +67,7 @@ def test_the_model_is_that_of_the_best_validation(training, clips, store):
     assert measured.item() == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_patience_ends_a_training_that_gains_nothing(training):
+def test_patience_ends_a_training_without_improvement(training):
     fitted = training(patience=2, learning_rate=1e-12, num_train_epochs=9)
     assert [entry["epoch"] for entry in fitted.history] == [1.0, 2.0, 3.0]
 
@@ -90,12 +91,11 @@ def same(one, other):
         [(entry.get("train_loss", 0), entry.get("validation", {}).get("loss", 0)) for entry in run.history]
         for run in (one, other)
     ]
-    np.testing.assert_allclose(*curves, atol=1e-5)
+    assert_near(*curves)
 
 
 @pytest.mark.parametrize("average", [None, "ema"])
 def test_an_interrupted_training_resumes_to_the_same_weights(training, tmp_path, average):
-    """Dropout, random crops and averages included, from the middle of an epoch."""
     often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
     often |= {"eval_steps": 1, "save_steps": 1, "logging_steps": 1, "save_total_limit": None, "average": average}
     whole = training(**often)
@@ -106,8 +106,8 @@ def test_an_interrupted_training_resumes_to_the_same_weights(training, tmp_path,
     same(whole, training(**often, resume=True))
 
 
-def test_a_training_that_had_stopped_early_does_not_train_on(training, tmp_path):
-    """The Trainer forgets that patience was at an end, and a later epoch might be better."""
+def test_an_early_stopped_training_does_not_continue(training, tmp_path):
+    """The Trainer does not save that early stopping ended the training."""
     settings = {"patience": 2, "learning_rate": 1e-12, "num_train_epochs": 9, "save_total_limit": None}
     whole = training(**settings)
     resumed = training(**settings, resume=True)
@@ -122,12 +122,12 @@ def test_a_stopped_training_resumes_with_the_schedule_of_its_planned_steps(train
 
 
 def test_a_training_without_a_validation_is_an_error(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation during"):
         training(eval_delay=9)
 
 
 def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkeypatch):
-    """The library looks for the best checkpoint where it was written."""
+    """The Trainer saves the absolute path of the best checkpoint."""
     whole = training(num_train_epochs=2)
     state = last_checkpoint(tmp_path) / "trainer_state.json"
     text = state.read_text().replace(str(tmp_path), "elsewhere/checkpoints")
@@ -147,7 +147,7 @@ def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_pat
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match="checkpoint-4: the checkpoint cannot be written"):
+    with pytest.raises(UserError, match="checkpoint-4: cannot be written"):
         training()
     monkeypatch.setattr(torch, "save", save)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"

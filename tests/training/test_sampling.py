@@ -1,4 +1,4 @@
-"""The order of clips follows from seed and epoch alone, and every clip counts once."""
+"""The order of clips depends on seed and epoch only, and every clip counts once."""
 
 import math
 
@@ -23,7 +23,7 @@ def test_each_clip_comes_once_an_epoch(strategy):
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length"])
-def test_seed_and_epoch_decide_the_order_and_nothing_else_does(strategy):
+def test_the_order_depends_on_seed_and_epoch_only(strategy):
     first = order(strategy)
     torch.manual_seed(99)
     assert order(strategy) == first
@@ -40,7 +40,7 @@ def shares(strategy, size, processes, lengths=LENGTHS):
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
 @pytest.mark.parametrize(("size", "processes"), [(2, 2), (4, 2), (1, 4), (2, 3)])
 def test_several_processes_see_the_clips_of_one(strategy, size, processes):
-    """13 clips leave one, five or no clip for the last turn."""
+    """13 clips leave one, five or no clip for the last batch."""
     together = size * processes
     order = list(EpochOrder(LENGTHS, strategy, together, 3))
     turns = list(zip(*shares(strategy, size, processes), strict=True))

@@ -29,8 +29,7 @@ def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_
     assert (norm.mean - everything.mean(dim=0)).abs().max() > 0.01, "other clips would differ"
 
 
-def test_what_is_summed_up_is_standardized_as_it_comes(clips, store):
-    """Two norms in a row: the second counts what the first has made."""
+def test_norms_in_a_row_are_fitted_one_after_the_other(clips, store):
     model = MfccLinearForAudioClassification(tiny_config("mfcc_linear"))
     rows = [1, 2, 5, 6, 8, 10]
     collator, training = Collator(store, _extractor(16000, False)), part(clips, rows, store)

@@ -1,15 +1,14 @@
 """Two processes train, evaluate and count as one process. They are started once for all tests."""
 
 import json
-import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.commands import launch as accelerate_launch
 from ddp_script import ENCODER as CERTAIN
 from ddp_script import STEP, curves, hold_batch_norm, load, step_arguments, write_models
 from frozen_script import train_frozen
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(store, checkpoint, encoder_folder, tmp_path_factory):
-    """What the scripts read, and after them what they wrote."""
+    """The inputs of the scripts and their outputs."""
     folder = tmp_path_factory.mktemp("processes")
     for name in ("ddp", "unfreeze", "lora", "frozen"):
         (folder / name).mkdir()
@@ -49,29 +48,17 @@ def folder(store, checkpoint, encoder_folder, tmp_path_factory):
 
 
 def launch(command, folder):
-    """The output of processes that `accelerate launch` starts. The launcher is a fork of this process, which has
-    imported all that it needs."""
+    """The output of processes that `accelerate launch` starts."""
     options = ["--config_file", RECIPES / "accelerate" / "cpu.yaml", "--num_processes", 2, "--main_process_port", 0]
-
-    def work():
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
-        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-        os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        sys.argv = ["accelerate launch", *map(str, options), *command]
-        accelerate_launch.main()
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join(timeout=600)
-    if process.is_alive():
-        process.terminate()
-    assert process.exitcode == 0, (folder / "err").read_text(encoding="utf-8")[-3000:]
-    return (folder / "out").read_text(encoding="utf-8")
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *command]
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def test_a_launcher_of_two_processes_writes_one_whole_run(folder):
-    """The recipe's, by `ser_hf.train`."""
     assert (folder / "printed").read_text(encoding="utf-8").count("load it: pipeline(") == 1
     assert (folder / "run" / "report" / "report.json").is_file()
 
@@ -81,8 +68,8 @@ def curves_of(folder):
     return [json.loads((folder / f"curves_{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
 
 
-def test_they_train_and_evaluate_as_one(folder, store, tmp_path):
-    """With a last step that leaves one process fewer clips."""
+def test_two_processes_train_and_evaluate_as_one(folder, store, tmp_path):
+    """In the last step one process has fewer clips."""
     first, second = curves_of(folder / "ddp")
     assert_same(first["resumed"], first["whole"])
     for kind in ("crnn", "encoder"):
@@ -94,7 +81,7 @@ def test_they_train_and_evaluate_as_one(folder, store, tmp_path):
         assert second[kind]["eval_loss"] == measured["eval_loss"]
 
 
-def test_they_unfreeze_together(folder, store):
+def test_two_processes_unfreeze_as_one(folder, store):
     first, second = curves_of(folder / "unfreeze")
     _, alone = unfreeze(folder / "unfreeze", store, "alone", STEP)
     for way in ("plain", "checkpointed"):
@@ -103,15 +90,14 @@ def test_they_unfreeze_together(folder, store):
             assert first[way][key] == pytest.approx(values, rel=1e-4, abs=1e-6), (way, key)
 
 
-def test_they_adapt_as_one(folder, store, encoder_folder, tmp_path):
+def test_two_processes_train_adapters_as_one(folder, store, encoder_folder, tmp_path):
     first, second = curves_of(folder / "lora")
     assert second["weights"] == first["weights"]
     model = stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN)
     assert_same(first, adapted_curves(model, store, tmp_path / "one", STEP, 1)[0])
 
 
-def test_they_build_one_cache_and_train_as_one(folder):
-    """One store, built by one of them, and the losses of one process."""
+def test_two_processes_build_one_cache_and_train_as_one(folder):
     frozen = folder / "frozen"
     one, _ = train_frozen(frozen, "one", 4)
     first, second = (np.load(frozen / f"two-{rank}.npy") for rank in (0, 1))

@@ -52,7 +52,7 @@ def training(clips, store, labels, checkpoint, tmp_path):
 
 
 class _Watch:
-    """At every training forward: trainable parts, parts in training mode, and the weights."""
+    """Records trainable parts, parts in training mode and the weights at every training forward."""
 
     def __init__(self):
         self.seen, self.weights = [], []
@@ -98,7 +98,6 @@ def test_layers_are_unfrozen_by_epoch_and_frozen_ones_do_not_change(training, ca
 
 @pytest.mark.parametrize(("average", "last"), [(None, 4), ("ema", 3)])
 def test_an_interrupted_unfreezing_resumes_to_the_same_weights(training, tmp_path, average, last):
-    """From the middle of an epoch and from its end."""
     often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
     often |= {"eval_steps": 1, "save_steps": 1, "logging_steps": 1, "save_total_limit": None, "average": average}
     whole = training(Freezing(every=1), **often)

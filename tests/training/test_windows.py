@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from support.close import assert_near
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import trainer_metrics
@@ -19,7 +20,7 @@ EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=T
 
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 199, 200, 201, 1001])
-def test_pieces_cover_the_clip_once_in_the_fewest_of_equal_length(samples):
+def test_windows_cover_the_clip_once_with_the_fewest_of_equal_length(samples):
     own = pieces(samples, 100)
     covered = np.concatenate([np.arange(start, start + length) for start, length in own])
     assert covered.tolist() == list(range(samples))
@@ -35,8 +36,8 @@ def test_windows_are_averaged_as_probabilities_by_duration():
     assert rows.tolist() == [7, 3, 5]
     np.testing.assert_array_equal(merged[[0, 2]], logits[[0, 2]])
     expected = 0.75 * softmax(logits[1]) + 0.25 * softmax(logits[3])
-    np.testing.assert_allclose(softmax(merged[1]), expected, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(merged[1]), expected, rtol=1e-6)
+    assert_near(softmax(merged[1]), expected)
+    assert_near(np.exp(merged[1]), expected)
     assert merged.dtype == np.float32
 
 
@@ -68,7 +69,7 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
     assert sorted(evaluated.tolist()) == list(range(4, 12))
     labels = np.array(clips["label"][:])[evaluated]
     np.testing.assert_array_equal(seen[0].label_ids, labels)
-    np.testing.assert_allclose(seen[0].predictions, logits, atol=1e-6)
+    assert_near(seen[0].predictions, logits)
     loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
     assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
     for row, own in zip(evaluated, logits, strict=True):
@@ -76,7 +77,7 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
         with torch.no_grad():
             alone = [trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0) for window in windows]
         shares = torch.tensor([len(window) / len(store[row]) for window in windows])
-        np.testing.assert_allclose(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0), atol=1e-5)
+        assert_near(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0))
 
 
 def test_notes_on_windows_and_padding(clips, store):

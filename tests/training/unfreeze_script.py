@@ -1,6 +1,6 @@
 """Gradual unfreezing over a few clips, by `fit`, in one of two processes: see processes_script.py.
 
-Its folder holds `models/encoder` and `store`; what each way logs goes to `curves_RANK.json`.
+Its folder has `models/encoder` and `store`; each process logs to `curves_RANK.json`.
 """
 
 import json

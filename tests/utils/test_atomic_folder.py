@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_created_names_its_key(tmp_path):
         _filled(tmp_path / "file" / "out", "one")
 
 
-def test_a_new_folder_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
+def test_a_new_folder_that_cannot_be_renamed_is_kept(tmp_path, monkeypatch):
     folder = tmp_path / "out"
     _filled(folder, "one")
 
@@ -56,7 +56,7 @@ def test_a_new_folder_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
         raise OSError(39, "Directory not empty")
 
     monkeypatch.setattr(type(folder), "rename", refuse)
-    with pytest.raises(UserError, match="cannot be replaced: Directory not empty; the new one is .*out.partial"):
+    with pytest.raises(UserError, match="cannot be replaced: Directory not empty; see .*out.partial"):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"

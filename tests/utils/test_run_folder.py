@@ -62,7 +62,7 @@ def test_a_folder_of_other_files_is_refused(folder, name, resume, overwrite):
     folder.path.mkdir(parents=True)
     (folder.path / name).touch()
     message = refusal(folder, resume=resume, overwrite=overwrite)
-    assert message.startswith(f"output_dir: {folder.path} contains files of no run")
+    assert message.startswith(f"output_dir: {folder.path} contains files that no run wrote")
 
 
 def test_a_file_and_a_model_folder_are_refused(tmp_path):
@@ -123,7 +123,7 @@ def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_
     assert (scratch / "file").read_text() == "x"
 
 
-def test_a_start_that_was_interrupted_before_its_recipe_is_no_foreign_folder(folder):
+def test_a_start_interrupted_before_its_recipe_is_an_own_folder(folder):
     folder.path.mkdir(parents=True)
     (folder.path / "recipe.partial").write_text("name: a\n")
     folder.check(RECIPE, False, False)
@@ -132,7 +132,7 @@ def test_a_start_that_was_interrupted_before_its_recipe_is_no_foreign_folder(fol
 
 
 @pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "2024-01-31", "012"])
-def test_words_in_the_saved_recipe_stay_words(folder, word):
+def test_text_in_the_saved_recipe_stays_text(folder, word):
     recipe = RECIPE | {"name": word}
     folder.open(recipe, resume=False)
     assert read_yaml(folder.recipe) == recipe

@@ -45,7 +45,7 @@ class Outer:
         ("'true'", "true"),
     ],
 )
-def test_a_plain_scalar_means_what_yaml_1_2_says(text, value):
+def test_plain_scalars_follow_yaml_1_2(text, value):
     parsed = parse_yaml(text, "here")
     assert parsed == value
     assert type(parsed) is type(value)
@@ -175,7 +175,7 @@ def test_a_wrong_value_is_an_error_with_its_path(value, hint, message):
     assert str(error.value) == message
 
 
-def test_a_wrong_word_of_an_enumeration_lists_the_right_ones():
+def test_a_wrong_value_of_an_enumeration_lists_the_valid_ones():
     with pytest.raises(UserError, match="^a.b: expected one of linear, cosine, .* got the word 'cosin'$"):
         coerce("cosin", SchedulerType | str, "a.b")
 
@@ -196,20 +196,20 @@ def test_a_wrong_key_of_a_mapping_is_called_a_key():
         ("{'007': x, 'True': y}", ["007", "True"]),
     ],
 )
-def test_numbers_and_truth_values_are_keys_of_words_as_their_text(text, keys):
+def test_numbers_and_booleans_are_keys_as_text(text, keys):
     taken = coerce(parse_yaml(text, "here"), dict[str, str], "a.b")
     assert list(taken) == keys
     assert coerce(parse_yaml(dump_yaml(taken), "here"), dict[str, str], "a.b") == taken
 
 
-def test_values_stay_what_they_are():
+def test_values_are_not_changed():
     with pytest.raises(UserError, match=r"^a\.b\.0: expected a word, got the number 1$"):
         coerce({0: 1}, dict[str, str], "a.b")
     assert coerce({0: 1}, dict[int, int], "a.b") == {0: 1}
     assert coerce({0: 1}, dict, "a.b") == {0: 1}
 
 
-def test_a_number_too_large_for_a_float_is_no_crash():
+def test_a_number_too_large_for_a_float_is_refused():
     with pytest.raises(UserError, match=r"^a\.b: "):
         coerce(10**400, float, "a.b")
 
@@ -223,7 +223,7 @@ def test_a_number_too_large_for_a_float_is_no_crash():
         ({"inner": {}}, "inner.rate: missing; this key has no default"),
     ],
 )
-def test_a_dataclass_wants_known_keys_and_its_required_ones(values, message):
+def test_a_dataclass_needs_its_required_keys_and_no_unknown_ones(values, message):
     with pytest.raises(UserError) as error:
         from_mapping(Outer, values)
     assert str(error.value) == message
@@ -233,5 +233,5 @@ def test_a_dataclass_is_built_with_its_defaults():
     assert from_mapping(Outer, {"inner": {"rate": 2}}) == Outer(Inner(2.0, []), "x")
 
 
-def test_an_unknown_key_where_nothing_is_known_has_no_hint():
+def test_an_unknown_key_of_a_section_without_keys_has_no_hint():
     assert str(unknown_key("a.b", [])) == "a.b: unknown key"

@@ -92,7 +92,7 @@ def validate_yaml(store: Any, request: Any) -> Any:
 
 
 def check_card(content: str, repo_type: str) -> list[str]:
-    """What the Hub refuses, and a task that it does not know; empty if there is nothing."""
+    """Errors of the Hub about a card, including an unknown task; empty if there are none."""
     metadata, error = front_matter(content)
     if error:
         return [error]

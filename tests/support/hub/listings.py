@@ -78,7 +78,7 @@ def resolve(store: Store, request: Any, repo_type: str, repo_id: str, revision: 
 
 
 def stored(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> Any:
-    """The storage asks for no token: the key in the address, which the Hub gives to readers, is enough."""
+    """The storage needs no token: the address contains a key, which the Hub gives to readers."""
     repository = store.repositories.get((repo_type, repo_id))
     if repository is None or oid not in repository.large or request.query.get("key") != _key(repository):
         raise Refused(403, "SignatureDoesNotMatch", mistake=True)

@@ -213,8 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             last = {key: values[-1] for key, values in query.items()}
             status, headers, content = hub.respond(Request(self.command, path, last, self.headers, body))
-        if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
-            start, end = int(wanted[1]), min(int(wanted[2] or len(content)) + 1, len(content))
+        if status == 200 and (expected := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
+            start, end = int(expected[1]), min(int(expected[2] or len(content)) + 1, len(content))
             status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{len(content)}"
             content = content[start:end]
         hub.requests.append(Received(self.command, path))

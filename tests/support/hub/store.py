@@ -139,7 +139,7 @@ class Store:
         user, repository = self.user(headers), self.repositories.get((repo_type, repo_id))
         member = repository is not None and user is not None and repository.owner in user.namespaces
         if repository is None or (repository.private and not member):
-            # The Hub does not tell anonymous users whether a repository exists.
+            # The Hub does not reveal to anonymous users whether a repository exists.
             status, message = (404, "Repository not found") if user else (401, "Invalid username or password.")
             raise Refused(status, message, "RepoNotFound")
         if contents and repository.gated and not member:

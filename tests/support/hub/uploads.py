@@ -42,7 +42,7 @@ def settings(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[s
 
 
 def preupload(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
-    """By which way each file goes, and the id of what is there: the client sends nothing that is the same."""
+    """The upload mode of each file, and the id of the existing file, so that the client skips equal files."""
     commit = store.writable(request.headers, repo_type, repo_id).commit(revision)
     files = []
     for file in request.json()["files"]:
@@ -71,7 +71,7 @@ def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str,
 
 
 def put(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> dict[str, Any]:
-    """The storage takes a file if it has the announced size and sha256; it asks for no token."""
+    """The storage accepts a file of the announced size and sha256, without a token."""
     found = hashlib.sha256(request.body).hexdigest()
     if (found, str(len(request.body))) != (oid, request.query.get("size")):
         raise Refused(400, f"BadDigest: announced {oid}, got {len(request.body)} bytes of {found}", mistake=True)
