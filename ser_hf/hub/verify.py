@@ -18,9 +18,10 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
+from ..inference.classifier import find_model
 from ..inference.reference import read_reference
 from ..report.views import counted
-from ..training.loading import data_only, read_json, references, weight_files
+from ..training.loading import data_only, read_json, weight_files
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
@@ -124,7 +125,7 @@ def verify(
         raise ValueError("logits need their clips")
     where = str(where)
     if os.path.exists(where):
-        where = place = _model_folder(Path(where), revision)
+        where = place = find_model(where, revision)
         run, commit = RunFolder(Path(where).resolve().parent), None
         if clips is None and run.model.name == Path(where).resolve().name and run.reference.is_file():
             clips, logits = read_reference(run.path)
@@ -137,19 +138,12 @@ def verify(
                 where, revision=revision, allow_patterns=files, ignore_patterns="*/*", token=token
             )
         commit = Path(place).name
-    if (Path(place) / "adapter_config.json").is_file():
-        problem = (
-            "adapter_config.json is beside the model: pipeline loads the adapter's base model, not this one. Merge "
-            "the adapter into the weights and move it into adapter/."
-        )
-        return Verdict(where, False, [problem], commit=commit)
     logger.info("loading %s in a process without ser_hf", where)
     with contextlib.ExitStack() as stack:
         if trust_remote_code:
             weight_files(place, where)
-            content = [read_json(path, where) for path in Path(place).glob("*config.json")]
-            named = [str(item) for _, item in references(content)]
-            model, trust = where if commit else os.path.abspath(where), bool(named)
+            named = [read_json(path, where)[1] for path in Path(place).glob("*config.json")]
+            model, trust = where if commit else os.path.abspath(where), any(named)
         else:
             model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
             named = []
@@ -159,19 +153,6 @@ def verify(
         if "error" in response:
             response["error"] = response["error"].replace(model, where)
         return verdict_of(where, response, logits, commit)
-
-
-def _model_folder(folder: Path, revision: str | None) -> str:
-    """The path of the model in `folder`, which is the folder of a model or of a run."""
-    if folder.is_file():
-        raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
-    if revision is not None:
-        raise UserError(f"--revision: {folder} is a folder, which has no revisions; leave it out")
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        return str(folder)
-    if (RunFolder(folder).model / "config.json").is_file():
-        return str(RunFolder(folder).model)
-    raise UserError(f"{folder}: contains neither a model (config.json) nor a finished run; name the folder of one")
 
 
 def _inspect(

@@ -32,7 +32,7 @@ from ..audio.decode import SHORTEST
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.loading import data_only, first_line, weight_files
+from ..training.loading import data_only, find_file, first_line, weight_files
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
@@ -181,7 +181,7 @@ def load_classifier(
     source = str(source)
     if source.endswith(".onnx"):
         return load_onnx(source)
-    place = _place(source, revision)
+    place = find_model(source, revision)
     with contextlib.ExitStack() as stack:
         folder, trust = place, {"trust_remote_code": trust_remote_code}
         try:
@@ -217,7 +217,7 @@ def load_classifier(
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 
-def _place(source: str, revision: str | None) -> str:
+def find_model(source: str, revision: str | None) -> str:
     """The folder that holds the model, or a Hub id as it is."""
     folder = Path(source)
     if folder.is_file():
@@ -255,8 +255,7 @@ def _unreadable(source: str, error: Exception) -> UserError:
             f"{source}: its weights do not fit its config.json; restore the one that they were saved with (as "
             "many labels in id2label as the classifier has outputs)"
         )
-    known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
-    return UserError(f"{source}: {known}{first_line(error)}")
+    return UserError(f"{source}: {first_line(error)}")
 
 
 def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
@@ -273,22 +272,11 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
 
 def _evaluation_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
-    path, evaluation = published_file(place, "recipe.yaml", revision), None
+    path, evaluation = find_file(place, "recipe.yaml", revision, required=False), None
     with contextlib.suppress(UserError):  # other projects' recipes have other grammars
         evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
-
-
-def published_file(place: str, name: str, revision: str | None) -> str | None:
-    """The path of the file `name` beside a model's weights (folder or Hub id); None if missing or offline."""
-    return cached_file(
-        place,
-        name,
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
 
 
 def _revision(place: str, commit: str | None) -> str | None:

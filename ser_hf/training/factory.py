@@ -57,7 +57,7 @@ MANAGED = {
 
 # What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
 _INVALID = (OSError, StrictDataclassError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
-_INVALID += (AttributeError,)
+_INVALID += (AttributeError, ImportError)
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
@@ -275,11 +275,11 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
     try:
         with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except UserError:
         raise
     except _INVALID as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
+        raise UserError(f"model.checkpoint: {checkpoint}: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
             f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
@@ -292,7 +292,7 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
     try:
         with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
             found = Path(folder, "preprocessor_config.json").is_file()
-            extractor = AutoFeatureExtractor.from_pretrained(folder) if found else None
+            extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False) if found else None
     except UserError:
         raise
     except _INVALID as error:

@@ -29,12 +29,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.safetensors_conversion import get_conversion_pr_reference
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from .. import models
 from ..models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification, PreparedFeatureExtractor
+from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from .encoders import ENCODERS
 
@@ -53,9 +54,12 @@ TRUST = "--trust-remote-code, where a command has it, runs it; use it only if yo
 _CLASSES = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification, PreparedFeatureExtractor]
 _CLASSES += [network.config_class for network in _CLASSES[:-1]]
 _OWN = {str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}")) for known in _CLASSES}
+_TYPES, _WORDS = {getattr(known, "model_type", known.__name__) for known in _CLASSES}, ("model", "feature_extractor")
 # Keys by which transformers takes code or files from elsewhere.
-_ELSEWHERE = {"auto_map", "custom_pipelines", "configuration_files", "transformers_weights"}
+_ELSEWHERE = {"auto_map", "custom_pipelines", "configuration_files", "transformers_weights", "quantization_config"}
 _ELSEWHERE |= {f"{mark}{part}_implementation" for mark in ("", "_") for part in ("attn", "experts")}
+# transformers accepts the name of any of its classes.
+_EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtractor.__name__}
 
 
 @contextlib.contextmanager
@@ -64,38 +68,37 @@ def data_only(
 ) -> Iterator[tuple[str, str | None, bool]]:
     """A temporary folder with nothing of a model (folder or Hub id) that runs code when a library loads it.
 
-    It holds the model's configurations, which name no code but this package's, and its safetensors, as links.
-    Everything else is left out, or refused if the model needs it.
-
-    Args:
-        where: how errors name it; the source itself by default.
-        weights: whether it needs them.
-        code: with the Python files of a network of ours, which must be this package's byte for byte, for a process
-            without ser_hf. Here the installed classes load it.
+    It holds configurations that name no code but this package's, and safetensors. Everything else is left out; what
+    the model needs of it is a `UserError` about `where`. With `code`, for a process without ser_hf, it also holds
+    Python files, which must be this package's byte for byte; here the installed classes load our networks.
 
     Yields:
         The folder, the commit of a model on the Hub, and whether its configurations name this package's code.
-
-    Raises:
-        UserError: naming the file.
-        OSError: from transformers, if there is no config.json.
     """
     where = where or source
-    commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
+    try:
+        commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
+    except OSError as error:
+        known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
+        raise UserError(f"{where}: {known}{first_line(error)}") from None
     revision = commit or revision  # all files of one commit, whatever is pushed meanwhile
     with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
         folder, own_code = Path(temporary), False
         for name in CONFIGURATIONS:
             if path := find_file(source, name, revision):
                 shutil.copyfile(path, folder / name)
-                for key, item in references(read_json(folder / name, where)):
-                    own_code = key == "auto_map" and isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
+                content, elsewhere = read_json(folder / name, where)
+                # Which loads here with the installed class, whatever code another version has written.
+                registered = not code and _TYPES & {str(content.get(f"{word}_type")) for word in _WORDS}
+                for key, item in elsewhere:
+                    named = isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
+                    own_code = key == "auto_map" and bool(registered or named)
                     if not own_code:
                         taken = f"takes code or files from elsewhere ({key}: {item!r:.100})"
                         raise UserError(f"{where}: {name} {taken}; {TRUST}")
         for name, path in weight_files(source, where, revision).items() if weights else ():
             (folder / name).symlink_to(path)
-        for own in Path(models.__file__).parent.glob("*.py") if own_code and code else ():
+        for own in Path(__file__).parents[1].glob("models/*.py") if own_code and code else ():
             if path := find_file(source, own.name, revision):
                 shutil.copyfile(own, folder / own.name)
                 if Path(path).read_bytes() != own.read_bytes():
@@ -107,30 +110,29 @@ def data_only(
             raise
 
 
-def read_json(path: Path, where: str) -> dict[str, Any]:
-    """The settings in a JSON file of the model that errors name `where`."""
+def read_json(path: Path, where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """The settings in a JSON file of a model, and those by which transformers takes code or files from elsewhere."""
+    found: list[tuple[str, Any]] = []
+
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for key, item in pairs:
+            other = key == "feature_extractor_type" and str(item) not in _EXTRACTORS
+            found.extend([(key, item)] if item and (other or key in _ELSEWHERE) else ())
+        return dict(pairs)
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=table)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{where}: {path.name}: not valid JSON ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise UserError(f"{where}: {path.name}: holds no table of settings")
-    return content
+    return content, found
 
 
-def references(content: Any) -> Iterator[tuple[str, Any]]:
-    """Entries of nested settings by which transformers takes code or files from elsewhere."""
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield from ((key, item) for key, item in value.items() if item and key in _ELSEWHERE)
-        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def find_file(source: str, name: str, revision: str | None = None) -> str | None:
-    """The path of a file of a folder or Hub id; None if it has none of that name."""
-    return cached_file(source, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+def find_file(source: str, name: str, revision: str | None = None, *, required: bool = True) -> str | None:
+    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub is unreachable."""
+    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": required}
+    return cached_file(source, name, revision=revision, **missing)
 
 
 def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
@@ -148,9 +150,9 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
             f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
             "save the weights as safetensors (docs/publishing.md)"
         )
-    shards = read_json(Path(index), where).get("weight_map")
+    shards = read_json(Path(index), where)[0].get("weight_map")
     found = {INDEX: os.path.realpath(index)}
-    for name in sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else [str(shards)]:
+    for name in sorted(set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))):
         path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(source, name, revision)
         if not path:
             raise UserError(f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it")
@@ -167,7 +169,7 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
     """
     revision = _converted(checkpoint)
     with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (folder, *_):
-        theirs = AutoConfig.from_pretrained(folder)
+        theirs = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
             return _on_stock_encoder(checkpoint, config, folder, **settings)
         model, new, dropped = _read(checkpoint, config, folder, **settings)
@@ -233,9 +235,15 @@ def _read(
     checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any
 ) -> tuple[PreTrainedModel, set[str], set[str]]:
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
-    settings |= {"config": config, "dtype": torch.float32, "ignore_mismatched_sizes": True, "use_safetensors": True}
+    settings |= {
+        "config": config,
+        "dtype": torch.float32,
+        "ignore_mismatched_sizes": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+    }
     try:
-        with _quiet(), _unwritten_is_nan():
+        with quiet_libraries(), _unwritten_is_nan():
             model, info = AutoModelForAudioClassification.from_pretrained(folder, output_loading_info=True, **settings)
     except torch.OutOfMemoryError:
         raise
@@ -257,21 +265,6 @@ def _read(
             f"{broken[0]}; the file is damaged, or its training failed"
         )
     return model, new, dropped
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress transformers' load report, which is checked and logged here."""
-    library = logging.getLogger("transformers.modeling_utils")
-
-    def no_report(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    library.addFilter(no_report)
-    try:
-        yield
-    finally:
-        library.removeFilter(no_report)
 
 
 @contextlib.contextmanager
@@ -351,4 +344,4 @@ def first_line(error: Exception) -> str:
     message = str(error).strip()
     if isinstance(error, StrictDataclassError):
         return " ".join(message.split())  # the field in its first line, the fault in the next
-    return (message or type(error).__name__).splitlines()[0].rstrip(".")
+    return (message or type(error).__name__).splitlines()[0].rstrip(".")[:300]

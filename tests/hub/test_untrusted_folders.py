@@ -33,10 +33,10 @@ class Payload:
     """Writes a file when it is unpickled."""
 
     def __init__(self, marker):
-        self.marker = str(marker)
+        self.marker = marker
 
     def __reduce__(self):
-        return Path.touch, (Path(self.marker),)
+        return Path.touch, (self.marker,)
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +56,15 @@ def models(tmp_path_factory, encoder_folder):
 @pytest.fixture
 def untrusted(models, tmp_path):
     """A function that copies a model and adds a harmful module to it; and the file that appears when harm is done."""
-    marker = tmp_path / "was_run"
 
     def copied(kind, name="untrusted"):
         folder = Path(shutil.copytree(models / kind, tmp_path / name))
-        harm = f"open({str(marker)!r}, 'w')\n"
         (folder / "evil.py").write_text(
-            f"{harm}from transformers import PreTrainedConfig, Wav2Vec2Config, Wav2Vec2FeatureExtractor\n"
-            "from transformers import Wav2Vec2ForSequenceClassification, AudioClassificationPipeline\n"
-            "class Config(Wav2Vec2Config): pass\nclass Model(Wav2Vec2ForSequenceClassification): pass\n"
-            "class Extractor(Wav2Vec2FeatureExtractor): pass\nclass Pipe(AudioClassificationPipeline): pass\n"
+            f"open({str(tmp_path / 'was_run')!r}, 'w')\n"
+            "from transformers import AudioClassificationPipeline as Pipe, Wav2Vec2FeatureExtractor as Extractor\n"
+            "from transformers import Wav2Vec2Config as Config, Wav2Vec2ForSequenceClassification as Model\n"
         )
-        return folder, marker
+        return folder, tmp_path / "was_run"
 
     return copied
 
@@ -77,98 +74,49 @@ def change(path, **values):
     path.write_text(json.dumps((json.loads(path.read_text()) if path.is_file() else {}) | values))
 
 
-def changed_byte(folder, marker):
-    with (folder / "modeling_crnn.py").open("a") as file:
-        file.write(f"\nopen({str(marker)!r}, 'w')\n")
-
-
-def replaced_sibling(folder, marker):
-    """Behind a link, and imported by an unchanged file only."""
-    (folder / "layers.py").unlink()
-    (folder / "layers.py").symlink_to(folder / "evil.py")
-
-
-def foreign(name, auto, place, key="auto_map"):
-    return lambda folder, marker: change(folder / name, **{key: {auto: place}})
-
-
-def own_extractor(folder, marker):
-    extractor = {"feature_extractor_type": "Extractor", "auto_map": {"AutoFeatureExtractor": "evil.Extractor"}}
-    change(folder / PROCESSOR, feature_extractor=extractor)
-
-
-def versioned(folder, marker):
-    change(folder / "config.4.0.0.json", **json.loads((folder / CONFIG).read_text()))
-    foreign("config.4.0.0.json", "AutoConfig", "evil.Config")(folder, marker)
-    change(folder / CONFIG, configuration_files=["config.4.0.0.json"])
-
-
-def custom_pipeline(folder, marker):
-    pipelines = {"audio-classification": {"impl": "evil.Pipe", "pt": ["AutoModelForAudioClassification"]}}
-    change(folder / CONFIG, custom_pipelines=pipelines)
-
-
-def versioned_extractor(folder, marker):
-    versioned(folder, marker)
-    own_extractor(folder, marker)
-
-
-# What is done to a folder -> the network, and the file that the message names.
+EVIL = {"AutoConfig": "evil.Config", "AutoModelForAudioClassification": "evil.Model"}
+OTHER = {"feature_extractor": {"feature_extractor_type": "Extractor", "auto_map": {"AutoFeatureExtractor": "evil.Ex"}}}
+VERSIONED = {"config.4.0.0.json": {"model_type": "other", "auto_map": EVIL}}
+VERSIONS = {"configuration_files": [*VERSIONED]}
+PIPELINE = {"audio-classification": {"impl": "evil.Pipe", "pt": ["AutoModelForAudioClassification"]}}
+# The file that the message names, and what is changed.
 CODE = {
-    "one more byte": ("crnn", changed_byte, "modeling_crnn.py"),
-    "a sibling behind a link": ("crnn", replaced_sibling, "layers.py"),
-    "configuration": ("crnn", foreign(CONFIG, "AutoConfig", "evil.Config"), CONFIG),
-    "network": ("wav2vec2", foreign(CONFIG, "AutoModelForAudioClassification", "evil.Model"), CONFIG),
-    "another repository": ("wav2vec2", foreign(CONFIG, "AutoConfig", "some/body--evil.Config"), CONFIG),
-    "nested": ("wav2vec2", lambda folder, marker: change(folder / CONFIG, encoder=[{"auto_map": "evil.X"}]), CONFIG),
-    "feature extractor": ("crnn", foreign(EXTRACTOR, "AutoFeatureExtractor", "evil.Extractor"), EXTRACTOR),
-    "extractor in a processor": ("crnn", own_extractor, PROCESSOR),
-    "processor": ("wav2vec2", foreign(PROCESSOR, "AutoProcessor", "evil.Processor"), PROCESSOR),
-    "versioned configuration": ("crnn", versioned, CONFIG),
-    "versioned configuration and extractor": ("wav2vec2", versioned_extractor, CONFIG),
-    "custom pipeline": ("crnn", custom_pipeline, CONFIG),
-    "attention from a repository": (
-        "wav2vec2",
-        lambda folder, marker: change(folder / CONFIG, _attn_implementation="some/body:kernel"),
-        CONFIG,
-    ),
+    "network": (CONFIG, {CONFIG: {"auto_map": EVIL}}),
+    "another repository": (CONFIG, {CONFIG: {"auto_map": {"AutoConfig": "some/body--evil.Config"}}}),
+    "nested": (PROCESSOR, {PROCESSOR: {"other": [{"auto_map": "evil.Config"}]}}),
+    "feature extractor": (EXTRACTOR, {EXTRACTOR: {"auto_map": {"AutoFeatureExtractor": "evil.Extractor"}}}),
+    "extractor in a processor": (PROCESSOR, {PROCESSOR: OTHER}),
+    "processor": (PROCESSOR, {PROCESSOR: {"auto_map": {"AutoProcessor": "evil.Processor"}}}),
+    "version": (CONFIG, {CONFIG: VERSIONS} | VERSIONED),
+    "version and extractor": (CONFIG, {CONFIG: VERSIONS, PROCESSOR: OTHER} | VERSIONED),
+    "pipeline": (CONFIG, {CONFIG: {"custom_pipelines": PIPELINE}}),
+    "no extractor": (EXTRACTOR, {EXTRACTOR: {"feature_extractor_type": "RagRetriever"}}),
+    "attention": (CONFIG, {CONFIG: {"_attn_implementation": "some/body:kernel"}}),
 }
 
 
-def as_pickle(folder, marker):
-    torch.save(load_file(folder / WEIGHTS) | {"harm": Payload(marker)}, folder / "pytorch_model.bin")
-    (folder / WEIGHTS).unlink()
+def as_pickle(folder, marker, name="pytorch_model.bin"):
+    torch.save(load_file(folder / WEIGHTS) | {"harm": Payload(marker)}, folder / name)
+    (folder / WEIGHTS).rename(folder.parent / "outside.safetensors")
 
 
-def outside(place):
-    def lead_out(folder, marker):
-        tensors = load_file(folder / WEIGHTS)
-        (folder / WEIGHTS).rename(folder.parent / "outside.safetensors")
-        change(folder / INDEX, metadata={}, weight_map=dict.fromkeys(tensors, place.format(folder.parent)))
+def index_of(weight_map):
+    """A harm: a pickle, and an index of weights that names other files."""
 
-    return lead_out
+    def harm(folder, marker):
+        as_pickle(folder, marker, "a.bin")
+        change(folder / INDEX, metadata={}, weight_map=weight_map)
 
-
-def sharded_pickle(folder, marker):
-    as_pickle(folder, marker)
-    (folder / "pytorch_model.bin").rename(folder / "a.bin")
-    change(folder / INDEX, metadata={}, weight_map={"classifier.weight": "a.bin"})
+    return harm
 
 
-def no_table(folder, marker):
-    as_pickle(folder, marker)
-    change(folder / INDEX, weight_map=3)
-
-
+# The file that the message names, and what is done.
 WEIGHT_FAULTS = {
-    "pickle": (as_pickle, "model.safetensors"),
-    "index of pickles": (sharded_pickle, INDEX),
-    "index to the folder above": (outside("../outside.safetensors"), INDEX),
-    "index to a path": (outside("{}/outside.safetensors"), INDEX),
-    "index of no table": (
-        lambda folder, marker: (as_pickle(folder, marker), change(folder / INDEX, weight_map=3)),
-        INDEX,
-    ),
+    "pickle": (WEIGHTS, as_pickle),
+    "index of pickles": (INDEX, index_of({"classifier.weight": "a.bin"})),
+    "index to the folder above": (INDEX, index_of({"classifier.weight": "../outside.safetensors"})),
+    "index of no table": (INDEX, index_of(3)),
+    "empty index": (INDEX, index_of({})),
 }
 
 
@@ -180,8 +128,7 @@ def predict(folder, **options):
     load_classifier(folder, device="cpu", **options)
 
 
-trusted = {"check": functools.partial(check, trust_remote_code=True)}
-trusted["predict"] = functools.partial(predict, trust_remote_code=True)
+TRUSTED = [functools.partial(function, trust_remote_code=True) for function in (check, predict)]
 
 
 def train(folder):
@@ -200,50 +147,62 @@ def refused(function, folder, file, marker):
     return message
 
 
+@pytest.mark.parametrize("kind", ["crnn", "wav2vec2"])
 @pytest.mark.parametrize("attack", CODE)
-def test_code_of_others_is_refused(untrusted, forked, attack):
-    kind, harm, file = CODE[attack]
+def test_code_of_others_is_refused(untrusted, forked, attack, kind):
     folder, marker = untrusted(kind)
-    harm(folder, marker)
-    assert "--trust-remote-code" in refused(check, folder, file, marker)
-    if file.endswith(".json"):
-        for function in (predict, train):
-            refused(function, folder, file, marker)
-    else:  # the installed package's own classes load it
-        predict(folder)
-        train(folder)
-        assert not marker.exists()
+    named, changes = CODE[attack]
+    for name, values in changes.items():
+        change(folder / name, **values)
+    assert "--trust-remote-code" in refused(check, folder, named, marker)
+    for function in (predict, train):
+        if kind == "crnn" and named != PROCESSOR and "auto_map" in changes[named]:
+            function(folder)  # the installed classes load our types, whatever code is named
+        else:
+            refused(function, folder, named, marker)
+    assert not marker.exists()
 
 
-@pytest.mark.parametrize("function", [check, predict, train, *trusted.values()], ids=str)
+@pytest.mark.parametrize("name", ["modeling_crnn.py", "layers.py"])
+def test_changed_files_of_ours_are_refused_where_they_would_run(untrusted, forked, name):
+    """One behind a link, and imported by an unchanged file only. Here the installed classes load the network."""
+    folder, marker = untrusted("crnn")
+    (folder / "changed.py").write_text((folder / name).read_text() + (folder / "evil.py").read_text())
+    (folder / name).unlink()
+    (folder / name).symlink_to("changed.py")
+    refused(check, folder, name, marker)
+    predict(folder)
+    train(folder)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("attack", WEIGHT_FAULTS)
-def test_pickles_and_indices_that_lead_out_are_refused(untrusted, attack, function):
+def test_pickles_and_indices_that_lead_out_are_refused(untrusted, attack):
     """Also with trust in code: a pickle is no code that one can read."""
     folder, marker = untrusted("wav2vec2")
-    harm, file = WEIGHT_FAULTS[attack]
+    named, harm = WEIGHT_FAULTS[attack]
     harm(folder, marker)
-    refused(function, folder, file, marker)
+    for function in (check, predict, train, *TRUSTED):
+        refused(function, folder, named, marker)
 
 
 def test_an_adapter_never_leads_to_its_base(untrusted):
     folder, marker = untrusted("wav2vec2")
     base, _ = untrusted("wav2vec2", "base")
-    foreign(CONFIG, "AutoModelForAudioClassification", "evil.Model")(base, marker)
+    change(base / CONFIG, auto_map=EVIL)
     change(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path=str(base))
     torch.save({"harm": Payload(marker)}, folder / "adapter_model.bin")
-    for function in (predict, train, trusted["predict"]):
+    for function in (check, predict, train, *TRUSTED):
         refused(function, folder, "adapter_config.json", marker)
-    for function in (check, trusted["check"]):
-        assert "adapter_config.json is beside the model" in str(function(folder))
     (folder / CONFIG).unlink()
-    assert "adapter_config.json is beside the model" in str(check(folder))
-    assert not marker.exists()
+    for function in (check, predict, train, *TRUSTED):
+        refused(function, folder, "config.json", marker)
 
 
 def test_what_a_model_does_not_need_is_left_out(untrusted, forked):
     folder, marker = untrusted("crnn")
     for name in ("tokenizer_config.json", "generation_config.json", "feature_extractor_config.json"):
-        foreign(name, "AutoTokenizer", "evil.Tokenizer")(folder, marker)
+        change(folder / name, auto_map={"AutoTokenizer": "evil.Tokenizer"})
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
         torch.save({"harm": Payload(marker)}, folder / name)
     for name in ("transformers.py", "sitecustomize.py", "layers/__init__.py", "front_end.abi3.so"):

@@ -147,12 +147,6 @@ def _torn(folder):
         ),
         ("crnn", lambda folder: (folder / "front_end.py").unlink(), False, "pipeline does not load it: "),
         ("stock", _torn, False, "pipeline does not load it: SafetensorError: "),
-        (
-            "stock",
-            lambda folder: (folder / "adapter_config.json").write_text("{}"),
-            False,
-            "adapter_config.json is beside the model",
-        ),
     ],
 )
 def test_a_fault_is_one_problem(faulty, forked, name, fault, loads, problem):
@@ -351,7 +345,7 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
     ("words", "message"),
     [
         (["{}/recipe.yaml"], "a file; name a run's folder"),
-        (["{}/empty"], "contains neither a model (config.json) nor a finished run"),
+        (["{}/empty"], "holds neither a model (config.json) nor a run"),
         (["{}/model", "--revision", "main"], "a folder, which has no revisions"),
         (["{}/model", "--clips", "{}/none.wav"], "--clips: no such file"),
     ],

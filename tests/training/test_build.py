@@ -48,7 +48,7 @@ def test_a_missing_folder_prints_one_line(tmp_path, labels):
 
 
 def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
-    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where cannot be loaded: [^\n]+$"):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"):
         blueprint("encoder", labels, checkpoint="some/where")
 
 
