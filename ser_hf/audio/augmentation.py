@@ -6,7 +6,6 @@ and clip only. Steps run in the order of the fields of `Augmentation`.
 
 import dataclasses
 import functools
-import math
 import zlib
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,14 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
+from ..utils.yaml import PathName
 from . import transforms
 from .decode import SUFFIXES
 from .store import WaveformStore, open_store
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 # Suffixes of all formats that libsndfile reads.
-_SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", ".w64"}
+_SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Reverberation(Step):
 
     decay: list[float] = _between(0.1, 0.8, 0.02, 10.0)
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
-    folder: str | None = None
+    folder: PathName | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -103,7 +103,7 @@ class BackgroundNoise(Step):
     """A crop of a recording under `folder`, at an `snr` in dB."""
 
     snr: list[float] = _between(5.0, 30.0, -20.0, 100.0)
-    folder: str | None = None
+    folder: PathName | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -140,8 +140,8 @@ class Mixup(Step):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha: expected more than zero, got {self.alpha}")
+        if not 0 < self.alpha <= 100:
+            raise ValueError(f"alpha: expected more than zero and at most 100, got {self.alpha}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,16 +78,19 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
     Raises:
         UserError: naming the recipe key, file or folder that is wrong.
     """
-    folder = RunFolder(recipe.output_dir)
-    with quiet_libraries(), recorded() as write_log_to:
+    folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
+    with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
         # The first TrainingArguments start the process group, so they come before anything is written.
         arguments = arguments_for(recipe, folder)
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
-                folder.check(recipe.to_dict(), resume, overwrite)
+                folder.check(*settings)
         if resume and folder.complete:
             logger.info("%s is complete; its report is used", folder.path)
             return read_report(folder.report / "report.json")
+        if arguments.process_index == 0 and folder.recipe.is_file():
+            with folder.taken(*settings):  # a folder in use is refused before the data are read
+                pass
         data = load_experiment_data(recipe)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
         check_runs(context, arguments)
@@ -95,6 +98,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
             build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
         with context.main_process_first() as main:
             if main:
+                holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
         if data.foil:

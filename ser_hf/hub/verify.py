@@ -18,11 +18,12 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
-from ..inference.classifier import find_model
+from ..inference.classifier import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..report.views import counted
-from ..training.loading import data_only, read_json, weight_files
-from ..utils.errors import UserError
+from ..training.loading import data_only, references, weight_files
+from ..utils.errors import UserError, printable
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
 
@@ -84,7 +85,7 @@ class Verdict:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {', '.join(map(str, self.labels))}",
+                f"  labels: {printable(', '.join(map(str, self.labels)))}",
                 f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
@@ -138,12 +139,13 @@ def verify(
                 where, revision=revision, allow_patterns=files, ignore_patterns="*/*", token=token
             )
         commit = Path(place).name
+    check_configurations(str(place))
     logger.info("loading %s in a process without ser_hf", where)
     with contextlib.ExitStack() as stack:
         if trust_remote_code:
             weight_files(place, where)
-            named = [read_json(path, where)[1] for path in Path(place).glob("*config.json")]
-            model, trust = where if commit else os.path.abspath(where), any(named)
+            named = references([read_json(path) for path in Path(place).glob("*config.json")])
+            model, trust = where if commit else os.path.abspath(where), bool(named)
         else:
             model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
             named = []

@@ -32,11 +32,13 @@ from ..audio.decode import SHORTEST
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.loading import data_only, find_file, first_line, weight_files
+from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
+from .inputs import check_settings
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -127,6 +129,7 @@ class OnnxSession(nn.Module):
         self.facts = {key: _decoded(text) for key, text in metadata.items()}
         if not {"id2label", "sampling_rate"} <= set(self.facts):
             raise UserError(f"{path}: not written by ser-hf export; export the model with ser-hf export")
+        check_settings(self.facts, str(path))
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
         problem = "multi_label_classification" if self.facts.get("multi_label") else None
@@ -182,6 +185,7 @@ def load_classifier(
     if source.endswith(".onnx"):
         return load_onnx(source)
     place = find_model(source, revision)
+    check_configurations(place, revision)
     with contextlib.ExitStack() as stack:
         folder, trust = place, {"trust_remote_code": trust_remote_code}
         try:
@@ -217,6 +221,13 @@ def load_classifier(
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 
+def check_configurations(place: str, revision: str | None = None) -> None:
+    """Refuse a model, a folder or Hub id, whose configurations are not `ModelSettings`."""
+    for name in CONFIGURATIONS:
+        if path := find_file(place, name, revision, required=False):
+            check_settings(read_json(path, most=2**22), path)
+
+
 def find_model(source: str, revision: str | None) -> str:
     """The folder that holds the model, or a Hub id as it is."""
     folder = Path(source)
@@ -239,11 +250,8 @@ def find_model(source: str, revision: str | None) -> str:
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
-    if set(names) != set(range(len(names))):
-        raise UserError(
-            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
-            "id2label in its config.json"
-        )
+    if odd := [name for name in names.values() if not name.isprintable()]:
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")

@@ -1,13 +1,14 @@
 """The report of an evaluated model as typed sections, from which report.json and its JSON schema follow."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..evaluation.metrics import METRICS
+from ..evaluation.metrics import HEADLINE, METRICS
 from ..utils.errors import UserError
+from ..utils.files import first_problem, read_json
 
 SCHEMA = "report_schema.json"
 
@@ -23,12 +24,13 @@ _METRIC_SCHEMAS = {
 _METRIC_SCHEMAS["loss"] = {"description": "The training loss on this split, nats.", "type": "number"}
 Scores = Annotated[dict[str, float | None], Field(json_schema_extra={"properties": _METRIC_SCHEMAS})]
 Intervals = dict[str, Interval | None]
+Numbers = dict[str, bool | int | float | None]
 
 
 class Section(BaseModel):
     """A part of the report. Keys that were not measured are absent from report.json, as they are None here."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), allow_inf_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The section as JSON values, with the keys that were set."""
@@ -122,7 +124,9 @@ class Model(Section):
     architecture: str | None = Field(None, description="As the recipe names it.")
     model_type: str | None = Field(None, description="As transformers names it.")
     checkpoint: str | None = Field(None, description="The initial checkpoint; null for random initialization.")
-    base_model: str | None = Field(None, description="Hub id of the checkpoint; null if it is not from the Hub.")
+    base_model: str | None = Field(
+        None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub id of the checkpoint; null if it is not from the Hub."
+    )
     encoder: str | None = Field(None, description="Encoder, as transformers names it; null for networks of ser_hf.")
     origin: Origin | None = Field(None, description="The file of published weights that the network starts from.")
     remote_code: bool = Field(False, description="Whether loading needs trust_remote_code.")
@@ -400,7 +404,7 @@ class Report(Section):
     seeds: dict[str, Run] | None = Field(None, description="By seed.")
     chosen_seed: int | None = Field(None, description="The seed whose weights are published: best on validation.")
     chosen_fold: int | None = Field(None, description="The fold whose weights are published: best on validation.")
-    history: list[dict[str, Any]] = Field(
+    history: list[dict[str, Numbers | bool | int | float | None]] = Field(
         [],
         description="By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (since the last "
         "entry), learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs.",
@@ -425,9 +429,7 @@ class Report(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{source}: not a report of ser_hf: {place}: {first['msg']}") from None
+            raise UserError(f"{source}: not a report of ser_hf: {first_problem(error)}") from None
 
     @property
     def evaluated_split(self) -> str:
@@ -448,16 +450,53 @@ class Report(Section):
 
 
 def read_report(path: Path) -> Report:
-    """The report in a report.json.
+    """The report in a report.json of any origin, whose sections fit together.
 
     Raises:
         UserError: if the file is not a report of ser_hf.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a report of ser_hf: {error}") from None
-    return Report.from_dict(values, path)
+    report = Report.from_dict(read_json(path), path)
+    for key, problem in _contradictions(report):
+        raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
+    return report
+
+
+def _contradictions(report: Report) -> Iterator[tuple[str, str]]:
+    """(key, problem) of sections that contradict each other."""
+    labels, corpora = report.labels, report.corpora.items()
+    if not labels or len(set(labels)) < len(labels):
+        yield "labels", "expected at least one label, each once"
+    squares = {"confusion": report.confusion} | {f"corpora.{name}.confusion": own.confusion for name, own in corpora}
+    squares |= {"perceived.counts": report.perceived.counts} if report.perceived else {}
+    for key, counts in squares.items():
+        if [len(row) for row in counts] != [len(labels)] * len(labels):
+            yield key, f"expected {len(labels)} rows of {len(labels)} counts, one for each label"
+    named = {"per_class": report.per_class} | {f"corpora.{name}.per_class": own.per_class for name, own in corpora}
+    named |= {f"class_distribution.{name}": own for name, own in (report.class_distribution or {}).items()}
+    for key, own in named.items():
+        if not set(own) <= set(labels) or (key.startswith("class_d") and list(own) != labels):
+            yield key, "its labels are not those of the report"
+    scored = {"metrics": report.metrics} | {f"corpora.{name}.metrics": own.metrics for name, own in corpora}
+    scored |= {f"{number}.metrics": own.metrics for number, own in report.runs.items()}
+    scored |= {"pooled.metrics": report.pooled.metrics} if report.pooled else {}
+    for entry in report.history:
+        numbers = {key: entry[key] for key in entry if key.startswith(("learning_rate", "train_loss"))}
+        for key, value in ({"epoch": entry.get("epoch")} | numbers).items():
+            if value is None or isinstance(value, dict):
+                yield f"history.{key}", "expected a number"
+        for key in ("train", "validation"):
+            if entry.get(key):
+                scored[f"history.{key}"] = entry[key]
+    for key, own in scored.items():
+        for name in (*HEADLINE[:3], *(("loss", report.selected_by or "uar") if key == "history.validation" else ())):
+            if not isinstance(own, dict) or own.get(name) is None:
+                yield key, f"has no {name}"
+    for kind, chosen in (("fold", report.chosen_fold), ("seed", report.chosen_seed)):
+        if chosen is not None and (str(chosen) not in report.runs or not "".join(report.runs).isdecimal()):
+            yield f"chosen_{kind}", f"there is no {kind} {chosen}"
+    for column, gap in (report.gaps or {}).items():
+        if not {gap.best, gap.worst} <= set(report.slices.get(column, ())):
+            yield f"gaps.{column}", "names a group that has no results"
 
 
 def report_schema() -> dict[str, Any]:

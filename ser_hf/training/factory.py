@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from peft import PeftModel
@@ -26,6 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..utils.environment import usable_memory
 from ..utils.errors import UserError
 from .encoders import (
     ENCODERS,
@@ -69,6 +71,9 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         if key == "use_weighted_layer_sum" and value:
             raise UserError(f"model.{key}: use model.weighted_layer_sum instead, which works with every head")
+        most = 100 if key.endswith("_layers") else 1_000_000
+        if any(isinstance(number, int) and abs(number) > most for number in np.ravel(value).tolist()):
+            raise UserError(f"model.{key}: expected at most {most:,}, got {value}")
         share = key.endswith("_prob") or "drop" in key
         if share and isinstance(value, int | float) and not 0 <= value <= 1:
             raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
@@ -177,12 +182,7 @@ def blueprint(
     if architecture != "encoder":
         for key in own_head:
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
-        try:
-            config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
-            with torch.device("meta"):  # checks the layers without their memory
-                model = ARCHITECTURES[architecture](copy.deepcopy(config))
-        except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
-            raise UserError(f"model: {error}") from None
+        config, model = plan_network(architecture, sampling_rate, options, **names)
         extractor = _extractor(sampling_rate, bool(normalize))
         if architecture not in TRANSFERRED:
             checkpoint, random_init = None, True
@@ -199,6 +199,9 @@ def blueprint(
         encoder_config(config).validate()
         with torch.device("meta"):
             network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+        _require_memory(network, copies=1)
+    except UserError:
+        raise
     except _INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
@@ -224,6 +227,36 @@ def blueprint(
         )
     gradient_free = not any(parameter.requires_grad for parameter in network.classifier.parameters())
     return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, gradient_free)
+
+
+def plan_network(
+    architecture: str, sampling_rate: int, options: dict[str, Any], **names: Any
+) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """The configuration of a network of ser_hf, and its layers without their memory.
+
+    Raises:
+        UserError: naming the key of a wrong setting, or for more parameters than the machine can train.
+    """
+    try:
+        config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
+    except ValueError as error:
+        raise UserError(f"{'audio' if str(error).startswith('sampling_rate') else 'model'}.{error}") from None
+    try:
+        with torch.device("meta"):
+            model = ARCHITECTURES[architecture](copy.deepcopy(config))
+    except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"model: {error}") from None
+    _require_memory(model, copies=4)  # weights, gradients and two moments
+    return config, model
+
+
+def _require_memory(model: PreTrainedModel, copies: int) -> None:
+    parameters, memory = sum(parameter.numel() for parameter in model.parameters()), usable_memory()
+    if 4 * copies * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters take {4 * copies * parameters / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB; use smaller layers"
+        )
 
 
 def _with_head(

@@ -37,6 +37,7 @@ from transformers.utils.hub import extract_commit_hash
 from ..models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification, PreparedFeatureExtractor
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from .encoders import ENCODERS
 
 logger = logging.getLogger(__name__)
@@ -86,11 +87,11 @@ def data_only(
         folder, own_code = Path(temporary), False
         for name in CONFIGURATIONS:
             if path := find_file(source, name, revision):
-                shutil.copyfile(path, folder / name)
-                content, elsewhere = read_json(folder / name, where)
+                content = _table(path)
+                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
                 # Which loads here with the installed class, whatever code another version has written.
                 registered = not code and _TYPES & {str(content.get(f"{word}_type")) for word in _WORDS}
-                for key, item in elsewhere:
+                for key, item in references(content):
                     named = isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
                     own_code = key == "auto_map" and bool(registered or named)
                     if not own_code:
@@ -110,23 +111,22 @@ def data_only(
             raise
 
 
-def read_json(path: Path, where: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """The settings in a JSON file of a model, and those by which transformers takes code or files from elsewhere."""
-    found: list[tuple[str, Any]] = []
-
-    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        for key, item in pairs:
-            other = key == "feature_extractor_type" and str(item) not in _EXTRACTORS
-            found.extend([(key, item)] if item and (other or key in _ELSEWHERE) else ())
-        return dict(pairs)
-
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=table)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{where}: {path.name}: not valid JSON ({first_line(error)})") from None
+def _table(path: str) -> dict[str, Any]:
+    content = read_json(path, most=2**22)
     if not isinstance(content, dict):
-        raise UserError(f"{where}: {path.name}: holds no table of settings")
-    return content, found
+        raise UserError(f"{path}: holds no table of settings")
+    return content
+
+
+def references(content: Any) -> list[tuple[str, Any]]:
+    """Nested settings by which transformers takes code or files from elsewhere."""
+    if isinstance(content, list):
+        return [one for item in content for one in references(item)]
+    found = []
+    for key, item in content.items() if isinstance(content, dict) else ():
+        other = key == "feature_extractor_type" and str(item) not in _EXTRACTORS
+        found += [(key, item)] if item and (other or key in _ELSEWHERE) else references(item)
+    return found
 
 
 def find_file(source: str, name: str, revision: str | None = None, *, required: bool = True) -> str | None:
@@ -150,8 +150,7 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
             f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
             "save the weights as safetensors (docs/publishing.md)"
         )
-    shards = read_json(Path(index), where)[0].get("weight_map")
-    found = {INDEX: os.path.realpath(index)}
+    shards, found = _table(index).get("weight_map"), {INDEX: os.path.realpath(index)}
     for name in sorted(set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))):
         path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(source, name, revision)
         if not path:

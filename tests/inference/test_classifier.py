@@ -83,7 +83,7 @@ def test_a_damaged_folder_prints_one_line(spoil, message, copy):
     spoil(copy)
     with pytest.raises(UserError, match=message) as refused:
         load_classifier(copy, device="cpu")
-    assert str(refused.value).startswith(f"{copy}: ")
+    assert str(refused.value).startswith(str(copy))
     assert "\n" not in str(refused.value)
 
 
