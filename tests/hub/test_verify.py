@@ -35,7 +35,8 @@ import sys
 from huggingface_hub import HfApi
 
 api = HfApi()
-for name, folder in (("public", "crnn"), ("private", "crnn"), ("gated", "stock")):
+changed = [("changed", "changed"), ("pickled", "pickled")]
+for name, folder in (("public", "crnn"), ("private", "crnn"), ("gated", "stock"), *changed):
     api.create_repo(f"tester/{name}", private=name == "private")
     api.upload_folder(repo_id=f"tester/{name}", folder_path=f"{sys.argv[1]}/{folder}")
 api.update_repo_settings("tester/gated", gated="auto")
@@ -229,6 +230,12 @@ def test_repositories_of_the_hub(models, tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    changed, pickled = (
+        shutil.copytree(models.folder / "crnn", models.folder / name) for name in ("changed", "pickled")
+    )
+    (changed / "layers.py").write_text("raise SystemExit(3)")
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
     with LoopbackHub() as hub:
         environment = os.environ | hub.environment(tmp_path / "home")
         subprocess.run([sys.executable, "-c", PUSH, str(models.folder)], check=True, env=environment)
@@ -238,6 +245,8 @@ def test_repositories_of_the_hub(models, tmp_path):
             ("tester/public", {"revision": "v9"}),
             ("a/b/c", {}),
             ("tester/private", {"token": "hf_wrong"}),
+            ("tester/changed", {}),
+            ("tester/pickled", {}),
         )
         assert verdict["good"], verdict
         assert verdict["commit"] == hub.commits("tester/public")[0].oid
@@ -246,6 +255,8 @@ def test_repositories_of_the_hub(models, tmp_path):
             "tester/public: no such branch, tag or commit",
             "a/b/c: not a valid name of a repository",
             "tester/private: the Hub refuses the token",
+            "tester/changed: layers.py is changed, or of another version of ser_hf; --trust-remote-code",
+            "tester/pickled: no model.safetensors; a pickle",
         ]
         assert [one[: len(message)] for one, message in zip(refusals, messages, strict=True)] == messages
         (gated,) = verified(("tester/gated", {}), HF_TOKEN="")
