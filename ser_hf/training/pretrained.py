@@ -187,17 +187,13 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
     logger.info("encoder from %s: %d tensors of %s", path, len(known.tensors), known.source)
 
 
-def _is_published(path: Path, known: Published) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == known.sha256
-
-
 def _read(path: Path, known: Published, origin: str) -> Tensors:
     """The tensors of a file by name."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        published = _is_published(path, known)
+        with path.open("rb") as file:
+            published = hashlib.file_digest(file, "sha256").hexdigest() == known.sha256
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"model.checkpoint: {path} is damaged or not a file of weights ({first_line(error)}); download {origin} "
