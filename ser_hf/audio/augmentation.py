@@ -14,14 +14,14 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
-from ..utils.yaml import Range
+from ..utils.yaml import PathName, Range
 from . import transforms
 from .decode import SUFFIXES
 from .store import WaveformStore, open_store
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 # Suffixes of all formats that libsndfile reads.
-_SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", ".w64"}
+_SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Reverberation(Step):
 
     decay: list[float] = _between(0.1, 0.8, 0.02, 10.0)
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
-    folder: str | None = None
+    folder: PathName | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class BackgroundNoise(Step):
     """A crop of a recording under `folder`, at an `snr` in dB."""
 
     snr: list[float] = _between(5.0, 30.0, -20.0, 100.0)
-    folder: str | None = None
+    folder: PathName | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -124,7 +124,7 @@ class Mixup(Step):
     """A clip mixed with another of its batch, and their labels in the same shares (Zhang et al. 2018,
     arXiv:1710.09412), in shares from Beta(`alpha`, `alpha`)."""
 
-    alpha: Annotated[float, Range(above=0)] = 0.4
+    alpha: Annotated[float, Range(above=0, max=100)] = 0.4
 
 
 @dataclasses.dataclass(frozen=True)

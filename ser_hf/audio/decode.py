@@ -3,7 +3,7 @@
 import io
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -15,20 +15,13 @@ from ..utils.files import require_utf8
 
 SHORTEST = 0.1  # seconds of a clip for a prediction
 # libsndfile's name of a format -> its suffixes.
-SUFFIXES = {
-    "WAV": {".wav", ".wave"},
-    "WAVEX": {".wav", ".wave"},
-    "RF64": {".wav"},
-    "FLAC": {".flac"},
-    "OGG": {".ogg", ".oga", ".opus"},
-    "MP3": {".mp3"},
-    "MPEG": {".mp3"},
-    "AIFF": {".aiff", ".aif"},
-    "AU": {".au"},
-}
+SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"}
 # Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
-_BLOCK = 2**20  # frames read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
+_BLOCK = 2**20  # samples read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
+# Hz. A second at 1 Hz would become 16,000 samples for each one, and filters at 10^9 Hz would be as long.
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+_MOST_SAMPLES = 24 * 3600 * 16000  # of a result, 5.5 GB; more cannot be meant
 
 
 class AudioError(UserError):
@@ -67,7 +60,8 @@ def decode(
     Raises:
         NotAudioError: if it is no audio.
         AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its path is not UTF-8;
-            if the segment is empty or ends after the recording (by more than rounding).
+            if the segment is empty or ends after the recording (by more than rounding); if the rate is not 1 kHz to
+            1 MHz or the result would have more samples than 24 hours at 16 kHz.
     """
     name = str(path)
     try:
@@ -75,20 +69,26 @@ def decode(
         size = len(data) if data is not None else os.path.getsize(name)
     except UserError as error:
         raise AudioError(str(error)) from None
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the path
         raise AudioError(f"{name}: no such file") from None
     if size == 0:
         raise AudioError(f"{name}: an empty file (0 bytes); restore or remove it")
     try:
-        with soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file:
+        # The mean of two huge floats may overflow, which is found below.
+        with np.errstate(all="ignore"), soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file:
             announced, source_rate, kind = file.frames, file.samplerate, file.format
             if announced and (start or end is not None):
                 first, announced = _part(name, file, start, end)
                 file.seek(first)
             own = sampling_rate or source_rate
+            if not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE or announced * own > _MOST_SAMPLES * source_rate:
+                raise AudioError(
+                    f"{name}: its header announces {announced:,} samples at {source_rate:,} Hz; rates are from 1 kHz "
+                    f"to 1 MHz, and {_MOST_SAMPLES:,} samples at {own:,} Hz is the most; restore or cut it"
+                )
             mono, count, content_hash, finite = _mono(file, announced, own)
             channels = file.channels
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except (RuntimeError, TypeError) as error:  # a TypeError for .raw, which has no header
         reason = str(error).rpartition(": ")[2].rstrip(".") or "unknown"
         raise NotAudioError(f"{name}: not readable as audio ({reason}); restore or remove this file") from None
     if count == 0:
@@ -102,12 +102,14 @@ def decode(
     return Decoded(mono, own, content_hash, source_rate, channels, kind)
 
 
-def suffix_matches_format(path: str | Path, format: str) -> bool:
-    """Whether a suffix is usual for the format (libsndfile's name); unknown formats match any unknown suffix."""
-    suffix = Path(path).suffix.lower()
-    return suffix in SUFFIXES.get(format, set()) or (
-        format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
-    )
+def read_header(path: str, data: bytes | None = None) -> Any:
+    """What a header announces (frames, samplerate, channels, duration); None if it cannot be read."""
+    if data is None and not os.path.isfile(path):  # opening a pipe would wait
+        return None
+    try:
+        return soundfile.info(path if data is None else io.BytesIO(data))
+    except (RuntimeError, OSError, TypeError, ValueError):
+        return None
 
 
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
@@ -118,7 +120,7 @@ def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray
         # The same samples as below, but slower for a single block.
         stream = soxr.ResampleStream(*rates, 1, dtype="float32")
     while count < frames:
-        samples = file.read(min(frames - count, _BLOCK), dtype="float32", always_2d=True)
+        samples = file.read(min(frames - count, max(_BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
         if len(samples) == 0:
             break
         count += len(samples)

@@ -7,13 +7,11 @@ setting makes another store, and an unchanged corpus opens in milliseconds.
 
 import contextlib
 import dataclasses
-import io
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
@@ -21,10 +19,10 @@ import soxr
 from tqdm.auto import tqdm
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import InUse, built_once, cache_root, key_of
+from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, Decoded, decode, suffix_matches_format
+from .decode import AudioError, Decoded, decode, read_header
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -112,7 +110,8 @@ class WaveformStore:
     Raises:
         OSError, ValueError, KeyError: if the index cannot be read, the samples do not match it, or the store is
             damaged.
-        UserError: from `store[i]`, if the checksum of that clip is wrong. The next opening builds the store again.
+        UserError: from `store[i]`, if the checksum of that clip is wrong, or the file was cut or removed. The next
+            opening builds the store again.
     """
 
     def __init__(self, folder: Path):
@@ -121,19 +120,16 @@ class WaveformStore:
             self.sampling_rate = int(index["sampling_rate"])
             self.offsets: np.ndarray = index["offsets"]
             self.content_hashes: list[str] = index["content_hashes"].tolist()
-            self.source_rates: np.ndarray = index["source_rates"]
             self.channels: np.ndarray = index["channels"]
-            self.formats: list[str] = index["formats"].tolist()
             # Samples at the store's rate before the preparation, (clips,); stored if they differ.
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
             self.checksums: np.ndarray = index["checksums"]
-        size, expected = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
-        if size != expected:
-            raise ValueError(f"{SAMPLES} has {size} bytes, and {expected} by the index")
+        self._samples = MappedFile(folder / SAMPLES, np.float32)
+        expected = SAMPLE_BYTES * int(self.offsets[-1])
+        if self.bytes != expected:
+            raise ValueError(f"{SAMPLES} has {self.bytes} bytes, and {expected} by the index")
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
-        self._in_use: InUse | None = InUse(folder)
-        self._samples: np.ndarray | None = None
         self._verified: bytearray | None = bytearray(len(self))
 
     def __len__(self) -> int:
@@ -141,7 +137,7 @@ class WaveformStore:
 
     @property
     def bytes(self) -> int:
-        return (self.folder / SAMPLES).stat().st_size
+        return self._samples.bytes
 
     @property
     def lengths(self) -> np.ndarray:
@@ -161,28 +157,23 @@ class WaveformStore:
         self._verified = None
 
     def __getitem__(self, row: int) -> np.ndarray:
-        if self._samples is None:
-            # A plain array, because slicing it is faster.
-            self._samples = np.asarray(np.memmap(self.folder / SAMPLES, dtype=np.float32, mode="r"))
         row = range(len(self))[row]
         samples = self._samples[self.offsets[row] : self.offsets[row + 1]]
+        if self._samples.changed:
+            self._samples.changed, self._verified = False, bytearray(len(self))
         if self._verified is not None and not self._verified[row]:
             self._verify_clip(row, samples)
         return samples
 
     def _verify_clip(self, row: int, samples: np.ndarray) -> None:
         if xxh3_64_intdigest(samples) != self.checksums[row]:
-            remedy = "the next run builds this store again, and --resume continues from the last checkpoint"
+            remedy = REBUILT
             try:
                 (self.folder / _DAMAGED).write_text(_damage(row))
             except OSError:
                 remedy = "delete that folder, or set audio.cache_dir to another one"
             raise UserError(f"{self.folder}: {_damage(row)}; {remedy}")
         self._verified[row] = 1
-
-    def __getstate__(self):
-        """Without the content: a worker maps the file itself."""
-        return self.__dict__ | {"_samples": None, "_in_use": None}
 
 
 def _damage(row: int) -> str:
@@ -251,14 +242,6 @@ def _identity(source: dict) -> list:
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
 
 
-def _header(source: dict) -> Any:
-    """The header of a recording; None if it cannot be read (decoding then raises the error)."""
-    try:
-        return soundfile.info(source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"]))
-    except (soundfile.LibsndfileError, RuntimeError):
-        return None
-
-
 def _build(
     folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> None:
@@ -303,7 +286,7 @@ def _decoded_size(source: dict) -> float:
     data = source.get("bytes")
     with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
         held = len(data) if data is not None else os.path.getsize(source["path"])
-        if held > _SMALL_BYTES and (info := _header(source)) is not None:
+        if held > _SMALL_BYTES and (info := read_header(source["path"], data)) is not None:
             return SAMPLE_BYTES * info.frames * (info.channels + 1)
     return 0.0
 
@@ -352,7 +335,9 @@ def prepare(
     paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
     sources = column[:] if paths_alone else column
     store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
-    _log_irregularities(dataset, sources, store)
+    if len(several := np.flatnonzero(store.channels > 1)):
+        first = dataset["id"][int(several[0])]
+        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
     recorded, stored = store.source_lengths.sum(), store.lengths.sum()
     if preparation is not None and stored != recorded:
         hours = recorded / sampling_rate / 3600
@@ -362,19 +347,3 @@ def prepare(
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
     dataset = dataset.add_column("content_hash", store.content_hashes)
     return dataset.select_columns(columns), store
-
-
-def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: WaveformStore) -> None:
-    """Log clips that were mixed to mono, wrong suffixes, and different sampling rates."""
-    several = np.flatnonzero(store.channels > 1)
-    if len(several):
-        first = dataset["id"][int(several[0])]
-        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
-    named = zip((source["path"] for source in sources), store.formats, strict=True)
-    wrong = [f"{path} is {format}" for path, format in named if path and not suffix_matches_format(path, format)]
-    if wrong:
-        logger.warning("%d files have the suffix of another format (%s)", len(wrong), wrong[0])
-    rates = Counter(store.source_rates.tolist())
-    if len(rates) > 1:
-        shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
-        logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
-from ..utils.errors import UserError
+from ..utils.errors import UserError, machine_fault, one_line
 from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
@@ -42,10 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_SER_HF_COMPLETE" in os.environ:
         app(prog_name="ser-hf")  # the shell requests completions
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name in ("stdin", "stdout", "stderr"):  # a closed one: its number would become that of a file of the run
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
     if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
         PACKAGE.setLevel(logging.INFO)
         PACKAGE.addHandler(TerminalHandler())
     group = typer.main.get_command(app)
+    resumable = arguments[:1] in (["train"], ["reproduce"])
+    remedy = "--resume continues from the last checkpoint" if resumable else "run the same command again"
     try:
         # Not group.main(), which hides a broken pipe that is not the output's.
         with freed_memory_kept(), group.make_context("ser-hf", list(arguments)) as context:
@@ -60,21 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _mistake(str(error))
     except KeyboardInterrupt:
-        resumable = arguments[0] in ("train", "reproduce")
-        remedy = "--resume continues from the last checkpoint" if resumable else "run the same command again"
         print(f"interrupted; {remedy}", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.filename is not None or _output_works():
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and not _output_works():
+            if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
+                return 128 + signal.SIGPIPE
+            return _mistake(f"the output cannot be written: {error.strerror}")
+        fault = machine_fault(error)
+        if fault is None:
             raise
-        if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
-            return 128 + signal.SIGPIPE
-        return _mistake(f"the output cannot be written: {error.strerror}")
+        return _mistake(f"{fault}; {remedy}")
     return 0
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")  # in one call, as other processes may write too
+    sys.stderr.write(f"error: {one_line(message)}\n")  # in one call, as other processes may write too
     return 2
 
 

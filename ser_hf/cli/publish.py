@@ -42,9 +42,9 @@ def publish(
 
     benchmark, _, task = (benchmark or "").partition(":")
     settings = {"private": private, "report_repo": report_repo, "space": space, "benchmark": benchmark or None}
+    recipe = RunFolder(run).recipe
+    hub = read_recipe(recipe).hub if recipe.is_file() else None
     if repo is None:
-        recipe = RunFolder(run).recipe
-        hub = read_recipe(recipe).hub if recipe.is_file() else None
         if hub is None or hub.repo is None:
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
         if any(settings.values()):

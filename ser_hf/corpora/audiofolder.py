@@ -14,14 +14,13 @@ fills the column `split`, and the protocol `column` splits by it; a `split` colu
 relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..utils.errors import UserError
-from ..utils.files import folders_below, read_table
+from ..utils.files import folders_below, parse_json, read_table
 from ..utils.yaml import read_text
 from . import tables
 from .files import audio_files, other_recordings
@@ -70,7 +69,7 @@ def parse(
     parser = RowParser.from_options(corpus_name, options)
     files = audio_files(root and os.path.normpath(root), corpus_name)
     root = Path(os.path.normpath(root))
-    entries = list(_metadata(root))
+    entries = list(_metadata(root, label))
     listed = {entry.path for entry in entries}
     unlisted = [path for path in files if path not in listed]
     if not entries:
@@ -100,33 +99,32 @@ def parse(
     return Listing(corpus_name, clips, skipped)
 
 
-def _metadata(root: Path) -> Iterator[_Entry]:
-    """The rows of all metadata below `root`."""
+def _metadata(root: Path, label: str) -> Iterator[_Entry]:
+    """The rows of all metadata below `root`; `label` is the column of the labels."""
     below = folders_below(root, lambda error: None)  # `audio_files` has reported unreadable folders
     for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
+        columns: Sequence[str] = ()
         if table.suffix == ".parquet":
             lines = list(enumerate(read_parquet(table)[1], start=1))
+        elif table.suffix == ".jsonl":
+            lines = list(read_json_lines(table))
         else:
-            lines = list(
-                read_json_lines(table) if table.suffix == ".jsonl" else read_table(table, read_text(table))[1]
-            )
+            columns, lines = read_table(table, read_text(table))
+        blank = {label: None} if label in columns else {}  # an empty cell is no label, not even the folder's
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
         for line, cells in lines:
             where, name = f"{table}, line {line}", cells.get(_FILE)
             if not isinstance(name, str) or not name:
                 raise UserError(f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder")
-            yield _Entry(Path(os.path.normpath(table.parent / name)), where, cells)
+            yield _Entry(Path(os.path.normpath(table.parent / name)), where, blank | cells)
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each line of a JSON Lines file; blank lines are skipped."""
     for line, text in enumerate(read_text(table).split("\n"), start=1):
         if text.strip():
-            try:
-                content = json.loads(text)
-            except ValueError as error:
-                raise UserError(f"{table}, line {line}: not valid JSON ({error})") from None
+            content = parse_json(text, f"{table}, line {line}")
             if not isinstance(content, dict):
                 raise UserError(f"{table}, line {line}: expected a JSON object, such as {{...}}")
             yield line, content

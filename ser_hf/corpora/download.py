@@ -6,10 +6,8 @@ Official sources come first, mirrors after them. From every source a file is tak
 packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files wait in `.download` below the corpus's
 folder until the release is complete, and are then moved into place.
 
-- RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: in Git LFS the SHA-256 is an object's name. The authors' mirror is on GitLab, as GitHub's quota is used up.
-- TESS: a zip of PaddleSpeech with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
-- EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
+CREMA-D's mirror on GitLab is its authors': GitHub's quota is used up. https://doi.org/10.5683/SP2/E8H2MF serves the
+clips of TESS one by one.
 """
 
 import dataclasses
@@ -17,14 +15,15 @@ import hashlib
 import json
 import logging
 import shutil
+import threading
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import pooch
 import requests
@@ -34,7 +33,7 @@ from tqdm import tqdm
 
 from ..utils.cache import format_size, key_of
 from ..utils.environment import usable_cores
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from . import CORPORA, complete_options
 from .files import UNFINISHED, Entry, audio_paths, is_lfs_pointer, manifest, unfinished
 
@@ -43,8 +42,9 @@ logger = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
 _LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lfs+json")
 _LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
-_STALL_SECONDS = 30.0  # without a byte, or with fewer than `_SLOWEST` a second, end a connection
-_SLOWEST = 200
+# Without a byte, or with fewer than `_SLOWEST` a second, a connection ends: B bytes take B/1000 s + 30 s at most.
+_STALL_SECONDS = 30.0
+_SLOWEST = 1000
 _AT_A_TIME = 8  # files, where they come one by one
 _RETRIES = 3
 _PAUSE_SECONDS = 10.0  # after a server is busy
@@ -108,14 +108,11 @@ def _clip_id(name: str, path: str | PurePath) -> str | None:
 
 
 def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
-    try:
-        same = path.stat().st_size == entry.bytes
-        if same and hashed:
-            with path.open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-        return same
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    same = path.stat().st_size == entry.bytes
+    if same and hashed:
+        with path.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+    return same
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
@@ -126,19 +123,16 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
     call continues with the others.
 
     Raises:
-        UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
-            not provide everything; the line has the reason of each of them.
+        UserError: if there is nothing to download from, or the sources did not provide everything; the line has the
+            reason of each of them.
     """
     if name not in SOURCES:
         reason = REGISTRATION.get(name, f"no source of it is known; choose one of {', '.join(SOURCES)}")
         raise UserError(f"{name}: cannot be downloaded: {reason}")
     folder = _named_folder(folder, "DIR")
-    try:
-        if check_release(name, folder, hashed=False).missing or unfinished(folder):
-            _complete(name, folder)
-        return check_release(name, folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
+    if check_release(name, folder, hashed=False).missing or unfinished(folder):
+        _complete(name, folder)
+    return check_release(name, folder)
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -183,6 +177,8 @@ def _complete(name: str, folder: Path) -> None:
     with FileLock(lock):
         # Another process may have downloaded.
         staging = Staging(name, folder, check_release(name, folder, hashed=False).missing)
+        for path in staged.glob("tmp*"):  # pooch's, of a killed download
+            path.unlink()
         if staging.wanted:
             _refuse_links(folder, [folder / entry.path for entry in staging.wanted])
             staging.folder.mkdir(exist_ok=True)
@@ -245,20 +241,28 @@ class Staging:
         """Keep the content of a file if it is a wanted one."""
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 in self._hashes:
-            part = self.folder / "content.part"
-            part.write_bytes(content)
-            part.replace(self.folder / sha256)
+            self._written(content).replace(self.folder / sha256)
+
+    def _written(self, content: bytes) -> Path:
+        """A new file with the content; a link of its name is removed, not followed."""
+        part = self.folder / "content.part"
+        _refuse_links(self.root, [self.folder])
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            file.write(content)
+        return part
 
     def place(self) -> None:
         """Move the downloaded files into the folder of the corpus."""
         left = Counter(item.sha256 for item in self.wanted)
         for item in self.wanted:
             target = self.root / item.path
+            _refuse_links(self.root, [target])  # again: the download took its time
             target.parent.mkdir(parents=True, exist_ok=True)
             left[item.sha256] -= 1
             source = self.folder / item.sha256
             if left[item.sha256]:  # another file has equal content
-                source = shutil.copyfile(source, self.folder / "content.part")
+                source = self._written(source.read_bytes())
             source.replace(target)
 
 
@@ -266,6 +270,7 @@ class Connection:
     """Downloads into a folder through pooch."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.session = requests.Session()
         self.session.headers.update(_HEADERS)
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
@@ -281,37 +286,55 @@ class Connection:
         Raises:
             SourceError: if the server refuses, is down, or sends something else.
         """
+        _refuse_links(self.folder.parent, [self.folder])
         self._cache.registry[name], self._cache.urls[name] = known_hash, url
         try:
             return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
         except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
-            raise SourceError(_one_line(error)) from None
+            raise SourceError(one_line(error)) from None
 
     def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
         """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
-        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses."""
+        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses.
+
+        Another thread receives: a server may send a header so slowly that no read of it takes too long.
+        """
         arguments = {"method": "GET", **request, "url": url, "stream": True, "timeout": _STALL_SECONDS}
-        with self.session.request(**arguments) as response:
-            if response.status_code >= 400:
-                reason = f"HTTP {response.status_code} {response.reason}"
-                if response.status_code < 500 and response.status_code not in (408, 429):
-                    raise SourceError(_one_line(reason))
-                time.sleep(_PAUSE_SECONDS)
-                raise requests.HTTPError(reason)
-            received, start, total = 0, time.monotonic(), response.raw.length_remaining
-            bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
-            try:
-                with bar, open(output_file, "wb") as file:
-                    # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
+        done, start = Future(), time.monotonic()
+        with open(output_file, "wb") as file:  # closed, it ends the thread too
+            threading.Thread(target=self._receive, args=(done, file, limit, arguments), daemon=True).start()
+            while not wait([done], _STALL_SECONDS / 10).done:
+                if file.tell() < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
+                    raise requests.Timeout(f"stalled after {file.tell():,} bytes")
+            done.result()
+
+    def _receive(self, done: Future, file: BinaryIO, limit: int, arguments: Mapping[str, Any]) -> None:
+        """Write the body of a response to the file; `done` has the error, if there is one."""
+        received = 0
+        try:
+            with self.session.request(**arguments) as response:
+                if response.status_code >= 400:
+                    reason = one_line(f"HTTP {response.status_code} {response.reason}")
+                    if response.status_code < 500 and response.status_code not in (408, 429):
+                        raise SourceError(reason)
+                    time.sleep(_PAUSE_SECONDS)
+                    raise requests.HTTPError(reason)
+                total = response.raw.length_remaining
+                if total is not None and total > limit:
+                    raise SourceError(f"announces {total:,} bytes, more than {limit:,}")
+                # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
+                with tqdm(total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5) as bar:
                     while block := response.raw.read1(1 << 16, decode_content=False):
-                        received += file.write(block)
-                        bar.update(len(block))
+                        received += len(block)
                         if received > limit:
                             raise SourceError(f"does not end after {limit:,} bytes")
-                        if received < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
-                            raise requests.Timeout(f"stalled after {received:,} bytes")
-            except urllib3.exceptions.HTTPError as error:
-                raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
+                        file.write(block)
+                        bar.update(len(block))
+            done.set_result(None)
+        except urllib3.exceptions.HTTPError as error:
+            done.set_exception(requests.ConnectionError(f"{error} after {received:,} bytes"))
+        except Exception as error:
+            done.set_exception(error)
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
         """Download files from their URLs with these headers; raises a `SourceError` after all, or many failures."""
@@ -411,13 +434,7 @@ def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
     except SourceError:
         raise
     except Exception as error:  # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
-        raise SourceError(f"no zip archive, or damaged ({_one_line(error)})") from error
-
-
-def _one_line(text: Any) -> str:
-    """Text from a server or an archive for a message: one line of at most 300 printable characters."""
-    line = " ".join(str(text).split())[:300]
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+        raise SourceError(f"no zip archive, or damaged ({one_line(error)})") from error
 
 
 SOURCES: Mapping[str, tuple[Source, ...]] = {

@@ -30,7 +30,6 @@ Quirks:
 """
 
 import dataclasses
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ..utils.errors import UserError
+from ..utils.files import parse_json
 from ..utils.yaml import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tables, tess
 from .audiofolder import read_json_lines
@@ -202,10 +202,7 @@ def _lists(fold: Path) -> dict[str, Path]:
 
 def _label_map(root: Path) -> dict[str, str]:
     path = root / "label_map.json"
-    try:
-        words = json.loads(read_text(path)) if path.is_file() else {}
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+    words = parse_json(read_text(path), path) if path.is_file() else {}
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
         raise UserError(f'{path}: expected a mapping of words to words, such as {{"Fearful": "Fear"}}')
     return words

@@ -123,8 +123,11 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
             if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
         ]
         classes = class_names(rows.features)
-        for row in rows.select_columns(plain):
-            cells.append({name: class_name(value, classes.get(name)) for name, value in row.items()})
+        try:
+            for row in rows.select_columns(plain):
+                cells.append({name: class_name(value, classes.get(name)) for name, value in row.items()})
+        except (OverflowError, ValueError) as error:  # a date that Python does not have
+            raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
         content = _audio(rows, columns["audio"]).data.column(columns["audio"])
         sizes += pc.binary_length(pc.struct_field(content, "bytes")).to_pylist()
         names += pc.struct_field(content, "path").to_pylist()

@@ -129,7 +129,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise UserError(f"{table}: not MELD's table, it lacks the column {missing[0]!r}; take it from {URL}")
-    return rows
+    return [(line, dict.fromkeys(COLUMNS) | row) for line, row in rows]
 
 
 def _by_part(root: Path) -> dict[tuple[str, str], Path]:

@@ -98,7 +98,7 @@ def to_dataset(
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
-        if name in features:
+        if name in features or "\0" in name:
             raise UserError(f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it")
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]

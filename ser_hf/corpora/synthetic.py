@@ -17,6 +17,7 @@ from scipy.signal import lfilter, sosfilt
 from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, cache_root, key_of
+from ..utils.errors import UserError
 from ..utils.yaml import Range
 from .schema import Clip, Listing
 
@@ -28,6 +29,7 @@ CITATION = None
 ACTED = False
 
 SAMPLING_RATE = 16000
+MOST = 100_000  # speakers times takes; days of audio
 GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
 
 # Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of the same sounds.
@@ -344,6 +346,8 @@ def parse(
         seed: of the voices and of every random detail; the same arguments give the same samples.
         shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
+    if speakers * takes > MOST:
+        raise UserError(f"corpus.speakers, corpus.takes: expected at most {MOST:,} together, got {speakers} x {takes}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     jobs = itertools.product(range(speakers), EMOTIONS, range(takes))

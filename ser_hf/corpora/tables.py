@@ -17,7 +17,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,18 +98,19 @@ def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess
         guess: whether to read numbers from text, as in a CSV file.
     """
     kept: list[dict[str, Any]] = [{} for _ in cells]
-    names = dict.fromkeys(name for row in cells for name in row)
-    for name in [name for name in names if name not in set(used)]:
-        values = [_plain(row.get(name)) for row in cells]
-        filled = [value for value in values if value is not None]
-        if not filled:
-            continue
-        kind = str if name == "session" else _common_type(filled, guess)
+    names, used = {name for row in cells for name in row}, set(used)
+    columns: dict[str, dict[int, Any]] = {}
+    for number, row in enumerate(cells):
+        for name, value in row.items():
+            if name not in used and (plain := _plain(value)) is not None:
+                columns.setdefault(name, {})[number] = plain
+    for name, filled in columns.items():
+        kind = str if name == "session" else _common_type(filled.values(), guess)
         new_name = f"own_{name}" if name in RESERVED else name
         while new_name != name and new_name in names:
             new_name = f"own_{new_name}"
-        for row, value in zip(kept, values, strict=True):
-            row[new_name] = None if value is None else kind(value)
+        for number, value in filled.items():
+            kept[number][new_name] = kind(value)
     return kept
 
 
@@ -132,7 +133,7 @@ def _plain(value: Any) -> Any:
     return str(value) if beyond or not isinstance(value, bool | int | float | str) else value
 
 
-def _common_type(values: Sequence[Any], guess: bool) -> type:
+def _common_type(values: Collection[Any], guess: bool) -> type:
     types = {type(value) for value in values}
     if types == {bool}:
         return bool
@@ -294,7 +295,7 @@ class RowParser:
 
 def absent(path: Path) -> str | None:
     """Why there is no audio at a path, for `Row.missing`; None if there is some."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # also of a path that is too long
         return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):
         return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
@@ -309,6 +310,7 @@ def relative(path: Path, folder: Path) -> str:
 def _unknown_label(label: str | None) -> str:
     if not label:
         return "no label; fill it in, or set corpus.on_unknown: skip"
+    label = label[:100]
     nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
     example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, or set corpus.on_unknown: skip"
     return f"{label!r} is not a known emotion; {example}"
@@ -341,11 +343,10 @@ def read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
         schema = pq.read_schema(path)
         plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
-        table, names = pq.read_table(path, columns=plain), class_names(Features.from_arrow_schema(schema))
-    except (OSError, ValueError, pa.ArrowException) as error:
+        cells, names = pq.read_table(path, columns=plain).to_pylist(), class_names(Features.from_arrow_schema(schema))
+    except Exception as error:  # of many kinds: parquet, its metadata, a date that Python does not have
         raise UserError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from None
-    rows = ({name: class_name(value, names.get(name)) for name, value in row.items()} for row in table.to_pylist())
-    return schema.names, list(rows)
+    return schema.names, [{name: class_name(value, names.get(name)) for name, value in row.items()} for row in cells]
 
 
 def class_names(features: Features) -> dict[str, list[str]]:
@@ -392,13 +393,14 @@ def parse(
         needed.pop("speaker")
     for key, column in needed.items():
         if column not in columns:
-            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
+            known = ", ".join(columns) or "none"
+            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {known}; name the column")
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
     rows, first = [], {}
     for (line, cells), kept in zip(lines, extra, strict=True):
         where = f"{table}, line {line}"
-        listed = cells[path] or ""
+        listed = cells.get(path, "")
         audio = os.path.normpath(os.path.join(folder, listed))
         if listed and first.setdefault(audio, line) != line:
             raise UserError(f"{where}: {listed} is also in line {first[audio]}; list each clip once")
@@ -408,7 +410,7 @@ def parse(
                 path=Path(audio),
                 name=relative(Path(audio), Path(folder)).removesuffix(Path(audio).suffix),
                 place=listed,
-                label=cells[label],
+                label=cells.get(label),
                 speaker=cells.get(speaker),
                 cells=cells,
                 extra=kept,

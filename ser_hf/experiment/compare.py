@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -22,7 +21,7 @@ from ..report.report import Report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from .reproduce import find_saved_run, read_finished_report
+from .reproduce import find_saved_run, read_finished_report, read_predictions
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
 
@@ -132,26 +131,22 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     """The predictions of the evaluated split; None if they are not available."""
     if not path.is_file():
         return None
-    try:
-        table = pd.read_parquet(path)
-        table = table[table["part"] == report.evaluated_split]
-        seeded = "seed" in table
-        table = table if seeded else table.assign(seed=0)
-        if table.duplicated(["seed", "id"]).any() and "fold" in table:
-            table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
-        classes = sorted(report.labels)
-        for column in ("label", "predicted"):
-            table[column] = pd.Categorical(table[column], classes).codes
-        predicted = table.pivot(index="seed", columns="id", values="predicted")
-        if predicted.empty or predicted.isna().any(axis=None):
-            raise ValueError("clips are missing")
-        first = table.drop_duplicates("id").set_index("id").loc[predicted.columns]
-        speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a table of predictions of ser_hf ({' '.join(str(error).split())})") from None
+    table = read_predictions(path, report.labels)
+    table = table[table["part"] == report.evaluated_split]
+    seeded = "seed" in table
+    table = table if seeded else table.assign(seed=0)
+    if "fold" in table and table.duplicated(["seed", "id"]).any():
+        table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
+    classes = sorted(report.labels)
+    codes = {column: pd.Categorical(table[column], classes).codes for column in ("label", "predicted")}
+    predicted = table.assign(**codes).pivot(index="seed", columns="id", values="predicted")
+    if predicted.empty or predicted.isna().any(axis=None):
+        raise UserError(f"{path}: not a table of predictions of ser_hf (clips are missing)")
+    first = table.assign(**codes).drop_duplicates("id").set_index("id").loc[predicted.columns]
+    speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
     seeds = predicted.index.tolist() if seeded else [None]
-    codes = predicted.to_numpy(dtype=int)
-    return RunPredictions(classes, predicted.columns.tolist(), first["label"].to_numpy(int), codes, seeds, speakers)
+    clips, labels, classified = predicted.columns.tolist(), first["label"].to_numpy(int), predicted.to_numpy(dtype=int)
+    return RunPredictions(classes, clips, labels, classified, seeds, speakers)
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
@@ -269,7 +264,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
         leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
-        low, high = row["intervals"].get(metric, (value, value))
+        low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
         axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)

@@ -6,16 +6,18 @@ from typing import Annotated, Any, Literal
 
 from ..audio.augmentation import Augmentation
 from ..audio.decode import SHORTEST
-from ..utils.yaml import Range, dump_yaml
+from ..utils.yaml import FileName, PathName, Range, dump_yaml
 
-Positive = Annotated[float, Range(above=0)]
-PositiveInt = Annotated[int, Range(above=0)]
-NotNegativeInt = Annotated[int, Range(min=0)]
-NotNegative = Annotated[float, Range(min=0)]
-Seconds = Annotated[float, Range(min=SHORTEST, unit="seconds")]
+# The largest values are far beyond any use, and far below what fails in the middle of a run.
+Positive = Annotated[float, Range(above=0, max=1e6)]
+PositiveInt = Annotated[int, Range(min=1, max=1_000_000)]
+NotNegativeInt = Annotated[int, Range(min=0, max=1_000_000)]
+Rate = Annotated[float, Range(above=0, max=100)]  # of learning
+Seconds = Annotated[float, Range(min=SHORTEST, max=86_400, unit="seconds")]
 Share = Annotated[float, Range(min=0, below=1)]  # 1 excluded
 OpenShare = Annotated[float, Range(above=0, below=1)]  # 0 and 1 excluded
 Seed = Annotated[int, Range(min=0, max=2**32 - 1)]
+Width = Annotated[int, Range(min=1, max=65_536)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,7 @@ class CorpusSection:
     """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches missing files."""
 
     name: str
-    root: str | None = None
+    root: PathName | None = None
     labels: list[str] | None = None
     merge: dict[str, str] = dataclasses.field(default_factory=dict)
     drop: list[str] = dataclasses.field(default_factory=list)
@@ -54,14 +56,14 @@ class AudioSection:
     null means as the checkpoint does, and off for networks from scratch.
     """
 
-    sampling_rate: PositiveInt = 16000
+    sampling_rate: Annotated[int, Range(min=1000, max=384_000, unit="Hz")] = 16000
     trim_silence: float | None = None
     level: Literal["peak", "loudness"] | None = None
     target_level: float | None = None
     fixed_duration: float | None = None
     max_duration: Seconds | None = None
     normalize: bool | None = None
-    cache_dir: str | None = None
+    cache_dir: PathName | None = None
 
     @property
     def preparation(self) -> dict[str, Any]:
@@ -78,11 +80,11 @@ class ModelSection:
     """
 
     architecture: str
-    checkpoint: str | None = None
+    checkpoint: PathName | None = None
     random_init: bool = False
     weighted_layer_sum: bool = False
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None
-    head_layers: list[int] = dataclasses.field(default_factory=list)
+    head_layers: list[Width] = dataclasses.field(default_factory=list)
     head_dropout: Share = 0.0
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -111,7 +113,7 @@ class LoraSection:
     """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null. `dora`: arXiv:2402.09353, `rslora`:
     arXiv:2312.03732. `targets` are names of linear layers, null the usual ones."""
 
-    rank: PositiveInt | None = None
+    rank: Width | None = None
     alpha: Positive = 16.0
     dropout: Share = 0.0
     dora: bool = False
@@ -132,9 +134,9 @@ class LossSection:
     """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
     votes of raters (`corpus.soft: true` loads them)."""
 
-    class_weights: Literal["balanced"] | dict[str, NotNegative] | None = None
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Range(min=0)]] | None = None
     label_smoothing: Share = 0.0
-    focal_gamma: NotNegative = 0.0
+    focal_gamma: Annotated[float, Range(min=0, max=100)] = 0.0
     soft_labels: bool = False
 
 
@@ -159,7 +161,7 @@ class TrainingSection:
     loss: LossSection = LossSection()
     early_stopping: EarlyStopping = EarlyStopping()
     average: AverageSection = AverageSection()
-    head_learning_rate: Positive | None = None
+    head_learning_rate: Rate | None = None
     layer_decay: Annotated[float, Range(above=0, max=1)] | None = None
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
@@ -180,7 +182,7 @@ class EvaluationSection:
 
     part: Literal["test", "validation"] = "test"
     window: Seconds | None = None
-    bootstrap: PositiveInt = 2000
+    bootstrap: Annotated[int, Range(min=1, max=100_000)] = 2000
     confidence: OpenShare = 0.95
     temperature: Literal["none", "report", "store"] = "report"
     embeddings: bool = False
@@ -214,8 +216,8 @@ class HubSection:
 class Recipe:
     """One experiment. `provenance` (date, versions) of a resolved recipe has no effect."""
 
-    name: str
-    output_dir: str
+    name: FileName
+    output_dir: PathName
     corpus: CorpusSection
     model: ModelSection
     protocol: ProtocolSection = ProtocolSection()

@@ -3,14 +3,14 @@
 import copy
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
-from ..utils.yaml import Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+from ..utils.yaml import DEEPEST, Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
 from .recipe import (
     CorpusSection,
     FreezeSection,
@@ -22,14 +22,24 @@ from .recipe import (
     TrainingSection,
 )
 
+MOST_RUNS = 1000  # of a recipe: seeds, and folds
 FIXED_POOLINGS = ("mean", "max", "mean_std")  # without parameters
 
 # Ranges of keys that `TrainingArguments` defines.
 ARGUMENT_RANGES = {
-    **dict.fromkeys(("learning_rate", "num_train_epochs"), Range(above=0)),
-    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), Range(above=0)),
-    **dict.fromkeys(("gradient_accumulation_steps", "save_total_limit"), Range(above=0)),
-    **dict.fromkeys(("max_grad_norm", "weight_decay", "dataloader_num_workers"), Range(min=0)),
+    "learning_rate": Range(above=0, max=100),
+    "num_train_epochs": Range(above=0, max=100_000),
+    "max_steps": Range(min=-1, max=10**9),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), Range(min=1, max=65_536)),
+    **dict.fromkeys(("gradient_accumulation_steps", "save_total_limit"), Range(min=1, max=1_000_000)),
+    **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), Range(above=0, max=10**9)),
+    **dict.fromkeys(("max_grad_norm", "weight_decay", "warmup_steps", "eval_delay"), Range(min=0, max=10**9)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), Range(min=0, below=1)),
+    "adam_epsilon": Range(min=0, max=1),
+    "dataloader_num_workers": Range(min=0, max=256),
+    **dict.fromkeys(("dataloader_prefetch_factor", "ddp_bucket_cap_mb"), Range(min=1, max=10_000)),
+    **dict.fromkeys(("eval_accumulation_steps", "torch_empty_cache_steps"), Range(min=1, max=1_000_000)),
+    "ddp_timeout": Range(min=1, max=10**7),
 }
 
 # Arguments that scikit-learn's solver uses, for prediction and the machine.
@@ -80,8 +90,8 @@ def check(recipe: Recipe) -> None:
         if value is not None and not own.holds(value):
             raise UserError(f"{key}: expected {own}, got {value}")
     for key, numbers in {"protocol.folds": protocol.folds, "training.seeds": training.seeds}.items():
-        if numbers is not None and (not numbers or len(set(numbers)) != len(numbers)):
-            raise UserError(f"{key}: expected at least one number, each once, got {numbers}")
+        if numbers is not None and not len(set(numbers)) == len(numbers) in range(1, MOST_RUNS + 1):
+            raise UserError(f"{key}: expected 1 to {MOST_RUNS:,} numbers, each once, got {numbers}")
     try:
         Preparation(**recipe.audio.preparation)
     except ValueError as error:
@@ -134,6 +144,7 @@ def _check_model(recipe: Recipe) -> None:
     """Check the keys of the three kinds of network: from scratch, transferred, and speech encoders."""
     from ..models import TRANSFERRED
     from ..training.arguments import solvers_for
+    from ..training.factory import plan_network
 
     model, training, name = recipe.model, recipe.training, recipe.model.architecture
     encoder, transferred = name == "encoder", name in TRANSFERRED
@@ -147,6 +158,8 @@ def _check_model(recipe: Recipe) -> None:
     for key in ("gradient_checkpointing", "activation_checkpointing"):
         if not encoder and training.arguments.get(key):
             raise UserError(f"training.{key}: for encoders only; leave it out")
+    if not encoder:
+        plan_network(name, recipe.audio.sampling_rate, model.options)  # raises
     svm = model.options.get("head") == "svm"
     if svm and training.solver != "sklearn":
         raise UserError("model.head: support vector machines have no gradient; set training.solver: sklearn")
@@ -282,6 +295,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"{override}: expected an override of the form section.key=value")
+    if path.count(".") >= DEEPEST:
+        raise UserError(f"{override}: no key is nested so deep")
     *sections, key = path.split(".")
     target = values
     for section in sections:
@@ -293,19 +308,23 @@ def _apply(values: dict[str, Any], override: str) -> None:
     target[key] = parse_yaml(text, f"the override {override}")
 
 
+def _chosen(key: str, word: Any, known: Collection[str]) -> str:
+    if isinstance(word, str) and word in known:
+        return word
+    section, _, kind = key.partition(".")
+    problem = "missing" if word is None else f"unknown {section if kind == 'name' else kind} {word!r}"
+    raise UserError(f"{key}: {problem}; choose one of {', '.join(known)}")
+
+
 def _corpus(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    name = values.get("name")
-    if not isinstance(name, str) or name not in CORPORA:
-        raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
+    name = _chosen("corpus.name", values.get("name"), CORPORA)
     section = _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
     # The corpora of a mixture have options of their own.
     return section | {"options": complete_options(name, section["options"])}
 
 
 def _protocol(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    name = values.get("name", "speaker_independent")
-    if not isinstance(name, str) or name not in PROTOCOLS:
-        raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
+    name = _chosen("protocol.name", values.get("name", "speaker_independent"), PROTOCOLS)
     return _split_off(values, ProtocolSection, protocol_options(name), "protocol", "options")
 
 
@@ -318,9 +337,7 @@ def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
         return values | {"options": options}
     from ..models import ARCHITECTURES
 
-    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        known = ", ".join([*ARCHITECTURES, "encoder"])
-        raise UserError(f"model.architecture: unknown architecture {architecture!r}; choose one of {known}")
+    _chosen("model.architecture", architecture, [*ARCHITECTURES, "encoder"])
     from transformers import PreTrainedConfig
 
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)} | {"sampling_rate"}

@@ -5,14 +5,18 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ..report.card import public
 from ..report.report import Report, read_report
-from ..utils.environment import PACKAGE
+from ..utils.environment import PACKAGE, usable_cores
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder, flat
 from ..utils.yaml import read_yaml
@@ -22,13 +26,25 @@ from .recipe_checks import read_recipe
 # The metrics that decide the verdict.
 HEADLINE = ("uar", "macro_f1", "wa")
 TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
+# The columns by which a row of predictions is found again, and those of them that a single run does not have.
+_NUMBERS = {"seed": pa.int64(), "fold": pa.int64()}
+_KEYS = ("part", "id", *_NUMBERS)
+_MOST_ROWS = 10**7
+_MOST_THREADS = 4  # a core
+# Keys of a saved recipe that are the user's choice: where a rerun is written, and what is downloaded, sent or tracked.
+_USERS_OWN = (
+    *("output_dir", "hub", "provenance", "corpus.download", "training.report_to", "training.run_name"),
+    *(f"training.{key}" for key in ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")),
+)
+_NAME = re.compile(r"\w[\w .+-]{0,99}")
 # Keys that name places and versions, and do not change the training.
 _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A run or a published model; `predictions` is None for the latter, `rerun_in` the default folder of a rerun."""
+    """A run or a published model, which has no `predictions`: what is run again of its recipe (`rerunnable`), its
+    report, and the default folder of a rerun."""
 
     source: str
     recipe: dict[str, Any]
@@ -62,7 +78,7 @@ def reproduce(
     try:
         read_recipe(values)
     except UserError as error:
-        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
+        version = saved.report.environment.versions.get("ser_hf") or "of an unknown version"
         raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
     recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
@@ -78,9 +94,9 @@ def reproduce(
 
     from .run import run
 
-    before = torch.get_num_threads()
+    before, threads = torch.get_num_threads(), saved.report.environment.threads
     # Their number decides the order of additions, and with it the last digits.
-    torch.set_num_threads(saved.report.environment.threads or before)
+    torch.set_num_threads(threads if threads and threads <= _MOST_THREADS * usable_cores() else before)
     try:
         comparison = compare(saved, recipe, run(recipe, resume=resume, overwrite=overwrite), tolerance)
     finally:
@@ -130,7 +146,8 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
             if (of, metric) in here
         ]
         missing = [f"{of} {metric}" for of, metric in measured if (of, metric) not in here]
-        agreement = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
+        table = RunFolder(recipe.output_dir).report / "predictions.parquet"
+        agreement = _same_predictions(saved.predictions, then, table, now)
         headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
         exact = not (missing or any(row["difference"] for row in rows))
@@ -159,14 +176,36 @@ def _measured(report: Report) -> dict[tuple[str, str], float]:
     return {(of, metric): value for of, own in scores.items() for metric, value in own.items() if value is not None}
 
 
-def _same_predictions(saved: Path | None, now: Path) -> float | None:
+def _same_predictions(saved: Path | None, then: Report, now: Path, here: Report) -> float | None:
     """The share of equal predicted classes of all splits, seeds and folds; None if a table is missing."""
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
-    then, here = pd.read_parquet(saved), pd.read_parquet(now)
-    keys = [name for name in ("part", "id", "fold", "seed") if name in then and name in here]
-    both = then.merge(here, on=keys, suffixes=("", "_now"))
+    one, other = read_predictions(saved, then.labels), read_predictions(now, here.labels)
+    both = one.merge(other, on=[name for name in _KEYS if name in one and name in other], suffixes=("", "_now"))
     return float((both["predicted"] == both["predicted_now"]).mean()) if len(both) else None
+
+
+def read_predictions(path: Path, labels: Sequence[str]) -> pd.DataFrame:
+    """A table of predictions of any origin: part, id, speaker, label, predicted and, if it has them, seed and fold.
+
+    Raises:
+        UserError: unless these columns have their types, labels among `labels`, and each clip of a run once.
+    """
+    kinds = dict.fromkeys(("part", "id", "speaker", "label", "predicted"), pa.string()) | _NUMBERS
+    try:
+        file = pq.ParquetFile(path)
+        found = {field.name: field.type for field in file.schema_arrow if field.name in kinds}
+        if file.metadata.num_rows > _MOST_ROWS or _NUMBERS | found != kinds:
+            raise ValueError(f"expected at most {_MOST_ROWS:,} rows with {', '.join(kinds)}")
+        table = file.read(list(found)).to_pandas()
+        empty = table.drop(columns="speaker").isna().any(axis=None)
+        if empty or table.duplicated([key for key in _KEYS if key in table]).any():
+            raise ValueError("a cell is empty, or a clip is there twice")
+        if unknown := {*table["label"], *table["predicted"]}.difference(labels):
+            raise ValueError(f"unknown label {min(unknown)}")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a table of predictions of ser_hf ({error})") from None
+    return table
 
 
 def find_saved_run(source: str | Path) -> Saved:
@@ -176,7 +215,8 @@ def find_saved_run(source: str | Path) -> Saved:
         named = run.path if run.path.name not in ("", "..") else run.path.resolve()
         report, predictions = run.report / "report.json", run.report / "predictions.parquet"
         default = named.with_name(f"{named.name}-reproduced")
-        return Saved(str(source), read_yaml(run.recipe), read_finished_report(report), predictions, default)
+        values = rerunnable(read_yaml(run.recipe), named.name)
+        return Saved(str(source), values, read_finished_report(report), predictions, default)
     recipe, report = run.recipe, run.path / "report.json"
     if not run.path.exists():
         from huggingface_hub import errors, hf_hub_download
@@ -190,16 +230,26 @@ def find_saved_run(source: str | Path) -> Saved:
             raise UserError(f"{source}: {' '.join(reason.split())}") from None
     elif not (recipe.is_file() and report.is_file()):
         raise UserError(f"{source}: has no recipe.yaml with a report; name a finished run or a published model")
-    values = read_yaml(recipe)
-    folder = Path("runs", f"{values.get('name', 'run')}-reproduced")
+    path = Path(os.path.abspath(source))
+    name = path.parent.name if path.name == "model" else path.name
+    values, folder = rerunnable(read_yaml(recipe), name), Path("runs", f"{name}-reproduced")
     return Saved(str(source), values, read_finished_report(report), None, folder)
 
 
+def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a rerun takes from a saved recipe of any origin: no places; `name` replaces one that could be a path."""
+    kept = public({section: recipe[section] for section in recipe if section not in _USERS_OWN})
+    for section, key in (own.split(".") for own in _USERS_OWN if "." in own):
+        if isinstance(kept.get(section), dict):
+            kept[section].pop(key, None)
+    return kept if _NAME.fullmatch(str(kept.get("name"))) else kept | {"name": name}
+
+
 def read_finished_report(path: Path) -> Report:
-    """A report with the fingerprint of its splits and the metrics of `HEADLINE`."""
+    """A report with the fingerprint of its splits."""
     report = read_report(path)
-    if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in HEADLINE):
-        raise UserError(f"{path}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
+    if report.protocol.sha256 is None:
+        raise UserError(f"{path}: not a report of ser_hf: protocol.sha256: missing")
     return report
 
 

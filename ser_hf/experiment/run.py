@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import json
 import logging
 import shutil
 import time
@@ -53,7 +52,7 @@ from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, read_json
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
@@ -78,16 +77,19 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
     Raises:
         UserError: naming the recipe key, file or folder that is wrong.
     """
-    folder = RunFolder(recipe.output_dir)
-    with quiet_libraries(), recorded() as write_log_to:
+    folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
+    with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
         # The first TrainingArguments start the process group, so they come before anything is written.
         arguments = arguments_for(recipe, folder)
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
-                folder.check(recipe.to_dict(), resume, overwrite)
+                folder.check(*settings)
         if resume and folder.complete:
             logger.info("%s is complete; its report is used", folder.path)
             return read_report(folder.report / "report.json")
+        if arguments.process_index == 0 and folder.recipe.is_file():
+            with folder.taken(*settings):  # a folder in use is refused before the data are read
+                pass
         data = load_experiment_data(recipe)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
         check_runs(context, arguments)
@@ -95,6 +97,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
             build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
         with context.main_process_first() as main:
             if main:
+                holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
         if data.foil:
@@ -127,9 +130,9 @@ def _open(run: RunContext) -> None:
 def _require_same_clips(run: RunContext) -> None:
     if not run.folder.split.is_file():
         return
-    saved = json.loads(run.folder.split.read_text(encoding="utf-8"))
-    same_clips = saved.get("clips") == [fold.clips for fold in run.folds]
-    if saved["sha256"] != fingerprint([fold.split for fold in run.folds]) or not same_clips:
+    now = {"sha256": fingerprint([fold.split for fold in run.folds]), "clips": [fold.clips for fold in run.folds]}
+    saved = read_json(run.folder.split)
+    if not isinstance(saved, dict) or {key: saved.get(key) for key in now} != now:
         raise UserError(f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite")
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..utils.cache import format_size
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -129,21 +129,15 @@ def hub_errors(where: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         what = next((text for kind, text in refusals.items() if isinstance(error, kind)), statuses.get(status))
         if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's validation of a card
-            what = f"the Hub refuses its README.md: {_one_line(error.__cause__.server_message or error)}"
+            what = f"the Hub refuses its README.md: {one_line(error.__cause__.server_message or error)}"
         elif what is None and isinstance(error, ValueError):
             raise
         elif what is None and status is not None and status < 500:
-            what = f"the Hub refuses it (HTTP {status}): {_one_line(getattr(error, 'server_message', None) or error)}"
+            what = f"the Hub refuses it (HTTP {status}): {one_line(getattr(error, 'server_message', None) or error)}"
         elif what is None:
-            cause = f"HTTP {status}" if status else _one_line(error) or type(error).__name__
+            cause = f"HTTP {status}" if status else one_line(error)
             what = f"the Hub fails ({cause}); it keeps what has arrived, and the same command continues"
         raise UserError(f"{where}: {what}") from None
-
-
-def _one_line(text: object) -> str:
-    """A server's text in one line, without control characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return " ".join(printable.split())[:300]
 
 
 TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
@@ -151,7 +145,7 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
     """Absolute paths of the home and working folders, of `given` and of those in a recipe, the longest first."""
-    named = [Path.home(), Path.cwd(), *(place for place in given if place)]
+    named = [os.path.expanduser("~"), Path.cwd(), *(place for place in given if place)]
     named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
     # A path of one letter would be found everywhere.

@@ -1,37 +1,61 @@
-"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline."""
+"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline; checks
+what the configuration of a model says of its input and its labels."""
 
 import dataclasses
-import io
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import soundfile
 from datasets import Audio, ClassLabel, Dataset
+from pydantic import BaseModel, Field, ValidationError
 
-from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
+from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode, read_header
 from ..corpora import files
 from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
-from ..utils.files import folders_below, read_table
+from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
 PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
-AUDIO_SUFFIXES = set().union(*SUFFIXES.values()) | {
+AUDIO_SUFFIXES = SUFFIXES | {
     *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
     *(".sph", ".svx", ".voc", ".w64"),
 }
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk by itself
 _FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23  # the first chunk is ready soon, later ones fill their batches better
 _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
+
+
+class ModelSettings(BaseModel):
+    """Labels and waveforms in a model's configurations, or in the metadata of an ONNX file."""
+
+    id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
+    num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
+    sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
+    padding_value: Annotated[float, Field(strict=True)] = 0.0
+
+
+def check_settings(values: Any, source: str) -> None:
+    """Raise a `UserError` naming `source` unless these are `ModelSettings`, whatever else they contain."""
+    try:
+        settings = ModelSettings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {first_problem(error)}; correct the model's configuration") from None
+    names = settings.id2label or {}
+    if set(names) != set(range(len(names))):
+        raise UserError(
+            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
+            "id2label in its config.json"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +173,7 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     if not rows:
         raise UserError(f"{table}: lists no recording")
     for line, row in rows:
-        where, cell = f"{table}, line {line}", row[column]
+        where, cell = f"{table}, line {line}", row.get(column)
         if cell is None:
             raise UserError(f"{where}: the cell of {column!r} is empty")
         path = Path(os.path.normpath(table.parent / cell))
@@ -285,10 +309,5 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
     """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
-    if recording.data is None and not os.path.isfile(recording.path):  # opening a pipe would wait
-        return 0
-    try:
-        header = soundfile.info(recording.path if recording.data is None else io.BytesIO(recording.data))
-    except (RuntimeError, OSError, ValueError):
-        return 0
-    return header.duration * max(header.samplerate * header.channels, sampling_rate)
+    header = read_header(recording.path, recording.data)
+    return header.duration * max(header.samplerate * header.channels, sampling_rate) if header else 0

@@ -9,7 +9,6 @@ import librosa
 import numpy as np
 import pandas as pd
 import soundfile
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
@@ -138,21 +137,17 @@ def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
 
 
 def example_figure(samples: np.ndarray, sampling_rate: int) -> Figure:
-    """Waveform and log-mel spectrogram of mono samples."""
+    """Waveform, and spectrogram of 64 mel bands up to 8 kHz every 10 ms (dB below the maximum), of mono samples."""
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
     wave, mel = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
     wave.plot(np.arange(len(samples)) / sampling_rate, samples, color=COLORS[0], linewidth=0.4)
     wave.set(ylabel="amplitude", xlim=(0, len(samples) / sampling_rate))
-    draw_log_mel(mel, samples, sampling_rate)
-    return figure
-
-
-def draw_log_mel(axes: Axes, samples: np.ndarray, sampling_rate: int) -> None:
-    """Draw 64 mel bands up to 8 kHz every 10 ms, in dB below the maximum; louder is darker, for dark pages too."""
     size, hop, high = 512, round(0.01 * sampling_rate), min(8000, sampling_rate / 2)
     padded = np.pad(samples, (0, max(0, size - len(samples))))
     options = {"sr": sampling_rate, "n_fft": size, "hop_length": hop, "fmax": high}
     power = librosa.feature.melspectrogram(y=padded, n_mels=64, **options)
     levels = librosa.power_to_db(power, ref=np.max, top_db=80)
-    librosa.display.specshow(levels, x_axis="time", y_axis="mel", ax=axes, cmap="Blues", **options)
-    axes.set(xlabel="time (s)", ylabel="mel (Hz)")
+    # Louder is darker, for dark pages too.
+    librosa.display.specshow(levels, x_axis="time", y_axis="mel", ax=mel, cmap="Blues", **options)
+    mel.set(xlabel="time (s)", ylabel="mel (Hz)")
+    return figure

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from transformers import PreTrainedConfig
@@ -13,19 +14,47 @@ def valid(kind: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
     return Annotated[kind, expected, holds]
 
 
+def whole(low: int, high: int) -> Any:
+    """The annotation of a whole number between bounds."""
+    return valid(int, f"a whole number from {low} to {high:,}", lambda number: low <= number <= high)
+
+
+def several(high: int) -> Any:
+    """The annotation of a list of positive whole numbers up to a bound."""
+    expected = f"1 to 64 whole numbers, each from 1 to {high:,}"
+    return valid(list[int], expected, lambda all: 1 <= len(all) <= 64 and min(all) >= 1 and max(all) <= high)
+
+
 def some_of(*names: str) -> Any:
     """Annotate a list of some of `names`."""
     return valid(
         list[Literal[names]],
         f"some of {', '.join(names)}, each once",
-        lambda chosen: bool(chosen) and len(set(chosen)) == len(chosen) and set(chosen) <= set(names),
+        lambda chosen: bool(chosen) and len(set(chosen)) == len(chosen),
     )
 
 
-Count = valid(int, "1 or more", lambda number: number >= 1)
-CountOrZero = valid(int, "0 or more", lambda number: number >= 0)
-Counts = valid(list[int], "one entry or more, each 1 or more", lambda numbers: bool(numbers) and min(numbers) >= 1)
-Odd = valid(int, "an odd number, so that a window has a frame in its middle", lambda number: number > 0 and number % 2)
+def has_type(value: Any, kind: Any) -> bool:
+    """Whether a value is of the type of an annotation. A boolean is no number; a number is finite."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list:
+        return isinstance(value, list) and all(has_type(item, arguments[0]) for item in value)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return kind is Any or type(value) is kind
+
+
+# The largest values are far beyond any use; what several of them take together is checked against the memory.
+Count = whole(1, 65_536)
+CountOrZero = whole(0, 1000)
+Counts = several(65_536)
+Layers = whole(1, 100)
+Depths = several(100)
+Samples = whole(1, 32_768)
+Bands = whole(1, 1024)
+Odd = valid(int, "an odd number up to 255, so that a window has a middle", lambda size: size in range(1, 256, 2))
 Fraction = valid(float, "0 or more and less than 1", lambda number: 0 <= number < 1)
 Share = valid(float, "0 to 1", lambda number: 0 <= number <= 1)
 PowerFloor = valid(float, "more than 0 and less than 1, the power of a loud band", lambda number: 0 < number < 1)
@@ -33,10 +62,13 @@ Positive = valid(float, "more than 0", lambda number: number > 0)
 PoolingKind = Literal["mean", "max", "mean_std", "attention", "attentive_stats"]
 PoolingKindOrMeanMax = Literal["mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"]
 Normalization = Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed", "none"]
+# Seconds of audio that a network may need at least; shorter clips are padded.
+LONGEST_NEED = 10
 
 
 class WaveformConfig(PreTrainedConfig):
-    """A network that takes waveforms. A value that does not fit its field's annotation raises a ValueError.
+    """A network that takes waveforms. Every value is checked against the annotation of its field, and refused with a
+    ValueError that begins with the field's name.
 
     Keys that several networks have:
 
@@ -56,34 +88,40 @@ class WaveformConfig(PreTrainedConfig):
     # Fields that have one entry per block of layers.
     per_block: ClassVar[tuple[str, ...]] = ()
 
-    sampling_rate: Count = 16000
+    sampling_rate: whole(1, 384_000) = 16000
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         for field in dataclasses.fields(self):
             if field.name not in PreTrainedConfig.__dataclass_fields__:
                 self._check(field.name, field.type)
-        if len({len(getattr(self, name)) for name in self.per_block}) > 1:
-            *names, last = self.per_block
-            raise ValueError(f"{', '.join(names)} and {last} need one entry per block, the same number each")
+        per_block = type(self).per_block  # not what a file sets
+        if len({len(getattr(self, name)) for name in per_block}) > 1:
+            first, *others = per_block
+            raise ValueError(f"{first}: expected one entry per block, as many as {' and '.join(others)}")
 
     def _check(self, name: str, kind: Any) -> None:
-        value, origin = getattr(self, name), get_origin(kind)
-        if origin is Literal and value not in get_args(kind):
-            raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, get_args(kind)))}")
-        if origin is Union and value is not None:  # a type or None
-            self._check(name, get_args(kind)[0])
-        if origin is Annotated:
-            if isinstance(value, tuple):  # as defaults are written; JSON has lists only
-                value = list(value)
-                setattr(self, name, value)
-            expected, holds = kind.__metadata__
-            try:
-                holding = holds(value)
-            except TypeError:  # a value of another type
-                holding = False
-            if not holding:
-                raise ValueError(f"{name} {value!r}: expected {expected}")
+        value = getattr(self, name)
+        if isinstance(value, tuple):  # as defaults are written; JSON has lists only
+            value = list(value)
+            setattr(self, name, value)
+        if get_origin(kind) in (Union, UnionType):  # a type or None
+            if value is None:
+                return
+            kind = get_args(kind)[0]
+        expected, holds = {bool: "true or false", float: "a number"}.get(kind, ""), None
+        if get_origin(kind) is Annotated:
+            kind, expected, holds = get_args(kind)
+        elif get_origin(kind) is Literal:
+            expected = f"one of {', '.join(map(str, get_args(kind)))}"
+        if not has_type(value, kind) or (holds and not holds(value)):
+            raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+    def _check_need(self, name: str, samples: int) -> None:
+        """Refuse layers that pool so much that most clips would be padding; `name` is the key to change."""
+        if samples > LONGEST_NEED * self.sampling_rate:
+            seconds = f"{samples / self.sampling_rate:,.0f} s"
+            raise ValueError(f"{name}: one pooled frame covers {seconds} of audio, expected {LONGEST_NEED} s or less")
 
 
 class FrameConfig(WaveformConfig):
@@ -107,8 +145,8 @@ class FrameConfig(WaveformConfig):
         mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.
     """
 
-    n_fft: Count = 512
-    win_length: Count = 400
+    n_fft: Samples = 512
+    win_length: Samples = 400
     hop_length: Count = 256
     window: Literal["hann", "hamming"] = "hann"
     center: bool = False
@@ -132,17 +170,21 @@ class FrameConfig(WaveformConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} does not fit into n_fft {self.n_fft}")
+            raise ValueError(f"win_length: {self.win_length} does not fit into n_fft {self.n_fft}")
+        if self.hop_length > self.n_fft:
+            raise ValueError(f"hop_length: {self.hop_length} leaves out samples between frames of n_fft {self.n_fft}")
         if self.n_fft < 2 or (self.center and self.n_fft % 2):
-            raise ValueError(f"n_fft {self.n_fft}: expected 2 or more, and an even number to center frames")
+            raise ValueError(f"n_fft: expected 2 or more, and an even number to center frames, got {self.n_fft}")
         if self.edges == "reflect" and not self.center:
-            raise ValueError("edges reflect: frames that are not centered lie inside the clip; set center to true")
+            raise ValueError("edges: frames that are not centered lie inside the clip; set center to true")
         if self.normalization == "none" and (self.time_masks or self.band_masks):
             raise ValueError(
-                "normalization none: has no SpecAugment; set time_masks and band_masks to 0, or use corpus"
+                "normalization: none has no SpecAugment; set time_masks and band_masks to 0, or use corpus"
             )
         if self.frames is not None and self.frames < self.min_frames:
-            raise ValueError(f"frames {self.frames} is fewer than the {self.min_frames} that this network needs")
+            raise ValueError(f"frames: {self.frames} is fewer than the {self.min_frames} that this network needs")
+        pooling = (name for name in ("time_pooling", "pooling_factors", "channels") if hasattr(self, name))
+        self._check_need(next(pooling, "hop_length"), self.min_frames * self.hop_length)
 
 
 class AcousticConfig(FrameConfig):
@@ -161,14 +203,14 @@ class AcousticConfig(FrameConfig):
     """
 
     features: Literal["log_mel", "mfcc"] = "log_mel"
-    n_mels: Count = 64
+    n_mels: Bands = 64
     f_min: float = 50.0
     f_max: float | None = None
     mel_scale: Literal["slaney", "htk"] = "slaney"
     compression: Literal["log", "db"] = "log"
     floor: PowerFloor = 1e-10
     top_db: Positive | None = 80.0
-    n_mfcc: Count = 40
+    n_mfcc: Bands = 40
     band_warp: Fraction = 0.0
 
     @property
@@ -181,15 +223,17 @@ class AcousticConfig(FrameConfig):
         half = self.sampling_rate / 2
         ceiling = half if self.f_max is None else self.f_max
         if not 0 <= self.f_min < ceiling <= half:
-            raise ValueError(f"f_min {self.f_min:g} and f_max {ceiling:g}: expected to rise, from 0 Hz to {half:g} Hz")
+            name = "f_max" if 0 <= self.f_min < half else "f_min"
+            bands = f"{self.f_min:g} Hz to {ceiling:g} Hz"
+            raise ValueError(f"{name}: expected bands that rise from 0 Hz to at most {half:g} Hz, got {bands}")
         if self.features == "mfcc" and self.n_mfcc > self.n_mels:
-            raise ValueError(f"n_mfcc {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
+            raise ValueError(f"n_mfcc: {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
         if self.features == "mfcc" and self.normalization == "clip":
-            raise ValueError("normalization clip lets the first coefficient of mfcc outweigh the others: use corpus")
+            raise ValueError("normalization: clip lets the first coefficient of mfcc outweigh the others; use corpus")
         if self.band_warp and self.n_mels < 2:
-            raise ValueError(f"band_warp {self.band_warp}: expected n_mels of 2 or more")
+            raise ValueError(f"band_warp: expected n_mels of 2 or more for {self.band_warp}")
         if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != ("log_mel", "log", 0):
-            raise ValueError("normalization fixed is for log_mel features with compression log and without deltas")
+            raise ValueError("normalization: fixed is for log_mel features with compression log and without deltas")
 
 
 class ConvolutionConfig(AcousticConfig):
@@ -205,4 +249,4 @@ class ConvolutionConfig(AcousticConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.bands < math.prod(self.band_pooling):
-            raise ValueError(f"band_pooling {list(self.band_pooling)} leaves nothing of {self.bands} bands")
+            raise ValueError(f"band_pooling: {self.band_pooling} leaves nothing of {self.bands} bands")

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from .configuration import ConvolutionConfig, Count, Counts, Fraction, Odd, PoolingKind, WaveformConfig
+from .configuration import ConvolutionConfig, Count, Counts, Depths, Fraction, Odd, PoolingKind, WaveformConfig
 from .front_end import FrontEnd
 from .layers import ConvBlock1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
@@ -73,12 +73,16 @@ class CNN1dConfig(WaveformConfig):
     first_kernel: Count = 160
     first_stride: Count = 8
     channels: Counts = (128, 128, 256, 512)
-    depths: Counts = (1, 1, 1, 1)
+    depths: Depths = (1, 1, 1, 1)
     kernel_size: Odd = 3
     pool: Count = 4
     pooling: PoolingKind = "mean"
     conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.2
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self._check_need("pool", self.first_stride * self.pool ** len(self.channels))
 
 
 class Waveform(nn.Module):

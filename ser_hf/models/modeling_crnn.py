@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, ConvolutionConfig, Count, Counts, Fraction, Odd, PoolingKind
+from .configuration import AcousticConfig, ConvolutionConfig, Count, Counts, Fraction, Layers, Odd, PoolingKind
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
@@ -18,7 +18,7 @@ class CRNNConfig(ConvolutionConfig):
 
     time_pooling: Counts = (2, 2, 2, 1)
     lstm_hidden: Count = 96
-    lstm_layers: Count = 1
+    lstm_layers: Layers = 1
     pooling: PoolingKind = "attention"
     dropout: Fraction = 0.3
 
@@ -59,7 +59,7 @@ class CNNLSTMConfig(AcousticConfig):
     time_pooling: Counts = (2, 2)
     kernel_size: Odd = 5
     lstm_hidden: Count = 64
-    lstm_layers: Count = 1
+    lstm_layers: Layers = 1
     pooling: Literal["last", "mean", "max", "mean_std"] = "last"
     conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.3
@@ -85,7 +85,7 @@ class StackedCNNLSTMConfig(CRNNConfig):
     model_type = "ser_stacked_cnn_lstm"
 
     channels: Counts = (16, 32, 64, 128)
-    depth: Count = 2
+    depth: Layers = 2
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
     lstm_hidden: Count = 64

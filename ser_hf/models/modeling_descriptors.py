@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from .configuration import Count, CountOrZero, Counts, Fraction, FrameConfig, Odd, PoolingKind, some_of, valid
+from .configuration import Count, CountOrZero, Counts, Fraction, FrameConfig, Odd, PoolingKind, Samples, some_of, valid
 from .front_end import STATISTICS, DerivedBuffers, FrontEnd, ShortTime
 from .layers import ConvolutionStack1d, Pooling
 from .modeling_base import AcousticClassifier
@@ -52,8 +52,8 @@ class CNN1dDescriptorsConfig(FrameConfig):
 
     features: Literal["descriptors"] = "descriptors"
     window: Literal["hann"] = "hann"
-    n_fft: Count = 1024
-    win_length: Count = 1024
+    n_fft: Samples = 1024
+    win_length: Samples = 1024
     normalization: Literal["corpus", "clip_bands"] = "corpus"
     time_masks: CountOrZero = 0
     band_masks: CountOrZero = 0
@@ -78,16 +78,16 @@ class CNN1dDescriptorsConfig(FrameConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.aggregate and self.normalization == "clip_bands":
-            raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
+            raise ValueError("normalization: clip_bands makes all clips' statistics alike; aggregate needs corpus")
         steps = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
         if self.aggregate and steps < math.prod(self.pooling_factors):
-            raise ValueError(f"pooling_factors need {math.prod(self.pooling_factors)} statistics, there are {steps}")
+            raise ValueError(f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, there are {steps}")
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
         lowest, highest = max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft), self.sampling_rate / 4
         if not lowest <= self.pitch_min < self.pitch_max <= highest:
             raise ValueError(
-                f"pitch_min {self.pitch_min} and pitch_max {self.pitch_max}: must rise, from {lowest:g} Hz (two "
+                f"pitch_min: {self.pitch_min} and pitch_max {self.pitch_max} must rise, from {lowest:g} Hz (two "
                 f"periods in a frame of n_fft {self.n_fft} samples) to {highest:g} Hz (a quarter of the sampling rate)"
             )
 

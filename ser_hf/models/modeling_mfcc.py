@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .configuration import AcousticConfig, Count, Counts, Fraction, some_of
+from .configuration import AcousticConfig, Bands, Count, Counts, Fraction, Samples, some_of
 from .front_end import STATISTICS, FrontEnd
 from .layers import KernelMachines, LinearMachines, fixed
 from .modeling_base import AcousticClassifier
@@ -21,10 +21,10 @@ class MfccConfig(AcousticConfig):
 
     features: Literal["mfcc"] = "mfcc"
     # On RAVDESS's validation actors these long windows gave machines 0.05 to 0.09 more UAR than 25 ms ones.
-    n_fft: Count = 2048
-    win_length: Count = 2048
+    n_fft: Samples = 2048
+    win_length: Samples = 2048
     hop_length: Count = 512
-    n_mels: Count = 128
+    n_mels: Bands = 128
     f_min: float = 0.0
     compression: Literal["log", "db"] = "db"
     # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any other.

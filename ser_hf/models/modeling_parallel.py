@@ -6,13 +6,15 @@ from typing import Literal
 import torch
 from torch import nn
 
-from .configuration import ConvolutionConfig, Count, CountOrZero, Counts, Fraction, PoolingKind, valid
+from .configuration import ConvolutionConfig, Count, Counts, Fraction, Layers, PoolingKind, valid, whole
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
 
 OddSizes = valid(
-    list[int], "odd numbers, so that a window has a frame in its middle", lambda sizes: all(n % 2 for n in sizes)
+    list[int],
+    "odd numbers up to 255, so that a window has a frame in its middle",
+    lambda sizes: 1 <= len(sizes) <= 16 and set(sizes) <= set(range(1, 256, 2)),
 )
 TwoFactors = valid(
     list[int],
@@ -45,7 +47,7 @@ class ParallelConfig(ConvolutionConfig):
         super().__post_init__(**kwargs)
         if self.sequence_pooling[1] > self.bands:
             raise ValueError(
-                f"sequence_pooling {self.sequence_pooling}: the second factor is more than the {self.bands} bands"
+                f"sequence_pooling: {self.sequence_pooling}, the second factor is more than the {self.bands} bands"
             )
 
 
@@ -88,7 +90,7 @@ class ParallelCNNTransformerConfig(ParallelConfig):
     model_type = "ser_parallel_cnn_transformer"
 
     transformer_size: Count = 64
-    transformer_layers: CountOrZero = 4
+    transformer_layers: whole(0, 100) = 4
     transformer_heads: Count = 4
     transformer_hidden: Count = 256
     transformer_dropout: Fraction = 0.1
@@ -97,7 +99,7 @@ class ParallelCNNTransformerConfig(ParallelConfig):
         super().__post_init__(**kwargs)
         if self.transformer_size % self.transformer_heads:
             raise ValueError(
-                f"transformer_size {self.transformer_size} is not a multiple of transformer_heads "
+                f"transformer_size: {self.transformer_size} is not a multiple of transformer_heads "
                 f"{self.transformer_heads}"
             )
 
@@ -194,7 +196,7 @@ class ParallelCNNAttentionLSTMConfig(ParallelConfig):
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
     lstm_hidden: Count = 128
-    lstm_layers: Count = 1
+    lstm_layers: Layers = 1
     lstm_pooling: Literal["attention", "attentive_stats"] = "attention"
     lstm_dropout: Fraction = 0.1
 

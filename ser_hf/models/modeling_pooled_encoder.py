@@ -13,7 +13,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration import Fraction, PoolingKind, WaveformConfig, valid
 from .layers import Pooling
 
-Sizes = valid(list[int], "sizes of 1 or more", lambda sizes: all(type(size) is int and size >= 1 for size in sizes))
+Sizes = valid(list[int], "sizes from 1 to 65,536", lambda sizes: all(1 <= size <= 65_536 for size in sizes))
 
 
 class PooledEncoderConfig(WaveformConfig):

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, Count, Counts, Fraction, Odd, PoolingKind, Share, valid
+from .configuration import AcousticConfig, Count, Counts, Depths, Fraction, Odd, PoolingKind, Share, valid
 from .front_end import FrontEnd
 from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
 from .modeling_base import AcousticClassifier
@@ -155,7 +155,7 @@ class SeparableResNetConfig(ResNetConfig):
     time_stretch: Fraction = 0.1
 
     channels: Counts = (32, 64, 128)
-    depths: Counts = (1, 2, 2)
+    depths: Depths = (1, 2, 2)
     expansion: Count = 2
     kernel_size: Odd = 5
     drop_path: Fraction = 0.1

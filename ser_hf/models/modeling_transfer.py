@@ -8,6 +8,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from .configuration import (
     AcousticConfig,
+    Bands,
     Count,
     CountOrZero,
     Counts,
@@ -17,6 +18,7 @@ from .configuration import (
     PoolingKindOrMeanMax,
     Positive,
     PowerFloor,
+    Samples,
     WaveformConfig,
 )
 from .front_end import DerivedBuffers, FrontEnd, ShortTime
@@ -115,8 +117,8 @@ class BYOLSConfig(PublishedAudioConfig):
 
     model_type = "ser_byols"
 
-    n_fft: Count = 1024
-    win_length: Count = 1024
+    n_fft: Samples = 1024
+    win_length: Samples = 1024
     f_min: float = 60.0
     f_max: float | None = 7800.0
     floor: PowerFloor = 2.0**-23
@@ -134,7 +136,7 @@ class BYOLSConfig(PublishedAudioConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.n_mels < 2**BYOLS_BLOCKS:
-            raise ValueError(f"n_mels {self.n_mels}: three blocks halve the bands, which takes 8 or more")
+            raise ValueError(f"n_mels: three blocks halve the bands, which takes 8 or more, got {self.n_mels}")
 
 
 BYOLS_BLOCKS = 3  # each halves frames and bands
@@ -200,7 +202,7 @@ class CNN14Config(PublishedAudioConfig):
 
     model_type = "ser_cnn14"
 
-    win_length: Count = 512
+    win_length: Samples = 512
     f_max: float | None = 8000.0
     compression: Literal["log", "db"] = "db"
     top_db: Positive | None = None
@@ -217,7 +219,7 @@ class CNN14Config(PublishedAudioConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.n_mels < self.min_frames:
-            raise ValueError(f"channels {self.channels}: each block but the last halves the {self.n_mels} bands")
+            raise ValueError(f"channels: each block but the last halves the {self.n_mels} bands, got {self.channels}")
 
 
 class DoubleBlock(nn.Module):
@@ -326,9 +328,9 @@ class VGGishConfig(WaveformConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.sampling_rate != RATE:
-            raise ValueError(f"sampling_rate {self.sampling_rate}: vggish needs 16000 Hz; set audio.sampling_rate")
+            raise ValueError(f"sampling_rate: vggish needs {RATE} Hz, got {self.sampling_rate}")
         if len(self.channels) != len(VGGISH_DEPTHS):
-            raise ValueError(f"channels {self.channels}: expected four numbers, one for each stage")
+            raise ValueError(f"channels: expected four numbers, one for each stage, got {self.channels}")
 
 
 class VGGishFrontEnd(DerivedBuffers):
@@ -426,9 +428,9 @@ class VGG16Config(TransferConfig):
     model_type = "ser_vgg16"
 
     # Large enough a picture for five halvings: four bands and 0.5 s remain.
-    n_fft: Count = 1024
-    win_length: Count = 1024
-    n_mels: Count = 128
+    n_fft: Samples = 1024
+    win_length: Samples = 1024
+    n_mels: Bands = 128
     normalization: Normalization = "corpus_level"
     deltas: Literal[0, 2] = 0
     channels: Counts = (64, 128, 256, 512, 512)
@@ -442,9 +444,10 @@ class VGG16Config(TransferConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if len(self.channels) != len(VGG16_DEPTHS):
-            raise ValueError(f"channels {self.channels}: expected five numbers, one for each stage")
+            raise ValueError(f"channels: expected five numbers, one for each stage, got {self.channels}")
         if self.bands < self.min_frames:
-            raise ValueError("n_mels, or n_mfcc of features mfcc: expected 32 or more, which are halved five times")
+            name = "n_mfcc" if self.features == "mfcc" else "n_mels"
+            raise ValueError(f"{name}: expected 32 or more, which are halved five times, got {self.bands}")
 
 
 class VGG16Encoder(nn.Module):

@@ -39,15 +39,15 @@ class Preparation:
     def __post_init__(self):
         if self.level is not None and self.level not in LEVELS:
             raise ValueError(f"level: {self.level!r} is not one of {', '.join(LEVELS)} or null")
-        for name, unit in (("trim_silence", "dB"), ("fixed_duration", "seconds")):
+        for name, unit, most in (("trim_silence", "dB", 200), ("fixed_duration", "seconds", 3600)):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}: expected a positive number of {unit}, got {value}")
+            if value is not None and not 0 < value <= most:
+                raise ValueError(f"{name}: expected a positive number of {unit}, at most {most:,}, got {value}")
         if self.target_level is not None:
             if self.level is None:
                 raise ValueError("target_level: belongs to a level; set level to peak or loudness as well")
-            if not -math.inf < self.target_level <= 0:
-                raise ValueError(f"target_level: expected 0 (full scale) or below, got {self.target_level}")
+            if not -100 <= self.target_level <= 0:
+                raise ValueError(f"target_level: expected -100 to 0 (full scale), got {self.target_level}")
         elif self.level is not None:  # saved with the model
             object.__setattr__(self, "target_level", LEVELS[self.level])
 

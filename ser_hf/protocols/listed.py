@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
-from ..utils.files import read_table
+from ..utils.files import parse_json, read_table
 from ..utils.yaml import read_text
 from .folds import folds_by_speaker
 from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
@@ -78,10 +78,7 @@ def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
 
 def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
     """Name (or None) and parts of each fold, in order."""
-    try:
-        listed = json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+    listed = parse_json(content, path)
     folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
     if not isinstance(folds, list) or not folds:
         raise UserError(f"{path}: expected a list of parts for each fold under the key folds")
@@ -110,7 +107,7 @@ def _from_table(path: str, content: str) -> list[tuple[None, Parts]]:
     parts: Parts = {part: [] for part in PARTS}
     for line, row in rows:
         for name in ("part", column):
-            if row[name] is None:
+            if name not in row:
                 raise UserError(f"{path}, line {line}: the cell of {name} is empty")
         parts[_part(row["part"], f"{path}, line {line}")].append(row[column])
     return [(None, parts)]

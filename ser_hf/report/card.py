@@ -10,10 +10,11 @@ from typing import Any
 
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from markupsafe import Markup
 
 from ..corpora import corpora_facts, corpus_facts, corpus_options
 from ..evaluation.metrics import DEFINITIONS, HEADLINE, NAMES
-from ..utils.errors import UserError
+from ..utils.errors import UserError, printable
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from . import views
@@ -48,15 +49,23 @@ def templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
+        finalize=plain,
     )
     environment.filters |= views.FORMATS | {"cell": cell, "license": license_text}
     environment.globals |= {"views": views, "names": NAMES, "main_metrics": HEADLINE}
     return environment
 
 
-def cell(text: object) -> str:
+def plain(value: object) -> object:
+    """A value in Markdown: text of any origin in one line, which opens no tag, link or code; `Markup` as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return printable(value).replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
+
+
+def cell(text: object) -> Markup:
     """Text as one cell of a Markdown table: escaped, in one line."""
-    return re.sub(r"([\\|`<])", r"\\\1", " ".join(str(text).split()))
+    return Markup(re.sub(r"([\\|`<\[])", r"\\\1", " ".join(printable(str(text)).split())))
 
 
 def report_values(report: Report) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def model_card(
     sentence, about = network_words(model.architecture)
     if model.origin:
         origin = model.origin
-        sentence += f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
+        sentence += plain(f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence}).")
     evaluated = corpora_facts(corpus["name"], options, _corpora(report, report.evaluated_split))
     hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
     metadata = ModelCardData(
@@ -189,6 +198,7 @@ def model_card(
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
         **({"co2_eq_emissions": emissions} if (emissions := _emissions(report)) else {}),
     )
+    shown = dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"}))
     values = report_values(report) | {
         "over": runs,
         "card_data": metadata.to_yaml(),
@@ -198,7 +208,8 @@ def model_card(
         "architecture": linked(sentence or _encoder(report, recipe["model"])),
         "about": linked(about),
         "sampling_rate": model.sampling_rate or recipe["audio"]["sampling_rate"],
-        "recipe": dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"})).strip(),
+        # Three backticks would end the block of code.
+        "recipe": shown.replace("```", "...").strip(),
         "works": [linked(work) for work in works(recipe, model.encoder or model.model_type)],
         "report_repo": report_repo and hub_page(report_repo, "datasets"),
         "space": space and hub_page(space, "spaces"),
@@ -265,10 +276,10 @@ def _emissions(report: Report) -> dict[str, Any] | None:
 def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     """One sentence about a speech encoder of transformers and its head."""
     model = report.model
-    name, base = public_name(settings["checkpoint"]), model.base_model
+    name, base = plain(public_name(str(settings["checkpoint"]))), model.base_model
     start = f"[{base}]({hub_page(base)})" if base else f"`{name}`"
     origin = f"with the architecture of `{name}`, randomly initialized" if settings["random_init"] else f"from {start}"
-    return f"Its encoder is {model.encoder or model.model_type} {origin}."
+    return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
 
 
 def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
@@ -289,8 +300,13 @@ def public(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             found[key] = [public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
-            found[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+            found[key] = Path(value).name.strip("~.") if isinstance(value, str) and _outside(value) else value
     return found
+
+
+def _outside(path: str) -> bool:
+    """Whether a path leads out of the working folder."""
+    return Path(path).is_absolute() or ".." in Path(path).parts or path.startswith("~")
 
 
 def public_name(checkpoint: str) -> str:

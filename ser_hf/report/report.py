@@ -1,13 +1,14 @@
 """The report of an evaluated model as typed sections, from which report.json and its JSON schema follow."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..evaluation.metrics import METRICS
+from ..evaluation.metrics import HEADLINE, METRICS
 from ..utils.errors import UserError
+from ..utils.files import first_problem, read_json
 
 SCHEMA = "report_schema.json"
 
@@ -23,12 +24,14 @@ _METRIC_SCHEMAS = {
 _METRIC_SCHEMAS["loss"] = {"description": "The training loss on this split, nats.", "type": "number"}
 Scores = Annotated[dict[str, float | None], Field(json_schema_extra={"properties": _METRIC_SCHEMAS})]
 Intervals = dict[str, Interval | None]
+Kind = Literal["speakers", "sessions", "sentences", "recordings", "near_duplicates"]
+Numbers = dict[str, bool | int | float | None]
 
 
 class Section(BaseModel):
     """A part of the report. Keys that were not measured are absent from report.json, as they are None here."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), allow_inf_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The section as JSON values, with the keys that were set."""
@@ -69,7 +72,7 @@ class Protocol(Section):
 class Audit(Section):
     """What two splits share, counted before training; over several folds the worst of them."""
 
-    shared: dict[str, dict[str, Count | None]] = Field(
+    shared: dict[str, dict[Kind, Count | None]] = Field(
         description="By pair of splits (`train/test`), then by kind: number of speakers, sessions, sentences, "
         "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown.",
     )
@@ -122,7 +125,9 @@ class Model(Section):
     architecture: str | None = Field(None, description="As the recipe names it.")
     model_type: str | None = Field(None, description="As transformers names it.")
     checkpoint: str | None = Field(None, description="The initial checkpoint; null for random initialization.")
-    base_model: str | None = Field(None, description="Hub id of the checkpoint; null if it is not from the Hub.")
+    base_model: str | None = Field(
+        None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="Hub id of the checkpoint; null if it is not from the Hub."
+    )
     encoder: str | None = Field(None, description="Encoder, as transformers names it; null for networks of ser_hf.")
     origin: Origin | None = Field(None, description="The file of published weights that the network starts from.")
     remote_code: bool = Field(False, description="Whether loading needs trust_remote_code.")
@@ -290,16 +295,18 @@ class Robustness(Section):
     clips: Count = Field(description="Clips evaluated under each condition.")
     chance: float = Field(description="UAR of guessing, 0 to 1.")
     clean: CleanScores = Field(description="The unchanged clips.")
-    conditions: list[Condition] = Field(description="One entry per condition.")
+    conditions: list[Condition] = Field(min_length=1, description="One entry per condition.")
     settings: dict[str, Any] = Field(description="Seed, resamples, sampling rate (Hz), number of available clips.")
 
 
 class Embeddings(Section):
     """Maps of the input of the last layer."""
 
-    methods: list[str] = Field(description="Of pca, tsne, umap.")
+    methods: list[Literal["pca", "tsne", "umap"]] = Field(description="The projections.")
     clips: Count = Field(description="Clips on the maps.")
-    points: str = Field(description="File beside the report: id, label, speaker, corpus and x, y of each method.")
+    points: Literal["embeddings.parquet"] = Field(
+        description="File beside the report: id, label, speaker, corpus and x, y of each method."
+    )
     of: str = Field("", description="What is embedded, in words.")
 
 
@@ -400,7 +407,7 @@ class Report(Section):
     seeds: dict[str, Run] | None = Field(None, description="By seed.")
     chosen_seed: int | None = Field(None, description="The seed whose weights are published: best on validation.")
     chosen_fold: int | None = Field(None, description="The fold whose weights are published: best on validation.")
-    history: list[dict[str, Any]] = Field(
+    history: list[dict[str, Numbers | bool | int | float | None]] = Field(
         [],
         description="By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (since the last "
         "entry), learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs.",
@@ -425,9 +432,7 @@ class Report(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{source}: not a report of ser_hf: {place}: {first['msg']}") from None
+            raise UserError(f"{source}: not a report of ser_hf: {first_problem(error)}") from None
 
     @property
     def evaluated_split(self) -> str:
@@ -448,16 +453,62 @@ class Report(Section):
 
 
 def read_report(path: Path) -> Report:
-    """The report in a report.json.
+    """The report in a report.json of any origin, whose sections fit together.
 
     Raises:
         UserError: if the file is not a report of ser_hf.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a report of ser_hf: {error}") from None
-    return Report.from_dict(values, path)
+    report = Report.from_dict(read_json(path), path)
+    for key, holds, problem in _requirements(report):
+        if not holds:
+            raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
+    return report
+
+
+def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
+    """(key, whether it fits the other sections, the problem if it does not)."""
+    labels, main, runs = report.labels, HEADLINE[:3], report.runs
+    own: list[Any] = [report, *report.corpora.values(), *runs.values(), *filter(None, [report.pooled])]
+    counts = [report.perceived.counts] if report.perceived else []
+    counts += [section.confusion for section in own if hasattr(section, "confusion")]
+    classes = [list(section.per_class) for section in own if hasattr(section, "per_class")]
+    yield "labels", 0 < len(set(labels)) == len(labels), "expected at least one, each once"
+    square = all([len(row) for row in rows] == [len(labels)] * len(labels) for rows in counts)
+    yield "confusion", square, f"expected {len(labels)} rows of {len(labels)} counts, one for each label"
+    yield "per_class", set().union(*classes) <= set(labels), "contains a label that is not in labels"
+    distribution = (report.class_distribution or {}).values()
+    yield "class_distribution", all(list(clips) == labels for clips in distribution), "expected labels as keys"
+    scored = all(section.metrics.get(name) is not None for section in own for name in main)
+    yield "metrics", set(report.metrics) <= set(METRICS), "contains an unknown metric"
+    yield "metrics", scored, f"expected {', '.join(main)}, for each run and corpus too"
+    bins = [
+        (one.confidence, one.accuracy) for one in (report.calibration.bins if report.calibration else ()) if one.clips
+    ]
+    known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
+    yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
+    available = report.robustness.settings.get("of_clips") if report.robustness else 0
+    yield "robustness.settings.of_clips", isinstance(available, int), "expected a number"
+    drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
+    yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
+    chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
+    yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
+    yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
+    compared = [
+        ({*foil.gap, "uar"}, {*foil.gap} & {*foil.metrics} & {*foil.against}) for foil in [report.foil] if foil
+    ]
+    compared += [({*seen.metrics}, {*seen.same_clips}) for seen in [report.perceived] if seen]
+    yield "foil or perceived", all(one <= other for one, other in compared), "the compared metrics differ"
+    named = all({gap.best, gap.worst} <= set(report.slices.get(name, ())) for name, gap in (report.gaps or {}).items())
+    yield "gaps", named, "names a group that has no results"
+
+
+def _drawable(entry: dict[str, Any], metric: str) -> bool:
+    """Whether an entry of the history has what the training curves show."""
+    numbers = [entry.get("epoch"), *(entry[key] for key in entry if key.startswith(("learning_rate", "train_loss")))]
+    for key, names in (("train", ("uar", "macro_f1")), ("validation", ("uar", "macro_f1", "loss", metric))):
+        if scores := entry.get(key):
+            numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 def report_schema() -> dict[str, Any]:

@@ -120,10 +120,7 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
     # The number of trials may grow.
     search = {key: value for key, value in dataclasses.asdict(settings.search).items() if key != "trials"}
     wanted = json.loads(json.dumps({"recipe": recipe, "space": search}))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output: {folder} cannot be made: {error.strerror}") from None
+    folder.mkdir(parents=True, exist_ok=True)
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("sweep."))
     if others and not identity.is_file():
         raise UserError(f"--output: {folder} contains {others[0]} and no sweep; choose another folder")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from peft import PeftModel
@@ -23,10 +24,10 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
-from transformers.utils import cached_file
 
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..utils.environment import usable_memory
 from ..utils.errors import UserError
 from .encoders import (
     ENCODERS,
@@ -39,7 +40,7 @@ from .encoders import (
     shortest_clip,
 )
 from .freezing import innermost
-from .loading import first_line, load_model
+from .loading import data_only, first_line, load_model
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ MANAGED = {
 
 # What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
 _INVALID = (OSError, StrictDataclassError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
-_INVALID += (AttributeError,)
+_INVALID += (AttributeError, ImportError)
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
@@ -70,6 +71,9 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         if key == "use_weighted_layer_sum" and value:
             raise UserError(f"model.{key}: use model.weighted_layer_sum instead, which works with every head")
+        most = 100 if key.endswith("_layers") else 1_000_000
+        if any(isinstance(number, int) and abs(number) > most for number in np.ravel(value).tolist()):
+            raise UserError(f"model.{key}: expected at most {most:,}, got {value}")
         share = key.endswith("_prob") or "drop" in key
         if share and isinstance(value, int | float) and not 0 <= value <= 1:
             raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
@@ -178,12 +182,7 @@ def blueprint(
     if architecture != "encoder":
         for key in own_head:
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
-        try:
-            config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
-            with torch.device("meta"):  # checks the layers without their memory
-                model = ARCHITECTURES[architecture](copy.deepcopy(config))
-        except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
-            raise UserError(f"model: {error}") from None
+        config, model = plan_network(architecture, sampling_rate, options, **names)
         extractor = _extractor(sampling_rate, bool(normalize))
         if architecture not in TRANSFERRED:
             checkpoint, random_init = None, True
@@ -202,6 +201,7 @@ def blueprint(
             network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
     except _INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    _require_memory(network, copies=1)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
@@ -225,6 +225,36 @@ def blueprint(
         )
     gradient_free = not any(parameter.requires_grad for parameter in network.classifier.parameters())
     return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, gradient_free)
+
+
+def plan_network(
+    architecture: str, sampling_rate: int, options: dict[str, Any], **names: Any
+) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """The configuration of a network of ser_hf, and its layers without their memory.
+
+    Raises:
+        UserError: naming the key of a wrong setting, or for more parameters than the machine can train.
+    """
+    try:
+        config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
+    except ValueError as error:
+        raise UserError(f"{'audio' if str(error).startswith('sampling_rate') else 'model'}.{error}") from None
+    try:
+        with torch.device("meta"):
+            model = ARCHITECTURES[architecture](copy.deepcopy(config))
+    except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"model: {error}") from None
+    _require_memory(model, copies=4)  # weights, gradients and two moments
+    return config, model
+
+
+def _require_memory(model: PreTrainedModel, copies: int) -> None:
+    parameters, memory = sum(parameter.numel() for parameter in model.parameters()), usable_memory()
+    if 4 * copies * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters take {4 * copies * parameters / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB; use smaller layers"
+        )
 
 
 def _with_head(
@@ -275,9 +305,12 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except UserError:
+        raise
     except _INVALID as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
+        raise UserError(f"model.checkpoint: {checkpoint}: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
             f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
@@ -288,10 +321,11 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
     try:
-        if cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) is None:
-            extractor = None
-        else:
-            extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            found = Path(folder, "preprocessor_config.json").is_file()
+            extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False) if found else None
+    except UserError:
+        raise
     except _INVALID as error:
         raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
     if extractor is not None:

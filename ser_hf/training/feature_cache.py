@@ -29,7 +29,7 @@ from ..models.configuration import AcousticConfig
 from ..models.front_end import LogMel, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_transfer import CNN14Encoder, TransferClassifier
-from ..utils.cache import InUse, built_once, cache_root, format_size, key_of
+from ..utils.cache import MappedFile, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
@@ -228,29 +228,22 @@ class FeatureStore:
             self._places = {tuple(segment): i for i, segment in enumerate(index["segments"].tolist())}
             self._frames, self.hash = index["frames"], str(index["hash"])
         self._ends = self.states * self.size * np.cumsum(self._frames, dtype=np.int64)
+        self._values = MappedFile(folder / "states", _DTYPE)
         if self.bytes != int(self._ends[-1]) * _DTYPE.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
-        self._in_use: InUse | None = InUse(folder)
-        self._values: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._places)
 
     @property
     def bytes(self) -> int:
-        return (self.folder / "states").stat().st_size
+        return self._values.bytes
 
     def __getitem__(self, segment: Segment) -> np.ndarray:
-        if self._values is None:
-            self._values = np.memmap(self.folder / "states", dtype=_DTYPE, mode="r")
         place = self._places[segment]
         frames, end = int(self._frames[place]), int(self._ends[place])
         begin = end - self.states * frames * self.size
         return self._values[begin:end].reshape(self.states, frames, self.size)
-
-    def __getstate__(self):
-        """Worker processes map the file themselves."""
-        return self.__dict__ | {"_values": None, "_in_use": None}
 
 
 def open_feature_store(

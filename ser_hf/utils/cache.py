@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import mmap
 import os
 import re
 import shutil
@@ -14,9 +15,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 try:
     import fcntl
@@ -30,6 +32,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile
 _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
 _REMOVED = ".removed"
+REBUILT = "the next run builds it again, and --resume continues from the last checkpoint"
 # Folders of the cache. Other folders there are ignored.
 KINDS = ("waveforms", "frozen", "near_duplicates", "unpacked", "synthetic")
 # A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
@@ -38,7 +41,12 @@ _NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PART
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """`cache_dir`, else the environment's SER_HF_CACHE, else ~/.cache/ser_hf."""
-    return Path(cache_dir or os.environ.get("SER_HF_CACHE") or Path.home() / ".cache" / "ser_hf")
+    if given := cache_dir or os.environ.get("SER_HF_CACHE"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "ser_hf"
+    except RuntimeError:  # a user without an entry in the system's list, as in containers
+        raise UserError("SER_HF_CACHE: missing, and this user has no home folder; set it to a folder") from None
 
 
 def key_of(value: Any) -> str:
@@ -118,6 +126,40 @@ class InUse:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
+class MappedFile:
+    """The content of a file as a read-only array, whose folder is in use: `file[begin:end]` maps it when first read.
+
+    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
+    it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
+    it was written to since its owner set that to False. Worker processes map the file themselves.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.number]):
+        self.path, self.dtype, self._file = path, dtype, None
+        self._in_use: InUse | None = InUse(path.parent)
+        self._stat = path.stat()
+        self.bytes, self.changed = self._stat.st_size, False
+
+    def __getitem__(self, items: slice) -> np.ndarray:
+        try:
+            if self._file is None:
+                file = os.open(self.path, os.O_RDONLY)
+                weakref.finalize(self, os.close, file)
+                self._values = np.frombuffer(mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype)
+                self._file = file  # last, as threads share it
+            stat = os.fstat(self._file)
+        except (OSError, ValueError):
+            stat = None
+        if stat is None or stat.st_size < self.bytes:
+            raise UserError(f"{self.path}: cut short or removed while in use; {REBUILT}")
+        self.changed |= stat.st_mtime_ns != self._stat.st_mtime_ns
+        self._stat = stat
+        return self._values[items]
+
+    def __getstate__(self):
+        return self.__dict__ | {"_file": None, "_values": None, "_in_use": None}
+
+
 @contextmanager
 def unused(folder: Path) -> Iterator[bool]:
     """Yield whether no process builds or uses the folder; meanwhile none can start to build it."""
@@ -140,7 +182,7 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
         if check is not None:
             check(folder)
     except _UNREADABLE as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     return None
 
 

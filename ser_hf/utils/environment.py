@@ -15,11 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .errors import printable
+
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
 
 __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CPU_QUOTA, _MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
 _MALLOC_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
@@ -49,6 +51,16 @@ def usable_cores() -> int:
         return min(cores, max(1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no such file, or no limit ("max")
         return cores
+
+
+def usable_memory() -> int:
+    """Bytes of main memory that this process may use, by the machine and its control group, and of all GPUs."""
+    import torch
+
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+    with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
+        own = min(own, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
+    return own + sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
 
 
 @functools.cache
@@ -99,7 +111,7 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write("\n".join(map(printable, self.format(record).split("\n"))), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -2,50 +2,72 @@
 
 import contextlib
 import csv
-import errno
 import io
-import itertools
+import json
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from .errors import UserError
+from filelock import FileLock, Timeout
+
+from .errors import UserError, machine_fault, printable
+
+_PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
+
+
+@contextlib.contextmanager
+def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
+    """Keep other processes out of a folder by a lock file, which the system frees if this one is killed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
+            lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        except Timeout:
+            owner = lock.read_text(encoding="utf-8") or "another process"
+            raise UserError(f"{key}: {folder} is in use by {owner}; wait, or name another folder") from None
+        except OSError as error:  # on a file system without locks, nothing is held
+            if machine_fault(error):
+                raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
 
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """Yield a partial folder to fill, which replaces `folder` by a rename at the end.
 
-    After an error `folder` is as it was before, and so are the folders above it. Messages name `key`.
+    After an error `folder` is as it was before. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
-    partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
-    created = [parent for parent in folder.parents if not parent.exists()]
+    partial, replaced, lock = (folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock"))
+    kept = ""
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be created: {error.strerror}") from None
-    try:
-        yield partial
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process writes there
-            for parent in created:
-                parent.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room there") from None
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock, folder, key):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield partial
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            # The new folder is complete, and stays whatever happens to the old one.
+            kept = f"; see {partial}"
+            shutil.rmtree(replaced, ignore_errors=True)
+            if folder.exists():
+                folder.rename(replaced)
+            partial.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+    except Exception as error:
+        if fault := machine_fault(error):
+            raise UserError(f"{key}: {folder} cannot be written: {fault}{kept}") from error
         raise
-    # The new folder is complete, and stays whatever happens to the old one.
-    try:
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; see {partial}") from None
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -83,18 +105,65 @@ def require_utf8(path: str | Path) -> None:
         raise UserError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
 
 
+_JSON_BYTES, _JSON_DEPTH = 2**25, 32
+
+
+def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
+    """The value of a JSON file of any origin, with printable texts. A file of more than `most` bytes or `_JSON_DEPTH`
+    levels, or with a number that is not finite, is refused."""
+    path = Path(path)
+    try:
+        if path.is_file() and path.stat().st_size > most:  # reading a pipe would wait for its writer
+            raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
+        return _plain(json.loads(path.read_text(encoding="utf-8-sig") if path.is_file() else ""))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from None
+
+
+def first_problem(error: Any) -> str:
+    """The full path of the first key that a `pydantic.ValidationError` names, and its problem."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    if depth > _JSON_DEPTH:
+        raise ValueError(f"nested more than {_JSON_DEPTH} levels deep")
+    if isinstance(value, int | float) and not abs(value) < 2**63:
+        raise ValueError("a number in it is not finite, or has more than 64 bits")
+    if isinstance(value, dict):
+        return {printable(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, depth + 1) for item in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 SEPARATORS = ",;\t"
+_MOST_COLUMNS = 1000
 
 
-def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+def parse_json(text: str, where: str | Path) -> Any:
+    """The value of a JSON text; a UserError that names `where` if it is none, or holds half a character."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON ({error})") from None
+    return value
+
+
+def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
 
-    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
-    are None; blank rows and columns without a name are left out.
+    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells,
+    blank rows and columns without a name are left out.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)
     _, header = next(lines, (1, []))
+    if len(header) > _MOST_COLUMNS:
+        raise UserError(f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most")
     if twice := next((name for name in header if name and header.count(name) > 1), None):
         raise UserError(f"{path}: the column {twice!r} is in its header twice; rename one")
     rows = []
@@ -102,8 +171,7 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
         if any(cells[len(header) :]):
             raise UserError(f"{path}, line {line}: more cells than the header has columns ({len(header)})")
         if any(cells):
-            padded = itertools.zip_longest(header, cells[: len(header)])
-            rows.append((line, {name: cell or None for name, cell in padded if name}))
+            rows.append((line, {name: cell for name, cell in zip(header, cells, strict=False) if name and cell}))
     return [name for name in header if name], rows
 
 

@@ -1,19 +1,20 @@
 """The folder of a run: its files, and when a run may write into it."""
 
+import contextlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import replace_text
+from .files import held, replace_text
 from .yaml import dump_yaml, read_yaml
 
 # What a run writes; --overwrite removes these and nothing else.
 CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
-    *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
+    *(f"{name}{end}" for name in ("model", "report") for end in ("", ".partial", ".replaced", ".lock")),
     *("reference.npz", "reference.partial", "published.json", "published.partial"),
 )
 _CHILD = re.compile(r"(seed|fold)-\d+|foil")
@@ -34,6 +35,7 @@ class RunFolder:
         self.published = self.path / "published.json"
         self.checkpoints = self.path / "checkpoints"
         self.log = self.path / "logs" / "run.log"
+        self.lock = self.path / ".lock"
 
     def child(self, name: str) -> "RunFolder":
         return RunFolder(self.path / name, (*self.place, name))
@@ -52,8 +54,8 @@ class RunFolder:
         if (self.path / "config.json").is_file():
             raise UserError(f"output_dir: {self.path} is a model's folder; choose another one")
         if not self.recipe.is_file():
-            if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
-                return  # a start that was interrupted
+            if {child.name for child in self.path.iterdir()} <= {"recipe.partial", ".lock"}:
+                return  # a start that was interrupted, or happens now
             raise UserError(f"output_dir: {self.path} contains files that no run wrote; choose another folder")
         if resume:
             self._require_same(recipe)
@@ -63,16 +65,21 @@ class RunFolder:
                 "--overwrite, or set output_dir"
             )
 
+    @contextlib.contextmanager
+    def taken(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
+        """Keep other processes from running in the folder. It is checked again: one may have begun meanwhile."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with held(self.lock, self.path):
+            self.check(recipe, resume, overwrite)
+            yield
+
     def open(self, recipe: dict[str, Any], resume: bool) -> None:
         """Start the run in a checked folder: clear a replaced run and write the resolved recipe."""
         if self.recipe.is_file() and resume:
             return
         if self.recipe.is_file():
             self._clear()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"output_dir: {self.path} cannot be created: {error.strerror}") from None
+        self.path.mkdir(parents=True, exist_ok=True)
         replace_text(self.recipe, dump_yaml(recipe))
 
     def _require_same(self, recipe: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Strict YAML 1.2: values checked against type annotations and ranges, with errors that name the key's full path.
 
-PyYAML follows YAML 1.1, which reads ``3e-5`` as a string and ``no`` as false.
+PyYAML follows YAML 1.1, which reads ``3e-5`` as a string and ``no`` as false. Size and depth are bounded, and aliases
+and tags are refused, before any value is built, so that a file from anywhere is read in bounded time.
 """
 
 import contextlib
@@ -8,7 +9,10 @@ import dataclasses
 import difflib
 import math
 import numbers
+import os
 import re
+import stat
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +24,11 @@ import yaml
 
 from .errors import UserError
 
+# Bounds of a YAML text: characters, values, nested collections, and digits of a whole number.
+LARGEST, MOST_VALUES, DEEPEST, MOST_DIGITS = 1_000_000, 30_000, 32, 100
 
-class _Loader(yaml.SafeLoader):
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """`yaml.SafeLoader` with YAML 1.2 booleans and numbers, which refuses a key written twice."""
 
     yaml_implicit_resolvers = {
@@ -46,6 +53,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node):
         text = self.construct_scalar(node)
+        if len(text) > MOST_DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
         return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
 
 
@@ -54,8 +63,12 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
 
     yaml_implicit_resolvers = dict(_Loader.yaml_implicit_resolvers)
 
+    def ignore_aliases(self, data):
+        return True
+
 
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # in no path, and in no word of a recipe
 _BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words that Transformers' options use
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
@@ -73,26 +86,51 @@ def dump_yaml(value: Any) -> str:
 def parse_yaml(text: str, source: str) -> Any:
     """The value of a YAML text; `source` (a file or a command-line override) is named when it is malformed."""
     try:
+        _check_bounds(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{source}, line {mark.line + 1}" if mark else source
-        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        line = min(mark.line, text.count("\n")) + 1 if mark else None  # libyaml counts a line after the last one
+        where = f"{source}, line {line}" if mark else source
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{where}: not valid YAML: {problem}") from None
 
 
-def read_text(path: str | Path) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark."""
+def _check_bounds(text: str) -> None:
+    """Refuse a text that takes long to build, or builds more than it says: aliases multiply, tags make objects."""
+    if len(text) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} characters")
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        problem = (
+            (count > MOST_VALUES and f"more than {MOST_VALUES:,} values")
+            or (depth > DEEPEST and f"nested more than {DEEPEST} deep")
+            or (isinstance(event, yaml.AliasEvent) and "aliases (*name) are not supported; write the value out")
+            or (getattr(event, "tag", None) not in (None, "!") and "tags (!name) are not supported")
+        )
+        if problem:
+            raise yaml.parser.ParserError(None, None, problem, event.start_mark)
+
+
+def read_text(path: str | Path, most: int | None = None) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; `most` bounds its bytes."""
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe may never end
+            raise ValueError("not a file")
+        if most is not None and status.st_size > most:
+            raise ValueError(f"{status.st_size:,} bytes, expected at most {most:,}")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {getattr(error, 'strerror', error)}") from None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping that a YAML file holds."""
-    value = parse_yaml(read_text(path), str(path))
+    value = parse_yaml(read_text(path, LARGEST), str(path))
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected sections with keys, found {_describe(value)}")
     return value
@@ -101,7 +139,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def unknown_key(path: str, known: Iterable[str]) -> UserError:
     """The error for an unknown key at `path`, naming the nearest of the `known` keys beside it."""
     section, _, key = path.rpartition(".")
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(key[:100], list(known), n=1, cutoff=0.0)
     prefix = f"{section}." if section else ""
     hint = f"; the nearest known key is {prefix}{nearest[0]}" if nearest else ""
     return UserError(f"{path}: unknown key{hint}")
@@ -132,12 +170,36 @@ class Range:
     def __str__(self) -> str:
         low, high = max(self.min, self.above), min(self.max, self.below)
         unit = f"{self.unit}, " if self.unit else ""
-        if high < math.inf:
-            return (
-                f"{unit}between {low:,.12g} and {high:,.12g}" if low > -math.inf else f"{unit}less than {high:,.12g}"
+        if high < math.inf and low > -math.inf:
+            words = (
+                f"more than {low:,.12g} and at most"
+                if self.above == low and self.max == high
+                else f"between {low:,.12g} and"
             )
+            return f"{unit}{words} {high:,.12g}"
+        if high < math.inf:
+            return f"{unit}less than {high:,.12g}"
         word = {0: "zero", 1: "one"}.get(low, f"{low:,.12g}")
         return f"{unit}more than {word}" if self.above > -math.inf else f"{unit}{word} or more"
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """The words that match a regular expression and that a file system takes; an annotation as `Range` is."""
+
+    pattern: str
+    expected: str
+
+    def holds(self, value: str) -> bool:
+        longest = max(map(len, value.encode().split(b"/")))
+        return longest <= 200 and len(value) <= 1000 and re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return f"{self.expected} on one line, of at most 200 bytes (a path 1000)"
+
+
+FileName = Annotated[str, Text(r"(?!\.+$)[^/\\\n\r\t\u2028-\u202e\u2066-\u2069]+", "a name without slashes")]
+PathName = Annotated[str, Text(r"[^\n\r]+", "a path")]
 
 
 def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
@@ -187,8 +249,8 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
     if origin is Annotated:
         value = _coerce(value, arguments[0], path)
         for bounds in arguments[1:]:  # annotations of other kinds are checked by the dataclass itself
-            if isinstance(bounds, Range) and not bounds.holds(value):
-                raise UserError(f"{path}: expected {bounds}, got {value}")
+            if isinstance(bounds, Range | Text) and not bounds.holds(value):
+                raise UserError(f"{path}: expected {bounds}, got {value!r}")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -222,16 +284,15 @@ def _coerce_mapping(value: Mapping, key_hint: Any, value_hint: Any, path: str) -
 
 
 def _coerce_scalar(value: Any, hint: type) -> Any:
-    boolean = isinstance(value, bool)
     if hint is bool and isinstance(value, str) and value.lower() in _BOOLEANS:
         return _BOOLEANS[value.lower()]
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if hint is float and isinstance(value, numbers.Real) and not boolean:
-        with contextlib.suppress(OverflowError):
-            return float(value)
-    if isinstance(value, numbers.Integral if hint is int else hint) and (hint is bool or not boolean):
-        return int(value) if hint is int else value
+    if hint in (int, float):
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        most = sys.float_info.max if hint is float else 2**63 - 1
+        if number and abs(value) <= most and (hint is float or int(value) == value):
+            return hint(value)
+    elif isinstance(value, hint) and not (hint is str and _CONTROL.search(value)):
+        return value
     raise _Mismatch
 
 
@@ -266,6 +327,10 @@ def _describe(value: Any) -> str:
         return "nothing (null)"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
+    if isinstance(value, int) and value.bit_length() > 63:
+        return "a number of more than 63 bits"
+    if isinstance(value, str) and _CONTROL.search(value):
+        return f"control characters, {value!r}"
     if isinstance(value, int | float | str):
         return f"the {'word' if isinstance(value, str) else 'number'} {value!r}"
     return "a mapping" if isinstance(value, Mapping) else f"a {type(value).__name__}"

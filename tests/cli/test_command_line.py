@@ -1,7 +1,9 @@
 """The command line: help, parsing, exit codes, and one clear line for each mistake."""
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import typer
 
 from ser_hf import cli
 from ser_hf.testing import write_corpus
+from ser_hf.utils.run_folder import RunFolder
+from ser_hf.utils.yaml import read_yaml
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
@@ -176,7 +180,7 @@ def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
     assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
 
 
-@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(errno.EINVAL, "Invalid argument")])
 def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
     def run_recipe(*_, **__):
         raise fault
@@ -187,6 +191,40 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
         with pytest.raises(type(fault)) as raised:
             cli.main(["train", "a.yaml"])
     assert raised.value is fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left", "run/split.partial"),
+            "run/split.partial: No space left on .*make room",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; change its rights"),
+        (OSError(errno.EMFILE, "Too many open files", "x"), r"x: Too many open files; .*ulimit -n"),
+        (OSError(errno.ENOENT, "No such file or directory", "run/checkpoints"), "run/checkpoints: No such file"),
+        (MemoryError("Unable to allocate 9 GiB"), "out of memory .Unable to allocate 9 GiB.; use smaller batches"),
+        (RuntimeError("CUDA out of memory. Tried\nto allocate 2 GiB"), "out of memory .CUDA out of memory. Tried to"),
+        (RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "), "dataloader_num_workers"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_with_a_remedy(fault, expected, monkeypatch, capsys):
+    def run_recipe(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    line = complaint(capsys, "train", "a.yaml")
+    assert re.search(expected, line)
+    assert line.endswith("; --resume continues from the last checkpoint")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(closed, tmp_path):
+    """What a library prints would be written into that file."""
+    code = "import ser_hf.cli; ser_hf.cli.main(['--version']); open('x', 'w').write(str(open('y', 'w').fileno()))"
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert int((tmp_path / "x").read_text()) > 2
 
 
 # Trainings
@@ -285,7 +323,7 @@ def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
-def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
+def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
     assert cli.main(["train", *arguments]) == 0
@@ -300,6 +338,12 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
         capsys, "train", *arguments, "training.learning_rate=0.5", "--resume"
     )
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    for option in ("--resume", "--overwrite"):  # another process runs there
+        (run / "report").rename(run / "hidden")
+        with RunFolder(run).taken(read_yaml(run / "recipe.yaml"), True, False):
+            assert f"output_dir: {run} is in use by process " in complaint(capsys, "train", *arguments, option)
+        (run / "hidden").rename(run / "report")
     assert cli.main(["train", *arguments, "--resume"]) == 0
     assert (run / "report" / "report.json").read_bytes() == report
 
@@ -315,29 +359,3 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
         capsys, "train", *arguments[:-1], f"output_dir={foreign}", "--overwrite"
     )
     assert (foreign / "chapter1.tex").read_text() == "precious"
-
-
-def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
-    import ser_hf
-    from ser_hf.training.callbacks import EpochLog
-
-    recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
-    whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])
-
-    class Killed(BaseException):
-        pass
-
-    def die(self, args, state, control, **kwargs):
-        if state.epoch >= 2:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(EpochLog, "on_epoch_begin", lambda *_, **__: None)
-        patched.setattr(EpochLog, "on_epoch_end", lambda *_, **__: None)
-        patched.setattr(EpochLog, "on_step_begin", die, raising=False)
-        with pytest.raises(Killed):
-            ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
-    resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
-    assert resumed.metrics == whole.metrics
-    assert [entry["epoch"] for entry in resumed.history] == [1, 2, 3]
-    assert resumed.history[-1]["validation"]["loss"] == whole.history[-1]["validation"]["loss"]

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import socket
+import stat
+import struct
 import sys
 import threading
 import zipfile
@@ -47,11 +50,14 @@ class Release:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files} == self.files
 
 
-def zipped(files: dict[str, bytes], under: str = "") -> bytes:
+def zipped(files: dict[str, bytes], under: str = "", kind: int = stat.S_IFREG) -> bytes:
+    """An archive whose members are files, or claim to be of another kind."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w") as archive:
         for path, content in files.items():
-            archive.writestr(under + path, content)
+            member = zipfile.ZipInfo(under + path)
+            member.external_attr = (kind | 0o777) << 16
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 
@@ -189,6 +195,26 @@ def trickle(handler: Handler, content: bytes):
             return
         if handler.server.ours.released.wait(0.05):
             return
+
+
+def slow_header(handler: Handler, _: bytes):
+    """Sends a header now and then, and never a body."""
+    handler.send_response(200)
+    handler.flush_headers()
+    while not handler.server.ours.released.wait(0.05):
+        handler.wfile.write(b"X-More: 1\r\n")
+
+
+def reset(handler: Handler, content: bytes):
+    """Resets the connection in the middle of the file."""
+    handler.serve(content, 1000)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def announce(size: int) -> Fault:
+    """Announces another size than the file has, and sends the file."""
+    return lambda handler, content: handler.send(200, content, {}, size)
 
 
 def endless(handler: Handler, _: bytes):

@@ -40,7 +40,7 @@ RECIPE = {
         "gaussian_noise": {"probability": 0.5},
         "coloured_noise": {"probability": 0.5},
         "gain": {"probability": 0.5},
-        "mixup": {"probability": 0.5, "speakers": "other"},
+        "mixup": {"probability": 0.5},
     },
     "training": {
         "num_train_epochs": 2,

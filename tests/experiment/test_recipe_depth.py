@@ -15,13 +15,13 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
     ("source", "overrides", "expected"),
     [
         (ENCODER, ["lora.alpha=8"], "lora.rank: missing"),
-        (ENCODER, ["lora.rank=0"], "lora.rank: expected more than zero, got 0"),
+        (ENCODER, ["lora.rank=0"], "lora.rank: expected between 1 and 65,536, got 0"),
         (ENCODER, ["lora.rank=8", "lora.dropout=1"], "lora.dropout: expected between 0 and 1, got 1.0"),
-        (ENCODER, ["lora.rank=8", "lora.alpha=0"], "lora.alpha: expected more than zero"),
+        (ENCODER, ["lora.rank=8", "lora.alpha=0"], "lora.alpha: expected more than 0 and at most"),
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: supported by speech encoders only, not by byols"),
-        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected zero or more, got -1"),
+        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected between 0 and 1,000,000, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
         (ENCODER, ["freeze.gradual.every=2"], "freeze.gradual.every: no longer supported; use training.layer_decay"),
@@ -43,8 +43,8 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
             "lora.rank: has no effect with scikit-learn",
         ),
         (ENCODER, ["model.head_dropout=1"], "model.head_dropout: expected between 0 and 1"),
-        (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, 0.1 or more"),
-        (ENCODER, ["audio.max_duration=0.01"], "audio.max_duration: expected seconds, 0.1 or more"),
+        (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, between 0.1 and 86,400"),
+        (ENCODER, ["audio.max_duration=0.01"], "audio.max_duration: expected seconds, between 0.1 and 86,400"),
     ],
 )
 def test_a_contradiction_is_named_by_its_key(source, overrides, expected):

@@ -75,7 +75,7 @@ def test_numbers_in_place_of_labels_are_refused(copy):
         (lambda folder: change(folder / "config.json", model_type="nosuch"), "nosuch"),
         (
             lambda folder: change(folder / "config.json", model_type="nosuch", auto_map={"AutoConfig": "code.Config"}),
-            "contains code; --trust-remote-code runs it",
+            "config.json takes code .*; --trust-remote-code",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_damaged_folder_prints_one_line(spoil, message, copy):
     spoil(copy)
     with pytest.raises(UserError, match=message) as refused:
         load_classifier(copy, device="cpu")
-    assert str(refused.value).startswith(f"{copy}: ")
+    assert str(refused.value).startswith(str(copy))
     assert "\n" not in str(refused.value)
 
 

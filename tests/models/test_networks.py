@@ -145,7 +145,12 @@ def test_bfloat16_autocast_stays_near_float32(name):
     model, batch = trained(built(name)), batch_of(noise(7000), noise(16000, seed=1))
     exact = model(**batch).logits
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = model(**batch).logits
+        try:
+            rounded = model(**batch).logits
+        except RuntimeError as error:  # where ONEDNN_MAX_CPU_ISA allows less than the processor has
+            if "could not create a primitive descriptor" in str(error):
+                pytest.skip("oneDNN has no LSTM in bfloat16 here")
+            raise
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
 
 

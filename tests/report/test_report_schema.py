@@ -62,7 +62,7 @@ def test_another_file_is_one_error(tmp_path):
     damaged["protocol"]["parts"]["test"]["clips"] = "many"
     for content, message in (
         (json.dumps(damaged), "protocol.parts.test.clips: Input should be a valid integer"),
-        ("{", "not a report of ser_hf: Expecting"),
+        ("{", "cannot be read as JSON: Expecting"),
         ("[]", "not a report of ser_hf"),
     ):
         path.write_text(content, encoding="utf-8")

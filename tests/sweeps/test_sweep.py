@@ -337,7 +337,7 @@ def test_a_folder_that_belongs_to_no_sweep_is_refused_and_left_alone(swept, tmp_
     with pytest.raises(UserError, match=r"contains thesis\.tex and no sweep"):
         swept()
     assert [child.name for child in swept.folder.iterdir()] == ["thesis.tex"]
-    with pytest.raises(UserError, match="cannot be made: File exists"):
+    with pytest.raises(FileExistsError, match=r"thesis\.tex"):
         swept(output=swept.folder / "thesis.tex")
 
 

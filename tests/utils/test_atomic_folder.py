@@ -36,15 +36,9 @@ def test_a_failure_leaves_the_old_one(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_failure_removes_the_folders_that_it_made(tmp_path):
-    with pytest.raises(KeyError):
-        _interrupted(tmp_path / "evaluations" / "deep" / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_that_cannot_be_created_names_its_key(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="output_dir: .*file/out cannot be created"):
+    with pytest.raises(UserError, match="output_dir: .*file/out cannot be written: .*File exists"):
         _filled(tmp_path / "file" / "out", "one")
 
 
@@ -53,13 +47,24 @@ def test_a_new_folder_that_cannot_be_renamed_is_kept(tmp_path, monkeypatch):
     _filled(folder, "one")
 
     def refuse(self, target):
-        raise OSError(39, "Directory not empty")
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(self))
 
     monkeypatch.setattr(type(folder), "rename", refuse)
-    with pytest.raises(UserError, match="cannot be replaced: Directory not empty; see .*out.partial"):
+    with pytest.raises(UserError, match="cannot be written: .*Directory not empty; see .*out.partial"):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"
+
+
+def test_two_processes_do_not_fill_one_folder_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    folder = tmp_path / "out"
+    with atomic_folder(folder) as partial:
+        with pytest.raises(UserError, match="output_dir: .*/out is in use by process .*; wait, or name another"):
+            _filled(folder, "second")
+        (partial / "a.txt").write_text("first")
+    assert (folder / "a.txt").read_text() == "first"
+    assert [child.name for child in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_full_disk_is_an_error(tmp_path):

@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import os
 import re
 import threading
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from ser_hf.utils import cache
-from ser_hf.utils.cache import built_once, format_size
+from ser_hf.utils.cache import MappedFile, built_once, format_size
 from ser_hf.utils.errors import UserError
 
 REMEDY = "make room or make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
@@ -161,6 +163,26 @@ def test_a_failed_build_or_one_that_does_not_resume_starts_again(tmp_path):
     (tmp_path / "b.partial" / "stale").touch()
     assert build(tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["content"]
+
+
+@pytest.mark.parametrize("fault", ["cut", "removed"])
+def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(fault, tmp_path):
+    path = tmp_path / "values"
+    np.arange(5000, dtype=np.float32).tofile(path)
+    mapped, unread = MappedFile(path, np.float32), MappedFile(path, np.float32)
+    assert mapped[4998:5000].tolist() == [4998, 4999]
+    os.truncate(path, 8) if fault == "cut" else path.unlink()
+    for file in (unread, mapped) if fault == "cut" else (unread,):
+        with pytest.raises(UserError, match=f"{path}: cut short or removed while in use; the next run builds"):
+            file[4998:5000]
+
+
+def test_a_user_without_a_home_folder_names_the_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("SER_HF_CACHE", raising=False)
+    monkeypatch.setattr(cache.Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    with pytest.raises(UserError, match="SER_HF_CACHE: missing, and this user has no home folder"):
+        cache.cache_root()
+    assert cache.cache_root(tmp_path) == tmp_path
 
 
 def test_sizes_have_units():

@@ -1,6 +1,8 @@
 """The folder of a run: foreign files are never changed; a run is continued or replaced only on request."""
 
 import json
+import os
+import platform
 import shutil
 
 import pytest
@@ -129,6 +131,27 @@ def test_a_start_interrupted_before_its_recipe_is_an_own_folder(folder):
     folder.check(RECIPE, False, False)
     folder.open(RECIPE, resume=False)
     assert sorted(child.name for child in folder.path.iterdir()) == ["recipe.yaml"]
+
+
+@pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, False), (False, True)])
+def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(started, resume, overwrite, monkeypatch):
+    monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
+    with started.taken(RECIPE, True, False):
+        started.open(RECIPE, resume=True)
+        with pytest.raises(UserError) as error, started.taken(RECIPE, resume, overwrite):
+            pass
+        words = f"output_dir: {started.path} is in use by process {os.getpid()} on {platform.node()}; wait"
+        assert str(error.value).startswith(words)
+    with started.taken(RECIPE, True, False):  # free again
+        pass
+    assert not started.lock.exists()
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(folder):
+    folder.check(RECIPE, False, False)
+    folder.open(RECIPE, resume=False)
+    with pytest.raises(UserError, match="contains a run already"), folder.taken(RECIPE, False, False):
+        pass
 
 
 @pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "2024-01-31", "012"])

@@ -1,0 +1,166 @@
+"""Audio files, tables, recipes and folders damaged at random, for as long as you like: how many are read, how many are
+refused in one line, and every fault.
+
+    python benchmarks/fuzz.py --minutes 60 --seed 0 [--only audio tables]
+    python benchmarks/fuzz.py --only audio --seed 123 --examples 1    # repeats one example, with its traceback
+
+A fault is any exception but a `UserError`, a message of several lines or more than 300 characters, an example that
+takes more than 60 s or a gigabyte, or a process that dies. An example depends on its generator and seed alone. Counts
+are added to those of the same revision and first seed in benchmarks/results/fuzz.json; seeds continue where these end.
+"""
+
+import argparse
+import contextlib
+import datetime
+import faulthandler
+import itertools
+import json
+import logging
+import os
+import random
+import resource
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
+SECONDS, BYTES = 60, 2**30  # of one example
+ADDRESSES = 2**34  # of a process
+SLICE = 90.0  # seconds of one generator before the next has its turn
+FIXTURES = ROOT / "tests" / "contracts" / "fixtures" / "folders.tar.xz"
+One = Callable[[int, Path], object]
+
+
+def audio() -> One:
+    from support import fuzz_inputs
+
+    return lambda seed, folder: fuzz_inputs.one_audio(random.Random(seed), folder)
+
+
+def tables() -> One:
+    from support import fuzz_inputs
+
+    return lambda seed, folder: fuzz_inputs.one_table(random.Random(seed), folder)
+
+
+def recipes() -> One:
+    from support import fuzz_recipes
+
+    return lambda seed, folder: fuzz_recipes.one(random.Random(seed))
+
+
+def folders() -> One:
+    from support import fuzz_folders
+
+    originals = Path(tempfile.mkdtemp())
+    with tarfile.open(FIXTURES) as archive:
+        archive.extractall(originals, filter="data")
+    model, run = originals / "models" / "crnn", originals / "runs" / "single"
+    return lambda seed, folder: fuzz_folders.attack(model, run, folder / "scratch", seed)
+
+
+GENERATORS = {"audio": audio, "tables": tables, "recipes": recipes, "folders": folders}
+
+
+def work(name: str, seed: int, seconds: float, examples: int) -> None:
+    """Try examples, and print a line of JSON for each: seed, outcome, and of a fault its place and details."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no reply
+    sys.path.insert(0, str(ROOT / "tests"))
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    one, end = GENERATORS[name](), time.monotonic() + seconds
+    for number in range(seed, seed + examples):
+        if time.monotonic() > end:
+            break
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        outcome, details = "accepted", []
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                if one(number, Path(folder)):
+                    outcome = "refused"
+            taken = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+            assert taken < BYTES or number == seed, f"{taken / 1e9:.1f} GB of memory"
+        except Exception as error:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in f.filename]
+            place = f"{Path(frames[-1].filename).relative_to(ROOT)}:{frames[-1].lineno}"
+            notes = [note[:400] for note in getattr(error, "__notes__", [])]
+            outcome, details = "fault", [f"{type(error).__name__} in {place}", str(error)[:300], *notes]
+            if examples == 1:
+                traceback.print_exc()
+        faulthandler.cancel_dump_traceback_later()
+        replies.write(f"{json.dumps([number, outcome, details])}\n")
+
+
+def turn(name: str, seed: int, seconds: float, examples: int) -> list[list]:
+    """The outcomes of a process that tries examples of one generator; if it dies, its last example is a fault."""
+    command = [sys.executable, __file__, "--worker", name, "--seed", str(seed), "--examples", str(examples)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    with tempfile.TemporaryDirectory() as cache:
+        environment |= {"SER_HF_CACHE": cache, "HF_HOME": cache, "TMPDIR": cache}
+        done = subprocess.run(
+            [*command, "--minutes", str(seconds / 60)], capture_output=True, env=environment, check=False
+        )
+    outcomes = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    if examples == 1:
+        sys.stderr.buffer.write(done.stderr)
+    if done.returncode:
+        last = outcomes[-1][0] + 1 if outcomes else seed
+        outcomes.append([last, "fault", [f"exit code {done.returncode}", done.stderr.decode(errors="replace")[-900:]]])
+    return outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60, help="of all generators together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=10**9, help="of a turn of a generator at most")
+    parser.add_argument("--only", nargs="+", choices=GENERATORS, default=list(GENERATORS))
+    parser.add_argument("--worker", choices=GENERATORS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        return work(given.worker, given.seed, 60 * given.minutes, given.examples)
+    from ser_hf.utils.environment import environment
+
+    machine = environment()
+    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
+    same = [run for run in runs if (run["revision"], run["seed"]) == (machine["git_revision"], given.seed)]
+    run = same[0] if same else {"revision": machine["git_revision"], "seed": given.seed, "minutes": 0.0}
+    if not same:
+        run |= {"date": datetime.date.today().isoformat(), "generators": {}, "machine": machine}
+        runs.append(run)
+    end = time.monotonic() + 60 * given.minutes
+    for name in itertools.cycle(given.only):
+        began = time.monotonic()
+        counts = run["generators"].setdefault(name, {"examples": 0, "accepted": 0, "refused": 0, "faults": {}})
+        seconds = min(SLICE, max(end - began, 1))
+        for seed, outcome, details in turn(name, given.seed + counts["examples"], seconds, given.examples):
+            counts["examples"] += 1
+            if outcome != "fault":
+                counts[outcome] += 1
+                continue
+            place, *rest = details
+            counts["faults"].setdefault(place, {"count": 0, "seed": seed, "details": rest})["count"] += 1
+        run["minutes"] = round(run["minutes"] + (time.monotonic() - began) / 60, 2)
+        shown = [counts[key] for key in ("examples", "accepted", "refused")]
+        print(f"{name}: {shown[0]} examples, {shown[1]} accepted, {shown[2]} refused", *counts["faults"], sep="\n    ")
+        if given.examples == 1:  # an example that is repeated is no part of a run
+            return None
+        RESULTS.write_text(json.dumps({"runs": runs}, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+        if time.monotonic() >= end:
+            break
+    return None
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
