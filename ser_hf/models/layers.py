@@ -65,8 +65,7 @@ def _normalize_selected(
         norm.weight,
         norm.bias,
         training=several,
-        # None is the mean of all batches, as in the stock layer.
-        momentum=1 / max(1, int(norm.num_batches_tracked)) if norm.momentum is None else norm.momentum,
+        momentum=norm.momentum,
         eps=norm.eps,
     ).view_as(real)
     return torch.zeros_like(frames, dtype=normed.dtype).index_copy(0, rows, normed)
@@ -92,9 +91,8 @@ def _normalize_by_moments(
     variance = torch.where(several, squares / count.clamp(min=1), norm.running_var.to(wide))
     with torch.no_grad():
         norm.num_batches_tracked += several
-        momentum = 1 / norm.num_batches_tracked.to(wide) if norm.momentum is None else norm.momentum
         for running, new in (norm.running_mean, mean), (norm.running_var, squares / (count - 1)):
-            running.copy_(torch.where(several, momentum * new + (1 - momentum) * running, running))
+            running.copy_(torch.where(several, norm.momentum * new + (1 - norm.momentum) * running, running))
     # `deviation` is the only tensor of the features' size that the backward pass keeps.
     scale = torch.rsqrt(variance + norm.eps)
     scale = scale if norm.weight is None else norm.weight * scale

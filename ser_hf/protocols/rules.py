@@ -223,8 +223,6 @@ def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0
 def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool) -> Split:
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
-    if validation + test >= 1:
-        raise UserError(f"protocol.test: shares {validation} (validation) and {test} (test) leave no training clip")
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
     train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}

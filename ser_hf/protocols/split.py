@@ -122,7 +122,7 @@ def make_split(
             raise UserError(f"{where}: no clip in {part}")
         missing = [names[i] for i in sorted(set(range(len(names))) - {labels[row] for row in rows[part]})]
         if missing and (part == "train" or fold is None):
-            raise UserError(f"{where}: no clip of {', '.join(missing)} in {part}; UAR needs every class in each part")
+            raise UserError(f"{where}: no clip of {', '.join(missing)} in {part}; drop or merge it")
         if missing:
             notes.append(f"No clip of {', '.join(missing)} in {part}: its UAR is the mean over the other classes.")
     taken = [row for part in PARTS for row in rows[part]]

@@ -68,8 +68,6 @@ def _parts(
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
     if layer_decay is None:
         return lambda name: (1, "head", head_rate) if where.place(name)[0] == "head" else (0, "encoder", learning_rate)
-    if not 0 < layer_decay <= 1:
-        raise UserError(f"training.layer_decay: expected more than 0 and at most 1, got {layer_decay}")
     layers = len(where.layers)
     if not layers:
         raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")

@@ -166,7 +166,7 @@ def test_augmenting_loads_no_torch():
         ({"speed": {"probability": 0.5, "factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
         ({"telephone": {"probability": 0.5, "codecs": []}}, "telephone.codecs: expected some of mu_law"),
         ({"background_noise": {"probability": 0.5}}, "background_noise.folder: missing"),
-        ({"mixup": {"probability": 0.5, "alpha": 0.0}}, "mixup.alpha: expected between 0 and 100"),
+        ({"mixup": {"probability": 0.5, "alpha": 0.0}}, "mixup.alpha: expected more than 0 and at most 100"),
     ],
 )
 def test_invalid_values_are_refused(section, complaint):

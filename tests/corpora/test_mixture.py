@@ -133,7 +133,7 @@ def test_on_unknown_of_an_item_takes_precedence(tmp_path, item, caplog):
         *(
             (
                 [{"name": "savee", "weight": weight}],
-                f"corpus.corpora[0].weight: expected between 0 and 100, got {float(weight)}",
+                f"corpus.corpora[0].weight: expected more than 0 and at most 100, got {float(weight)}",
             )
             for weight in (0, 101)
         ),

@@ -114,21 +114,6 @@ def test_a_single_value_is_normalized_by_the_running_statistics():
     assert all(torch.equal(value, seen[name]) for name, value in norm.named_buffers())
 
 
-@pytest.mark.usefixtures("kernel")
-def test_without_momentum_every_batch_counts_equally():
-    ours, stock = _pair()
-    ours.momentum = stock.momentum = None
-    ours.reset_running_stats()
-    stock.reset_running_stats()
-    for step in range(4):
-        features, mask = (step + 1) * torch.randn(3, 5, 9, 4), mask_of(*(LENGTHS if step % 2 else (9, 9, 9)))
-        ours(features, mask)
-        stock(features.transpose(1, 2)[mask][..., None])
-    assert ours.num_batches_tracked == 4
-    for name, value in stock.named_buffers():
-        torch.testing.assert_close(ours.get_buffer(name), value, rtol=1e-5, atol=1e-6, msg=name)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
     features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)

@@ -144,12 +144,6 @@ def test_a_network_without_an_encoder_has_one_rate():
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
 
 
-@pytest.mark.parametrize("layer_decay", [0, -0.5, 1.01, float("nan")])
-def test_a_layer_decay_out_of_range_is_refused(layer_decay):
-    with pytest.raises(UserError, match=r"^training\.layer_decay: expected more than 0 and at most 1"):
-        parameter_groups(_encoder(), 1e-3, 0.1, layer_decay=layer_decay)
-
-
 def test_a_frozen_model_is_refused():
     model = _encoder()
     model.requires_grad_(False)
