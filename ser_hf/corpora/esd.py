@@ -7,12 +7,10 @@ License: research use only, on signing a form; no standard license. The code on 
 
 File names: `0011/Angry/0011_000351.wav` is speaker, emotion by folder, and number. Numbers run on over the emotions,
 350 each: neutral from 1, angry from 351, happy from 701, sad from 1051, surprise from 1401. So the number gives the
-emotion and the sentence. A folder of another emotion is an error. Some copies have folders train, evaluation and test
-below the emotion; `split` has them (evaluation is validation) if every clip is in one. These splits share all
-speakers: they were made for voice conversion.
+emotion and the sentence. A folder of another emotion is an error. Folders train, evaluation and test of some copies
+are not read: these splits share all speakers, as they were made for voice conversion.
 """
 
-import dataclasses
 import re
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -31,7 +29,6 @@ CITATION = (
 ACTED = True
 
 EMOTION_CODES = {"Neutral": "neutral", "Angry": "angry", "Happy": "happy", "Sad": "sad", "Surprise": "surprise"}
-PARTS = {"train": "train", "evaluation": "validation", "test": "test"}
 SENTENCES = 350
 GRAMMAR = re.compile(r"(?P<speaker>00(?:0[1-9]|1[0-9]|20))_(?P<number>[0-9]{6})", re.ASCII)
 _LANGUAGES = {"mandarin": "zh", "english": "en"}
@@ -49,7 +46,6 @@ def read_name(path: PurePath) -> Clip | None:
         return None
     speaker, sentence = fields["speaker"], number % SENTENCES + 1
     language = "zh" if int(speaker) <= 10 else "en"
-    part = PARTS.get(path.parent.name)
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[word],
@@ -58,7 +54,6 @@ def read_name(path: PurePath) -> Clip | None:
         id=f"esd/{path.stem}",
         language=language,
         sentence=f"{language} {sentence:03d}",
-        extra={"split": part} if part else {},
     )
 
 
@@ -78,10 +73,7 @@ def parse(
         wanted = _LANGUAGES.get(part, clip.language)
         return None if clip.language == wanted else f"the other language (corpus.part is {part})"
 
-    listing = parse_files(root, "esd", TITLE, "Angry/0011_000351.wav", read_name, on_unknown, leave_out)
-    if all(clip.extra for clip in listing.clips):
-        return listing
-    return dataclasses.replace(listing, clips=[dataclasses.replace(clip, extra={}) for clip in listing.clips])
+    return parse_files(root, "esd", TITLE, "Angry/0011_000351.wav", read_name, on_unknown, leave_out)
 
 
 def facts(part: str = "both", **others: Any) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..utils.errors import UserError
-
 BINS = 15
 # The smallest step of single precision below 1; a probability of 0 would make the log loss infinite.
 LEAST = float(np.finfo(np.float32).eps)
@@ -395,13 +393,8 @@ def fit_temperature(
 
     Returns:
         T, from `LOWEST` to `HIGHEST`.
-
-    Raises:
-        UserError: if a logit is not finite.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-    if not np.isfinite(logits).all():
-        raise UserError("temperature: the model's logits are not all finite numbers; its training went wrong")
 
     def loss(temperature: float) -> float:
         probabilities = scipy.special.log_softmax(merged(logits / temperature), axis=1)

@@ -174,15 +174,12 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
         return Parameter(
             CategoricalDistribution(dict.fromkeys(json.dumps(own, ensure_ascii=False, default=str) for own in value))
         )
-    if not isinstance(value, Mapping) or not value:
-        raise UserError(
-            f"{path}: expected a list of values, {{low: ..., high: ...}} or bundles of keys, got {short(value)}"
-        )
-    if {"low", "high"} & set(value):
+    if isinstance(value, Mapping) and {"low", "high"} & set(value):
         _check_key(key, None, path)
         return Parameter(_range(value, path, grid))
-    if "." in key:
-        raise UserError(f"{path}: expected a range with low and high, or bundles whose names have no dot")
+    if not isinstance(value, Mapping) or not value or "." in key:
+        expected = "a list of values, {low: ..., high: ...}, or bundles of keys under a name without a dot"
+        raise UserError(f"{path}: expected {expected}, got {short(value)}")
     bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
     return Parameter(CategoricalDistribution(bundles), bundles)
 

@@ -81,12 +81,6 @@ def fit_classical(
     batch_size = arguments.per_device_eval_batch_size
     parts = [(part, *embed(model, collator, part, batch_size)) for part in (train, validation)]
     (_, vectors, labels), (_, unseen, _) = parts
-    absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
-    if absent:
-        raise UserError(
-            f"training.solver: no training clip has the label {model.config.id2label[absent[0]]}, which scikit-learn "
-            "cannot predict; drop it (corpus.drop)"
-        )
     scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
     if isinstance(model.classifier, LinearMachines | KernelMachines):

@@ -55,13 +55,6 @@ def test_one_language_of_two(tree):
     assert [clip.language for clip in parse(root, part="mandarin").clips] == ["zh"]
 
 
-def test_parts_are_read_if_every_folder_has_one(tree):
-    root = tree("0011/Angry/train/0011_000351.wav", "0011/Angry/evaluation/0011_000352.wav")
-    assert [clip.extra for clip in parse(root).clips] == [{"split": "validation"}, {"split": "train"}]
-    tree("0011/Angry/0011_000353.wav")
-    assert [clip.extra for clip in parse(root).clips] == [{}, {}, {}]
-
-
 def test_a_clip_in_the_folder_of_another_emotion_is_refused(tree):
     with pytest.raises(UserError, match=r"0011_000001.wav: not a file name of ESD \(such as Angry/0011_000351.wav\)"):
         parse(tree("0011/Happy/0011_000001.wav"))

@@ -61,7 +61,7 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
         ("a.b: {low: 1e, high: 1}", "space.a.b: expected numbers, got"),
         ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b: .*only accept step is 1"),
         ("training: {learning_rate: [1]}", "space.training.learning_rate: expected recipe keys with their values"),
-        ("a.b: {A: {a.c: 1}}", "space.a.b: expected a range with low and high, or bundles"),
+        ("a.b: {A: {a.c: 1}}", "space.a.b: expected a list of values, {low: "),
         ("x: {A: [1]}", "space.x.A: expected recipe keys with their values, such as"),
         (
             "x: {A: {training: {seeds: 1}}}",
