@@ -22,7 +22,6 @@ from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
-CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
@@ -36,7 +35,7 @@ _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 
 class ModelSettings(BaseModel):
-    """Labels and waveforms in `CONFIGURATIONS`, or in the metadata of an ONNX file."""
+    """Labels and waveforms in a model's configurations, or in the metadata of an ONNX file."""
 
     id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -48,7 +48,7 @@ def test_a_missing_folder_prints_one_line(tmp_path, labels):
 
 
 def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
-    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where cannot be loaded: [^\n]+$"):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"):
         blueprint("encoder", labels, checkpoint="some/where")
 
 
@@ -111,16 +111,16 @@ def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, o
 
 ENCODER, POOLED = {"architecture": "encoder"}, {"architecture": "encoder", "pooling": "mean"}
 REFUSALS = [
-    ({"architecture": "crnn", "options": {"channels": [4]}}, ": channels, time_pooling and band_pooling"),
+    ({"architecture": "crnn", "options": {"channels": [4]}}, r"\.channels: expected one entry per block"),
     ({"architecture": "crnn", "options": {"num_labels": 3}}, r"\.num_labels: the labels of the corpus decide"),
     (ENCODER | {"options": {"hidden_size": "wide"}}, r"\.hidden_size: "),
     (
         ENCODER | {"options": {"lstm_hidden": 3}},
         r"\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key",
     ),
-    (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers \[8, 0\]: expected sizes of 1 or more"),
-    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout 1.0: expected 0 or more"),
-    (ENCODER | {"pooling": "median"}, r"\.pooling 'median' is not one of mean"),
+    (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers: expected sizes from 1"),
+    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout: expected 0 or more"),
+    (ENCODER | {"pooling": "median"}, r"\.pooling: expected one of mean"),
     *(
         (POOLED | {"options": options}, rf"\.{message}")
         for options, message in (
@@ -248,13 +248,14 @@ def test_another_preparation_than_the_checkpoint_s_is_a_warning(checkpoint, labe
 def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     folder = kind("hubert")
     (Path(folder) / "preprocessor_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of "):
+    with pytest.raises(UserError, match=r"preprocessor_config.json: cannot be read as JSON"):
         blueprint("encoder", labels, checkpoint=folder)
+    (Path(folder) / "preprocessor_config.json").write_text("{}", encoding="utf-8")
 
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(factory, "cached_file", unreachable)
+    monkeypatch.setattr(factory.AutoFeatureExtractor, "from_pretrained", unreachable)
     with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
 
