@@ -4,9 +4,9 @@ refused in one line, and every fault.
     python benchmarks/fuzz.py --minutes 60 --seed 0 [--only audio tables]
     python benchmarks/fuzz.py --only audio --seed 123 --examples 1    # repeats one example, with its traceback
 
-A fault is any exception but a `UserError`, a message of several lines or more than 300 characters, an example that takes
-more than 60 s or a gigabyte, or a process that dies. An example depends on its generator and seed alone. Counts are
-added to those of the same revision and first seed in benchmarks/results/fuzz.json, and seeds go on where these end.
+A fault is any exception but a `UserError`, a message of several lines or more than 300 characters, an example that
+takes more than 60 s or a gigabyte, or a process that dies. An example depends on its generator and seed alone. Counts
+are added to those of the same revision and first seed in benchmarks/results/fuzz.json; seeds continue where these end.
 """
 
 import argparse

@@ -1,17 +1,21 @@
-"""The wheel: complete, and able to make a card in an environment that never saw the checkout."""
+"""The wheel, complete and installed where there is no checkout; bounds of dependencies; what CI runs."""
 
 import json
 import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support.reports import whole_report
 
-pytestmark = pytest.mark.slow  # building and installing take longer than anything they could show in a quick run
+slow = pytest.mark.slow  # building and installing take longer than anything they could show in a quick run
 ROOT = Path(__file__).parents[1]
 
 MAKE_A_CARD = """
@@ -46,6 +50,7 @@ def wheel(tmp_path_factory):
     return next(base.glob("*.whl"))
 
 
+@slow
 def test_the_wheel_holds_every_module_list_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "ser_hf").rglob("*.py"):
@@ -59,6 +64,7 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
 
 
+@slow
 def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     """In an environment with the dependencies of this one, but without the checkout."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
@@ -89,3 +95,32 @@ def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     )
     assert help_text.returncode == 0
     assert "train" in help_text.stdout
+
+
+def test_every_dependency_has_an_upper_bound_and_a_tested_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = dict(
+        line.split("==") for line in (ROOT / ".ci/constraints.txt").read_text().splitlines() if line[0] != "#"
+    )
+    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    extras = project["optional-dependencies"]
+    of_test = [Requirement(line) for line in (*project["dependencies"], *extras["test"])]
+    of_test += [Requirement(line) for own in of_test if own.name == "ser_hf" for line in extras[min(own.extras)]]
+    for requirement in filter(lambda own: own.name != "ser_hf", of_test):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+    for requirement in (Requirement(line) for lines in extras.values() for line in (*project["dependencies"], *lines)):
+        assert requirement.name == "ser_hf" or {"<"} & {bound.operator for bound in requirement.specifier}, requirement
+
+
+def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    jobs = workflow["jobs"]
+    commands = {job["steps"][-1]["run"] for job in jobs.values()}
+    assert commands == {".ci/run", ".ci/run lint", ".ci/run audit", ".ci/run secrets"}
+    assert all("timeout-minutes" in job for job in jobs.values())
+    script = (ROOT / ".ci/run").read_text()
+    assert all(f"\n  {command.split()[1]})\n" in script for command in commands - {".ci/run"})
+    matrix = jobs["tests"]["strategy"]["matrix"]
+    assert any(machine.endswith("-arm") for machine in matrix["machine"])
+    assert matrix["python"] == ["3.11", "3.12"]

@@ -19,7 +19,8 @@ SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", 
 # Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _BLOCK = 2**20  # samples read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
-_LOWEST_RATE = 1000  # Hz; a second at 1 Hz would become 16,000 samples for each one
+# Hz. A second at 1 Hz would become 16,000 samples for each one, and filters at 10^9 Hz would be as long.
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
 _MOST_SAMPLES = 24 * 3600 * 16000  # of a result, 5.5 GB; more cannot be meant
 
 
@@ -59,8 +60,8 @@ def decode(
     Raises:
         NotAudioError: if it is no audio.
         AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its path is not UTF-8;
-            if the segment is empty or ends after the recording (by more than rounding); if the rate is below 1 kHz or
-            the result would have more samples than 24 hours at 16 kHz.
+            if the segment is empty or ends after the recording (by more than rounding); if the rate is not 1 kHz to
+            1 MHz or the result would have more samples than 24 hours at 16 kHz.
     """
     name = str(path)
     try:
@@ -80,10 +81,10 @@ def decode(
                 first, announced = _part(name, file, start, end)
                 file.seek(first)
             own = sampling_rate or source_rate
-            if source_rate < _LOWEST_RATE or announced * own > _MOST_SAMPLES * source_rate:
+            if not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE or announced * own > _MOST_SAMPLES * source_rate:
                 raise AudioError(
-                    f"{name}: its header announces {announced:,} samples at {source_rate:,} Hz; rates start at "
-                    f"{_LOWEST_RATE} Hz, and {_MOST_SAMPLES:,} samples at {own:,} Hz is the most; restore or cut it"
+                    f"{name}: its header announces {announced:,} samples at {source_rate:,} Hz; rates are from 1 kHz "
+                    f"to 1 MHz, and {_MOST_SAMPLES:,} samples at {own:,} Hz is the most; restore or cut it"
                 )
             mono, count, content_hash, finite = _mono(file, announced, own)
             channels = file.channels

@@ -1,6 +1,5 @@
 """The console script `ser-hf`: its verbs, exit codes and messages."""
 
-import errno
 import logging
 import os
 import signal

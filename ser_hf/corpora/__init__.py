@@ -20,6 +20,7 @@ from .schema import (
     EMOTIONS,
     Clip,
     Listing,
+    Rule,
     Source,
     label_sources,
     require_unique_ids,
@@ -167,6 +168,7 @@ def read_corpus(
     members = listing.members if name == "mixture" else {}
     clips = [clip for clip in everything if clip.id not in set(exclude)]
     treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
+    _warn_of_idle_rules(clips, [Rule(merge or {}, drop), *(member.rule for member in members.values())])
     left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
     if members:
         mixture.require_clips_of_all(listing, [clip for i, clip in enumerate(clips) if i not in left_out])
@@ -187,6 +189,16 @@ def read_corpus(
         treatment.votes and [treatment.votes[i] for i in kept],
     )
     return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
+
+
+def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
+    """Warn of emotions in `merge` and `drop` that no clip has, or that stay what they are."""
+    found = {word for clip in clips for word in (clip.emotion, *(clip.votes or ()))}
+    for rule in rules:
+        for name, words in {"merge": rule.merge, "drop": rule.drop}.items():
+            same = {word for word in rule.merge if len(rules) == 1 and rule.merge[word] == word}  # of no corpus's own
+            if idle := [word for word in words if word not in found or word in same]:
+                logger.warning("%s.%s: %s has no effect; leave it out", rule.key, name, ", ".join(idle))
 
 
 def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:

@@ -28,6 +28,7 @@ CITATION = None
 ACTED = False
 
 SAMPLING_RATE = 16000
+MOST = 100_000  # speakers times takes; days of audio
 GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
 
 # Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of the same sounds.
@@ -344,8 +345,9 @@ def parse(
         seed: of the voices and of every random detail; the same arguments give the same samples.
         shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
-    if speakers < 3 or takes < 1:
-        raise UserError(f"corpus.speakers, corpus.takes: expected at least 3 and 1, got {speakers} and {takes}")
+    if speakers < 3 or takes < 1 or speakers * takes > MOST:
+        limits = f"at least 3 and 1, together at most {MOST:,}"
+        raise UserError(f"corpus.speakers, corpus.takes: expected {limits}, got {speakers} and {takes}")
     if seed < 0:
         raise UserError(f"corpus.seed: expected 0 or more, got {seed}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}

@@ -393,7 +393,8 @@ def parse(
         needed.pop("speaker")
     for key, column in needed.items():
         if column not in columns:
-            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
+            known = ", ".join(columns) or "none"
+            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {known}; name the column")
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
     rows, first = [], {}

@@ -139,7 +139,8 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
     parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
     speakers = {speaker for name in ("train", "validation") if name in parts for speaker in parts[name].speakers}
     speakers.update(protocol.inherited or ())
-    return TrainingProvenance(frozenset(speakers), protocol.name, protocol.sha256, report.chosen_fold)
+    name, sha256 = protocol.name or "an unnamed protocol", protocol.sha256 or "unknown"
+    return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:

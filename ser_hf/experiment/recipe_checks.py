@@ -86,7 +86,7 @@ def check(recipe: Recipe) -> None:
             raise UserError(f"{key}: expected {own}, got {value}")
     for key, numbers in {"protocol.folds": protocol.folds, "training.seeds": training.seeds}.items():
         if numbers is not None and not len(set(numbers)) == len(numbers) in range(1, MOST_RUNS + 1):
-            raise UserError(f"{key}: expected at least one number, at most {MOST_RUNS:,}, each once, got {numbers}")
+            raise UserError(f"{key}: expected 1 to {MOST_RUNS:,} numbers, each once, got {numbers}")
     try:
         Preparation(**recipe.audio.preparation)
     except ValueError as error:

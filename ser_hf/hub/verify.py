@@ -85,7 +85,7 @@ class Verdict:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {printable(', '.join(map(str, self.labels)))}",
+                f"  labels: {', '.join(map(str, self.labels))}",
                 f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
@@ -93,7 +93,7 @@ class Verdict:
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
         lines.append(f"  checked with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
         lines.append(f"{counted(len(self.problems), 'problem')} found" if self.problems else "good")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def verify(

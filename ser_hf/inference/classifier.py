@@ -251,7 +251,7 @@ def find_model(source: str, revision: str | None) -> str:
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
     if odd := [name for name in names.values() if not name.isprintable()]:
-        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")

@@ -42,9 +42,6 @@ class ModelSettings(BaseModel):
     problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
-    trim_silence: Annotated[float, Field(strict=True, gt=0, le=1000)] | None = None
-    target_level: Annotated[float, Field(strict=True, ge=-1000, le=0)] | None = None
-    fixed_duration: Annotated[float, Field(strict=True, gt=0, le=3600)] | None = None
 
 
 def check_settings(values: Any, source: str) -> None:

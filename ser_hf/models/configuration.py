@@ -19,13 +19,10 @@ def whole(low: int, high: int) -> Any:
     return valid(int, f"a whole number from {low} to {high:,}", lambda number: low <= number <= high)
 
 
-def list_of(low: int, high: int, entries: int = 64) -> Any:
-    """The annotation of a list of whole numbers between bounds."""
-    return valid(
-        list[int],
-        f"1 to {entries} whole numbers, each from {low} to {high:,}",
-        lambda numbers: 1 <= len(numbers) <= entries and min(numbers) >= low and max(numbers) <= high,
-    )
+def several(high: int) -> Any:
+    """The annotation of a list of positive whole numbers up to a bound."""
+    expected = f"1 to 64 whole numbers, each from 1 to {high:,}"
+    return valid(list[int], expected, lambda all: 1 <= len(all) <= 64 and min(all) >= 1 and max(all) <= high)
 
 
 def some_of(*names: str) -> Any:
@@ -52,14 +49,12 @@ def has_type(value: Any, kind: Any) -> bool:
 # The largest values are far beyond any use; what several of them take together is checked against the memory.
 Count = whole(1, 65_536)
 CountOrZero = whole(0, 1000)
-Counts = list_of(1, 65_536)
+Counts = several(65_536)
 Layers = whole(1, 100)
-Depths = list_of(1, 100)
+Depths = several(100)
 Samples = whole(1, 32_768)
 Bands = whole(1, 1024)
-Odd = valid(
-    int, "an odd number up to 255, so that a window has a frame in its middle", lambda size: size in range(1, 256, 2)
-)
+Odd = valid(int, "an odd number up to 255, so that a window has a middle", lambda size: size in range(1, 256, 2))
 Fraction = valid(float, "0 or more and less than 1", lambda number: 0 <= number < 1)
 Share = valid(float, "0 to 1", lambda number: 0 <= number <= 1)
 PowerFloor = valid(float, "more than 0 and less than 1, the power of a loud band", lambda number: 0 < number < 1)
@@ -100,8 +95,9 @@ class WaveformConfig(PreTrainedConfig):
         for field in dataclasses.fields(self):
             if field.name not in PreTrainedConfig.__dataclass_fields__:
                 self._check(field.name, field.type)
-        if len({len(getattr(self, name)) for name in self.per_block}) > 1:
-            first, *others = self.per_block
+        per_block = type(self).per_block  # not what a file sets
+        if len({len(getattr(self, name)) for name in per_block}) > 1:
+            first, *others = per_block
             raise ValueError(f"{first}: expected one entry per block, as many as {' and '.join(others)}")
 
     def _check(self, name: str, kind: Any) -> None:

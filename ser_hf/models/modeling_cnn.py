@@ -80,14 +80,9 @@ class CNN1dConfig(WaveformConfig):
     conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.2
 
-    @property
-    def min_samples(self) -> int:
-        """The fewest samples that leave a frame."""
-        return self.first_stride * self.pool ** len(self.channels)
-
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        self._check_need("pool", self.min_samples)
+        self._check_need("pool", self.first_stride * self.pool ** len(self.channels))
 
 
 class Waveform(nn.Module):
@@ -124,7 +119,7 @@ class CNN1dForAudioClassification(AcousticClassifier):
 
     def __init__(self, config: CNN1dConfig):
         super().__init__(config)
-        self.front_end = Waveform(config.normalization, config.min_samples)
+        self.front_end = Waveform(config.normalization, config.first_stride * config.pool ** len(config.channels))
         self.blocks, inputs = nn.ModuleList(), 1
         for channels, depth in zip(config.channels, config.depths, strict=True):
             for layer in range(depth):

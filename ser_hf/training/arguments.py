@@ -101,6 +101,7 @@ MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.spli
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = ("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm", "ddp_find_unused_parameters")
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 SAMPLING = ("random", "group_by_length", "sequential")
 
 
@@ -148,6 +149,7 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
         options[name] = (options[name][0] | None, None)
     options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
     options["lr_scheduler_type"] = (Literal[tuple(schedule_names())], HOUSE_DEFAULTS["lr_scheduler_type"])
+    options["torch_compile_mode"] = (Literal[COMPILE_MODES] | None, None)
     options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
 
@@ -234,5 +236,5 @@ def training_arguments(
             restore_callback_states_from_checkpoint=True,
             label_names=["labels"],
         )
-    except (ValueError, ImportError, KeyError) as error:
+    except (ValueError, ImportError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"training: {' '.join(str(error).split())}") from None

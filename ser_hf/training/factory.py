@@ -199,11 +199,9 @@ def blueprint(
         encoder_config(config).validate()
         with torch.device("meta"):
             network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
-        _require_memory(network, copies=1)
-    except UserError:
-        raise
     except _INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    _require_memory(network, copies=1)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")

@@ -103,15 +103,12 @@ def _check_bounds(text: str) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        problem = None
-        if count > MOST_VALUES:
-            problem = f"more than {MOST_VALUES:,} values"
-        elif depth > DEEPEST:
-            problem = f"nested more than {DEEPEST} deep"
-        elif isinstance(event, yaml.AliasEvent):
-            problem = "aliases (*name) are not supported; write the value out"
-        elif getattr(event, "tag", None) not in (None, "!"):
-            problem = "tags (!name) are not supported"
+        problem = (
+            (count > MOST_VALUES and f"more than {MOST_VALUES:,} values")
+            or (depth > DEEPEST and f"nested more than {DEEPEST} deep")
+            or (isinstance(event, yaml.AliasEvent) and "aliases (*name) are not supported; write the value out")
+            or (getattr(event, "tag", None) not in (None, "!") and "tags (!name) are not supported")
+        )
         if problem:
             raise yaml.parser.ParserError(None, None, problem, event.start_mark)
 
@@ -121,16 +118,14 @@ def read_text(path: str | Path, most: int | None = None) -> str:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a pipe may never end
-            raise UserError(f"{path}: not a file")
+            raise ValueError("not a file")
         if most is not None and status.st_size > most:
-            raise UserError(f"{path}: {status.st_size:,} bytes; at most {most:,} are expected")
+            raise ValueError(f"{status.st_size:,} bytes, expected at most {most:,}")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8: {error}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {getattr(error, 'strerror', error)}") from None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -175,43 +170,36 @@ class Range:
     def __str__(self) -> str:
         low, high = max(self.min, self.above), min(self.max, self.below)
         unit = f"{self.unit}, " if self.unit else ""
-        if high < math.inf:
-            return (
-                f"{unit}between {low:,.12g} and {high:,.12g}" if low > -math.inf else f"{unit}less than {high:,.12g}"
+        if high < math.inf and low > -math.inf:
+            words = (
+                f"more than {low:,.12g} and at most"
+                if self.above == low and self.max == high
+                else f"between {low:,.12g} and"
             )
+            return f"{unit}{words} {high:,.12g}"
+        if high < math.inf:
+            return f"{unit}less than {high:,.12g}"
         word = {0: "zero", 1: "one"}.get(low, f"{low:,.12g}")
         return f"{unit}more than {word}" if self.above > -math.inf else f"{unit}{word} or more"
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """The words that match a regular expression, if a file system takes them as a path with a suffix added.
-
-    An annotation as `Range` is; `expected` is for the message.
-    """
+    """The words that match a regular expression and that a file system takes; an annotation as `Range` is."""
 
     pattern: str
     expected: str
 
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Callable) -> dict[str, Any]:
-        return handler(core_schema) | {"pattern": f"^({self.pattern})$"}
-
     def holds(self, value: str) -> bool:
-        short = len(value.encode()) <= 3000 and all(len(part.encode()) <= 200 for part in value.split("/"))
-        return short and re.fullmatch(self.pattern, value) is not None
+        longest = max(map(len, value.encode().split(b"/")))
+        return longest <= 200 and len(value) <= 1000 and re.fullmatch(self.pattern, value) is not None
 
     def __str__(self) -> str:
-        return self.expected
+        return f"{self.expected} on one line, of at most 200 bytes (a path 1000)"
 
 
-FileName = Annotated[
-    str,
-    Text(
-        r"(?!\.+$)[^/\\\n\r\t\u2028\u2029]+",
-        "a folder's name: no slash, backslash or line break, at most 200 bytes",
-    ),
-]
-PathName = Annotated[str, Text(r"[^\n\r]+", "a path on one line, each name in it at most 200 bytes")]
+FileName = Annotated[str, Text(r"(?!\.+$)[^/\\\n\r\t\u2028-\u202e\u2066-\u2069]+", "a name without slashes")]
+PathName = Annotated[str, Text(r"[^\n\r]+", "a path")]
 
 
 def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:

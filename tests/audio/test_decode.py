@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, decode
+from ser_hf.audio.decode import read_header
 
 RATE = 16000
 MODULE = sys.modules[decode.__module__]  # whose name the function has taken
@@ -88,6 +89,17 @@ def header_only(path):
     path.write_bytes(write(path).read_bytes()[:44])
 
 
+def announced(suffix, place, value, size=4):
+    """A good file with other bytes in its header, little-endian in WAV and big-endian in FLAC."""
+
+    def make(path):
+        content = bytearray(write(path.with_suffix(suffix)).read_bytes())
+        content[place : place + size] = value.to_bytes(size, "little" if suffix == ".wav" else "big")
+        path.write_bytes(content)
+
+    return make
+
+
 BAD = {
     "missing": (lambda path: None, "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
@@ -102,6 +114,13 @@ BAD = {
     "NaN": (odd_sample(np.nan), "NaN or infinite"),
     "inf": (odd_sample(np.inf), "NaN or infinite"),
     "-inf": (odd_sample(-np.inf), "NaN or infinite"),
+    "1 Hz": (announced(".wav", 24, 1), "16,000 samples at 1 Hz; rates are from 1 kHz"),
+    "10^9 Hz": (announced(".wav", 24, 10**9), "16,000 samples at 1,000,000,000 Hz; rates are from 1 kHz"),
+    "0 Hz": (announced(".wav", 24, 0), "not readable as audio"),
+    "no channels": (announced(".wav", 22, 0, 2), "not readable as audio"),
+    "65,535 channels": (announced(".wav", 22, 65535, 2), "not readable as audio"),
+    "unknown length": (announced(".flac", 22, 0), "the most"),
+    "10^9 frames": (announced(".flac", 22, 10**9), ""),
 }
 
 
@@ -121,6 +140,24 @@ def test_a_clip_too_short_for_the_rate_is_refused_or_not_empty(tmp_path):
     path = write(tmp_path / "short.wav", TONE[:1], 48000)
     with pytest.raises(AudioError, match="short.wav"):
         decode(str(path), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "a\0.wav", "a" * 5000 + ".wav"])
+def test_a_name_that_no_reader_takes(tmp_path, name):
+    (tmp_path / "a.raw").write_bytes(bytes(999))
+    with pytest.raises(AudioError):
+        decode(str(tmp_path / name))
+    assert read_header(str(tmp_path / name)) is None
+
+
+def test_a_block_holds_fewer_frames_of_more_channels(tmp_path, monkeypatch):
+    path, sizes, read = write(tmp_path / "a.wav", np.zeros((50, 1000))), [], soundfile.SoundFile.read
+    monkeypatch.setattr(MODULE, "_BLOCK", 2000)
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda file, frames, **how: sizes.append(frames) or read(file, frames, **how)
+    )
+    assert len(decode(str(path)).samples) == 50
+    assert max(sizes) == 2
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])

@@ -131,6 +131,8 @@ def test_metadata_of_each_part_in_json_lines(folder):
         ({"metadata_csv": "file_name,label,speaker\na.wav,,x\n"}, "line 2: no label"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: no speaker is given"),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),
+        ({"metadata_jsonl": "[" * 100_000}, "metadata.jsonl, line 1: not valid JSON"),
+        ({"metadata_jsonl": r'{"file_name": "a.wav", "\ud800": 1}'}, "metadata.jsonl, line 1: not valid JSON"),
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),
     ],
 )

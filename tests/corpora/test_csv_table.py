@@ -101,6 +101,11 @@ def test_every_common_word_means_a_canonical_emotion():
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
+        (PLAIN + "x" * 5000 + ".wav,sad,x", "line 4: no file "),
+        (
+            "path,label,speaker" + "".join(f",c{i}" for i in range(1000)),
+            "1,003 columns; a table of clips has 1,000 at",
+        ),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
     ],
 )

@@ -17,7 +17,7 @@ def test_columns_have_the_type_that_fits_all_cells():
     typed = {"n": 1, "x": 1.0, "s": "1", "b": True, "mixed": "1", "session": "3", "day": "d"}
     assert extra_columns(cells, (), guess=False)[0] == typed
     assert extra_columns(cells, ("n", "x", "b", "mixed", "session"))[0] == {"s": 1, "day": "d"}
-    second = {"n": 2, "x": 0.5, "b": False, "mixed": "a", "session": None, "day": None}
+    second = {"n": 2, "x": 0.5, "b": False, "mixed": "a"}
     assert extra_columns(cells, ("s",))[1] == second
 
 

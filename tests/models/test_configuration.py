@@ -31,7 +31,7 @@ MISTAKES = [
     ("crnn", {"pooling": "median"}, "pooling: expected one of mean, max, mean_std, attention, attentive_stats"),
     ("se_resnet", {"squeeze": 0.0}, "squeeze: expected more than 0, and 1 or less"),
     ("separable_resnet", {"depths": [1]}, "channels: expected one entry per block, as many as depths"),
-    ("separable_resnet", {"kernel_size": 4}, "kernel_size: expected an odd number up to 255, so that a window has a"),
+    ("separable_resnet", {"kernel_size": 4}, "kernel_size: expected an odd number up to 255"),
     ("cnn2d", {"channels": []}, "channels: expected 1 to 64 whole numbers, each from 1 to 65,536"),
     ("cnn2d", {"band_pooling": [8, 8]}, "band_pooling: [8, 8] leaves nothing of 32 bands"),
     ("cnn1d_descriptors", {"descriptors": ["rms", "loudness"]}, "descriptors: expected some of zero_crossing_rate,"),
@@ -81,10 +81,10 @@ def test_mistakes_are_refused_by_name(name, settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pooling": "median"}, "pooling 'median' is not one of mean, max, mean_std, attention, attentive_stats"),
-        ({"head_layers": [8, 0]}, r"head_layers \[8, 0\]: expected sizes of 1 or more"),
+        ({"pooling": "median"}, "^pooling: expected one of mean, max, mean_std, attention, attentive_stats"),
+        ({"head_layers": [8, 0]}, "^head_layers: expected sizes from 1 to 65,536"),
         ({"head_layers": [8.0]}, "head_layers"),
-        ({"head_dropout": 1.0}, "head_dropout 1.0: expected 0 or more and less than 1"),
+        ({"head_dropout": 1.0}, "^head_dropout: expected 0 or more and less than 1"),
         ({"encoder": {"model_type": "wav2vec2", "add_adapter": True}}, "^add_adapter"),
         (
             {"encoder": {"model_type": "wav2vec2", "layerdrop": 0.1}, "weighted_layer_sum": True},

@@ -126,6 +126,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
     ("content", "message"),
     [
         ("{train: [1]", "not valid JSON (Expecting property name"),
+        ("[" * 100_000, "not valid JSON (maximum recursion depth"),
         ('{"train": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
         ({"folds": []}, "expected a list of parts for each fold"),

@@ -1,7 +1,7 @@
 """Damaged audio files and tables, drawn at random and read as the commands read them.
 
-`one_audio` and `one_table` write an example below a folder, and return the message of the `UserError` that refuses it, or
-None if it is read. Any other exception is raised, with the example as its note.
+`one_audio` and `one_table` write an example below a folder. They return the message of the `UserError` that refuses
+it, or None if it is read. Any other exception is raised, with the example as its note.
 """
 
 import io

@@ -111,16 +111,16 @@ def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, o
 
 ENCODER, POOLED = {"architecture": "encoder"}, {"architecture": "encoder", "pooling": "mean"}
 REFUSALS = [
-    ({"architecture": "crnn", "options": {"channels": [4]}}, ": channels, time_pooling and band_pooling"),
+    ({"architecture": "crnn", "options": {"channels": [4]}}, r"\.channels: expected one entry per block"),
     ({"architecture": "crnn", "options": {"num_labels": 3}}, r"\.num_labels: the labels of the corpus decide"),
     (ENCODER | {"options": {"hidden_size": "wide"}}, r"\.hidden_size: "),
     (
         ENCODER | {"options": {"lstm_hidden": 3}},
         r"\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key",
     ),
-    (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers \[8, 0\]: expected sizes of 1 or more"),
-    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout 1.0: expected 0 or more"),
-    (ENCODER | {"pooling": "median"}, r"\.pooling 'median' is not one of mean"),
+    (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers: expected sizes from 1"),
+    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout: expected 0 or more"),
+    (ENCODER | {"pooling": "median"}, r"\.pooling: expected one of mean"),
     *(
         (POOLED | {"options": options}, rf"\.{message}")
         for options, message in (
