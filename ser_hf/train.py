@@ -46,9 +46,10 @@ def run_recipe(
     """
     # Imported late, so that `--help` loads no torch.
     from .experiment.recipe_checks import read_recipe
-    from .experiment.run import run
 
     read = read_recipe(recipe, overrides)
+    from .experiment.run import run  # last, so that a mistake in a recipe is reported in half the time
+
     publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
     if publishing:
         from .hub.push import resolve_repo_id

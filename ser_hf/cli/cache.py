@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from ..utils.cache import Entry, cache_root, entries, format_size, remove
-from ..utils.errors import UserError
+from ..utils.errors import UserError, printable
 
 
 def cache(
@@ -36,7 +36,7 @@ def cache(
         for entry in found:
             day = datetime.date.fromtimestamp(entry.last_used).isoformat()
             state = ", unfinished" if entry.unfinished else ""
-            print(f"{format_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
+            print(f"{format_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {printable(entry.path.name)}{state}")
         return
     if remove_older_than is not None:
         found = [entry for entry in found if time.time() - entry.last_used >= remove_older_than * 24 * 3600]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
+from ..utils.errors import printable
 from .options import Overrides, Overwrite, Resume, require_one_of
 
 
@@ -55,7 +56,8 @@ def reproduce(
 ) -> None:
     """Rerun the recipe saved with a model, and compare.
 
-    The exit code is 1 if the figures are not reproduced.
+    Places in the recipe are ignored: name a corpus outside of this folder yourself. The exit code is 1 if the figures
+    are not reproduced.
 
     Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
     """
@@ -94,4 +96,4 @@ def summary(comparison: dict[str, Any]) -> str:
             lines.append(f"  same predicted class: {100 * comparison['predictions']:.4g} % of the clips")
     written = f"written to {comparison['output_dir']}/report/reproduction.json"
     lines.append(f"  {written if comparison['trained'] else 'nothing was trained or written'}")
-    return "\n".join([*lines, comparison["verdict"]])
+    return "\n".join(printable(line) for part in [*lines, comparison["verdict"]] for line in part.split("\n"))

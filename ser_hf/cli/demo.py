@@ -37,14 +37,15 @@ def demo(
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
     from ..hub.space import Demo, write_space
-    from ..inference.classifier import load_classifier, published_file
+    from ..inference.classifier import load_classifier
     from ..report.report import read_report
+    from ..training.loading import find_file
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
     place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
     del classifier
-    report = published_file(place, "report.json", revision)
+    report = find_file(place, "report.json", revision, required=False)
     page = Path(place).parent / "report" / "index.html"
     exit_on_termination()  # which deletes the recordings
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:

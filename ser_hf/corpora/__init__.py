@@ -192,12 +192,13 @@ def read_corpus(
 
 
 def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
-    """Warn of emotions in `merge` and `drop` that no clip has."""
+    """Warn of emotions in `merge` and `drop` that no clip has, or that stay what they are."""
     found = {word for clip in clips for word in (clip.emotion, *(clip.votes or ()))}
     for rule in rules:
         for name, words in {"merge": rule.merge, "drop": rule.drop}.items():
-            if idle := [word for word in words if word not in found]:
-                logger.warning("%s.%s: has no effect, no clip is %s", rule.key, name, ", ".join(idle))
+            same = {word for word in rule.merge if len(rules) == 1 and rule.merge[word] == word}  # of no corpus's own
+            if idle := [word for word in words if word not in found or word in same]:
+                logger.warning("%s.%s: %s has no effect; leave it out", rule.key, name, ", ".join(idle))
 
 
 def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:

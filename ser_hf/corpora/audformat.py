@@ -5,18 +5,20 @@
 speakers), looked up in all tables; `corpus.tables` chooses the tables of the labels if several have them.
 `corpus.columns` names the schemes for sex, age, language, sentence, intensity and take; gender and transcription are
 read as sex and sentence. Tables that belong to a split fill the column `split` (dev is validation), which the protocol
-`column` reads. Segments of recordings are not supported.
+`column` reads. Segments of recordings are not supported. Tables are read from Parquet or CSV: a pickle may run code.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
 """
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import yaml
 
 from ..utils.errors import UserError
 from . import tables
@@ -53,28 +55,32 @@ def parse(
     root = Path(root or "")
     if not (root / "db.yaml").is_file():
         raise UserError(f"corpus.root: {root}; audformat needs the folder of a database, with its db.yaml")
-    try:
-        database = audformat.Database.load(str(root))
-        schemes = _schemes(database)
-    except Exception as error:  # of several kinds: YAML, missing keys, wrong types, CSV, parquet
-        raise UserError(f"{root / 'db.yaml'}: the database cannot be read: {_message(error)}") from None
-    for name in tables or ():
-        if name not in database.tables:
-            raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
-    if label not in schemes:
-        raise UserError(f"corpus.label: the database has no scheme {label!r}; it has {', '.join(sorted(schemes))}")
-    columns = {name: parser.column(name) for name in KNOWN}
-    wanted = {name: column if column in schemes else _USUAL.get(name, column) for name, column in columns.items()}
-    others = dict.fromkeys((speaker, *wanted.values(), "session"))
-    having = _tables_with(database, label)
-    try:
-        frame = database.get(label, [name for name in others if name in schemes - {label}], tables=tables)
-    except Exception as error:  # of several kinds, as above
-        raise UserError(
-            f"corpus.tables: the tables of {label}, {', '.join(having)}, are damaged or contradict each other; choose "
-            f"among them: {_message(error)}"
-        ) from None
-    splits = _splits(database, tables or having)
+    with tempfile.TemporaryDirectory(prefix="ser_hf-audformat-") as copy:
+        try:
+            _copy_data(root, Path(copy))
+            database = audformat.Database.load(copy)
+            schemes = _schemes(database)
+        except UserError:
+            raise
+        except Exception as error:  # of several kinds: YAML, missing keys, wrong types, CSV, parquet
+            raise UserError(f"{root / 'db.yaml'}: the database cannot be read: {_message(error)}") from None
+        for name in tables or ():
+            if name not in database.tables:
+                raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
+        if label not in schemes:
+            raise UserError(f"corpus.label: the database has no scheme {label!r}; it has {', '.join(sorted(schemes))}")
+        columns = {name: parser.column(name) for name in KNOWN}
+        wanted = {name: column if column in schemes else _USUAL.get(name, column) for name, column in columns.items()}
+        others = dict.fromkeys((speaker, *wanted.values(), "session"))
+        having = _tables_with(database, label)
+        try:
+            frame = database.get(label, [name for name in others if name in schemes - {label}], tables=tables)
+        except Exception as error:  # of several kinds, as above
+            raise UserError(
+                f"corpus.tables: the tables of {label}, {', '.join(having)}, are damaged or contradict each other; "
+                f"choose among them: {_message(error)}"
+            ) from None
+        splits = _splits(database, tables or having)
     rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
@@ -97,6 +103,20 @@ def parse(
             )
         )
     return Listing(corpus_name, *parser.clips(rows, on_unknown))
+
+
+def _copy_data(root: Path, copy: Path) -> None:
+    """Fill a folder from which audformat reads the database at `root` without running code that is in it.
+
+    audformat prefers pickles to other tables, and makes any Python object that a tag of the header names.
+    """
+    header = yaml.load((root / "db.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    (copy / "db.yaml").write_text(yaml.safe_dump(header, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    for path in (*root.glob("db.*.csv"), *root.glob("db.*.parquet")):
+        (copy / path.name).symlink_to(path.resolve())
+    for path in root.glob("db.*.pkl"):
+        if not any((copy / f"{path.stem}.{kind}").exists() for kind in ("csv", "parquet")):
+            raise UserError(f"{path}: a pickle, which may run code, is not opened; save the table as CSV or Parquet")
 
 
 def _message(error: Exception) -> str:

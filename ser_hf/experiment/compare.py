@@ -264,7 +264,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
         leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
-        low, high = row["intervals"].get(metric, (value, value))
+        low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
         axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)

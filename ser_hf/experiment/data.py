@@ -13,11 +13,11 @@ from datasets import Dataset
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
-from ..inference.classifier import published_file
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
+from ..training.loading import find_file
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .recipe import ProtocolSection, Recipe
@@ -127,7 +127,7 @@ class TrainingProvenance:
 
 def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
     """The provenance in the report of a model (folder or Hub id); None for models without a report of ser_hf."""
-    path = published_file(place, "report.json", revision)
+    path = find_file(place, "report.json", revision, required=False)
     if path is None:
         return None
     try:
@@ -139,7 +139,8 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
     parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
     speakers = {speaker for name in ("train", "validation") if name in parts for speaker in parts[name].speakers}
     speakers.update(protocol.inherited or ())
-    return TrainingProvenance(frozenset(speakers), protocol.name, protocol.sha256, report.chosen_fold)
+    name, sha256 = protocol.name or "an unnamed protocol", protocol.sha256 or "unknown"
+    return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import json
 import logging
 import shutil
 import time
@@ -53,7 +52,7 @@ from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, read_json
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
@@ -131,9 +130,9 @@ def _open(run: RunContext) -> None:
 def _require_same_clips(run: RunContext) -> None:
     if not run.folder.split.is_file():
         return
-    saved = json.loads(run.folder.split.read_text(encoding="utf-8"))
-    same_clips = saved.get("clips") == [fold.clips for fold in run.folds]
-    if saved["sha256"] != fingerprint([fold.split for fold in run.folds]) or not same_clips:
+    now = {"sha256": fingerprint([fold.split for fold in run.folds]), "clips": [fold.clips for fold in run.folds]}
+    saved = read_json(run.folder.split)
+    if not isinstance(saved, dict) or {key: saved.get(key) for key in now} != now:
         raise UserError(f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite")
 
 

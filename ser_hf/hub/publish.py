@@ -24,6 +24,7 @@ from ..report.card import card_of_run, card_pictures, hub_page, public, report_v
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
+from ..training.loading import ADAPTER, data_only
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
@@ -37,6 +38,8 @@ OWNED = (
     *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*", ".eval_results/*.yaml"),
     *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
 )
+# Files of a model's folder beside weights, configurations and code.
+_BESIDE = ("recipe.yaml", "report.json", *(f"adapter/{name}" for name in (ADAPTER, "adapter_model.safetensors")))
 # Tables, and what a row of each is.
 REPORT_TABLES = {
     "predictions": "a clip: its label, the prediction, the probability of each emotion",
@@ -107,7 +110,7 @@ def publish(
     require_finished(run)
     clips, logits = read_reference(run)
     report = run_report(run)
-    known: Any = {"clips": clips, "logits": logits, "token": token, "trust_remote_code": True}  # our own code
+    known: Any = {"clips": clips, "logits": logits, "token": token}
     pushing: Any = {"private": private, "token": token}
     published_report = published_space = None
     with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as temporary:
@@ -157,13 +160,22 @@ def stage_model(
 ) -> None:
     """Fill `folder` with the content of the model's repository. The same run gives the same bytes.
 
+    Of the run's model it has known files only, with this package's code: somebody else may have made the run.
+
     Args:
         report_repo, space: Hub ids that the card links.
         benchmark: `dataset_id` and `task_id` of `benchmark_result`.
     """
     require_finished(run)
-    card = str(card_of_run(run, repo_id, report_repo=report_repo, space=space))
-    shutil.copytree(RunFolder(run).model, folder, dirs_exist_ok=True)
+    card, model = str(card_of_run(run, repo_id, report_repo=report_repo, space=space)), RunFolder(run).model
+    for path in (*model.rglob("*"), *RunFolder(run).report.rglob("*"), *card_pictures(run)):
+        if not path.resolve().is_relative_to(run.resolve()):
+            raise UserError(f"{path}: leads to {path.resolve()}, outside of the run, and is not published")
+    with data_only(str(model), code=True) as (copy, *_):
+        shutil.copytree(copy, folder, dirs_exist_ok=True)
+    for name in filter(lambda name: (model / name).is_file(), _BESIDE):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(model / name, folder / name)
     for picture in card_pictures(run):
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")

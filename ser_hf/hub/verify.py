@@ -1,7 +1,7 @@
 """The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts clips."""
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -18,9 +18,10 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
-from ..inference.inputs import CONFIGURATIONS, check_settings
+from ..inference.classifier import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..report.views import counted
+from ..training.loading import data_only, references, weight_files
 from ..utils.errors import UserError, printable
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
@@ -84,7 +85,7 @@ class Verdict:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {printable(', '.join(map(str, self.labels)))}",
+                f"  labels: {', '.join(map(str, self.labels))}",
                 f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
@@ -92,7 +93,7 @@ class Verdict:
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
         lines.append(f"  checked with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
         lines.append(f"{counted(len(self.problems), 'problem')} found" if self.problems else "good")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def verify(
@@ -112,19 +113,20 @@ def verify(
         clips: waveforms (samples,) at the model's rate, or audio files; None for a synthetic voice.
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
-        trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
+        trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs, byte for byte, in a
+            copy that holds nothing else (`ser_hf.training.loading.data_only`).
 
     Returns:
         The verdict; `problems` is empty for a good model.
 
     Raises:
-        UserError: if there is no model, a clip cannot be read, or the model has untrusted code.
+        UserError: if there is no model, a clip cannot be read, or the model has code of others or pickles.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
     where = str(where)
     if os.path.exists(where):
-        where = place = _model_folder(Path(where), revision)
+        where = place = find_model(where, revision)
         run, commit = RunFolder(Path(where).resolve().parent), None
         if clips is None and run.model.name == Path(where).resolve().name and run.reference.is_file():
             clips, logits = read_reference(run.path)
@@ -132,42 +134,33 @@ def verify(
         from huggingface_hub import snapshot_download
 
         with hub_errors(where):
-            files = ["*.json", "*.py", "README.md"]
-            place = snapshot_download(where, revision=revision, allow_patterns=files, token=token)
+            files = ["*.json", "*.py", "README.md", "model*.safetensors"]
+            place = snapshot_download(
+                where, revision=revision, allow_patterns=files, ignore_patterns="*/*", token=token
+            )
         commit = Path(place).name
-    if (Path(place) / "adapter_config.json").is_file():
-        problem = (
-            "adapter_config.json is beside the model: pipeline loads the adapter's base model, not this one. Merge "
-            "the adapter into the weights and move it into adapter/."
-        )
-        return Verdict(where, False, [problem], commit=commit)
-    for name in CONFIGURATIONS:
-        if Path(place, name).is_file():
-            check_settings(read_json(Path(place, name), most=2**22), f"{where}: {name}")
+    check_configurations(str(place))
     logger.info("loading %s in a process without ser_hf", where)
-    name = where if commit else os.path.abspath(where)
-    request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}
-    return verdict_of(where, _inspect(request, clips, token, trust_remote_code), logits, commit)
-
-
-def _model_folder(folder: Path, revision: str | None) -> str:
-    """The path of the model in `folder`, which is the folder of a model or of a run."""
-    if folder.is_file():
-        raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
-    if revision is not None:
-        raise UserError(f"--revision: {folder} is a folder, which has no revisions; leave it out")
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        return str(folder)
-    if (RunFolder(folder).model / "config.json").is_file():
-        return str(RunFolder(folder).model)
-    raise UserError(f"{folder}: contains neither a model (config.json) nor a finished run; name the folder of one")
+    with contextlib.ExitStack() as stack:
+        if trust_remote_code:
+            weight_files(place, where)
+            named = references([read_json(path) for path in Path(place).glob("*config.json")])
+            model, trust = where if commit else os.path.abspath(where), bool(named)
+        else:
+            model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
+            named = []
+        request = {"model": model, "revision": commit if trust_remote_code else None, "trust_remote_code": trust}
+        response = _inspect(request, clips, token)
+        response |= {"remote_code": trust, "code_from": sorted(set(re.findall(r"([\w./-]+?)--", str(named))))}
+        if "error" in response:
+            response["error"] = response["error"].replace(model, where)
+        return verdict_of(where, response, logits, commit)
 
 
 def _inspect(
     request: dict[str, Any],
     clips: Sequence[np.ndarray | str | Path] | None,
     token: str | None,
-    trust_remote_code: bool | None,
 ) -> dict[str, Any]:
     """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without one."""
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
@@ -184,13 +177,7 @@ def _inspect(
             else:
                 waveforms.append(str(folder / f"{i}.npy"))
                 np.save(waveforms[-1], np.asarray(clip, dtype=np.float32))
-        models = Path(__file__).parents[1] / "models"
-        request |= {
-            "recordings": recordings,
-            "waveforms": waveforms,
-            "trust_remote_code": trust_remote_code,
-            "known_code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in models.glob("*.py")],
-        }
+        request = request | {"recordings": recordings, "waveforms": waveforms}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         environment = os.environ | {
             "HF_MODULES_CACHE": str(folder / "modules"),  # no code that another model has left there
@@ -227,11 +214,6 @@ def verdict_of(
         code = response["died"]
         cause = f"with exit code {code}" if code >= 0 else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
         return Verdict(where, False, [f"The process that loads it dies {cause}; its last line: {response['output']}."])
-    if "untrusted" in response:
-        raise UserError(
-            f"{where}: contains code that is not ser_hf's ({', '.join(response['untrusted'])}); --trust-remote-code "
-            "runs it, if you trust its author"
-        )
     facts = {"remote_code": response["remote_code"], "versions": response["versions"], "commit": commit}
     notes = [f"Its code comes from {repo}, where it may change." for repo in response["code_from"]]
     if not response["loads"]:

@@ -5,13 +5,10 @@
 `ser_hf.hub.verify` starts it in a separate process and interprets the response. It imports nothing of ser_hf.
 """
 
-import hashlib
 import json
 import re
 import sys
 from pathlib import Path
-
-CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 def inspect(request):
@@ -20,18 +17,12 @@ def inspect(request):
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    files, foreign, unknown = code(Path(request["folder"]), request["known_code"])
-    response = {"versions": versions(), "code_from": foreign, "remote_code": False}
+    response = {"versions": versions()}
     try:
         readers = [recording(path) for path in request["recordings"]]
     except Exception as error:
         return {"unreadable": first_line(error)}
-    allowed = request["trust_remote_code"]
-    if allowed is None:
-        allowed = not (unknown or foreign)
-    # Without its own code a known model type loads as a network of transformers, which may lack tensors.
-    response["remote_code"] = bool(files or foreign) and allowed
-    options = {"model": request["where"], "revision": request["commit"], "trust_remote_code": response["remote_code"]}
+    options = {key: request[key] for key in ("model", "revision", "trust_remote_code")}
     try:
         classifier = transformers.pipeline("audio-classification", device="cpu", **options)
         response |= tensors(classifier.model, options) | describe(classifier)
@@ -39,51 +30,12 @@ def inspect(request):
         response |= {"loads": False, "error": message_of(error)}
     else:
         response["loads"] = True
-    if (files or foreign) and not allowed and (not response["loads"] or response["missing"]):
-        return {"untrusted": unknown + foreign}
     if response["loads"]:
         try:
             response |= predict(classifier, readers, request)
         except Exception as error:  # not an audio classifier
             response |= {"loads": False, "error": message_of(error)}
     return response
-
-
-def code(folder, known):
-    """The code files that loading the model runs, other repositories that it uses, and files not in `known`."""
-    from transformers.dynamic_module_utils import get_relative_imports
-
-    named = []
-    for name in CONFIGS:
-        if (folder / name).is_file():
-            try:
-                named += references(json.loads((folder / name).read_text(encoding="utf-8")))
-            except ValueError:
-                continue  # loading reports it
-    foreign = sorted({name.partition("--")[0] for name in named if "--" in name})
-    wanted, used = [name.rpartition(".")[0] + ".py" for name in named if "--" not in name], set()
-    while wanted:
-        name = wanted.pop()
-        if name in used or not (folder / name).is_file():
-            continue
-        used.add(name)
-        try:
-            wanted += [f"{module}.py" for module in get_relative_imports(folder / name)]
-        except SyntaxError:
-            continue  # loading reports it
-    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in used}
-    return sorted(used), foreign, sorted(name for name, digest in sums.items() if digest not in known)
-
-
-def references(value, inside=False):
-    """All names of classes under `auto_map` and `custom_pipelines` of a configuration."""
-    if isinstance(value, str):
-        return [value] if inside and "." in value else []
-    if isinstance(value, dict):
-        pairs = [(item, inside or key in ("auto_map", "custom_pipelines")) for key, item in value.items()]
-    else:
-        pairs = [(item, inside) for item in value] if isinstance(value, list) else []
-    return [name for item, below in pairs for name in references(item, below)]
 
 
 def tensors(model, options):

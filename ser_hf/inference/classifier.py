@@ -32,13 +32,13 @@ from ..audio.decode import SHORTEST
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.loading import first_line
+from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
-from .inputs import CONFIGURATIONS, check_settings
+from .inputs import check_settings
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -184,26 +184,28 @@ def load_classifier(
     source = str(source)
     if source.endswith(".onnx"):
         return load_onnx(source)
-    place = _place(source, revision)
-    trust = {"trust_remote_code": trust_remote_code}
-    try:
-        # All files of one commit, whatever is pushed meanwhile.
-        commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
-        pinned = commit or revision
-        for name in CONFIGURATIONS:
-            if path := published_file(place, name, pinned):
-                check_settings(read_json(path, most=2**22), path)
-        config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
-        _check_labels(source, config.id2label)
-        extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
-        with quiet_libraries():
-            model, info = AutoModelForAudioClassification.from_pretrained(
-                place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
-            )
-    except (torch.OutOfMemoryError, UserError):
-        raise
-    except Exception as error:  # a damaged folder, or code of other authors, may raise anything
-        raise _unreadable(source, error) from None
+    place = find_model(source, revision)
+    check_configurations(place, revision)
+    with contextlib.ExitStack() as stack:
+        folder, trust = place, {"trust_remote_code": trust_remote_code}
+        try:
+            if trust_remote_code:
+                commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
+                revision = trust["revision"] = commit or revision
+                weight_files(place, source, revision)
+            else:
+                folder, commit, _ = stack.enter_context(data_only(place, where=source, revision=revision))
+            config = AutoConfig.from_pretrained(folder, **trust)
+            _check_labels(source, config.id2label)
+            extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+            with quiet_libraries():
+                model, info = AutoModelForAudioClassification.from_pretrained(
+                    folder, config=config, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **trust
+                )
+        except (torch.OutOfMemoryError, UserError):
+            raise
+        except Exception as error:  # a damaged folder, or code of other authors, may raise anything
+            raise _unreadable(source, error) from None
     missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
     if missing and not untrained:
         raise UserError(
@@ -215,11 +217,18 @@ def load_classifier(
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
-    known = (_revision(place, commit), _evaluation_window(place, pinned), place, commit, tuple(missing))
+    known = (_revision(place, commit), _evaluation_window(place, commit or revision), place, commit, tuple(missing))
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 
-def _place(source: str, revision: str | None) -> str:
+def check_configurations(place: str, revision: str | None = None) -> None:
+    """Refuse a model, a folder or Hub id, whose configurations are not `ModelSettings`."""
+    for name in CONFIGURATIONS:
+        if path := find_file(place, name, revision, required=False):
+            check_settings(read_json(path, most=2**22), path)
+
+
+def find_model(source: str, revision: str | None) -> str:
     """The folder that holds the model, or a Hub id as it is."""
     folder = Path(source)
     if folder.is_file():
@@ -242,22 +251,19 @@ def _place(source: str, revision: str | None) -> str:
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
     if odd := [name for name in names.values() if not name.isprintable()]:
-        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in its config.json)")
+        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in config.json)")
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
-    if "trust_remote_code" in str(error):
-        return UserError(f"{source}: contains code; --trust-remote-code runs it, if you trust its author")
     if "ignore_mismatched_sizes" in str(error):
         return UserError(
             f"{source}: its weights do not fit its config.json; restore the one that they were saved with (as "
             "many labels in id2label as the classifier has outputs)"
         )
-    known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
-    return UserError(f"{source}: {known}{first_line(error)}")
+    return UserError(f"{source}: {first_line(error)}")
 
 
 def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
@@ -274,22 +280,11 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
 
 def _evaluation_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
-    path, evaluation = published_file(place, "recipe.yaml", revision), None
+    path, evaluation = find_file(place, "recipe.yaml", revision, required=False), None
     with contextlib.suppress(UserError):  # other projects' recipes have other grammars
         evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
-
-
-def published_file(place: str, name: str, revision: str | None) -> str | None:
-    """The path of the file `name` beside a model's weights (folder or Hub id); None if missing or offline."""
-    return cached_file(
-        place,
-        name,
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
 
 
 def _revision(place: str, commit: str | None) -> str | None:
@@ -297,7 +292,7 @@ def _revision(place: str, commit: str | None) -> str | None:
     if not folder.is_dir():
         return commit
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+    for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return f"sha256:{digest.hexdigest()}"

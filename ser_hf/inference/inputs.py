@@ -22,7 +22,6 @@ from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
-CONFIGURATIONS = ("config.json", "preprocessor_config.json")
 PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
@@ -36,16 +35,13 @@ _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 
 class ModelSettings(BaseModel):
-    """Labels and waveforms in `CONFIGURATIONS`, or in the metadata of an ONNX file."""
+    """Labels and waveforms in a model's configurations, or in the metadata of an ONNX file."""
 
     id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
     problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
-    trim_silence: Annotated[float, Field(strict=True, gt=0, le=1000)] | None = None
-    target_level: Annotated[float, Field(strict=True, ge=-1000, le=0)] | None = None
-    fixed_duration: Annotated[float, Field(strict=True, gt=0, le=3600)] | None = None
 
 
 def check_settings(values: Any, source: str) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..utils.environment import __version__
-from ..utils.errors import UserError
+from ..utils.errors import UserError, printable
 from .batches import ModelOutputs, probabilities
 from .classifier import Classifier
 from .inputs import Chunk
@@ -180,7 +180,7 @@ def _lines(file: TextIO, labels: Sequence[str]) -> Write:
             if row["windows"] > 1:
                 times = f"{row['start']:.2f}-{row['end']:.2f} s"
                 windows = f"  ({row['windows']} windows)" if row["window"] is None else f"  ({times})"
-            file.write(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}\n")
+            file.write(printable(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}") + "\n")
 
     return write
 

@@ -6,6 +6,7 @@ reference.npz is in the run's folder beside model/ and is not published, since t
 import contextlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,6 +126,9 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as saved:
             logits = saved["logits"]
-            return [saved[f"clip_{i}"] for i in range(len(logits))], logits
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            clips = [saved[f"clip_{i}"] for i in range(len(logits))]
+        if logits.ndim != 2 or any(one.ndim != 1 or one.dtype != np.float32 for one in (*clips, *logits)):
+            raise ValueError("other arrays than clips and logits")
+        return clips, logits
+    except (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile):
         raise UserError(f"{path}: damaged; rerun the run, which writes it (ser-hf reproduce {folder})") from None

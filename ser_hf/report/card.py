@@ -300,7 +300,7 @@ def public(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             found[key] = [public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
-            found[key] = Path(value).name if isinstance(value, str) and _outside(value) else value
+            found[key] = Path(value).name.strip("~.") if isinstance(value, str) and _outside(value) else value
     return found
 
 

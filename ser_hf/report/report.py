@@ -24,6 +24,7 @@ _METRIC_SCHEMAS = {
 _METRIC_SCHEMAS["loss"] = {"description": "The training loss on this split, nats.", "type": "number"}
 Scores = Annotated[dict[str, float | None], Field(json_schema_extra={"properties": _METRIC_SCHEMAS})]
 Intervals = dict[str, Interval | None]
+Kind = Literal["speakers", "sessions", "sentences", "recordings", "near_duplicates"]
 Numbers = dict[str, bool | int | float | None]
 
 
@@ -71,7 +72,7 @@ class Protocol(Section):
 class Audit(Section):
     """What two splits share, counted before training; over several folds the worst of them."""
 
-    shared: dict[str, dict[str, Count | None]] = Field(
+    shared: dict[str, dict[Kind, Count | None]] = Field(
         description="By pair of splits (`train/test`), then by kind: number of speakers, sessions, sentences, "
         "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown.",
     )
@@ -294,16 +295,18 @@ class Robustness(Section):
     clips: Count = Field(description="Clips evaluated under each condition.")
     chance: float = Field(description="UAR of guessing, 0 to 1.")
     clean: CleanScores = Field(description="The unchanged clips.")
-    conditions: list[Condition] = Field(description="One entry per condition.")
+    conditions: list[Condition] = Field(min_length=1, description="One entry per condition.")
     settings: dict[str, Any] = Field(description="Seed, resamples, sampling rate (Hz), number of available clips.")
 
 
 class Embeddings(Section):
     """Maps of the input of the last layer."""
 
-    methods: list[str] = Field(description="Of pca, tsne, umap.")
+    methods: list[Literal["pca", "tsne", "umap"]] = Field(description="The projections.")
     clips: Count = Field(description="Clips on the maps.")
-    points: str = Field(description="File beside the report: id, label, speaker, corpus and x, y of each method.")
+    points: Literal["embeddings.parquet"] = Field(
+        description="File beside the report: id, label, speaker, corpus and x, y of each method."
+    )
     of: str = Field("", description="What is embedded, in words.")
 
 
@@ -456,47 +459,56 @@ def read_report(path: Path) -> Report:
         UserError: if the file is not a report of ser_hf.
     """
     report = Report.from_dict(read_json(path), path)
-    for key, problem in _contradictions(report):
-        raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
+    for key, holds, problem in _requirements(report):
+        if not holds:
+            raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
     return report
 
 
-def _contradictions(report: Report) -> Iterator[tuple[str, str]]:
-    """(key, problem) of sections that contradict each other."""
-    labels, corpora = report.labels, report.corpora.items()
-    if not labels or len(set(labels)) < len(labels):
-        yield "labels", "expected at least one label, each once"
-    squares = {"confusion": report.confusion} | {f"corpora.{name}.confusion": own.confusion for name, own in corpora}
-    squares |= {"perceived.counts": report.perceived.counts} if report.perceived else {}
-    for key, counts in squares.items():
-        if [len(row) for row in counts] != [len(labels)] * len(labels):
-            yield key, f"expected {len(labels)} rows of {len(labels)} counts, one for each label"
-    named = {"per_class": report.per_class} | {f"corpora.{name}.per_class": own.per_class for name, own in corpora}
-    named |= {f"class_distribution.{name}": own for name, own in (report.class_distribution or {}).items()}
-    for key, own in named.items():
-        if not set(own) <= set(labels) or (key.startswith("class_d") and list(own) != labels):
-            yield key, "its labels are not those of the report"
-    scored = {"metrics": report.metrics} | {f"corpora.{name}.metrics": own.metrics for name, own in corpora}
-    scored |= {f"{number}.metrics": own.metrics for number, own in report.runs.items()}
-    scored |= {"pooled.metrics": report.pooled.metrics} if report.pooled else {}
-    for entry in report.history:
-        numbers = {key: entry[key] for key in entry if key.startswith(("learning_rate", "train_loss"))}
-        for key, value in ({"epoch": entry.get("epoch")} | numbers).items():
-            if value is None or isinstance(value, dict):
-                yield f"history.{key}", "expected a number"
-        for key in ("train", "validation"):
-            if entry.get(key):
-                scored[f"history.{key}"] = entry[key]
-    for key, own in scored.items():
-        for name in (*HEADLINE[:3], *(("loss", report.selected_by or "uar") if key == "history.validation" else ())):
-            if not isinstance(own, dict) or own.get(name) is None:
-                yield key, f"has no {name}"
-    for kind, chosen in (("fold", report.chosen_fold), ("seed", report.chosen_seed)):
-        if chosen is not None and (str(chosen) not in report.runs or not "".join(report.runs).isdecimal()):
-            yield f"chosen_{kind}", f"there is no {kind} {chosen}"
-    for column, gap in (report.gaps or {}).items():
-        if not {gap.best, gap.worst} <= set(report.slices.get(column, ())):
-            yield f"gaps.{column}", "names a group that has no results"
+def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
+    """(key, whether it fits the other sections, the problem if it does not)."""
+    labels, main, runs = report.labels, HEADLINE[:3], report.runs
+    own: list[Any] = [report, *report.corpora.values(), *runs.values(), *filter(None, [report.pooled])]
+    counts = [report.perceived.counts] if report.perceived else []
+    counts += [section.confusion for section in own if hasattr(section, "confusion")]
+    classes = [list(section.per_class) for section in own if hasattr(section, "per_class")]
+    yield "labels", 0 < len(set(labels)) == len(labels), "expected at least one, each once"
+    square = all([len(row) for row in rows] == [len(labels)] * len(labels) for rows in counts)
+    yield "confusion", square, f"expected {len(labels)} rows of {len(labels)} counts, one for each label"
+    yield "per_class", set().union(*classes) <= set(labels), "contains a label that is not in labels"
+    distribution = (report.class_distribution or {}).values()
+    yield "class_distribution", all(list(clips) == labels for clips in distribution), "expected labels as keys"
+    scored = all(section.metrics.get(name) is not None for section in own for name in main)
+    yield "metrics", set(report.metrics) <= set(METRICS), "contains an unknown metric"
+    yield "metrics", scored, f"expected {', '.join(main)}, for each run and corpus too"
+    bins = [
+        (one.confidence, one.accuracy) for one in (report.calibration.bins if report.calibration else ()) if one.clips
+    ]
+    known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
+    yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
+    available = report.robustness.settings.get("of_clips") if report.robustness else 0
+    yield "robustness.settings.of_clips", isinstance(available, int), "expected a number"
+    drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
+    yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
+    chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
+    yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
+    yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
+    compared = [
+        ({*foil.gap, "uar"}, {*foil.gap} & {*foil.metrics} & {*foil.against}) for foil in [report.foil] if foil
+    ]
+    compared += [({*seen.metrics}, {*seen.same_clips}) for seen in [report.perceived] if seen]
+    yield "foil or perceived", all(one <= other for one, other in compared), "the compared metrics differ"
+    named = all({gap.best, gap.worst} <= set(report.slices.get(name, ())) for name, gap in (report.gaps or {}).items())
+    yield "gaps", named, "names a group that has no results"
+
+
+def _drawable(entry: dict[str, Any], metric: str) -> bool:
+    """Whether an entry of the history has what the training curves show."""
+    numbers = [entry.get("epoch"), *(entry[key] for key in entry if key.startswith(("learning_rate", "train_loss")))]
+    for key, names in (("train", ("uar", "macro_f1")), ("validation", ("uar", "macro_f1", "loss", metric))):
+        if scores := entry.get(key):
+            numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 def report_schema() -> dict[str, Any]:

@@ -24,7 +24,6 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
-from transformers.utils import cached_file
 
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.preparation import Preparation, PreparedFeatureExtractor
@@ -41,7 +40,7 @@ from .encoders import (
     shortest_clip,
 )
 from .freezing import innermost
-from .loading import first_line, load_model
+from .loading import data_only, first_line, load_model
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ MANAGED = {
 
 # What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
 _INVALID = (OSError, StrictDataclassError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
-_INVALID += (AttributeError,)
+_INVALID += (AttributeError, ImportError)
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
@@ -306,9 +305,12 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except UserError:
+        raise
     except _INVALID as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
+        raise UserError(f"model.checkpoint: {checkpoint}: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
             f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
@@ -319,10 +321,11 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
     try:
-        if cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) is None:
-            extractor = None
-        else:
-            extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+            found = Path(folder, "preprocessor_config.json").is_file()
+            extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False) if found else None
+    except UserError:
+        raise
     except _INVALID as error:
         raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
     if extractor is not None:

@@ -30,7 +30,7 @@ from ..models.configuration import AcousticConfig
 from ..models.front_end import LogMel, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_transfer import CNN14Encoder, TransferClassifier
-from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, format_size, key_of
+from ..utils.cache import MappedFile, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
@@ -253,17 +253,7 @@ class FeatureStore:
         place = self._places[segment]
         frames, end = int(self._frames[place]), int(self._ends[place])
         begin = end - self.states * frames * self.size
-        values = self._values[begin:end].reshape(self.states, frames, self.size)
-        if self._values.changed:
-            if not self.intact():
-                raise UserError(f"{self.folder}: changed while in use; {REBUILT}")
-            self._values.changed = False
-        return values
-
-    def intact(self) -> bool:
-        """Whether the states have the hash of what was written."""
-        with self._values.path.open("rb") as file:
-            return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest() == self.hash
+        return self._values[begin:end].reshape(self.states, frames, self.size)
 
 
 def open_feature_store(
@@ -289,8 +279,10 @@ def open_feature_store(
 def _check(folder: Path) -> None:
     """Raise a ValueError if the stored states are not the written ones."""
     store = FeatureStore(folder)
-    if store.bytes <= _VERIFIED_BYTES and not store.intact():
-        raise ValueError("the hash of states does not match")
+    if store.bytes <= _VERIFIED_BYTES:
+        with (folder / "states").open("rb") as file:
+            if hashlib.file_digest(file, xxhash.xxh3_128).hexdigest() != store.hash:
+                raise ValueError("the hash of states does not match")
 
 
 def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segments: Sequence[Segment]) -> str:

@@ -1,4 +1,6 @@
-"""Loads checkpoints, and checks that only the tensors of a new head are random.
+"""Loads checkpoints; no code of others runs, and no tensor but those of a new head is ever random without notice.
+
+`data_only` is how every command reads a model that somebody else may have made: a folder that holds nothing but data.
 
 - A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must match. Heads for
   other tasks or labels are dropped, and the classifier's own are new.
@@ -11,28 +13,150 @@ training only; it may be dropped or new, depending on the masking of the recipe.
 
 import contextlib
 import copy
+import json
 import logging
-import pickle
-import zipfile
+import os
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi, is_offline_mode
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+from transformers.safetensors_conversion import get_conversion_pr_reference
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
-from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ..models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification, PreparedFeatureExtractor
+from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from .encoders import ENCODERS
 
 logger = logging.getLogger(__name__)
 
-_DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+_DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
+
+# The files by which transformers describes a model; it reads no other from `data_only`'s folder.
+CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
+WEIGHTS, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_config.json"
+TRUST = "--trust-remote-code, where a command has it, runs it; use it only if you trust its author"
+# What this package writes in `auto_map`, as text.
+_CLASSES = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification, PreparedFeatureExtractor]
+_CLASSES += [network.config_class for network in _CLASSES[:-1]]
+_OWN = {str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}")) for known in _CLASSES}
+_TYPES, _WORDS = {getattr(known, "model_type", known.__name__) for known in _CLASSES}, ("model", "feature_extractor")
+# Keys by which transformers takes code or files from elsewhere.
+_ELSEWHERE = {"auto_map", "custom_pipelines", "configuration_files", "transformers_weights", "quantization_config"}
+_ELSEWHERE |= {f"{mark}{part}_implementation" for mark in ("", "_") for part in ("attn", "experts")}
+# transformers accepts the name of any of its classes.
+_EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtractor.__name__}
+
+
+@contextlib.contextmanager
+def data_only(
+    source: str, *, where: str | None = None, revision: str | None = None, weights: bool = True, code: bool = False
+) -> Iterator[tuple[str, str | None, bool]]:
+    """A temporary folder with nothing of a model (folder or Hub id) that runs code when a library loads it.
+
+    It holds configurations that name no code but this package's, and safetensors. Everything else is left out; what
+    the model needs of it is a `UserError` about `where`. With `code`, for a process without ser_hf, it also holds
+    Python files, which must be this package's byte for byte; here the installed classes load our networks.
+
+    Yields:
+        The folder, the commit of a model on the Hub, and whether its configurations name this package's code.
+    """
+    where = where or source
+    try:
+        commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
+    except OSError as error:
+        known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
+        raise UserError(f"{where}: {known}{first_line(error)}") from None
+    revision = commit or revision  # all files of one commit, whatever is pushed meanwhile
+    with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
+        folder, own_code = Path(temporary), False
+        for name in CONFIGURATIONS:
+            if path := find_file(source, name, revision):
+                content = _table(path)
+                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+                # Which loads here with the installed class, whatever code another version has written.
+                registered = not code and _TYPES & {str(content.get(f"{word}_type")) for word in _WORDS}
+                for key, item in references(content):
+                    named = isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
+                    own_code = key == "auto_map" and bool(registered or named)
+                    if not own_code:
+                        taken = f"takes code or files from elsewhere ({key}: {item!r:.100})"
+                        raise UserError(f"{where}: {name} {taken}; {TRUST}")
+        for name, path in weight_files(source, where, revision).items() if weights else ():
+            (folder / name).symlink_to(path)
+        for own in Path(__file__).parents[1].glob("models/*.py") if own_code and code else ():
+            if path := find_file(source, own.name, revision):
+                shutil.copyfile(own, folder / own.name)
+                if Path(path).read_bytes() != own.read_bytes():
+                    raise UserError(f"{where}: {own.name} is changed, or of another version of ser_hf; {TRUST}")
+        try:
+            yield temporary, commit, own_code
+        except Exception as error:  # name the model, not this folder
+            error.args = tuple(arg.replace(temporary, source) if isinstance(arg, str) else arg for arg in error.args)
+            raise
+
+
+def _table(path: str) -> dict[str, Any]:
+    content = read_json(path, most=2**22)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no table of settings")
+    return content
+
+
+def references(content: Any) -> list[tuple[str, Any]]:
+    """Nested settings by which transformers takes code or files from elsewhere."""
+    if isinstance(content, list):
+        return [one for item in content for one in references(item)]
+    found = []
+    for key, item in content.items() if isinstance(content, dict) else ():
+        other = key == "feature_extractor_type" and str(item) not in _EXTRACTORS
+        found += [(key, item)] if item and (other or key in _ELSEWHERE) else references(item)
+    return found
+
+
+def find_file(source: str, name: str, revision: str | None = None, *, required: bool = True) -> str | None:
+    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub is unreachable."""
+    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": required}
+    return cached_file(source, name, revision=revision, **missing)
+
+
+def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
+    """Names of the safetensors (and their index) that transformers loads, and their paths."""
+    if find_file(source, ADAPTER, revision):
+        raise UserError(
+            f"{where}: {ADAPTER}: an adapter beside a model loads another model; merge it into the weights, and move "
+            "it into adapter/"
+        )
+    if path := find_file(source, WEIGHTS, revision):
+        return {WEIGHTS: os.path.realpath(path)}
+    index = find_file(source, INDEX, revision)
+    if index is None:
+        raise UserError(
+            f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
+            "save the weights as safetensors (docs/publishing.md)"
+        )
+    shards, found = _table(index).get("weight_map"), {INDEX: os.path.realpath(index)}
+    for name in sorted(set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))):
+        path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(source, name, revision)
+        if not path:
+            raise UserError(f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it")
+        found[name] = os.path.realpath(path)
+    return found
 
 
 def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> PreTrainedModel:
@@ -42,13 +166,27 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
         ValueError, ImportError: for an unavailable `attn_implementation`, the only setting.
     """
-    theirs = AutoConfig.from_pretrained(checkpoint)
-    if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
-        return _on_stock_encoder(checkpoint, config, **settings)
-    model, new, dropped = _read(checkpoint, config, **settings)
+    revision = _converted(checkpoint)
+    with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (folder, *_):
+        theirs = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
+            return _on_stock_encoder(checkpoint, config, folder, **settings)
+        model, new, dropped = _read(checkpoint, config, folder, **settings)
     changed, reordered = _fit_labels(model, theirs.id2label, new)
     _log(checkpoint, new | changed, dropped | changed, reordered)
     return model
+
+
+def _converted(checkpoint: str) -> str | None:
+    """The revision in which the Hub's converter offers safetensors for a repository that only has a pickle."""
+    with contextlib.suppress(Exception):  # of the Hub and its converter; `data_only` then reports the pickle
+        if not os.path.isdir(checkpoint) and not is_offline_mode():
+            info = HfApi().model_info(checkpoint)
+            if not any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
+                revision = get_conversion_pr_reference(HfApi(), checkpoint)
+                logger.info("weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, revision)
+                return revision
+    return None
 
 
 @torch.no_grad()
@@ -78,9 +216,9 @@ def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Containe
     return set(tensors), False
 
 
-def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: Any) -> PreTrainedModel:
-    """Our head on the encoder of the stock classifier."""
-    stock, new, dropped = _read(checkpoint, config.encoder, **settings)
+def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, folder: str, **settings: Any) -> PreTrainedModel:
+    """Our head on the encoder of the stock classifier in the `folder` of a checkpoint."""
+    stock, new, dropped = _read(checkpoint, config.encoder, folder, **settings)
     name = ENCODERS[config.encoder.model_type].name
     encoder = getattr(stock, name)
     heads = {key for key in stock.state_dict() if not key.startswith(f"{name}.")}
@@ -92,14 +230,20 @@ def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: 
     return model
 
 
-def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
+def _read(
+    checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any
+) -> tuple[PreTrainedModel, set[str], set[str]]:
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
-    settings |= {"config": config, "dtype": torch.float32, "ignore_mismatched_sizes": True}
+    settings |= {
+        "config": config,
+        "dtype": torch.float32,
+        "ignore_mismatched_sizes": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+    }
     try:
-        with _quiet(), _unwritten_is_nan():
-            model, info = AutoModelForAudioClassification.from_pretrained(
-                checkpoint, output_loading_info=True, **settings
-            )
+        with quiet_libraries(), _unwritten_is_nan():
+            model, info = AutoModelForAudioClassification.from_pretrained(folder, output_loading_info=True, **settings)
     except torch.OutOfMemoryError:
         raise
     except _DAMAGED as error:
@@ -120,21 +264,6 @@ def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[P
             f"{broken[0]}; the file is damaged, or its training failed"
         )
     return model, new, dropped
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress transformers' load report, which is checked and logged here."""
-    library = logging.getLogger("transformers.modeling_utils")
-
-    def no_report(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    library.addFilter(no_report)
-    try:
-        yield
-    finally:
-        library.removeFilter(no_report)
 
 
 @contextlib.contextmanager
@@ -212,8 +341,6 @@ def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered:
 def first_line(error: Exception) -> str:
     """The message of a library without its further advice."""
     message = str(error).strip()
-    if "weights_only" in message:
-        return "it cannot be read as tensors alone, and code in a file of weights is not run"
     if isinstance(error, StrictDataclassError):
         return " ".join(message.split())  # the field in its first line, the fault in the next
-    return (message or type(error).__name__).splitlines()[0].rstrip(".")
+    return (message or type(error).__name__).splitlines()[0].rstrip(".")[:300]

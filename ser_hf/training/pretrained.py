@@ -1,7 +1,7 @@
 """Published weights of transferred networks (BYOL-S, CNN14, VGG16, VGGish): tables of tensor names."""
 
+import hashlib
 import logging
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,13 @@ Names = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights: `tensors` maps its names to ours, `wrapper` is their key, `convert` changes them."""
+    """A file of weights, a pickle, which is opened only if it has the SHA-256 sum.
+
+    `tensors` maps its names to ours, `wrapper` is their key, `convert` changes them.
+    """
 
     file: str
+    sha256: str
     source: str
     licence: str
     tensors: Names
@@ -105,26 +109,37 @@ def _vggish() -> Names:
 # `model_type` of a network's configuration -> its published file.
 PUBLISHED = {
     "ser_byols": Published(
-        "default512_BYOLAs64x96.pth", "https://github.com/Neclow/serab", "MIT", _byols(), convert=_convert_byols
+        "default512_BYOLAs64x96.pth",
+        "449f5d0dc6b6fa8433d5e43769097520d3bc0fdae88977a7ac29e2e72ca51b52",
+        "https://github.com/Neclow/serab",
+        "MIT",
+        _byols(),
+        convert=_convert_byols,
     ),
     "ser_cnn14": Published(
-        "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/records/3987831", "CC-BY-4.0", _cnn14(), wrapper="model"
+        "Cnn14_16k_mAP=0.438.pth",
+        "e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6",
+        "https://zenodo.org/records/3987831",
+        "CC-BY-4.0",
+        _cnn14(),
+        wrapper="model",
     ),
     "ser_vgg16": Published(
         "vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         "https://download.pytorch.org/models/vgg16-397923af.pth (torchvision, VGG16_Weights.IMAGENET1K_V1)",
         "BSD-3-Clause, that of torchvision; the pictures of ImageNet are for research",
         _vgg16(),
         convert=_convert_vgg16,
     ),
     "ser_vggish": Published(
-        "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/tag/v0.1", "Apache-2.0", _vggish()
+        "vggish-10086976.pth",
+        "10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
+        "https://github.com/harritaylor/torchvggish/releases/tag/v0.1",
+        "Apache-2.0",
+        _vggish(),
     ),
 }
-
-# Possible errors of a damaged file.
-_DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError)
-_DAMAGE += (ValueError, LookupError, TypeError)
 
 # The checkpoint of CNN14 also holds arrays: data, not code.
 _RECONSTRUCT = np.array([0]).__reduce__()[0]
@@ -177,15 +192,18 @@ def _read(path: Path, known: Published, origin: str) -> Tensors:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_ARRAYS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
+        with path.open("rb") as file:
+            published = hashlib.file_digest(file, "sha256").hexdigest() == known.sha256
+    except (SafetensorError, OSError) as error:
         raise UserError(
             f"model.checkpoint: {path} is damaged or not a file of weights ({first_line(error)}); download {origin} "
             "again"
         ) from None
-    if known.wrapper is not None:
-        content = content.get(known.wrapper) if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"model.checkpoint: {path} does not contain named tensors as {known.file} does")
-    return content
+    if not published:
+        raise UserError(
+            f"model.checkpoint: {path}: a pickle, which may run code, and not {known.file} byte for byte; download "
+            f"{origin}, or save its tensors as safetensors"
+        )
+    with torch.serialization.safe_globals(_ARRAYS):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    return content if known.wrapper is None else content[known.wrapper]

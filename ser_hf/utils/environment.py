@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .errors import printable
+
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
 
 __version__ = version("ser_hf")
@@ -109,7 +111,7 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write("\n".join(map(printable, self.format(record).split("\n"))), file=sys.stderr)
 
 
 @contextlib.contextmanager

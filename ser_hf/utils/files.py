@@ -20,20 +20,14 @@ _PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process
 
 @contextlib.contextmanager
 def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
-    """Keep other processes out of a folder by a lock file, which the system frees when this one is killed.
-
-    Raises:
-        UserError: if another process holds the folder.
-    """
+    """Keep other processes out of a folder by a lock file, which the system frees if this one is killed."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
             lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         except Timeout:
             owner = lock.read_text(encoding="utf-8") or "another process"
-            raise UserError(
-                f"{key}: {folder} is in use by {owner}; wait for its end, or name another folder"
-            ) from None
+            raise UserError(f"{key}: {folder} is in use by {owner}; wait, or name another folder") from None
         except OSError as error:  # on a file system without locks, nothing is held
             if machine_fault(error):
                 raise

@@ -1,6 +1,9 @@
 """audEERING's databases: schemes, labels of schemes, splits by table."""
 
 import builtins
+import os
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +135,35 @@ def test_a_table_that_is_missing_or_damaged_is_named(database):
     (root / "db.emotion.dev.csv").unlink()
     with pytest.raises(UserError, match="emotion.dev"):
         parse(root)
+
+
+class Harm:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("kind", ["alone", "older", "newer", "tag"])
+def test_code_in_a_database_never_runs(database, kind):
+    """In pickles, which audformat prefers to tables beside them, and in tags of the header."""
+    root = database()
+    marker, table = root / "was_run", root / "db.emotion.dev.csv"
+    if kind == "tag":
+        edit(root, "db.yaml", "source: ser_hf.testing", f"source: !!python/object/apply:os.mkdir ['{marker}']")
+    else:
+        table.with_suffix(".pkl").write_bytes(pickle.dumps(Harm(marker)))
+        os.utime(table, ns=(time := table.with_suffix(".pkl").stat().st_mtime_ns,) * 2)
+        os.utime(table, ns=(time + {"alone": 0, "older": 10**9, "newer": -(10**9)}[kind],) * 2)
+    if kind == "alone":
+        table.unlink()
+    if kind in ("older", "newer"):
+        assert len(read(root)) == 6
+    else:
+        with pytest.raises(UserError, match=r"db.yaml: .*constructor|db.emotion.dev.pkl: a pickle, .* as CSV or Parq"):
+            parse(root)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("root", [None, "."])

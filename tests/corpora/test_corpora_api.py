@@ -57,6 +57,14 @@ def test_an_unknown_excluded_id_is_named(savee):
         load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav"), exclude=["DC_a02"])
 
 
+def test_merged_and_dropped_emotions_without_effect_are_a_warning(savee, caplog):
+    rules = {"merge": {"calm": "neutral", "happy": "happy", "angry": "disgust"}, "drop": ["boredom", "sad"]}
+    load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav", "DC_sa01.wav"), **rules)
+    assert "corpus.merge: calm, happy has no effect" in caplog.text
+    assert "corpus.drop: boredom has no effect" in caplog.text
+    assert caplog.text.count("no effect") == 2
+
+
 def test_skipped_files_and_the_class_of_each_emotion_are_logged(savee, caplog):
     root = savee("DC_a01.wav", "DC_h01.wav", "DC_n01.wav", "DC_n02.wav", "stray0.wav", "stray1.wav")
     with caplog.at_level("INFO", "ser_hf"):

@@ -455,28 +455,18 @@ def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess,
         handler.serve(content)
 
     server.faults["/a.zip"] = [link]
-    code, line = command("ravdess", folder)
-    assert code == (0 if is_file else 2)  # the link is removed, or named
-    assert is_file or f"{folder / place}: a symbolic link, through which nothing is written" in line
+    assert command("ravdess", folder)[0] == (0 if is_file else 2)  # a link in place of a file is removed
     assert not any(out.iterdir())
-
-
-def test_what_killed_downloads_have_left_takes_no_disk(ravdess, server, command, tmp_path):
-    (tmp_path / ".download").mkdir()
-    (tmp_path / ".download" / "tmpabc123").write_bytes(b"half")
-    server.always["/a.zip"] = status(404)
-    assert command("ravdess", tmp_path)[0] == 2
-    assert not any((tmp_path / ".download").iterdir())
 
 
 def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
         (tmp_path / ".download").mkdir()
-        (tmp_path / ".download" / "0123").write_bytes(b"left")
+        (tmp_path / ".download" / "tmp0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
         assert f"{tmp_path / '.download'}: an unfinished download; run the command without --verify" in caplog.text
-        assert (tmp_path / ".download" / "0123").exists()
+        assert (tmp_path / ".download" / "tmp0123").exists()
         act()
         assert ravdess.is_in(tmp_path)
         assert len(load_corpus("ravdess", tmp_path)) == 8

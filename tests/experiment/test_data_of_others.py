@@ -85,7 +85,9 @@ def test_every_command_reads_the_same_configuration(verb, folder, capsys):
 @pytest.mark.parametrize(("name", "key", "value"), CONFIGURATIONS)
 def test_a_wrong_configuration(name, key, value, folder, capsys):
     change(folder / "model" / name, key, value)
-    assert f"model/{name}: " in complaint(capsys, *VERBS["predict"])
+    line = complaint(capsys, *VERBS["predict"])
+    assert line.startswith("error: model")
+    assert key in line or name in line
 
 
 REPORTS = {
@@ -152,14 +154,14 @@ def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
     for source, output in (("model", folder.name), ("../" + folder.name + "/model", folder.name)):
         assert "stopped" in complaint(capsys, "reproduce", source)
         assert taken[-1].output_dir == f"runs/{output}-reproduced"
-    assert (taken[0].name, taken[0].audio.cache_dir, taken[0].corpus.download) == (folder.name, None, False)
+    assert (taken[0].name, taken[0].audio.cache_dir, taken[0].corpus.download) == ("x", None, False)
     assert (taken[0].hub.repo, taken[0].training.arguments["report_to"]) == (None, "none")
 
 
-@pytest.mark.parametrize("root", ["/x/data", "../data", "~/data"])
+@pytest.mark.parametrize("root", ["/x/data", "../data", "~/data", "x/../../data", "~", "..", "/"])
 def test_a_rerun_reads_only_below_the_working_folder(root, folder):
     change(folder / "run" / "recipe.yaml", "corpus.root", root)
-    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == "data"
+    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == ("data" if "data" in root else "")
 
 
 def test_damaged_folders(originals, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
@@ -134,7 +135,7 @@ def write_published(path, recipe):
     state, tensors = model.state_dict(), {}
     for name, ours in PUBLISHED[model.config.model_type].tensors.items():
         tensors[name] = 0.1 * torch.rand(() if ours is None else state[ours].shape, generator=generator)
-    torch.save(tensors, path)
+    save_file(tensors, path)
     return path
 
 
@@ -164,7 +165,7 @@ def smaller(path, recipe, roots, encoder_folder, folder):
     else:
         yield from (f"model.{key}={value}" for key, value in TINY[architecture].items())
         if recipe.model.checkpoint:
-            yield f"model.checkpoint={write_published(folder / 'weights.pth', recipe)}"
+            yield f"model.checkpoint={write_published(folder / 'weights.safetensors', recipe)}"
     if recipe.training.solver == "sklearn":
         yield from (f"training.grid.{key}={values[:1]}" for key, values in recipe.training.grid.items())
     else:

@@ -247,13 +247,14 @@ def test_the_tolerance_applies_to_each_headline_figure(metric, copy, rerun):
 def test_another_environment_is_reported(copy, rerun, capsys):
     def elsewhere(report):
         report["environment"]["versions"]["torch"] = "1.0"
-        report["metrics"] |= {"uar": 0.0, "note": 1.0}
+        report["metrics"]["uar"] = 0.0
+        report["parts"]["validation"]["note"] = 1.0
 
     alter(copy / "report" / "report.json", elsewhere)
     assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
     printed = capsys.readouterr().out
     assert "  another environment: versions.torch 1.0 -> " in printed
-    assert "  measured in the saved run only: test note" in printed
+    assert "  measured in the saved run only: validation note" in printed
 
 
 def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsys):

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -190,9 +191,40 @@ def test_an_unfinished_run_is_refused(tmp_path, crnn):
 
 def test_a_path_of_this_machine_is_refused(tmp_path, crnn):
     copied = shutil.copytree(crnn, tmp_path / "run")
-    (copied / "model" / "notes.yaml").write_text(f"root: {copied.resolve()}/data\n")
-    with pytest.raises(UserError, match="notes.yaml: contains .*, a path of this machine, and is not published"):
+    (copied / "model" / "recipe.yaml").write_text(f"root: {copied.resolve()}/data\n")
+    with pytest.raises(UserError, match="recipe.yaml: contains .*, a path of this machine, and is not published"):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda run: (run / "model" / "modeling_crnn.py").write_text("import os"), "modeling_crnn.py is changed"),
+        (lambda run: (run / "model" / "model.safetensors").rename(run / "model" / "model.bin"), "a pickle, such as"),
+        (lambda run: (run / "model" / "notes.json").symlink_to("/etc/hostname"), "notes.json: leads to /etc/"),
+        (lambda run: (run / "report" / "confusion.png").symlink_to("/etc/hostname"), "confusion.png: leads to /etc/"),
+    ],
+)
+def test_a_run_that_somebody_else_made_is_refused(tmp_path, crnn, harm, message):
+    copied = Path(shutil.copytree(crnn, tmp_path / "run"))
+    (copied / "report" / "confusion.png").unlink(missing_ok=True)
+    harm(copied)
+    with pytest.raises(UserError, match=message):
+        stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+
+
+def test_only_known_files_of_a_run_are_published(tmp_path, crnn):
+    copied = Path(shutil.copytree(crnn, tmp_path / "run"))
+    for name in ("evil.py", "training_args.bin", "evil.so", "adapter/adapter_model.bin", ".env"):
+        (copied / "model" / name).parent.mkdir(exist_ok=True)
+        (copied / "model" / name).write_text("harm")
+    stage_model(crnn, tmp_path / "expected", repo_id="tester/tiny")
+    stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+    staged, expected = (
+        {path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("staged", "expected")
+    )
+    assert staged == expected
 
 
 def report(**changes):

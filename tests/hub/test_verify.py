@@ -14,12 +14,10 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from support.hub import LoopbackHub
-from support.isolated import run_without_ser_hf
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
 from ser_hf.corpora.synthetic import utterance
-from ser_hf.hub import verify as verify_module
 from ser_hf.hub.verify import Verdict, verdict_of, verify
 from ser_hf.inference.reference import compute_logits
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
@@ -37,7 +35,8 @@ import sys
 from huggingface_hub import HfApi
 
 api = HfApi()
-for name, folder in (("public", "crnn"), ("private", "crnn"), ("gated", "stock")):
+changed = [("changed", "changed"), ("pickled", "pickled")]
+for name, folder in (("public", "crnn"), ("private", "crnn"), ("gated", "stock"), *changed):
     api.create_repo(f"tester/{name}", private=name == "private")
     api.upload_folder(repo_id=f"tester/{name}", folder_path=f"{sys.argv[1]}/{folder}")
 api.update_repo_settings("tester/gated", gated="auto")
@@ -81,17 +80,6 @@ def models(tmp_path_factory, encoder_folder):
     torch.manual_seed(0)
     models.write("stock", AutoModelForAudioClassification.from_pretrained(base, **NAMES).eval(), extractor)
     return models
-
-
-@pytest.fixture
-def forked(monkeypatch):
-    """Runs the worker in a fork of a process that has imported transformers already."""
-
-    def run(command, cwd, **_):
-        code = f"import runpy, sys\nsys.argv = {command[2:]!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
-        run_without_ser_hf(code, cwd)
-
-    monkeypatch.setattr(verify_module.subprocess, "run", run)
 
 
 @pytest.fixture
@@ -160,12 +148,6 @@ def _torn(folder):
         ),
         ("crnn", lambda folder: (folder / "front_end.py").unlink(), False, "pipeline does not load it: "),
         ("stock", _torn, False, "pipeline does not load it: SafetensorError: "),
-        (
-            "stock",
-            lambda folder: (folder / "adapter_config.json").write_text("{}"),
-            False,
-            "adapter_config.json is beside the model",
-        ),
     ],
 )
 def test_a_fault_is_one_problem(faulty, forked, name, fault, loads, problem):
@@ -189,18 +171,10 @@ def test_weights_that_differ(faulty, forked, models):
 
 
 @pytest.mark.slow
-def test_code_of_others_needs_trust(faulty, forked, tmp_path):
-    """Also if transformers knows the model type and does not need the code."""
-    changed, known = faulty("crnn"), faulty("stock")
+def test_code_of_others_runs_with_trust(faulty, forked, tmp_path):
+    changed = faulty("crnn")
     with (changed / "modeling_crnn.py").open("a") as file:
         file.write(f"\nopen({str(tmp_path / 'was_run')!r}, 'w')\n")
-    _random_head(known)
-    (known / "modeling_own.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
-    change(known / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
-    for folder, file in ((changed, "modeling_crnn.py"), (known, "modeling_own.py")):
-        with pytest.raises(UserError, match=rf"code that is not ser_hf's \({file}\); --trust-remote-code runs it"):
-            verify(folder, clips=CLIPS)
-    assert not (tmp_path / "was_run").exists()
     assert verify(changed, clips=CLIPS, trust_remote_code=True).good
     assert (tmp_path / "was_run").exists()
 
@@ -256,6 +230,12 @@ def test_repositories_of_the_hub(models, tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    changed, pickled = (
+        shutil.copytree(models.folder / "crnn", models.folder / name) for name in ("changed", "pickled")
+    )
+    (changed / "layers.py").write_text("raise SystemExit(3)")
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
     with LoopbackHub() as hub:
         environment = os.environ | hub.environment(tmp_path / "home")
         subprocess.run([sys.executable, "-c", PUSH, str(models.folder)], check=True, env=environment)
@@ -265,6 +245,8 @@ def test_repositories_of_the_hub(models, tmp_path):
             ("tester/public", {"revision": "v9"}),
             ("a/b/c", {}),
             ("tester/private", {"token": "hf_wrong"}),
+            ("tester/changed", {}),
+            ("tester/pickled", {}),
         )
         assert verdict["good"], verdict
         assert verdict["commit"] == hub.commits("tester/public")[0].oid
@@ -273,6 +255,8 @@ def test_repositories_of_the_hub(models, tmp_path):
             "tester/public: no such branch, tag or commit",
             "a/b/c: not a valid name of a repository",
             "tester/private: the Hub refuses the token",
+            "tester/changed: layers.py is changed, or of another version of ser_hf; --trust-remote-code",
+            "tester/pickled: no model.safetensors; a pickle",
         ]
         assert [one[: len(message)] for one, message in zip(refusals, messages, strict=True)] == messages
         (gated,) = verified(("tester/gated", {}), HF_TOKEN="")
@@ -372,7 +356,7 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
     ("words", "message"),
     [
         (["{}/recipe.yaml"], "a file; name a run's folder"),
-        (["{}/empty"], "contains neither a model (config.json) nor a finished run"),
+        (["{}/empty"], "holds neither a model (config.json) nor a run"),
         (["{}/model", "--revision", "main"], "a folder, which has no revisions"),
         (["{}/model", "--clips", "{}/none.wav"], "--clips: no such file"),
     ],
@@ -383,5 +367,6 @@ def test_mistakes_are_reported_before_anything_is_loaded(words, message, tmp_pat
     if any("model" in word for word in words):
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "config.json").write_text("{}")
+        (tmp_path / "model" / "model.safetensors").touch()
     assert cli.main(["verify", *(word.format(tmp_path) for word in words)]) == 2
     assert message in capsys.readouterr().err

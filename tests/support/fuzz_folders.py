@@ -30,38 +30,10 @@ from ser_hf.utils.errors import UserError
 
 DEEP = "DEEP" * 3
 SCRIPT = "<script>alert(1)</script>"
-TEXTS = [
-    "",
-    "x",
-    "7",
-    SCRIPT,
-    "[a](javascript:b)",
-    "\x1b[31m",
-    "a\nb",
-    "\u202e",
-    "\ud800",
-    "../../x",
-    "/x",
-    "$a$",
-    "y" * 99_999,
-]
+TEXTS = ["", "x", "7", SCRIPT, "[a](javascript:b)", "\x1b[31m", "a\nb", "\u202e", "\ud800", "../../x", "/x", "$a$"]
 NUMBERS = [0, -1, 1, 3, 2**31, 10**12, 10**400, 0.5, -0.5, 1e300, float("nan"), float("inf"), True]
-VALUES = [
-    *TEXTS,
-    "y" * 99_999,
-    *NUMBERS,
-    None,
-    DEEP,
-    [],
-    [1],
-    ["x"],
-    [[]],
-    [None] * 3,
-    {},
-    {"x": 1},
-    {"0": "x"},
-    list(range(999)),
-]
+OTHERS = ["y" * 99_999, DEEP, None, [], [1], ["x"], [[]], {}, {"x": 1}, {"0": "x"}, [0] * 999]
+VALUES = TEXTS + NUMBERS + OTHERS
 MODEL = ("config.json", "preprocessor_config.json", "report.json", "recipe.yaml")
 RUN = ("report/report.json", "report/predictions.parquet", "recipe.yaml", "split.json", "reference.npz")
 
@@ -162,7 +134,9 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
         report = json.loads((other / "report" / "report.json").read_text())
         report["seconds"]["training"] = 1.0
         (other / "report" / "report.json").write_text(json.dumps(report))
-        compare.summary(compare.compare_runs([folder, other], resamples=9))
+        comparison = compare.compare_runs([folder, other], resamples=9)
+        compare.summary(comparison)
+        compare.bar_chart(comparison["runs"], "uar")
 
     def shows():
         read_recipe(folder / "recipe.yaml")

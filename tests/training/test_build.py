@@ -48,7 +48,7 @@ def test_a_missing_folder_prints_one_line(tmp_path, labels):
 
 
 def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
-    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where cannot be loaded: [^\n]+$"):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"):
         blueprint("encoder", labels, checkpoint="some/where")
 
 
@@ -248,13 +248,14 @@ def test_another_preparation_than_the_checkpoint_s_is_a_warning(checkpoint, labe
 def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     folder = kind("hubert")
     (Path(folder) / "preprocessor_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of "):
+    with pytest.raises(UserError, match=r"preprocessor_config.json: cannot be read as JSON"):
         blueprint("encoder", labels, checkpoint=folder)
+    (Path(folder) / "preprocessor_config.json").write_text("{}", encoding="utf-8")
 
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(factory, "cached_file", unreachable)
+    monkeypatch.setattr(factory.AutoFeatureExtractor, "from_pretrained", unreachable)
     with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
 

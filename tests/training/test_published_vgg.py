@@ -1,6 +1,7 @@
 """VGG16 and VGGish with their published weights compute what the published networks do."""
 
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from ser_hf.models import TRANSFERRED
@@ -22,8 +23,8 @@ def _file(folder, name, model):
         if key == "features.0.weight" and name == "vgg16":
             shape = (shape[0], 3, *shape[2:])  # colors
         tensors[key] = torch.randn(shape, generator=generator)
-    path = folder / "weights.pth"
-    torch.save(tensors, path)
+    path = folder / "weights.safetensors"
+    save_file(tensors, path)
     return path, tensors
 
 

@@ -60,7 +60,7 @@ def test_two_processes_do_not_fill_one_folder_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
     folder = tmp_path / "out"
     with atomic_folder(folder) as partial:
-        with pytest.raises(UserError, match="output_dir: .*/out is in use by process .*; wait for its end"):
+        with pytest.raises(UserError, match="output_dir: .*/out is in use by process .*; wait, or name another"):
             _filled(folder, "second")
         (partial / "a.txt").write_text("first")
     assert (folder / "a.txt").read_text() == "first"

@@ -140,7 +140,7 @@ def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(started, resu
         started.open(RECIPE, resume=True)
         with pytest.raises(UserError) as error, started.taken(RECIPE, resume, overwrite):
             pass
-        words = f"output_dir: {started.path} is in use by process {os.getpid()} on {platform.node()}; wait for its end"
+        words = f"output_dir: {started.path} is in use by process {os.getpid()} on {platform.node()}; wait"
         assert str(error.value).startswith(words)
     with started.taken(RECIPE, True, False):  # free again
         pass

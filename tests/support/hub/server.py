@@ -208,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = hub.take_fault(self.command, self.path)
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         body = self.rfile.read(length)
+        if len(body) < length:
+            return  # the client was killed
         if fault.status:
             status, headers, content = fault.status, {}, b"{}"
         else:
