@@ -143,7 +143,8 @@ def main() -> None:
         began = time.monotonic()
         counts = run["generators"].setdefault(name, {"examples": 0, "accepted": 0, "refused": 0, "faults": {}})
         seconds = min(SLICE, max(end - began, 1))
-        for seed, outcome, details in turn(name, given.seed + counts["examples"], seconds, given.examples):
+        first = given.seed + (counts["examples"] if given.examples > 1 else 0)
+        for seed, outcome, details in turn(name, first, seconds, given.examples):
             counts["examples"] += 1
             if outcome != "fault":
                 counts[outcome] += 1
