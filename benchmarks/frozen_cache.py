@@ -30,7 +30,7 @@ from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
-from ser_hf.training.freezing import Freezing
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "frozen_cache.json"
@@ -104,15 +104,16 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
     settings = {"num_train_epochs": 1 + options.epochs, "per_device_train_batch_size": options.batch}
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     logged: list[float] = []
+    model = Wav2Vec2ForSequenceClassification(config)
+    freeze(model, freezing)
     fitted = fit(
-        Wav2Vec2ForSequenceClassification(config),
+        model,
         extractor,
         store,
         part(labels, range(options.clips), store),
         part(labels, range(options.clips, len(store)), store),
         training_arguments(HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False),
         trainer_metrics,
-        freezing=freezing,
         watch=lambda *_: logged.append(clock()),
         cache=cache,
     )

@@ -33,7 +33,7 @@ from ser_hf.training.arguments import argument_options, data_workers, precision_
 from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.freezing import Freezing
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.trainer import EmotionTrainer
 from ser_hf.utils.environment import freed_memory_kept
 
@@ -220,9 +220,9 @@ def our_trainer(
     ):  # training_arguments always evaluates; changed afterwards
         setattr(arguments, key, value)
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
-    return EmotionTrainer(
-        network, arguments, collator, train, validation, compute_metrics=trainer_metrics, freezing=freezing
-    )
+    if freezing is not None:
+        freeze(network, freezing)
+    return EmotionTrainer(network, arguments, collator, train, validation, compute_metrics=trainer_metrics)
 
 
 def their_trainer(

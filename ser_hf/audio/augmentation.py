@@ -8,13 +8,13 @@ import dataclasses
 import functools
 import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
-from ..utils.yaml import PathName
+from ..utils.yaml import PathName, Range
 from . import transforms
 from .decode import SUFFIXES
 from .store import WaveformStore, open_store
@@ -28,16 +28,11 @@ _SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 class Step:
     """A step and the probability that it changes a clip; 0 and null (the default) switch it off."""
 
-    probability: float | None = None
+    probability: Annotated[float, Range(min=0, max=1)] | None = None
 
     def __post_init__(self):
-        if self.probability is None:
-            for field in dataclasses.fields(self):
-                default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-                if getattr(self, field.name) != default:
-                    raise ValueError(f"probability: missing; {field.name} has no effect without it")
-        elif not 0 <= self.probability <= 1:
-            raise ValueError(f"probability: expected between 0 and 1, got {self.probability}")
+        if self.probability is None and dataclasses.replace(self, probability=0.0) != type(self)(0.0):
+            raise ValueError("probability: missing; the other keys have no effect without it")
         for field in dataclasses.fields(self):
             if field.metadata:
                 least, most = field.metadata["limits"]
@@ -76,12 +71,6 @@ class Reverberation(Step):
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
     folder: PathName | None = None
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("decay", "direct_to_reverberant"):
-            if self.folder is not None and getattr(self, name) != getattr(Reverberation(), name):
-                raise ValueError(f"{name}: has no effect with `folder`, whose responses have their own; remove one")
-
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise(Step):
@@ -119,8 +108,8 @@ class Telephone(Step):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.codecs or not set(self.codecs) <= set(CODECS):
-            raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
+        if not self.codecs:
+            raise ValueError(f"codecs: expected some of {', '.join(CODECS)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,15 +122,9 @@ class Gain(Step):
 @dataclasses.dataclass(frozen=True)
 class Mixup(Step):
     """A clip mixed with another of its batch, and their labels in the same shares (Zhang et al. 2018,
-    arXiv:1710.09412): shares from Beta(`alpha`, `alpha`), partners among `any`, the `same` or `other` speakers."""
+    arXiv:1710.09412), in shares from Beta(`alpha`, `alpha`)."""
 
-    alpha: float = 0.4
-    speakers: Literal["any", "same", "other"] = "any"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 < self.alpha <= 100:
-            raise ValueError(f"alpha: expected more than zero and at most 100, got {self.alpha}")
+    alpha: Annotated[float, Range(above=0, max=100)] = 0.4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ is found.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -101,21 +101,13 @@ class NearDuplicate:
     bit_error_rate: float
 
 
-def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> list[NearDuplicate]:
-    """Find all pairs of clips that are one take, cut, re-encoded or copied; the result is cached.
-
-    Args:
-        rows: of the store to search (default: all).
-
-    Returns:
-        The pairs, sorted by rows.
-    """
-    rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
-    key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
+def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
+    """Find all pairs of clips that are one take, cut, re-encoded or copied; the result, sorted by rows, is cached."""
+    key = key_of({"version": METHOD_VERSION, "store": store.folder.name})
     folder = store.folder.parent.parent / "near_duplicates" / key
     with built_once(folder, _read) as fresh:
         if fresh is not None:
-            pairs = [astuple(pair) for pair in _search(store, rows)]
+            pairs = [astuple(pair) for pair in _search(store)]
             (fresh / "pairs.json").write_text(json.dumps({"pairs": pairs, "checksum": key_of(pairs)}))
     return _read(folder)
 
@@ -127,16 +119,18 @@ def _read(folder: Path) -> list[NearDuplicate]:
     return [NearDuplicate(*pair) for pair in kept["pairs"]]
 
 
-def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
+def _search(store: WaveformStore) -> list[NearDuplicate]:
     def work(row: int) -> Fingerprint:
         return fingerprint(store[row], store.sampling_rate)
 
-    prints = list(tqdm(in_order(work, rows), total=len(rows), desc="fingerprints", unit="clip", disable=None))
+    prints = list(
+        tqdm(in_order(work, range(len(store))), total=len(store), desc="fingerprints", unit="clip", disable=None)
+    )
     found = []
     for a, b, offset, error in _Comparison(prints).similar_pairs():
-        overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
+        overlap, correlation = _correlation(store[a], store[b], store.sampling_rate, offset)
         if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
-            found.append(NearDuplicate(rows[a], rows[b], round(overlap, 3), round(error, 4)))
+            found.append(NearDuplicate(a, b, round(overlap, 3), round(error, 4)))
     return sorted(found)
 
 

@@ -69,7 +69,7 @@ def parser_options(module: ModuleType) -> dict[str, tuple[Any, Any]]:
     options: dict[str, tuple[Any, Any]] = {}
     for source in (module.parse, getattr(module, "ROW_OPTIONS", None), getattr(module, "facts", None)):
         if source is not None:
-            hints = typing.get_type_hints(source)
+            hints = typing.get_type_hints(source, include_extras=True)
             for option, parameter in inspect.signature(source).parameters.items():
                 if option not in ("root", "on_unknown") and parameter.kind != inspect.Parameter.VAR_KEYWORD:
                     options.setdefault(option, (hints[option], parameter.default))

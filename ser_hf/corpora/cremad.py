@@ -14,7 +14,7 @@ votes: one row a clip and mode, counts in the columns A, D, F, H, N, S, the mode
 (1 voice, 2 face, 3 multimodal). Their majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the release's
 `summaryTable.csv`; 644 clips have a tie by voice, 470 by face and 420 by both.
 
-Quirks of the official files, left out unless `known_bad` is ``"keep"``:
+Quirks of the official files, left out:
 - `1076_MTI_SAD_XX` is silent: every sample is zero.
 - Three pairs of files are byte for byte the same audio under two emotions: 1006_TIE_HAP_XX and 1006_TIE_NEU_XX,
   1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. The right label is unknown, so
@@ -26,11 +26,12 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 
 from ..utils.errors import UserError
+from ..utils.yaml import Range
 from .files import parse_files
 from .schema import Clip, Listing
 
@@ -78,10 +79,8 @@ IDENTICAL = (
     ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
     ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
 )
-KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout (corpus.known_bad: drop)"} | {
-    name: f"the same audio as {twin}, under another emotion (corpus.known_bad: drop)"
-    for pair in IDENTICAL
-    for name, twin in (pair, pair[::-1])
+KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout"} | {
+    name: f"the same audio as {twin}, under another emotion" for pair in IDENTICAL for name, twin in (pair, pair[::-1])
 }
 
 # Actors 1001 to 1091 in order, from VideoDemographics.csv of the release.
@@ -120,10 +119,9 @@ def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
     target: Literal["intended", "voice", "face", "multimodal"] = "intended",
-    agreement: float = 0.0,
+    agreement: Annotated[float, Range(min=0, max=1)] = 0.0,
     soft: bool = False,
     tables: str | None = None,
-    known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
     """Read the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
 
@@ -135,18 +133,15 @@ def parse(
         soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended emotion if that is
             among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
         tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults` near `root`.
-        known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
 
     Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
     """
-    if not 0 <= agreement <= 1:
-        raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")
     if target == "intended":
         for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
             raise UserError(f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}")
 
     def leave_out(clip: Clip) -> str | None:
-        return KNOWN_BAD.get(PurePath(clip.path).stem) if known_bad == "drop" else None
+        return KNOWN_BAD.get(PurePath(clip.path).stem)
 
     listing = parse_files(root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out)
     if target == "intended":

@@ -63,7 +63,6 @@ def parse(
     label_map: dict[str, str] | None = None,
     speaker_pattern: str | None = None,
     no_speaker: NoSpeaker = "error",
-    known_bad: Literal["drop", "keep"] = "drop",
     **options: Any,
 ) -> Listing:
     """Read a corpus's metadata and find its audio.
@@ -72,7 +71,6 @@ def parse(
         on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out.
         label_map: words of EmoBox, or of the corpus, -> canonical emotions.
         speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched with `wav`.
-        known_bad: ``"drop"`` leaves out the clips in `KNOWN_BAD` of the corpus's module.
         options: see `facts`.
     """
     if root is None or not Path(root).is_dir():
@@ -120,7 +118,7 @@ def parse(
             )
         )
     if name in OWN:
-        return Listing(name, *_own_clips(OWN[name], rows, parser, on_unknown, known_bad))
+        return Listing(name, *_own_clips(OWN[name], rows, parser, on_unknown))
     return Listing(name, *parser.clips(rows, on_unknown))
 
 
@@ -224,7 +222,7 @@ def _speakers(root: Path) -> dict[str, str]:
 
 
 def _own_clips(
-    module: Any, rows: list[Row], parser: RowParser, on_unknown: str, known_bad: str
+    module: Any, rows: list[Row], parser: RowParser, on_unknown: str
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     """Clips read by the grammar of the corpus's own module."""
     clips, skipped = [], []
@@ -238,8 +236,7 @@ def _own_clips(
             reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
         if reason and on_unknown == "error":
             raise UserError(f"{row.where}: {row.missing or f'{reason} ({row.path})'}")
-        if not reason and known_bad == "drop":
-            reason = getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
+        reason = reason or getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
         if reason:
             skipped.append((row.where, reason))
         else:

@@ -26,7 +26,6 @@ from typing import Any, Literal
 
 import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
-from huggingface_hub import HfApi
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
@@ -91,11 +90,9 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
             if Path(name).exists():  # which load_dataset prefers
                 raise UserError(f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root")
             if revision is None or not _COMMIT.fullmatch(revision):
-                given, now = revision, HfApi().dataset_info(name, revision=revision).sha
                 raise UserError(
-                    f"corpus.revision: {f'{given} may change' if given else 'missing'}; give a commit of 40 "
-                    "hexadecimal "
-                    f"digits: {given or 'the newest'} is {now} today"
+                    f"corpus.revision: expected a commit of 40 hexadecimal digits, got {revision}; the page of the "
+                    "dataset lists them under History"
                 )
             return dict(load_dataset(name, config, revision=revision))
         if Path(root).is_file():

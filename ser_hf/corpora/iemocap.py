@@ -59,20 +59,17 @@ def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
     classes: Literal[4, 6] = 4,
-    merge_excited: bool | None = None,
     part: Literal["all", "improvised", "scripted"] = "all",
 ) -> Listing:
     """Read the utterances below `root`, labelled by the majority of the raters.
 
     Args:
         root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.
-        classes: 4 keeps angry, happy, neutral, sad; 6 adds excited and frustrated. Everything else is left out.
-        merge_excited: whether excited counts as happy; by default true with 4 classes and false with 6, as in the
-            literature. With 4 classes and false, excited is left out.
+        classes: 4 keeps angry, happy, neutral and sad, and counts excited as happy; 6 adds excited and frustrated.
+            Everything else is left out.
         part: improvised or scripted dialogues alone.
     """
-    merged = classes == 4 if merge_excited is None else merge_excited
-    kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad", *(("exc",) if merged else ())}
+    kept = set(EMOTION_CODES) - ({"fru"} if classes == 4 else set())
     files = audio_files(root, TITLE)
     ratings = _ratings(Path(root))
     clips, skipped, seen = [], [], set()
@@ -97,7 +94,7 @@ def parse(
         elif rating.label not in kept:
             skipped.append((str(path), f"label {rating.label}: not among the classes"))
         else:
-            clips.append(_clip(path, fields, rating, merged))
+            clips.append(_clip(path, fields, rating, merged=classes == 4))
     unseen = (name for rated in ratings.values() for name in rated if name not in seen)
     skipped += [(utterance, "labeled, but without audio") for utterance in unseen]
     return Listing("iemocap", clips, skipped)

@@ -63,16 +63,11 @@ KNOWN_BAD = {
 GRAMMAR = re.compile(r"dia(?P<dialogue>[0-9]+)_utt(?P<utterance>[0-9]+)", re.ASCII)
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    known_bad: Literal["drop", "keep"] = "drop",
-) -> Listing:
+def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
     """Read the utterances of the tables below `root`; of the splits that have a table.
 
     Args:
         on_unknown: with ``"skip"``, utterances without a file of audio are left out.
-        known_bad: ``"drop"`` leaves out the two utterances without a usable film.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; MELD needs the folder with its tables and audio")
@@ -85,7 +80,7 @@ def parse(
     for part, table in ((part, found[0]) for part, found in tables.items() if found):
         for line, row in _rows(table):
             where, name = f"{table}, line {line}", f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
-            if known_bad == "drop" and (part, name) in KNOWN_BAD:
+            if (part, name) in KNOWN_BAD:
                 skipped.append((where, KNOWN_BAD[part, name]))
             elif (part, name) in audio:
                 seen.add(audio[part, name])

@@ -25,13 +25,13 @@ import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.order import interleave
-from ..utils.yaml import coerce
+from ..utils.yaml import Range, coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .schema import Clip, Listing, Rule
 
@@ -42,10 +42,10 @@ _ITEM_KEYS = {
     "on_unknown": (Literal["error", "skip"] | None, None),
     "merge": (dict[str, str], {}),
     "drop": (list[str], []),
-    "weight": (float, 1.0),
-    "cap": (int | None, None),
+    # A larger weight is a mistake, and an epoch of it would not fit in memory.
+    "weight": (Annotated[float, Range(above=0, max=100)], 1.0),
+    "cap": (Annotated[int, Range(min=1)] | None, None),
 }
-_MAX_WEIGHT = 100  # a larger one is a mistake, and an epoch of it would not fit in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +78,11 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         )
     items = []
     for position, item in enumerate(coerce(corpora, list[dict[str, Any]], "corpus.corpora")):
-        key, name = _key(position), item.get("name")
+        key, name = f"corpus.corpora[{position}]", item.get("name")
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
             raise UserError(f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}")
         own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
         Rule(own["merge"], own["drop"], key)  # checks the words
-        if not 0 < own["weight"] <= _MAX_WEIGHT:
-            raise UserError(f"{key}.weight: expected more than zero and at most {_MAX_WEIGHT}, got {own['weight']}")
-        if own["cap"] is not None and own["cap"] < 1:
-            raise UserError(f"{key}.cap: expected one or more, got {own['cap']}")
         items.append(own)
     return items
 
@@ -95,7 +91,7 @@ def parse(
     root: str | Path | None = None,
     on_unknown: Literal["error", "skip"] = "error",
     corpora: list[dict[str, Any]] | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Range(min=0)] = 0,
 ) -> Mixed:
     """Read all the corpora.
 
@@ -105,13 +101,15 @@ def parse(
     """
     if root is not None:
         raise UserError("corpus.root: a mixture has none; each corpus of corpus.corpora has its own")
-    if seed < 0:
-        raise UserError(f"corpus.seed: expected zero or more, got {seed}")
     clips, skipped = [], []
     members: dict[str, Member] = {}
     for position, item in enumerate(completed(corpora)):
-        key = _key(position)
-        listing = _parse_one(key, item, on_unknown)
+        key = f"corpus.corpora[{position}]"
+        parser, policy = SINGLE_CORPORA[item["name"]], item["on_unknown"] or on_unknown
+        try:
+            listing = parser.parse(root=item["root"], on_unknown=policy, **_own_options(item))
+        except UserError as error:
+            raise UserError(re.sub(r"(?<![\w./-])corpus\.", f"{key}.", str(error))) from None
         corpus = listing.corpus
         if not listing.clips:
             raise UserError(
@@ -128,20 +126,6 @@ def parse(
                 extra["session"] = f"{corpus}:{extra['session']}"
             clips.append(dataclasses.replace(clip, corpus=corpus, extra=extra))
     return Mixed("mixture", clips, skipped, members, seed)
-
-
-def _parse_one(key: str, item: Mapping[str, Any], on_unknown: str) -> Listing:
-    """The listing of one item, with its own key in place of `corpus` in messages."""
-    options = _own_options(item)
-    # Replace only keys of this corpus, not similar text in paths.
-    keys = re.compile(rf"(?<![\w./-])corpus\.(?=(?:root|on_unknown|{'|'.join(options)})\b)")
-    module = SINGLE_CORPORA[item["name"]]
-    try:
-        listing = module.parse(root=item["root"], on_unknown=item["on_unknown"] or on_unknown, **options)
-    except UserError as error:
-        raise UserError(keys.sub(f"{key}.", str(error))) from None
-    skipped = [(path, keys.sub(f"{key}.", reason)) for path, reason in listing.skipped]
-    return dataclasses.replace(listing, skipped=skipped)
 
 
 def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]) -> dict[int, str]:
@@ -191,10 +175,6 @@ def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "acted": bool(each) and all(one["acted"] for one in each),
         "non_commercial": any(one["non_commercial"] for one in each),
     }
-
-
-def _key(position: int) -> str:
-    return f"corpus.corpora[{position}]"
 
 
 def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:

@@ -12,7 +12,7 @@ The sung part is a separate release in the same grammar: 1,012 clips, 44 of each
 sing, in the same emotions without disgust and surprise.
 
 Quirks of the official files:
-- `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out (`known_bad`).
+- `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out.
 - Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05, 03-01-03-01-02-01-20
   and 03-01-06-01-01-02-20. Decoding mixes them to mono.
 - The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so a reader that
@@ -56,7 +56,7 @@ GRAMMAR = re.compile(
     r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
 MANIFEST_PART = "the spoken part"
-KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07 (corpus.known_bad: drop)"}
+KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07"}
 
 
 def read_name(path: PurePath) -> Clip | None:
@@ -94,18 +94,16 @@ def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
     song: bool = False,
-    known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
     """Read the clips below `root`, labelled by the emotion that the actor intended.
 
     Args:
         song: reads sung clips too; otherwise they are left out.
-        known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
     """
 
     def leave_out(clip: Clip) -> str | None:
         name = PurePath(clip.path).stem
-        if known_bad == "drop" and name in KNOWN_BAD:
+        if name in KNOWN_BAD:
             return KNOWN_BAD[name]
         sung = GRAMMAR.fullmatch(name)["channel"] == "02"
         return "song (corpus.song is false)" if sung and not song else None

@@ -9,7 +9,7 @@ License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
+from ..utils.yaml import Range
 from .schema import Clip, Listing
 
 LICENSE = "cc0-1.0"
@@ -332,9 +333,9 @@ def _add_consonants(
 def parse(
     root: str | Path | None = None,
     on_unknown: Literal["error", "skip"] = "error",
-    speakers: int = 24,
-    takes: int = 8,
-    seed: int = 0,
+    speakers: Annotated[int, Range(min=3)] = 24,
+    takes: Annotated[int, Range(min=1)] = 8,
+    seed: Annotated[int, Range(min=0)] = 0,
     shuffle_labels: bool = False,
 ) -> Listing:
     """Generate the clips once (below `root`, or in the cache) and list them.
@@ -345,11 +346,8 @@ def parse(
         seed: of the voices and of every random detail; the same arguments give the same samples.
         shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
-    if speakers < 3 or takes < 1 or speakers * takes > MOST:
-        limits = f"at least 3 and 1, together at most {MOST:,}"
-        raise UserError(f"corpus.speakers, corpus.takes: expected {limits}, got {speakers} and {takes}")
-    if seed < 0:
-        raise UserError(f"corpus.seed: expected 0 or more, got {seed}")
+    if speakers * takes > MOST:
+        raise UserError(f"corpus.speakers, corpus.takes: expected at most {MOST:,} together, got {speakers} x {takes}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     jobs = itertools.product(range(speakers), EMOTIONS, range(takes))

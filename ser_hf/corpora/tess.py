@@ -7,18 +7,16 @@ unseen speaker.
 License: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
 
 File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion (`ps` is pleasant
-surprise). Folders, where there are any, repeat speaker and emotion, but not in one spelling: `OAF_Fear`, `YAF_fear`,
-`OAF_Pleasant_surprise`, `YAF_pleasant_surprised`. Names are therefore read in any mixture of capitals, ids are spelled
-one way, and a folder that contradicts a name is an error. One file of the release has lost a letter,
-`OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror that holds the folder twice is an
-error, as is any clip in two places.
+surprise). Names are read in any mixture of capitals, and ids are spelled one way. Folders repeat speaker and emotion
+in several spellings (`OAF_Fear`, `YAF_fear`, `OAF_Pleasant_surprise`, `YAF_pleasant_surprised`) and are not read. One
+file of the release has lost a letter, `OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A
+mirror that holds the folder twice is an error, as is any clip in two places.
 """
 
 import re
 from pathlib import Path, PurePath
 from typing import Literal
 
-from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
 
@@ -38,14 +36,10 @@ EMOTION_CODES = {
     "ps": "surprise",
     "sad": "sad",
 }
-FOLDER_EMOTIONS = EMOTION_CODES | {"pleasant_surprise": "surprise", "pleasant_surprised": "surprise"}
 AGES = {"OAF": 64, "YAF": 26}
 GRAMMAR = re.compile(
     rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})",
     re.IGNORECASE | re.ASCII,
-)
-_FOLDER = re.compile(
-    rf"(?P<speaker>{'|'.join(AGES)})_(?P<emotion>{'|'.join(FOLDER_EMOTIONS)})", re.IGNORECASE | re.ASCII
 )
 _MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
 
@@ -56,13 +50,9 @@ def read_name(path: PurePath) -> Clip | None:
     if fields is None:
         return None
     speaker, word, code = fields["speaker"].upper(), fields["word"].lower(), fields["emotion"].lower()
-    emotion = EMOTION_CODES[code]
-    folder = _FOLDER.fullmatch(path.parent.name)
-    if folder and (folder["speaker"].upper(), FOLDER_EMOTIONS[folder["emotion"].lower()]) != (speaker, emotion):
-        raise UserError(f"{path}: the file name says {speaker}, {emotion}, unlike its folder; move or remove it")
     return Clip(
         path=str(path),
-        emotion=emotion,
+        emotion=EMOTION_CODES[code],
         word=code,
         speaker=f"tess:{speaker}",
         id=f"tess/{speaker}_{word}_{code}",

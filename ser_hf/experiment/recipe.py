@@ -91,14 +91,6 @@ class ModelSection:
 
 
 @dataclasses.dataclass(frozen=True)
-class GradualSection:
-    """Gradual unfreezing (Howard and Ruder 2018): every `every` epochs the next `layers` layers from the top."""
-
-    every: PositiveInt | None = None
-    layers: PositiveInt = 1
-
-
-@dataclasses.dataclass(frozen=True)
 class FreezeSection:
     """The frozen parts of an encoder or a transferred network: the convolutional stem (`feature_encoder`), the lowest
     `layers` and all below, all but the `top_layers`, or the whole `encoder`, whose outputs `cache` computes once."""
@@ -107,15 +99,13 @@ class FreezeSection:
     layers: NotNegativeInt = 0
     top_layers: NotNegativeInt | None = None
     encoder: bool = False
-    gradual: GradualSection = GradualSection()
     cache: bool = False
 
     @property
     def freezing(self) -> dict[str, Any]:
         """The fields of `ser_hf.training.freezing.Freezing`."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
-        gradual = {"every": self.gradual.every, "unfrozen_layers": self.gradual.layers}
-        return {name: getattr(self, name) for name in names} | gradual
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +134,7 @@ class LossSection:
     """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
     votes of raters (`corpus.soft: true` loads them)."""
 
-    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Range(min=0)]] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: Annotated[float, Range(min=0, max=100)] = 0.0
     soft_labels: bool = False

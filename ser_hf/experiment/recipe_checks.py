@@ -14,7 +14,6 @@ from ..utils.yaml import DEEPEST, Range, coerce, from_mapping, parse_yaml, read_
 from .recipe import (
     CorpusSection,
     FreezeSection,
-    GradualSection,
     HubSection,
     LoraSection,
     ModelSection,
@@ -53,13 +52,19 @@ USED_BY_SKLEARN = {
 # instead.
 DROPPED: dict[str, tuple[Any, str]] = {
     "corpus.perception": (False, "leave it out"),
+    "corpus.known_bad": ("drop", "leave it out; known bad clips are always left out"),
+    "corpus.merge_excited": (None, "use corpus.classes: 6 and corpus.merge: {excited: happy}"),
     "augment.crop": (None, "use audio.max_duration"),
     "augment.tempo": (None, "use augment.speed"),
     "augment.time_shift": (None, "use audio.max_duration"),
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
     "augment.vocal_tract": (None, "use model.band_warp"),
+    "augment.mixup.speakers": ("any", "leave it out"),
     "augment.oversample": (False, "use training.balance: class"),
+    "freeze.gradual.every": (None, "use training.layer_decay or freeze.top_layers"),
+    "freeze.gradual.layers": (1, "use training.layer_decay or freeze.top_layers"),
+    "freeze.gradual": ({}, "use training.layer_decay or freeze.top_layers"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
@@ -173,8 +178,6 @@ def _check_frozen(recipe: Recipe) -> None:
 
     freeze, lora, augment = recipe.freeze, recipe.lora, recipe.augment
     Freezing(**freeze.freezing)  # raises
-    if freeze.gradual.every is None and freeze.gradual != GradualSection():
-        raise UserError("freeze.gradual.every: missing; set the number of epochs from one unfreezing to the next")
     if freeze.cache and recipe.training.solver == "trainer":  # scikit-learn's embeddings are computed once anyway
         for key in [*augment.steps, *["mixup"] * bool(augment.mixup.probability)]:
             raise UserError(f"freeze.cache: augment.{key} changes what would be cached; leave out one of the two")
@@ -350,10 +353,9 @@ def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, An
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
-    freeze, model = recipe.get("freeze"), recipe.get("model")
-    gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
+    model = recipe.get("model")
     architecture = model.get("architecture") if isinstance(model, Mapping) else None
-    if architecture != "encoder" and not gradual:
+    if architecture != "encoder":
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
     if values.get("lr_scheduler_type") in WITHOUT_WARMUP:

@@ -249,7 +249,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         return fit(
             *common,
             loss=loss,
-            freezing=run.freezing,
             patience=recipe.training.early_stopping.patience,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
@@ -274,7 +273,7 @@ def make_transforms(run: RunContext) -> TrainTransforms:
     if augment.steps:
         augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
     if augment.mixup.probability:
-        mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
+        mixing = Mixing(augment.mixup, len(data.labels))
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 

@@ -96,7 +96,7 @@ def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids:
     for group in groups:
         for fold, part_of in parts_of:
             parts = {part: [ids[row] for row in group if part_of.get(row) == part] for part in PARTS}
-            listed = [f"{', '.join(_shortened(own))} ({part})" for part, own in parts.items() if own]
+            listed = [f"{', '.join(own)} ({part})" for part, own in parts.items() if own]
             if len(listed) > 1:
                 yield " and ".join(listed) + fold
                 break
@@ -110,7 +110,7 @@ def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
     groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
     if not groups:
         return None
-    listed = [" and ".join(_shortened([f"{ids[row]} ({names[labels[row]]})" for row in group])) for group in groups]
+    listed = [" and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group) for group in groups]
     counted = "1 recording has" if len(groups) == 1 else f"{len(groups)} recordings have"
     return f"{counted} several labels, of which at most one is right: {_first_of(listed)}."
 
@@ -132,10 +132,6 @@ def _hashes(dataset: Dataset) -> list[str]:
 
 def _part_of(split: Split) -> dict[int, str]:
     return {row: part for part in PARTS for row in split.rows[part]}
-
-
-def _shortened(names: Sequence[str]) -> list[str]:
-    return [*names[:_LISTED], f"{len(names) - _LISTED} more"] if len(names) > _LISTED else list(names)
 
 
 def _first_of(groups: Sequence[str]) -> str:

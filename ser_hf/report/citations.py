@@ -27,7 +27,6 @@ _METHODS = {
     "lora.rank": "LoRA: Hu et al. 2021, arXiv:2106.09685",
     "lora.dora": "DoRA: Liu et al. 2024, arXiv:2402.09353",
     "lora.rslora": "rank-stabilised LoRA: Kalajdzievski 2023, arXiv:2312.03732",
-    "freeze.gradual.every": "gradual unfreezing: Howard and Ruder 2018, arXiv:1801.06146",
     "augment.mixup.probability": "mixup: Zhang et al. 2017, arXiv:1710.09412",
     "training.loss.focal_gamma": "focal loss: Lin et al. 2017, arXiv:1708.02002",
 }

@@ -105,7 +105,7 @@ def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence
     return image
 
 
-def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> Figure:
+def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Train and validation loss, UAR and macro-F1, and learning rates; a line marks the selected checkpoint.
 
     Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
@@ -134,22 +134,15 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> 
         axes.set(ylabel="learning rate", title="Learning rate", yscale="log")
     losses.set(ylabel="loss", title="Loss")
     scores.set(ylabel="score", title="Scores", ylim=(0, 1))
+    kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
     axis = "candidate" if any("candidate" in entry for entry in history) else "epoch"
     for axes in figure.axes:
-        if validation:
-            kept = _selected(history, validation, metric)
+        if kept is not None:
             axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=f"selected: {axis} {kept:g}")
         axes.set(xlabel=axis)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
-
-
-def _selected(history: Sequence[Mapping[str, Any]], validation: Sequence[tuple[float, Any]], metric: str) -> float:
-    """The epoch of the selected checkpoint."""
-    values = [scores[metric] for _, scores in validation]
-    best = validation[int(np.argmin(values) if metric == "loss" else np.argmax(values))][0]
-    return next((entry["epoch"] for entry in history if entry.get("kept")), best)
 
 
 def _learning_rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
@@ -333,9 +326,9 @@ def robustness_figure(robustness: Robustness) -> Figure:
     for axes in panels[:, 0]:
         axes.set(ylabel="UAR", ylim=(0, 1))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    runs, clips = robustness.settings.get("runs"), f"{robustness.clips} of {robustness.settings['of_clips']} clips"
-    drawn = f"mean of {runs} runs" if runs else f"intervals of {robustness.settings['confidence']:.0%}"
-    figure.suptitle(f"Robustness: UAR {robustness.clean.uar:.3f} on {clips}, unchanged; {drawn}")
+    clips, confidence = robustness.clips, robustness.settings["confidence"]
+    clean = f"UAR {robustness.clean.uar:.3f} on {clips} clips, unchanged"
+    figure.suptitle(f"Robustness: {clean}; intervals of {confidence:.0%}")
     return figure
 
 
@@ -346,9 +339,8 @@ def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustnes
     severities = sorted(points, reverse=of.clean > max(condition.severity for condition in conditions))
     places = range(len(severities))
     intervals = [points[severity].interval for severity in severities]
-    if all(intervals):  # the mean over several runs has none
-        axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
-        axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
+    axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
+    axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
     axes.axhline(clean.uar, color=COLORS[2], linestyle="--", linewidth=1, label="clean")
     axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
     scores = [points[severity].uar for severity in severities]

@@ -170,7 +170,7 @@ def figures(report: Report, points: Path | None = None) -> Iterator[tuple[str, s
         scores = {number: own.metrics["uar"] for number, own in report.protocol.folds.items()}
         yield "runs", "folds", "UAR by fold", folds_figure(scores, uar)
     if report.history:
-        figure = curves_figure(report.history, report.selected_by or "uar")
+        figure = curves_figure(report.history)
         yield "training", "training_curves", "Training curves", figure
     if report.calibration:
         figure = reliability_figure(report.calibration, report.temperature)

@@ -149,6 +149,7 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
         options[name] = (options[name][0] | None, None)
     options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
     options["lr_scheduler_type"] = (Literal[tuple(schedule_names())], HOUSE_DEFAULTS["lr_scheduler_type"])
+    options["dataloader_multiprocessing_context"] = (Literal["fork", "forkserver", "spawn"] | None, None)
     options["torch_compile_mode"] = (Literal[COMPILE_MODES] | None, None)
     options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
@@ -213,6 +214,11 @@ def training_arguments(
     for key in ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",):
         if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):
             raise UserError(f"training.save_{key}: differs from eval_{key}; set both to the same value")
+    backend = arguments.get("torch_compile_backend")
+    if backend is not None and backend not in (known := torch.compiler.list_backends()):
+        raise UserError(f"training.torch_compile_backend: unknown {backend!r}; choose one of {', '.join(known)}")
+    if arguments.get("dataloader_multiprocessing_context") and not arguments["dataloader_num_workers"]:
+        raise UserError("training.dataloader_multiprocessing_context: has no effect; set dataloader_num_workers too")
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
     own |= {"schedule": arguments["lr_scheduler_type"], "kept_checkpoints": arguments.pop("save_total_limit")}

@@ -48,10 +48,7 @@ class WeightAverage(TrainerCallback):
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
-        """Leave the average in the model, unless the Trainer has loaded the best checkpoint."""
-        if self.averaged and not (args.load_best_model_at_end and state.best_model_checkpoint is not None):
-            _copy(self._trained, self._average)
-        self._ended = True
+        self._ended = True  # the Trainer has loaded the best checkpoint
 
     @torch.no_grad()
     def update(self) -> None:

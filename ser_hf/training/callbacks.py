@@ -199,12 +199,10 @@ class TrainingCounts:
 
     @torch.no_grad()
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`; -100 is ignored."""
-        ids = class_ids(labels)
-        counted = ids != -100
-        cells = torch.where(counted, ids, 0) * self.classes + logits.argmax(dim=1)
+        """Count a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`."""
+        cells = class_ids(labels) * self.classes + logits.argmax(dim=1)
         self._counts = self._counts.to(logits.device)  # moves once
-        self._counts.index_add_(0, cells, counted.long())
+        self._counts.index_add_(0, cells, torch.ones_like(cells))
 
     def take(self) -> torch.Tensor:
         """The counts of all processes, int64 (classes, classes), true classes as rows; each process must call it."""

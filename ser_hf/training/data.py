@@ -1,7 +1,6 @@
 """Training data: windows of long clips, balancing and order of epochs, mixup, and the collator."""
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +11,6 @@ from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 from datasets.table import InMemoryTable
 from scipy.special import log_softmax, logsumexp
-from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -197,10 +195,6 @@ def recordings(clips: Dataset) -> Dataset:
     return clips.select(np.flatnonzero(np.asarray(clips["copy"][:]) == 0))
 
 
-# What torch's and transformers' losses call a target that does not count.
-UNCOUNTED = -100
-
-
 class EpochOrder(Sampler[int]):
     """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``, ``sequential``, or
     ``group_by_length`` (batches of similar length, in random order). `clock` is the epoch, shared with the Trainer and
@@ -242,40 +236,26 @@ class EpochBatches(Sampler[list[int]]):
     """Batches of `size` clips for several processes in turn, from one order of the clips.
 
     The batches of one turn hold the clips that a single process would have in one batch; in the last turn their sizes
-    differ by at most one, where Accelerate would repeat clips. Only if there are fewer clips than processes are some
-    repeated with the label -100 (see `Repeating`).
+    differ by at most one, where Accelerate would repeat clips. A last turn with fewer clips than processes joins the
+    one before it.
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
         # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
-        self.order, self.size, self.processes = order, size, processes
+        self.order, self.processes = order, processes
+        self.together = size * processes
+        whole, rest = divmod(len(order), self.together)
+        self.turns = whole + (rest >= processes)
 
     def __len__(self) -> int:
-        return self.processes * math.ceil(len(self.order) / (self.size * self.processes))
+        return self.turns * self.processes
 
     def __iter__(self) -> Iterator[list[int]]:
-        together = self.size * self.processes
-        order = list(self.order)
-        for begin in range(0, len(order), together):
-            turn = order[begin : begin + together]
-            beyond = len(self.order.lengths)
-            repeated = [beyond + order[i % len(order)] for i in range(self.processes - len(turn))]
-            for piece in np.array_split(turn + repeated, self.processes):
-                yield piece.tolist()
-
-
-class Repeating(TorchDataset):
-    """`clips`, where indices beyond the last repeat them with the label `UNCOUNTED`."""
-
-    def __init__(self, clips: TorchDataset):
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, number: int) -> dict:
-        clip = self.clips[number % len(self.clips)]
-        return clip if number < len(self.clips) else clip | {"labels": UNCOUNTED}
+        clips = list(self.order)
+        for turn in range(1, self.turns + 1):
+            end = len(clips) if turn == self.turns else turn * self.together
+            for batch in np.array_split(clips[(turn - 1) * self.together : end], self.processes):
+                yield batch.tolist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,29 +263,25 @@ class Mixing:
     """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
 
     A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
-    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch,
-    of any, the same or another speaker. Without a partner the clip stays. `speakers` are of each row of the corpus.
+    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch.
+    Without a partner the clip stays.
     """
 
     mixup: Mixup
     classes: int
-    speakers: np.ndarray
 
     def __call__(
         self, waveforms: Sequence[np.ndarray], rows: Sequence[int], shares: np.ndarray, generator: np.random.Generator
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Mixed waveforms and labels (batch, classes) of a batch, float32; clips at `UNCOUNTED` are not mixed."""
-        rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
-        speakers = np.asarray(self.speakers)[rows]
-        happens = counted & (generator.random(len(rows)) < self.mixup.probability)
+        """Mixed waveforms and labels (batch, classes) of a batch, float32."""
+        rows = np.asarray(rows)
+        happens = generator.random(len(rows)) < self.mixup.probability
         own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
         mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
         for i in np.flatnonzero(happens):
-            possible = counted & (rows != rows[i])  # a copy of the clip itself would be an echo
-            if self.mixup.speakers != "any":
-                possible &= (speakers == speakers[i]) == (self.mixup.speakers == "same")
-            if possible.any():
-                partner, share = generator.choice(np.flatnonzero(possible)), own_shares[i]
+            others = np.flatnonzero(rows != rows[i])  # a copy of the clip itself would be an echo
+            if len(others):
+                partner, share = generator.choice(others), own_shares[i]
                 mixed[i] = mix(waveforms[i], waveforms[partner], share)
                 labels[i] = share * shares[i] + (1 - share) * shares[partner]
         return mixed, labels
@@ -317,16 +293,6 @@ def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     mixed[: len(first)] = np.float32(share) * first
     mixed[: len(second)] += np.float32(1 - share) * second
     return mixed
-
-
-def one_hot(labels: Sequence[int], classes: int) -> np.ndarray:
-    """Class ids to shares (batch, classes), float32; `UNCOUNTED` fills its row."""
-    labels = np.asarray(labels)
-    shares = np.zeros((len(labels), classes), dtype=np.float32)
-    counted = labels != UNCOUNTED
-    shares[np.flatnonzero(counted), labels[counted]] = 1.0
-    shares[~counted] = UNCOUNTED
-    return shares
 
 
 def part(
@@ -420,7 +386,7 @@ class Collator:
         if mixing := transforms.mixing:
             rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
             generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
-            shares = labels if labels.ndim == 2 else one_hot(labels, mixing.classes)
+            shares = labels if labels.ndim == 2 else np.eye(mixing.classes, dtype=np.float32)[labels]
             waveforms, labels = mixing(waveforms, rows, shares, generator)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
@@ -459,10 +425,7 @@ class Collator:
 
 
 def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
-    """Class ids (batch,), or shares (batch, classes) with soft labels; `UNCOUNTED` in either."""
-    labels = np.asarray([clip["labels"] for clip in clips])
-    if "shares" not in clips[0]:
-        return labels
-    shares = np.asarray([clip["shares"] for clip in clips], dtype=np.float32)
-    shares[labels == UNCOUNTED] = UNCOUNTED
-    return shares
+    """Class ids (batch,), or shares (batch, classes) with soft labels."""
+    if "shares" in clips[0]:
+        return np.asarray([clip["shares"] for clip in clips], dtype=np.float32)
+    return np.asarray([clip["labels"] for clip in clips])

@@ -10,7 +10,6 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,8 +81,6 @@ class CachedTraining:
         validation: Dataset,
         arguments: EmotionTrainingArguments,
     ):
-        if collator.transforms.augmenter or collator.transforms.mixing:
-            raise ValueError("cached features cannot be augmented")
         if shards():
             raise UserError(f"freeze.cache: {shards()} shards frozen weights as well; launch without it")
         began = time.perf_counter()
@@ -183,10 +180,6 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
     return CachedModule("features", "log-mel spectrograms", mel)
 
 
-class _Recorded(Exception):
-    """Skips the rest of a forward pass."""
-
-
 @torch.no_grad()
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: BatchFeature
@@ -199,14 +192,11 @@ def compute_activations(
 
     def record(module: nn.Module, args: tuple, output: Any) -> None:
         calls.append((args, output))
-        if len(calls) == len(handles):
-            raise _Recorded
 
     modules = [cached.module, "pooling"] if own_head else [cached.module]
     handles = [model.get_submodule(name).register_forward_hook(record) for name in modules]
     try:
-        with suppress(_Recorded):
-            model(**batch)
+        model(**batch)
     finally:
         for handle in handles:
             handle.remove()

@@ -56,9 +56,8 @@ def dry_run(
             model = AutoModelForAudioClassification.from_config(plan.config, **attention)
     except (ValueError, ImportError) as error:
         raise UserError(f"model{'.attention' if attention else ''}: {' '.join(str(error).split())}") from None
-    expect_unused(arguments, model, freezing.every is not None)
+    expect_unused(arguments, model)
     freeze(model, freezing)
-    freeze(model, freezing.final())
     if lora is not None:
         model = add_lora(model, lora)
     if cache:
@@ -73,12 +72,6 @@ def dry_run(
         raise UserError(f"training.optim, training.optim_args: {' '.join(str(error).split())}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
     planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
-    epochs = math.ceil(planned / steps)
-    if freezing.every is not None and freezing.every >= epochs:
-        raise UserError(
-            f"freeze.gradual.every: the first layers are unfrozen after {freezing.every} epochs, but training has "
-            f"{epochs}; use fewer, or freeze.encoder"
-        )
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
 
@@ -126,14 +119,13 @@ def fit(
     compute_metrics: Callable,
     *,
     loss: ClassificationLoss | None = None,
-    freezing: Freezing | None = None,
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
 ) -> Fit:
-    """Train `model` and load its best checkpoint.
+    """Train the parameters of `model` that require a gradient, and load its best checkpoint.
 
     Args:
         train, validation: from `ser_hf.training.data.part`.
@@ -163,7 +155,7 @@ def fit(
     cached = None
     if cache is not None:
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
-        collator, freezing = cached.collator, None  # the remaining modules are trainable already
+        collator = cached.collator
     trainer = EmotionTrainer(
         model,
         arguments,
@@ -172,7 +164,6 @@ def fit(
         validation,
         loss,
         compute_metrics=compute_metrics,
-        freezing=freezing,
         callbacks=[
             epochs_log,
             *([] if patience is None else [EarlyStoppingCallback(patience)]),

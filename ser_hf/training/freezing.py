@@ -1,17 +1,16 @@
-"""Freezing: which parameters are trainable in which epoch, and the table of trainable parameters."""
+"""Freezing: which parameters are trainable, and the table of trainable parameters."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedModel
 
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
-from .checkpoints import shards, size
+from .checkpoints import size
 from .encoders import ENCODERS, encoder_facts
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
@@ -90,115 +89,56 @@ class Freezing:
         layers: the first so many layers and all below them.
         top_layers: all but so many layers at the top, what follows them, and the head.
         encoder: everything but the head.
-        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146) in epochs: the head trains alone at first;
-            after every so many epochs the next `unfrozen_layers` from the top follow, then what lies below the layers.
-            Only what the other fields leave trainable.
-        unfrozen_layers: how many at a time.
     """
 
     feature_encoder: bool = False
     layers: int = 0
     top_layers: int | None = None
     encoder: bool = False
-    every: int | None = None
-    unfrozen_layers: int = 1
 
     def __post_init__(self):
-        requested = self.requested()
-        for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
-            for second in seconds:
-                if requested[first] and requested[second]:
-                    raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
+        depths = {"encoder": self.encoder, "layers": self.layers, "top_layers": self.top_layers is not None}
+        if len(given := [key for key, is_set in depths.items() if is_set]) > 1:
+            raise UserError(f"freeze.{given[1]}: contradicts freeze.{given[0]}; leave out one of them")
 
-    def requested(self) -> dict[str, bool]:
-        """Which keys of the recipe are set."""
-        return {
-            "encoder": self.encoder,
-            "layers": self.layers != 0,
-            "top_layers": self.top_layers is not None,
-            "gradual": self.every is not None,
-            "feature_encoder": self.feature_encoder,
-        }
-
-    def trains(self, place: tuple[str, int], layers: int, epoch: int) -> bool:
-        """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable in an epoch (from 0)."""
+    def trains(self, place: tuple[str, int], layers: int) -> bool:
+        """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable."""
         where, index = place
         if where == "head":
             return True
         if self.encoder or (self.feature_encoder and where == "stem"):
             return False
-        lowest = self.layers if self.top_layers is None else layers - self.top_layers
-        above, below = True, self.layers == 0 and self.top_layers is None
-        if self.every is not None:
-            unfrozen = epoch // self.every * self.unfrozen_layers
-            # What lies below follows one time after the last layer.
-            all_layers = math.ceil((layers - lowest) / self.unfrozen_layers) * self.unfrozen_layers
-            lowest, above, below = max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers
         if where == "layer":
-            return index >= lowest
-        return above if where == "output" else below
-
-    def final(self) -> "Freezing":
-        """The same settings once everything is unfrozen."""
-        return dataclasses.replace(self, every=None, unfrozen_layers=1)
+            return index >= (self.layers if self.top_layers is None else layers - self.top_layers)
+        return where == "output" or (self.layers == 0 and self.top_layers is None)
 
 
-def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
-    """Make the parameters trainable that `freezing` leaves trainable in an epoch, and no others.
-
-    Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
-    that neither momentum nor weight decay changes them.
+def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
+    """Freeze the parameters that `freezing` names; those that are frozen already stay so (sinusoidal positions).
 
     Args:
-        model: bare, or wrapped by peft, DDP, FSDP or torch.compile; with LoRA the encoder is frozen already.
+        model: before LoRA and any wrapper.
         freezing: the settings.
-        epoch: from 0.
 
     Raises:
         UserError: if the network lacks the parts that the settings name.
     """
-    if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
-        if freezing not in (Freezing(), Freezing(feature_encoder=True)):
-            raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
+    if freezing == Freezing():
         return
-    inner = innermost(model)
-    # By name, so that copies of the model have them too.
-    frozen_before: frozenset[str] = getattr(inner, "_frozen_by_freeze", frozenset())
-    if freezing == Freezing() and not frozen_before:
-        return
-    where = structure(
-        model, next((f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set), "freeze")
-    )
-    _check(freezing, where, type(inner).__name__)
-    frozen_now = []
-    for name, parameter in model.named_parameters():
-        name = bare(name)
-        if not parameter.requires_grad and name not in frozen_before:
-            continue
-        trainable = freezing.trains(where.place(name), len(where.layers), epoch)
-        parameter.requires_grad_(trainable)
-        if not trainable:
-            parameter.grad = None
-            frozen_now.append(name)
-    inner._frozen_by_freeze = frozenset(frozen_now)
-    for name, module in model.named_modules():
-        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
-        if bare(name) in where.stem and hasattr(module, "_requires_grad"):
-            module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
-
-
-def _check(freezing: Freezing, where: Structure, name: str) -> None:
-    """Check what depends on the network."""
+    where = structure(model, "freeze")
+    name, layers = type(model).__name__, len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
-        if value > len(where.layers):
-            raise UserError(f"freeze.{key}: {value} layers, but {name} has {len(where.layers)}; use fewer")
+        if value > layers:
+            raise UserError(f"freeze.{key}: {value} layers, but {name} has {layers}; use fewer")
     if freezing.feature_encoder and not where.stem:
         raise UserError(f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers")
-    if freezing.every is not None and shards():
-        raise UserError(
-            f"freeze.gradual: with {shards()} the trainable weights must not change during training; freeze a part "
-            "that stays frozen"
-        )
+    for name, parameter in model.named_parameters():
+        if not freezing.trains(where.place(name), layers):
+            parameter.requires_grad_(False)
+    for stem in map(model.get_submodule, where.stem):
+        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
+        if hasattr(stem, "_requires_grad"):
+            stem._requires_grad = any(parameter.requires_grad for parameter in stem.parameters())
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:

@@ -1,6 +1,5 @@
 """Classification losses, correct under gradient accumulation and with several processes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -28,9 +27,6 @@ def class_weights(
     else:
         if kind.keys() != set(names):
             raise UserError(f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}")
-        for name, weight in kind.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise UserError(f"{key}.{name}: expected 0 or more, got {weight}")
         weights = np.asarray([kind[name] for name in names], dtype=float)
     mean = (weights * counts).sum() / counts.sum()
     if mean <= 0:
@@ -39,10 +35,8 @@ def class_weights(
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Hard labels (batch,): as they are, or the class with the greatest share (the first of equals); -100 stays."""
-    if labels.dim() == 1:
-        return labels
-    return torch.where((labels == -100).all(dim=1), -100, labels.argmax(dim=1))
+    """Hard labels (batch,): as they are, or the class with the greatest share (the first of equals)."""
+    return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
 
 class ClassificationLoss:
@@ -74,29 +68,21 @@ class ClassificationLoss:
     ) -> torch.Tensor:
         """The loss, a scalar in float32, of `logits` (batch, classes) and class ids (batch,) or shares like logits.
 
-        A clip at -100 is ignored. `num_items_in_batch` counts entries of `labels` other than -100 in the whole step,
-        by default those of this batch.
+        `num_items_in_batch` counts the entries of `labels` in the whole step, by default those of this batch.
         """
         logits = outputs["logits"].float()
-        ids = class_ids(labels)
-        total = self._terms(logits, labels, ids).sum()
-        if num_items_in_batch is None:
-            clips = (ids != -100).sum()
-        else:
-            clips = torch.as_tensor(num_items_in_batch) / (logits.shape[1] if labels.dim() == 2 else 1)
-        return total / clips.clamp(min=1)
+        items = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        clips = items / (logits.shape[1] if labels.dim() == 2 else 1)
+        return self._terms(logits, labels).sum() / clips
 
-    def _terms(self, logits: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def _terms(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(batch, classes): what each class adds to the loss."""
-        counted = (ids != -100)[:, None]
         if labels.dim() == 1:
             # Scattered rather than compared: an id that does not exist is an error, not a clip without a label.
-            known = torch.where(ids == -100, 0, ids)
-            targets = torch.zeros_like(logits).scatter(1, known[:, None], 1.0)
+            targets = torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
         else:
             targets = labels.float()
         targets = (1 - self.label_smoothing) * targets + self.label_smoothing / logits.shape[1]
-        targets = torch.where(counted, targets, 0.0)
         surprise = -logits.log_softmax(dim=1)
         terms = targets * surprise
         if self.focal_gamma:

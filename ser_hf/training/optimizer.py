@@ -92,19 +92,6 @@ _BY_METRIC = (SchedulerType.REDUCE_ON_PLATEAU.value, SchedulerType.GREEDY.value)
 WITHOUT_WARMUP = (SchedulerType.CONSTANT.value, ONE_CYCLE, *_BY_METRIC)
 
 
-class OneCycle(OneCycleLR):
-    """torch's one-cycle schedule (Smith and Topin 2018, arXiv:1708.07120) with each group's rate as its `max_lr`."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, total_steps: int, **kwargs: Any):
-        super().__init__(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps, **kwargs)
-
-    def get_lr(self) -> list[float]:
-        """Return the learning rates; after the last step, the rates of that step again."""
-        if self.last_epoch >= self.total_steps:
-            return [group["lr"] for group in self.optimizer.param_groups]
-        return super().get_lr()
-
-
 def schedule_names() -> list[str]:
     """Possible values of `training.lr_scheduler_type`."""
     return [name.value for name in SchedulerType] + [ONE_CYCLE]
@@ -127,7 +114,10 @@ def make_schedule(
     kwargs: Mapping[str, Any] | None = None,
     greater_is_better: bool = True,
 ) -> LRScheduler | GreedyLR:
-    """The schedule of a run; those by metric use the metric that selects the checkpoint."""
+    """The schedule of a run; those by metric use the metric that selects the checkpoint.
+
+    ``one_cycle`` (Smith and Topin 2018, arXiv:1708.07120) has the rate of each parameter group as its highest.
+    """
     kwargs = dict(kwargs or {})
     if steps == 1:
         warmup_steps = 0  # a share of one step is the whole run, at a rate of 0
@@ -137,7 +127,7 @@ def make_schedule(
         kwargs.setdefault("mode", "max" if greater_is_better else "min")
     try:
         if name == ONE_CYCLE:
-            return OneCycle(optimizer, steps, **kwargs)
+            return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], steps, **kwargs)
         return get_scheduler(name, optimizer, warmup_steps, steps, kwargs)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"training.lr_scheduler_kwargs: {name}: {' '.join(str(error).split())}") from None

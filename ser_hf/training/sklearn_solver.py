@@ -114,14 +114,15 @@ def fit_classical(
         entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": trained["loss"]}
         history.append(entry | {"validation": evaluated})
         if better := sign * evaluated[metric] > best:
-            kept, best = (fitted, classifier), sign * evaluated[metric]
+            kept, best = (fitted, classifier, history[-1]), sign * evaluated[metric]
         settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
         logger.info(
             "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s",
             *(number, len(candidates), settings, trained["loss"], evaluated["loss"], evaluated["uar"]),
             *(evaluated["macro_f1"], "  *" if better else ""),
         )
-    fitted, classifier = kept
+    fitted, classifier, entry = kept
+    entry["kept"] = True
     require_same(classifier, fitted, unseen)
     model.classifier = classifier.eval()
     if isinstance(classifier, KernelMachines):

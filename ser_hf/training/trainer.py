@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,9 @@ from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import rotate, seal, write_error
-from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, Repeating, firsts, merge
-from .encoders import encoder_config, layerdrop_key
-from .freezing import Freezing, freeze, frozen_modules, trainable_table
+from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
+from .encoders import layerdrop_key
+from .freezing import frozen_modules
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, make_schedule, parameter_groups
 
@@ -46,43 +45,9 @@ class Bookkeeping(TrainerCallback):
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
 
 
-class GradualUnfreezing(TrainerCallback):
-    """Freezes and unfreezes layers by epoch; `frozen` lists the modules that are frozen now.
-
-    Before the first epoch all that is ever trained is trainable: optimizers, averages and DDP are built then.
-    """
-
-    def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
-        self.freezing, self.frozen = freezing, []
-        self.gradual = freezing is not None and freezing.every is not None
-        if freezing is not None:
-            freeze(model, freezing)
-            self._trainable_count = self._count_trainable(model)
-            freeze(model, freezing.final())
-
-    def on_train_end(self, args, state, control, model=None, **kwargs):
-        """Leave the state of the last epoch, also if a resumed training had already ended."""
-        if self.gradual:
-            freeze(model, self.freezing, max(0, math.ceil(state.epoch or 0) - 1))
-
-    def on_epoch_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
-        if self.gradual:
-            epoch = int(state.epoch or 0)
-            freeze(model, self.freezing, epoch)
-            if self._count_trainable(model) != self._trainable_count:
-                self._trainable_count = self._count_trainable(model)
-                table = trainable_table(model, optimizer.param_groups)
-                logger.info("trainable after %d epochs:\n%s", epoch, table)
-        self.frozen = frozen_modules(model)
-
-    @staticmethod
-    def _count_trainable(model: torch.nn.Module) -> int:
-        return sum(parameter.requires_grad for parameter in model.parameters())
-
-
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints, gradual
-    unfreezing, and metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.part`."""
+    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints and
+    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.part`."""
 
     args: EmotionTrainingArguments
 
@@ -95,7 +60,6 @@ class EmotionTrainer(Trainer):
         validation: Dataset,
         loss: ClassificationLoss | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
-        freezing: Freezing | None = None,
         **more: Any,
     ):
         loss = loss or ClassificationLoss()
@@ -105,13 +69,13 @@ class EmotionTrainer(Trainer):
         self.collator = collator
         self.planned_steps: int | None = None
         self.decayed = decayed_names(model)  # before FSDP flattens matrices
-        self.unfreezing = GradualUnfreezing(model, freezing)
-        expect_unused(args, model, self.unfreezing.gradual)
+        self.frozen = frozen_modules(model)
+        expect_unused(args, model)
         super().__init__(
             model=model,
             args=args,
             data_collator=collator,
-            train_dataset=Repeating(clips),
+            train_dataset=clips,
             eval_dataset=validation,
             compute_loss_func=partial(self._counted_loss, loss),
             compute_metrics=None if compute_metrics is None else partial(self._clip_metrics, compute_metrics, loss),
@@ -120,7 +84,6 @@ class EmotionTrainer(Trainer):
             **more,
         )
         self.add_callback(self.bookkeeping)
-        self.add_callback(self.unfreezing)
         if args.average:
             self.average = WeightAverage(self.model, args.average_decay)
             self.add_callback(self.average)
@@ -151,14 +114,13 @@ class EmotionTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `EpochBatches`; each process gets its own."""
-        clips = self.train_dataset.clips
-        arguments, processes = self.args, max(1, self.args.world_size)
+        clips, arguments, processes = self.train_dataset, self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
         order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips))
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
-            self.train_dataset,
+            clips,
             batch_sampler=EpochBatches(order, self._train_batch_size, processes),
             collate_fn=partial(self.collator, training=True),
             num_workers=workers,
@@ -170,7 +132,7 @@ class EmotionTrainer(Trainer):
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any):
         if model.training:
-            for module in self.unfreezing.frozen:
+            for module in self.frozen:
                 module.eval()
         return super().compute_loss(model, inputs, *args, **kwargs)
 
@@ -265,13 +227,13 @@ class EmotionTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Set `ddp_find_unused_parameters` where some steps have no gradients for some layers."""
-    drops = layerdrop_key(model.config)
-    if not (gradual or drops) or args.world_size == 1:
+def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module) -> None:
+    """Set `ddp_find_unused_parameters` where training skips layers at random (layerdrop)."""
+    if not layerdrop_key(model.config) or args.world_size == 1:
         return
-    why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with {why} some layers have no gradients in some steps; leave it out")
+            raise UserError(
+                f"training.{key}: with layerdrop some layers have no gradients in some steps; leave it out"
+            )
     args.ddp_find_unused_parameters = True

@@ -63,9 +63,7 @@ def test_a_clip_has_the_fields_of_its_name_and_its_line(tmp_path):
     ("options", "wanted"),
     [
         ({}, {"angry": 1, "happy": 2, "neutral": 1, "sad": 1}),
-        ({"merge_excited": False}, {"angry": 1, "happy": 1, "neutral": 1, "sad": 1}),
         ({"classes": 6}, dict.fromkeys(("angry", "happy", "excited", "neutral", "sad", "frustrated"), 1)),
-        ({"classes": 6, "merge_excited": True}, {"angry": 1, "happy": 2, "neutral": 1, "sad": 1, "frustrated": 1}),
     ],
     ids=str,
 )

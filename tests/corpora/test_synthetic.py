@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_hf.corpora import load_corpus
 from ser_hf.corpora.synthetic import EMOTIONS, parse, utterance
 from ser_hf.utils.errors import UserError
 
@@ -65,5 +66,5 @@ def test_shuffling_exchanges_labels_within_each_speaker():
 @pytest.mark.parametrize("bad", [{"speakers": 2}, {"takes": 0}, {"speakers": -1}, {"seed": -1}], ids=str)
 def test_impossible_sizes_are_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(UserError, match=f"corpus.{next(iter(bad))}"):
-        parse(tmp_path / "made", **(SMALL | bad))
+        load_corpus("synthetic", tmp_path / "made", **(SMALL | bad))
     assert not list(tmp_path.rglob("*.wav"))

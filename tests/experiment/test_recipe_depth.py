@@ -24,9 +24,7 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected between 0 and 1,000,000, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
-        (ENCODER, ["freeze.encoder=true", "freeze.gradual.every=1"], "freeze.gradual: contradicts freeze.encoder"),
-        (ENCODER, ["freeze.gradual.layers=2"], "freeze.gradual.every: missing"),
-        (ENCODER, ["freeze.gradual.every=0"], "freeze.gradual.every: expected between 1 and"),
+        (ENCODER, ["freeze.gradual.every=2"], "freeze.gradual.every: no longer supported; use training.layer_decay"),
         (CRNN, ["model.checkpoint=x"], "model.checkpoint: belongs to architecture encoder, not to crnn"),
         (CRNN, ["model.head_layers=[4]"], "model.head_layers: belongs to architecture encoder, not to crnn"),
         (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
@@ -60,13 +58,6 @@ def test_an_encoder_with_fixed_pooling_may_be_fitted_by_scikit_learn(pooling):
     recipe = read_recipe(ENCODER, [f"model.pooling={pooling}", "training.solver=sklearn"])
     assert recipe.training.solver == "sklearn"
     assert read_recipe(recipe.to_dict()) == recipe
-
-
-def test_gradual_unfreezing_of_a_transferred_network_needs_no_other_key():
-    """Networks of ser_hf are completely trainable by default. Transferred networks are not."""
-    assert read_recipe(BYOLS).training.arguments["ddp_find_unused_parameters"] is False
-    thawing = read_recipe(BYOLS, ["freeze.gradual.every=1"])
-    assert thawing.training.arguments["ddp_find_unused_parameters"] is None
 
 
 def test_a_pooling_of_a_network_of_ser_hf_is_an_option_of_the_network():

@@ -75,6 +75,7 @@ OVERRIDES = {
     "training.dataloader_num_workers=1000000": "training.dataloader_num_workers: ",
     "training.learning_rate=1e300": "training.learning_rate: ",
     "training.torch_compile_mode=fast": "training.torch_compile_mode: ",
+    "training.dataloader_multiprocessing_context=spawn": "training.dataloader_multiprocessing_context: ",
     f"training.seeds={list(range(5000))}": "training.seeds: ",
     "corpus.speakers=1000000000": "corpus.speakers, corpus.takes: ",
 }

@@ -366,7 +366,7 @@ def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
     assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in complaint(capsys, tmp_path)
     report = copy / "report" / "report.json"
     alter(report, lambda report: report["metrics"].pop("uar"))
-    assert "report.json: not a report of ser_hf: metrics: has no uar" in complaint(capsys, copy)
+    assert "report.json: not a report of ser_hf: metrics: expected uar" in complaint(capsys, copy)
     report.write_text('{"metrics": ')
     assert "report.json: cannot be read as JSON: " in complaint(capsys, copy)
     report.unlink()

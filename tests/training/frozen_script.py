@@ -33,7 +33,6 @@ def train_frozen(folder, name, batch):
         part(clips, range(8, 12), store),
         arguments,
         trainer_metrics,
-        freezing=Freezing(encoder=True),
         cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
     )
     _, logits = predict(fitted.trainer, part(clips, range(8, 12), store))

@@ -1,6 +1,6 @@
 """Everything that two processes test, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
 
-COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`, `unfreeze`, `lora`,
+COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`, `lora`,
 `frozen`) with its inputs; counts of a confusion matrix and buffers of process R go to `counts_R.pt`.
 """
 
@@ -12,7 +12,6 @@ import ddp_script
 import frozen_script
 import lora_script
 import torch
-import unfreeze_script
 
 from ser_hf.training.averaging import broadcast_buffers
 from ser_hf.training.callbacks import TrainingCounts
@@ -41,7 +40,7 @@ def counts(rank):
 def main(folder, command):
     assert not torch.distributed.is_initialized(), "a run starts the process group itself"
     train(command)
-    for script in (ddp_script, unfreeze_script, lora_script, frozen_script):
+    for script in (ddp_script, lora_script, frozen_script):
         script.main(folder / script.__name__.removesuffix("_script"))
     rank = torch.distributed.get_rank()
     norm = torch.nn.BatchNorm1d(3)

@@ -110,16 +110,12 @@ def test_the_trained_weights_are_restored():
 # Callbacks
 
 
-@pytest.mark.parametrize(
-    ("load_best", "best", "left"), [(False, "folder", 20 / 11), (True, None, 20 / 11), (True, "folder", 9.0)]
-)
-def test_the_end_of_training_leaves_the_average_or_the_best_checkpoint(load_best, best, left):
+def test_the_end_of_training_leaves_the_best_checkpoint():
     model = _line()
     average = _of(model, 1.0, 2.0)
     _set(model, 9.0)
-    arguments = SimpleNamespace(load_best_model_at_end=load_best)
-    average.on_train_end(arguments, TrainerState(best_model_checkpoint=best), TrainerControl())
-    assert model.weight.item() == pytest.approx(left)
+    average.on_train_end(SimpleNamespace(), TrainerState(), TrainerControl())
+    assert model.weight.item() == 9.0
     _set(model, 4.0)
     with average.applied():
         assert model.weight.item() == 4.0, "the average has no part in what comes after"

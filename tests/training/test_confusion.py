@@ -25,13 +25,6 @@ def test_batches_are_counted_until_taken():
     assert taken.sum() == 5, "what was taken stays"
 
 
-def test_clips_that_do_not_count_are_left_out():
-    counts = TrainingCounts(3)
-    counts.add(_logits([0, 2]), torch.tensor([-100, 1]))
-    counts.add(_logits([1, 0]), torch.full((2, 3), -100.0))
-    assert counts.take().tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
-
-
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("absent", [False, True])
 def test_scores_are_those_of_evaluation(classes, absent):

@@ -23,7 +23,6 @@ WAYS = {
     "full": ({}, {}, EVERYWHERE),
     "frozen": ({}, {"freezing": Freezing(encoder=True)}, HEAD),
     "first layer frozen": ({}, {"freezing": Freezing(layers=1)}, TOP),
-    "gradual": ({}, {"freezing": Freezing(every=1)}, TOP),
     "lora": ({}, {"lora": Lora(2)}, HEAD),
     "dora": ({}, {"lora": Lora(2, dora=True, rslora=True)}, HEAD),
     "weighted sum": ({"weighted_layer_sum": True}, {}, EVERYWHERE),
@@ -31,7 +30,7 @@ WAYS = {
     "attentive_stats": ({"pooling": "attentive_stats"}, {}, EVERYWHERE),
 }
 # Each kind and each way once in the quick suite.
-QUICK = set(zip(KINDS, WAYS, strict=True)) | {("audio-spectrogram-transformer", "gradual")}
+QUICK = set(zip(KINDS, WAYS, strict=False)) | {("audio-spectrogram-transformer", "full")}
 CASES = [(kind, way) for kind in KINDS for way in WAYS if kind in ("wav2vec2", "whisper") or (kind, way) in QUICK]
 # Their stock sum leaves out what follows the layers.
 SUMMED_BEFORE_OUTPUT = ("wav2vec2-stable", "sew")
@@ -52,10 +51,9 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
     model = build_model(plan)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     parts = structure(model)
+    freeze(model, settings.get("freezing", Freezing()))
     if "lora" in settings:
         model = add_lora(model, settings["lora"])
-    freezing = settings.get("freezing", Freezing())
-    freeze(model, freezing)
     arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.01}
     arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant"}
     fitted = fit(
@@ -66,14 +64,11 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
         part(clips, range(4, 8), store),
         training_arguments(arguments, tmp_path / "run", 0, padding_safe=plan.padding_safe, progress=False),
         trainer_metrics,
-        freezing=freezing,
     )
     assert fitted.trainer.state.global_step == 2
     evaluated = part(clips, [8], store)
     _, logits = predict(fitted.trainer, evaluated)
 
-    if way == "gradual" and fitted.trainer.state.best_global_step == 1:
-        places = HEAD  # the best checkpoint is that of the first epoch
     assert _moved(model, before, parts) == places & {parts.place(name) for name in before}
     published = merged(fitted.trainer.model)
     published.save_pretrained(tmp_path / "model")

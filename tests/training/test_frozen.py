@@ -14,11 +14,11 @@ import ser_hf
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.data import TrainTransforms, part
+from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
 from ser_hf.training.fit import fit, predict
-from ser_hf.training.freezing import Freezing
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.errors import UserError
 
 WHOLE = Freezing(encoder=True)
@@ -38,11 +38,12 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
         )
         seed_everything(0)
         model = build_model(plan)
+        freeze(model, freezing)
         train = part(clips, range(6), store, 0.4)
         arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 3, "learning_rate": 0.05}
         arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant", "per_device_eval_batch_size": 3} | settings
         own = {name: arguments.pop(name) for name in ("average",) if name in arguments}
-        more = {name: arguments.pop(name) for name in ("watch", "transforms") if name in arguments}
+        more = {name: arguments.pop(name) for name in ("watch",) if name in arguments}
         return fit(
             model,
             plan.extractor,
@@ -51,7 +52,6 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
             part(clips, range(6, 10), store, window=6000),
             training_arguments(arguments, tmp_path / folder, 0, padding_safe=plan.padding_safe, progress=False, **own),
             trainer_metrics,
-            freezing=freezing,
             resume=resume,
             cache=FeatureCaching(freezing, tmp_path / "cache") if cached else None,
             **more,
@@ -119,9 +119,7 @@ def test_the_crop_depends_on_the_recording_alone(clips, store):
     assert dict(zip(again["row"], again["start"], strict=True)).items() <= places.items()
 
 
-def test_sharded_weights_and_augmented_clips_are_refused(trained, monkeypatch):
-    with pytest.raises(ValueError, match="cannot be augmented"):
-        trained(transforms=TrainTransforms(augmenter=lambda waveform, generator: waveform))
+def test_sharded_weights_are_refused(trained, monkeypatch):
     monkeypatch.setattr("ser_hf.training.feature_cache.shards", lambda: "fsdp")
     with pytest.raises(UserError, match=r"freeze\.cache: fsdp shards"):
         trained()

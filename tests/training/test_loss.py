@@ -99,37 +99,6 @@ def test_micro_batches_add_up_to_the_whole_batch(draw, settings, soft):
     assert_near(sum(parts), loss({"logits": logits}, labels))
 
 
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("counted_by_trainer", [False, True])
-def test_clips_that_do_not_count_have_no_effect(draw, settings, soft, counted_by_trainer):
-    logits, labels, loss = draw(5, 3), torch.tensor([0, -100, 2, -100, 1]), ClassificationLoss(**settings)
-    kept = labels != -100
-    if soft:
-        labels = torch.where(kept[:, None], draw(5, 3).softmax(dim=1), -100.0)
-    items = (labels != -100).sum() if counted_by_trainer else None
-    leaf = logits.clone().requires_grad_()
-    value = loss({"logits": leaf}, labels, items)
-    value.backward()
-    alone = logits[kept].requires_grad_()
-    expected = loss({"logits": alone}, labels[kept])
-    expected.backward()
-    assert_near(value, expected)
-    assert_near(leaf.grad[kept], alone.grad)
-    assert torch.equal(leaf.grad[~kept], torch.zeros(2, 3))
-
-
-@pytest.mark.parametrize("items", [None, 0, torch.tensor(0), 4])
-@pytest.mark.parametrize("labels", [torch.full((2,), -100), torch.full((2, 2), -100.0)])
-def test_a_micro_batch_without_counted_clips_has_a_zero_loss(labels, items):
-    leaf = LOGITS.clone().requires_grad_()
-    settings = EVERYTHING | {"class_weights": [0.5, 2.0]}
-    value = ClassificationLoss(**settings)({"logits": leaf}, labels, items)
-    value.backward()
-    assert value.item() == 0
-    assert torch.equal(leaf.grad, torch.zeros(2, 2))
-
-
 @pytest.mark.parametrize("gamma", [0.25, 1.0, 2.0])
 def test_a_certain_clip_has_a_gradient(gamma):
     """A power below one has an infinite slope where the probability is one."""
@@ -165,8 +134,6 @@ def test_a_class_without_clips_weighs_as_the_rarest():
             {"angry": 1, "happy": 1},
             r"class_weights: expected a weight for each of angry, happy, sad, got angry, happy",
         ),
-        ({"angry": 1, "happy": -1, "sad": 1}, r"class_weights\.happy: expected 0 or more, got -1"),
-        ({"angry": 1, "happy": math.nan, "sad": 1}, r"class_weights\.happy: expected 0 or more, got nan"),
         ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every class with training clips weighs 0"),
     ],
 )

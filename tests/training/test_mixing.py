@@ -5,13 +5,11 @@ import pytest
 from support.close import assert_near
 
 from ser_hf.audio.augmentation import Mixup
-from ser_hf.training.data import UNCOUNTED, Mixing, one_hot
-
-SPEAKERS = np.array(["a", "a", "b", "b", "c"])
+from ser_hf.training.data import Mixing
 
 
-def mixing(probability=1.0, **settings):
-    return Mixing(Mixup(probability, **settings), 3, SPEAKERS)
+def mixing(probability=1.0):
+    return Mixing(Mixup(probability), 3)
 
 
 def batch(lengths=(4, 2, 3, 5, 1)):
@@ -19,14 +17,10 @@ def batch(lengths=(4, 2, 3, 5, 1)):
     return [generator.standard_normal(length).astype(np.float32) for length in lengths]
 
 
-def test_class_ids_become_shares():
-    assert one_hot([2, UNCOUNTED, 0], 3).tolist() == [[0, 0, 1], [UNCOUNTED] * 3, [1, 0, 0]]
-
-
 @pytest.mark.parametrize("soft", [False, True])
 def test_waveforms_and_labels_are_mixed_in_the_same_shares(soft):
     """x = lam x1 + (1 - lam) x2, and y too."""
-    waveforms, labels = batch((4, 2)), one_hot([0, 1], 3)
+    waveforms, labels = batch((4, 2)), np.eye(3, dtype=np.float32)[[0, 1]]
     if soft:
         labels = 0.5 * labels + 0.5 / 3
     mixed, shares = mixing()(waveforms, [0, 1], labels, np.random.default_rng(1))
@@ -50,24 +44,10 @@ def partners_of(own, rows, labels, seeds=60):
     return found
 
 
-@pytest.mark.parametrize(
-    ("speakers", "possible"),
-    [
-        ("any", {0: {1, 2, 3, 4}, 2: {0, 1, 3, 4}, 4: {0, 1, 2, 3}}),
-        ("same", {0: {1}, 2: {3}, 4: set()}),
-        ("other", {0: {2, 3, 4}, 2: {0, 1, 4}, 4: {0, 1, 2, 3}}),
-    ],
-)
-def test_partners_are_of_the_requested_speakers(speakers, possible):
-    found = partners_of(mixing(speakers=speakers), range(5), np.eye(5, dtype=np.float32))
-    for clip, partners in possible.items():
-        assert found[clip] == partners
+def test_partners_are_the_other_clips_of_the_batch():
+    found = partners_of(mixing(), range(5), np.eye(5, dtype=np.float32))
+    assert found == {clip: {*range(5)} - {clip} for clip in range(5)}
 
 
-def test_clips_without_a_partner_or_a_label_are_not_mixed():
+def test_clips_without_a_partner_are_not_mixed():
     assert partners_of(mixing(), [3, 3], np.eye(2, dtype=np.float32)) == {0: set(), 1: set()}, "a copy of the clip"
-    labels = np.eye(5, dtype=np.float32)
-    labels[[1, 4]] = UNCOUNTED
-    found = partners_of(mixing(), range(5), labels)
-    assert found[1] == found[4] == set()
-    assert found[0] == {2, 3}

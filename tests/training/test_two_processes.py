@@ -14,10 +14,6 @@ from ddp_script import STEP, curves, hold_batch_norm, load, step_arguments, writ
 from frozen_script import train_frozen
 from lora_script import adapted_curves, stock_classifier
 from test_gradients import assert_same
-from unfreeze_script import unfreeze
-
-from ser_hf.training.arguments import seed_everything
-from ser_hf.training.factory import blueprint, build_model
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -30,14 +26,10 @@ pytestmark = pytest.mark.slow
 def folder(store, checkpoint, encoder_folder, tmp_path_factory):
     """The inputs of the scripts and their outputs."""
     folder = tmp_path_factory.mktemp("processes")
-    for name in ("ddp", "unfreeze", "lora", "frozen"):
+    for name in ("ddp", "lora", "frozen"):
         (folder / name).mkdir()
         (folder / name / "store").symlink_to(store.folder)
     write_models(folder / "ddp" / "models", checkpoint("wav2vec2", "layer"))
-    plan = blueprint("encoder", ["angry", "happy", "neutral", "sad"], checkpoint=checkpoint(), options=CERTAIN)
-    seed_everything(0)
-    build_model(plan).save_pretrained(folder / "unfreeze" / "models" / "encoder")
-    plan.extractor.save_pretrained(folder / "unfreeze" / "models" / "encoder")
     stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN).save_pretrained(folder / "lora" / "model")
     (folder / "frozen" / "encoder").symlink_to(encoder_folder("wav2vec2-layer"))
 
@@ -79,15 +71,6 @@ def test_two_processes_train_and_evaluate_as_one(folder, store, tmp_path):
         assert_same(measured, curves(model, extractor, store, kind, step_arguments(tmp_path / kind, STEP, 1)))
         assert second[kind]["weights"] == measured["weights"], "both processes end with the best checkpoint"
         assert second[kind]["eval_loss"] == measured["eval_loss"]
-
-
-def test_two_processes_unfreeze_as_one(folder, store):
-    first, second = curves_of(folder / "unfreeze")
-    _, alone = unfreeze(folder / "unfreeze", store, "alone", STEP)
-    for way in ("plain", "checkpointed"):
-        assert second[way]["weights"] == first[way]["weights"]
-        for key, values in alone.items():
-            assert first[way][key] == pytest.approx(values, rel=1e-4, abs=1e-6), (way, key)
 
 
 def test_two_processes_train_adapters_as_one(folder, store, encoder_folder, tmp_path):

@@ -1,0 +1,90 @@
+"""Training with frozen parts: they run as in evaluation and do not change."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.models import TRANSFERRED
+from ser_hf.testing import tiny_config
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
+from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.trainer import expect_unused
+from ser_hf.utils.errors import UserError
+
+pytestmark = pytest.mark.slow  # trains for most of them
+
+OWN = ("average", "head_learning_rate", "layer_decay")
+
+
+@pytest.fixture
+def training(clips, store, labels, checkpoint, tmp_path):
+    """Runs `fit` on a tiny encoder of two layers, eight clips to train and four to validate."""
+
+    def run(freezing, model=None, **arguments):
+        plan = blueprint("encoder", labels, checkpoint=checkpoint(), options={"hidden_dropout": 0.2})
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+        own = {name: arguments.pop(name) for name in OWN if name in arguments}
+        seed_everything(0)
+        model = build_model(plan) if model is None else model
+        freeze(model, freezing)
+        return fit(
+            model,
+            plan.extractor,
+            store,
+            part(clips, range(8), store, 0.4),
+            part(clips, range(8, 12), store),
+            training_arguments(settings | arguments, tmp_path, 0, "uar", progress=False, **own),
+            trainer_metrics,
+        )
+
+    return run
+
+
+def test_a_frozen_layer_runs_as_in_evaluation(training, checkpoint, labels):
+    """The encoder as a whole is in training mode: it still masks at random."""
+    model, modes = build_model(blueprint("encoder", labels, checkpoint=checkpoint())), []
+
+    def watch(module, inputs):
+        if module.training:
+            encoder = module.wav2vec2
+            parts = (encoder, encoder.feature_extractor, *encoder.encoder.layers)
+            modes.append([part.training for part in parts])
+
+    model.register_forward_pre_hook(watch)
+    training(Freezing(layers=1), model=model)
+    assert len(modes) == 8
+    assert all(mode == [True, False, False, True] for mode in modes)
+
+
+def test_a_frozen_network_keeps_its_batch_statistics(training):
+    model = TRANSFERRED["byols"](tiny_config("byols"))
+    norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms:
+        norm.running_mean.normal_(generator=generator)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    head = model.classifier.weight.detach().clone()
+    fitted = training(Freezing(encoder=True), model=model, average="ema")
+    for name, value in fitted.trainer.model.encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not torch.equal(fitted.trainer.model.classifier.weight, head)
+
+
+@pytest.mark.parametrize(("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)])
+def test_settings_that_need_all_gradients_are_refused(checkpoint, labels, key, value):
+    model = build_model(blueprint("encoder", labels, checkpoint=checkpoint(), options={"layerdrop": 0.1}))
+    keys = {"ddp_find_unused_parameters": None, "ddp_static_graph": None}
+    arguments = SimpleNamespace(world_size=2, **keys | {key: value})
+    with pytest.raises(UserError, match=rf"^training\.{key}: layerdrop "):
+        expect_unused(arguments, model)
+    one, none = SimpleNamespace(world_size=1, **keys | {key: value}), SimpleNamespace(world_size=2, **keys)
+    expect_unused(one, model)
+    assert vars(one)[key] is value
+    expect_unused(none, model)
+    assert none.ddp_find_unused_parameters is True
