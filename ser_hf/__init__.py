@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .audio import near_duplicates, prepare
     from .corpora import load_corpus
+    from .evaluation.metric_objects import load_metric
     from .experiment.compare import compare_runs
     from .experiment.evaluate import evaluate_model
     from .experiment.recipe_checks import read_recipe
@@ -33,6 +34,7 @@ _HOMES = {
     "export_model": "export",
     "inspect_corpus": "inspection",
     "load_corpus": "corpora",
+    "load_metric": "evaluation.metric_objects",
     "near_duplicates": "audio",
     "predict": "inference.predict",
     "prepare": "audio",
