@@ -116,14 +116,15 @@ class WaveformStore:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        with np.load(folder / "index.npz", allow_pickle=False) as index:
-            self.sampling_rate = int(index["sampling_rate"])
-            self.offsets: np.ndarray = index["offsets"]
-            self.content_hashes: list[str] = index["content_hashes"].tolist()
-            self.channels: np.ndarray = index["channels"]
-            # Samples at the store's rate before the preparation, (clips,); stored if they differ.
-            self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
-            self.checksums: np.ndarray = index["checksums"]
+        with np.load(folder / "index.npz", allow_pickle=False) as archive:
+            index = dict(archive)  # all of it, as reading compares its checksums
+        self.sampling_rate = int(index["sampling_rate"])
+        self.offsets: np.ndarray = index["offsets"]
+        self.content_hashes: list[str] = index["content_hashes"].tolist()
+        self.channels: np.ndarray = index["channels"]
+        # Samples at the store's rate before the preparation, (clips,); stored if they differ.
+        self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
+        self.checksums: np.ndarray = index["checksums"]
         self._samples = MappedFile(folder / SAMPLES, np.float32)
         expected = SAMPLE_BYTES * int(self.offsets[-1])
         if self.bytes != expected:

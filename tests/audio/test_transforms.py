@@ -146,6 +146,7 @@ def test_reverberation_keeps_the_place_of_the_direct_path_and_the_level(voice):
     expected *= np.sqrt(mean_power(voice) / mean_power(expected))
     assert wet.dtype == np.float32
     np.testing.assert_allclose(wet, expected, atol=1e-5)
+    assert reverberate(voice, np.zeros(500, dtype=np.float32)) is voice
 
 
 # Speed and pitch

@@ -85,6 +85,7 @@ def test_mistakes_are_refused_by_name(name, settings, message):
         ({"head_layers": [8, 0]}, "^head_layers: expected sizes from 1 to 65,536"),
         ({"head_layers": [8.0]}, "head_layers"),
         ({"head_dropout": 1.0}, "^head_dropout: expected 0 or more and less than 1"),
+        ({"head_dropout": 10**400}, "^head_dropout: expected 0 or more and less than 1"),
         ({"encoder": {"model_type": "wav2vec2", "add_adapter": True}}, "^add_adapter"),
         (
             {"encoder": {"model_type": "wav2vec2", "layerdrop": 0.1}, "weighted_layer_sum": True},

@@ -10,6 +10,7 @@ from ser_hf.report.plots import (
     EMBEDDING_COLORS,
     MOST_SLICES,
     confusion_figure,
+    corpora_figure,
     curves_figure,
     distribution_figure,
     embeddings_figure,
@@ -138,3 +139,24 @@ def test_embeddings_are_colored_by_emotion_speaker_and_corpus():
     assert sorted(emotions["sad"][0].tolist()) == points[::2].tolist()
     unknown = one.axes[1].collections[0]
     assert sorted(unknown.get_offsets().tolist()) == points[2::3].tolist()
+
+
+def test_corpora_are_side_by_side():
+    confusions = {"a": [[3, 1], [0, 2]], "b": [[0, 0], [1, 1]], "c": [[1, 0], [0, 1]]}
+    first, second, third, empty, bar = corpora_figure(confusions, ["calm", "sad"]).axes
+    titles = [axes.get_title() for axes in (first, second, third)]
+    assert titles == ["a (6 predictions)", "b (2 predictions)", "c (2 predictions)"]
+    assert [text.get_text() for text in second.texts] == ["50%\n1", "50%\n1"], "b has no calm clips"
+    assert not empty.axison
+    assert bar.get_ylabel() == "share of the true class"
+
+
+def test_curves_show_training_scores_and_every_group_s_learning_rate():
+    rates = {"learning_rate": 1e-5, "learning_rate_encoder": 1e-5, "learning_rate_head": 1e-3}
+    history = [entry | rates | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
+    _, scores, learning = curves_figure(history).axes
+    assert _legend(scores) == ["UAR", "train UAR", "macro-F1", "train macro-F1", "selected: epoch 2"]
+    assert scores.lines[1].get_ydata().tolist() == [0.1] * 3
+    assert _legend(learning) == ["encoder", "head", "selected: epoch 2"]
+    (_, _, alone) = curves_figure([entry | {"learning_rate": 1e-4} for entry in HISTORY]).axes
+    assert _legend(alone) == ["model", "selected: epoch 2"]

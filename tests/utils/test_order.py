@@ -69,6 +69,7 @@ def test_an_error_of_the_work_reaches_the_reader():
         (9, [3, 3], {"most": [2, 2]}, [2, 2]),
         (6, [2, 10], {"least": [1, 1], "most": [1, 9]}, [1, 5]),
         (3, [0.5, 0.25, 0.25], {}, [1, 1, 1]),
+        (4, [1, 10], {"least": [3, 0]}, [3, 1]),
     ],
 )
 def test_shares_are_whole_and_in_proportion(total, sizes, bounds, shares):
