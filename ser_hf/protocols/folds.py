@@ -60,6 +60,14 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
     so that no dialogue partner of a validation speaker is in train. Sessions with a common speaker are an error."""
     name = "leave_one_session_out"
     sessions = _groups(dataset, "session", name)
+    session_of: dict[str, str] = {}
+    for speaker, session in zip(read_column(dataset, "speaker"), read_column(dataset, "session"), strict=True):
+        first = session_of.setdefault(speaker, session)
+        if first != session:
+            raise UserError(
+                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} is in {first} and "
+                f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
+            )
     tested = {session: rows_where(dataset, "session", [session]) for session in sessions}
     return _folds(name, dataset, tested, validation, seed, by="session", test_apart=("speaker", "session"))
 

@@ -14,6 +14,8 @@ def class_weights(
 ) -> list[float]:
     """Weight of each class, in the order of the ids, with a mean of one over the training clips.
 
+    A class without training clips gets the weight of the rarest present class.
+
     Args:
         kind: ``balanced`` (inverse frequency), or weights by label, up to scale.
         labels: ids of the training clips (the majority class of soft labels).
@@ -21,7 +23,7 @@ def class_weights(
     key = "training.loss.class_weights"
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(names))
     if kind == "balanced":
-        weights = 1 / counts
+        weights = 1 / np.where(counts > 0, counts, counts[counts > 0].min())
     else:
         if kind.keys() != set(names):
             raise UserError(f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}")

@@ -122,6 +122,11 @@ def test_weights_average_one_over_the_clips(kind, labels):
     assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1)
 
 
+def test_a_class_without_clips_weighs_as_the_rarest():
+    weights = class_weights("balanced", [0, 0, 0, 0, 2, 2], NAMES)
+    assert weights[1] == weights[2] == 2 * weights[0]
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
