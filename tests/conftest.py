@@ -90,6 +90,13 @@ def private_cache(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def complete_messages(request, monkeypatch):
+    """Messages keep their middle, however long the paths of temporary folders are, except where that is tested."""
+    if not getattr(request.module, "BOUNDED_MESSAGES", False):
+        monkeypatch.setattr("ser_hf.utils.errors.MOST", 5000)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def collected_once():
     """Keeps imported modules out of garbage collection. The Trainer collects after every training, and searching them

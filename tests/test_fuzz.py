@@ -5,6 +5,8 @@ import random
 import pytest
 from support import fuzz_inputs
 
+BOUNDED_MESSAGES = True
+
 
 @pytest.mark.parametrize("one", [fuzz_inputs.one_audio, fuzz_inputs.one_table])
 @pytest.mark.filterwarnings("ignore")

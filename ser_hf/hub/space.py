@@ -22,9 +22,9 @@ REQUIREMENTS = """\
 gradio>=6.31,<7
 transformers>=5.18,<6
 torch>=2.11,<2.13
-numpy>=2
-soundfile>=0.13
-soxr>=1.0
+numpy>=2,<3
+soundfile>=0.13,<0.15
+soxr>=1.0,<2
 """
 LIMITS = [
     "Its model card describes its training data and how well it performs. Expect lower accuracy on other speakers, "

@@ -130,4 +130,4 @@ def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
     assert (list(clean.get_ydata()), list(chance.get_ydata())) == ([1, 1], [0.5, 0.5])
     assert list(line.get_ydata()) == [0.5, 1, 1, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", "chance", "under the condition"]
-    assert "UAR 1.000 on 24 of 24 clips" in figure.get_suptitle()
+    assert "UAR 1.000 on 24 clips" in figure.get_suptitle()

@@ -16,6 +16,8 @@ from ser_hf.utils.errors import UserError
 from ser_hf.utils.files import read_json
 from ser_hf.utils.yaml import dump_yaml, read_yaml
 
+BOUNDED_MESSAGES = True
+
 FOLDERS = Path(__file__).parents[1] / "contracts" / "fixtures" / "folders.tar.xz"
 
 

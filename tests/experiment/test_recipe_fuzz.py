@@ -14,6 +14,8 @@ from ser_hf.cli import main
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import MOST
 
+BOUNDED_MESSAGES = True
+
 RECIPE = "corpus: {name: synthetic, speakers: 3, takes: 1}\nmodel: {architecture: crnn}\n"
 TEXTS = {
     "aliases that multiply": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "aliases"),

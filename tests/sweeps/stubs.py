@@ -66,7 +66,7 @@ def report_of(recipe, uar):
         "parts": {"train": figures, "validation": figures},
         "metrics": metrics,
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
-        "history": [{"epoch": 1.0, "kept": True, "validation": {"loss": 1 - uar, "uar": uar}}],
+        "history": [{"epoch": 1.0, "kept": True, "validation": {"loss": 1 - uar, "uar": uar, "macro_f1": uar}}],
     }
 
 

@@ -198,7 +198,7 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, 
 
 
 def test_trials_without_a_finite_metric_fail(swept):
-    changes = {1.6e-3: {"validation": {"uar": float("nan")}}, 5e-3: {"validation": {"wa": 0.5}}}
+    changes = {1.6e-3: {"validation": {"uar": None}}, 5e-3: {"validation": {"wa": 0.5}}}
     run = Runs(change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {})))
     swept(RATES, run, test=False)
     assert table(swept.folder)[3]["message"] == "metric: uar is undefined on this recipe's validation split"
@@ -251,7 +251,9 @@ def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
 
 
 def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
-    folds = Runs(change=lambda _, report: report["protocol"].update(folds={n: {"metrics": {}} for n in "123"}))
+    folds = Runs(
+        change=lambda _, report: report["protocol"].update(folds={n: {"metrics": report["metrics"]} for n in "123"})
+    )
     swept(grid(1e-3), folds)
     assert "had no part in the selection" not in page(swept.folder)
     leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
