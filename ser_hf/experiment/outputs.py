@@ -20,7 +20,7 @@ from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, 
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
-from ..report.report import Energy, Report
+from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
@@ -198,8 +198,6 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["seeds"] = runs
     if all(own.temperature for own in children):
         fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
-    if all(own.energy for own in children):
-        fields["energy"] = total_energy([own.energy for own in children])
     if maps := [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]:
         fields["maps"] = maps
     # A run that was resumed after its last epoch has no time per epoch.
@@ -261,15 +259,6 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
         left_out = (*common, *few_clips(supports), *few_speakers(own.speakers or 0))
         about[number] = [warning for warning in own.warnings if warning not in left_out]
     return [*common, *_merged_notes(kind, about)]
-
-
-def total_energy(runs: Sequence[Energy]) -> Energy:
-    """The sum over runs; emissions if they are known for all of them."""
-    amounts = ("kwh", "processor_kwh", "accelerator_kwh", "memory_kwh", "seconds")
-    total = {key: sum(getattr(own, key) for own in runs) for key in amounts}
-    emissions = [own.emissions_kg for own in runs]
-    total["emissions_kg"] = None if None in emissions else sum(emissions)
-    return runs[0].model_copy(update=total)
 
 
 def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path) -> None:

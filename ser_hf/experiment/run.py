@@ -39,7 +39,7 @@ from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
 from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.callbacks import measured_energy, tracked
+from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
@@ -189,9 +189,8 @@ def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Repor
 def _run_one(run: RunContext) -> Report:
     """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and report/."""
     arguments = run.arguments()
-    with measured_energy(arguments.process_index == 0) as energy:
-        fitted = train(run, arguments)
-    report, predictions, vectors = evaluate_run(run, fitted, energy)
+    fitted = train(run, arguments)
+    report, predictions, vectors = evaluate_run(run, fitted)
     model = full_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
@@ -288,10 +287,8 @@ def _cache(run: RunContext) -> FeatureCaching | None:
     return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
 
 
-def evaluate_run(
-    run: RunContext, fitted: Fit, more: Mapping[str, Any]
-) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
-    """Evaluate each split once; this is the only place that uses the test split. `more` are sections of the report.
+def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
+    """Evaluate each split once; this is the only place that uses the test split.
 
     Returns:
         The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
@@ -313,7 +310,7 @@ def evaluate_run(
     warnings = scores["warnings"] + data.notes + fitted.notes + run.window_notes()
     if temperature and at_limit(temperature["value"]):
         warnings.append(temperature_warning(temperature["value"], settings.temperature == "store"))
-    fields = report_header(run, scores["metrics"]) | scores | dict(more)
+    fields = report_header(run, scores["metrics"]) | scores
     fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
     fields |= {
         "warnings": warnings,

@@ -196,7 +196,6 @@ def model_card(
         **license_metadata(trained, hub_id and hub_page(hub_id)),
         # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
-        **({"co2_eq_emissions": emissions} if (emissions := _emissions(report)) else {}),
     )
     shown = dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"}))
     values = report_values(report) | {
@@ -259,20 +258,6 @@ def _index(
     ]
 
 
-def _emissions(report: Report) -> dict[str, Any] | None:
-    """CO2 emissions as the Hub describes them, in grams; None without a country."""
-    energy = report.energy
-    if energy is None or energy.emissions_kg is None:
-        return None
-    return {
-        "emissions": float(f"{1000 * energy.emissions_kg:.3g}"),
-        "source": energy.measured_by,
-        "training_type": "fine-tuning" if report.model.checkpoint else "training from scratch",
-        "geographical_location": energy.country,
-        "hardware_used": report.environment.accelerator or report.environment.processor,
-    }
-
-
 def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     """One sentence about a speech encoder of transformers and its head."""
     model = report.model
@@ -287,7 +272,6 @@ def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
     cost = views.cost(report)
     if runs:
         cost["Training of all runs"] = views.duration(runs.report.seconds.training)
-        cost["Energy of all runs"] = views.energy(runs.report.energy)
     return {name: value for name, value in cost.items() if value}
 
 

@@ -327,19 +327,6 @@ class Seconds(Section):
     judgement: float | None = Field(None, description="Prediction and evaluation.")
 
 
-class Energy(Section):
-    """Energy of the training, if codecarbon is installed; over several runs the sum."""
-
-    kwh: Amount = Field(description="Of the whole machine, kilowatt hours.")
-    processor_kwh: Amount = Field(description="Of the processor.")
-    accelerator_kwh: Amount = Field(description="Of the accelerators.")
-    memory_kwh: Amount = Field(description="Of the memory.")
-    seconds: Amount = Field(description="Measured time.")
-    measured_by: str = Field(description="The package and its version; it estimates missing sensors.")
-    country: str | None = Field(None, description="Country of the power grid, ISO 3166 (three letters).")
-    emissions_kg: Amount | None = Field(None, description="CO2 equivalents of that grid, kilograms; null if unknown.")
-
-
 class Training(Section):
     """Settings of the training that the machine or the recipe decided."""
 
@@ -415,7 +402,6 @@ class Report(Section):
     selected_by: str | None = Field(None, description="Validation metric that selects the checkpoint.")
     validated: float | None = Field(None, description="That metric of the kept checkpoint; the loss is negated.")
     seconds: Seconds = Field(Seconds(), description="Wall clock time.")
-    energy: Energy | None = Field(None, description="Energy of the training.")
     training: Training = Field(Training(), description="What the machine or the recipe decided.")
     definitions: dict[str, str] = Field({}, description="Definition of each metric.")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.metrics import NAMES, at_limit
-from .report import Energy, Report, Split
+from .report import Report, Split
 
 # The use of each split.
 _ROLES = {"train": "for training", "validation": "to select the checkpoint", "test": "for the final test, once"}
@@ -221,7 +221,7 @@ def confidence_and_accuracy(report: Report) -> tuple[float, float]:
 
 
 def cost(report: Report) -> dict[str, str]:
-    """Parameters, time, energy and machine, by name."""
+    """Parameters, time and machine, by name."""
     model, seconds, machine, own = report.model, report.seconds, report.environment, report.training
     found = {
         "Parameters": model.parameters and f"{model.parameters:,}",
@@ -230,7 +230,6 @@ def cost(report: Report) -> dict[str, str]:
         "Training": duration(seconds.training),
         "Time per epoch": duration(seconds.per_epoch),
         "Evaluation": duration(seconds.judgement),
-        "Energy": energy(report.energy),
         "Precision": own.precision,
         "Batch size per step": own.clips_per_step and f"{own.clips_per_step:,}",
         "Strategy": own.strategy,
@@ -240,17 +239,6 @@ def cost(report: Report) -> dict[str, str]:
         "Processes": str(machine.processes) if machine.processes > 1 else None,
     }
     return {name: value for name, value in found.items() if value}
-
-
-def energy(own: Energy | None) -> str | None:
-    """The energy of a training, if it was measured."""
-    if not own:
-        return None
-    amount = f"{own.kwh:.3g} kWh" if own.kwh >= 0.1 else f"{1000 * own.kwh:.3g} Wh"
-    sentence = f"{amount} in training, estimated by {own.measured_by}"
-    if own.emissions_kg is not None:
-        sentence += f"; {1000 * own.emissions_kg:.3g} g of CO2 equivalents on the grid of {own.country}"
-    return sentence
 
 
 def result_sentence(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Trainer callbacks: progress, one line per epoch, trackers, energy, and metrics of the training batches."""
+"""Trainer callbacks: progress, one line per epoch, trackers, and metrics of the training batches."""
 
 import contextlib
 import importlib.util
@@ -8,7 +8,6 @@ import os
 import secrets
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,56 +136,6 @@ def stop_reporting(trainer: Trainer) -> None:
     """Remove the trackers: their runs are closed, but later predictions would be logged to them."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
-
-
-@contextlib.contextmanager
-def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
-
-    It stays empty without codecarbon, and where this process does not measure (`here`). Nothing is sent or downloaded.
-    Emissions are estimated only if the user names a country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
-    """
-    found: dict[str, Any] = {}
-    tracker = _energy_tracker() if here else None
-    try:
-        yield found
-    finally:
-        if tracker is not None:
-            tracker.stop()
-        if data := getattr(tracker, "final_emissions_data", None):  # none if codecarbon failed meanwhile
-            found["energy"] = {
-                "kwh": data.energy_consumed,
-                "processor_kwh": data.cpu_energy,
-                "accelerator_kwh": data.gpu_energy,
-                "memory_kwh": data.ram_energy,
-                "seconds": data.duration,
-                "measured_by": f"codecarbon {data.codecarbon_version}",
-                "country": data.country_iso_code or None,
-                "emissions_kg": data.emissions if data.country_iso_code else None,
-            }
-
-
-def _energy_tracker() -> Any:
-    """A running tracker of codecarbon, or None if it is missing or fails."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from codecarbon's dependencies
-            from codecarbon import OfflineEmissionsTracker
-    except ImportError:
-        return None
-    # It logs before it has read its own level.
-    logging.getLogger("codecarbon").setLevel(logging.ERROR)
-    try:
-        # No file, service or network, whatever the user's configuration file sets.
-        settings = {"output_methods": [], "emissions_endpoint": False, "electricitymaps_api_token": ""}
-        tracker = OfflineEmissionsTracker(
-            **settings, tracking_mode="machine", allow_multiple_runs=True, log_level="error"
-        )
-        tracker.start()
-    except Exception as error:  # an unknown machine must not end the training
-        logger.warning("energy is not measured: codecarbon failed: %s", error)
-        return None
-    return tracker
 
 
 class TrainingCounts:

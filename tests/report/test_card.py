@@ -23,10 +23,6 @@ ENCODER = {"architecture": "encoder", "checkpoint": BASE, "weighted_layer_sum": 
 MODEL = {"architecture": "encoder", "encoder": "wav2vec2", "base_model": BASE, "remote_code": False}
 LEAK = "Speaker-dependent: 8 of the 8 test speakers were used for training."
 VERSIONS = {"ser_hf": "0.2.0", "torch": "2.12.1", "transformers": "5.23.0"}
-ENERGY = {
-    **{"kwh": 0.0123, "processor_kwh": 0.01, "accelerator_kwh": 0.0, "memory_kwh": 0.0023, "seconds": 12.3},
-    **{"measured_by": "codecarbon 3.3.2", "country": "DEU", "emissions_kg": 0.00456},
-}
 
 
 @functools.cache
@@ -72,7 +68,7 @@ CASES = {
     "seeds": ({}, {}, {"over": over_seeds}),
     "folds": ({}, {}, {"over": over_folds}),
     "published": (
-        {"energy": ENERGY},
+        {},
         {},
         {
             **{"location": "someone/toy", "report_repo": "someone/toy-report", "space": "someone/toy-demo"},
@@ -229,9 +225,7 @@ def test_a_published_card_has_links_and_pictures():
     assert "[Try it in the browser](https://huggingface.co/spaces/someone/toy-demo)" in body
     assert "[The evaluation report](https://huggingface.co/datasets/someone/toy-report)" in body
     assert re.findall(r"!\[[^]]*\]\((.*?)\)", body) == ["confusion_matrix.png", "reliability.png"]
-    assert "12.3 Wh in training, estimated by codecarbon 3.3.2; 4.56 g of CO2 equivalents on the grid of DEU" in body
     data = card("published").data
-    assert data.co2_eq_emissions["emissions"] == 4.56
     assert data.eval_results[0].source_url == "https://huggingface.co/datasets/someone/toy-report"
     assert "![" not in text("acted")
 

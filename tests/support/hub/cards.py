@@ -55,7 +55,6 @@ SCHEMAS = {
         metrics=TEXTS,
         base_model=IDS,
         base_model_relation={"enum": ["adapter", "merge", "quantized", "finetune"]},
-        co2_eq_emissions=_object("emissions", emissions={"type": "number", "minimum": 0}),
         **{"model-index": {"type": "array", "items": _object("name results", results={"items": RESULT})}},
     ),
     "dataset": _object(
