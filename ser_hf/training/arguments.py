@@ -215,7 +215,7 @@ def training_arguments(
         if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):
             raise UserError(f"training.save_{key}: differs from eval_{key}; set both to the same value")
     backend = arguments.get("torch_compile_backend")
-    if backend is not None and backend not in (known := torch.compiler.list_backends()):
+    if backend is not None and backend not in (known := torch.compiler.list_backends(exclude_tags=())):
         raise UserError(f"training.torch_compile_backend: unknown {backend!r}; choose one of {', '.join(known)}")
     if arguments.get("dataloader_multiprocessing_context") and not arguments["dataloader_num_workers"]:
         raise UserError("training.dataloader_multiprocessing_context: has no effect; set dataloader_num_workers too")

@@ -53,7 +53,7 @@ _FRAME_MASK = "_get_feature_vector_attention_mask"
 # Front ends do this at random during training.
 _RANDOM = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")
 # Words in the names of settings without effect in evaluation mode, or below a head.
-_IRRELEVANT = ("drop", "mask_", "spec_augment", "label", "classifier", "weighted", "warp")
+_IRRELEVANT = ("drop", "mask_", "spec_augment", "label", "classifier", "weighted", "warp", "name_or_path")
 # Settings of our front ends that decide what is computed of a waveform before anything random.
 _OF_FEATURES = {field.name for field in dataclasses.fields(AcousticConfig)}
 _OF_FEATURES -= {field.name for field in dataclasses.fields(PreTrainedConfig)}

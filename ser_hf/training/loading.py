@@ -248,6 +248,7 @@ def _read(
         raise
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
+    model.name_or_path = model.config.name_or_path = checkpoint  # not the temporary folder
     new, dropped = _account(model, checkpoint, info)
     with torch.no_grad():
         for key in new:  # parameters outside of modules, which transformers leaves uninitialized

@@ -118,7 +118,7 @@ def test_a_file_with_other_predictions_is_not_written(crnn, monkeypatch, tmp_pat
 def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
     assert onnx_export._default_clips(tmp_path, RATE)[1] == "built-in speech-like signals"
     own = {f"clip_{number}": clip for number, clip in enumerate(GIVEN)}
-    np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4)), sampling_rate=RATE, **own)
+    np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4), np.float32), sampling_rate=RATE, **own)
     kept, description = onnx_export._default_clips(tmp_path, RATE)
     assert [len(clip) for clip in kept] == [len(clip) for clip in GIVEN]
     assert description == "clips that its run keeps"

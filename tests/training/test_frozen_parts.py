@@ -81,7 +81,7 @@ def test_settings_that_need_all_gradients_are_refused(checkpoint, labels, key, v
     model = build_model(blueprint("encoder", labels, checkpoint=checkpoint(), options={"layerdrop": 0.1}))
     keys = {"ddp_find_unused_parameters": None, "ddp_static_graph": None}
     arguments = SimpleNamespace(world_size=2, **keys | {key: value})
-    with pytest.raises(UserError, match=rf"^training\.{key}: layerdrop "):
+    with pytest.raises(UserError, match=rf"^training\.{key}: with layerdrop "):
         expect_unused(arguments, model)
     one, none = SimpleNamespace(world_size=1, **keys | {key: value}), SimpleNamespace(world_size=2, **keys)
     expect_unused(one, model)
