@@ -129,8 +129,10 @@ def parse(
 
 
 def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]) -> dict[int, str]:
-    """The `clips` (of the classes `emotions`, None is left out) beyond the cap of their corpus: position -> reason.
-    The others have the speakers in proportion, and the classes of each speaker."""
+    """Positions of the clips that exceed the cap of their corpus, each with the reason.
+
+    `emotions` has the class of each clip; clips of None are ignored. The remaining clips keep the proportions of the
+    speakers, and of each speaker's classes."""
     over = {}
     for corpus, member in listing.members.items():
         cap = member.item["cap"]

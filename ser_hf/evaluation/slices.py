@@ -78,8 +78,8 @@ def slice_places(predictions: Predictions) -> Places:
 
 
 def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
-    """Measure the UAR of every slice, mean over runs, {slice: (resamples, values)}: of groups of clips, to be drawn
-    by speakers, and of speakers, to be drawn by clips."""
+    """Give two measures for the bootstrap: the UAR of each group of clips, whose resamples draw speakers, and the UAR
+    of each speaker, whose resamples draw clips. Each is {slice: (resamples, values)}, the mean over runs."""
     places = slice_places(predictions)
     speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}
     return _measure(predictions, places), _measure(predictions, speakers)

@@ -159,7 +159,7 @@ def _largest(counts: Sequence[int | None]) -> int | None:
 
 
 def audit_table(audited: Mapping[str, Any]) -> str:
-    """The audit as lines to print: one row per pair of splits; `!` marks what the protocol does not keep apart."""
+    """The audit as lines to print, one row per pair of splits. `!` marks an overlap that the protocol allows."""
     kinds = list(next(iter(audited["shared"].values())))
     lines = [f"{'shared by':<17} " + " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)]
     for pair, counts in audited["shared"].items():

@@ -63,7 +63,7 @@ def delete_incomplete(folder: Path) -> None:
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Delete the oldest checkpoints but `kept` (None: all). The last one and that of step `best` always stay."""
+    """Keep the newest `kept` checkpoints (None: all), the last one and that of step `best`; delete the others."""
     if kept is None:
         return
     newest = _newest_first(folder)
