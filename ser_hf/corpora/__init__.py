@@ -149,6 +149,9 @@ def read_corpus(
         exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
         options: what the corpus's own `parse` takes.
+
+    Raises:
+        UserError: for an unknown corpus, option, label or id, or without any clip.
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")

@@ -70,6 +70,9 @@ def reproduce(
         source: a run's folder, a published model's folder, or its id on the Hub.
         output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
         tolerance: largest difference of UAR, macro-F1 and WA that counts as reproduced.
+
+    Raises:
+        UserError: for a source that is not a saved run, other splits, or an unsuitable output folder.
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")

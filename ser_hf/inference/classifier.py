@@ -229,7 +229,11 @@ def check_configurations(place: str, revision: str | None = None) -> None:
 
 
 def find_model(source: str, revision: str | None) -> str:
-    """The folder that holds the model, or a Hub id as it is."""
+    """The folder that holds the model, or a Hub id as it is.
+
+    Raises:
+        UserError: for a folder without a model, a checkpoint, a file, or a revision of a folder.
+    """
     folder = Path(source)
     if folder.is_file():
         raise UserError(f"{source}: a file; name a run's folder, a model folder or a Hub id")

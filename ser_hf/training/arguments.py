@@ -198,6 +198,9 @@ def training_arguments(
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
         own: further fields of `EmotionTrainingArguments`.
+
+    Raises:
+        UserError: for arguments that contradict each other or that Transformers refuses.
     """
     arguments = dict(arguments)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()

@@ -72,7 +72,11 @@ class AdaptedModel(PeftModel):
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freeze the encoder and add adapters; everything outside the encoder is trained. Seed first."""
+    """Freeze the encoder and add adapters; everything outside the encoder is trained. Seed first.
+
+    Raises:
+        UserError: if the rank exceeds the smallest side of an adapted weight.
+    """
     where = structure(model, "lora")
     targets = _targets(model, where, lora.targets)
     most = min(min(model.get_submodule(name).weight.shape) for name in targets)

@@ -19,6 +19,9 @@ def class_weights(
     Args:
         kind: ``balanced`` (inverse frequency), or weights by label, up to scale.
         labels: ids of the training clips (the majority class of soft labels).
+
+    Raises:
+        UserError: for missing or unknown labels, or if every present class weighs 0.
     """
     key = "training.loss.class_weights"
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(names))

@@ -31,6 +31,9 @@ def parameter_groups(
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
         decayed: names with weight decay, `decayed_names` of the model before FSDP flattens its matrices.
+
+    Raises:
+        UserError: if every parameter is frozen.
     """
     decayed = decayed_names(model) if decayed is None else decayed
     part = _parts(model, learning_rate, head_learning_rate, layer_decay)

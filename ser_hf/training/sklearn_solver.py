@@ -65,6 +65,9 @@ def fit_classical(
         train, validation: from `ser_hf.training.data.part`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`); the first of equals is kept.
+
+    Raises:
+        UserError: if layers other than the classifier need training.
     """
     began = time.perf_counter()
     trained = ("front_end.", "encoder.", "layer_sum.", "classifier.")  # equal weights over layers need no training

@@ -158,6 +158,9 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
 
     The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells,
     blank rows and columns without a name are left out.
+
+    Raises:
+        UserError: for too many columns, a column twice, or more cells than columns.
     """
     separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)

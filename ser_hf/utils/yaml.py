@@ -129,7 +129,11 @@ def read_text(path: str | Path, most: int | None = None) -> str:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds."""
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UserError: for a file that cannot be read, is not valid YAML, or holds no mapping.
+    """
     value = parse_yaml(read_text(path, LARGEST), str(path))
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected sections with keys, found {_describe(value)}")
