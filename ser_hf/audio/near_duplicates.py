@@ -102,7 +102,14 @@ class NearDuplicate:
 
 
 def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
-    """Find all pairs of clips that are one take, cut, re-encoded or copied; the result, sorted by rows, is cached."""
+    """Find all pairs of clips that are one take, cut, re-encoded or copied; the result is cached.
+
+    Args:
+        store: waveforms of the clips, from `prepare`.
+
+    Returns:
+        Pairs, sorted by their rows in the store.
+    """
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name})
     folder = store.folder.parent.parent / "near_duplicates" / key
     with built_once(folder, _read) as fresh:
