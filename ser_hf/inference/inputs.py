@@ -113,6 +113,8 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
     known_files: set[str] = set()
 
     def add(recording: Recording, where: str | None = None) -> None:
+        if "\0" in recording.path:
+            raise UserError(f"{where}: a path with a NUL character; correct it")
         file = os.path.realpath(recording.path)
         if where is None and file in known_files:
             return

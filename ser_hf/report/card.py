@@ -219,8 +219,9 @@ def model_card(
 
 
 def _corpora(report: Report, *parts: str) -> set[str]:
-    """Names of the corpora of the speakers in these splits."""
-    return {name.partition(":")[0] for part in parts for name in report.protocol.parts[part].speakers}
+    """Names of the corpora of the speakers in these splits, as far as the report has them."""
+    splits = [report.protocol.parts[part] for part in parts if part in report.protocol.parts]
+    return {name.partition(":")[0] for split in splits for name in split.speakers}
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:

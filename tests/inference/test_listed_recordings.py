@@ -51,6 +51,7 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
         ("path,label\n", "list.tsv: lists no recording"),
         ("path,label\nb.wav,joy\n,joy\n", "list.tsv, line 3: the cell of 'path' is empty"),
         ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x is listed twice"),
+        ("path\na\x00.wav\n", "line 2: a path with a NUL character"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(content, message, folder):
