@@ -115,7 +115,8 @@ def turn(name: str, seed: int, seconds: float, examples: int) -> list[list]:
         sys.stderr.buffer.write(done.stderr)
     if done.returncode:
         last = outcomes[-1][0] + 1 if outcomes else seed
-        outcomes.append([last, "fault", [f"exit code {done.returncode}", done.stderr.decode(errors="replace")[-900:]]])
+        trace = done.stderr.decode(errors="replace").replace(f"{ROOT}/", "").replace(f"{sys.prefix}/", "")
+        outcomes.append([last, "fault", [f"exit code {done.returncode}", trace[-900:]]])
     return outcomes
 
 
