@@ -345,7 +345,7 @@ def read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
         cells, names = pq.read_table(path, columns=plain).to_pylist(), class_names(Features.from_arrow_schema(schema))
     except Exception as error:  # of many kinds: parquet, its metadata, a date that Python does not have
-        raise UserError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: cannot be read as parquet: {error}") from None
     return schema.names, [{name: class_name(value, names.get(name)) for name, value in row.items()} for row in cells]
 
 

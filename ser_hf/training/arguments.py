@@ -246,4 +246,4 @@ def training_arguments(
             label_names=["labels"],
         )
     except (ValueError, ImportError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"training: {' '.join(str(error).split())}") from None
+        raise UserError(f"training: {error}") from None

@@ -80,7 +80,7 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         try:
             setattr(encoder, key, value)
         except (TypeError, ValueError, StrictDataclassError) as error:
-            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
+            raise UserError(f"model.{key}: {error}") from None
     config.dtype = encoder.dtype = torch.float32
     if getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False):
         if (key := layerdrop_key(encoder)) in options:
@@ -200,7 +200,7 @@ def blueprint(
         with torch.device("meta"):
             network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
     except _INVALID as error:
-        raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise UserError(f"model: {type(error).__name__}: {error}") from None
     _require_memory(network, copies=1)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
@@ -356,7 +356,7 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     except (ValueError, ImportError) as error:
         if not attention or isinstance(error, UserError):
             raise
-        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+        raise UserError(f"model.attention: {error}") from None
     if published:
         load_published(model, plan.checkpoint)
     return model

@@ -55,7 +55,7 @@ def dry_run(
         with torch.device("meta"):
             model = AutoModelForAudioClassification.from_config(plan.config, **attention)
     except (ValueError, ImportError) as error:
-        raise UserError(f"model{'.attention' if attention else ''}: {' '.join(str(error).split())}") from None
+        raise UserError(f"model{'.attention' if attention else ''}: {error}") from None
     expect_unused(arguments, model)
     freeze(model, freezing)
     if lora is not None:
@@ -69,7 +69,7 @@ def dry_run(
         standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
         optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
-        raise UserError(f"training.optim, training.optim_args: {' '.join(str(error).split())}") from None
+        raise UserError(f"training.optim, training.optim_args: {error}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
     planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs

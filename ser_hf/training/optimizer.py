@@ -131,4 +131,4 @@ def make_schedule(
             return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], steps, **kwargs)
         return get_scheduler(name, optimizer, warmup_steps, steps, kwargs)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise UserError(f"training.lr_scheduler_kwargs: {name}: {' '.join(str(error).split())}") from None
+        raise UserError(f"training.lr_scheduler_kwargs: {name}: {error}") from None
