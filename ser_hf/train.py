@@ -44,11 +44,14 @@ def run_recipe(
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
     """
-    # Imported late, so that `--help` loads no torch.
+    # Each step imports more, and all of it takes seconds: a mistake is reported as early as can be.
+    from .experiment.recipe import recipe_values
+
+    values = recipe_values(recipe, overrides)
     from .experiment.recipe_checks import read_recipe
 
-    read = read_recipe(recipe, overrides)
-    from .experiment.run import run  # last, so that a mistake in a recipe is reported in half the time
+    read = read_recipe(values)
+    from .experiment.run import run
 
     publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
     if publishing:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+import scipy  # scipy.signal is loaded where it is used
 import soundfile
-from scipy.signal import lfilter, sosfilt
 from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, cache_root, key_of
@@ -292,7 +292,7 @@ def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarra
     power = _amplitude(-tilt_db) ** 2
     half = (1.0 - power * np.cos(2.0 * np.pi * 3000.0 / sampling_rate)) / (1.0 - power)
     pole = half - np.sqrt(half**2 - 1.0)
-    return lfilter(np.array([1.0 - pole], signal.dtype), np.array([1.0, -pole], signal.dtype), signal)
+    return scipy.signal.lfilter(np.array([1.0 - pole], signal.dtype), np.array([1.0, -pole], signal.dtype), signal)
 
 
 def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int) -> np.ndarray:
@@ -308,7 +308,7 @@ def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, s
         sections = np.zeros((len(frequencies), 6))
         sections[:, 3], sections[:, 4], sections[:, 5] = 1.0, -2.0 * radius * np.cos(angle), radius**2
         sections[:, 0] = sections[:, 3:].sum(axis=1)
-        speech[begin:end], state = sosfilt(sections, source[begin:end], zi=state)
+        speech[begin:end], state = scipy.signal.sosfilt(sections, source[begin:end], zi=state)
         begin = end
     return speech
 
@@ -325,7 +325,9 @@ def _add_consonants(
         length = int(hiss.share * (syllable.nucleus - syllable.start))
         angle = 2.0 * np.pi * min(hiss.centre_hz / sampling_rate, 0.45)
         radius = np.exp(-np.pi * hiss.bandwidth_hz / sampling_rate)
-        noise = lfilter([1.0, 0.0, -1.0], [1.0, -2.0 * radius * np.cos(angle), radius**2], _noise(rng, length))
+        noise = scipy.signal.lfilter(
+            [1.0, 0.0, -1.0], [1.0, -2.0 * radius * np.cos(angle), radius**2], _noise(rng, length)
+        )
         noise *= np.hanning(length) * hiss.gain * loudness / _rms(noise)
         speech[syllable.nucleus - length : syllable.nucleus] += noise
 

@@ -1,12 +1,15 @@
 """The sections of a recipe as frozen dataclasses: meaning, type, range and default of each key."""
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ..audio.augmentation import Augmentation
 from ..audio.decode import SHORTEST
-from ..utils.yaml import FileName, PathName, Range, dump_yaml
+from ..utils.errors import UserError
+from ..utils.yaml import DEEPEST, FileName, PathName, Range, dump_yaml, parse_yaml, read_yaml
 
 # The largest values are far beyond any use, and far below what fails in the middle of a run.
 Positive = Annotated[float, Range(above=0, max=1e6)]
@@ -251,3 +254,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return getattr(value, "value", value)
+
+
+def recipe_values(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The keys of a recipe with overrides applied, not checked; see `ser_hf.experiment.recipe_checks.read_recipe`."""
+    if isinstance(source, Mapping):
+        values = copy.deepcopy(dict(source))
+        name = values.setdefault("name", "run")
+    else:
+        values = read_yaml(source)
+        name = values.setdefault("name", Path(source).stem)
+    for override in overrides:
+        _apply(values, override)
+    values.setdefault("output_dir", f"runs/{values.get('name', name)}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"{override}: expected an override of the form section.key=value")
+    if path.count(".") >= DEEPEST:
+        raise UserError(f"{override}: no key is nested so deep")
+    *sections, key = path.split(".")
+    target = values
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise UserError(f"{path}: {section} holds a value, not keys")
+    target[key] = parse_yaml(text, f"the override {override}")

@@ -1,6 +1,5 @@
 """Reads recipes and checks keys against each other: contradictions, and keys that would be ignored."""
 
-import copy
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
-from ..utils.yaml import DEEPEST, Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+from ..utils.yaml import Range, coerce, from_mapping, unknown_key
 from .recipe import (
     CorpusSection,
     FreezeSection,
@@ -20,6 +19,7 @@ from .recipe import (
     ProtocolSection,
     Recipe,
     TrainingSection,
+    recipe_values,
 )
 
 MOST_RUNS = 1000  # of a recipe: seeds, and folds
@@ -255,20 +255,14 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     Raises:
         UserError: naming the key (full path) or file.
     """
-    if isinstance(source, Mapping):
-        values = copy.deepcopy(dict(source))
-        name = values.setdefault("name", "run")
-    else:
-        values = read_yaml(source)
-        name = values.setdefault("name", Path(source).stem)
-    for override in overrides:
-        _apply(values, override)
-    values.setdefault("output_dir", f"runs/{values.get('name', name)}")
+    values = recipe_values(source, overrides)
     _drop(values)
     values.setdefault("protocol", {})
     values.setdefault("training", {})
     completions = {"corpus": _corpus, "protocol": _protocol, "model": _model, "training": _training}
     for section, complete in completions.items():
+        if section == "model":  # the first section whose keys are torch's: all others are checked before it is loaded
+            from_mapping(Recipe, values | {"model": ModelSection("any"), "training": TrainingSection()})
         if isinstance(values.get(section, {}), Mapping):  # `from_mapping` refuses anything else
             values[section] = complete(dict(values.get(section, {})), values)
     recipe = from_mapping(Recipe, values)
@@ -289,23 +283,6 @@ def _drop(values: dict[str, Any]) -> None:
         off = isinstance(value, Mapping) and not value.get("probability")
         if value != default and not off:
             raise UserError(f"{key}: no longer supported; {instead}")
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"{override}: expected an override of the form section.key=value")
-    if path.count(".") >= DEEPEST:
-        raise UserError(f"{override}: no key is nested so deep")
-    *sections, key = path.split(".")
-    target = values
-    for section in sections:
-        if target.get(section) is None:
-            target[section] = {}
-        target = target[section]
-        if not isinstance(target, dict):
-            raise UserError(f"{path}: {section} holds a value, not keys")
-    target[key] = parse_yaml(text, f"the override {override}")
 
 
 def _chosen(key: str, word: Any, known: Collection[str]) -> str:

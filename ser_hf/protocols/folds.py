@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ..utils.errors import UserError
 from .rules import hold_out
@@ -17,6 +16,8 @@ _NAMED = 6
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers, for each corpus, with labels in proportion (scikit-learn's `StratifiedGroupKFold`)."""
+    from sklearn.model_selection import StratifiedGroupKFold  # as in `rules`
+
     speakers = _groups(dataset, "speaker", "kfold")
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")

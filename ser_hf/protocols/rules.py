@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
-from sklearn.model_selection import ShuffleSplit, train_test_split
 
 from ..utils.errors import UserError
 from ..utils.order import apportion
@@ -47,6 +46,8 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
 
 def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
     groups = sorted(set(_values(dataset, rows, column)))
+    from sklearn.model_selection import ShuffleSplit  # late, so that the check of a recipe does not wait for it
+
     classes = len(dataset.features["label"].names)
     # Clips per label, and sex, of each group; all labels together have the weight of sex.
     index = {group: i for i, group in enumerate(groups)}
@@ -233,6 +234,8 @@ def draw_clips(
     dataset: Dataset, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The other rows, and a share drawn at random, with labels in proportion if `stratified`."""
+    from sklearn.model_selection import train_test_split
+
     labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
     try:
         return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
