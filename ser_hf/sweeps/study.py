@@ -70,9 +70,6 @@ class SweepOptions:
     test: bool = True
     keep_models: bool = False
     retry_failed: bool = False
-    backend: str = "local"
-    workers: int | None = None
-    gpus: float | None = None
 
 
 DEFAULTS = SweepOptions()

@@ -1,7 +1,6 @@
 """Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials.
 
-On a Ray cluster, Ray Tune (Liaw et al. 2018, arXiv:1807.05118) places the trials that the Optuna study decides on.
-Every machine reaches the folder of the sweep, the corpus and the storage under the same paths.
+Processes and machines that share a sweep reach its folder, the corpus and the storage under the same paths.
 """
 
 import dataclasses
@@ -54,7 +53,7 @@ def sweep(
         UserError: naming the key, folder or option that is wrong.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("sweep: cannot run under a launcher; use --backend ray, or one process per GPU with --storage")
+        raise UserError("sweep: cannot run under a launcher; start one process per GPU with --storage")
     settings, base = read_sweep(recipe, space, list(changes), options)
     if base.hub.repo is not None:
         from ..hub.push import resolve_repo_id
@@ -67,8 +66,7 @@ def sweep(
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
-                f"--output: another process runs the sweep in {settings.folder}; processes share a sweep by --storage "
-                "URL or --backend ray"
+                f"--output: another process runs the sweep in {settings.folder}; share a sweep by --storage URL"
             ) from None
     try:
         study = SweepStudy(settings, run, echo)
@@ -77,11 +75,8 @@ def sweep(
         states = [row.state for row in study.rows()]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none started"
         echo(f"{settings.folder}: {settings.search.total} trials by {settings.search.search}, {counts}")
-        if options.backend == "ray":
-            run_on_ray(study)
-        else:
-            while study.remaining() > 0:
-                study.run_trial()
+        while study.remaining() > 0:
+            study.run_trial()
         return study.close(options.test)
     except (optuna.exceptions.StorageInternalError, optuna.exceptions.UpdateFinishedTrialError) as error:
         raise UserError(f"--storage: {first_line(error)}; the same command continues the sweep") from error
@@ -135,45 +130,3 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
             f"{key.partition('.')[2]}: {now.get(key)!r} here, {before.get(key)!r} in the sweep at {folder}, "
             "whose trials could not be compared; choose another --output"
         )
-
-
-def run_on_ray(study: SweepStudy) -> None:
-    """Run the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any)."""
-    # Ray sends usage statistics by default, and starts a trial in a folder where relative paths do not resolve.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    try:
-        import ray
-        from ray import tune
-    except ImportError:
-        raise UserError("--backend ray needs Ray: pip install 'ser_hf[sweep,ray]'") from None
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False)
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    settings, options, run, folder = study.settings, study.settings.options, study.run, os.getcwd()
-    if len(machines) > 1 and options.storage is None:
-        raise UserError("--backend ray: several machines need --storage URL, a database that all of them reach")
-    most_gpus = max(own.get("GPU", 0) for own in machines)
-    gpus = min(1.0, most_gpus) if options.gpus is None else options.gpus
-    if gpus > most_gpus:
-        raise UserError(f"--gpus: a trial needs {gpus:g}, but the largest machine has {most_gpus:g}")
-    workers = options.workers or max(1, int(sum(own.get("GPU", 0) for own in machines) / gpus) if gpus else 1)
-    # Cores decide nothing but the threads of a trial: share those of the smallest machine evenly.
-    cores = max(1, int(min(own.get("CPU", 1) for own in machines) * len(machines) // max(workers, len(machines))))
-    if (remaining := study.remaining()) <= 0:
-        return
-
-    def trainable(_: dict) -> None:
-        os.chdir(folder)
-        SweepStudy(settings, run).run_trial()
-
-    study.echo(f"Ray runs {remaining} trials, {workers} at a time, each with {cores} cores and {gpus:g} GPUs")
-    results = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": cores, "gpu": gpus}),
-        tune_config=tune.TuneConfig(num_samples=remaining, max_concurrent_trials=workers),
-        run_config=tune.RunConfig(
-            name="ray", storage_path=str(study.folder), verbose=0, failure_config=tune.FailureConfig(fail_fast=True)
-        ),
-    ).fit()
-    for error in results.errors:
-        raise UserError(str(getattr(error, "cause", None) or error).strip().splitlines()[-1])

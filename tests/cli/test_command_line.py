@@ -53,6 +53,26 @@ for arguments in {commands!r}:
     assert all(f"Example: ser-hf {verb}" in text for verb, text in zip(VERBS, printed[3:], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "unloaded"),
+    [
+        ("a: [", "scipy.signal sklearn datasets pandas torch transformers"),
+        ("audio: {sampling_rat: 8000}", "scipy.signal sklearn torch transformers"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are_loaded(recipe, unloaded, tmp_path):
+    (tmp_path / "a.yaml").write_text(f"{recipe}\ncorpus: {{name: synthetic}}\nmodel: {{architecture: crnn}}\n")
+    code = f"""
+import sys
+from ser_hf.cli import main
+assert main(["train", "a.yaml"]) == 2
+assert not set({unloaded.split()}) & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_no_verb_shows_help(capsys):
     assert cli.main([]) == 2
     printed = capsys.readouterr().out

@@ -1,13 +1,10 @@
-"""Sweeps of real runs on the built-in corpus, in this process and on Ray."""
+"""Sweeps of real runs on the built-in corpus."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from stubs import states, table
+from stubs import table
 
 from ser_hf.experiment import run
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -52,25 +49,3 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     kept = [path.parent for path in (tmp_path / "trials").rglob("model") if path.is_dir()]
     assert {path.relative_to(tmp_path / "trials").parts[0] for path in kept} == {str(result["winner"]["number"])}
     assert read_recipe(tmp_path / "best.yaml").training.seeds == [1, 2]
-
-
-ON_RAY = """
-import sys
-import ray
-from ser_hf.cli import main
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_ray_runs_the_trials_of_the_same_sweep(tmp_path):
-    pytest.importorskip("ray.tune")
-    (tmp_path / "rates.yaml").write_text("search: grid\nspace: {training.learning_rate: [1.0e-3, 3.0e-3]}\n")
-    arguments = ["sweep", os.path.relpath(RECIPE, tmp_path), "rates.yaml", *TINY, "--output", "swept"]
-    environment = os.environ | {"PYTHONPATH": str(RECIPE.parents[1]), "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-c", ON_RAY, *arguments, "--backend", "ray", "--workers", "2"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ray runs 2 trials, 2 at a time, each with 1 cores and 0 GPUs" in done.stdout
-    assert states(tmp_path / "swept") == ["complete", "complete"]
-    assert "on the test split" in done.stdout
