@@ -44,7 +44,7 @@ from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
-from ..training.fit import Fit, dry_run, fit, window_logits
+from ..training.fit import Fit, Windows, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights
@@ -61,9 +61,6 @@ from .outputs import aggregate, read_predictions, report_header, save_card, save
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
-
-# What `window_logits` returns: row and samples of each window, and its logits.
-Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
 
 def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> Report:
@@ -301,7 +298,8 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     for name in PARTS if settings.part == "test" else PARTS[:2]:
         mapped = settings.embeddings and name == settings.part
         with _last_layer_inputs(fitted.trainer) if mapped else contextlib.nullcontext([]) as inputs:
-            outputs[name] = window_logits(fitted.trainer, run.clips(name))
+            held_out = fitted.held_out if name == "validation" else None
+            outputs[name] = held_out or window_logits(fitted.trainer, run.clips(name))
         if mapped:
             vectors = mean_by_clip(*outputs[name][:2], np.concatenate(inputs))
     logits, temperature = _calibrated(run, outputs)
@@ -395,6 +393,8 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
     if run.resampled:
         per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
         facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
+    if fitted.refit is not None:
+        facts["refit"] = fitted.refit
     return facts
 
 

@@ -337,6 +337,7 @@ class Training(Section):
     cache: dict[str, Any] | None = Field(None, description="What was cached: kind, clips, bytes, seconds.")
     balance: str | None = Field(None, description="What is sampled equally often: corpora, classes or both.")
     clips_per_epoch: dict[str, int] | None = Field(None, description="By corpus.")
+    refit: dict[str, Any] | None = Field(None, description="The last fit, on training and validation clips.")
 
 
 class Report(Section):

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ from .trainer import EmotionTrainer, expect_unused
 
 logger = logging.getLogger(__name__)
 _ALL = Freezing()
+
+# Row number and samples of each window, and its logits (windows, classes).
+Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
 
 def dry_run(
@@ -98,7 +101,11 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint, its validation metric, warnings, and facts about cached features."""
+    """A trained model with its best checkpoint, its validation metric, warnings, and facts about cached features.
+
+    `held_out` are the windows of the validation clips, by models that were not fitted on them; None if the model of
+    `trainer` was not. `refit` describes the fit on training and validation clips (`training.refit` of the report).
+    """
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -107,6 +114,8 @@ class Fit:
     validated: float
     notes: list[str] = dataclasses.field(default_factory=list)
     cached: dict[str, Any] | None = None
+    held_out: Windows | None = None
+    refit: dict[str, Any] | None = None
 
 
 def fit(
@@ -231,8 +240,7 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return merge(*window_logits(trainer, part))
 
 
-def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
-    """Row number and samples of each window (windows,), and its logits (windows, classes)."""
+def window_logits(trainer: Trainer, part: Dataset) -> Windows:
     output = trainer.predict(part, metric_key_prefix="evaluated")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions are not in the order of the clips")
