@@ -1,5 +1,6 @@
 """One report over several runs, on artificial predictions: means, deviations, pooled scores, the preferred run."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset
 from sklearn.metrics import f1_score, recall_score
+from support.reports import whole_report
 
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.evaluation.predictions import of_rows, to_table
@@ -18,12 +20,14 @@ from ser_hf.experiment.outputs import aggregate, merged_warnings, read_predictio
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
+from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Report
 from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]
 BARE = {"name": "toy", "judged_on": "test", "labels": LABELS, "protocol": {}, "audit": {"shared": {}}}
 BARE |= {"metrics": {"uar": 0.5}, "confusion": []}
+ROBUSTNESS = whole_report()["robustness"]
 CLIPS, SPEAKERS = 72, 6
 AUDIT = {
     "shared": {pair: {"speakers": 0} for pair in ("train/validation", "train/test", "validation/test")},
@@ -121,6 +125,7 @@ def child_report(dataset, split, predicted):
         model={"architecture": "crnn", "parameters": 10},
         training={"precision": "fp32"},
         seconds={"training": 2.0, "per_epoch": 0.5},
+        robustness=ROBUSTNESS | {"clean": ROBUSTNESS["clean"] | {"uar": means["test"]["uar"]}},
     )
 
 
@@ -155,6 +160,15 @@ def test_metrics_over_folds_are_mean_and_deviation(aggregated):
     assert report.parts["validation"]["uar"] == pytest.approx(np.mean(validated))
     best = max(own.validated for own in reports.values())
     assert reports[report.chosen_fold].validated == best == report.validated
+
+
+def test_robustness_over_folds_is_the_mean_without_intervals(aggregated):
+    report, reports, _ = aggregated
+    found = report.robustness
+    assert found.clean.uar == pytest.approx(np.mean([own.metrics["uar"] for own in reports.values()]))
+    assert (found.clips, found.areas["noise"].uar, found.conditions[0].severity) == (report.clips, 0.4, 20)
+    assert "interval" not in json.dumps(found.to_dict())
+    assert robustness_figure(found).get_suptitle().endswith("clips, unchanged")
 
 
 def test_pooled_scores_are_those_of_scikit_learn_on_all_predictions(aggregated, dataset, folds):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.html_page import Page
+from support.reports import whole_report
 
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
@@ -84,6 +85,13 @@ def two(tmp_path):
 
 def compare(*sources, **options):
     return compare_runs(sources, resamples=300, **options)
+
+
+def test_runs_with_robustness_have_the_area_of_noise(two, tmp_path):
+    compared = compare(*two, run(tmp_path / "noisy", 2, 0.8, robustness=whole_report()["robustness"]))
+    assert {row["name"]: row["noise"] for row in compared["runs"]} == {"good": None, "poor": None, "noisy": 0.4}
+    assert "UAR in noise" in summary(compared)
+    assert "UAR in noise" not in summary(compare(*two))
 
 
 def test_the_better_run_comes_first_and_the_difference_is_tested(two):

@@ -11,14 +11,13 @@ import xxhash
 from tqdm.auto import tqdm
 
 from ..audio import transforms
-from ..utils.errors import UserError
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
 from .metrics import Outputs, classification_metrics
 from .predictions import Predictions
 
 _METRICS = ("uar", "wa", "macro_f1")
-# Samples of a chunk of clips, 67 MB; as many at most are changed meanwhile.
+# Samples of a chunk of clips, 67 MB.
 _CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
@@ -36,15 +35,10 @@ def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray,
     return powers, powers >= powers.max() * 10 ** (-_ACTIVE_RANGE / 10)
 
 
-def speech_power(waveform: np.ndarray, sampling_rate: int) -> float:
-    """The mean power of the frames with speech."""
-    powers, active = active_frames(waveform, sampling_rate)
-    return float(powers[active].mean())
-
-
 def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate: int) -> np.ndarray:
     """Add `noise` (samples,) to the waveform (samples,) at `snr` dB below the power of its speech frames."""
-    silence = 10 * math.log10(speech_power(waveform, sampling_rate) / transforms.mean_power(waveform))
+    powers, active = active_frames(waveform, sampling_rate)
+    silence = 10 * math.log10(powers[active].mean() / transforms.mean_power(waveform))
     return transforms.add_noise(waveform, noise, snr - silence)
 
 
@@ -183,12 +177,10 @@ def robustness(
         bootstrap: resamples.
 
     Returns:
-        {clips, clean, chance, conditions, settings}. `clean` and each of `conditions` have uar, wa, macro_f1 and
-        interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many clips
-        it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
-
-    Raises:
-        UserError: naming a clip whose samples are not finite.
+        {clips, clean, chance, conditions, areas, settings}. `clean`, each of `conditions` and of `areas` (the means
+        over the curve of each kind) have uar, wa, macro_f1 and interval ([low, high] of UAR); a condition also has its
+        name, kind, severity, unit, description, how many clips it `changed`, and `drop`, the UAR that it costs
+        (negative if it gains), with `drop_interval`.
     """
     labels, classes, clips = predictions.labels, len(predictions.names), len(predictions)
 
@@ -197,9 +189,9 @@ def robustness(
         for condition in conditions:
             bar.set_postfix_str(condition.name)
             predicted, count = [], 0
-            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rate):
-                predicted.append(np.asarray(classify(chunk)).argmax(axis=1))
-                count += changes
+            for chunk in _chunks(condition, waveforms, predictions.ids, rate):
+                predicted.append(np.asarray(classify([made for made, _ in chunk])).argmax(axis=1))
+                count += sum(different for _, different in chunk)
                 bar.update(len(chunk))
             outputs.append(Outputs(labels, np.concatenate(predicted), classes))
             changed.append(count)
@@ -210,6 +202,7 @@ def robustness(
     for own, uars in zip(outputs, resampled, strict=True):
         measured = classification_metrics(labels, own.predictions, classes)
         scores.append({name: measured[name] for name in _METRICS} | {"interval": percentile(uars, confidence)})
+    rows = [[*(own[name] for name in _METRICS), *uars] for own, uars in zip(scores, resampled, strict=True)]
     return {
         "clips": clips,
         "clean": scores[0],
@@ -229,6 +222,10 @@ def robustness(
             }
             for i, condition in enumerate(conditions, 1)
         ],
+        "areas": {
+            kind: dict(zip(_METRICS, area.tolist(), strict=False)) | {"interval": percentile(area[3:], confidence)}
+            for kind, area in _areas(conditions, np.array(rows)).items()
+        },
         "settings": {
             "seed": 0,
             "of_clips": clips,
@@ -240,31 +237,33 @@ def robustness(
     }
 
 
-def _chunks(
-    condition: Condition,
-    waveforms: Sequence[np.ndarray],
-    ids: Sequence[str],
-    rate: int,
-) -> Iterator[tuple[list[np.ndarray], int]]:
-    """Chunks of the clips under a condition, in order, and how many of each it has changed."""
+def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.ndarray]:
+    """By kind the area under the curve of each score, (1 + conditions, scores), over severity, divided by the range of
+    severities: the mean score. The clean clips are in the first row.
 
-    def work(place: int) -> tuple[np.ndarray, bool]:
+    Severities are joined by straight lines (trapezoidal rule). Clean clips are a point of the curve if nothing changes
+    at a finite severity: a gain of 0 dB, but no signal-to-noise ratio.
+    """
+    found = {}
+    for name, kind in KINDS.items():
+        points = [(kind.clean, 0), *((own.severity, i) for i, own in enumerate(conditions, 1) if own.kind == name)]
+        points = sorted(point for point in points if math.isfinite(point[0]))
+        if len({severity for severity, _ in points}) > 1:
+            severities, rows = np.transpose(points)
+            found[name] = np.trapezoid(scores[rows.astype(int)], severities, axis=0) / (severities[-1] - severities[0])
+    return found
+
+
+def _chunks(
+    condition: Condition, waveforms: Sequence[np.ndarray], ids: Sequence[str], rate: int
+) -> Iterator[list[tuple[np.ndarray, bool]]]:
+    """Chunks of the clips under a condition, in order: each clip, and whether it has changed."""
+
+    def change(place: int) -> tuple[np.ndarray, bool]:
         clean = np.asarray(waveforms[place], dtype=np.float32)
-        if not np.isfinite(clean).all():
-            raise UserError(f"{ids[place]}: holds NaN or infinite samples; exclude the clip, or repair it")
         made = condition.apply(clean, rate, ids[place])
         return made, not np.array_equal(made, clean)
 
-    def size(place: int) -> int:
-        return len(waveforms[place])
-
-    chunk, changed, samples = [], 0, 0
-    for waveform, is_changed in in_order(work, range(len(ids)), size=size, most=_CHUNK_SAMPLES):
-        chunk.append(waveform)
-        changed += is_changed
-        samples += len(waveform)
-        if samples >= _CHUNK_SAMPLES:
-            yield chunk, changed
-            chunk, changed, samples = [], 0, 0
-    if chunk:
-        yield chunk, changed
+    chunks = np.cumsum([len(waveforms[place]) for place in range(len(ids))]) // _CHUNK_SAMPLES
+    for chunk in np.unique(chunks):
+        yield list(in_order(change, np.flatnonzero(chunks == chunk).tolist()))

@@ -153,6 +153,7 @@ def _row(run: SavedRun) -> dict[str, Any]:
     """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
     report, protocol = run.report, run.report.protocol
     split = protocol.parts.get(report.evaluated_split)
+    areas = report.robustness.areas if report.robustness else {}
     return {
         "name": run.name,
         "source": run.source,
@@ -168,6 +169,7 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "metrics": {metric: report.metrics[metric] for metric in COMPARED},
         "intervals": {metric: report.intervals[metric] for metric in COMPARED if metric in report.intervals},
         "deviations": {metric: report.deviations[metric] for metric in COMPARED if metric in report.deviations},
+        "noise": areas["noise"].uar if "noise" in areas else None,
         "parameters": report.model.parameters,
         "trainable": report.model.learning,
         "seconds": report.seconds.training,
@@ -277,7 +279,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
 
 def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs, and the pairs, as formatted text."""
-    metric = comparison["metric"]
+    metric, noise = comparison["metric"], any(row["noise"] is not None for row in comparison["runs"])
     runs = [
         {
             "run": row["name"],
@@ -288,6 +290,7 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "interval": _span(row["intervals"].get(metric)),
             **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in COMPARED if name != metric},
             "sd": _number(row["deviations"].get(metric), ".3f"),
+            **({"UAR in noise": _number(row["noise"], ".3f")} if noise else {}),
             "folds": row["folds"],
             "seeds": row["seeds"],
             "parameters": _number(row["parameters"]),

@@ -198,6 +198,8 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["seeds"] = runs
     if all(own.temperature for own in children):
         fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
+    if all(own.robustness for own in children):
+        fields["robustness"] = _mean([own.robustness.to_dict() for own in children]) | {"clips": scores["clips"]}
     if maps := [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]:
         fields["maps"] = maps
     # A run that was resumed after its last epoch has no time per epoch.
@@ -224,6 +226,17 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         },
     }
     return Report(**fields)
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """The mean of nested values: numbers are averaged, others are the first; intervals of single runs are left out."""
+    first = values[0]
+    if isinstance(first, dict):
+        left_out = ("interval", "drop_interval", "changed")
+        return {key: _mean([own[key] for own in values]) for key in first if key not in left_out}
+    if isinstance(first, list):
+        return [_mean(each) for each in zip(*values, strict=True)]
+    return float(np.mean(values)) if isinstance(first, float) and len(set(values)) > 1 else first
 
 
 def read_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:

@@ -417,13 +417,20 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
     return facts
 
 
+def _recordings(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarray]:
+    """The clips of some rows before the run's preparation, whose result the store holds."""
+    store = run.data.store
+    if not run.data.plan.preparation.active:
+        return [store[row] for row in rows]  # views, which take no memory
+    dataset, cache_dir = run.data.dataset.select(rows), run.recipe.audio.cache_dir
+    return prepare(dataset, store.sampling_rate, cache_dir, Preparation())[1]
+
+
 def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robustness:
     """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
-    classifier, settings, store = load_classifier(model), run.recipe.evaluation, run.data.store
-    waveforms = [store[row] for row in run.test_rows]  # prepared already; views, which take no memory
-    if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
-        chosen = run.data.dataset.select(run.test_rows)
-        _, waveforms = prepare(chosen, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
+    classifier, settings = load_classifier(model), run.recipe.evaluation
+    places = {clip: row for row, clip in enumerate(run.data.dataset["id"][:])}
+    waveforms = _recordings(run, [places[clip] for clip in predictions.ids])  # predictions are sorted by length
     mapping = LabelMapping(*[classifier.labels] * 3)
     more = {"window": settings.window, **settings.bootstrapping}
     return Robustness(**robustness_of(classifier, mapping, predictions, waveforms, **more))
@@ -435,12 +442,8 @@ def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None
     limit = round(LONGEST * store.sampling_rate)
     rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows
     chosen = [rows[i] for i in chosen_clips(store.source_lengths[rows], limit)]
-    clips = [store[row] for row in chosen]
-    if plan.preparation.active:  # the store holds prepared waveforms, the reference recordings
-        dataset = run.data.dataset.select(chosen)
-        _, recorded = prepare(dataset, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
-        clips = [recorded[i] for i in range(len(chosen))]
-    clips = [np.array(clip[:limit]) for clip in clips]
+    recordings = _recordings(run, chosen)
+    clips = [np.array(recordings[i][:limit]) for i in range(len(chosen))]
     clips = [np.pad(clip, (0, max(0, plan.shortest_clip - len(clip)))) for clip in clips]
     logits = compute_logits(model, plan.extractor, plan.preparation, clips)
     write_reference(run.folder.reference, clips, logits, store.sampling_rate)

@@ -311,7 +311,7 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
 
 
 def robustness_figure(robustness: Robustness) -> Figure:
-    """UAR by severity of each kind of condition, with intervals, clean clips and chance; evenly spaced."""
+    """UAR by severity of each kind of condition, with intervals if known, clean clips and chance; evenly spaced."""
     kinds: dict[str, list[Condition]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)
@@ -326,9 +326,9 @@ def robustness_figure(robustness: Robustness) -> Figure:
     for axes in panels[:, 0]:
         axes.set(ylabel="UAR", ylim=(0, 1))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    clips, confidence = robustness.clips, robustness.settings["confidence"]
-    clean = f"UAR {robustness.clean.uar:.3f} on {clips} clips, unchanged"
-    figure.suptitle(f"Robustness: {clean}; intervals of {confidence:.0%}")
+    clean = f"UAR {robustness.clean.uar:.3f} on {robustness.clips} clips, unchanged"
+    covered = f"; intervals of {robustness.settings['confidence']:.0%}" if robustness.clean.interval else ""
+    figure.suptitle(f"Robustness: {clean}{covered}")
     return figure
 
 
@@ -338,9 +338,10 @@ def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustnes
     # Harder conditions are further right, also where their number is smaller, as of SNR.
     severities = sorted(points, reverse=of.clean > max(condition.severity for condition in conditions))
     places = range(len(severities))
-    intervals = [points[severity].interval for severity in severities]
-    axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
-    axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
+    if clean.interval:
+        intervals = [points[severity].interval for severity in severities]
+        axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
+        axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
     axes.axhline(clean.uar, color=COLORS[2], linestyle="--", linewidth=1, label="clean")
     axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
     scores = [points[severity].uar for severity in severities]

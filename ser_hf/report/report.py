@@ -268,7 +268,7 @@ class HardClip(Section):
 
 
 class CleanScores(Section):
-    """Results for the unchanged clips."""
+    """Results for the unchanged clips, or means over conditions."""
 
     uar: float = Field(description="UAR, 0 to 1.")
     wa: float = Field(description="WA, 0 to 1.")
@@ -296,6 +296,9 @@ class Robustness(Section):
     chance: float = Field(description="UAR of guessing, 0 to 1.")
     clean: CleanScores = Field(description="The unchanged clips.")
     conditions: list[Condition] = Field(min_length=1, description="One entry per condition.")
+    areas: dict[str, CleanScores] = Field(
+        {}, description="By kind: areas under the curves over its severities, divided by their range (mean scores)."
+    )
     settings: dict[str, Any] = Field(description="Seed, resamples, sampling rate (Hz), number of available clips.")
 
 
@@ -473,8 +476,6 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     ]
     known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
     yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
-    available = report.robustness.settings.get("of_clips") if report.robustness else 0
-    yield "robustness.settings.of_clips", isinstance(available, int), "expected a number"
     drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
     yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}

@@ -4,9 +4,11 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 import ser_hf
 from ser_hf.evaluation.robustness import CONDITIONS
+from ser_hf.experiment import run
 
 RECIPE = {
     "name": "tiny",
@@ -21,7 +23,14 @@ RECIPE = {
 
 
 @pytest.mark.slow
-def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path):
+def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path, monkeypatch):
+    robustness_of, given = run.robustness_of, {}
+
+    def watched(classifier, mapping, predictions, waveforms, **settings):
+        given.update({clip: len(waveforms[i]) for i, clip in enumerate(predictions.ids)})
+        return robustness_of(classifier, mapping, predictions, waveforms, **settings)
+
+    monkeypatch.setattr(run, "robustness_of", watched)
     settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
     report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
     written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
@@ -30,6 +39,8 @@ def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path):
     assert clean.wa == pytest.approx(report.metrics["wa"])
     assert [own["name"] for own in written["robustness"]["conditions"]] == [own.name for own in CONDITIONS]
     assert written["robustness"]["clips"] == report.clips
+    recorded = {row["id"]: row["audio"]["path"] for row in ser_hf.load_corpus("synthetic", speakers=6, takes=1)}
+    assert given == {clip: soundfile.info(recorded[clip]).frames for clip in given}
     points = pq.read_table(tmp_path / "run" / "report" / "embeddings.parquet")
     tested = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
     labels = [

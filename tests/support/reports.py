@@ -116,6 +116,7 @@ def whole_report(paths=None, **changes):
             "chance": 1 / 3,
             "clean": clean,
             "conditions": [noise | {"name": f"noise at {level} dB", "severity": float(level)} for level in (20, 10)],
+            "areas": {"noise": clean | {"uar": 0.4, "interval": [0.2, 0.6]}},
             "settings": {"seed": 0, "of_clips": CLIPS, "bootstrap": 50, "confidence": 0.95, "sampling_rate": 16000},
         },
         "embeddings": {"methods": ["pca"], "clips": CLIPS, "points": "embeddings.parquet", "of": "the last layer"},
