@@ -147,7 +147,7 @@ def _scores(cells: dict[str, dict[str, Any]], *key: str) -> dict[str, float]:
 
 
 def spread(name: str, root: str) -> str:
-    """Describe how much of the variance of loudness the speakers of a corpus explain: above 50 %, `auto` is loudness."""
+    """Describe which share of the variance of loudness a corpus's speakers explain; above 50 %, `auto` is loudness."""
     values = {
         "corpus": {"name": name, "root": root},
         "protocol": {"name": "leave_one_speaker_out", "near_duplicates": "skip"},

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,7 +136,7 @@ def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split])
     all clips, so that one choice holds for all folds. Levels are no labels.
     """
     rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
-    rows = rows[:: 1 + (len(rows) - 1) // _MEASURED_CLIPS]
+    rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
     loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
     table = pd.DataFrame({"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object)
     return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0
