@@ -1,4 +1,5 @@
-"""Slices: the metrics of groups of the test clips and the gaps between them, other labels, corpora by themselves."""
+"""Slices: metrics of groups of the test clips and the gaps between them, other labels, corpora by themselves; and how
+much of the variance of a measure groups explain."""
 
 import dataclasses
 import math
@@ -6,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .bootstrap import Measure, is_unknown, percentile
 from .metrics import classification_metrics, confusion, mean_metrics, mean_of_known, one_hot, per_class, recalls
@@ -217,3 +219,16 @@ def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]
         if clips[label] and others[label, taken] >= NAMED * clips[label]
     ]
     return sorted(found, key=lambda one: -one["share"])
+
+
+def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float | None:
+    """Share of a measure's variance between the groups of a column: epsilon squared (Kelley, 1935), at least 0.
+
+    None where it is undefined: fewer than two groups, as many groups as clips, or no variance.
+    """
+    values = table[[column, measure]].dropna()
+    groups = values.groupby(column)[measure]
+    if groups.ngroups < 2 or len(values) <= groups.ngroups or values[measure].var() <= 1e-20:
+        return None
+    within = ((values[measure] - groups.transform("mean")) ** 2).sum() / (len(values) - groups.ngroups)
+    return max(0.0, float(1 - within / values[measure].var()))

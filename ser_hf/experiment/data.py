@@ -3,18 +3,21 @@
 import dataclasses
 import logging
 import os
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from datasets import Dataset
 
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
-from ..models.preparation import Preparation
-from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
+from ..evaluation.slices import explained_variance
+from ..models.preparation import Preparation, gated_loudness
+from ..protocols import PARTS, Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
 from ..training.loading import find_file
@@ -23,6 +26,10 @@ from ..utils.errors import UserError
 from .recipe import ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
+
+# `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share of its variance.
+_LEVEL_SHARE = 0.5
+_MEASURED_CLIPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +98,20 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             "set training.solver: sklearn"
         )
     dataset, store = prepare(dataset, rate, audio.cache_dir, preparation)
+    notes = []
+    # Of encoders, extractor or first layers normalize the level of each clip, as does audio.normalize.
+    if audio.level == "auto" and not audio.normalize and recipe.model.architecture != "encoder":
+        share = level_share(dataset, store, splits)
+        measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
+        if share > _LEVEL_SHARE:
+            notes.append(f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness).")
+            plan = dataclasses.replace(plan, preparation=dataclasses.replace(preparation, level="loudness"))
+            dataset, store = prepare(dataset, rate, audio.cache_dir, plan.preparation)
+        else:
+            logger.info("%s: audio.level: auto becomes null", measured)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
-    contradicted = contradictions(splits, dataset)
-    notes = [contradicted] if contradicted else []
+    if contradicted := contradictions(splits, dataset):
+        notes.append(contradicted)
     provenance = None
     if plan.checkpoint and not plan.random_init and not os.path.isfile(plan.checkpoint):  # files of weights have none
         provenance = training_provenance(plan.checkpoint)
@@ -109,6 +127,19 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
     seconds, sources = {"preparation": time.perf_counter() - began}, sources_facts(corpus.sources)
     return ExperimentData(dataset, store, plan, folds, foil, seconds, notes, sources, corpus.weights, inherited)
+
+
+def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
+    """The share of the variance of the clips' loudness that the speaker explains, 0 where it is undefined.
+
+    Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with: under cross-validation
+    all clips, so that one choice holds for all folds. Levels are no labels.
+    """
+    rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
+    rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
+    loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
+    table = pd.DataFrame({"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object)
+    return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0
 
 
 @dataclasses.dataclass(frozen=True)

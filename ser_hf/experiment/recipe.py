@@ -55,13 +55,14 @@ class AudioSection:
     """The preparation of waveforms, after channels are averaged and the clip is resampled.
 
     `trim_silence` (dB below the loudest part), `level` (with `target_level` in dBFS or LUFS) and `fixed_duration` (s)
-    are published in the feature extractor. `max_duration` is the longest random crop of a training clip. `normalize`
+    are published in the feature extractor. `level: auto` becomes `loudness` where speakers stand apart in level, else
+    null; a run's recipe.yaml has the result. `max_duration` is the longest random crop of a training clip. `normalize`
     null means as the checkpoint does, and off for networks from scratch.
     """
 
     sampling_rate: Annotated[int, Range(min=1000, max=384_000, unit="Hz")] = 16000
     trim_silence: float | None = None
-    level: Literal["peak", "loudness"] | None = None
+    level: Literal["auto", "peak", "loudness"] | None = "auto"
     target_level: float | None = None
     fixed_duration: float | None = None
     max_duration: Seconds | None = None
@@ -70,8 +71,9 @@ class AudioSection:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation`."""
-        return {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
+        """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as it is."""
+        fields = {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
+        return fields | {"level": None if self.level == "auto" else self.level}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,6 +88,9 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
             with folder.taken(*settings):  # a folder in use is refused before the data are read
                 pass
         data = load_experiment_data(recipe)
+        audio = dataclasses.replace(recipe.audio, level=data.plan.preparation.level)  # the choice of `auto`
+        recipe = dataclasses.replace(recipe, audio=audio)
+        settings = (recipe.to_dict(), resume, overwrite)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
         check_runs(context, arguments)
         if data.plan.checkpoint is not None and not data.plan.random_init:

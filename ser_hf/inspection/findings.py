@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..audio import open_store
 from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import CORPORA, corpus_facts
+from ..evaluation.slices import explained_variance
 from ..report.views import counted, listed
 from ..utils.errors import UserError
 from .measure import (
@@ -21,7 +22,6 @@ from .measure import (
     compare_with_release,
     crosstable,
     describe,
-    explained_variance,
     find_files,
     measure_files,
     ordered_labels,

@@ -299,16 +299,3 @@ def describe(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     measured = table[list(MEASURES)].dropna(axis=1, how="all")
     quantiles = measured.quantile(list(points.values())).set_axis(list(points))
     return {name: {"clips": int(measured[name].count())} | quantiles[name].to_dict() for name in measured}
-
-
-def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float | None:
-    """Share of a measure's variance between the groups of a column: epsilon squared (Kelley, 1935), at least 0.
-
-    None where it is undefined: fewer than two groups, as many groups as clips, or no variance.
-    """
-    values = table[[column, measure]].dropna()
-    groups = values.groupby(column)[measure]
-    if groups.ngroups < 2 or len(values) <= groups.ngroups or values[measure].var() <= 1e-20:
-        return None
-    within = ((values[measure] - groups.transform("mean")) ** 2).sum() / (len(values) - groups.ngroups)
-    return max(0.0, float(1 - within / values[measure].var()))

@@ -241,7 +241,7 @@ def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
         ("model.attention=sdpa", "model.attention: belongs to architecture encoder, not to crnn"),
         ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, at most 200, got -3.0"),
-        ("audio.level=rms", "audio.level: expected one of peak, loudness or null"),
+        ("audio.level=rms", "audio.level: expected one of auto, peak, loudness or null"),
         ("audio.target_level=-3", "audio.target_level: belongs to a level"),
         ("audio.fixed_duration=0", "audio.fixed_duration: expected a positive number of seconds"),
     ],

@@ -10,6 +10,7 @@ import soundfile
 
 from ser_hf.corpora import files as manifest
 from ser_hf.corpora.schema import Clip
+from ser_hf.evaluation.slices import explained_variance
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.measure import (
     AudioFile,
@@ -19,7 +20,6 @@ from ser_hf.inspection.measure import (
     compare_with_release,
     crosstable,
     describe,
-    explained_variance,
     find_files,
     measure,
     ordered_labels,
