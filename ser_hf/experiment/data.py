@@ -80,7 +80,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
-    preparation = Preparation(**audio.preparation)
+    preparation = Preparation(**recipe.preparation)
     model = dict(vars(recipe.model))
     rate, names = audio.sampling_rate, dataset.features["label"].names
     settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
@@ -91,7 +91,10 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             "set training.solver: sklearn"
         )
     dataset, store = prepare(dataset, rate, audio.cache_dir, preparation)
-    duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
+    duplicates = None
+    if protocol.near_duplicates != "skip":
+        waveforms = prepare(dataset, rate, audio.cache_dir)[1] if preparation.functionals else store
+        duplicates = near_duplicates(waveforms)
     contradicted = contradictions(splits, dataset)
     notes = [contradicted] if contradicted else []
     provenance = None

@@ -43,6 +43,7 @@ PREPARATION = {
     "level": "{} normalized",
     "target_level": "to {:g} dB",
     "fixed_duration": "cut or padded to {:g} s",
+    "functionals": "{} functionals computed by openSMILE",
 }
 
 

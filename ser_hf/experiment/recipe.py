@@ -68,11 +68,6 @@ class AudioSection:
     normalize: bool | None = None
     cache_dir: PathName | None = None
 
-    @property
-    def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation`."""
-        return {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
@@ -232,6 +227,12 @@ class Recipe:
     evaluation: EvaluationSection = EvaluationSection()
     hub: HubSection = HubSection()
     provenance: dict[str, Any] | None = None
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """The fields of `ser_hf.models.preparation.Preparation`."""
+        steps = {key: getattr(self.audio, key) for key in ("trim_silence", "level", "target_level", "fixed_duration")}
+        return steps | {"functionals": self.model.options.get("feature_set")}
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as `read_recipe` reads it, every default written out."""

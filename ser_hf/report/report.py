@@ -144,6 +144,11 @@ class Model(Section):
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
+    @property
+    def needs_opensmile(self) -> bool:
+        """Whether its feature extractor calls openSMILE."""
+        return (self.model_type or "").startswith("ser_functionals")
+
 
 class Environment(Section):
     """The machine and the package versions."""
