@@ -400,10 +400,11 @@ class Report(Section):
     seeds: dict[str, Run] | None = Field(None, description="By seed.")
     chosen_seed: int | None = Field(None, description="The seed whose weights are published: best on validation.")
     chosen_fold: int | None = Field(None, description="The fold whose weights are published: best on validation.")
-    history: list[dict[str, Numbers | bool | int | float | None]] = Field(
+    history: list[dict[str, Numbers | list[float] | bool | int | float | None]] = Field(
         [],
         description="By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (since the last "
-        "entry), learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs.",
+        "entry), learning rates, train and validation metrics (for scikit-learn of cross-validation), grad_norm, "
+        "candidate, folds (`selected_by` of each fold of cross-validation), kept; empty over several runs.",
     )
     selected_by: str | None = Field(None, description="Validation metric that selects the checkpoint.")
     validated: float | None = Field(None, description="That metric of the kept checkpoint; the loss is negated.")
