@@ -114,7 +114,7 @@ def sampling_for(architecture: str) -> str:
     return "group_by_length" if architecture == "encoder" else "random"
 
 
-# Hundreds of standardized values per clip, of embeddings or functionals, need more regularization than a few cepstra.
+# Hundreds of standardized values per clip (embeddings, functionals) need more regularization than a few cepstra.
 _EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
 
 # Networks that scikit-learn can fit, and the default of `training.grid`.

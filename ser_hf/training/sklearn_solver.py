@@ -251,7 +251,7 @@ def unfitted(
     if isinstance(classifier, nn.Linear):
         return LogisticRegression(max_iter=10000, random_state=seed, **settings)
     if isinstance(classifier, LinearMachines):
-        machine = LinearSVC(max_iter=10000, random_state=seed, **settings)
+        machine = LinearSVC(max_iter=10000, random_state=seed, dual=vectors.shape[1] >= len(vectors), **settings)
     else:
         gamma = float(settings.pop("gamma_scale") / (vectors.shape[1] * vectors.var()))
         machine = RadialMachines(gamma=gamma, **settings)
@@ -265,15 +265,25 @@ def _fit(
     weights: np.ndarray | None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
-    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights."""
+    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights.
+
+    Weights of linear classifiers are sums of the clips' vectors. Where these have more features than there are clips,
+    the fit in a basis of the space that they span is the same and takes a tenth of the time.
+    """
     # The same numbers in float64: some solvers would otherwise iterate in float32.
     seen = vectors.astype(np.float64)
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
+    size, basis = seen.shape[1], None
+    if size > len(seen) and isinstance(getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression):
+        basis = np.linalg.qr(seen.T)[0]
+        seen = seen @ basis
     estimator.fit(seen, labels, sample_weight=weights)
+    calibrated = isinstance(estimator, CalibratedClassifierCV)
+    linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
+    if basis is not None:
+        linear.coef_, linear.n_features_in_ = linear.coef_ @ basis.T, size
     if scale is not None:
-        calibrated = isinstance(estimator, CalibratedClassifierCV)
-        linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
         linear.coef_ = linear.coef_ / scale[1]
         linear.intercept_ = linear.intercept_ - linear.coef_ @ scale[0]
     return estimator

@@ -378,3 +378,17 @@ def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, overrid
     with pytest.raises(UserError) as error:
         read_recipe(recipe(architecture), [override])
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("architecture", ["functionals_linear", "functionals_svm"])
+def test_more_features_than_clips_are_fitted_in_the_space_of_the_clips(architecture):
+    generator = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    vectors = generator.standard_normal((30, 200)) + 0.3 * labels[:, None]
+    folds = [(np.arange(10, 30), np.arange(10)), (np.arange(20), np.arange(20, 30))]
+    head = torch.nn.Linear(200, 3) if architecture == "functionals_linear" else LinearMachines(200, 3)
+    fitted = unfitted(head, {"C": 0.01}, vectors, folds, 0)
+    expected = unfitted(head, {"C": 0.01}, vectors, folds, 0).fit(vectors, labels)
+    _fit(fitted, vectors, labels, None)
+    unseen = generator.standard_normal((8, 200))
+    np.testing.assert_allclose(fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3)
