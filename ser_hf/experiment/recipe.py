@@ -176,6 +176,7 @@ class EvaluationSection:
     `part: validation` leaves the test split unused. Clips longer than `window` seconds are split into windows (null:
     only those too long for the model). `temperature` (arXiv:1706.04599) is fitted on validation; `store` also stores
     it in the weights. `embeddings` draws a map of the clips, `robustness` evaluates them under noise and the like.
+    `per_speaker` (scikit-learn) also reports, as `transductive`, a fit on features standardized per speaker.
     """
 
     part: Literal["test", "validation"] = "test"
@@ -185,6 +186,7 @@ class EvaluationSection:
     temperature: Literal["none", "report", "store"] = "report"
     embeddings: bool = False
     robustness: bool = False
+    per_speaker: bool = False
 
     @property
     def bootstrapping(self) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def check(recipe: Recipe) -> None:
     _check_model(recipe)
     _check_frozen(recipe)
     _check_hub(recipe.hub)
+    if recipe.evaluation.per_speaker and training.solver != "sklearn":
+        raise UserError("evaluation.per_speaker: needs training.solver: sklearn; leave it out")
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:

@@ -393,6 +393,11 @@ class Report(Section):
     class_distribution: dict[str, dict[str, Count]] | None = Field(
         None, description="Clips by split (or fold) and label."
     )
+    transductive: Scores | None = Field(
+        None,
+        description="Results of a second fit, on features standardized per speaker: needs other clips of the same "
+        "speaker, unlabeled; the published model does not do it.",
+    )
     warnings: list[str] = Field([], description="Limits of the results, in sentences.")
     parts: dict[str, Scores] = Field({}, description="The same weights on the other splits.")
     pooled: Pooled | None = Field(None, description="The predictions of all folds together.")

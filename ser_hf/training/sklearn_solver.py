@@ -31,7 +31,7 @@ from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .data import Collator, firsts, merge
-from .fit import Fit, fit_statistics
+from .fit import Fit, Windows, fit_statistics
 from .loss import ClassificationLoss
 from .trainer import EmotionTrainer
 
@@ -64,6 +64,7 @@ def fit_classical(
     speakers: Sequence[str],
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
+    per_speaker: bool = False,
 ) -> Fit:
     """Select a candidate of a grid by cross-validation, and leave `model` with that candidate fitted to all clips.
 
@@ -79,6 +80,7 @@ def fit_classical(
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).
+        per_speaker: standardize the vectors of each speaker by themselves; the model is for `predict_per_speaker`.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
@@ -98,6 +100,8 @@ def fit_classical(
     vectors, labels = embed(model, collator, train, arguments.per_device_eval_batch_size)
     rows, lengths = np.asarray(train["row"][:]), np.asarray(train["length"][:])
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
+    if per_speaker:
+        vectors = _standardized_by(vectors, voices)
     weights = None if class_weights is None else np.asarray(class_weights)[labels]
     calibrated = isinstance(model.classifier, LinearMachines | KernelMachines)
     folds, by_speaker = speaker_folds(labels, voices, rows, classes, least=1 + calibrated)
@@ -164,6 +168,15 @@ def fit_classical(
     return dataclasses.replace(done, held_out=windows, refit=refit)
 
 
+def predict_per_speaker(fitted: Fit, clips: Dataset, speakers: Sequence[str]) -> Windows:
+    """Predict clips by a fit `per_speaker`: each vector is standardized by those of all `clips` of its speaker, which
+    is transductive."""
+    trainer, rows = fitted.trainer, clips["row"][:]
+    vectors, _ = embed(trainer.model, trainer.data_collator, clips, trainer.args.per_device_eval_batch_size)
+    vectors = _standardized_by(vectors, np.asarray(speakers)[rows])
+    return rows, clips["length"][:], _logits(trainer.model.classifier, vectors)
+
+
 @torch.no_grad()
 def embed(
     model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32
@@ -191,6 +204,15 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     usual = np.median(deviation[deviation > 0]) if deviation.any() else 0.0
     deviation = np.maximum(deviation, np.maximum(1e-2 * usual, 1e-3 * np.abs(mean)))
     return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def _standardized_by(vectors: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """Vectors (clips, size) float32, those of each speaker with zero mean and unit deviation."""
+    standardized = np.empty_like(vectors)
+    for speaker in np.unique(speakers):
+        mean, deviation = _scale(vectors[speakers == speaker])
+        standardized[speakers == speaker] = (vectors[speakers == speaker] - mean) / deviation
+    return standardized
 
 
 def speaker_folds(

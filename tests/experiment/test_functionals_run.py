@@ -14,6 +14,7 @@ from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.reference import compute_logits, read_reference
 from ser_hf.report.report import read_report
 from ser_hf.training.factory import blueprint
+from ser_hf.training.sklearn_solver import _standardized_by
 from ser_hf.utils.errors import UserError
 
 pytest.importorskip("opensmile")
@@ -105,3 +106,35 @@ def test_a_missing_opensmile_is_named_with_its_extra(monkeypatch, run):
         read_recipe(RECIPE)
     with pytest.raises(UserError, match="openSMILE is not installed: pip install opensmile"):
         load_classifier(run[0])
+
+
+@pytest.mark.slow
+def test_results_standardized_per_speaker_are_flagged_and_change_no_model(tmp_path):
+    recipe = RECIPE | {"model": {"architecture": "mfcc_linear"}, "protocol": {"name": "kfold", "k": 2}}
+    plain = ser_hf.run_recipe(recipe | {"output_dir": str(tmp_path / "plain")})
+    recipe["evaluation"] = RECIPE["evaluation"] | {"per_speaker": True}
+    report = ser_hf.run_recipe(recipe | {"output_dir": str(tmp_path / "run")})
+    assert plain.transductive is None
+    assert report.metrics == plain.metrics
+    folds = [read_report(tmp_path / "run" / f"fold-{n}" / "report" / "report.json") for n in (1, 2)]
+    assert report.transductive["uar"] == pytest.approx(np.mean([fold.transductive["uar"] for fold in folds]))
+    for one, place in ((report, "run"), (folds[0], "run/fold-1")):
+        notes = [note for note in one.warnings if note.startswith("Standardized per speaker, UAR is ")]
+        assert len(notes) == 1
+        assert f"UAR is {one.transductive['uar']:.3f}" in notes[0]
+        assert notes[0] in (tmp_path / place / "report" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_second_fit_per_speaker_needs_scikit_learn():
+    with pytest.raises(UserError, match="evaluation.per_speaker: needs training.solver: sklearn"):
+        read_recipe(RECIPE | {"model": {"architecture": "crnn"}, "training": {}}, ["evaluation.per_speaker=true"])
+
+
+def test_vectors_of_a_speaker_do_not_depend_on_level_and_scale():
+    speakers, vectors = np.array(["a", "b", "a", "b", "c", "a"]), np.random.default_rng(0).normal(size=(6, 4))
+    moved = np.where((speakers == "b")[:, None], 3 * vectors + 7, vectors)
+    ours = _standardized_by(vectors, speakers)
+    np.testing.assert_allclose(_standardized_by(moved, speakers), ours, atol=1e-6)
+    np.testing.assert_allclose(ours[speakers == "a"].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(ours[speakers == "a"].std(axis=0), 1, atol=1e-6)
+    assert (ours[4] == 0).all(), "of one clip nothing is known"
