@@ -259,7 +259,8 @@ def transductive_note(metrics: Mapping[str, float | None]) -> str:
     """The note about results with features standardized per speaker."""
     return (
         f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 {metrics['macro_f1']:.3f} and WA "
-        f"{metrics['wa']:.3f}: this needs other clips of the same speaker; the published model does not do it."
+        f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
+        "it."
     )
 
 
