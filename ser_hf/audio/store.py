@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -230,6 +231,8 @@ def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation 
     }
     if preparation is not None:
         described["preparation"] = [_PREPARATION_FORMAT, dataclasses.asdict(preparation)]
+        if preparation.functionals is not None:
+            described["versions"].append(version("opensmile"))
     return key_of(described)
 
 
@@ -321,7 +324,7 @@ def prepare(
     Args:
         sampling_rate: of the stored waveforms, in Hz.
         cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).
-        preparation: trimming, level and fixed duration of the stored waveforms; both columns describe the recordings.
+        preparation: of the stored waveforms (or functionals in their place); both columns describe the recordings.
 
     Returns:
         The dataset with the columns `duration` (seconds) and `content_hash`, and the store, in which `store[i]` is the
@@ -340,7 +343,7 @@ def prepare(
         first = dataset["id"][int(several[0])]
         logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
     recorded, stored = store.source_lengths.sum(), store.lengths.sum()
-    if preparation is not None and stored != recorded:
+    if preparation is not None and preparation.functionals is None and stored != recorded:
         hours = recorded / sampling_rate / 3600
         logger.info("the preparation keeps %.1f %% of the %.2f h of recordings", 100 * stored / recorded, hours)
     columns = dataset.column_names

@@ -112,16 +112,22 @@ class RunContext:
         """The clips of a split for evaluation: complete, in windows where they are too long."""
         return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
 
+    @property
+    def train_rows(self) -> list[int]:
+        """The rows for training: for scikit-learn those of the validation split too, unless they are evaluated."""
+        rows, recipe = self.fold.split.rows, self.recipe
+        both = recipe.training.solver == "sklearn" and recipe.evaluation.part == "test"
+        return rows["train"] + rows["validation"] * both
+
     def train_clips(self) -> Dataset:
         """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation for scikit-learn."""
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
-            return self.clips("train")
+            return part(data.dataset, self.train_rows, data.store, window=self.window)
         longest = data.plan.longest_clip
         limits = [recipe.audio.max_duration, longest and longest / data.store.sampling_rate]
         limit = min((seconds for seconds in limits if seconds), default=None)
-        rows, soft_labels = self.fold.split.rows["train"], recipe.training.loss.soft_labels
-        clips = part(data.dataset, rows, data.store, limit, soft_labels)
+        clips = part(data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels)
         seed = recipe.training.seeds[0]
         if self.resampled:
             corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]
@@ -132,7 +138,7 @@ class RunContext:
         """The labels from which class weights and priors are computed; with balancing, those of one epoch."""
         if self.resampled:
             return epoch_labels(clips)
-        return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()
+        return np.asarray(self.data.dataset["label"][:])[self.train_rows].tolist()
 
     def window_notes(self) -> list[str]:
         """Notes about clips that evaluation splits into windows or pads."""

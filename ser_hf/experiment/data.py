@@ -87,7 +87,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
-    preparation = Preparation(**audio.preparation)
+    preparation = Preparation(**recipe.preparation)
     model = dict(vars(recipe.model))
     rate, names = audio.sampling_rate, dataset.features["label"].names
     settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
@@ -97,7 +97,9 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
             "set training.solver: sklearn"
         )
-    dataset, store = prepare(dataset, rate, audio.cache_dir, preparation)
+    waveforms = dataclasses.replace(preparation, functionals=None)
+    dataset, store = prepare(dataset, rate, audio.cache_dir, waveforms)
+    duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
     notes = []
     # Of encoders, extractor or first layers normalize the level of each clip, as does audio.normalize.
     if audio.level == "auto" and not audio.normalize and recipe.model.architecture != "encoder":
@@ -106,10 +108,10 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         if share > _LEVEL_SHARE:
             notes.append(f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness).")
             plan = dataclasses.replace(plan, preparation=dataclasses.replace(preparation, level="loudness"))
-            dataset, store = prepare(dataset, rate, audio.cache_dir, plan.preparation)
         else:
             logger.info("%s: audio.level: auto becomes null", measured)
-    duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
+    if plan.preparation != waveforms:
+        dataset, store = prepare(dataset, rate, audio.cache_dir, plan.preparation)
     if contradicted := contradictions(splits, dataset):
         notes.append(contradicted)
     provenance = None

@@ -43,6 +43,7 @@ PREPARATION = {
     "level": "{} normalized",
     "target_level": "to {:g} dB",
     "fixed_duration": "cut or padded to {:g} s",
+    "functionals": "{} functionals computed by openSMILE",
 }
 
 
@@ -196,6 +197,10 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
     else:
         fields["seeds"] = runs
+    common = scores["warnings"] + run.data.notes
+    if recipe.evaluation.per_speaker:
+        fields["transductive"] = mean_metrics([own.transductive for own in children])
+        common.append(transductive_note(fields["transductive"]))
     if all(own.temperature for own in children):
         fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
     if all(own.robustness for own in children):
@@ -208,7 +213,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     fields |= {
         "model": children[0].model,
         "training": children[0].training,
-        "warnings": merged_warnings(kind, reports, scores["warnings"] + run.data.notes),
+        "warnings": merged_warnings(kind, reports, common),
         "deviations": {
             name: float(np.std([own.metrics[name] for own in children], ddof=1))
             for name, mean in scores["metrics"].items()
@@ -263,13 +268,23 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapp
     }
 
 
+def transductive_note(metrics: Mapping[str, float | None]) -> str:
+    """The note about results with features standardized per speaker."""
+    return (
+        f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 {metrics['macro_f1']:.3f} and WA "
+        f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
+        "it."
+    )
+
+
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
     """The warnings that all runs share, then others with the numbers of their runs. Warnings about few speakers or
     clips are left out."""
     about = {}
     for number, own in reports.items():
         supports = {name: one.support for name, one in own.per_class.items()}
-        left_out = (*common, *few_clips(supports), *few_speakers(own.speakers or 0))
+        left_out = [*common, *few_clips(supports), *few_speakers(own.speakers or 0)]
+        left_out += [transductive_note(own.transductive)] if own.transductive else []
         about[number] = [warning for warning in own.warnings if warning not in left_out]
     return [*common, *_merged_notes(kind, about)]
 

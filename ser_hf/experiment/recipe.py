@@ -69,12 +69,6 @@ class AudioSection:
     normalize: bool | None = None
     cache_dir: PathName | None = None
 
-    @property
-    def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as it is."""
-        fields = {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
-        return fields | {"level": None if self.level == "auto" else self.level}
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
@@ -187,6 +181,7 @@ class EvaluationSection:
     `part: validation` leaves the test split unused. Clips longer than `window` seconds are split into windows (null:
     only those too long for the model). `temperature` (arXiv:1706.04599) is fitted on validation; `store` also stores
     it in the weights. `embeddings` draws a map of the clips, `robustness` evaluates them under noise and the like.
+    `per_speaker` (scikit-learn) also reports, as `transductive`, a fit on features standardized per speaker.
     """
 
     part: Literal["test", "validation"] = "test"
@@ -196,6 +191,7 @@ class EvaluationSection:
     temperature: Literal["none", "report", "store"] = "report"
     embeddings: bool = False
     robustness: bool = False
+    per_speaker: bool = False
 
     @property
     def bootstrapping(self) -> dict[str, Any]:
@@ -238,6 +234,13 @@ class Recipe:
     evaluation: EvaluationSection = EvaluationSection()
     hub: HubSection = HubSection()
     provenance: dict[str, Any] | None = None
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as it is."""
+        steps = {key: getattr(self.audio, key) for key in ("trim_silence", "level", "target_level", "fixed_duration")}
+        level = None if self.audio.level == "auto" else self.audio.level
+        return steps | {"level": level, "functionals": self.model.options.get("feature_set")}
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as `read_recipe` reads it, every default written out."""

@@ -93,13 +93,20 @@ def check(recipe: Recipe) -> None:
         if numbers is not None and not len(set(numbers)) == len(numbers) in range(1, MOST_RUNS + 1):
             raise UserError(f"{key}: expected 1 to {MOST_RUNS:,} numbers, each once, got {numbers}")
     try:
-        Preparation(**recipe.audio.preparation)
+        preparation = Preparation(**recipe.preparation)
     except ValueError as error:
         raise UserError(f"audio.{error}") from None
+    except ImportError:
+        raise UserError('model.feature_set: openSMILE is not installed: pip install "ser_hf[opensmile]"') from None
+    whole = {"audio.normalize": recipe.audio.normalize, "evaluation.window": recipe.evaluation.window}
+    for key in [key for key, value in whole.items() if value and preparation.functionals]:
+        raise UserError(f"{key}: cannot be applied to functionals, which describe whole clips; leave it out")
     _check_class_balance(recipe)
     _check_model(recipe)
     _check_frozen(recipe)
     _check_hub(recipe.hub)
+    if recipe.evaluation.per_speaker and training.solver != "sklearn":
+        raise UserError("evaluation.per_speaker: needs training.solver: sklearn; leave it out")
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:

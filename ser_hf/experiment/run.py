@@ -49,7 +49,7 @@ from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights
 from ..training.optimizer import parameter_groups
-from ..training.sklearn_solver import fit_classical
+from ..training.sklearn_solver import fit_classical, predict_per_speaker
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json
@@ -57,7 +57,15 @@ from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
 from .evaluate import LabelMapping, robustness_of
-from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
+from .outputs import (
+    aggregate,
+    read_predictions,
+    report_header,
+    save_card,
+    save_report,
+    save_weights,
+    transductive_note,
+)
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -110,6 +118,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Check what depends on clips and network, before the first file is written."""
     recipe, data = run.recipe, run.data
+    if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
+        raise UserError("evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude them")
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(run, folds=[fold])
         clips = own.train_clips()
@@ -245,7 +255,12 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     return dataclasses.replace(selected, trainer=last.trainer, seconds=seconds, held_out=held_out, refit=facts)
 
 
-def _fit(run: RunContext, arguments: EmotionTrainingArguments, planned_steps: int | None = None) -> Fit:
+def _fit(
+    run: RunContext,
+    arguments: EmotionTrainingArguments,
+    planned_steps: int | None = None,
+    per_speaker: bool = False,
+) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(data.plan))
@@ -258,7 +273,8 @@ def _fit(run: RunContext, arguments: EmotionTrainingArguments, planned_steps: in
     if recipe.training.solver == "sklearn":
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
-        return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
+        grid = recipe.training.grid
+        return fit_classical(*common, speakers=speakers, grid=grid, class_weights=weights, per_speaker=per_speaker)
     logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
@@ -331,6 +347,9 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     if temperature and at_limit(temperature["value"]):
         warnings.append(temperature_warning(temperature["value"], settings.temperature == "store"))
     fields = report_header(run, scores["metrics"]) | scores
+    if settings.per_speaker:
+        fields["transductive"] = _per_speaker_metrics(run, fitted.trainer.args)
+        warnings.append(transductive_note(fields["transductive"]))
     fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
     fields |= {
         "warnings": warnings,
@@ -352,6 +371,16 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         },
     }
     return Report(**fields), predictions, vectors
+
+
+def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> dict[str, float | None]:
+    """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is not published."""
+    logger.info("once more, standardized per speaker")
+    data, fitted = run.data, _fit(run, arguments, per_speaker=True)
+    windows = predict_per_speaker(fitted, run.clips(run.recipe.evaluation.part), data.dataset["speaker"][:])
+    rows, logits = merge(*windows)
+    predictions = of_rows(data.dataset, rows, softmax(logits))
+    return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ class WaveformClassifier(nn.Module):
             preparation, extractor = extractor.preparation, extractor.stock()
         config = model.config
         kind = encoder_config(config).model_type
+        if preparation.functionals:
+            raise UserError(f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file contains")
         if type(extractor) is not Wav2Vec2FeatureExtractor or (kind in ENCODERS and not takes_waveforms(config)):
             features = type(extractor).__name__
             raise UserError(f"{kind}: export supports networks that take waveforms, and this one needs {features}")

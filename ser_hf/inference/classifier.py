@@ -91,8 +91,11 @@ class Classifier:
             return mask_valid(self.model.config)
         return isinstance(self.model, AcousticClassifier)
 
-    def window(self, seconds: float | None = None) -> int | None:
-        """Samples of the longest window, of the recipe's `evaluation.window` without `seconds`; None for no limit."""
+    def window(self, seconds: float | None = None, prepared: bool = True) -> int | None:
+        """Samples of the longest window, of the recipe's `evaluation.window` without `seconds`; None for no limit.
+        Windows of recordings, not `prepared`, are also possible for functionals."""
+        if seconds and prepared and self.preparation.functionals:
+            raise UserError(f"--window: {self.source} takes functionals of whole clips; use ser-hf predict --timeline")
         seconds = self.evaluation_window if seconds is None else seconds
         longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
         limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)

@@ -258,13 +258,15 @@ def read_chunks(
             return recording, error
         # The bytes are not needed any more.
         recording = dataclasses.replace(recording, data=None)
-        return recording, samples if grid else prepare_waveform(samples, sampling_rate, preparation)
+        return recording, samples if timed else prepare_waveform(samples, sampling_rate, preparation)
 
+    # The length of functionals does not show the seconds that they describe.
+    timed = grid is not None or preparation.functionals is not None
     chunk, places, samples, enough = [], [], 0, _FIRST_SAMPLES
 
     def made() -> Chunk:
         own, waveforms = zip(*chunk, strict=True)
-        return Chunk(list(own), list(waveforms), sampling_rate, places if grid else None)
+        return Chunk(list(own), list(waveforms), sampling_rate, places if timed else None)
 
     for recording, waveform in in_order(
         work, recordings, size=lambda recording: _samples(recording, sampling_rate), most=CHUNK_SAMPLES
@@ -277,7 +279,7 @@ def read_chunks(
         windows = sliding(len(waveform), grid) if grid else [(0, len(waveform))]
         for number, (start, length) in enumerate(windows):
             window = waveform[start : start + length]
-            if grid:
+            if timed:
                 seconds = (sample / sampling_rate for sample in (start, start + length))
                 places.append(Place(number, len(windows), *seconds))
                 window = prepare_waveform(window, sampling_rate, preparation)

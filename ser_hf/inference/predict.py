@@ -148,9 +148,11 @@ def predict(
 
 def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
     """The metadata of the tables."""
-    rate, window, hop = classifier.extractor.sampling_rate, classifier.window(settings.window), None
+    rate, hop = classifier.extractor.sampling_rate, None
     if settings.timeline:
         window, hop = sliding_windows(classifier, settings)
+    else:
+        window = classifier.window(settings.window)
     return Facts(
         classifier.source,
         classifier.revision,
@@ -168,7 +170,8 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
     rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
         raise UserError(f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less")
-    window = classifier.window(settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS)
+    seconds = settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS
+    window = classifier.window(seconds, prepared=False)
     hop = max(1, window // 2) if settings.hop is None else round(settings.hop * rate)
     if hop > window:
         raise UserError(f"--hop: {settings.hop:g} s leaves gaps between windows of {window / rate:g} s; use less")
@@ -198,8 +201,9 @@ def predict_tables(
         AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
         UserError: if there are no recordings.
     """
-    rate, window = classifier.extractor.sampling_rate, classifier.window(settings.window)
+    rate = classifier.extractor.sampling_rate
     grid = sliding_windows(classifier, settings) if settings.timeline else None
+    window = None if grid else classifier.window(settings.window)
     total = len(recordings)
     if not total:
         raise UserError("inputs: empty")
@@ -223,7 +227,7 @@ def predict_tables(
                 logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
-            outputs = run_batches(classifier, chunk, None if grid else window, settings.batch_size, take, bar.update)
+            outputs = run_batches(classifier, chunk, window, settings.batch_size, take, bar.update)
             yield table(chunk, outputs, classifier, settings.by_window, facts)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")

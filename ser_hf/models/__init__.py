@@ -23,6 +23,8 @@ _NETWORKS = {
     "mfcc_rbf_svm": ("modeling_mfcc", "MfccRbfSvm"),
     "mfcc_forest": ("modeling_mfcc", "MfccForest"),
     "mfcc_mlp": ("modeling_mfcc", "MfccMlp"),
+    "functionals_linear": ("modeling_functionals", "FunctionalsLinear"),
+    "functionals_svm": ("modeling_functionals", "FunctionalsSvm"),
     "cnn2d": ("modeling_cnn", "CNN2d"),
     "cnn1d": ("modeling_cnn", "CNN1d"),
     "cnn1d_descriptors": ("modeling_descriptors", "CNN1dDescriptors"),

@@ -35,15 +35,19 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides `_classifier`."""
+    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides `_classifier`, and
+    `_front_end` for other vectors than MFCC statistics."""
 
     config_class = MfccConfig
 
     def __init__(self, config: MfccConfig):
         super().__init__(config)
-        self.front_end = FrontEnd(config, statistics=config.statistics)
+        self.front_end = self._front_end(config)
         self.classifier = self._classifier(self.front_end.size, config)
         self.post_init()
+
+    def _front_end(self, config: MfccConfig) -> nn.Module:
+        return FrontEnd(config, statistics=config.statistics)
 
     def _classifier(self, size: int, config: MfccConfig) -> nn.Module:
         return nn.Linear(size, config.num_labels)

@@ -1,4 +1,5 @@
-"""Waveform preparation (silence, level, duration), and the feature extractor that applies it in a published model."""
+"""Preparation of clips (silence, level, duration, functionals), and the feature extractor that applies it in a
+published model."""
 
 import dataclasses
 import functools
@@ -18,6 +19,8 @@ _ABSOLUTE_GATE, _RELATIVE_GATE = 10 ** ((-70.0 + 0.691) / 10), 0.1  # as powers
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
 _HIGH_PASS = (38.13547087602444, 0.5003270373238773)
 _RINGING_SECONDS = 0.2  # by then the high-pass, the slower filter, has decayed to 1e-20
+FUNCTIONALS = {"eGeMAPSv02": 88, "ComParE_2016": 6373}  # openSMILE's names of its feature sets -> numbers per clip
+_SHORTEST_SECONDS = 0.1  # openSMILE returns nothing for clips below its longest frame, 60 ms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +32,22 @@ class Preparation:
         level: ``"peak"``, the largest magnitude, or ``"loudness"``, gated after ITU-R BS.1770.
         target_level: dBFS of a peak, LUFS of a loudness (by default -1 and -23).
         fixed_duration: seconds of every clip.
+        functionals: the feature set (`FUNCTIONALS`) of openSMILE whose numbers replace the samples of the clip.
+
+    Raises:
+        ValueError: beginning with the name of a wrong field.
+        ImportError: if openSMILE is required and not installed.
     """
 
     trim_silence: float | None = None
     level: str | None = None
     target_level: float | None = None
     fixed_duration: float | None = None
+    functionals: str | None = None
 
     def __post_init__(self):
+        if self.functionals is not None:
+            _smile(self.functionals)
         if self.level is not None and self.level not in LEVELS:
             raise ValueError(f"level: {self.level!r} is not one of {', '.join(LEVELS)} or null")
         for name, unit, most in (("trim_silence", "dB", 200), ("fixed_duration", "seconds", 3600)):
@@ -53,7 +64,10 @@ class Preparation:
 
     @property
     def active(self) -> bool:
-        return self != Preparation()
+        return self != UNPREPARED
+
+
+UNPREPARED = Preparation()
 
 
 def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Preparation) -> np.ndarray:
@@ -65,7 +79,7 @@ def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Prepa
         preparation: the steps; without any the clip is returned as it is.
 
     Returns:
-        float32 (prepared samples,).
+        float32 (prepared samples,), or (functionals,).
     """
     samples = np.asarray(samples, dtype=np.float32)
     if preparation.trim_silence is not None:
@@ -74,6 +88,8 @@ def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Prepa
         samples = set_level(samples, sampling_rate, preparation.level, preparation.target_level)
     if preparation.fixed_duration is not None:
         samples = fix_length(samples, max(1, round(preparation.fixed_duration * sampling_rate)))
+    if preparation.functionals is not None:
+        samples = compute_functionals(samples, sampling_rate, preparation.functionals)
     return samples
 
 
@@ -112,6 +128,35 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
 def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
     """Cut (samples,) to `length` samples, or append zeros up to it; no attention mask marks these zeros as padding."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: str) -> np.ndarray:
+    """Compute openSMILE's functionals (Eyben et al. 2010) of a clip at any rate.
+
+    Args:
+        samples: (samples,); values beyond full scale are clipped, and zeros make a clip 0.1 s long at least.
+        feature_set: a key of `FUNCTIONALS`.
+
+    Returns:
+        float32 (functionals,); 0 for those that are not finite.
+    """
+    samples = fix_length(samples, max(len(samples), math.ceil(_SHORTEST_SECONDS * sampling_rate)))
+    # openSMILE takes 16 bits, in which 1.0 would become -1.0.
+    samples = samples.clip(-1.0, 1.0 - 2.0**-15)
+    numbers = _smile(feature_set)(samples, sampling_rate).reshape(-1)
+    return np.nan_to_num(numbers, posinf=0.0, neginf=0.0).astype(np.float32)
+
+
+@functools.cache
+def _smile(feature_set: str) -> Any:
+    """The extractor of a feature set, one per process; its calls from several threads are independent."""
+    if feature_set not in FUNCTIONALS:
+        raise ValueError(f"functionals: {feature_set!r} is not one of {', '.join(FUNCTIONALS)} or null")
+    try:
+        import opensmile
+    except ImportError:
+        raise ImportError("functionals: openSMILE is not installed: pip install opensmile") from None
+    return opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
 
 
 def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
@@ -189,10 +234,11 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         level: str | None = None,
         target_level: float | None = None,
         fixed_duration: float | None = None,
+        functionals: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(feature_size, sampling_rate, padding_value, return_attention_mask, do_normalize, **kwargs)
-        vars(self).update(vars(Preparation(trim_silence, level, target_level, fixed_duration)))
+        vars(self).update(vars(Preparation(trim_silence, level, target_level, fixed_duration, functionals)))
 
     @classmethod
     def from_stock(cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation) -> "PreparedFeatureExtractor":
@@ -201,11 +247,11 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
     def stock(self) -> Wav2Vec2FeatureExtractor:
         """The stock extractor without the preparation, for waveforms that are prepared already."""
         settings = _settings(self)
-        return Wav2Vec2FeatureExtractor(**{key: settings[key] for key in settings if key not in vars(Preparation())})
+        return Wav2Vec2FeatureExtractor(**{key: settings[key] for key in settings if key not in vars(UNPREPARED)})
 
     @property
     def preparation(self) -> Preparation:
-        return Preparation(self.trim_silence, self.level, self.target_level, self.fixed_duration)
+        return Preparation(**{name: getattr(self, name) for name in vars(UNPREPARED)})
 
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
         """As the stock class; `truncation` and `padding` come after the preparation."""

@@ -18,7 +18,7 @@ from ..utils.errors import UserError, printable
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from . import views
-from .citations import license_metadata, license_text, linked, network_words, works
+from .citations import OPENSMILE, license_metadata, license_text, linked, network_words, works
 from .report import Report, read_report
 
 # The metrics of `model-index`: type on the Hub, and averaging.
@@ -193,7 +193,7 @@ def model_card(
         metrics=list(dict.fromkeys(kind for kind, _ in TYPES.values())),
         model_name=report.name,
         eval_results=_index(report, evaluated, _datasets(corpus), report_repo),
-        **license_metadata(trained, hub_id and hub_page(hub_id)),
+        **license_metadata(trained + [OPENSMILE] * model.needs_opensmile, hub_id and hub_page(hub_id)),
         # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
     )

@@ -71,6 +71,8 @@ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
 llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
+# Its research license includes models that were trained on what it computes.
+OPENSMILE = {"license": "audeering-research", "non_commercial": True}
 
 
 def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:

@@ -144,6 +144,11 @@ class Model(Section):
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
+    @property
+    def needs_opensmile(self) -> bool:
+        """Whether its feature extractor calls openSMILE."""
+        return (self.model_type or "").startswith("ser_functionals")
+
 
 class Environment(Section):
     """The machine and the package versions."""
@@ -391,6 +396,11 @@ class Report(Section):
     class_distribution: dict[str, dict[str, Count]] | None = Field(
         None, description="Clips by split (or fold) and label."
     )
+    transductive: Scores | None = Field(
+        None,
+        description="Results of a second fit, on features standardized per speaker: needs other clips of the same "
+        "speaker, unlabeled; the published model does not do it.",
+    )
     warnings: list[str] = Field([], description="Limits of the results, in sentences.")
     parts: dict[str, Scores] = Field({}, description="The same weights on the other splits.")
     pooled: Pooled | None = Field(None, description="The predictions of all folds together.")
@@ -398,10 +408,11 @@ class Report(Section):
     seeds: dict[str, Run] | None = Field(None, description="By seed.")
     chosen_seed: int | None = Field(None, description="The seed whose weights are published: best on validation.")
     chosen_fold: int | None = Field(None, description="The fold whose weights are published: best on validation.")
-    history: list[dict[str, Numbers | bool | int | float | None]] = Field(
+    history: list[dict[str, Numbers | list[float] | bool | int | float | None]] = Field(
         [],
         description="By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (since the last "
-        "entry), learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs.",
+        "entry), learning rates, train and validation metrics (for scikit-learn of cross-validation), grad_norm, "
+        "candidate, folds (`selected_by` of each fold of cross-validation), kept; empty over several runs.",
     )
     selected_by: str | None = Field(None, description="Validation metric that selects the checkpoint.")
     validated: float | None = Field(None, description="That metric of the kept checkpoint; the loss is negated.")

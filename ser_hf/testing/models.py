@@ -157,6 +157,8 @@ TINY: dict[str, dict[str, Any]] = {
     "mfcc_rbf_svm": _VECTOR,
     "mfcc_forest": _VECTOR,
     "mfcc_mlp": _VECTOR | {"hidden": [8, 8]},
+    "functionals_linear": {"feature_set": "eGeMAPSv02"},
+    "functionals_svm": {"feature_set": "eGeMAPSv02"},
     "cnn2d": _STACK | {"hidden": 8},
     "cnn1d": {"channels": [4, 8], "depths": [1, 2]},
     "cnn1d_descriptors": {"channels": [4, 8], "pooling_factors": [2, 2], "hidden": 8},

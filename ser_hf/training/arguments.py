@@ -115,7 +115,7 @@ def sampling_for(architecture: str) -> str:
     return "group_by_length" if architecture == "encoder" else "random"
 
 
-# Hundreds of standardized embedding values per clip need more regularization than a few cepstra.
+# Hundreds of standardized values per clip (embeddings, functionals) need more regularization than a few cepstra.
 _EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
 
 # Networks that scikit-learn can fit, and the default of `training.grid`.
@@ -124,7 +124,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
     "mfcc_rbf_svm": {"C": [1.0, 10.0, 100.0], "gamma_scale": [0.1, 0.3, 1.0, 3.0]},
     "mfcc_forest": {"n_estimators": [300], "min_samples_leaf": [1, 2, 4, 8]},
-    **dict.fromkeys((*TRANSFERRED, "encoder"), _EMBEDDINGS),
+    **dict.fromkeys((*TRANSFERRED, "encoder", "functionals_linear", "functionals_svm"), _EMBEDDINGS),
 }
 
 

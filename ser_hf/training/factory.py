@@ -26,7 +26,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
-from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..utils.environment import usable_memory
 from ..utils.errors import UserError
 from .encoders import (
@@ -94,9 +94,6 @@ def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
             "%s: %s (%g) is set to 0, because the layer sum needs all layers", checkpoint, key, getattr(encoder, key)
         )
         setattr(encoder, key, 0.0)
-
-
-UNPREPARED = Preparation()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +209,8 @@ def blueprint(
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
+        if extractor.functionals:
+            raise UserError(f"model.checkpoint: {checkpoint} takes functionals; set model.architecture to train one")
         if extractor.preparation != preparation:
             logger.warning(
                 "%s was trained on waveforms prepared in another way (%s) than in the recipe's audio section",

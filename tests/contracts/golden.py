@@ -30,13 +30,14 @@ PROBABILITIES = (
 FIGURES = 0.0 if EXACT else 0.1  # of weights that are the same, or fitted to one optimum
 
 CORPUS = {"name": "synthetic", "speakers": 4, "takes": 2}
+FITTED = [name for name in architectures() if name.startswith(("mfcc", "functionals"))]
 CLIPS = "s00_angry_000", "s01_sad_001"
 
 
 def recipe(name: str, model: dict, **sections: object) -> dict:
     """A recipe of a small run on the built-in corpus."""
     training = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 3e-3}
-    if model["architecture"].startswith("mfcc") or sections.get("training", {}).get("solver") == "sklearn":
+    if model["architecture"] in FITTED or sections.get("training", {}).get("solver") == "sklearn":
         training = {}  # fitted by scikit-learn
     values = {"name": name, "corpus": CORPUS, "model": model, "evaluation": {"bootstrap": 20}}
     return values | sections | {"training": training | sections.get("training", {})}

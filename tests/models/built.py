@@ -11,6 +11,9 @@ from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm
 from ser_hf.testing import tiny_config
 
+# Those that take waveforms; `test_functionals` tests the others.
+NETWORKS = [name for name, kind in ARCHITECTURES.items() if not hasattr(kind.config_class, "feature_set")]
+
 
 def batch_of(*clips):
     waveforms, lengths = ragged(*clips)

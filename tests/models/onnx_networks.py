@@ -3,16 +3,15 @@
 import json
 
 import torch
-from built import built, trained
+from built import NETWORKS, built, trained
 from torch import nn
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.export import export_onnx
-from ser_hf.models import ARCHITECTURES
 from ser_hf.models.layers import BiLSTM
 
 # Every file has a share of the networks: exporting takes long, and a file is run by one worker.
-SHARES = [list(ARCHITECTURES)[share::2] for share in range(2)]
+SHARES = [NETWORKS[share::2] for share in range(2)]
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
 # A clip of one sample lies far from the training clips of a support vector machine.

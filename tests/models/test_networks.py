@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from built import batch_of, built, probabilities_without_ser_hf, trained
+from built import NETWORKS, batch_of, built, probabilities_without_ser_hf, trained
 from signals import noise
 from support.close import assert_near
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
@@ -21,14 +21,14 @@ from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
 
 FOLDER = Path(ser_hf.models.__file__).parent
-EACH = pytest.mark.parametrize("name", list(ARCHITECTURES))
+EACH = pytest.mark.parametrize("name", NETWORKS)
 
 
 # Transferred networks are large, and have the same layers in any size.
-SIZES = [pytest.param(name, True, id=f"tiny-{name}") for name in ARCHITECTURES]
+SIZES = [pytest.param(name, True, id=f"tiny-{name}") for name in NETWORKS]
 SIZES += [
     pytest.param(name, False, id=f"default-{name}", marks=pytest.mark.slow)
-    for name in ARCHITECTURES
+    for name in NETWORKS
     if name not in TRANSFERRED
 ]
 
@@ -99,13 +99,13 @@ def test_a_loaded_network_gives_equal_logits(name, tmp_path):
 def without_ser_hf(tmp_path_factory):
     """Expected probabilities by network, and those of `pipeline` where ser_hf cannot be imported."""
     folder, clip, expected = tmp_path_factory.mktemp("hub"), noise(12345), {}
-    for name in ARCHITECTURES:
+    for name in NETWORKS:
         model = trained(built(name))
         model.save_pretrained(folder / name)
         Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(folder / name)
         with torch.no_grad():
             expected[name] = model(clip).logits.softmax(dim=1).numpy()
-    return expected, probabilities_without_ser_hf(folder, [clip[0].numpy()], dict.fromkeys(ARCHITECTURES, 1))
+    return expected, probabilities_without_ser_hf(folder, [clip[0].numpy()], dict.fromkeys(NETWORKS, 1))
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in TRANSFERRED else ()) for name in ARCHITECTURES]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in TRANSFERRED else ()) for name in NETWORKS]
 )
 @torch.no_grad()
 def test_a_fresh_network_keeps_the_scale_of_its_signal(name):

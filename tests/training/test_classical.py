@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from support.close import assert_near
 from torch import nn
-from transformers import pipeline
+from transformers import EvalPrediction, pipeline
 
 import ser_hf
 from ser_hf.evaluation.metrics import trainer_metrics
@@ -22,17 +22,20 @@ from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import Collator, firsts, merge, part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import predict
 from ser_hf.training.sklearn_solver import (
+    CALIBRATED_BY_CLIPS,
+    SELECTED_BY_CLIPS,
     _fit,
     _not_above,
     _scale,
     as_module,
-    calibration_folds,
+    embed,
     fit_classical,
     require_same,
+    speaker_folds,
     unfitted,
 )
 from ser_hf.utils.errors import UserError
@@ -61,7 +64,7 @@ def problem(classes, clips=160):
 def fitted(kind, classes, weights=None):
     vectors, labels, speakers = problem(classes)
     like, candidate = KINDS[kind]
-    folds, _ = calibration_folds(labels, speakers)
+    folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
     return like, _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights), vectors
 
 
@@ -99,59 +102,114 @@ def test_float32_thresholds_split_float32_values_as_float64_ones():
         np.testing.assert_array_equal(some <= moved, some.astype(float) <= thresholds)
 
 
-def test_machines_are_calibrated_on_other_speakers():
+def test_folds_hold_out_speakers_and_train_with_every_class():
     _, labels, speakers = problem(4)
-    folds, notes = calibration_folds(labels, speakers)
-    assert notes == []
+    windows = np.repeat(np.arange(len(labels)), 2)
+    folds, by_speaker = speaker_folds(labels[windows], speakers[windows], windows, 4)
+    assert by_speaker
     assert len(folds) == 5
-    for trained, calibrated in folds:
-        assert not set(speakers[trained]) & set(speakers[calibrated])
-    assert sorted(np.concatenate([calibrated for _, calibrated in folds])) == list(range(len(labels)))
+    for trained, held in folds:
+        assert not set(speakers[windows[trained]]) & set(speakers[windows[held]])
+        assert set(labels[windows[trained]]) == set(range(4))
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(len(windows)))
+    few, _ = speaker_folds(labels, speakers % 3, np.arange(len(labels)), 4)
+    assert [len(set(speakers[held] % 3)) for _, held in few] == [1, 1, 1], "fewer speakers: leave one out"
 
 
-def test_a_class_of_one_clip_cannot_be_calibrated():
-    with pytest.raises(UserError, match="one training clip cannot be calibrated"):
-        calibration_folds(np.array([0, 0, 0, 1]), np.zeros(4))
+@pytest.mark.parametrize("alone", [None, 3], ids=["one speaker", "a class of one speaker"])
+def test_without_speakers_to_hold_out_folds_hold_out_clips(alone):
+    _, labels, speakers = problem(4)
+    speakers = np.where(labels == alone, 99, speakers) if alone else np.zeros_like(speakers)
+    windows = np.repeat(np.arange(len(labels)), 2)
+    folds, by_speaker = speaker_folds(labels[windows], speakers[windows], windows, 4)
+    assert not by_speaker
+    for trained, held in folds:
+        assert not set(windows[trained]) & set(windows[held]), "the windows of a clip stay together"
+        assert set(labels[windows[trained]]) == set(range(4))
+
+
+@pytest.mark.parametrize(("labels", "least"), [([0, 0, 0, 1], 1), ([0, 0, 0, 1, 1], 2), ([0, 0, 0], 1)])
+def test_a_class_of_too_few_clips_is_refused(labels, least):
+    with pytest.raises(UserError, match="a class has too few training clips for cross-validation"):
+        speaker_folds(np.array(labels), np.zeros(len(labels)), np.arange(len(labels)), 2, least)
 
 
 @pytest.fixture
 def fitting(clips, store, labels, tmp_path):
-    """Runs `fit_classical` on a tiny network, eight clips of noise to train and four to validate."""
+    """Runs `fit_classical` on a tiny network and twelve clips of noise of three speakers, the last of validation."""
 
-    def run(architecture="mfcc_linear", grid=None, metric="uar", trained=range(8), unseen=range(8, 12)):
+    def run(architecture="mfcc_linear", grid=None, metric="uar", trained=range(12), speakers=3, **more):
         plan = blueprint(architecture, labels, options=TINY)
         transformers.set_seed(0)
-        return fit_classical(
-            build_model(plan),
+        model = build_model(plan)
+        done = fit_classical(
+            model,
             plan.extractor,
             store,
-            part(clips, trained, store),
-            part(clips, unseen, store),
+            part(clips, trained, store, window=4000),
+            part(clips, range(8, 12), store, window=4000),
             training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False),
             trainer_metrics,
-            speakers=[f"s{row // 4}" for row in range(12)],
+            speakers=[f"s{row // 4 % speakers}" for row in range(12)],
             grid=GRIDS[architecture] | (grid or {}),
+            **more,
         )
+        vectors, classes = embed(model, Collator(store, plan.extractor), part(clips, trained, store, window=4000))
+        return done, vectors.astype(float), classes
 
     return run
 
 
+@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 1.0, 0.5]])
 @pytest.mark.parametrize("metric", ["uar", "loss"])
-def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting, store, clips, metric):
-    done = fitting(grid={"C": [0.01, 1.0, 100.0]}, metric=metric)
-    assert [entry["candidate"] for entry in done.history] == [{"C": 0.01}, {"C": 1.0}, {"C": 100.0}]
-    assert [entry["epoch"] for entry in done.history] == [1.0, 2.0, 3.0]
+def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, clips, store, metric, class_weights):
+    grid = {"C": [1e-6, 0.01, 1.0, 100.0]}
+    done, vectors, labels = fitting(grid=grid, metric=metric, class_weights=class_weights)
+    assert [entry["candidate"]["C"] for entry in done.history] == grid["C"]
+    assert [entry["epoch"] for entry in done.history] == [1.0, 2.0, 3.0, 4.0]
     assert all({"loss", "uar", "wa", "macro_f1", "weighted_f1"} <= set(e["validation"]) for e in done.history)
-    losses = [entry["train_loss"] for entry in done.history]
-    assert losses == sorted(losses, reverse=True)
-    assert len(set(losses)) == 3
+    assert np.all(np.diff([entry["train_loss"] for entry in done.history]) < 0)
     values = [entry["validation"][metric] for entry in done.history]
-    kept = done.history[int(np.argmin(values) if metric == "loss" else np.argmax(values))]["validation"]
-    _, logits = predict(done.trainer, part(clips, range(8, 12), store))
-    truth = torch.tensor(part(clips, range(8, 12), store)["labels"][:])
-    assert float(nn.functional.cross_entropy(torch.from_numpy(logits), truth)) == pytest.approx(kept["loss"], abs=1e-4)
-    assert done.epoch_seconds == []
+    best = int(np.argmin(values) if metric == "loss" else np.argmax(values))
+    assert [entry.get("kept", False) for entry in done.history] == [i == best for i in range(4)]
+    assert done.validated == values[best]
+
+    # The same with scikit-learn's own pipeline, on windows, each held out with its speaker.
+    every = part(clips, range(12), store, window=4000)
+    rows, lengths = np.asarray(every["row"][:]), np.asarray(every["length"][:])
+    assert len(rows) > len(set(rows))
+    expected = np.zeros((len(rows), 4))
+    for speaker in range(3):
+        own, held = rows // 4 != speaker, rows // 4 == speaker
+        pipe = make_pipeline(StandardScaler(), LogisticRegression(C=grid["C"][best], max_iter=10000))
+        weights = None if class_weights is None else np.array(class_weights)[labels[own]]
+        pipe.fit(vectors[own], labels[own], logisticregression__sample_weight=weights)
+        expected[held] = pipe.predict_log_proba(vectors[held])
+    held_rows, held_lengths, logits = done.held_out
+    last = rows >= 8
+    np.testing.assert_array_equal(held_rows, rows[last])
+    np.testing.assert_array_equal(held_lengths, lengths[last])
+    assert_near(torch.from_numpy(logits).log_softmax(dim=1).numpy(), expected[last])
+    pooled = trainer_metrics(EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)]))
+    assert done.history[best]["validation"] == pytest.approx(
+        {"loss": done.history[best]["validation"]["loss"], **pooled}
+    )
+    assert done.refit == {"selection": "cross-validation over speakers", "folds": 3, "speakers": 3, "clips": 12}
+    assert len(done.history[best]["folds"]) == 3
     assert done.notes == []
+
+
+def test_evaluated_validation_clips_take_no_part(fitting):
+    done, *_ = fitting(trained=range(8))
+    assert done.held_out is None
+    assert done.refit is None
+    assert len(done.history[0]["folds"]) == 2
+
+
+def test_one_speaker_is_divided_by_clips_and_the_report_says_so(fitting):
+    done, *_ = fitting("mfcc_svm", grid={"C": [0.1]}, speakers=1)
+    assert done.notes == [SELECTED_BY_CLIPS, CALIBRATED_BY_CLIPS]
+    assert done.refit["selection"] == "cross-validation over clips"
 
 
 def unlike(classes):
@@ -166,7 +224,7 @@ def unlike(classes):
 def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classes):
     vectors, labels, speakers = unlike(classes)
     like, candidate = KINDS[kind]
-    folds, _ = calibration_folds(labels, speakers)
+    folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
     estimator = _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, _scale(vectors))
     module = as_module(estimator, like)
     wide = vectors.astype(np.float64)
@@ -208,8 +266,8 @@ def on_encoder(clips, store, labels, tmp_path):
     """Runs `fit_classical` on a model, eight clips of noise to train and four to validate; fine with any model."""
     extractor = blueprint("mfcc_linear", labels).extractor
 
-    def run(model, grid=None, **more):
-        parts = part(clips, range(8), store), part(clips, range(8, 12), store, **more)
+    def run(model, grid=None, trained=range(8), **more):
+        parts = part(clips, trained, store), part(clips, range(8, 12), store, **more)
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "loss", progress=False)
         speakers = [f"s{row // 4}" for row in range(12)]
         grid = {"C": [0.01, 1.0]} if grid is None else grid
@@ -223,20 +281,26 @@ def test_the_head_of_a_frozen_encoder(on_encoder, store, clips):
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
     with model.encoder.register_forward_hook(lambda *_: calls.append(1)):
         done = on_encoder(model)
-    assert len(calls) == 2, "one batch of each part, whatever the grid"
+    assert len(calls) == 1, "one batch, whatever the grid and the folds"
     after = model.encoder.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert done.history[1]["train_loss"] < done.history[0]["train_loss"] < np.log(4)
-    _, logits = predict(done.trainer, part(clips, range(8, 12), store))
-    truth = torch.tensor(part(clips, range(8, 12), store)["labels"][:])
-    best = min(entry["validation"]["loss"] for entry in done.history)
-    assert float(nn.functional.cross_entropy(torch.from_numpy(logits), truth)) == pytest.approx(best, abs=1e-4)
-    assert done.validated == pytest.approx(best)
+    best = min(done.history, key=lambda entry: entry["validation"]["loss"])
+    assert best["kept"]
+    assert done.validated == best["validation"]["loss"]
+    # The last fit standardizes by all training clips.
+    extractor = blueprint("mfcc_linear", list("abcd")).extractor
+    vectors, labels = embed(model, Collator(store, extractor), part(clips, range(8), store))
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10000, **best["candidate"])).fit(
+        vectors, labels
+    )
+    _, logits = predict(done.trainer, part(clips, range(8), store))
+    assert_near(torch.from_numpy(logits).softmax(dim=1).numpy(), theirs.predict_proba(vectors))
 
 
 def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
     model = transferred("vggish", head="svm")
-    done = on_encoder(model)
+    done = on_encoder(model, trained=range(12))
     assert isinstance(done.trainer.model.classifier, LinearMachines)
     assert model.classifier.weight.any()
     model.save_pretrained(tmp_path / "model")
@@ -281,7 +345,12 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     report = ser_hf.run_recipe(source)
     assert report.parts["train"]["uar"] > 1 / len(report.labels)
     assert report.model.solver == "sklearn"
-    assert report.validated == pytest.approx(report.parts["validation"]["uar"])
+    train, validation = (report.protocol.parts[name] for name in ("train", "validation"))
+    assert report.training.refit == {
+        **{"selection": "cross-validation over speakers", "folds": 5},
+        "speakers": len(train.speakers + validation.speakers),
+        "clips": train.clips + validation.clips,
+    }
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
     assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
@@ -309,3 +378,17 @@ def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, overrid
     with pytest.raises(UserError) as error:
         read_recipe(recipe(architecture), [override])
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("architecture", ["functionals_linear", "functionals_svm"])
+def test_more_features_than_clips_are_fitted_in_the_space_of_the_clips(architecture):
+    generator = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    vectors = generator.standard_normal((30, 200)) + 0.3 * labels[:, None]
+    folds = [(np.delete(np.arange(30), range(i, i + 10)), np.arange(i, i + 10)) for i in (0, 10, 20)]
+    head = torch.nn.Linear(200, 3) if architecture == "functionals_linear" else LinearMachines(200, 3)
+    fitted = unfitted(head, {"C": 0.01}, vectors, folds, 0)
+    expected = unfitted(head, {"C": 0.01}, vectors, folds, 0).fit(vectors, labels)
+    _fit(fitted, vectors, labels, None)
+    unseen = generator.standard_normal((8, 200))
+    np.testing.assert_allclose(fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3)

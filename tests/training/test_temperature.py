@@ -13,7 +13,7 @@ from ser_hf.training.factory import store_temperature
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 from ser_hf.utils.errors import UserError
 
-FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest")
+FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "functionals_svm")
 STOCK = ["wav2vec2", "sew-d", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
 
 
@@ -23,6 +23,7 @@ def logits_of(model):
     shapes = {
         "whisper": lambda: (config.num_mel_bins, 2 * config.max_source_positions),
         "audio-spectrogram-transformer": lambda: (config.max_length, config.num_mel_bins),
+        "ser_functionals_linear": lambda: (88,),
         "wav2vec2-bert": lambda: (40, config.feature_projection_input_dim),
     }
     shape = shapes.get(config.model_type, lambda: (16000,))()
