@@ -14,9 +14,7 @@ LAYOUTS = {
     "audformat": (".", {}, 6, ("column", {})),
     "audiofolder": (".", {"columns": {"sex": "gender"}}, 6, ("column", {})),
     "emobox": ("data/ravdess", {"audio_root": "audio"}, 8, ("emobox/lists", {})),
-    "esd": (".", {}, 5, None),
     "hub": (".", NAMES, 6, ("column", {"validation": 0.4})),
-    "meld": (".", {}, 7, ("column", {"shared_speakers": True})),
 }
 
 
@@ -43,11 +41,10 @@ def test_loaded_prepared_split_and_inspected(corpus):
     (split,) = split_corpus(dataset, "speaker_independent", validation=0.25, test=0.25)
     assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 0
     assert len(split_corpus(dataset, "leave_one_speaker_out", validation=0.4)) == 4
-    if protocol is not None:
-        for own in split_corpus(dataset, protocol[0], **protocol[1]):
-            assert all(own.rows[part] for part in PARTS)
-            assert bool(own.leak) == (name == "meld")
-            audit(own, dataset)
+    for own in split_corpus(dataset, protocol[0], **protocol[1]):
+        assert all(own.rows[part] for part in PARTS)
+        assert not own.leak
+        audit(own, dataset)
     facts = inspect_corpus(name, root, near_copies=False, **options).to_dict()
     assert facts["counts"]["readable_clips"] == len(dataset)
     assert facts["counts"]["speakers"] == 4

@@ -171,7 +171,7 @@ def test_tables_have_the_figures():
 @pytest.mark.parametrize(
     ("corpus", "forbidden"),
     [
-        *(({"name": "ravdess"}, True), ({"name": "cremad"}, False), ({"name": "meld"}, True)),
+        *(({"name": "ravdess"}, True), ({"name": "cremad"}, False), ({"name": "emodb"}, True)),
         *(({"name": "csv", "license": license}, "-nc" in license) for license in ("cc-by-nc-4.0", "odbl")),
     ],
 )

@@ -24,8 +24,6 @@ def named(name, link=None):
     [
         ("ravdess", {"license": "cc-by-nc-sa-4.0"}),
         ("cremad", {"license": "odbl"}),
-        # A license of code, whose name does not show that the corpus forbids commercial use.
-        ("meld", named("meld-non-commercial", "https://affective-meld.github.io")),
         ("emodb", named("emo-db-non-commercial", "http://emodb.bilderbar.info")),
         ("csv", {}),
     ],

@@ -1,7 +1,5 @@
-"""Small corpora in the layouts of ESD, MELD, audiofolder, EmoBox, the Hub and audformat, for tests of their readers.
+"""Small corpora in the layouts of audiofolder, EmoBox, the Hub and audformat, for tests of their readers.
 
-- ``esd``: ``0011/Angry/0011_000351.wav``, the speakers of English first.
-- ``meld``: ``train_splits/dia0_utt0.wav`` with the three tables of the release; the characters are in all splits.
 - ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``, with
   ``metadata.csv`` (file_name, speaker, gender).
 - ``emobox``: RAVDESS below ``audio``, and the metadata of EmoBox in ``data/ravdess``, a fold for every two actors;
@@ -19,34 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Audio, ClassLabel, Features, Value
 
-from ser_hf.corpora import esd, meld, ravdess
+from ser_hf.corpora import ravdess
 from ser_hf.corpora.synthetic import EMOTIONS
 from ser_hf.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
 
 
 def write_layout(name: str, root: str | Path, speakers: int = 6, takes: int = 2, sampling_rate: int = 16000) -> None:
     """Writes synthetic speech below `root` in a layout of the list above."""
-    plans = {"esd": _esd, "meld": _meld, "audiofolder": _audiofolder, "emobox": _emobox}
+    plans = {"audiofolder": _audiofolder, "emobox": _emobox}
     tables = {"audformat": write_audformat, "audiofolder": _write_metadata, "emobox": _write_emobox}
-    tables |= {"hub": _write_hub, "meld": _write_meld_tables, "esd": lambda root, clips: None}
+    tables["hub"] = _write_hub
     clips = write_clips(Path(root), plans.get(name, _csv)(speakers, takes), sampling_rate)
     tables[name](Path(root), clips)
-
-
-def _esd(speakers: int, takes: int) -> Iterator[Plan]:
-    for number in range(min(speakers, 20)):
-        speaker = f"00{(number + 10) % 20 + 1:02d}"
-        for place, (word, emotion) in enumerate(esd.EMOTION_CODES.items()):
-            for take in range(min(takes, esd.SENTENCES)):
-                yield Plan(f"{speaker}/{word}/{speaker}_{place * esd.SENTENCES + take + 1:06d}", emotion, number, take)
-
-
-def _meld(speakers: int, takes: int) -> Iterator[Plan]:
-    folders = ("train_splits", "dev_splits_complete", "output_repeated_splits_test")
-    for number, emotion in itertools.product(range(speakers), meld.EMOTION_CODES.values()):
-        for folder, take in itertools.product(folders, range(takes)):
-            utterance = list(meld.EMOTION_CODES.values()).index(emotion) * takes + take
-            yield Plan(f"{folder}/dia{number}_utt{utterance}", emotion, number, take + takes * folders.index(folder))
 
 
 def _audiofolder(speakers: int, takes: int) -> Iterator[Plan]:
@@ -89,22 +71,6 @@ def _write_metadata(root: Path, clips: Sequence[Clip]) -> None:
     """`metadata.csv` of audiofolder; the folders name the labels."""
     rows = [[clip.path.relative_to(root).as_posix(), clip.speaker, clip.sex] for clip in clips]
     write_csv(root / "metadata.csv", ["file_name", "speaker", "gender"], rows)
-
-
-def _write_meld_tables(root: Path, clips: Sequence[Clip]) -> None:
-    """The three tables of MELD, one for each split; the folder of a clip is its split."""
-    words = {emotion: word for word, emotion in meld.EMOTION_CODES.items()}
-    begins = {folders[0]: table for table, folders in meld.PARTS.values()}
-    header = ["Sr No.", *meld.COLUMNS, "StartTime", "EndTime"]
-    for begin, table in begins.items():
-        rows = []
-        for clip in clips:
-            if clip.path.parent.name.startswith(begin):
-                dialogue, utterance = meld.GRAMMAR.fullmatch(clip.path.stem).groups()
-                text = f"Oh, {clip.emotion}; take {utterance}."
-                rows.append([len(rows) + 1, text, clip.speaker, words[clip.emotion], "neutral", dialogue, utterance])
-                rows[-1] += [4, 7, "00:00:00,000", "00:00:01,000"]
-        write_csv(root / table, header, rows)
 
 
 def write_emobox(
