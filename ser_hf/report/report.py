@@ -144,11 +144,6 @@ class Model(Section):
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
-    @property
-    def needs_opensmile(self) -> bool:
-        """Whether its feature extractor calls openSMILE."""
-        return (self.model_type or "").startswith("ser_functionals")
-
 
 class Environment(Section):
     """The machine and the package versions."""
@@ -394,9 +389,7 @@ class Report(Section):
         None, description="Clips by split (or fold) and label."
     )
     transductive: Scores | None = Field(
-        None,
-        description="Results of a second fit, on features standardized per speaker: needs other clips of the same "
-        "speaker, unlabeled; the published model does not do it.",
+        None, description="Results of a second fit, which is not published, with features standardized per speaker."
     )
     warnings: list[str] = Field([], description="Limits of the results, in sentences.")
     parts: dict[str, Scores] = Field({}, description="The same weights on the other splits.")

@@ -31,7 +31,7 @@ from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .data import Collator, firsts, merge
-from .fit import Fit, Windows, fit_statistics
+from .fit import Fit, fit_statistics
 from .loss import ClassificationLoss
 from .trainer import EmotionTrainer
 
@@ -80,7 +80,7 @@ def fit_classical(
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).
-        per_speaker: standardize the vectors of each speaker by themselves; the model is for `predict_per_speaker`.
+        per_speaker: standardize the vectors of each speaker by themselves; the model needs such vectors then.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
@@ -97,11 +97,10 @@ def fit_classical(
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
-    vectors, labels = embed(model, collator, train, arguments.per_device_eval_batch_size)
+    batch_size = arguments.per_device_eval_batch_size
+    vectors, labels = embed(model, collator, train, batch_size, speakers if per_speaker else None)
     rows, lengths = np.asarray(train["row"][:]), np.asarray(train["length"][:])
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
-    if per_speaker:
-        vectors = _standardized_by(vectors, voices)
     weights = None if class_weights is None else np.asarray(class_weights)[labels]
     calibrated = isinstance(model.classifier, LinearMachines | KernelMachines)
     folds, by_speaker = speaker_folds(labels, voices, rows, classes, least=1 + calibrated)
@@ -123,8 +122,8 @@ def fit_classical(
             estimator = unfitted(model.classifier, candidate, scaled[own], inner, arguments.seed)
             _fit(estimator, scaled[own], labels[own], None if weights is None else weights[own])
             classifier = as_module(estimator, model.classifier).to(model.device)
-            held_out[i, held] = _logits(classifier, scaled[held])
-            train_losses[i, fold] = evaluate(_logits(classifier, scaled[own]), own)["loss"]
+            held_out[i, held] = logits_of(classifier, scaled[held])
+            train_losses[i, fold] = evaluate(logits_of(classifier, scaled[own]), own)["loss"]
 
     metric = arguments.metric_for_best_model
     history: list[dict[str, Any]] = []
@@ -168,20 +167,16 @@ def fit_classical(
     return dataclasses.replace(done, held_out=windows, refit=refit)
 
 
-def predict_per_speaker(fitted: Fit, clips: Dataset, speakers: Sequence[str]) -> Windows:
-    """Predict clips by a fit `per_speaker`: each vector is standardized by those of all `clips` of its speaker, which
-    is transductive."""
-    trainer, rows = fitted.trainer, clips["row"][:]
-    vectors, _ = embed(trainer.model, trainer.data_collator, clips, trainer.args.per_device_eval_batch_size)
-    vectors = _standardized_by(vectors, np.asarray(speakers)[rows])
-    return rows, clips["length"][:], _logits(trainer.model.classifier, vectors)
-
-
 @torch.no_grad()
 def embed(
-    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32
+    model: PreTrainedModel,
+    collator: Collator,
+    part: Dataset,
+    batch_size: int = 32,
+    speakers: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,)."""
+    """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,). With the `speakers` of
+    each row of the corpus, those of each speaker are standardized by themselves."""
     model.eval()
     vectors, labels = [], []
     listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
@@ -191,7 +186,11 @@ def embed(
             model(**batch.to(model.device))
     finally:
         listener.remove()
-    return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
+    vectors, voices = torch.cat(vectors).numpy(), None if speakers is None else np.asarray(speakers)[part["row"][:]]
+    for own in [] if speakers is None else [voices == speaker for speaker in np.unique(voices)]:
+        mean, deviation = _scale(vectors[own])
+        vectors[own] = (vectors[own] - mean) / deviation
+    return vectors, torch.cat(labels).numpy()
 
 
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,15 +203,6 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     usual = np.median(deviation[deviation > 0]) if deviation.any() else 0.0
     deviation = np.maximum(deviation, np.maximum(1e-2 * usual, 1e-3 * np.abs(mean)))
     return mean, np.where(deviation > 0, deviation, 1.0)
-
-
-def _standardized_by(vectors: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """Vectors (clips, size) float32, those of each speaker with zero mean and unit deviation."""
-    standardized = np.empty_like(vectors)
-    for speaker in np.unique(speakers):
-        mean, deviation = _scale(vectors[speakers == speaker])
-        standardized[speakers == speaker] = (vectors[speakers == speaker] - mean) / deviation
-    return standardized
 
 
 def speaker_folds(
@@ -287,17 +277,14 @@ def _fit(
     weights: np.ndarray | None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
-    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights.
-
-    Weights of linear classifiers are sums of the clips' vectors. Where these have more features than there are clips,
-    the fit in a basis of the space that they span is the same and takes a tenth of the time.
-    """
+    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights."""
     # The same numbers in float64: some solvers would otherwise iterate in float32.
     seen = vectors.astype(np.float64)
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
     size, basis = seen.shape[1], None
     if size > len(seen) and isinstance(getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression):
+        # The weights are sums of the clips' vectors: in a basis of these the fit is the same, and ten times as fast.
         basis = np.linalg.qr(seen.T)[0]
         seen = seen @ basis
     estimator.fit(seen, labels, sample_weight=weights)
@@ -312,7 +299,7 @@ def _fit(
 
 
 @torch.no_grad()
-def _logits(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
+def logits_of(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
     device = classifier.weight.device
     return torch.cat([classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)]).numpy()
 
@@ -345,7 +332,7 @@ def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
 
 def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
     """Raise a `RuntimeError` unless module and estimator give the same probabilities."""
-    own = softmax(_logits(classifier, vectors), axis=1)
+    own = softmax(logits_of(classifier, vectors), axis=1)
     gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
     if not gap <= TOLERANCE:
         raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}")

@@ -14,7 +14,6 @@ from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.reference import compute_logits, read_reference
 from ser_hf.report.report import read_report
 from ser_hf.training.factory import blueprint
-from ser_hf.training.sklearn_solver import _standardized_by
 from ser_hf.utils.errors import UserError
 
 pytest.importorskip("opensmile")
@@ -128,13 +127,3 @@ def test_results_standardized_per_speaker_are_flagged_and_change_no_model(tmp_pa
 def test_a_second_fit_per_speaker_needs_scikit_learn():
     with pytest.raises(UserError, match="evaluation.per_speaker: needs training.solver: sklearn"):
         read_recipe(RECIPE | {"model": {"architecture": "crnn"}, "training": {}}, ["evaluation.per_speaker=true"])
-
-
-def test_vectors_of_a_speaker_do_not_depend_on_level_and_scale():
-    speakers, vectors = np.array(["a", "b", "a", "b", "c", "a"]), np.random.default_rng(0).normal(size=(6, 4))
-    moved = np.where((speakers == "b")[:, None], 3 * vectors + 7, vectors)
-    ours = _standardized_by(vectors, speakers)
-    np.testing.assert_allclose(_standardized_by(moved, speakers), ours, atol=1e-6)
-    np.testing.assert_allclose(ours[speakers == "a"].mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(ours[speakers == "a"].std(axis=0), 1, atol=1e-6)
-    assert (ours[4] == 0).all(), "of one clip nothing is known"
