@@ -67,11 +67,12 @@ def fit_classical(
 ) -> Fit:
     """Select a candidate of a grid by cross-validation, and leave `model` with that candidate fitted to all clips.
 
-    Vectors are the inputs of the model's classifier in float32. The score of a candidate is the metric of all clips
-    together, each predicted by the model of the fold that holds out its speaker; everything but the encoder is fitted
-    without that fold, standardization and calibration included. The best score wins, the first of equals: over folds
-    that differ as much as speakers do, one standard error below the best may be at chance. The history has one entry
-    per candidate, numbered under ``epoch``, with its settings under ``candidate`` and the score of each fold.
+    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the statistics of all
+    clips. The score of a candidate is the metric of all clips together, each predicted by the model of the fold that
+    holds out its speaker: vectors are standardized, fitted and calibrated without that fold. The best score wins, the
+    first of equals, and not the strongest regularization within one standard error: of few speakers that may be at
+    chance. The history has one entry per candidate, numbered under ``epoch``, with its settings under ``candidate``
+    and the score of each fold.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
