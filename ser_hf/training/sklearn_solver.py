@@ -201,7 +201,7 @@ def speaker_folds(
 
     Args:
         labels, speakers, clips: of each window.
-        least: windows of each class that the training side of every fold has.
+        least: clips of each class that the training side of every fold has.
 
     Returns:
         (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are disjoint.
@@ -209,11 +209,15 @@ def speaker_folds(
     Raises:
         UserError: if a class has too few clips.
     """
-    fewest = np.bincount(labels, minlength=classes).min()
+
+    def fewest(own: np.ndarray) -> int:
+        """Clips of the rarest class."""
+        return np.bincount(labels[own][firsts(clips[own])], minlength=classes).min()
+
     for groups in (speakers, clips):
-        if (count := min(FOLDS, fewest, len(np.unique(groups)))) > 1:
+        if (count := min(FOLDS, fewest(np.arange(len(clips))), len(np.unique(groups)))) > 1:
             folds = list(StratifiedGroupKFold(count).split(labels, labels, groups))
-            if all(np.bincount(labels[own], minlength=classes).min() >= least for own, _ in folds):
+            if all(fewest(own) >= least for own, _ in folds):
                 return folds, groups is speakers
     raise UserError(
         f"training.solver: a class has too few training clips for cross-validation, which needs {least + 1} or more; "

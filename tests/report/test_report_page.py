@@ -129,7 +129,7 @@ def test_cross_validation_and_the_refit_are_described():
     assert views.splits(typed(report))[1::2] == ["4 other speakers (24 clips) for training too.", f"{sentence}."]
     assert views.splits(typed(over_folds(report)))[2] == FITTED.format("5 folds") + "."
     assert views.training_speakers(typed(report)) == 20
-    assert f"{sentence}; it was evaluated on the test split once." in report_page(typed(report))
+    assert f"{sentence}. It was evaluated on the test split once." in report_page(typed(report))
     assert "the validation split (of models fitted without it)" in report_page(typed(report))
     entries = [
         {"epoch": 1.0, "candidate": {"C": 0.1}, "train_loss": 1.0, "validation": VALIDATION, "folds": [0.25, 0.75]},
