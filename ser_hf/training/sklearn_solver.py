@@ -68,11 +68,12 @@ def fit_classical(
 ) -> Fit:
     """Select a candidate of a grid by cross-validation, and leave `model` with that candidate fitted to all clips.
 
-    Vectors are the inputs of the model's classifier in float32. The score of a candidate is the metric of all clips
-    together, each predicted by the model of the fold that holds out its speaker; everything but the encoder is fitted
-    without that fold, standardization and calibration included. The best score wins, the first of equals: over folds
-    that differ as much as speakers do, one standard error below the best may be at chance. The history has one entry
-    per candidate, numbered under ``epoch``, with its settings under ``candidate`` and the score of each fold.
+    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the statistics of all
+    clips. The score of a candidate is the metric of all clips together, each predicted by the model of the fold that
+    holds out its speaker: vectors are standardized, fitted and calibrated without that fold. The best score wins, the
+    first of equals, and not the strongest regularization within one standard error: of few speakers that may be at
+    chance. The history has one entry per candidate, numbered under ``epoch``, with its settings under ``candidate``
+    and the score of each fold.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
@@ -212,7 +213,7 @@ def speaker_folds(
 
     Args:
         labels, speakers, clips: of each window.
-        least: windows of each class that the training side of every fold has.
+        least: clips of each class that the training side of every fold has.
 
     Returns:
         (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are disjoint.
@@ -220,11 +221,15 @@ def speaker_folds(
     Raises:
         UserError: if a class has too few clips.
     """
-    fewest = np.bincount(labels, minlength=classes).min()
+
+    def fewest(own: np.ndarray) -> int:
+        """Clips of the rarest class."""
+        return np.bincount(labels[own][firsts(clips[own])], minlength=classes).min()
+
     for groups in (speakers, clips):
-        if (count := min(FOLDS, fewest, len(np.unique(groups)))) > 1:
+        if (count := min(FOLDS, fewest(np.arange(len(clips))), len(np.unique(groups)))) > 1:
             folds = list(StratifiedGroupKFold(count).split(labels, labels, groups))
-            if all(np.bincount(labels[own], minlength=classes).min() >= least for own, _ in folds):
+            if all(fewest(own) >= least for own, _ in folds):
                 return folds, groups is speakers
     raise UserError(
         f"training.solver: a class has too few training clips for cross-validation, which needs {least + 1} or more; "

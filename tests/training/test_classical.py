@@ -128,10 +128,20 @@ def test_without_speakers_to_hold_out_folds_hold_out_clips(alone):
         assert set(labels[windows[trained]]) == set(range(4))
 
 
+def test_machines_can_be_calibrated_in_every_fold():
+    labels, speakers = np.array([0, 0, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 1, 1, 1])
+    assert speaker_folds(labels, speakers, np.arange(7), 2, least=1)[1]
+    folds, by_speaker = speaker_folds(labels, speakers, np.arange(7), 2, least=2)
+    assert not by_speaker, "one clip of class 1 by speaker 1 cannot be calibrated"
+    for own, _ in folds:
+        assert speaker_folds(labels[own], speakers[own], own, 2)
+
+
 @pytest.mark.parametrize(("labels", "least"), [([0, 0, 0, 1], 1), ([0, 0, 0, 1, 1], 2), ([0, 0, 0], 1)])
 def test_a_class_of_too_few_clips_is_refused(labels, least):
+    windows = np.repeat(np.arange(len(labels)), 2)
     with pytest.raises(UserError, match="a class has too few training clips for cross-validation"):
-        speaker_folds(np.array(labels), np.zeros(len(labels)), np.arange(len(labels)), 2, least)
+        speaker_folds(np.array(labels)[windows], np.zeros(len(windows)), windows, 2, least)
 
 
 @pytest.fixture
