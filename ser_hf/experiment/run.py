@@ -246,10 +246,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 
 
 def _fit(
-    run: RunContext,
-    arguments: EmotionTrainingArguments,
-    planned_steps: int | None = None,
-    per_speaker: bool = False,
+    run: RunContext, arguments: EmotionTrainingArguments, planned_steps: int | None = None, per_speaker: bool = False
 ) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)

@@ -99,7 +99,7 @@ def fit_classical(
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     batch_size = arguments.per_device_eval_batch_size
-    vectors, labels = embed(model, collator, train, batch_size, speakers if per_speaker else None)
+    vectors, labels = embed(model, collator, train, batch_size, speakers if per_speaker else ())
     rows, lengths = np.asarray(train["row"][:]), np.asarray(train["length"][:])
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
     weights = None if class_weights is None else np.asarray(class_weights)[labels]
@@ -170,11 +170,7 @@ def fit_classical(
 
 @torch.no_grad()
 def embed(
-    model: PreTrainedModel,
-    collator: Collator,
-    part: Dataset,
-    batch_size: int = 32,
-    speakers: Sequence[str] | None = None,
+    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32, speakers: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,). With the `speakers` of
     each row of the corpus, those of each speaker are standardized by themselves."""
@@ -187,8 +183,8 @@ def embed(
             model(**batch.to(model.device))
     finally:
         listener.remove()
-    vectors, voices = torch.cat(vectors).numpy(), None if speakers is None else np.asarray(speakers)[part["row"][:]]
-    for own in [] if speakers is None else [voices == speaker for speaker in np.unique(voices)]:
+    vectors, voices = torch.cat(vectors).numpy(), np.asarray(speakers)[part["row"][:]] if speakers else []
+    for own in [voices == speaker for speaker in np.unique(voices)]:
         mean, deviation = _scale(vectors[own])
         vectors[own] = (vectors[own] - mean) / deviation
     return vectors, torch.cat(labels).numpy()
