@@ -13,7 +13,6 @@ from ser_hf.hub.space import Demo, write_space
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.reference import read_reference
 from ser_hf.report.report import read_report
-from ser_hf.training.factory import blueprint
 from ser_hf.utils.errors import UserError
 
 pytest.importorskip("opensmile")
@@ -65,26 +64,6 @@ def test_card_and_demo_name_opensmile_and_its_license(run, tmp_path):
     assert "opensmile" in (space / "requirements.txt").read_text()
 
 
-def test_it_is_no_checkpoint_of_an_encoder(run):
-    with pytest.raises(UserError, match="takes functionals; set model.architecture to train one"):
-        blueprint("encoder", ["a", "b"], checkpoint=str(run[0] / "model"))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("audio.normalize=true", "audio.normalize: cannot be applied to functionals, which describe whole clips"),
-        ("evaluation.window=1", "evaluation.window: cannot be applied to functionals"),
-        ("model.feature_set=GeMAPS", "model.feature_set: expected one of eGeMAPSv02, ComParE_2016"),
-        ("training.solver=trainer", "training.solver: functionals_svm can only be fitted by scikit-learn"),
-    ],
-)
-def test_settings_that_functionals_cannot_have_are_refused(override, message):
-    with pytest.raises(UserError) as error:
-        read_recipe(RECIPE, [override])
-    assert str(error.value).startswith(message)
-
-
 def test_a_missing_opensmile_is_named_with_its_extra(monkeypatch, run):
     monkeypatch.setitem(sys.modules, "opensmile", None)
     from ser_hf.models.preparation import _smile
@@ -111,8 +90,3 @@ def test_results_standardized_per_speaker_are_flagged_and_change_no_model(tmp_pa
         assert len(notes) == 1
         assert f"UAR is {one.transductive['uar']:.3f}" in notes[0]
         assert notes[0] in (tmp_path / place / "report" / "README.md").read_text(encoding="utf-8")
-
-
-def test_a_second_fit_per_speaker_needs_scikit_learn():
-    with pytest.raises(UserError, match="evaluation.per_speaker: needs training.solver: sklearn"):
-        read_recipe(RECIPE | {"model": {"architecture": "crnn"}, "training": {}}, ["evaluation.per_speaker=true"])

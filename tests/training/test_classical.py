@@ -382,6 +382,10 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
         ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: has no effect with scikit-learn"),
         ("mfcc_linear", "training.average.kind=ema", "training.average.kind: has no effect with"),
+        ("crnn", "evaluation.per_speaker=true", "evaluation.per_speaker: needs training.solver: sklearn"),
+        ("functionals_svm", "audio.normalize=true", "audio.normalize: cannot be applied to functionals"),
+        ("functionals_svm", "evaluation.window=1", "evaluation.window: cannot be applied to functionals"),
+        ("functionals_svm", "model.feature_set=GeMAPS", "model.feature_set: expected one of eGeMAPSv02, ComParE_2016"),
     ],
 )
 def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):
