@@ -106,8 +106,7 @@ def test_folds_hold_out_speakers_and_train_with_every_class():
     _, labels, speakers = problem(4)
     windows = np.repeat(np.arange(len(labels)), 2)
     folds, by_speaker = speaker_folds(labels[windows], speakers[windows], windows, 4)
-    assert by_speaker
-    assert len(folds) == 5
+    assert (len(folds), by_speaker) == (5, True)
     for trained, held in folds:
         assert not set(speakers[windows[trained]]) & set(speakers[windows[held]])
         assert set(labels[windows[trained]]) == set(range(4))
@@ -191,14 +190,12 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
         {"loss": done.history[best]["validation"]["loss"], **pooled}
     )
     assert done.refit == {"selection": "cross-validation over speakers", "folds": 3, "speakers": 3, "clips": 12}
-    assert len(done.history[best]["folds"]) == 3
-    assert done.notes == []
+    assert (len(done.history[best]["folds"]), done.notes) == (3, [])
 
 
 def test_evaluated_validation_clips_take_no_part(fitting):
     done, *_ = fitting(trained=range(8))
-    assert (done.held_out, done.refit) == (None, None)
-    assert len(done.history[0]["folds"]) == 2
+    assert (done.held_out, done.refit, len(done.history[0]["folds"])) == (None, None, 2)
 
 
 def test_one_speaker_is_divided_by_clips_and_the_report_says_so(fitting):
