@@ -114,9 +114,8 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
     losses, scores, *more = figure.subplots(1, 3 if rates else 2)
     validation = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
-    axis, held_out = "epoch", "validation"
-    if any("candidate" in entry for entry in history):
-        axis, held_out = "candidate", "cross-validation"
+    fitted = any("candidate" in entry for entry in history)
+    axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
     # One value is a point, which a line alone does not show.
     marker = {"marker": "o", "markersize": 4} if len(validation) == 1 else {}
 

@@ -392,9 +392,7 @@ class Report(Section):
         None, description="Results of a second fit, which is not published, with features standardized per speaker."
     )
     warnings: list[str] = Field([], description="Limits of the results, in sentences.")
-    parts: dict[str, Scores] = Field(
-        {}, description="Other splits: the same weights; validation without those that were fitted to it."
-    )
+    parts: dict[str, Scores] = Field({}, description="The same weights, or those of before a refit, on other splits.")
     pooled: Pooled | None = Field(None, description="The predictions of all folds together.")
     deviations: Scores = Field({}, description="Standard deviation of each metric over folds or seeds (n - 1).")
     seeds: dict[str, Run] | None = Field(None, description="By seed.")

@@ -6,6 +6,8 @@ from typing import Any
 from ..evaluation.metrics import NAMES, at_limit
 from .report import Report, Split
 
+# The use of each split.
+_ROLES = {"train": "for training", "validation": "for validation", "test": "for the final test, once"}
 # For each kind that an audit counts: its name, and what it means if two splits share some.
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
@@ -118,50 +120,29 @@ def splits(report: Report) -> list[str]:
             f"{selection(report)}.",
         ]
     sentences, earlier = [], []
-    roles = {"train": "for training", "validation": _validation_role(report), "test": "for the final test, once"}
-    for part in (part for part in roles if part in parts):
-        role = roles[part] if part != "test" or report.evaluated_split == "test" else "not used"
+    for part in (part for part in _ROLES if part in parts):
+        role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
         sentences.append(f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}.")
         earlier.append(part)
-    return sentences + [f"{selection(report)}."] * (report.model.solver == "sklearn")
-
-
-def _validation_role(report: Report) -> str:
-    refit = report.training.refit
-    if report.model.solver == "sklearn":
-        return "for training too" if refit else "for evaluation"
-    by = f", by {NAMES.get(report.selected_by, report.selected_by)}" if report.selected_by else ""
-    return f"to select the checkpoint{by}{', then for training' if refit else ''}"
+    return sentences + [f"{selection(report)}."] * bool(report.selected_by)
 
 
 def selection(report: Report) -> str:
     """What selected the published weights, as a sentence without its full stop."""
-    by, refit = NAMES.get(report.selected_by, report.selected_by), report.training.refit
-    if report.model.solver != "sklearn":
-        sentence = f"The checkpoint was selected by {by} on the validation split"
-    elif refit is None:
-        sentence = f"The settings were selected by {by} in cross-validation on the train split"
-    else:
-        keys = ("folds",) if report.protocol.folds else ("folds", "speakers")  # each fold has its own speakers
-        numbers = ", ".join(counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int))
-        sentence = (
-            f"The settings were selected by {by} in {refit.get('selection')} of train and validation ({numbers})"
-        )
+    by, refit = NAMES.get(report.selected_by, report.selected_by), report.training.refit or {}
+    keys = ("folds",) if report.protocol.folds else ("folds", "speakers")  # each fold has its own speakers
+    numbers = ", ".join(counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int))
+    sentence = f"The checkpoint was selected by {by} on the validation split"
+    if report.model.solver == "sklearn":
+        how = f"{refit.get('selection')} of train and validation ({numbers})" if refit else "cross-validation on train"
+        sentence = f"The settings were selected by {by} in {how}"
     return sentence + ("; the model was then fitted to both splits" if refit else "")
 
 
 def development(report: Report) -> str:
     """What to expect of results on the validation split."""
-    unused = "The test split was not used."
-    if report.model.solver == "sklearn":
-        return unused
-    return f"These clips selected the checkpoint, so the results are too good. {unused}"
-
-
-def training_speakers(report: Report) -> int:
-    """How many speakers the weights were fitted to."""
-    parts = ("train", "validation") if report.training.refit else ("train",)
-    return len({speaker for part in parts for speaker in report.protocol.parts[part].speakers})
+    biased = "These clips selected the checkpoint, so the results are too good. " * (report.model.solver != "sklearn")
+    return f"{biased}The test split was not used."
 
 
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:

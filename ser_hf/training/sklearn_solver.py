@@ -3,8 +3,6 @@
 For classical networks, and for the head of a network on a frozen encoder, whose embeddings are computed once.
 """
 
-import dataclasses
-import itertools
 import logging
 import time
 from collections import defaultdict
@@ -19,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import ParameterGrid, StratifiedGroupKFold
 from sklearn.svm import SVC, LinearSVC
 from torch import nn
 from torch.utils.data import DataLoader
@@ -40,10 +38,7 @@ logger = logging.getLogger(__name__)
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 FOLDS = 5  # at most, of cross-validation and of calibration
-SELECTED_BY_CLIPS = (
-    "Too few training speakers for cross-validation over speakers: the settings were selected on other clips of the "
-    "same speakers and may not suit new ones."
-)
+SELECTED_BY_CLIPS = "Too few speakers for cross-validation over them: clips of the same speakers selected settings."
 CALIBRATED_BY_CLIPS = (
     "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other clips of "
     "the same speakers and are overconfident."
@@ -71,9 +66,8 @@ def fit_classical(
     Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the statistics of all
     clips. The score of a candidate is the metric of all clips together, each predicted by the model of the fold that
     holds out its speaker: vectors are standardized, fitted and calibrated without that fold. The best score wins, the
-    first of equals, and not the strongest regularization within one standard error: of few speakers that may be at
-    chance. The history has one entry per candidate, numbered under ``epoch``, with its settings under ``candidate``
-    and the score of each fold.
+    first of equals; the strongest regularization within one standard error may be at chance for few speakers. The
+    history has one entry per candidate, numbered under ``epoch``.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
@@ -99,13 +93,13 @@ def fit_classical(
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     batch_size = arguments.per_device_eval_batch_size
-    vectors, labels = embed(model, collator, train, batch_size, speakers if per_speaker else ())
-    rows, lengths = np.asarray(train["row"][:]), np.asarray(train["length"][:])
+    vectors = embed(model, collator, train, batch_size, speakers if per_speaker else ())
+    rows, lengths, labels = (np.asarray(train[name][:]) for name in ("row", "length", "labels"))
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
-    weights = None if class_weights is None else np.asarray(class_weights)[labels]
+    weights = np.asarray(class_weights or np.ones(classes))[labels]
     calibrated = isinstance(model.classifier, LinearMachines | KernelMachines)
     folds, by_speaker = speaker_folds(labels, voices, rows, classes, least=1 + calibrated)
-    candidates = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    candidates = list(ParameterGrid(grid))
 
     def evaluate(logits: np.ndarray, own: np.ndarray) -> dict[str, float]:
         _, merged = merge(rows[own], lengths[own], logits)
@@ -121,7 +115,7 @@ def fit_classical(
         inner = speaker_folds(labels[own], voices[own], rows[own], classes)[0] if calibrated else []
         for i, candidate in enumerate(candidates):
             estimator = unfitted(model.classifier, candidate, scaled[own], inner, arguments.seed)
-            _fit(estimator, scaled[own], labels[own], None if weights is None else weights[own])
+            _fit(estimator, scaled[own], labels[own], weights[own])
             classifier = as_module(estimator, model.classifier).to(model.device)
             held_out[i, held] = logits_of(classifier, scaled[held])
             train_losses[i, fold] = evaluate(logits_of(classifier, scaled[own]), own)["loss"]
@@ -131,22 +125,18 @@ def fit_classical(
     for i, candidate in enumerate(candidates):
         entry = {"epoch": float(i + 1), "step": i + 1, "candidate": candidate}
         entry["train_loss"] = float(train_losses[i].mean())
-        entry["validation"] = measured = evaluate(held_out[i], np.arange(len(rows)))
+        entry["validation"] = evaluate(held_out[i], np.arange(len(rows)))
         entry["folds"] = [evaluate(held_out[i, held], held)[metric] for _, held in folds]
         history.append(entry)
-        logger.info(
-            "%2d/%d  %s  train loss %.3f  cross-validation loss %.3f  UAR %.3f  macro-F1 %.3f",
-            *(i + 1, len(candidates), ", ".join(f"{name} {value:g}" for name, value in candidate.items())),
-            *(entry["train_loss"], measured["loss"], measured["uar"], measured["macro_f1"]),
-        )
+        settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
+        logger.info("%2d/%d  %s  %s %.3f", i + 1, len(candidates), settings, metric, entry["validation"][metric])
     scores = [entry["validation"][metric] for entry in history]
     best = int(np.argmin(scores) if metric == "loss" else np.argmax(scores))
     history[best]["kept"] = True
 
-    scale = _scale(vectors) if hasattr(model, "encoder") else None
     inner, calibrated_by_speaker = speaker_folds(labels, voices, rows, classes) if calibrated else ([], True)
     estimator = unfitted(model.classifier, candidates[best], vectors, inner, arguments.seed)
-    _fit(estimator, vectors, labels, weights, scale)
+    _fit(estimator, vectors, labels, weights, _scale(vectors) if hasattr(model, "encoder") else None)
     model.classifier = as_module(estimator, model.classifier).to(model.device).eval()
     require_same(model.classifier, estimator, vectors)
     if isinstance(model.classifier, KernelMachines):
@@ -157,29 +147,26 @@ def fit_classical(
     notes = [SELECTED_BY_CLIPS] * (not by_speaker) + [CALIBRATED_BY_CLIPS] * (not calibrated_by_speaker)
     for note in notes:
         logger.warning("%s", note)
-    done = Fit(trainer, history, time.perf_counter() - began, [], scores[best], notes)
-    if not (shared := np.isin(rows, validation["row"][:])).any():
-        return done
-    refit = {
-        "selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}",
-        **{"folds": len(folds), "speakers": len(np.unique(voices)), "clips": len(np.unique(rows))},
-    }
-    windows = rows[shared], lengths[shared], held_out[best][shared]
-    return dataclasses.replace(done, held_out=windows, refit=refit)
+    windows = refit = None
+    if (shared := np.isin(rows, validation["row"][:])).any():
+        windows = rows[shared], lengths[shared], held_out[best][shared]
+        refit = {"selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}", "folds": len(folds)}
+        refit |= {"speakers": len(np.unique(voices)), "clips": len(np.unique(rows))}
+    return Fit(trainer, history, time.perf_counter() - began, [], scores[best], notes, None, windows, refit)
 
 
 @torch.no_grad()
 def embed(
     model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32, speakers: Sequence[str] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,). With the `speakers` of
-    each row of the corpus, those of each speaker are standardized by themselves."""
+) -> np.ndarray:
+    """Inputs of the model's classifier, (windows, size) float32. With the `speakers` of each row of the corpus, those
+    of each speaker are standardized by themselves."""
     model.eval()
-    vectors, labels = [], []
+    vectors = []
     listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
     try:
         for batch in DataLoader(part, batch_size, collate_fn=collator):
-            labels.append(batch.pop("labels"))
+            batch.pop("labels")
             model(**batch.to(model.device))
     finally:
         listener.remove()
@@ -187,7 +174,7 @@ def embed(
     for own in [voices == speaker for speaker in np.unique(voices)]:
         mean, deviation = _scale(vectors[own])
         vectors[own] = (vectors[own] - mean) / deviation
-    return vectors, torch.cat(labels).numpy()
+    return vectors
 
 
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,10 +214,7 @@ def speaker_folds(
             folds = list(StratifiedGroupKFold(count).split(labels, labels, groups))
             if all(fewest(own) >= least for own, _ in folds):
                 return folds, groups is speakers
-    raise UserError(
-        f"training.solver: a class has too few training clips for cross-validation, which needs {least + 1} or more; "
-        "drop or merge it"
-    )
+    raise UserError(f"training.solver: a class has fewer than {least + 1} training clips; drop or merge it")
 
 
 class RadialMachines(ClassifierMixin, BaseEstimator):
