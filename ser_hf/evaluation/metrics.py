@@ -294,6 +294,15 @@ def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, fl
     return {name: None if None in own else float(np.mean(own)) for name, own in runs.items()}
 
 
+def transductive_note(metrics: Mapping[str, float | None]) -> str:
+    """The note about results with features standardized per speaker."""
+    return (
+        f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 {metrics['macro_f1']:.3f} and WA "
+        f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
+        "it."
+    )
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Convert logits (clips, classes) to probabilities of the same shape, float32."""
     return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)

@@ -226,7 +226,7 @@ def _warnings(
     if len({row["protocol"]["sha256"] for row in rows}) > 1:
         found.append("The runs have different splits (protocol, or clips in it): their figures are not comparable.")
     if any(row["part"] == "validation" for row in rows):
-        found.append("The validation split selected the checkpoints: figures on it are too good.")
+        found.append("Figures on a validation split that selected the checkpoint are too good.")
     if any(pair["speakers"] and pair["speakers"] < FEW_SPEAKERS for pair in pairs):
         found.append(f"Differences on fewer than {FEW_SPEAKERS} speakers: intervals and p-values are optimistic.")
     if pairs and not all(row["seeds"] for row in rows):

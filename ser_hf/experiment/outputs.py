@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ..corpora import corpus_facts
 from ..evaluation.bootstrap import fold_intervals
-from ..evaluation.metrics import DEFINITIONS, mean_metrics
+from ..evaluation.metrics import DEFINITIONS, mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
 from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals
 from ..models import TRANSFERRED
@@ -266,15 +266,6 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapp
         "clip_intervals": known_intervals(over_clips, metrics),
         "pooled": {key: pooled[key] for key in ("metrics", "intervals", "clip_intervals")},
     }
-
-
-def transductive_note(metrics: Mapping[str, float | None]) -> str:
-    """The note about results with features standardized per speaker."""
-    return (
-        f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 {metrics['macro_f1']:.3f} and WA "
-        f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
-        "it."
-    )
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from ..evaluation.metrics import (
     temperature_facts,
     temperature_warning,
     trainer_metrics,
+    transductive_note,
 )
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
@@ -49,7 +50,7 @@ from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights
 from ..training.optimizer import parameter_groups
-from ..training.sklearn_solver import fit_classical, predict_per_speaker
+from ..training.sklearn_solver import embed, fit_classical, logits_of
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json
@@ -57,15 +58,7 @@ from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
 from .evaluate import LabelMapping, robustness_of
-from .outputs import (
-    aggregate,
-    read_predictions,
-    report_header,
-    save_card,
-    save_report,
-    save_weights,
-    transductive_note,
-)
+from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -256,10 +249,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 
 
 def _fit(
-    run: RunContext,
-    arguments: EmotionTrainingArguments,
-    planned_steps: int | None = None,
-    per_speaker: bool = False,
+    run: RunContext, arguments: EmotionTrainingArguments, planned_steps: int | None = None, per_speaker: bool = False
 ) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
@@ -377,8 +367,9 @@ def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -
     """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is not published."""
     logger.info("once more, standardized per speaker")
     data, fitted = run.data, _fit(run, arguments, per_speaker=True)
-    windows = predict_per_speaker(fitted, run.clips(run.recipe.evaluation.part), data.dataset["speaker"][:])
-    rows, logits = merge(*windows)
+    model, collator, clips = fitted.trainer.model, fitted.trainer.data_collator, run.clips(run.recipe.evaluation.part)
+    vectors = embed(model, collator, clips, speakers=data.dataset["speaker"][:])
+    rows, logits = merge(clips["row"][:], clips["length"][:], logits_of(model.classifier, vectors))
     predictions = of_rows(data.dataset, rows, softmax(logits))
     return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
 

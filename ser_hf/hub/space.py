@@ -26,7 +26,6 @@ numpy>=2,<3
 soundfile>=0.13,<0.15
 soxr>=1.0,<2
 """
-OPENSMILE = "opensmile>=2.6,<3\n"
 LIMITS = [
     "Its model card describes its training data and how well it performs. Expect lower accuracy on other speakers, "
     "languages, telephones and noise.",
@@ -85,8 +84,8 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
     }
     with atomic_folder(folder, "folder") as partial:
         shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
-        requirements = REQUIREMENTS + (OPENSMILE if report and report.model.needs_opensmile else "")
-        (partial / "requirements.txt").write_text(requirements, encoding="utf-8")
+        more = "opensmile>=2.6,<3\n" if report and "openSMILE" in report.model.preparation else ""
+        (partial / "requirements.txt").write_text(REQUIREMENTS + more, encoding="utf-8")
         (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(_readme(facts, shared), encoding="utf-8")
         for number, path in enumerate(map(Path, examples), 1):

@@ -33,10 +33,6 @@ class Preparation:
         target_level: dBFS of a peak, LUFS of a loudness (by default -1 and -23).
         fixed_duration: seconds of every clip.
         functionals: the feature set (`FUNCTIONALS`) of openSMILE whose numbers replace the samples of the clip.
-
-    Raises:
-        ValueError: beginning with the name of a wrong field.
-        ImportError: if openSMILE is required and not installed.
     """
 
     trim_silence: float | None = None
@@ -131,15 +127,8 @@ def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
 
 
 def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: str) -> np.ndarray:
-    """Compute openSMILE's functionals (Eyben et al. 2010) of a clip at any rate.
-
-    Args:
-        samples: (samples,); values beyond full scale are clipped, and zeros make a clip 0.1 s long at least.
-        feature_set: a key of `FUNCTIONALS`.
-
-    Returns:
-        float32 (functionals,); 0 for those that are not finite.
-    """
+    """Compute openSMILE's functionals (Eyben et al. 2010) of a clip (samples,): float32 (functionals,), 0 for those
+    that are not finite. A clip shorter than 0.1 s is padded with zeros."""
     samples = fix_length(samples, max(len(samples), math.ceil(_SHORTEST_SECONDS * sampling_rate)))
     # openSMILE takes 16 bits, in which 1.0 would become -1.0.
     samples = samples.clip(-1.0, 1.0 - 2.0**-15)
@@ -149,7 +138,7 @@ def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: st
 
 @functools.cache
 def _smile(feature_set: str) -> Any:
-    """The extractor of a feature set, one per process; its calls from several threads are independent."""
+    """The extractor of a feature set, one per process; calls from several threads are independent."""
     if feature_set not in FUNCTIONALS:
         raise ValueError(f"functionals: {feature_set!r} is not one of {', '.join(FUNCTIONALS)} or null")
     try:
@@ -225,11 +214,6 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
 
     def __init__(
         self,
-        feature_size: int = 1,
-        sampling_rate: int = 16000,
-        padding_value: float = 0.0,
-        return_attention_mask: bool = False,
-        do_normalize: bool = True,
         trim_silence: float | None = None,
         level: str | None = None,
         target_level: float | None = None,
@@ -237,7 +221,7 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         functionals: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(feature_size, sampling_rate, padding_value, return_attention_mask, do_normalize, **kwargs)
+        super().__init__(**kwargs)
         vars(self).update(vars(Preparation(trim_silence, level, target_level, fixed_duration, functionals)))
 
     @classmethod

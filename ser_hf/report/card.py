@@ -193,7 +193,7 @@ def model_card(
         metrics=list(dict.fromkeys(kind for kind, _ in TYPES.values())),
         model_name=report.name,
         eval_results=_index(report, evaluated, _datasets(corpus), report_repo),
-        **license_metadata(trained + [OPENSMILE] * model.needs_opensmile, hub_id and hub_page(hub_id)),
+        **license_metadata(trained + [OPENSMILE] * ("openSMILE" in model.preparation), hub_id and hub_page(hub_id)),
         # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
     )

@@ -114,6 +114,8 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
     losses, scores, *more = figure.subplots(1, 3 if rates else 2)
     validation = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
+    fitted = any("candidate" in entry for entry in history)
+    axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
     # One value is a point, which a line alone does not show.
     marker = {"marker": "o", "markersize": 4} if len(validation) == 1 else {}
 
@@ -122,7 +124,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(*zip(*points, strict=True), line, color=color, label=label, **marker)
 
     draw(losses, "train", [(own["epoch"], own["train_loss"]) for own in history if "train_loss" in own], COLORS[0])
-    draw(losses, "validation", [(epoch, values["loss"]) for epoch, values in validation], COLORS[1])
+    draw(losses, held_out, [(epoch, values["loss"]) for epoch, values in validation], COLORS[1])
     trained = [(entry["epoch"], entry["train"]) for entry in history if entry.get("train")]
     for key, color in zip(("uar", "macro_f1"), COLORS, strict=False):
         name = {"uar": "UAR", "macro_f1": "macro-F1"}[key]
@@ -135,7 +137,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     losses.set(ylabel="loss", title="Loss")
     scores.set(ylabel="score", title="Scores", ylim=(0, 1))
     kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
-    axis = "candidate" if any("candidate" in entry for entry in history) else "epoch"
     for axes in figure.axes:
         if kept is not None:
             axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=f"selected: {axis} {kept:g}")

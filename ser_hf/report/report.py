@@ -144,11 +144,6 @@ class Model(Section):
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
-    @property
-    def needs_opensmile(self) -> bool:
-        """Whether its feature extractor calls openSMILE."""
-        return (self.model_type or "").startswith("ser_functionals")
-
 
 class Environment(Section):
     """The machine and the package versions."""
@@ -397,12 +392,10 @@ class Report(Section):
         None, description="Clips by split (or fold) and label."
     )
     transductive: Scores | None = Field(
-        None,
-        description="Results of a second fit, on features standardized per speaker: needs other clips of the same "
-        "speaker, unlabeled; the published model does not do it.",
+        None, description="Results of a second fit, which is not published, with features standardized per speaker."
     )
     warnings: list[str] = Field([], description="Limits of the results, in sentences.")
-    parts: dict[str, Scores] = Field({}, description="The same weights on the other splits.")
+    parts: dict[str, Scores] = Field({}, description="The same weights, or those of before a refit, on other splits.")
     pooled: Pooled | None = Field(None, description="The predictions of all folds together.")
     deviations: Scores = Field({}, description="Standard deviation of each metric over folds or seeds (n - 1).")
     seeds: dict[str, Run] | None = Field(None, description="By seed.")
@@ -414,7 +407,7 @@ class Report(Section):
         "entry), learning rates, train and validation metrics (for scikit-learn of cross-validation), grad_norm, "
         "candidate, folds (`selected_by` of each fold of cross-validation), kept; empty over several runs.",
     )
-    selected_by: str | None = Field(None, description="Validation metric that selects the checkpoint.")
+    selected_by: str | None = Field(None, description="Metric that selects the checkpoint, or the candidate.")
     validated: float | None = Field(None, description="That metric of the kept checkpoint; the loss is negated.")
     seconds: Seconds = Field(Seconds(), description="Wall clock time.")
     training: Training = Field(Training(), description="What the machine or the recipe decided.")
@@ -507,6 +500,8 @@ def _drawable(entry: dict[str, Any], metric: str) -> bool:
     for key, names in (("train", ("uar", "macro_f1")), ("validation", ("uar", "macro_f1", "loss", metric))):
         if scores := entry.get(key):
             numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]
+    if folds := entry.get("folds"):
+        numbers += folds if isinstance(folds, list) else [None]
     return all(isinstance(number, int | float) for number in numbers)
 
 

@@ -7,7 +7,7 @@ from ..evaluation.metrics import NAMES, at_limit
 from .report import Report, Split
 
 # The use of each split.
-_ROLES = {"train": "for training", "validation": "to select the checkpoint", "test": "for the final test, once"}
+_ROLES = {"train": "for training", "validation": "for validation", "test": "for the final test, once"}
 # For each kind that an audit counts: its name, and what it means if two splits share some.
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
@@ -101,8 +101,7 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
     if report.protocol.leak:
         found.append(("error", f"Leaky protocol ({report.protocol.name or 'unnamed'}).", report.protocol.leak))
     if report.evaluated_split != "test":
-        sentence = "These clips selected the checkpoint, so the results are too good. The test split was not used."
-        found.append(("warning", f"Evaluated on the {report.evaluated_split} split.", sentence))
+        found.append(("warning", f"Evaluated on the {report.evaluated_split} split.", development(report)))
     for warning in report.warnings:
         random = report.model.untrained and "was never trained" in warning
         found.append(("error", "Random predictions.", warning) if random else ("warning", "Note:", warning))
@@ -112,22 +111,38 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
 def splits(report: Report) -> list[str]:
     """A sentence for each split: its speakers, clips and role; over folds two sentences for all of them."""
     parts, folds = report.protocol.parts, report.protocol.folds
-    selected = f", by {NAMES.get(report.selected_by, report.selected_by)}" if report.selected_by else ""
     if folds:
         own = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
         return [
-            f"{len(folds)} folds, each with its own train, validation and test clips; the validation clips select "
-            f"the checkpoint{selected}.",
+            f"{len(folds)} folds, each with its own train, validation and test clips.",
             f"All folds together are evaluated on {counted(len(own.speakers), 'speaker')} "
             f"({counted(own.clips, 'clip')}).",
+            f"{selection(report)}.",
         ]
     sentences, earlier = [], []
     for part in (part for part in _ROLES if part in parts):
         role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
-        role += selected if part == "validation" else ""
         sentences.append(f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}.")
         earlier.append(part)
-    return sentences
+    return sentences + [f"{selection(report)}."] * bool(report.selected_by)
+
+
+def selection(report: Report) -> str:
+    """What selected the published weights, as a sentence without its full stop."""
+    by, refit = NAMES.get(report.selected_by, report.selected_by), report.training.refit or {}
+    keys = ("folds",) if report.protocol.folds else ("folds", "speakers")  # each fold has its own speakers
+    numbers = ", ".join(counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int))
+    sentence = f"The checkpoint was selected by {by} on the validation split"
+    if report.model.solver == "sklearn":
+        how = f"{refit.get('selection')} of train and validation ({numbers})" if refit else "cross-validation on train"
+        sentence = f"The settings were selected by {by} in {how}"
+    return sentence + ("; the model was then fitted to both splits" if refit else "")
+
+
+def development(report: Report) -> str:
+    """What to expect of results on the validation split."""
+    biased = "These clips selected the checkpoint, so the results are too good. " * (report.model.solver != "sklearn")
+    return f"{biased}The test split was not used."
 
 
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:

@@ -3,8 +3,6 @@
 For classical networks, and for the head of a network on a frozen encoder, whose embeddings are computed once.
 """
 
-import dataclasses
-import itertools
 import logging
 import time
 from collections import defaultdict
@@ -19,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import ParameterGrid, StratifiedGroupKFold
 from sklearn.svm import SVC, LinearSVC
 from torch import nn
 from torch.utils.data import DataLoader
@@ -31,7 +29,7 @@ from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .data import Collator, firsts, merge
-from .fit import Fit, Windows, fit_statistics
+from .fit import Fit, fit_statistics
 from .loss import ClassificationLoss
 from .trainer import EmotionTrainer
 
@@ -40,10 +38,7 @@ logger = logging.getLogger(__name__)
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 FOLDS = 5  # at most, of cross-validation and of calibration
-SELECTED_BY_CLIPS = (
-    "Too few training speakers for cross-validation over speakers: the settings were selected on other clips of the "
-    "same speakers and may not suit new ones."
-)
+SELECTED_BY_CLIPS = "Too few speakers for cross-validation over them: clips of the same speakers selected settings."
 CALIBRATED_BY_CLIPS = (
     "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other clips of "
     "the same speakers and are overconfident."
@@ -68,11 +63,11 @@ def fit_classical(
 ) -> Fit:
     """Select a candidate of a grid by cross-validation, and leave `model` with that candidate fitted to all clips.
 
-    Vectors are the inputs of the model's classifier in float32. The score of a candidate is the metric of all clips
-    together, each predicted by the model of the fold that holds out its speaker; everything but the encoder is fitted
-    without that fold, standardization and calibration included. The best score wins, the first of equals: over folds
-    that differ as much as speakers do, one standard error below the best may be at chance. The history has one entry
-    per candidate, numbered under ``epoch``, with its settings under ``candidate`` and the score of each fold.
+    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the statistics of all
+    clips. The score of a candidate is the metric of all clips together, each predicted by the model of the fold that
+    holds out its speaker: vectors are standardized, fitted and calibrated without that fold. The best score wins, the
+    first of equals; the strongest regularization within one standard error may be at chance for few speakers. The
+    history has one entry per candidate, numbered under ``epoch``.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
@@ -80,7 +75,7 @@ def fit_classical(
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).
-        per_speaker: standardize the vectors of each speaker by themselves; the model is for `predict_per_speaker`.
+        per_speaker: standardize the vectors of each speaker by themselves; the model needs such vectors then.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
@@ -97,15 +92,14 @@ def fit_classical(
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
-    vectors, labels = embed(model, collator, train, arguments.per_device_eval_batch_size)
-    rows, lengths = np.asarray(train["row"][:]), np.asarray(train["length"][:])
+    batch_size = arguments.per_device_eval_batch_size
+    vectors = embed(model, collator, train, batch_size, speakers if per_speaker else ())
+    rows, lengths, labels = (np.asarray(train[name][:]) for name in ("row", "length", "labels"))
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
-    if per_speaker:
-        vectors = _standardized_by(vectors, voices)
-    weights = None if class_weights is None else np.asarray(class_weights)[labels]
+    weights = np.asarray(class_weights or np.ones(classes))[labels]
     calibrated = isinstance(model.classifier, LinearMachines | KernelMachines)
     folds, by_speaker = speaker_folds(labels, voices, rows, classes, least=1 + calibrated)
-    candidates = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    candidates = list(ParameterGrid(grid))
 
     def evaluate(logits: np.ndarray, own: np.ndarray) -> dict[str, float]:
         _, merged = merge(rows[own], lengths[own], logits)
@@ -121,32 +115,28 @@ def fit_classical(
         inner = speaker_folds(labels[own], voices[own], rows[own], classes)[0] if calibrated else []
         for i, candidate in enumerate(candidates):
             estimator = unfitted(model.classifier, candidate, scaled[own], inner, arguments.seed)
-            _fit(estimator, scaled[own], labels[own], None if weights is None else weights[own])
+            _fit(estimator, scaled[own], labels[own], weights[own])
             classifier = as_module(estimator, model.classifier).to(model.device)
-            held_out[i, held] = _logits(classifier, scaled[held])
-            train_losses[i, fold] = evaluate(_logits(classifier, scaled[own]), own)["loss"]
+            held_out[i, held] = logits_of(classifier, scaled[held])
+            train_losses[i, fold] = evaluate(logits_of(classifier, scaled[own]), own)["loss"]
 
     metric = arguments.metric_for_best_model
     history: list[dict[str, Any]] = []
     for i, candidate in enumerate(candidates):
         entry = {"epoch": float(i + 1), "step": i + 1, "candidate": candidate}
         entry["train_loss"] = float(train_losses[i].mean())
-        entry["validation"] = measured = evaluate(held_out[i], np.arange(len(rows)))
+        entry["validation"] = evaluate(held_out[i], np.arange(len(rows)))
         entry["folds"] = [evaluate(held_out[i, held], held)[metric] for _, held in folds]
         history.append(entry)
-        logger.info(
-            "%2d/%d  %s  train loss %.3f  cross-validation loss %.3f  UAR %.3f  macro-F1 %.3f",
-            *(i + 1, len(candidates), ", ".join(f"{name} {value:g}" for name, value in candidate.items())),
-            *(entry["train_loss"], measured["loss"], measured["uar"], measured["macro_f1"]),
-        )
+        settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
+        logger.info("%2d/%d  %s  %s %.3f", i + 1, len(candidates), settings, metric, entry["validation"][metric])
     scores = [entry["validation"][metric] for entry in history]
     best = int(np.argmin(scores) if metric == "loss" else np.argmax(scores))
     history[best]["kept"] = True
 
-    scale = _scale(vectors) if hasattr(model, "encoder") else None
     inner, calibrated_by_speaker = speaker_folds(labels, voices, rows, classes) if calibrated else ([], True)
     estimator = unfitted(model.classifier, candidates[best], vectors, inner, arguments.seed)
-    _fit(estimator, vectors, labels, weights, scale)
+    _fit(estimator, vectors, labels, weights, _scale(vectors) if hasattr(model, "encoder") else None)
     model.classifier = as_module(estimator, model.classifier).to(model.device).eval()
     require_same(model.classifier, estimator, vectors)
     if isinstance(model.classifier, KernelMachines):
@@ -157,41 +147,34 @@ def fit_classical(
     notes = [SELECTED_BY_CLIPS] * (not by_speaker) + [CALIBRATED_BY_CLIPS] * (not calibrated_by_speaker)
     for note in notes:
         logger.warning("%s", note)
-    done = Fit(trainer, history, time.perf_counter() - began, [], scores[best], notes)
-    if not (shared := np.isin(rows, validation["row"][:])).any():
-        return done
-    refit = {
-        "selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}",
-        **{"folds": len(folds), "speakers": len(np.unique(voices)), "clips": len(np.unique(rows))},
-    }
-    windows = rows[shared], lengths[shared], held_out[best][shared]
-    return dataclasses.replace(done, held_out=windows, refit=refit)
-
-
-def predict_per_speaker(fitted: Fit, clips: Dataset, speakers: Sequence[str]) -> Windows:
-    """Predict clips by a fit `per_speaker`: each vector is standardized by those of all `clips` of its speaker, which
-    is transductive."""
-    trainer, rows = fitted.trainer, clips["row"][:]
-    vectors, _ = embed(trainer.model, trainer.data_collator, clips, trainer.args.per_device_eval_batch_size)
-    vectors = _standardized_by(vectors, np.asarray(speakers)[rows])
-    return rows, clips["length"][:], _logits(trainer.model.classifier, vectors)
+    windows = refit = None
+    if (shared := np.isin(rows, validation["row"][:])).any():
+        windows = rows[shared], lengths[shared], held_out[best][shared]
+        refit = {"selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}", "folds": len(folds)}
+        refit |= {"speakers": len(np.unique(voices)), "clips": len(np.unique(rows))}
+    return Fit(trainer, history, time.perf_counter() - began, [], scores[best], notes, None, windows, refit)
 
 
 @torch.no_grad()
 def embed(
-    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,)."""
+    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32, speakers: Sequence[str] = ()
+) -> np.ndarray:
+    """Inputs of the model's classifier, (windows, size) float32. With the `speakers` of each row of the corpus, those
+    of each speaker are standardized by themselves."""
     model.eval()
-    vectors, labels = [], []
+    vectors = []
     listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
     try:
         for batch in DataLoader(part, batch_size, collate_fn=collator):
-            labels.append(batch.pop("labels"))
+            batch.pop("labels")
             model(**batch.to(model.device))
     finally:
         listener.remove()
-    return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
+    vectors, voices = torch.cat(vectors).numpy(), np.asarray(speakers)[part["row"][:]] if speakers else []
+    for own in [voices == speaker for speaker in np.unique(voices)]:
+        mean, deviation = _scale(vectors[own])
+        vectors[own] = (vectors[own] - mean) / deviation
+    return vectors
 
 
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,15 +189,6 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
-def _standardized_by(vectors: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """Vectors (clips, size) float32, those of each speaker with zero mean and unit deviation."""
-    standardized = np.empty_like(vectors)
-    for speaker in np.unique(speakers):
-        mean, deviation = _scale(vectors[speakers == speaker])
-        standardized[speakers == speaker] = (vectors[speakers == speaker] - mean) / deviation
-    return standardized
-
-
 def speaker_folds(
     labels: np.ndarray, speakers: np.ndarray, clips: np.ndarray, classes: int, least: int = 1
 ) -> tuple[Folds, bool]:
@@ -222,7 +196,7 @@ def speaker_folds(
 
     Args:
         labels, speakers, clips: of each window.
-        least: windows of each class that the training side of every fold has.
+        least: clips of each class that the training side of every fold has.
 
     Returns:
         (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are disjoint.
@@ -230,16 +204,17 @@ def speaker_folds(
     Raises:
         UserError: if a class has too few clips.
     """
-    fewest = np.bincount(labels, minlength=classes).min()
+
+    def fewest(own: np.ndarray) -> int:
+        """Clips of the rarest class."""
+        return np.bincount(labels[own][firsts(clips[own])], minlength=classes).min()
+
     for groups in (speakers, clips):
-        if (count := min(FOLDS, fewest, len(np.unique(groups)))) > 1:
+        if (count := min(FOLDS, fewest(np.arange(len(clips))), len(np.unique(groups)))) > 1:
             folds = list(StratifiedGroupKFold(count).split(labels, labels, groups))
-            if all(np.bincount(labels[own], minlength=classes).min() >= least for own, _ in folds):
+            if all(fewest(own) >= least for own, _ in folds):
                 return folds, groups is speakers
-    raise UserError(
-        f"training.solver: a class has too few training clips for cross-validation, which needs {least + 1} or more; "
-        "drop or merge it"
-    )
+    raise UserError(f"training.solver: a class has fewer than {least + 1} training clips; drop or merge it")
 
 
 class RadialMachines(ClassifierMixin, BaseEstimator):
@@ -287,17 +262,14 @@ def _fit(
     weights: np.ndarray | None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
-    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights.
-
-    Weights of linear classifiers are sums of the clips' vectors. Where these have more features than there are clips,
-    the fit in a basis of the space that they span is the same and takes a tenth of the time.
-    """
+    """Fit on standardized vectors (`scale`), and fold the scale into the linear weights."""
     # The same numbers in float64: some solvers would otherwise iterate in float32.
     seen = vectors.astype(np.float64)
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
     size, basis = seen.shape[1], None
     if size > len(seen) and isinstance(getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression):
+        # The weights are sums of the clips' vectors: in a basis of these the fit is the same, and ten times as fast.
         basis = np.linalg.qr(seen.T)[0]
         seen = seen @ basis
     estimator.fit(seen, labels, sample_weight=weights)
@@ -312,7 +284,7 @@ def _fit(
 
 
 @torch.no_grad()
-def _logits(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
+def logits_of(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
     device = classifier.weight.device
     return torch.cat([classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)]).numpy()
 
@@ -345,7 +317,7 @@ def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
 
 def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
     """Raise a `RuntimeError` unless module and estimator give the same probabilities."""
-    own = softmax(_logits(classifier, vectors), axis=1)
+    own = softmax(logits_of(classifier, vectors), axis=1)
     gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
     if not gap <= TOLERANCE:
         raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}")

@@ -1,6 +1,5 @@
 """openSMILE's functionals: of any clip, in the preparation, and as the input of the networks."""
 
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ from support.close import assert_near
 
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.models import ARCHITECTURES, PreparedFeatureExtractor
-from ser_hf.models.preparation import FUNCTIONALS, Preparation, _smile, compute_functionals, prepare_waveform
+from ser_hf.models.preparation import FUNCTIONALS, Preparation, compute_functionals, prepare_waveform
 from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import UserError
 
@@ -47,39 +46,26 @@ def test_the_shortest_clips_have_finite_functionals_without_a_warning(samples, r
     np.testing.assert_array_equal(vector, compute_functionals(padded, rate, "eGeMAPSv02"))
 
 
-def test_what_is_not_finite_becomes_zero(monkeypatch):
+def test_what_is_not_finite_becomes_zero_and_samples_are_clipped_to_16_bits(monkeypatch):
     values = np.array([[[1.0], [np.nan], [np.inf], [-np.inf]]], np.float32)
-    monkeypatch.setattr("ser_hf.models.preparation._smile", lambda name: lambda samples, rate: values)
-    assert compute_functionals(clip(1600), 16000, "eGeMAPSv02").tolist() == [1, 0, 0, 0]
+    given = []
+    smile = lambda samples, rate: given.append(samples) or values  # noqa: E731
+    monkeypatch.setattr("ser_hf.models.preparation._smile", lambda name: smile)
+    assert compute_functionals(40 * clip(1600), 16000, "eGeMAPSv02").tolist() == [1, 0, 0, 0]
+    assert (given[0].min() * 2**15, given[0].max() * 2**15) == (-(2**15), 2**15 - 1)
 
 
-def test_samples_beyond_full_scale_are_clipped():
-    loud = 40 * clip(16000)
-    assert np.abs(loud).max() > 1.5
-    expected = compute_functionals(loud.clip(-1, 0.9999), 16000, "eGeMAPSv02")
-    np.testing.assert_allclose(compute_functionals(loud, 16000, "eGeMAPSv02"), expected, rtol=0.01, atol=0.01)
-
-
-def test_threads_compute_the_same_numbers():
-    clips = [clip(4000 + 1000 * i, seed=i) for i in range(6)]
-    preparation = Preparation(trim_silence=30, level="peak", functionals="eGeMAPSv02")
-    alone = [prepare_waveform(one, 16000, preparation) for one in clips]
+def test_threads_compute_the_same_numbers_after_the_other_steps():
+    clips, both = [clip(4000, seed) for seed in range(4)], Preparation(level="peak", functionals="eGeMAPSv02")
     with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(lambda one: prepare_waveform(one, 16000, preparation), clips))
-    np.testing.assert_array_equal(together, alone)
-    steps = Preparation(trim_silence=30, level="peak")
-    for one, vector in zip(clips, alone, strict=True):  # the other steps come first
-        by_hand = compute_functionals(prepare_waveform(one, 16000, steps), 16000, "eGeMAPSv02")
-        np.testing.assert_array_equal(vector, by_hand)
+        found = list(pool.map(lambda one: prepare_waveform(one, 16000, both), clips))
+    leveled = [prepare_waveform(one, 16000, Preparation(level="peak")) for one in clips]
+    np.testing.assert_array_equal(found, [compute_functionals(one, 16000, "eGeMAPSv02") for one in leveled])
 
 
-def test_an_unknown_feature_set_or_a_missing_opensmile_is_named(monkeypatch):
+def test_an_unknown_feature_set_is_named():
     with pytest.raises(ValueError, match="functionals: 'GeMAPS' is not one of eGeMAPSv02, ComParE_2016 or null"):
         Preparation(functionals="GeMAPS")
-    monkeypatch.setitem(sys.modules, "opensmile", None)
-    monkeypatch.setattr("ser_hf.models.preparation._smile", _smile.__wrapped__)
-    with pytest.raises(ImportError, match="openSMILE is not installed: pip install opensmile"):
-        PreparedFeatureExtractor(functionals="eGeMAPSv02")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +100,7 @@ def test_the_pipeline_needs_no_ser_hf(networks):
 @pytest.mark.parametrize("name", NAMES)
 def test_waveforms_in_place_of_functionals_and_an_export_are_refused(networks, name):
     model = networks[1][name]
-    with pytest.raises(ValueError, match=r"expected 88 functionals \(eGeMAPSv02\) per clip, got 16000 numbers"):
+    with pytest.raises(ValueError, match="expected 88 functionals per clip, got 16000"):
         model(noise(16000))
     with pytest.raises(UserError, match=f"ser_{name} cannot be exported: openSMILE computes its input"):
         WaveformClassifier(model, EXTRACTOR)

@@ -6,10 +6,12 @@ from support.html_page import Page
 from support.reports import over_folds, typed, whole_report
 
 from ser_hf.report import views
+from ser_hf.report.card import report_page
 from ser_hf.report.page import SECTIONS, Picture
 from ser_hf.report.page import render as render_page
 
 PICTURE = Picture("A picture", "data:image/png;base64,AAAA", 100, 50, ["a.png", "a.svg"])
+VALIDATION = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
 CORPUS = {"title": "Toy", "citation": "Toy (2026)", "url": "https://example.org", "license": "cc0-1.0"}
 EVERYTHING = {
     "pictures": {section: [PICTURE] for section in SECTIONS},
@@ -100,16 +102,53 @@ def test_the_splits_are_described():
     report = whole_report()
     assert views.splits(typed(report)) == [
         "16 speakers (96 clips) for training.",
-        "4 other speakers (24 clips) to select the checkpoint, by UAR.",
+        "4 other speakers (24 clips) for validation.",
         "8 other speakers (48 clips) for the final test, once.",
+        "The checkpoint was selected by UAR on the validation split.",
     ]
     # TESS: validation by held-out sentences of the training speakers.
     report["audit"]["shared"]["train/validation"]["speakers"] = 4
-    assert views.splits(typed(report))[1] == "The same 4 speakers (24 clips) to select the checkpoint, by UAR."
+    assert views.splits(typed(report))[1] == "The same 4 speakers (24 clips) for validation."
     report["audit"]["shared"]["train/test"]["speakers"] = 3
     assert views.splits(typed(report))[2].startswith("8 speakers, 3 of them in earlier splits too, (48 clips)")
     assert views.splits(typed(report | {"judged_on": "validation"}))[2].endswith("not used.")
-    assert views.splits(typed(over_folds(report)))[1] == "All folds together are evaluated on 8 speakers (48 clips)."
+    assert views.splits(typed(over_folds(report)))[1:] == [
+        "All folds together are evaluated on 8 speakers (48 clips).",
+        "The checkpoint was selected by UAR on the validation split.",
+    ]
+
+
+SKLEARN = whole_report()["model"] | {"solver": "sklearn"}
+REFIT = {"selection": "cross-validation over speakers", "folds": 5, "speakers": 20, "clips": 120}
+FITTED = "The settings were selected by UAR in cross-validation over speakers of train and validation ({}); the model "
+FITTED += "was then fitted to both splits"
+
+
+def test_cross_validation_and_the_refit_are_described():
+    report = whole_report(model=SKLEARN, training={"refit": REFIT})
+    sentence = FITTED.format("5 folds, 20 speakers")
+    assert views.splits(typed(report))[3] == f"{sentence}."
+    assert views.splits(typed(over_folds(report)))[2] == FITTED.format("5 folds") + "."
+    assert f"{sentence}. It was evaluated on the test split once." in report_page(typed(report))
+    assert "the validation split (of models fitted without it)" in report_page(typed(report))
+    entries = [
+        {"epoch": 1.0, "candidate": {"C": 0.1}, "train_loss": 1.0, "validation": VALIDATION, "folds": [0.25, 0.75]},
+        {"epoch": 2.0, "candidate": {"C": 1e-05}, "train_loss": 0.5, "validation": VALIDATION, "kept": True},
+    ]
+    text = text_of(report | {"history": entries})
+    for shown in ("C 0.11.0001.0000.500–0.5000.25 · 0.75", "C 1e-05 ★", "validation (of models fitted without it)"):
+        assert shown in text
+
+
+def test_evaluated_validation_clips_that_selected_nothing_have_no_bias():
+    report = typed(whole_report(judged_on="validation", model=SKLEARN, warnings=[]))
+    assert [text for *_, text in views.banners(report)] == ["The test split was not used."]
+    assert views.splits(report)[3] == "The settings were selected by UAR in cross-validation on train."
+
+
+def test_a_network_that_is_trained_again_on_both_splits_says_so():
+    report = typed(whole_report(training={"refit": {"steps": 100}}))
+    assert views.selection(report).endswith("on the validation split; the model was then fitted to both splits")
 
 
 def test_the_overlap_of_the_splits_is_described():
