@@ -73,7 +73,7 @@ def measure(name: str, recipe: str, overrides: list[str], corpora: Path, epochs:
     report = ser_hf.run_recipe(file, overrides, resume=True).to_dict()
     for clip in report.get("hardest", ()):
         clip.pop("path", None)
-    write(RESULTS / f"{name}.json", public(report) | {"overrides": [own for own in overrides if "root=" not in own]})
+    write(RESULTS / f"{name}.json", public(report | {"recipe": read_recipe(file, overrides).to_dict()}))
 
 
 def table() -> str:
