@@ -24,9 +24,6 @@ from .slices import by_corpus, measure_slices, other_label, pooled_classes, slic
 
 # A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of 150 (exp(-5)).
 FEW_CLIPS = 5
-# A model that guesses has a UAR of 1 / classes whatever class it prefers. One that covers less than this share of the
-# way from there to 1, on the clips that it was trained on, is hardly trained.
-NEAR_CHANCE = 0.1
 
 
 def evaluate_predictions(
@@ -159,19 +156,18 @@ class ModelFacts:
         return None if self.one_class() else ", ".join(missing)
 
     def near_chance(self) -> str | None:
+        # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there to 1 is no training.
         chance = 1 / len(self.names)
-        if self.train_uar is None or self.train_uar > chance + NEAR_CHANCE * (1 - chance):
-            return None
-        return f"{self.train_uar:.3f}, chance {chance:.3f}"
+        near = self.train_uar is not None and self.train_uar < chance + 0.1 * (1 - chance)
+        return f"{self.train_uar:.3f}, chance {chance:.3f}" if near else None
 
     def few_selecting(self) -> str | None:
         few = self.selecting is not None and len(self.selecting) <= 2 and not any(map(is_unknown, self.selecting))
         return ", ".join(self.selecting) if few else None
 
     def no_temperature(self) -> str | None:
-        if self.temperature is None or not at_limit(self.temperature):
-            return None
-        return f"{self.temperature:g}, the {'sharper' if self.temperature <= LOWEST else 'flatter'} the better"
+        better = "the sharper the better" if self.temperature == LOWEST else "the flatter the better"
+        return f"{self.temperature:g}, {better}" if self.temperature and at_limit(self.temperature) else None
 
 
 # A new warning is one entry: a sentence with what to try, and the details in its brackets, none without a fault.
@@ -184,16 +180,13 @@ DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
     "epochs or less regularization.": ModelFacts.near_chance,
     "One or two validation speakers selected the model{}, which may not suit others: use more validation speakers, "
     "training.refit or a protocol with folds.": ModelFacts.few_selecting,
-    "The validation clips determine no temperature{}, so none is stored: use more validation speakers.": (
-        ModelFacts.no_temperature
-    ),
+    "The validation clips determine no temperature{}, so none is stored: use more of them.": ModelFacts.no_temperature,
 }
 
 
 def degenerate(facts: ModelFacts) -> list[str]:
     """Warnings about a model that is not worth its figures."""
-    details = {sentence: detail(facts) for sentence, detail in DEGENERATE.items()}
-    return [sentence.format(f" ({found})") for sentence, found in details.items() if found]
+    return [sentence.format(f" ({found})") for sentence, detail in DEGENERATE.items() if (found := detail(facts))]
 
 
 def without_details(warning: str) -> str:

@@ -309,13 +309,10 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         for name, own in predictions.items()
         if name != "test"
     }
+    # A refit model depends on the speakers of both splits; a single epoch or candidate is not selected.
+    selecting = run.fold.split.speakers["validation"] if len(fitted.history) > 1 and fitted.refit is None else None
     facts = ModelFacts(
-        data.labels,
-        scores["confusion"],
-        parts["train"]["uar"],
-        # A refit model depends on the speakers of both splits; a single epoch or candidate is not selected.
-        run.fold.split.speakers["validation"] if len(fitted.history) > 1 and fitted.refit is None else None,
-        temperature and temperature["value"],
+        data.labels, scores["confusion"], parts["train"]["uar"], selecting, temperature and temperature["value"]
     )
     fields = report_header(run, scores["metrics"]) | scores
     fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}

@@ -68,8 +68,8 @@ class PooledTransferClassifier(TransferClassifier):
 class ClipNorm(nn.BatchNorm1d):
     """Batch normalization, without weights, of one vector per clip (He et al. 2022, arXiv:2111.06377).
 
-    A feature that is (nearly) constant in training, such as a dead one, is divided by a share of the mean deviation
-    of all features, so that it does not outweigh them where a clip of another length makes it differ.
+    A feature that is (nearly) constant in training is divided by the share `LEAST` of the mean deviation of all
+    features, so that it does not outweigh them where a clip of another length makes it differ.
     """
 
     LEAST = 0.1
@@ -79,17 +79,13 @@ class ClipNorm(nn.BatchNorm1d):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """(batch, size) -> the same; a batch of a single clip is normalized by the running statistics."""
-        wide = vectors.float()
         mean, variance = self.running_mean, self.running_var
-        if self.training and len(wide) > 1:
-            variance, mean = torch.var_mean(wide, dim=0, correction=0)
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * len(wide) / (len(wide) - 1), self.momentum)
+        if self.training and len(vectors) > 1:
+            super().forward(vectors)  # updates the running statistics
+            variance, mean = torch.var_mean(vectors.float(), dim=0, correction=0)
         deviation = torch.sqrt(variance + self.eps)
         deviation = torch.maximum(deviation, self.LEAST * deviation.mean())
-        return ((wide - mean) / deviation).to(vectors.dtype)
+        return ((vectors - mean) / deviation).to(vectors.dtype)
 
 
 class VGGStage(nn.Module):
