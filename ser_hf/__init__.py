@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .experiment.evaluate import evaluate_model
     from .experiment.recipe_checks import read_recipe
     from .export import export_model
-    from .hub.corpus_repository import publish_corpus
     from .hub.publish import publish
     from .hub.verify import verify
     from .inference.predict import predict
@@ -39,7 +38,6 @@ _HOMES = {
     "predict": "inference.predict",
     "prepare": "audio",
     "publish": "hub.publish",
-    "publish_corpus": "hub.corpus_repository",
     "read_recipe": "experiment.recipe_checks",
     "run_recipe": "train",
     "speaker_independent": "protocols",

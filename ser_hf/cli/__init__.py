@@ -17,7 +17,7 @@ from . import cache, compare, corpora, demo, evaluate, export, predict, publish,
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 for function in (
     *(cache.cache, compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
-    *(corpora.inspect, predict.predict, publish.publish, corpora.publish_corpus, compare.reproduce),
+    *(corpora.inspect, predict.predict, publish.publish, compare.reproduce),
     *(train.schema, sweep.sweep, train.train, publish.verify),
 ):
     app.command()(function)

@@ -10,8 +10,8 @@ parquet can be downloaded and read as `audiofolder`.
 
 Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns` for sex, age,
 language, sentence, intensity, take and id. Every other plain column is kept; one with a reserved name (`duration`) is
-renamed to ``own_duration``, and a column `split` becomes ``own_split``. A corpus that `ser-hf publish-corpus` has
-pushed keeps its ids and speakers if `corpus.corpus_name` is the name of that corpus.
+renamed to ``own_duration``, and a column `split` becomes ``own_split``. A corpus of ser_hf that was pushed (by
+`Split.apply(dataset).push_to_hub(...)`) keeps its ids and speakers if `corpus.corpus_name` is its name.
 
 Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf) and not decoded.
 """

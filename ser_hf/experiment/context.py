@@ -34,6 +34,7 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
         folder.checkpoints,
         training.seeds[0],
         metric=training.early_stopping.metric,
+        selecting_evaluations=training.early_stopping.evaluations,
         padding_safe=padding_safe,
         progress=sys.stderr.isatty(),
         average=average.kind,

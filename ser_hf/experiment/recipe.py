@@ -126,10 +126,12 @@ class LoraSection:
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """The validation metric that selects the checkpoint; training ends after `patience` evaluations without a gain."""
+    """The checkpoint with the best mean of the validation `metric` over the last `evaluations` is selected, the later
+    one among equals, and none of the warm-up; training ends after `patience` evaluations without a gain."""
 
     metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
     patience: PositiveInt | None = None
+    evaluations: PositiveInt = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +159,8 @@ class TrainingSection:
 
     `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate from layer to layer,
     downwards. `precision: auto` is the fastest native one. `balance` samples corpora, classes, or classes of each
-    corpus equally often. `solver` null is the network's usual one; `grid` lists what scikit-learn tries.
+    corpus equally often. `solver` null is the network's usual one; `grid` lists what scikit-learn tries. `refit` then
+    trains on training and validation clips, for the steps of the selected checkpoint, unless validation is evaluated.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -169,6 +172,7 @@ class TrainingSection:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
+    refit: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"
     grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)

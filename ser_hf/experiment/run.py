@@ -37,7 +37,7 @@ from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
 from ..report.report import Embeddings, Report, Robustness, read_report
-from ..training.arguments import EmotionTrainingArguments, seed_everything
+from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
@@ -224,6 +224,24 @@ def _save(
 
 
 def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
+    """Train on the train split; with `training.refit` once more, on train and validation."""
+    selected = _fit(run, arguments)
+    if not run.recipe.training.refit or run.recipe.evaluation.part == "validation":
+        return selected
+    state, rows = selected.trainer.state, run.fold.split.rows
+    held_out = window_logits(selected.trainer, run.clips("validation"))
+    everything = dataclasses.replace(run.fold.split, rows=rows | {"train": sorted(rows["train"] + rows["validation"])})
+    own = dataclasses.replace(run, folds=[dataclasses.replace(run.fold, split=everything)], watch=None)
+    steps, planned = state.best_global_step, selected.trainer.planned_steps or state.max_steps
+    speakers = {speaker for part in PARTS[:2] for speaker in run.fold.split.speakers[part]}
+    facts = {"steps": steps, "clips": len(everything.rows["train"]), "speakers": len(speakers)}
+    logger.info("refit on train and validation: %(clips)d clips, %(speakers)d speakers, %(steps)d steps", facts)
+    last = _fit(own, refitting(arguments, steps), planned)
+    seconds = selected.seconds + last.seconds
+    return dataclasses.replace(selected, trainer=last.trainer, seconds=seconds, held_out=held_out, refit=facts)
+
+
+def _fit(run: RunContext, arguments: EmotionTrainingArguments, planned_steps: int | None = None) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(data.plan))
@@ -244,7 +262,8 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         return fit(
             *common,
             loss=loss,
-            patience=recipe.training.early_stopping.patience,
+            patience=None if planned_steps else recipe.training.early_stopping.patience,
+            planned_steps=planned_steps,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
             transforms=make_transforms(run),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from ..corpora.schema import UNNAMED
 from ..utils.errors import UserError
@@ -64,6 +64,10 @@ class Split:
                     f"speakers may have been {how}, and these figures may not hold for unseen speakers."
                 )
         return None
+
+    def apply(self, dataset: Dataset) -> DatasetDict:
+        """The rows of each split, as `datasets.DatasetDict`; its `push_to_hub` uploads them with their audio."""
+        return DatasetDict({part: dataset.select(self.rows[part]) for part in PARTS})
 
     def to_dict(self) -> dict[str, Any]:
         described = {"protocol": self.name, "sha256": self.sha256}

@@ -1,5 +1,6 @@
 """`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys set by a run."""
 
+import copy
 import dataclasses
 import os
 import typing
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from transformers import TrainingArguments
-from transformers.trainer_utils import enable_full_determinism
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_full_determinism
 
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
@@ -160,13 +161,15 @@ class EmotionTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the settings of `EmotionTrainer`.
 
     `schedule` is the name of the learning rate schedule; `kept_checkpoints` are kept beside the best one
-    (`save_total_limit` would delete before a new one is complete).
+    (`save_total_limit` would delete before a new one is complete); the mean metric of the last `selecting_evaluations`
+    selects the best one.
     """
 
     schedule: str = "linear"
     head_learning_rate: float | None = None
     layer_decay: float | None = None
     kept_checkpoints: int | None = None
+    selecting_evaluations: int = 1
     average: str | None = None
     average_decay: float = 0.999
 
@@ -247,3 +250,12 @@ def training_arguments(
         )
     except (ValueError, ImportError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"training: {error}") from None
+
+
+def refitting(arguments: EmotionTrainingArguments, steps: int) -> EmotionTrainingArguments:
+    """The arguments of a training of so many steps without validation, whose last weights are the result."""
+    changed = copy.copy(arguments)
+    changed.output_dir = str(Path(arguments.output_dir) / "refit")
+    changed.max_steps, changed.load_best_model_at_end = steps, False
+    changed.eval_strategy, changed.save_strategy = IntervalStrategy.NO, SaveStrategy.EPOCH
+    return changed

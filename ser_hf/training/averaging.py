@@ -48,7 +48,9 @@ class WeightAverage(TrainerCallback):
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
-        self._ended = True  # the Trainer has loaded the best checkpoint
+        if not args.load_best_model_at_end:
+            _copy(self._trained, self._average)
+        self._ended = True  # the model has the average, or the Trainer has loaded the best checkpoint, which has it
 
     @torch.no_grad()
     def update(self) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import patch_environment
-from transformers import Trainer
+from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
-from transformers.trainer_callback import ProgressCallback, TrainerCallback
+from transformers.trainer_callback import ProgressCallback, TrainerCallback, TrainerState
 
 from ..evaluation.metrics import classification_metrics
 from ..utils.errors import UserError
+from .arguments import EmotionTrainingArguments
 from .loss import class_ids
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,23 @@ class StepBar(ProgressCallback):
         pass
 
 
+def selecting_metric(args: EmotionTrainingArguments, state: TrainerState) -> float:
+    """The mean of the metric that selects the checkpoint, over the last evaluations: one alone is noisy."""
+    key = f"eval_{args.metric_for_best_model}"
+    return float(np.mean([entry[key] for entry in state.log_history if key in entry][-args.selecting_evaluations :]))
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping by `selecting_metric`."""
+
+    def check_metric_value(self, args, state, control, metric_value):
+        super().check_metric_value(args, state, control, selecting_metric(args, state))
+
+
 class EpochLog(TrainerCallback):
     """Logs one line per evaluation and keeps the training seconds of each epoch."""
 
-    def __init__(self, metric: str):
-        self.metric = metric
+    def __init__(self):
         self.epoch_seconds: list[float] = []
         self._loss = float("nan")
 
@@ -60,10 +73,8 @@ class EpochLog(TrainerCallback):
             )
         if not state.is_world_process_zero:
             return
-        value, best = metrics[f"eval_{self.metric}"], state.best_metric
-        better = best is None or (value < best if self.metric == "loss" else value > best)
         logger.info(
-            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s%s",
+            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s",
             state.epoch or 0,
             state.num_train_epochs,
             self._loss,
@@ -71,7 +82,6 @@ class EpochLog(TrainerCallback):
             metrics["eval_uar"],
             metrics["eval_macro_f1"],
             f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
-            "  *" if better else "",
         )
 
 

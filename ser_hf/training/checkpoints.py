@@ -93,7 +93,7 @@ def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
 
 def has_stopped(state: TrainerState) -> bool:
     """Whether early stopping had ended the training, which the Trainer does not remember when it resumes."""
-    stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
+    stopping = state.stateful_callbacks.get("Patience")
     if not stopping:
         return False
     stopping = stopping[0] if isinstance(stopping, list) else stopping

@@ -14,7 +14,6 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForAudioClassification,
-    EarlyStoppingCallback,
     PreTrainedModel,
     SequenceFeatureExtractor,
     Trainer,
@@ -25,7 +24,7 @@ from ..audio import WaveformStore
 from ..models.front_end import FeatureNorm
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .callbacks import EpochLog, stop_reporting
+from .callbacks import EpochLog, Patience, stop_reporting
 from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
 from .data import Collator, TrainTransforms, merge, recordings
 from .encoders import lengths_needed
@@ -133,6 +132,7 @@ def fit(
     watch: Callable[[float, dict[str, float]], None] | None = None,
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
+    planned_steps: int | None = None,
 ) -> Fit:
     """Train the parameters of `model` that require a gradient, and load its best checkpoint.
 
@@ -142,16 +142,18 @@ def fit(
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
+        planned_steps: of the learning rate schedule, if the training ends earlier.
 
     Returns:
-        The model with its best checkpoint, its validation metric, and notes for the report.
+        The model with its best checkpoint, its validation metric, and notes for the report; without evaluations
+        (`refitting`) the model as it is after the last step.
 
     Raises:
         UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting does not fit the
             model.
     """
     began = time.perf_counter()
-    epochs_log = EpochLog(arguments.metric_for_best_model)
+    epochs_log = EpochLog()
     collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
@@ -175,10 +177,11 @@ def fit(
         compute_metrics=compute_metrics,
         callbacks=[
             epochs_log,
-            *([] if patience is None else [EarlyStoppingCallback(patience)]),
+            *([] if patience is None else [Patience(patience)]),
             *([] if watch is None else [_ValidationWatcher(watch)]),
         ],
     )
+    trainer.planned_steps = planned_steps
     checkpoint = last_checkpoint(folder) if resume else None
     if checkpoint is not None:
         check_step_batch_size(checkpoint, trainer.made_by())
@@ -191,13 +194,18 @@ def fit(
     if cached is not None:
         cached.end(trainer)
     state = trainer.state
+    if not arguments.load_best_model_at_end:
+        return Fit(trainer, [], time.perf_counter() - began, [], math.nan)
     if state.best_metric is None:
         raise UserError("training.eval_steps, training.eval_delay: no validation during training; evaluate earlier")
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
+    history = _history(state.log_history, state.best_global_step)
+    kept = next(entry["epoch"] for entry in history if "kept" in entry)
+    logger.info("selected: epoch %g, %s %.3f", kept, arguments.metric_for_best_model, state.best_metric)
     return Fit(
         trainer,
-        _history(state.log_history, state.best_global_step),
+        history,
         time.perf_counter() - began,
         epochs_log.epoch_seconds,
         state.best_metric,

@@ -19,7 +19,7 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .callbacks import StepBar, TrainingCounts, scores
+from .callbacks import StepBar, TrainingCounts, scores, selecting_metric
 from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
 from .encoders import layerdrop_key
@@ -170,6 +170,17 @@ class EmotionTrainer(Trainer):
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether this checkpoint is the best: a mean of evaluations, the later among equals, none of the warm-up."""
+        state = self.state
+        if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
+            return False
+        value, best = selecting_metric(self.args, state), state.best_metric
+        better = best is None or (value >= best if self.args.greater_is_better else value <= best)
+        if better:
+            state.best_metric, state.best_global_step = value, state.global_step
+        return better
 
     def _saved_weights(self) -> contextlib.AbstractContextManager:
         return self.average.applied() if self.average else contextlib.nullcontext()

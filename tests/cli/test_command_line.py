@@ -153,7 +153,7 @@ def test_the_shell_completes_verbs():
     environment = os.environ | {"_SER_HF_COMPLETE": "complete_bash", "COMP_WORDS": "ser-hf pub", "COMP_CWORD": "1"}
     code = "import sys; from ser_hf.cli import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=900)
-    assert done.stdout.split() == ["publish", "publish-corpus"]
+    assert done.stdout.split() == ["publish"]
 
 
 def test_the_schema_describes_recipes(capsys):

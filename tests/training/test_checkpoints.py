@@ -97,7 +97,7 @@ def test_a_training_without_patience_left_has_stopped(waited, stopped):
         "attributes": {"early_stopping_patience_counter": waited},
     }
     for stored in (state, [state]):
-        assert has_stopped(TrainerState(stateful_callbacks={"EarlyStoppingCallback": stored})) is stopped
+        assert has_stopped(TrainerState(stateful_callbacks={"Patience": stored})) is stopped
 
 
 def test_a_checkpoint_that_cannot_be_written_is_removed(checkpoint):

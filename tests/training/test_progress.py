@@ -17,8 +17,8 @@ def arguments(tmp_path, caplog):
     return TrainingArguments(str(tmp_path), use_cpu=True)
 
 
-def _log(arguments, metric="uar", best=None, metrics=None, main=True):
-    lines, state = EpochLog(metric), TrainerState(epoch=2.0, num_train_epochs=4, best_metric=best)
+def _log(arguments, metrics=None, main=True):
+    lines, state = EpochLog(), TrainerState(epoch=2.0, num_train_epochs=4)
     state.is_world_process_zero = main
     lines.on_epoch_begin(arguments, state, TrainerControl())
     lines.on_epoch_end(arguments, state, TrainerControl())
@@ -34,15 +34,6 @@ def test_each_evaluation_logs_one_line(arguments, caplog):
         assert piece in line
     assert len(lines.epoch_seconds) == 1
     assert lines.epoch_seconds[0] >= 0
-
-
-@pytest.mark.parametrize(
-    ("metric", "best", "starred"),
-    [("uar", None, True), ("uar", 0.4, True), ("uar", 0.5, False), ("loss", 0.8, True), ("loss", 0.7, False)],
-)
-def test_a_star_marks_the_best_so_far(arguments, caplog, metric, best, starred):
-    _log(arguments, metric, best)
-    assert ("*" in caplog.text) is starred
 
 
 def test_only_the_first_process_logs(arguments, caplog):
