@@ -224,3 +224,12 @@ def test_a_warning_of_some_runs_appears_once_with_their_numbers():
         3: bare(speakers=1, warnings=[few, "everywhere", "cut off"]),
     }
     assert merged_warnings("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
+
+
+def test_folds_share_a_warning_about_their_models_whatever_its_details():
+    named = {
+        number: f"Seed 3: Some classes of the evaluated clips are never predicted ({number})." for number in (2, 5)
+    }
+    reports = {number: bare(speakers=20, warnings=[named[number]] if number in named else []) for number in (1, 2, 5)}
+    (merged,) = merged_warnings("fold", reports, [])
+    assert merged.startswith("Fold 2, 5: Some classes of the evaluated clips are never predicted: train")

@@ -437,11 +437,3 @@ def temperature_facts(
         probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
         found[when] = all_metrics(labels, probabilities, names=("log_loss", "ece", "brier"))
     return found | {"stored": stored}
-
-
-def temperature_warning(temperature: float, requested: bool) -> str:
-    """A sentence about a temperature at a limit, which is not stored even if `requested`."""
-    sharp = "sharper" if temperature <= LOWEST else "flatter"
-    why = f"the {sharp} the probabilities, the lower the log loss"
-    end = "; it is not stored" if requested else ""
-    return f"The validation clips determine no temperature ({why}): {temperature:g} is the limit of the search{end}."

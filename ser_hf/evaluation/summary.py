@@ -1,6 +1,7 @@
 """All numbers of one evaluated split: metrics, intervals, classes, slices, calibration, hardest clips, warnings."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .bootstrap import (
     resample,
     speaker_keys,
 )
-from .metrics import all_metrics, mean_metrics, reliability, values
+from .metrics import LOWEST, all_metrics, at_limit, mean_metrics, reliability, values
 from .predictions import Predictions
 from .slices import by_corpus, measure_slices, other_label, pooled_classes, slices_and_gaps
 
@@ -125,3 +126,69 @@ def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
         }
         for i in np.argsort(own, kind="stable")[:most]
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """What shows that a model is degenerate; None where it is unknown or does not apply.
+
+    Args:
+        names, confusion: classes, and counts of the evaluated clips (`metrics.confusion`).
+        train_uar: UAR of the training clips.
+        selecting: the validation speakers that selected the model.
+        temperature: from `fit_temperature`.
+    """
+
+    names: Sequence[str]
+    confusion: Sequence[Sequence[int]]
+    train_uar: float | None = None
+    selecting: Sequence[str] | None = None
+    temperature: float | None = None
+
+    def one_class(self) -> str | None:
+        labeled, predicted = (np.sum(self.confusion, axis=axis) / np.sum(self.confusion) for axis in (1, 0))
+        most = predicted.argmax()
+        return self.names[most] if labeled[most] <= 0.95 < predicted[most] else None
+
+    def never_predicted(self) -> str | None:
+        counts = zip(self.names, np.sum(self.confusion, axis=1), np.sum(self.confusion, axis=0), strict=True)
+        missing = [name for name, labeled, predicted in counts if labeled and not predicted]
+        return None if self.one_class() else ", ".join(missing)
+
+    def near_chance(self) -> str | None:
+        # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there to 1 is no training.
+        chance = 1 / len(self.names)
+        near = self.train_uar is not None and self.train_uar < chance + 0.1 * (1 - chance)
+        return f"{self.train_uar:.3f}, chance {chance:.3f}" if near else None
+
+    def few_selecting(self) -> str | None:
+        few = self.selecting is not None and len(self.selecting) <= 2 and not any(map(is_unknown, self.selecting))
+        return ", ".join(self.selecting) if few else None
+
+    def no_temperature(self) -> str | None:
+        better = "the sharper the better" if self.temperature == LOWEST else "the flatter the better"
+        return f"{self.temperature:g}, {better}" if self.temperature and at_limit(self.temperature) else None
+
+
+# A new warning is one entry: a sentence with what to try, and the details in its brackets, none without a fault.
+DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
+    "More than 95 % of the evaluated clips get one class{}: check that their level is that of the training clips "
+    "(audio.level), or train with class weights or another learning rate.": ModelFacts.one_class,
+    "Some classes of the evaluated clips are never predicted{}: train with class weights or more clips of them, or "
+    "merge them with others.": ModelFacts.never_predicted,
+    "UAR on the training clips is near chance{}, so the model is hardly trained: try another learning rate, more "
+    "epochs or less regularization.": ModelFacts.near_chance,
+    "One or two validation speakers selected the model{}, which may not suit others: use more validation speakers, "
+    "training.refit or a protocol with folds.": ModelFacts.few_selecting,
+    "The validation clips determine no temperature{}, so none is stored: use more of them.": ModelFacts.no_temperature,
+}
+
+
+def degenerate(facts: ModelFacts) -> list[str]:
+    """Warnings about a model that is not worth its figures."""
+    return [sentence.format(f" ({found})") for sentence, detail in DEGENERATE.items() if (found := detail(facts))]
+
+
+def without_details(warning: str) -> str:
+    """A warning of `degenerate` as it is of several runs; others unchanged."""
+    return next((one.format("") for one in DEGENERATE if one.partition("{}")[0] in warning), warning)

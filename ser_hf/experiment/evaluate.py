@@ -23,7 +23,7 @@ from ..corpora.tables import SYNONYMS
 from ..evaluation.embeddings import FEWEST, embeddings_map
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import robustness
-from ..evaluation.summary import evaluate_predictions
+from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
@@ -264,6 +264,7 @@ def evaluate_on_corpus(
     predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
     scores = evaluate_predictions(predictions, **bootstrapping)
+    scores["warnings"] = degenerate(ModelFacts(mapping.classes, scores["confusion"])) + scores["warnings"]
     if classifier.untrained:
         scores["warnings"] = [_untrained(classifier), *scores["warnings"]]
     if settings.embeddings and len(predictions) >= FEWEST:

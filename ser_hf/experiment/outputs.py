@@ -16,7 +16,7 @@ from ..corpora import corpus_facts
 from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.metrics import DEFINITIONS, mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
-from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals
+from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals, without_details
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
@@ -276,7 +276,7 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
         supports = {name: one.support for name, one in own.per_class.items()}
         left_out = [*common, *few_clips(supports), *few_speakers(own.speakers or 0)]
         left_out += [transductive_note(own.transductive)] if own.transductive else []
-        about[number] = [warning for warning in own.warnings if warning not in left_out]
+        about[number] = [without_details(warning) for warning in own.warnings if warning not in left_out]
     return [*common, *_merged_notes(kind, about)]
 
 

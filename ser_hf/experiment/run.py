@@ -26,12 +26,11 @@ from ..evaluation.metrics import (
     fit_temperature,
     softmax,
     temperature_facts,
-    temperature_warning,
     trainer_metrics,
     transductive_note,
 )
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.summary import evaluate_predictions
+from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..inference.batches import last_layer
 from ..inference.classifier import load_classifier
 from ..inference.reference import LONGEST, chosen_clips, compute_logits, copy_reference, write_reference
@@ -333,9 +332,17 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     logits, temperature = _calibrated(run, outputs)
     predictions = {name: of_rows(data.dataset, rows, softmax(own)) for name, (rows, own) in logits.items()}
     scores = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
-    warnings = scores["warnings"] + data.notes + fitted.notes + run.window_notes()
-    if temperature and at_limit(temperature["value"]):
-        warnings.append(temperature_warning(temperature["value"], settings.temperature == "store"))
+    parts = {
+        name: all_metrics(own.labels, own.probabilities[0], own.votes)
+        for name, own in predictions.items()
+        if name != "test"
+    }
+    # A refit model depends on the speakers of both splits; a single epoch or candidate is not selected.
+    selecting = run.fold.split.speakers["validation"] if len(fitted.history) > 1 and fitted.refit is None else None
+    facts = ModelFacts(
+        data.labels, scores["confusion"], parts["train"]["uar"], selecting, temperature and temperature["value"]
+    )
+    warnings = degenerate(facts) + scores["warnings"] + data.notes + fitted.notes + run.window_notes()
     fields = report_header(run, scores["metrics"]) | scores
     if settings.per_speaker:
         fields["transductive"] = _per_speaker_metrics(run, fitted.trainer.args)
@@ -343,11 +350,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
     fields |= {
         "warnings": warnings,
-        "parts": {
-            name: all_metrics(own.labels, own.probabilities[0], own.votes)
-            for name, own in predictions.items()
-            if name != "test"
-        },
+        "parts": parts,
         "temperature": temperature,
         "history": fitted.history,
         "selected_by": metric,

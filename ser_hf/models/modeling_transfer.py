@@ -65,15 +65,27 @@ class PooledTransferClassifier(TransferClassifier):
         return self.dropout(self.norm(self.pooling(*self.encoder(features, mask))))
 
 
-class ClipNorm(MaskedBatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip (He et al. 2022, arXiv:2111.06377)."""
+class ClipNorm(nn.BatchNorm1d):
+    """Batch normalization, without weights, of one vector per clip (He et al. 2022, arXiv:2111.06377).
+
+    A feature that is (nearly) constant in training is divided by the share `LEAST` of the mean deviation of all
+    features, so that it does not outweigh them where a clip of another length makes it differ.
+    """
+
+    LEAST = 0.1
 
     def __init__(self, size: int):
         super().__init__(size, affine=False)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        real = torch.ones_like(vectors[:, :1], dtype=torch.bool)
-        return super().forward(vectors[:, :, None], real).squeeze(2)
+        """(batch, size) -> the same; a batch of a single clip is normalized by the running statistics."""
+        mean, variance = self.running_mean, self.running_var
+        if self.training and len(vectors) > 1:
+            super().forward(vectors)  # updates the running statistics
+            variance, mean = torch.var_mean(vectors.float(), dim=0, correction=0)
+        deviation = torch.sqrt(variance + self.eps)
+        deviation = torch.maximum(deviation, self.LEAST * deviation.mean())
+        return ((vectors - mean) / deviation).to(vectors.dtype)
 
 
 class VGGStage(nn.Module):

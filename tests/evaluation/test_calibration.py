@@ -11,7 +11,6 @@ from ser_hf.evaluation.metrics import (
     at_limit,
     fit_temperature,
     temperature_facts,
-    temperature_warning,
 )
 from ser_hf.training.data import merge
 
@@ -41,7 +40,7 @@ def test_the_temperature_has_the_least_log_loss():
     assert all(loss(found) < loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1))
 
 
-def test_clips_that_determine_no_temperature_end_at_a_limit_with_a_warning():
+def test_clips_that_determine_no_temperature_end_at_a_limit():
     labels = np.arange(12) % 3
     right = np.eye(3)[labels]
     for margin in (1e-3, 8, 1e30):
@@ -49,8 +48,6 @@ def test_clips_that_determine_no_temperature_end_at_a_limit_with_a_warning():
     assert fit_temperature(-8 * right, labels) == HIGHEST
     assert fit_temperature(np.zeros((12, 3)), labels) == 1, "nothing depends on it"
     assert [at_limit(value) for value in (LOWEST, 1.0, HIGHEST)] == [True, False, True]
-    assert "the sharper the probabilities" in temperature_warning(LOWEST, requested=False)
-    assert temperature_warning(HIGHEST, requested=True).endswith("100 is the limit of the search; it is not stored.")
 
 
 def test_windows_are_fitted_as_they_are_evaluated():
