@@ -114,9 +114,8 @@ def test_the_area_is_the_mean_over_the_curve():
     clips = corpus(clips=4)
     labels, wrong = np.array(clips[2]), 1 - np.array(clips[2])
     conditions = [Condition("noise", snr) for snr in (20, 10, 0)] + [Condition("gain", 10), Condition("telephone", 64)]
-    areas = measured(
-        classify=scripted(labels, 0 * labels, wrong, 0 * labels, wrong), clips=clips, conditions=conditions
-    )["areas"]
+    classify = scripted(labels, 0 * labels, wrong, 0 * labels, wrong)
+    areas = measured(classify=classify, clips=clips, conditions=conditions)["areas"]
     # UAR of 1, 0.5 and 0 at 20, 10 and 0 dB, where no SNR is clean; 1 at 0 dB of gain and 0.5 at 10 dB.
     assert {kind: own["uar"] for kind, own in areas.items()} == {"noise": 0.5, "gain": 0.75}
     assert all(low <= own["uar"] <= high for own in areas.values() for low, high in [own["interval"]])
