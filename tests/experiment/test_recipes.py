@@ -68,7 +68,10 @@ def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
 
 def test_each_recipe_begins_with_its_purpose_and_each_network_is_in_one():
     texts = [path.read_text(encoding="utf-8") for path in SHIPPED]
-    purposes = [re.match(r"# ([A-Z].+)\n# .*ser_hf\.train recipes/", text) for text in texts]
+    purposes = [
+        re.match(rf"# ([A-Z].+)\n# .*ser_hf\.train recipes/{path.name}", text)
+        for path, text in zip(SHIPPED, texts, strict=True)
+    ]
     assert len({purpose[1] for purpose in purposes}) == len(SHIPPED)
     assert [name for name in ARCHITECTURES if not re.search(rf"\b{name}\b", "".join(texts))] == []
     for path, text in zip(SHIPPED, texts, strict=True):
