@@ -62,12 +62,8 @@ for arguments in {commands!r}:
 )
 def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are_loaded(recipe, unloaded, tmp_path):
     (tmp_path / "a.yaml").write_text(f"{recipe}\ncorpus: {{name: synthetic}}\nmodel: {{architecture: crnn}}\n")
-    code = f"""
-import sys
-from ser_hf.cli import main
-assert main(["train", "a.yaml"]) == 2
-assert not set({unloaded.split()}) & set(sys.modules)
-"""
+    code = "import sys; from ser_hf.cli import main; assert main(['train', 'a.yaml']) == 2; "
+    code += f"assert not set({unloaded.split()}) & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,6 +1,5 @@
 """The selection of a checkpoint by a mean of evaluations, and the refit on training and validation clips."""
 
-import json
 import shutil
 from types import SimpleNamespace
 
@@ -90,6 +89,4 @@ def test_an_interrupted_refit_continues(refitted, tmp_path):
 
 def test_no_refit_if_the_validation_split_is_evaluated(tmp_path):
     overrides = [f"output_dir={tmp_path / 'run'}", "evaluation.part=validation", "training.num_train_epochs=1"]
-    report = ser_hf.run_recipe(RECIPE, overrides)
-    assert report.training.refit is None
-    assert "refit" not in json.loads((tmp_path / "run" / "report" / "report.json").read_text())["training"]
+    assert ser_hf.run_recipe(RECIPE, overrides).training.refit is None

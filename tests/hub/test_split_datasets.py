@@ -38,11 +38,9 @@ def root(tmp_path_factory):
 
 
 def test_each_split_has_its_rows(root):
-    dataset = load_corpus("ravdess", root)
-    split = split_corpus(dataset, "speaker_independent")[0]
+    split = split_corpus(dataset := load_corpus("ravdess", root), "speaker_independent")[0]
     applied = split.apply(dataset)
     assert {part: applied[part]["id"][:] for part in PARTS} == split.ids
-    assert applied["test"].features == dataset.features
 
 
 @pytest.mark.slow

@@ -110,24 +110,17 @@ def test_the_trained_weights_are_restored():
 # Callbacks
 
 
-def test_the_end_of_training_leaves_the_best_checkpoint():
+@pytest.mark.parametrize("best", [True, False])
+def test_the_end_of_training_leaves_the_best_checkpoint_or_else_the_average(best):
     model = _line()
     average = _of(model, 1.0, 2.0)
     _set(model, 9.0)
-    average.on_train_end(SimpleNamespace(load_best_model_at_end=True), TrainerState(), TrainerControl())
-    assert model.weight.item() == 9.0
+    average.on_train_end(SimpleNamespace(load_best_model_at_end=best), TrainerState(), TrainerControl())
+    assert model.weight.item() == (9.0 if best else _averaged(average, model)["weight"].item())
     _set(model, 4.0)
     with average.applied():
         assert model.weight.item() == 4.0, "the average has no part in what comes after"
     assert model.weight.item() == 4.0
-
-
-def test_the_end_of_training_without_a_best_checkpoint_leaves_the_average():
-    model = _line()
-    average = _of(model, 1.0, 2.0)
-    _set(model, 9.0)
-    average.on_train_end(SimpleNamespace(load_best_model_at_end=False), TrainerState(), TrainerControl())
-    assert model.weight.item() == _averaged(average, model)["weight"].item() != 9.0
 
 
 # Checkpoints
