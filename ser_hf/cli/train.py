@@ -42,7 +42,7 @@ def schema() -> None:
 
 def summary(report: "Report") -> str:
     """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
-    from ..report.views import confidence, evaluated_speakers
+    from ..report.views import confidence, evaluated_speakers, selection
 
     metrics, protocol, (low, high) = report.metrics, report.protocol, report.intervals["uar"]
     runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
@@ -62,6 +62,7 @@ def summary(report: "Report") -> str:
     for part, split in protocol.parts.items():
         listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
         lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
+    lines.append(f"  {selection(report)}")
     if foil := report.foil:
         lines.append(
             f"  foil: under the leaky protocol {foil.protocol} the same recipe has UAR "
