@@ -16,13 +16,19 @@ _SUBTYPES = {"mu_law": "ULAW", "a_law": "ALAW", "gsm": "GSM610", "adpcm": "IMA_A
 _CODEC_PEAK = 1 << 14
 
 
+@functools.cache
+def _telephone_band() -> np.ndarray:
+    """The filter from 300 to 3400 Hz, as second-order sections."""
+    return scipy.signal.butter(4, (300.0, 3400.0), "bandpass", fs=TELEPHONE_RATE, output="sos")
+
+
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
     """Limit (samples,) to 300 to 3400 Hz and 8 kHz, and apply a codec of `_SUBTYPES` at a fixed peak."""
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
     narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
     # scipy's default padding against transients must not be longer than the clip.
-    band = scipy.signal.butter(4, (300.0, 3400.0), "bandpass", fs=TELEPHONE_RATE, output="sos")
+    band = _telephone_band()
     padding = min(3 * (2 * len(band) + 1), len(narrow) - 1)
     # Forward and backward, without delay.
     narrow = scipy.signal.sosfiltfilt(band, narrow, padlen=padding).astype(np.float32)

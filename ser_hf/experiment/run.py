@@ -312,7 +312,7 @@ def _cache(run: RunContext) -> FeatureCaching | None:
 
 
 def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
-    """Evaluate each split once; this is the only place that uses the test split.
+    """Evaluate each split once; this is the only place that uses the test split (`per_speaker`: by two fits).
 
     Returns:
         The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
@@ -337,8 +337,9 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         for name, own in predictions.items()
         if name != "test"
     }
-    # A refit model depends on the speakers of both splits; a single epoch or candidate is not selected.
-    selecting = run.fold.split.speakers["validation"] if len(fitted.history) > 1 and fitted.refit is None else None
+    # A refit model depends on the speakers of both splits, a single epoch is not selected, nor a candidate by them.
+    selected = solver == "trainer" and len(fitted.history) > 1 and fitted.refit is None
+    selecting = run.fold.split.speakers["validation"] if selected else None
     facts = ModelFacts(
         data.labels, scores["confusion"], parts["train"]["uar"], selecting, temperature and temperature["value"]
     )
