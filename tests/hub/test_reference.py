@@ -147,7 +147,7 @@ def test_the_logits_give_the_probabilities_of_the_final_evaluation(runs):
 
 
 @pytest.mark.slow
-def test_the_published_model_is_the_trained_one(runs, tmp_path):
+def test_the_published_model_is_the_trained_one(runs, forked, tmp_path):
     other = {1: 2, 2: 1}[read_report(RunFolder(runs / "seeds").report / "report.json").chosen_seed]
     swapped = shutil.copytree(runs / "seeds", tmp_path / "swapped")
     shutil.rmtree(swapped / "model")

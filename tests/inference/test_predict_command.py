@@ -166,10 +166,12 @@ def test_predictions_are_written_as_recordings_are_processed(published, recordin
 
 @pytest.mark.slow
 def test_a_closed_pipe_ends_the_command_without_a_message(published, recordings, tmp_path):
-    rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))  # of four chunks
+    rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
     words = "predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl"
-    command = [sys.executable, "-c", "from ser_hf.cli import main; raise SystemExit(main())", *map(str, words)]
+    program = "from ser_hf.cli import main; from ser_hf.inference import inputs\n"
+    program += "inputs.CHUNK_SAMPLES = 1; raise SystemExit(main())"  # a row is written after each recording
+    command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert json.loads(process.stdout.readline())["id"] == "0"
         process.stdout.close()
