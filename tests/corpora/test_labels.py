@@ -32,11 +32,8 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
     ("labels", "merge", "drop", "message"),
     [
         (["angri", "sad"], {}, [], "corpus.labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
-        (None, {"clam": "neutral"}, [], "corpus.merge: 'clam' is not a canonical emotion; the nearest is 'calm'"),
-        (None, {}, ["hapy"], "corpus.drop: 'hapy' is not a canonical emotion; the nearest is 'happy'"),
         (["sad", "angry", "sad"], {}, [], "corpus.labels: expected each label once, got sad, angry, sad"),
         (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, but also merged or dropped"),
-        (None, {"calm": "neutral"}, ["calm"], "corpus.drop: 'calm'"),
         (
             ["sad", "angry", "neutral", "happy"],
             {},
@@ -55,13 +52,6 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
             [],
             "corpus.merge: 'calm' is merged into 'neutral', which is merged itself",
         ),
-        (
-            None,
-            {"calm": "sad", "sad": "calm"},
-            [],
-            "corpus.merge: 'calm' is merged into 'sad', which is merged itself",
-        ),
-        ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
         (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip has the label 'fear'"),
         (None, {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: at least two classes are needed, got sad"),
     ],
@@ -82,13 +72,6 @@ def test_votes_become_shares_in_the_order_of_the_classes():
     assert treatment.votes == [[0.75, 0.25], [0.0, 1.0]]
 
 
-def test_votes_for_merged_emotions_are_added():
-    clips = [rated("sad", {"sad": 1, "calm": 1, "neutral": 2}), rated("neutral", {"calm": 3, "sad": 1})]
-    treatment = treat_labels(clips, merge={"calm": "neutral"})
-    assert treatment.labels == ["neutral", "sad"]
-    assert treatment.votes == [[0.75, 0.25], [0.75, 0.25]]
-
-
 def test_votes_for_dropped_emotions_are_left_out():
     clips = [
         rated("sad", {"sad": 3, "angry": 1, "fear": 6, "happy": 5}),
@@ -98,11 +81,6 @@ def test_votes_for_dropped_emotions_are_left_out():
     treatment = treat_labels(clips, drop=["fear"])
     assert treatment.labels == ["angry", "sad"]
     assert treatment.votes == [[0.25, 0.75], [1.0, 0.0], None]
-
-
-def test_a_clip_without_votes_for_a_class_keeps_its_label():
-    clips = [rated("sad", {"fear": 6, "happy": 0}), rated("angry", {"angry": 2})]
-    assert treat_labels(clips, drop=["fear"]).votes == [[0.0, 1.0], [1.0, 0.0]]
 
 
 def test_votes_decide_the_label_after_merging():
@@ -141,11 +119,6 @@ def test_the_rule_of_one_corpus_takes_precedence():
             {"merge": {"calm": "neutral"}},
             {"merge": {"surprise": "calm"}},
             "here.merge: 'surprise' is merged into 'calm', which is also in corpus.merge",
-        ),
-        (
-            {"drop": ["happy"]},
-            {"merge": {"surprise": "happy"}},
-            "here.merge: 'surprise' is merged into 'happy', which ",
         ),
         (
             {"merge": {"calm": "neutral"}},

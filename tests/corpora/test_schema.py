@@ -108,11 +108,6 @@ def test_extra_facts_are_columns_of_their_own_type_null_where_missing():
     assert dataset["raters"][:] == [None, 3, None]
 
 
-def test_a_column_of_several_types_is_text():
-    clips = [clip("a", extra={"score": 1}), clip("b", extra={"score": "low"}), clip("c")]
-    assert to_dataset(Listing("x", clips), ["sad"] * 3, ["sad"], 16000)["score"][:] == ["1", "low", None]
-
-
 @pytest.mark.parametrize("name", ["audio", "label", "speaker", "duration", "votes"])
 def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
     clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]

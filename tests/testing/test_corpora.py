@@ -68,8 +68,6 @@ def test_flac_files(tmp_path):
     [
         ("crema", {}, "unknown corpus 'crema'; choose one of ravdess, cremad"),
         ("cremad", {"song": True}, "song: not an option of cremad"),
-        ("ravdess", {"votes": True}, "votes: not an option of ravdess"),
-        ("emodb", {"layout": "flat"}, "layout: not an option of emodb"),
     ],
 )
 def test_unknown_corpora_and_options_are_refused(tmp_path, name, options, message):
