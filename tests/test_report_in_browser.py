@@ -8,17 +8,14 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver import ActionChains
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from support.browser import PATIENCE, chromium, forget, missing, requests, show
 from support.reports import undescribed
 
 import ser_hf
@@ -26,20 +23,11 @@ from ser_hf import cli
 
 pytestmark = pytest.mark.slow  # trains, and starts a browser
 ROOT = Path(__file__).parents[1]
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-PATIENCE = 120  # seconds, for machines with other work
 WIDTHS, SCHEMES = (360, 1280), ("light", "dark")
 SECTIONS = {
     *("results", "protocol", "classes", "training", "confusion", "per_class", "slices", "calibration", "hardest"),
     *("sources", "cost", "environment", "recipe", "cite", "files"),
 }
-
-
-def missing(what):
-    (pytest.fail if os.environ.get("SER_HF_NEEDS_BROWSER") else pytest.skip)(f"{what} is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +38,8 @@ def axe():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        missing("chromium or its driver")
-    options = Options()
-    options.binary_location, driver = programs
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with chromium(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +100,10 @@ def comparison(ravdess, built_in, tmp_path_factory, drawn):
 
 
 def test_a_comparison_loads_nothing_and_is_accessible(browser, axe, comparison):
-    browser.get_log("browser"), browser.get_log("performance")
+    forget(browser)
     open_page(browser, comparison)
     assert browser.get_log("browser") == []
-    assert requests(browser, comparison) == {(comparison / "index.html").as_uri()}
+    assert requested(browser, comparison) == {(comparison / "index.html").as_uri()}
     for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
         open_page(browser, comparison, width, scheme)
         assert violations(browser, axe, scheme) == []
@@ -136,16 +115,18 @@ def test_report_json_follows_its_schema(report):
     assert undescribed(content) == []
 
 
-def open_page(browser, report, width=1280, scheme="light"):
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get((report / "index.html").as_uri())
+def open_page(browser, report, *size):
+    show(browser, (report / "index.html").as_uri(), *size)
+
+
+def requested(browser, report):
+    """Every address that the page requested."""
+    own = (report / "index.html").as_uri()
+    return {url for url in requests(browser, own) if not url.startswith("data:")}
 
 
 def test_the_page_opens_without_messages_and_loads_nothing(browser, report):
-    browser.get_log("browser"), browser.get_log("performance")
+    forget(browser)
     open_page(browser, report)
     headings = {heading.get_attribute("id") for heading in browser.find_elements(By.TAG_NAME, "h2")}
     assert headings >= SECTIONS
@@ -153,18 +134,7 @@ def test_the_page_opens_without_messages_and_loads_nothing(browser, report):
         "return [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
     )
     assert browser.get_log("browser") == []
-    assert requests(browser, report) == {(report / "index.html").as_uri()}
-
-
-def requests(browser, report):
-    """Every address that the page requested."""
-    own, found = (report / "index.html").as_uri(), set()
-    for line in browser.get_log("performance"):
-        message = json.loads(line["message"])["message"]
-        # The browser's start page requests its own pictures.
-        if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == own:
-            found.add(message["params"]["request"]["url"])
-    return {url for url in found if not url.startswith("data:")}
+    assert requested(browser, report) == {(report / "index.html").as_uri()}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

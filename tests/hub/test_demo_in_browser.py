@@ -20,11 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import soundfile
-from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from support.browser import PATIENCE, chromium, forget, missing, requests, show
 from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
@@ -34,16 +32,7 @@ from ser_hf.corpora.synthetic import utterance
 pytestmark = pytest.mark.slow  # loads torch in another process, and starts a browser
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "corpora" / "RAVDESS" / "Actor_01" / "03-01-05-02-01-01-01.flac"
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-)
-PATIENCE = 120  # seconds, for machines with other work
-
-
-def missing(what):
-    (pytest.fail if os.environ.get("SER_HF_NEEDS_BROWSER") else pytest.skip)(f"{what} is not installed")
+MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 class Demo(NamedTuple):
@@ -110,20 +99,10 @@ def demo(tmp_path_factory, clip):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, clip):
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        missing("chromium or its driver")
     folder = tmp_path_factory.mktemp("browser")
     soundfile.write(folder / "voice.wav", load_audio(str(clip), sampling_rate=48000), 48000, subtype="PCM_16")
-    options = Options()
-    options.binary_location, driver = programs
-    own = (f"--user-data-dir={folder / 'profile'}", f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}")
-    for flag in (*FLAGS, *own):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with chromium(folder, *MICROPHONE, f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}") as opened:
+        yield opened
 
 
 def until(look):
@@ -138,12 +117,8 @@ def until(look):
     raise TimeoutError
 
 
-def open_page(browser, demo, width=1280, scheme="light"):
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(demo.address)
+def open_page(browser, demo, *size):
+    show(browser, demo.address, *size)
     return until(lambda: browser.find_elements(By.CSS_SELECTOR, "input[type=file]"))[0]
 
 
@@ -163,19 +138,14 @@ def color(element, name):
 
 
 def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
-    browser.get_log("browser"), browser.get_log("performance")
+    forget(browser)
     open_page(browser, demo).send_keys(str(demo.clip))
     assert shown(browser, "recording") == rounded(demo.expected)
     assert max(demo.expected.values()) > 1.2 * sorted(demo.expected.values())[-2], "no coin tossed"
     best = max(demo.expected, key=demo.expected.get)
     assert browser.find_element(By.CSS_SELECTOR, "#recording strong").text == best
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-    requested = set()
-    for line in browser.get_log("performance"):
-        message = json.loads(line["message"])["message"]
-        # The first page of the browser requests pictures.
-        if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == demo.address:
-            requested.add(message["params"]["request"]["url"])
+    requested = requests(browser, demo.address)
     assert len(requested) > 10
     assert [url for url in requested if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))] == []
 

@@ -41,11 +41,6 @@ def test_a_fold_that_is_not_there_is_refused(make_corpus, name, number, last):
         split_corpus(make_corpus(6), name, [1, number])
 
 
-def test_an_unknown_protocol_is_refused_with_the_known_ones(make_corpus):
-    with pytest.raises(UserError, match="^protocol.name: unknown protocol 'loso'; choose one of speaker_indep"):
-        split_corpus(make_corpus(4), "loso")
-
-
 def test_the_quickstarts_split_is_the_one_that_was_measured():
     """The figures in benchmarks/results were measured on this split."""
     path = Path(__file__).parents[2] / "benchmarks" / "results" / "quickstart.json"

@@ -152,21 +152,3 @@ def test_another_corpus_is_refused(make_corpus, name):
 
 
 # Corpora of few speakers under the general protocols
-
-
-def test_tess_has_held_out_sentences_for_validation(official):
-    dataset = official("tess")
-    for name, folds in (("speaker_independent", 1), ("leave_one_speaker_out", 2)):
-        splits = split_corpus(dataset, name)
-        assert len(splits) == folds
-        for split in splits:
-            assert len(split.speakers["test"]) == 1
-            assert split.speakers["train"] == split.speakers["validation"] != split.speakers["test"]
-            assert split.notes[0].startswith("Validation is held-out sentences of the training speakers, as only one")
-            assert split.leak is None
-            shared = audit(split, dataset)["shared"]
-            assert shared["train/validation"]["sentences"] == 0
-            assert shared["train/test"]["speakers"] == shared["validation/test"]["speakers"] == 0
-            validated = {dataset[row]["sentence"] for row in split.rows["validation"]}
-            assert len(validated) == 30
-            assert len(split.rows["validation"]) == 7 * len(validated)

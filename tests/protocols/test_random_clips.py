@@ -32,18 +32,9 @@ def test_labels_are_in_proportion_where_it_is_stratified(dataset):
 
 
 @pytest.mark.parametrize("name", FOILS)
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ({"validation": 0.7, "test": 0.9}, "protocol.validation: "),
-        ({"validation": 0.0}, "protocol.validation: expected a share between 0 and 1, got 0.0"),
-        ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
-    ],
-)
-def test_shares_that_leave_no_clips_are_refused(dataset, name, shares, message):
-    with pytest.raises(UserError) as error:
-        split_corpus(dataset, name, **shares)
-    assert str(error.value).startswith(message)
+def test_shares_that_leave_no_clips_are_refused(dataset, name):
+    with pytest.raises(UserError, match=r"^protocol\.validation: "):
+        split_corpus(dataset, name, validation=0.7, test=0.9)
 
 
 def test_a_class_of_too_few_clips_is_an_error_that_names_the_key(make_corpus):

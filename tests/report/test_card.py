@@ -239,9 +239,6 @@ def test_a_card_of_several_runs():
     assert rows[2] == ["UAR", f"{own:.3f}", "0.050", interval, *[f"{own:.3f}"] * 3]
     assert table("seeds", "metric", "mean")[0][4:] == ["seed 1", "seed 2"]
     assert f"the mean over 2 seeds is {own:.3f}, standard deviation 0.050" in text("seeds")
-    assert "Temperatures fitted on the validation splits of the 2 seeds: 1.5 and 0.5." in text("seeds")
-    assert "Over all 2 seeds, on average: UAR of unchanged clips" in text("seeds")
-    assert "- Training of all runs: 4 min" in text("seeds")
 
 
 def test_the_temperature_and_the_leaky_comparison():
@@ -268,14 +265,11 @@ def test_an_encoder_names_its_base_and_is_cited():
     assert "\nbase_model_relation: finetune\n" in body
     assert f"Its encoder is wav2vec2 from [{BASE}](https://huggingface.co/{BASE})." in body
     assert "- the encoder: Baevski et al. 2020, [arXiv:2006.11477]" in body
-    assert "- the sum over layers: Yang et al. 2021" in body
-    assert "The license of the checkpoint is on [its page]" in body
     assert "## The network" not in body
     assert "PeftModel" not in body
     adapter = text("adapter")
     assert f'AutoModelForAudioClassification.from_pretrained("{BASE}", config=config)' in adapter
     assert 'PeftModel.from_pretrained(base, "runs/toy/model", subfolder="adapter")' in adapter
-    assert "- LoRA: Hu et al. 2021" in adapter
 
 
 def test_local_checkpoints_and_published_weights(tmp_path):

@@ -10,7 +10,6 @@ from ser_hf.report.plots import (
     EMBEDDING_COLORS,
     MOST_SLICES,
     confusion_figure,
-    corpora_figure,
     curves_figure,
     distribution_figure,
     embeddings_figure,
@@ -139,16 +138,6 @@ def test_embeddings_are_colored_by_emotion_speaker_and_corpus():
     assert sorted(emotions["sad"][0].tolist()) == points[::2].tolist()
     unknown = one.axes[1].collections[0]
     assert sorted(unknown.get_offsets().tolist()) == points[2::3].tolist()
-
-
-def test_corpora_are_side_by_side():
-    confusions = {"a": [[3, 1], [0, 2]], "b": [[0, 0], [1, 1]], "c": [[1, 0], [0, 1]]}
-    first, second, third, empty, bar = corpora_figure(confusions, ["calm", "sad"]).axes
-    titles = [axes.get_title() for axes in (first, second, third)]
-    assert titles == ["a (6 predictions)", "b (2 predictions)", "c (2 predictions)"]
-    assert [text.get_text() for text in second.texts] == ["50%\n1", "50%\n1"], "b has no calm clips"
-    assert not empty.axison
-    assert bar.get_ylabel() == "share of the true class"
 
 
 def test_curves_show_training_scores_and_every_group_s_learning_rate():

@@ -44,14 +44,6 @@ def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, m
         assert matplotlib.image.imread(path)[..., :3].std() > 0.02, f"{path.name} is blank"
 
 
-def test_the_same_report_gives_the_same_bytes(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        write_report(tmp_path / name, typed(whole_report()), recipe="name: toy\n")
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
-
-
 def test_a_score_that_is_not_finite_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="seconds.training: Input should be a finite number"):
         write_report(tmp_path, typed(whole_report(seconds={"training": float("nan")})))
