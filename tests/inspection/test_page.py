@@ -180,14 +180,10 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):
     assert "corpus.name: unknown corpus 'ravdes'" in error(capsys, "ravdes", small)
-    assert "argument" in error(capsys, "--examples=1")
     assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")
     unknown = error(capsys, "ravdess", small, "songs=true")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
-    assert "corpus.song: expected true or false" in error(capsys, "ravdess", small, "song=maybe")
     assert "expected an option of the corpus as key=value" in error(capsys, "ravdess", small, "song")
     (tmp_path / "thesis.tex").write_text("precious")
     assert "contains thesis.tex" in error(capsys, "ravdess", small, "--output", tmp_path)
-    assert "cannot be written" in error(capsys, "ravdess", small, "--output", tmp_path / "thesis.tex" / "page")
-    assert "corpus.root: missing" in error(capsys, "ravdess", "song=true", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()

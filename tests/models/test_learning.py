@@ -35,7 +35,9 @@ def test_every_network_fits_a_small_batch(name):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
-    # With five seeds they come to 0.45 at most.
-    assert np.mean(losses[-5:]) < 0.7 * min(losses[0], CHANCE), losses
+        # With five seeds they come to 0.45 at most in fifty steps.
+        if fits := len(losses) > 5 and np.mean(losses[-5:]) < 0.7 * min(losses[0], CHANCE):
+            break
+    assert fits, losses
     with torch.no_grad():
         assert model.eval()(**batch).logits.isfinite().all()

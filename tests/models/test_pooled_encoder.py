@@ -234,14 +234,6 @@ def test_published_code_is_that_of_the_model_only(published):
     assert code == ["configuration.py", "layers.py", "modeling_pooled_encoder.py"]
 
 
-def test_attention_that_the_encoder_lacks_is_refused(build):
-    config = build("wavlm-large")[0].config
-    assert config._attn_implementation == "eager"
-    for unknown in ("sdpa", "flash_attention_2", "flex_attention"):
-        with pytest.raises((ValueError, ImportError)):
-            AutoModelForAudioClassification.from_config(config, attn_implementation=unknown)
-
-
 def test_gradient_checkpointing_changes_no_gradient(build):
     gradients = []
     for checkpointing in (False, True):
