@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import typer
+from support.commands import complaint
 
 from ser_hf import cli
 from ser_hf.testing import write_corpus
@@ -19,14 +20,6 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
 TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
 VERBS = list(typer.main.get_command(cli.app).commands)
-
-
-def complaint(capsys, *arguments) -> str:
-    """The one line that a refused command prints."""
-    assert cli.main([str(argument) for argument in arguments]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 # Parsing

@@ -7,7 +7,6 @@ from pathlib import Path
 import imageio_ffmpeg
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from support.isolated import run_without_ser_hf
 
 import ser_hf
@@ -151,20 +150,3 @@ def test_the_snippets_of_the_card_run_unchanged(route, request, elsewhere):
     for one, other in zip(from_array, from_path, strict=True):
         assert one["label"] == other["label"]
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
-
-
-def test_a_resolved_recipe_reproduces_its_run(crnn_run, tmp_path):
-    recipe = yaml.safe_load((crnn_run / "recipe.yaml").read_text())
-    assert recipe["provenance"]["versions"]["torch"]
-    again = ser_hf.run_recipe(crnn_run / "recipe.yaml", [f"output_dir={tmp_path / 'again'}"])
-    first = json.loads((crnn_run / "report" / "report.json").read_text())
-    assert again.metrics == first["metrics"]
-    assert again.parts == first["parts"]
-    assert again.protocol.to_dict() == first["protocol"]
-
-
-def test_the_aggregate_keeps_every_seed_s_predictions(encoder_run):
-    table = pq.read_table(encoder_run / "report" / "predictions.parquet").to_pylist()
-    for seed in (1, 2):
-        own = pq.read_table(encoder_run / f"seed-{seed}" / "report" / "predictions.parquet").to_pylist()
-        assert [clip | {"seed": seed} for clip in own] == [clip for clip in table if clip["seed"] == seed]

@@ -159,22 +159,7 @@ def context_of(recipe):
             ("savee",),
             "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
-        (
-            ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
-            ("savee",),
-            "training.loss.class_weights: training.balance: corpus_and_class balances classes too",
-        ),
-        (
-            ["training.solver=sklearn", "training.balance=class"],
-            ("savee",),
-            "training.balance: has no effect with scikit-learn",
-        ),
         (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),
-        (
-            ["training.balance=classes"],
-            ("savee",),
-            "training.balance: expected one of corpus, class, corpus_and_class",
-        ),
     ],
 )
 def test_contradictory_rules_are_refused(recipe, overrides, names, expected):

@@ -103,14 +103,8 @@ def test_a_wrong_override_is_named(override, expected):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
         ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
-        ("corpus.speakrs=3", "corpus.speakrs: unknown key; the nearest known key is corpus.speakers"),
-        ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
-        ("corpus.name=ravdes", "corpus.name: unknown corpus 'ravdes'; choose one of "),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
-        ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
-        ("model.architecture=crn", "model.architecture: unknown architecture 'crn'; choose one of "),
         ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
         (
@@ -118,21 +112,14 @@ def test_a_wrong_override_is_named(override, expected):
             "model.pooling: expected one of mean, max, mean_std, attention, attentive_stats, got the word 'median'",
         ),
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
-        ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; encoder needs a Hub id"),
-        ("protocol.name=random_speakers", "protocol.name: unknown protocol 'random_speakers'; choose one of "),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
-        ("protocol.train=1-16", "protocol.train: expected a list"),
-        ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
         ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
         (
             "training.loss.class_weights=inverse",
             "training.loss.class_weights: expected one of balanced or a mapping or null",
         ),
-        ("training.loss.focal_gama=2", "training.loss.focal_gama: unknown key; the nearest known key is "),
-        ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
         ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type: expected one of linear, cosine, "),
-        ("training.per_device_train_batch_size=2.5", "training.per_device_train_batch_size: expected a whole number"),
     ],
 )
 def test_a_mistake_is_named_by_its_full_key(override, expected):
@@ -189,17 +176,8 @@ def test_a_protocol_has_its_options_and_those_of_the_section(name, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["protocol.name=kfold", "protocol.k=2.5"], "protocol.k: expected a whole number"),
-        (["protocol.name=kfold", "protocol.validation=[1]"], "protocol.validation: expected a number, got a list"),
-        (["protocol.name=file", "protocol.shared_speakers=maybe"], "protocol.shared_speakers: expected true or false"),
         (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
-        (["protocol.name=[kfold]"], "protocol.name: unknown protocol ['kfold']"),
-        (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
-        (["protocol.folds=[]"], "protocol.folds: expected 1 to 1,000 numbers, each once, got []"),
         (["protocol.folds=[1, 2, 1]"], "protocol.folds: expected 1 to 1,000 numbers, each once, got [1, 2, 1]"),
-        (["protocol.foil=speaker_independent"], "protocol.foil: expected one of random, random_stratified or null"),
-        (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell, skip"),
-        (["protocol.name=random", "protocol.seed=-1"], "protocol.seed: expected zero or more, got -1"),
         (["corpus.exclude=synthetic/s00_angry_000"], "corpus.exclude: expected a list"),
     ],
 )
@@ -222,25 +200,15 @@ def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
     ("override", "expected"),
     [
         ("training.seeds=[]", "training.seeds: expected 1 to 1,000 numbers"),
-        ("training.seeds=[1, 2, 1]", "training.seeds: expected 1 to 1,000 numbers, each once"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
-        ("audio.sampling_rate=0", "audio.sampling_rate: expected Hz, between 1,000 and 384,000, got 0"),
         ("audio.max_duration=-1", "audio.max_duration: expected seconds, between 0.1 and 86,400, got -1.0"),
-        ("evaluation.bootstrap=0", "evaluation.bootstrap: expected between 1 and 100,000, got 0"),
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
-        ("training.head_learning_rate=0", "training.head_learning_rate: expected more than 0 and at most 100"),
         ("training.layer_decay=1.5", "training.layer_decay: expected more than 0 and at most 1, got 1.5"),
-        ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
-        ("training.max_grad_norm=-1", "training.max_grad_norm: expected between 0 and"),
         ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
         ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
-        ("model.attention=sdpa", "model.attention: belongs to architecture encoder, not to crnn"),
         ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, at most 200, got -3.0"),
-        ("audio.level=rms", "audio.level: expected one of auto, peak, loudness or null"),
-        ("audio.target_level=-3", "audio.target_level: belongs to a level"),
-        ("audio.fixed_duration=0", "audio.fixed_duration: expected a positive number of seconds"),
     ],
 )
 def test_a_value_out_of_range_is_refused(override, expected):

@@ -17,15 +17,12 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (ENCODER, ["lora.alpha=8"], "lora.rank: missing"),
         (ENCODER, ["lora.rank=0"], "lora.rank: expected between 1 and 65,536, got 0"),
         (ENCODER, ["lora.rank=8", "lora.dropout=1"], "lora.dropout: expected between 0 and 1, got 1.0"),
-        (ENCODER, ["lora.rank=8", "lora.alpha=0"], "lora.alpha: expected more than 0 and at most"),
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: supported by speech encoders only, not by byols"),
-        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected between 0 and 1,000,000, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
         (ENCODER, ["freeze.gradual.every=2"], "freeze.gradual.every: no longer supported; use training.layer_decay"),
-        (CRNN, ["model.checkpoint=x"], "model.checkpoint: belongs to architecture encoder, not to crnn"),
         (CRNN, ["model.head_layers=[4]"], "model.head_layers: belongs to architecture encoder, not to crnn"),
         (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint: missing; byols needs the file"),
@@ -34,17 +31,10 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (ENCODER, ["training.solver=sklearn"], "training.solver: scikit-learn fits only the classifier"),
         (
             ENCODER,
-            ["training.solver=sklearn", "model.pooling=mean", "model.head_layers=[4]"],
-            "training.solver: scikit-learn fits only the classifier",
-        ),
-        (
-            ENCODER,
             ["training.solver=sklearn", "model.pooling=mean", "lora.rank=2"],
             "lora.rank: has no effect with scikit-learn",
         ),
-        (ENCODER, ["model.head_dropout=1"], "model.head_dropout: expected between 0 and 1"),
         (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, between 0.1 and 86,400"),
-        (ENCODER, ["audio.max_duration=0.01"], "audio.max_duration: expected seconds, between 0.1 and 86,400"),
     ],
 )
 def test_a_contradiction_is_named_by_its_key(source, overrides, expected):

@@ -4,15 +4,13 @@ import contextlib
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import soundfile
 from huggingface_hub import constants
+from support.commands import complaint
 
 import ser_hf
 from ser_hf import cli
@@ -104,12 +102,8 @@ def again(source, rerun, *overrides, **options):
     return reproduce(source, overrides, output=rerun[0], resume=True, **options)
 
 
-def complaint(capsys, *arguments):
-    """The one line of a mistake."""
-    assert cli.main(["reproduce", *map(str, arguments)]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
+def refusal(capsys, *arguments):
+    return complaint(capsys, "reproduce", *arguments)
 
 
 def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
@@ -139,39 +133,11 @@ def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
     assert not list(folder.rglob("*.partial"))
 
 
-def test_the_printed_comparison_begins_with_the_protocol(run, rerun):
-    lines = rerun[2]
-    sha256 = read(run / "split.json")["sha256"]
-    assert lines[:2] == [
-        f"tiny: {run} rerun",
-        "  protocol speaker_independent: the same clips in the same splits "
-        f"(sha256 {sha256[:16]}), the same samples and labels",
-    ]
-    uar = read(run / "report" / "report.json")["metrics"]["uar"]
-    assert ["test", "uar", f"{uar:.4f}", f"{uar:.4f}", "0.0000"] in [line.split() for line in lines]
-    assert "  same predicted class: 100 % of the clips" in lines
-    assert f"  written to {rerun[0]}/report/reproduction.json" in lines
-
-
-# As `python -m ser_hf.cli`, without drawing pictures.
-WITHOUT_PICTURES = """
-import sys
-from ser_hf import cli
-from ser_hf.report import write as writing
-writing.save_figure = lambda _, path: path.write_bytes(b"a picture")
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_a_fresh_process_reproduces_it_from_the_model_folder_alone(run, corpus, tmp_path):
+def test_the_model_folder_alone_is_enough(run, corpus, tmp_path, monkeypatch, capsys):
     shutil.copytree(run / "model", tmp_path / "downloaded")
-    command = [sys.executable, "-c", WITHOUT_PICTURES, "reproduce", "downloaded", f"corpus.root={corpus}"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("reproduced ")  # with other threads, perhaps not to the last digit
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["reproduce", "downloaded", f"corpus.root={corpus}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "reproduced to the last digit"
     comparison = read(tmp_path / "runs" / "downloaded-reproduced" / "report" / "reproduction.json")
     assert comparison["protocol"]["clips"]["equal"]
     assert comparison["recipe"] == {}, "the place of the corpus is no change of the recipe"
@@ -211,7 +177,7 @@ def test_a_published_model_names_no_path_and_its_corpus_is_an_override(published
     for name in ("recipe.yaml", "report.json"):
         assert str(run.parent) not in (published / name).read_text()
         assert str(corpus.parent) not in (published / name).read_text()
-    line = complaint(capsys, "someone/tiny")
+    line = refusal(capsys, "someone/tiny")
     assert "corpus.root: clips.csv" in line
     assert line.endswith("(as in the saved recipe; override it, as in corpus.root=DIR)")
     assert not Path("runs").exists()
@@ -220,12 +186,16 @@ def test_a_published_model_names_no_path_and_its_corpus_is_an_override(published
 def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
     def worse(report):
         report["metrics"]["wa"] -= 0.1
+        report["environment"]["versions"]["torch"] = "1.0"
+        report["parts"]["validation"]["note"] = 1.0
 
     alter(copy / "report" / "report.json", worse)
     assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "NOT reproduced"
     assert any(line.split()[:2] == ["test", "wa"] and line.endswith(" 0.1000") for line in lines)
+    assert any(line.startswith("  another environment: versions.torch 1.0 -> ") for line in lines)
+    assert "  measured in the saved run only: validation note" in lines
     comparison = read(rerun[0] / "report" / "reproduction.json")
     assert comparison["verdict"] == "NOT reproduced"
     assert not comparison["reproduced"]
@@ -242,19 +212,6 @@ def test_the_tolerance_applies_to_each_headline_figure(metric, copy, rerun):
     narrow = again(copy, rerun, tolerance=0.001)
     assert narrow["verdict"] == "NOT reproduced"
     assert not narrow["reproduced"]
-
-
-def test_another_environment_is_reported(copy, rerun, capsys):
-    def elsewhere(report):
-        report["environment"]["versions"]["torch"] = "1.0"
-        report["metrics"]["uar"] = 0.0
-        report["parts"]["validation"]["note"] = 1.0
-
-    alter(copy / "report" / "report.json", elsewhere)
-    assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
-    printed = capsys.readouterr().out
-    assert "  another environment: versions.torch 1.0 -> " in printed
-    assert "  measured in the saved run only: validation note" in printed
 
 
 def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsys):
@@ -301,7 +258,7 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
     comparison = read(output / "report" / "reproduction.json")
     assert comparison["protocol"]["clips"]["equal"] is False
     assert comparison["trained"]
-    assert "contains a run already" in complaint(capsys, *arguments)
+    assert "contains a run already" in refusal(capsys, *arguments)
     assert reproduce(run, arguments[1:3], output=output, overwrite=True, tolerance=1)["reproduced"]
 
 
@@ -333,7 +290,7 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
     for saved_by, version in (("0.0.7", "0.0.7"), (None, "of an unknown version")):
         versions = {"environment": {"versions": {"ser_hf": saved_by}}}
         alter(copy / "report" / "report.json", lambda report, own=versions: report.update(own))
-        line = complaint(capsys, copy)
+        line = refusal(capsys, copy)
         assert "training.sorcery: unknown key" in line
         assert f"({copy} was saved by ser_hf {version}" in line
 
@@ -342,37 +299,33 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
     ("arguments", "expected"),
     [
         (["training.lerning_rate=1"], "error: training.lerning_rate: unknown key; the nearest known key is training."),
-        (["learning_rate"], "error: learning_rate: expected an override of the form section.key=value"),
         (["protocol.test=[s77]", "--output", "{run}-2"], "error: protocol.test: no speaker s77"),
         (["--tolerance", "-1"], "error: --tolerance: expected zero or more, got -1.0"),
-        (["--tolerance", "nan"], "error: --tolerance: expected zero or more, got nan"),
-        (["--output", "{run}"], "overlap; choose another folder (--output)"),
         (["--output", "{run}", "--overwrite"], "overlap; choose another folder"),
         (["--output", "{run}/model", "--overwrite"], "overlap; choose another folder"),
-        (["--output", "{run}/..", "--overwrite"], "overlap; choose another folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, run, capsys):
     before = contents(run)
-    line = complaint(capsys, run, *(argument.format(run=run) for argument in arguments))
+    line = refusal(capsys, run, *(argument.format(run=run) for argument in arguments))
     assert expected in line
     assert "saved by" not in line
     assert contents(run) == before
 
 
 def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
-    assert "recipe.yaml: has no recipe.yaml" in complaint(capsys, copy / "recipe.yaml")
-    assert "not a report of ser_hf" not in complaint(capsys, tmp_path)
-    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in complaint(capsys, tmp_path)
+    assert "recipe.yaml: has no recipe.yaml" in refusal(capsys, copy / "recipe.yaml")
+    assert "not a report of ser_hf" not in refusal(capsys, tmp_path)
+    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in refusal(capsys, tmp_path)
     report = copy / "report" / "report.json"
     alter(report, lambda report: report["metrics"].pop("uar"))
-    assert "report.json: not a report of ser_hf: metrics: expected uar" in complaint(capsys, copy)
+    assert "report.json: not a report of ser_hf: metrics: expected uar" in refusal(capsys, copy)
     report.write_text('{"metrics": ')
-    assert "report.json: cannot be read as JSON: " in complaint(capsys, copy)
+    assert "report.json: cannot be read as JSON: " in refusal(capsys, copy)
     report.unlink()
-    assert f"{copy}: has no recipe.yaml with a report" in complaint(capsys, copy)
+    assert f"{copy}: has no recipe.yaml with a report" in refusal(capsys, copy)
 
 
 def test_an_unknown_id_offline_and_a_missing_path_are_refused(capsys):
-    assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "nobody/nothing")
-    assert "and no recipe.yaml and report.json on the Hub" in complaint(capsys, "runs/none/here")
+    assert "and no recipe.yaml and report.json on the Hub" in refusal(capsys, "nobody/nothing")
+    assert "and no recipe.yaml and report.json on the Hub" in refusal(capsys, "runs/none/here")

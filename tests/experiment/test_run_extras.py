@@ -5,6 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from support.recipes import TINY_CRNN
 
 import ser_hf
 from ser_hf.evaluation.robustness import CONDITIONS
@@ -16,7 +17,7 @@ RECIPE = {
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1, "labels": ["sad", "happy", "angry"]},
     "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
     "audio": {"trim_silence": 30},
-    "model": {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4},
+    "model": TINY_CRNN,
     "training": {"num_train_epochs": 3, "learning_rate": 0.02, "use_cpu": True},
     "evaluation": {"bootstrap": 20, "embeddings": True, "robustness": True},
 }

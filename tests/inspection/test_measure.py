@@ -122,10 +122,7 @@ def test_a_table_of_the_user(tmp_path):
     lines.append("calls/9.wav,sad,anna,f")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls", near_copies=False)
-    assert roles(inspection.files) == {
-        **{f"calls/{i}.wav": "clip" for i in range(4)},
-        "table.csv, line 6": "absent",
-    }
+    assert roles(inspection.files) == {**{f"calls/{i}.wav": "clip" for i in range(4)}, "table.csv, line 6": "absent"}
     facts = inspection.to_dict()
     assert facts["official"] is facts["near_copies"] is facts["tables"]["label_by_intensity"] is None
     assert facts["corpus"]["title"] == "Calls"
@@ -182,7 +179,7 @@ def table(*clips):
 def test_crosstable_includes_clips_without_a_value():
     assert ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
     clips = table(
-        *(("sad", 1.0, "a", "male"), ("sad", 1.0, "a", "female"), ("angry", 1.0, "a", "female"), ("angry", 1.0)),
+        *(("sad", 1.0, "a", "male"), ("sad", 1.0, "a", "female"), ("angry", 1.0, "a", "female"), ("angry", 1.0))
     )
     assert crosstable(clips, "sex") == {
         "labels": ["angry", "sad"],
@@ -194,7 +191,7 @@ def test_crosstable_includes_clips_without_a_value():
 
 def test_statistics_of_a_measure():
     assert describe(table(*(("sad", float(i)) for i in range(101)))) == {
-        "duration": {"clips": 101, "minimum": 0, "p05": 5, "median": 50, "p95": 95, "maximum": 100},
+        "duration": {"clips": 101, "minimum": 0, "p05": 5, "median": 50, "p95": 95, "maximum": 100}
     }
     clips = table(("sad", 0.0), ("sad", 1.0), ("angry", 4.0), ("angry", 5.0))
     # Sum of squares within the groups 4 * 0.25 = 1, in all 4 * 4.25 = 17: 1 - (1 / 2) / (17 / 3).

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from support.commands import complaint
 from support.html_page import Page
 
 from ser_hf import cli
@@ -161,10 +162,7 @@ def small(tmp_path_factory):
 
 
 def error(capsys, *arguments):
-    assert cli.main(["inspect", *map(str, arguments)]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
+    return complaint(capsys, "inspect", *arguments)
 
 
 def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch):
