@@ -13,15 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_hf.audio import AudioError, Augmentation, Augmenter
-from ser_hf.audio.augmentation import (
-    BackgroundNoise,
-    Gain,
-    GaussianNoise,
-    Mixup,
-    Reverberation,
-    Speed,
-    Step,
-)
+from ser_hf.audio.augmentation import BackgroundNoise, Gain, GaussianNoise, Mixup, Reverberation, Speed, Step
 from ser_hf.audio.transforms import mean_power
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import from_mapping

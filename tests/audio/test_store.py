@@ -233,18 +233,6 @@ def test_a_store_that_changes_while_it_is_used_is_found_and_one_that_is_touched_
         store[2]
 
 
-def test_a_full_disk_leaves_nothing(sources, tmp_path, monkeypatch):
-    real = Path.open
-    full = Path("/dev/full")
-    monkeypatch.setattr(
-        Path, "open", lambda path, mode="r", **given: real(full if mode == "ab" else path, mode, **given)
-    )
-    message = r"waveforms: cannot be written to \(No space left on device\); make room .* SER_HF_CACHE"
-    with pytest.raises(UserError, match=message):
-        open_store(sources, 16000, tmp_path / "cache")
-    assert folders(tmp_path / "cache") == []
-
-
 def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, monkeypatch):
     store = open_store(sources, 16000, tmp_path / "cache")
     flip(store.folder / "waveforms.f32")

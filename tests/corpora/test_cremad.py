@@ -205,13 +205,7 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\x89PNG\r\n\xff\xfe",
-        HEADER.replace('"S"', '"T"').encode(),
-        b"x" * 200_000,
-    ],
+    "content", [b"", b"\x89PNG\r\n\xff\xfe", HEADER.replace('"S"', '"T"').encode(), b"x" * 200_000]
 )
 def test_a_wrong_table_of_votes_is_named(tmp_path, content):
     table = tmp_path / "tabulatedVotes.csv"

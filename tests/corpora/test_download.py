@@ -417,6 +417,15 @@ def test_files_of_the_user_are_not_changed(ravdess, server, command, tmp_path):
     assert not server.requests
 
 
+def test_stubs_of_a_clone_are_replaced(ravdess, command, tmp_path):
+    paths = sorted(ravdess.write(tmp_path).rglob("*.wav"))
+    paths[0].write_bytes(POINTER)
+    paths[1].write_bytes(b"")
+    paths[2].unlink()
+    assert command("ravdess", tmp_path)[0] == 0
+    assert ravdess.is_in(tmp_path)
+
+
 @pytest.mark.parametrize("place", ["Actor_04", ".download", ".download.lock", ".download/content.part"])
 def test_nothing_is_written_through_symbolic_links(place, ravdess, server, command, tmp_path):
     folder, out = tmp_path / "corpus", tmp_path / "out"

@@ -171,6 +171,12 @@ SAVEE = [("ALL/DC_a01.wav", "DC", "a"), ("ALL/JE_h01.wav", "JE", "h")]
 SAVEE_MAP = '{"a": "Angry", "h": "Happy"}'
 
 
+def test_segments_of_recordings_are_refused(emobox):
+    options = emobox([("a.wav", "x", "sad")], "pavoque", more={"a.wav": {"start_time": 0.5, "end_time": 1.0}})
+    with pytest.raises(UserError, match="pavoque.jsonl, line 1: segments are not supported"):
+        parse(**options)
+
+
 def test_corpora_with_a_module_have_its_rows(emobox):
     options = emobox(SAVEE, "savee", label_map=SAVEE_MAP)
     clips = load_corpus("emobox", **options)

@@ -81,6 +81,15 @@ def test_class_numbers_are_read_by_their_names(write):
     assert listing.skipped == [("split train, row 2", "no label")]
 
 
+def test_rows_without_embedded_audio_are_an_error_or_skipped(write):
+    root = write(audio=[audio("a.wav"), {"bytes": None, "path": "b.wav"}, None])
+    with pytest.raises(UserError, match="split train, row 1: no embedded audio; correct the table"):
+        parse(root, **NAMES)
+    listing = parse(root, on_unknown="skip", **NAMES)
+    assert [clip.id for clip in listing.clips] == ["hub/train/0000000"]
+    assert [reason for _, reason in listing.skipped] == ["no such file", "no such file"]
+
+
 def test_audio_is_unpacked_after_the_checks_and_only_of_the_chosen_splits(write, monkeypatch):
     write("data/train-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")])
     root = write("data/test-00000-of-00001.parquet", [("s.wav", "sad", None)])

@@ -129,3 +129,9 @@ def test_a_broken_line_is_named(tmp_path, broken):
     table.write_text(HEADER + line("Ses01F_impro01_F001", "neu") + broken)
     with pytest.raises(UserError, match=r"Ses01F_impro01.txt, line 7: expected \[start - end\]"):
         read_ratings(table)
+
+
+def test_hidden_files_of_labels_are_ignored(tmp_path):
+    write(tmp_path, "Ses01F_impro01")
+    (tmp_path / "Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt").write_text("[broken")
+    assert len(parse(tmp_path).clips) == 6

@@ -11,10 +11,7 @@ from ser_hf.corpora.files import NAMES, OFFICIAL, manifest
 # Labels as the releases' own papers and pages have them; speakers and sexes counted from the names.
 LABELS = {
     "cremad": {"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "sad": 1271, "neutral": 1087},
-    "ravdess": {
-        "neutral": 96,
-        **dict.fromkeys(("calm", "happy", "sad", "angry", "fear", "disgust", "surprise"), 192),
-    },
+    "ravdess": {"neutral": 96, **dict.fromkeys(("calm", "happy", "sad", "angry", "fear", "disgust", "surprise"), 192)},
     "tess": dict.fromkeys(("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), 400),
     "savee": {"neutral": 120, **dict.fromkeys(("angry", "disgust", "fear", "happy", "sad", "surprise"), 60)},
     "emodb": {"angry": 127, "boredom": 81, "disgust": 46, "fear": 69, "happy": 71, "sad": 62, "neutral": 79},

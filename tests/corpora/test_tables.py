@@ -80,8 +80,7 @@ def test_a_row_becomes_a_clip(row):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "speaker"),
-    [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")],
+    ("pattern", "speaker"), [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")]
 )
 def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
     ((clip,), _) = read(row(speaker="somebody"), speaker_pattern=pattern)
@@ -92,11 +91,7 @@ def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
     ("fields", "options", "message"),
     [
         ({"speaker": None}, {}, "no speaker is given, and a speaker-independent split needs one; name the "),
-        (
-            {},
-            {"speaker_pattern": "([0-9]{3})"},
-            "corpus.speaker_pattern finds no speaker in anna",
-        ),
+        ({}, {"speaker_pattern": "([0-9]{3})"}, "corpus.speaker_pattern finds no speaker in anna"),
         ({}, {"speaker_pattern": "anna(x?)"}, "finds no speaker in anna_07/a.wav; name the column"),
     ],
 )
@@ -111,11 +106,7 @@ def test_speakers_are_never_guessed(row, fields, options, message):
 @pytest.mark.parametrize(
     ("fields", "error", "skipped"),
     [
-        (
-            {"label": "jolly"},
-            "'jolly' is not a known emotion; .*such as {jolly: ",
-            "label 'jolly' is not an emotion",
-        ),
+        ({"label": "jolly"}, "'jolly' is not a known emotion; .*such as {jolly: ", "label 'jolly' is not an emotion"),
         ({"label": None}, "no label; fill it in, or set corpus.on_unknown: skip", "no label"),
         ({"missing": "no file a.wav"}, "no file a.wav", "no such file"),
     ],
@@ -164,6 +155,13 @@ def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
     with pytest.raises(UserError, match="finds no speaker in unknown_1.wav"):
         read(row(place="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
     assert read(row(place="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker == "calls:nan"
+
+
+@pytest.mark.parametrize(("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear")])
+def test_labels_are_text_in_any_table(row, label, emotion):
+    ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
+    assert clip.emotion == emotion
+    assert isinstance(clip.word, str)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])

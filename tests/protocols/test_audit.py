@@ -166,6 +166,8 @@ def test_a_recording_under_two_labels_is_named(make_corpus, with_copies):
     ("twin", "message"),
     [
         (Twins(TRAIN, TEST), "x:01/3 (train) and x:04/2 (test)"),
+        (Twins(TEST, TRAIN), "x:01/3 (train) and x:04/2 (test)"),
+        (Twins(VALIDATION, TEST), "x:03/1 (validation) and x:04/2 (test)"),
         (Twins(TRAIN, VALIDATION), "x:01/3 (train) and x:03/1 (validation)"),
     ],
 )
@@ -189,10 +191,7 @@ def test_the_worst_audit_has_the_maximum_of_each_count(make_corpus, with_copies)
     dataset = with_copies(make_corpus(4), {1: 0})
     split = split_of(dataset)
     lax = dataclasses.replace(split, apart=split.apart | {"train/validation": ()})
-    audits = [
-        audit(split, dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False),
-        audit(lax, dataset, []),
-    ]
+    audits = [audit(split, dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False), audit(lax, dataset, [])]
     audits[0]["shared"]["train/test"]["sentences"] = None
     audits[1]["shared"]["validation/test"]["sentences"] = 5
     audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"]["sentences"] = None

@@ -131,9 +131,7 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
 
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
-    [
-        ({}, {}, "protocol.name: emobox/lists needs the columns fold_1 and so on of the corpus emobox"),
-    ],
+    [({}, {}, "protocol.name: emobox/lists needs the columns fold_1 and so on of the corpus emobox")],
 )
 def test_impossible_folds_are_named(with_parts, columns, options, message):
     with pytest.raises(UserError) as error:

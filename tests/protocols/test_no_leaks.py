@@ -28,10 +28,7 @@ pytestmark = [
 GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
 # By protocol, what the test split shares with no other split; speakers by default.
-TEST_APART = {
-    **dict.fromkeys(BY_CLIP, ()),
-    "leave_one_session_out": ("speaker", "session"),
-}
+TEST_APART = {**dict.fromkeys(BY_CLIP, ()), "leave_one_session_out": ("speaker", "session")}
 TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_corpus_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
 

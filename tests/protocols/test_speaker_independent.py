@@ -48,6 +48,7 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         ({"test": ["11-12", "10-9"]}, "protocol.test: "),
         ({"test": []}, "protocol.test: an empty list of speakers"),
         ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 is also in train"),
+        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 is also in validation"),
         ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: no speaker is left for training"),
         ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12; at most 11 can be drawn"),
         (

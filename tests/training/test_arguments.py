@@ -10,14 +10,6 @@ from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options,
 from ser_hf.utils.errors import UserError
 
 
-def test_house_defaults_are_valid_arguments_of_the_library(tmp_path):
-    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, seed=3)
-    assert arguments.lr_scheduler_type == "cosine"
-    assert arguments.eval_strategy == arguments.save_strategy == arguments.logging_strategy == "epoch"
-    assert arguments.seed == 3
-    assert arguments.output_dir == str(tmp_path)
-
-
 def test_options_have_house_defaults_and_no_managed_arguments():
     options = argument_options()
     assert not set(options) & set(MANAGED)

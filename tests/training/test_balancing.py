@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.training.data import (
-    ALWAYS,
-    EpochSchedule,
-    balanced,
-    clips_by_corpus,
-    part,
-    quotas,
-    recordings,
-)
+from ser_hf.training.data import ALWAYS, EpochSchedule, balanced, clips_by_corpus, part, quotas, recordings
 
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 

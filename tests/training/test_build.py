@@ -103,24 +103,9 @@ def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
         blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"lstm_hidden": 3})
 
 
-@pytest.mark.parametrize("options", [{"num_attention_heads": 3}, {"add_adapter": True, "hidden_act": "gelo"}], ids=str)
-def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, options):
-    with pytest.raises(UserError, match="^model: "):
-        blueprint("encoder", labels, options=options, checkpoint=checkpoint())
-
-
 ENCODER, POOLED = {"architecture": "encoder"}, {"architecture": "encoder", "pooling": "mean"}
 REFUSALS = [
     ({"architecture": "crnn", "options": {"channels": [4]}}, r"\.channels: expected one entry per block"),
-    ({"architecture": "crnn", "options": {"num_labels": 3}}, r"\.num_labels: the labels of the corpus decide"),
-    (ENCODER | {"options": {"hidden_size": "wide"}}, r"\.hidden_size: "),
-    (
-        ENCODER | {"options": {"lstm_hidden": 3}},
-        r"\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key",
-    ),
-    (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers: expected sizes from 1"),
-    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout: expected 0 or more"),
-    (ENCODER | {"pooling": "median"}, r"\.pooling: expected one of mean"),
     *(
         (POOLED | {"options": options}, rf"\.{message}")
         for options, message in (
@@ -133,6 +118,12 @@ REFUSALS = [
         )
     ),
 ]
+
+
+@pytest.mark.parametrize("options", [{"num_attention_heads": 3}, {"add_adapter": True, "hidden_act": "gelo"}], ids=str)
+def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, options):
+    with pytest.raises(UserError, match="^model: "):
+        blueprint("encoder", labels, options=options, checkpoint=checkpoint())
 
 
 @pytest.mark.parametrize(("settings", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else "")
@@ -206,18 +197,11 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
     plan = blueprint("encoder", labels, checkpoint=pushed, head_dropout=0.5, options={"mask_time_prob": 0.125})
     assert plan.config.head_dropout == build_model(plan).head[0].p == 0.5
     assert plan.config.encoder.mask_time_prob == 0.125
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"pooling": "mean"}, r"^model\.pooling: the head of .* has attention, which is kept; leave it out"),
-        ({"head_layers": [6, 6]}, r"^model\.head_layers: the head of .* has \[6\], which is kept; leave it out"),
-    ],
-)
-def test_our_own_checkpoint_takes_no_other_head(pushed, labels, settings, message):
-    with pytest.raises(UserError, match=message):
-        blueprint("encoder", labels, checkpoint=pushed, **settings)
+    for settings in ({"pooling": "mean"}, {"head_layers": [6, 6]}):
+        with pytest.raises(
+            UserError, match=rf"^model\.{next(iter(settings))}: the head of .*, which is kept; leave it out"
+        ):
+            blueprint("encoder", labels, checkpoint=pushed, **settings)
 
 
 def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):

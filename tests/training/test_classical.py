@@ -346,18 +346,12 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     [
         ("mfcc_svm", "training.solver=trainer", "training.solver: mfcc_svm can only be fitted by scikit-learn"),
         ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
-        ("crnn", "training.solver=lbfgs", "training.solver: expected one of trainer, sklearn, got the word 'lbfgs'"),
         ("crnn", "training.grid={C: [1]}", "training.grid: only training.solver: sklearn has a grid"),
         ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
-        ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C[1]: expected more than zero"),
         ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
-        ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: has no effect with scikit-learn"),
-        ("mfcc_linear", "training.average.kind=ema", "training.average.kind: has no effect with"),
         ("crnn", "evaluation.per_speaker=true", "evaluation.per_speaker: needs training.solver: sklearn"),
         ("functionals_svm", "audio.normalize=true", "audio.normalize: cannot be applied to functionals"),
-        ("functionals_svm", "evaluation.window=1", "evaluation.window: cannot be applied to functionals"),
-        ("functionals_svm", "model.feature_set=GeMAPS", "model.feature_set: expected one of eGeMAPSv02, ComParE_2016"),
     ],
 )
 def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):

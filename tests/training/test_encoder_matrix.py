@@ -37,8 +37,7 @@ SUMMED_BEFORE_OUTPUT = ("wav2vec2-stable", "sew")
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"),
-    [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES],
+    ("kind", "way"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES]
 )
 def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, store, tmp_path):
     head, settings, places = WAYS[way]

@@ -71,18 +71,6 @@ def test_only_what_changes_the_features_makes_a_new_store(opened, tmp_path, monk
     assert len(_folders(tmp_path)) == 7
 
 
-def test_a_full_disk_leaves_nothing(opened, tmp_path, monkeypatch):
-    def full(*given, **named):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(feature_cache.np, "savez", full)
-        with pytest.raises(UserError, match=r"No space left on device.*audio\.cache_dir"):
-            opened()
-    assert _folders(tmp_path) == set()
-    assert len(opened(length=20000)[0]) == 4
-
-
 @pytest.mark.parametrize(("name", "change"), [("states", cut), ("states", flip), ("index.npz", cut)])
 def test_a_damaged_store_is_reported_and_built_again(opened, caplog, name, change):
     frozen, _, _ = opened()

@@ -87,19 +87,6 @@ def test_constant_parameters_stay_frozen():
     assert _trainable(model) < before
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"layers": 1, "top_layers": 0}, "freeze.top_layers: contradicts freeze.layers"),
-        ({"encoder": True, "layers": 1}, "freeze.layers: contradicts freeze.encoder"),
-        ({"encoder": True, "top_layers": 1}, "freeze.top_layers: contradicts freeze.encoder"),
-    ],
-)
-def test_wrong_settings_are_refused(fields, message):
-    with pytest.raises(UserError, match=f"^{message}"):
-        Freezing(**fields)
-
-
 @pytest.mark.parametrize("key", ["layers", "top_layers"])
 def test_more_layers_than_there_are_is_refused(key):
     model = _encoder()
@@ -139,6 +126,3 @@ def test_the_largest_frozen_modules(freezing, expected):
     model = _encoder()
     freeze(model, freezing)
     assert _frozen(model) == [f"wav2vec2.{name}".rstrip(".") for name in expected]
-
-
-# Tables

@@ -12,10 +12,7 @@ from safetensors.torch import load_file, save_file
 from support.close import assert_near
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
-from ser_hf.models import (
-    CRNNForAudioClassification,
-    MfccSvmForAudioClassification,
-)
+from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.factory import blueprint, build_model
@@ -161,10 +158,7 @@ def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_pa
     ("change", "message"),
     [
         (lambda tensors, key: tensors.pop(key), "1 tensors are not in the checkpoint, the first"),
-        (
-            lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}),
-            "1 tensors are of another shape",
-        ),
+        (lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}), "1 tensors are of another shape"),
         (
             lambda tensors, key: tensors.update({key.replace("weight", "gate"): torch.ones(1)}),
             "1 tensors are in the checkpoint but not in the model, the first .*gate",

@@ -164,8 +164,7 @@ def test_targets_of_the_recipe(classifier):
 
 
 @pytest.mark.parametrize(
-    ("kind", "target"),
-    [("hubert", "query"), ("hubert", "projection"), ("hubert", "projector"), ("wavlm", "q_proj")],
+    ("kind", "target"), [("hubert", "query"), ("hubert", "projection"), ("hubert", "projector"), ("wavlm", "q_proj")]
 )
 def test_a_target_that_cannot_be_adapted(classifier, kind, target):
     with pytest.raises(UserError, match=rf"^lora\.targets: no {target} in {kind}; choose from .*dense"):

@@ -15,18 +15,8 @@ LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
 LABELS = torch.tensor([0, 1])
 # Probabilities of the true classes: 3/4 and 1/2.
 FIRST, SECOND = math.log(4 / 3), math.log(2)
-EVERYTHING = {
-    "class_weights": [0.5, 2.0, 1.0],
-    "label_smoothing": 0.1,
-    "focal_gamma": 1.5,
-}
-SETTINGS = [
-    {},
-    {"class_weights": [0.5, 2.0, 1.0]},
-    {"label_smoothing": 0.1},
-    {"focal_gamma": 2.0},
-    EVERYTHING,
-]
+EVERYTHING = {"class_weights": [0.5, 2.0, 1.0], "label_smoothing": 0.1, "focal_gamma": 1.5}
+SETTINGS = [{}, {"class_weights": [0.5, 2.0, 1.0]}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}, EVERYTHING]
 NAMES = ["angry", "happy", "sad"]
 
 

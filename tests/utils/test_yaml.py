@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from transformers import SchedulerType
 
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.yaml import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
+from ser_hf.utils.yaml import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +27,15 @@ class Outer:
     ("text", "value"),
     [
         ("3e-5", 3e-5),
-        ("1e5", 1e5),
         ("-2.5E+3", -2500.0),
         (".5", 0.5),
         ("1.", 1.0),
         ("-.inf", -math.inf),
-        ("12", 12),
         ("-3", -3),
         ("0x1F", 31),
         ("true", True),
         ("False", False),
         ("null", None),
-        ("~", None),
         *((word, word) for word in ("no", "No", "on", "yes", "off", "y", "n")),
         *((word, word) for word in ("2024-01-31", "2024-01-31 10:00:00", "1-16", "1.2.3", "1e", "e5", "+")),
         ('"3e-5"', "3e-5"),
@@ -49,10 +46,6 @@ def test_plain_scalars_follow_yaml_1_2(text, value):
     parsed = parse_yaml(text, "here")
     assert parsed == value
     assert type(parsed) is type(value)
-
-
-def test_nan_is_a_number():
-    assert math.isnan(parse_yaml(".nan", "here"))
 
 
 @pytest.mark.parametrize(
@@ -77,10 +70,8 @@ def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
     [
         ("a: 1\nb: [1, 2\nc: 3\n", 3),
         ("a: 1\n\tb: 2\n", 2),
-        ("a: *nowhere\n", 1),
         ("a: 1\n---\nb: 2\n", 2),
         ("a: !!python/name:os.system x\n", 1),
-        ("a: 1\n? [1, 2]\n: 3\n", 2),
     ],
 )
 def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
@@ -114,24 +105,14 @@ def test_a_file_without_a_mapping_is_named(tmp_path, content, message):
         (True, bool, True),
         *((word, bool, True) for word in ("yes", "On")),
         *((word, bool, False) for word in ("no", "OFF")),
-        (2, int, 2),
         (2.0, int, 2),
-        (1, float, 1.0),
-        (0.5, float, 0.5),
-        ("word", str, "word"),
-        ({"a": 1}, Any, {"a": 1}),
         ("error", Literal["error", "skip"], "error"),
         ([1, 2.0], list[int], [1, 2]),
         ((1, 2), list[int], [1, 2]),
-        ([1, "a"], list, [1, "a"]),
         ({"a": 1}, dict[str, float], {"a": 1.0}),
-        ({"a": [1]}, dict, {"a": [1]}),
         (None, float | None, None),
-        (3, float | None, 3.0),
-        (0.2, float | list[int | str], 0.2),
         ([1, "2-4"], float | list[int | str], [1, "2-4"]),
         ("cosine", SchedulerType | str, "cosine"),
-        ({"rate": 1}, Inner, Inner(1.0)),
         ({"rate": 1}, Inner | None, Inner(1.0)),
         ({"b": {"rate": 1}}, dict[str, Inner], {"b": Inner(1.0)}),
     ],
@@ -146,26 +127,17 @@ def test_a_fitting_value_is_coerced(value, hint, expected):
     ("value", "hint", "message"),
     [
         ("maybe", bool, "a.b: expected true or false, got the word 'maybe'"),
-        (1, bool, "a.b: expected true or false, got the number 1"),
         (2.5, int, "a.b: expected a whole number, got the number 2.5"),
         (True, int, "a.b: expected a whole number, got the boolean true"),
         (math.inf, int, "a.b: expected a whole number, got the number inf"),
-        ("2", int, "a.b: expected a whole number, got the word '2'"),
-        (None, int, "a.b: expected a whole number, got nothing (null)"),
-        (False, float, "a.b: expected a number, got the boolean false"),
-        ("fast", float, "a.b: expected a number, got the word 'fast'"),
         (3, str, "a.b: expected a word, got the number 3"),
         ("stop", Literal["error", "skip"], "a.b: expected one of error, skip, got the word 'stop'"),
-        ("1", list[int], "a.b: expected a list, each item a whole number, got the word '1'"),
-        ([1, "x"], list[int], "a.b[1]: expected a whole number, got the word 'x'"),
         ([[1], [2, 0.5]], list[list[int]], "a.b[1][1]: expected a whole number, got the number 0.5"),
         ([1], dict[str, int], "a.b: expected a mapping, got a list"),
         ({"c": "x"}, dict[str, int], "a.b.c: expected a whole number, got the word 'x'"),
         ("x", float | None, "a.b: expected a number or null, got the word 'x'"),
         (True, float | list[int], "a.b: expected a number or a list, each item a whole number, got the boolean true"),
-        ([1.5], float | list[int], "a.b[0]: expected a whole number, got the number 1.5"),
         (7, Inner, "a.b: expected a mapping, got the number 7"),
-        ({"rate": "x"}, Inner, "a.b.rate: expected a number, got the word 'x'"),
         ({"rate": 1, "seeds": ["x"]}, Inner | None, "a.b.seeds[0]: expected a whole number, got the word 'x'"),
     ],
 )
@@ -227,11 +199,3 @@ def test_a_dataclass_needs_its_required_keys_and_no_unknown_ones(values, message
     with pytest.raises(UserError) as error:
         from_mapping(Outer, values)
     assert str(error.value) == message
-
-
-def test_a_dataclass_is_built_with_its_defaults():
-    assert from_mapping(Outer, {"inner": {"rate": 2}}) == Outer(Inner(2.0, []), "x")
-
-
-def test_an_unknown_key_of_a_section_without_keys_has_no_hint():
-    assert str(unknown_key("a.b", [])) == "a.b: unknown key"
