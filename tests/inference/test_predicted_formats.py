@@ -67,10 +67,7 @@ def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
 def test_wrong_inputs_are_refused(published, recordings, tmp_path):
     dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
     for inputs, message in [
-        (
-            DatasetDict({"dev": dataset}),
-            r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]",
-        ),
+        (DatasetDict({"dev": dataset}), r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]"),
         (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
         (None, "inputs: expected paths .* got NoneType"),
         (7, "inputs: expected paths .* got int"),

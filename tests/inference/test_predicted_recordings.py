@@ -30,27 +30,6 @@ def test_a_folder_lists_its_audio_files_by_name(folder):
     assert own[0] == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
 
 
-def test_a_folder_lists_files_with_every_suffix_of_libsndfile(folder):
-    names = ["a/c.OPUS", "d.wave", "e.oga", "f.aifc", "g.caf", "i.w64", "j.voc", "k.mp2"]
-    for name in names:
-        (folder / name).touch()
-    (folder / "h.wav").mkdir()
-    found = [Path(recording.path).relative_to(folder).as_posix() for recording in from_paths([folder])]
-    assert found == [
-        "a/1.mp3",
-        "a/2.flac",
-        "a/c.OPUS",
-        "b.wav",
-        "d.wave",
-        "e.oga",
-        "f.aifc",
-        "g.caf",
-        "i.w64",
-        "j.voc",
-        "k.mp2",
-    ]
-
-
 def test_undecodable_files_of_a_folder_are_named_when_read(folder):
     (folder / "a/0.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
     (folder / "d.wav").symlink_to("gone.wav")

@@ -1,6 +1,7 @@
 """The recipe of the run, and models with random weights."""
 
 import torch
+from support.recipes import TINY_CRNN
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig
@@ -13,13 +14,7 @@ RECIPE = {
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1, "drop": ["disgust", "fear"]},
     "protocol": {"name": "speaker_independent", "validation": 0.2, "near_duplicates": "skip"},
     "audio": {"trim_silence": 30, "max_duration": 0.5},
-    "model": {
-        "architecture": "crnn",
-        "channels": [4],
-        "time_pooling": [8],
-        "band_pooling": [8],
-        "lstm_hidden": 4,
-    },
+    "model": TINY_CRNN,
     "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
     "evaluation": {"bootstrap": 20, "window": 0.4},
 }
