@@ -10,8 +10,6 @@ from support.predictions import predictions_of
 
 from ser_hf.evaluation import robustness as module
 from ser_hf.evaluation.robustness import CONDITIONS, Condition, robustness
-from ser_hf.report.plots import robustness_figure
-from ser_hf.report.report import Robustness
 
 RATE = 8000
 
@@ -119,18 +117,3 @@ def test_the_area_is_the_mean_over_the_curve():
     # UAR of 1, 0.5 and 0 at 20, 10 and 0 dB, where no SNR is clean; 1 at 0 dB of gain and 0.5 at 10 dB.
     assert {kind: own["uar"] for kind, own in areas.items()} == {"noise": 0.5, "gain": 0.75}
     assert all(low <= own["uar"] <= high for own in areas.values() for low, high in [own["interval"]])
-
-
-def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
-    kinds = ("noise", "reverberation", "gain")
-    figure = robustness_figure(Robustness(**measured(conditions=[one for one in CONDITIONS if one.kind in kinds])))
-    noise, reverberation, gain = figure.axes
-    ticks = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
-    assert ticks == [["clean", "20", "10", "5", "0"], ["clean", "0.3", "0.6", "1"], ["-20", "-10", "clean", "10"]]
-    assert [axes.get_title() for axes in figure.axes] == ["pink noise", "reverberation", "gain"]
-    assert noise.get_xlabel() == "signal-to-noise ratio (dB)"
-    clean, chance, line = gain.lines
-    assert (list(clean.get_ydata()), list(chance.get_ydata())) == ([1, 1], [0.5, 0.5])
-    assert list(line.get_ydata()) == [0.5, 1, 1, 1]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["clean", "chance", "under the condition"]
-    assert "UAR 1.000 on 24 clips" in figure.get_suptitle()

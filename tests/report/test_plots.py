@@ -3,23 +3,18 @@
 import re
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_hex
 
 from ser_hf.report.plots import (
     EMBEDDING_COLORS,
-    MOST_SLICES,
     confusion_figure,
     curves_figure,
-    distribution_figure,
     embeddings_figure,
     folds_figure,
-    per_class_figure,
     reliability_figure,
     save_figure,
-    slices_figure,
 )
-from ser_hf.report.report import Calibration, ClassScores, Slice
+from ser_hf.report.report import Calibration
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -47,15 +42,6 @@ def test_curves_show_the_history_and_the_selected_epoch():
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
 
 
-def test_distribution_shows_splits_side_by_side():
-    figure = distribution_figure({"train": [4, 2], "test": [1, 0]}, ["angry", "sad"])
-    axes = figure.axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [4, 2, 1, 0]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train (6)", "test (1)"]
-    first, second = axes.patches[0], axes.patches[2]
-    assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
-
-
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
     for name in ("a.svg", "b.svg", "a.png", "b.png"):
         save_figure(folds_figure({"1": 0.25}, 0.25), tmp_path / name)
@@ -66,41 +52,10 @@ def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
     assert "<text" not in drawn, "letters are drawn, whatever fonts there are"
 
 
-def test_classes_have_three_bars_each_and_the_interval_of_the_recall():
-    row = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 8}
-    axes = per_class_figure(
-        {"sad": ClassScores(**row, recall_interval=[0.1, 0.4]), "calm": ClassScores(**row)}, "A $ title"
-    ).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [0.5, 0.5, 0.25, 0.25, 1 / 3, 1 / 3]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["sad\n(8)", "calm\n(8)"]
-    assert list(axes.lines[0].get_ydata()) == [0.1, 0.4]
-
-
-def groups(rows):
-    return {name: Slice(**row) for name, row in rows.items()}
-
-
-def test_slices_show_the_lowest_and_highest_of_many_speakers():
-    rows = {f"s{i:02d}": {"clips": 5, "uar": (i * 7 % 40) / 40, "interval": None} for i in range(40)}
-    sexes = {"male": {"clips": 100, "uar": 0.9, "interval": [0.8, 1.0]}, "female": {"clips": 100, "uar": 0.1}}
-    speakers, sex = slices_figure({"speaker": groups(rows), "sex": groups(sexes)}, 0.5).axes
-    shown = [label.get_text().split()[0] for label in speakers.get_yticklabels()]
-    scores = [rows[name]["uar"] for name in shown]
-    assert len(shown) == MOST_SLICES
-    assert scores == sorted(scores)
-    assert (scores[0], scores[-1]) == (0.0, 39 / 40)
-    assert speakers.get_title("left") == f"speaker (the {MOST_SLICES // 2} lowest and highest of 40)"
-    assert [label.get_text() for label in sex.get_yticklabels()] == ["male (100)", "female (100)"]
-
-
 BINS = [
     {"low": 0.0, "high": 0.5, "clips": 0, "confidence": None, "accuracy": None},
     {"low": 0.5, "high": 1.0, "clips": 8, "confidence": 0.75, "accuracy": 0.5},
 ]
-TEMPERATURE = {"value": 1.625, "fitted_on": "validation", "stored": False}
-TEMPERATURE |= {
-    when: {"log_loss": 1.0, "brier": 0.5, "ece": ece} for when, ece in (("before", 0.25), ("after", 0.0625))
-}
 
 
 def test_reliability_shows_shares_gaps_and_clips():

@@ -1,6 +1,5 @@
 """The folder of a run: foreign files are never changed; a run is continued or replaced only on request."""
 
-import json
 import os
 import platform
 import shutil
@@ -152,20 +151,6 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(folde
     folder.open(RECIPE, resume=False)
     with pytest.raises(UserError, match="contains a run already"), folder.taken(RECIPE, False, False):
         pass
-
-
-@pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "2024-01-31", "012"])
-def test_text_in_the_saved_recipe_stays_text(folder, word):
-    recipe = RECIPE | {"name": word}
-    folder.open(recipe, resume=False)
-    assert read_yaml(folder.recipe) == recipe
-    folder.check(recipe, True, False)
-
-
-def test_a_run_is_complete_with_its_report(started):
-    assert not started.complete
-    (started.report / "report.json").write_text(json.dumps({"metrics": {"uar": 0.5}}))
-    assert started.complete
 
 
 def test_a_child_is_a_run_folder_inside(folder):
