@@ -253,7 +253,7 @@ def test_the_command(two, tmp_path, capsys):
     assert "190,000" in printed
     assert "121.0 min" in printed
     assert {path.name for path in out.iterdir()} == {
-        *("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html"),
+        *("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
     }
     for arguments, expected in (
         ([good], "a comparison needs two runs or more"),

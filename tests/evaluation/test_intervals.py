@@ -96,11 +96,7 @@ def test_one_speaker_a_fold_is_drawn_as_a_speaker():
     assert _width(drawn, "wa") == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(8), abs=0.13)
     # The same speakers evaluated without folds.
     together = bootstrap_intervals(
-        np.tile(labels, 8),
-        np.concatenate([fold.predicted[0] for fold in folds]),
-        4,
-        np.repeat(np.arange(8), 40),
-        400,
+        np.tile(labels, 8), np.concatenate([fold.predicted[0] for fold in folds]), 4, np.repeat(np.arange(8), 40), 400
     )
     assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
 

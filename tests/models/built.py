@@ -17,10 +17,7 @@ NETWORKS = [name for name, kind in ARCHITECTURES.items() if not hasattr(kind.con
 
 def batch_of(*clips):
     waveforms, lengths = ragged(*clips)
-    return {
-        "input_values": waveforms,
-        "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long(),
-    }
+    return {"input_values": waveforms, "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long()}
 
 
 def built(name, tiny=True, corpus=None, **settings):

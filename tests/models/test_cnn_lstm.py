@@ -6,10 +6,7 @@ from signals import mask_of, noise, ragged
 from support.close import assert_near
 from torch import nn
 
-from ser_hf.models import (
-    CNNLSTMForAudioClassification,
-    StackedCNNLSTMForAudioClassification,
-)
+from ser_hf.models import CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification
 from ser_hf.models.modeling_parallel import TransformerBlock
 from ser_hf.testing import tiny_config
 

@@ -8,14 +8,7 @@ from signals import mask_of
 from support.close import assert_near
 from torch import nn
 
-from ser_hf.models.layers import (
-    BiLSTM,
-    ConvBlock,
-    ConvBlock1d,
-    MaskedBatchNorm1d,
-    MaskedBatchNorm2d,
-    Pooling,
-)
+from ser_hf.models.layers import BiLSTM, ConvBlock, ConvBlock1d, MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling
 
 LENGTHS = (9, 4, 6)
 KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats", "last")
