@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import parse_eval_result_entries
 from support.hub import LoopbackHub
 from support.processes import warm_process
+from support.recipes import TINY_CRNN
 
 import ser_hf
 from ser_hf.hub.publish import benchmark_result, stage_model
@@ -28,7 +29,6 @@ TINY = {
     "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
     "evaluation": {"bootstrap": 20},
 }
-CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
 # FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
 # the model on the Hub is verified: the staged folder contains the same files.
 COMMAND = """
@@ -59,7 +59,7 @@ import ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
 @pytest.fixture(scope="module")
 def crnn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"output_dir={folder}"])
+    ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, [f"output_dir={folder}"])
     return folder
 
 
@@ -166,7 +166,9 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
     monkeypatch.setattr(publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
-    ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
+    ser_hf.run_recipe(
+        {"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True
+    )  # nothing of it is trained again
     facts = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
     assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
 
@@ -180,7 +182,7 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
 )
 def test_the_repository_is_checked_before_training(section, facts):
     with pytest.raises(UserError, match=facts):
-        ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"hub={section}"])
+        ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, [f"hub={section}"])
 
 
 def test_an_unfinished_run_is_refused(tmp_path, crnn):
@@ -246,10 +248,7 @@ def test_the_client_of_the_hub_reads_a_benchmark_result():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"judged_on": "validation"},
-            "someone/bench: a leaderboard takes test results, not those of validation",
-        ),
+        ({"judged_on": "validation"}, "someone/bench: a leaderboard takes test results, not those of validation"),
         (
             {"protocol": {"name": "random", "leak": "Leaky."}},
             "someone/bench: a leaderboard takes no result of a leaky protocol (random)",

@@ -340,23 +340,3 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
     assert cli.main(["verify", "bad", "--json", "--trust-remote-code"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == ["It is bad."]
     assert requested["trust_remote_code"] is True
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["{}/recipe.yaml"], "a file; name a run's folder"),
-        (["{}/empty"], "holds neither a model (config.json) nor a run"),
-        (["{}/model", "--revision", "main"], "a folder, which has no revisions"),
-        (["{}/model", "--clips", "{}/none.wav"], "--clips: no such file"),
-    ],
-)
-def test_mistakes_are_reported_before_anything_is_loaded(words, message, tmp_path, capsys):
-    (tmp_path / "recipe.yaml").write_text("name: a\n")
-    (tmp_path / "empty").mkdir()
-    if any("model" in word for word in words):
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "config.json").write_text("{}")
-        (tmp_path / "model" / "model.safetensors").touch()
-    assert cli.main(["verify", *(word.format(tmp_path) for word in words)]) == 2
-    assert message in capsys.readouterr().err
