@@ -1,7 +1,6 @@
 """A run that is killed in every stage ends as one that is left alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/kills.py [--kills 20] [--seed 0] [--unpublished]
-        [--output benchmarks/results/kills.json]
+    OMP_NUM_THREADS=1 python benchmarks/kills.py [--kills 20] [--seed 0] [--output benchmarks/results/kills.json]
 
 Runs a small recipe once without interruption and publishes it to a Hub on this machine. Then runs it again with
 SIGKILLs of its process group at random moments in preparation, training, evaluation, report and publishing, each
@@ -19,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +69,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--unpublished", action="store_true", help="leave out publishing, which takes longest")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, LoopbackHub() as hub:
-        stages = STAGES[:-1] if options.unpublished else STAGES
-        whole, killed = (Case(Path(temporary), name, hub, stages) for name in ("whole", "killed"))
-        code, seconds = whole.run()
+        whole, killed = (Case(Path(temporary), name, hub) for name in ("whole", "killed"))
+        code, stages = whole.run()
         if code:
             sys.exit(f"the uninterrupted run ended with exit code {code}")
-        kills = kill_repeatedly(killed, seconds, options)
+        kills = kill_repeatedly(killed, stages, options)
         code, _ = killed.run()
         if code:
             sys.exit(f"the last --resume ended with exit code {code}")
         found = compare(whole, killed)
     result = {
         "recipe": ["recipes/quickstart.yaml", *RECIPE[1:]],
-        "seconds": seconds,
+        "seconds": stages,
         "kills": kills,
         "exit_code_at_the_end": code,
         **found,
@@ -102,19 +98,15 @@ def main() -> None:
 class Case:
     """A run folder with its own cache and repositories."""
 
-    def __init__(self, folder: Path, name: str, hub: LoopbackHub, stages: Sequence[str]):
-        self.folder, self.name, self.hub, self.stages = folder / name, name, hub, stages
-        self.repositories = {}
-        if "publishing" in stages:
-            self.repositories = dict.fromkeys(("model", "space"), f"tester/{name}")
-            self.repositories["dataset"] = f"tester/{name}-report"
+    def __init__(self, folder: Path, name: str, hub: LoopbackHub):
+        self.folder, self.name, self.hub = folder / name, name, hub
+        self.repositories = {"model": f"tester/{name}", "dataset": f"tester/{name}-report", "space": f"tester/{name}"}
         self.environment = os.environ | hub.environment(folder / "home") | {"SER_HF_CACHE": f"{self.folder}-cache"}
 
     def start(self) -> tuple[subprocess.Popen, int]:
         """The command with --resume in a process group of its own, and the end of a pipe with its stages."""
-        places = [f"output_dir={self.folder}", "--resume"]
-        if self.repositories:
-            places += [f"hub.repo=tester/{self.name}", f"hub.report_repo=tester/{self.name}-report", "hub.space=true"]
+        places = [f"output_dir={self.folder}", f"hub.repo=tester/{self.name}"]
+        places += [f"hub.report_repo=tester/{self.name}-report", "hub.space=true", "--resume"]
         reading, writing = os.pipe()
         with open(f"{self.folder}.log", "ab") as log:
             process = subprocess.Popen(
@@ -148,7 +140,7 @@ def kill_repeatedly(case: Case, seconds: dict[str, float], options: argparse.Nam
     draw = random.Random(options.seed)
     kills: list[dict[str, Any]] = []
     while len(kills) < options.kills:
-        aim = case.stages[(2 * len(kills) + 1) * len(case.stages) // (2 * options.kills)]
+        aim = STAGES[len(kills) * len(STAGES) // options.kills]
         began, moment = time.perf_counter(), draw.uniform(0, 0.9)
         process, reading = case.start()
         reached, seen = threading.Event(), []
