@@ -81,7 +81,7 @@ class ModelSection:
     architecture: str
     checkpoint: PathName | None = None
     random_init: bool = False
-    weighted_layer_sum: bool = False
+    weighted_layer_sum: bool | None = None
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None
     head_layers: list[Width] = dataclasses.field(default_factory=list)
     head_dropout: Share = 0.0

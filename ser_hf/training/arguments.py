@@ -174,6 +174,12 @@ class EmotionTrainingArguments(TrainingArguments):
     average_decay: float = 0.999
 
     @property
+    def n_gpu(self) -> int:
+        """GPUs of this process, at most one: the Trainer would wrap the model in `nn.DataParallel` for several, which
+        multiplies a loss that is divided by the clips of the whole step."""
+        return min(1, super().n_gpu)
+
+    @property
     def rates(self) -> tuple[float, float, float | None, float | None]:
         """Settings of `parameter_groups`."""
         return self.learning_rate, self.weight_decay, self.head_learning_rate, self.layer_decay

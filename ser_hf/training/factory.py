@@ -33,6 +33,7 @@ from .encoders import (
     ENCODERS,
     check_extractor,
     encoder_config,
+    encoder_facts,
     layerdrop_key,
     longest_clip,
     mask_valid,
@@ -151,7 +152,7 @@ def blueprint(
     normalize: bool | None = None,
     checkpoint: str | None = None,
     random_init: bool = False,
-    weighted_layer_sum: bool = False,
+    weighted_layer_sum: bool | None = None,
     pooling: str | None = None,
     head_layers: Sequence[int] = (),
     head_dropout: float = 0.0,
@@ -163,7 +164,7 @@ def blueprint(
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        normalize: None for the checkpoint's setting.
+        normalize, weighted_layer_sum: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         options: values of the (encoder's) configuration.
 
@@ -191,6 +192,7 @@ def blueprint(
     config = _checkpoint_config(checkpoint)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
+    config.problem_type = None  # the checkpoint's may be regression, and pipeline reads it
     set_options(config, checkpoint, options)
     try:  # to find invalid settings
         encoder_config(config).validate()
@@ -257,11 +259,16 @@ def _require_memory(model: PreTrainedModel, copies: int) -> None:
 
 
 def _with_head(
-    config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
+    config: PreTrainedConfig,
+    checkpoint: str,
+    sampling_rate: int,
+    weighted_layer_sum: bool | None,
+    own_head: dict[str, Any],
 ) -> PreTrainedConfig:
     """The configuration of the stock classifier, or of our head if any of its settings is given.
 
-    A checkpoint with our head keeps it; a sum of layers and dropout may be new.
+    A checkpoint with our head keeps it; a sum of layers and dropout may be new. The stock sum leaves out the norm that
+    some encoders have after their last layer in transformers 5, and has it in version 4, so these need our head.
     """
     if isinstance(config, PooledEncoderConfig):
         for key in ("pooling", "head_layers"):
@@ -269,7 +276,8 @@ def _with_head(
             if own_head.get(key, has) != has:
                 raise UserError(f"model.{key}: the head of {checkpoint} has {has}, which is kept; leave it out")
         config.head_dropout = own_head.get("head_dropout", config.head_dropout)
-        config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
+        if weighted_layer_sum is not None:
+            config.weighted_layer_sum = weighted_layer_sum
     elif config.model_type not in ENCODERS:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
             raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) is not a speech encoder; leave it out")
@@ -282,14 +290,17 @@ def _with_head(
             _without_layerdrop(config, checkpoint)
         try:
             return PooledEncoderConfig(
-                encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head
+                encoder=config, weighted_layer_sum=bool(weighted_layer_sum), sampling_rate=sampling_rate, **own_head
             )
         except ValueError as error:
             raise UserError(f"model.{error}") from None
-    elif weighted_layer_sum:
-        if not hasattr(config, "use_weighted_layer_sum"):
-            raise UserError(f"model.weighted_layer_sum: for {config.model_type} set model.pooling too, such as mean")
-        config.use_weighted_layer_sum = True
+    else:
+        has = getattr(config, "use_weighted_layer_sum", None)
+        sums = bool(has) if weighted_layer_sum is None else weighted_layer_sum
+        if sums and (has is None or "encoder.layer_norm" in encoder_facts(config).above):
+            raise UserError(f"model.weighted_layer_sum: for {checkpoint} set model.pooling too, such as mean")
+        if has is not None:
+            config.use_weighted_layer_sum = sums
     return config
 
 

@@ -288,8 +288,8 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     stock = model.config.model_type in ENCODERS
     inside = _encoder_test(model) if stock else lambda key: True
-    # Of our models the sum of layers may be new, and the last layer of another shape.
-    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", ())
+    # Of our models the sum of layers may be new or dropped, and the last layer of another shape.
+    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", "layer_sum.")
     strange = {
         what: [key for key in keys if inside(key) and not key.startswith(prefix)]
         for what, keys, prefix in zip(

@@ -160,12 +160,25 @@ def test_another_kind_s_extractor_is_refused(kind, labels, name):
 
 def test_a_stock_classifier_without_a_sum_of_layers_is_refused(kind, labels):
     folder = kind("audio-spectrogram-transformer")
-    with pytest.raises(
-        UserError, match=r"^model\.weighted_layer_sum: for audio-spectrogram-transformer set model.pooling"
-    ):
+    with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
         blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
     ours = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True, pooling="mean")
     assert len(build_model(ours).layer_sum.weight) == 3
+
+
+@pytest.mark.parametrize("name", ["hubert", "wav2vec2-stable"])
+def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
+    """Encoders with a norm after the last layer, which versions of transformers sum or do not, need our head."""
+    folder = kind(name, use_weighted_layer_sum=True, problem_type="regression")
+    settings = {"checkpoint": folder} if name == "hubert" else {"checkpoint": folder, "weighted_layer_sum": False}
+    config = blueprint("encoder", labels, **settings).config
+    assert config.use_weighted_layer_sum == (name == "hubert")
+    assert config.problem_type is None  # pipeline would give logits
+    if name == "hubert":
+        assert not blueprint("encoder", labels, **settings, weighted_layer_sum=False).config.use_weighted_layer_sum
+    else:
+        with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
+            blueprint("encoder", labels, checkpoint=folder)
 
 
 @pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
@@ -195,6 +208,8 @@ def pushed(tmp_path_factory):
 
 
 def test_our_own_checkpoint_keeps_its_head(pushed, labels):
+    without = blueprint("encoder", labels, checkpoint=pushed, weighted_layer_sum=False)
+    assert not hasattr(build_model(without), "layer_sum")
     for settings in ({}, {"pooling": "attention"}, {"head_layers": [6]}, {"weighted_layer_sum": True}):
         plan = blueprint("encoder", labels, checkpoint=pushed, **settings)
         config = plan.config
