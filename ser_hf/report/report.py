@@ -140,7 +140,7 @@ class Model(Section):
     parameters: Count | None = Field(None, description="Number of parameters.")
     learning: Count | None = Field(None, description="Number of trainable parameters.")
     solver: str | None = Field(None, description="Trainer or sklearn.")
-    revision: str | None = Field(None, description="Commit of the checkpoint on the Hub.")
+    revision: str | None = Field(None, description="Commit of the checkpoint on the Hub, or hash of its weights.")
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
