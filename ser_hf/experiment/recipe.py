@@ -83,7 +83,7 @@ class ModelSection:
     checkpoint: PathName | None = None
     revision: str | None = None
     random_init: bool = False
-    weighted_layer_sum: bool | None = None
+    weighted_layer_sum: bool = False
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None
     head_layers: list[Width] = dataclasses.field(default_factory=list)
     head_dropout: Share = 0.0

@@ -71,6 +71,8 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
+    # Processes wait that long for the first one, which evaluates and writes reports; the library waits half an hour.
+    "ddp_timeout": 6 * 3600,
     # Trackio's; the library would name the project huggingface and create another Space.
     "project": "ser_hf",
     "trackio_static_space_id": False,

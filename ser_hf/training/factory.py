@@ -154,7 +154,7 @@ def blueprint(
     normalize: bool | None = None,
     checkpoint: str | None = None,
     random_init: bool = False,
-    weighted_layer_sum: bool | None = None,
+    weighted_layer_sum: bool = False,
     pooling: str | None = None,
     head_layers: Sequence[int] = (),
     head_dropout: float = 0.0,
@@ -167,7 +167,7 @@ def blueprint(
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        normalize, weighted_layer_sum: None for the checkpoint's setting.
+        normalize: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         revision: of a checkpoint on the Hub: a branch, tag or commit.
         options: values of the (encoder's) configuration.
@@ -265,15 +265,11 @@ def _require_memory(model: PreTrainedModel, copies: int) -> None:
 
 
 def _with_head(
-    config: PreTrainedConfig,
-    checkpoint: str,
-    sampling_rate: int,
-    weighted_layer_sum: bool | None,
-    own_head: dict[str, Any],
+    config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
 ) -> PreTrainedConfig:
     """The configuration of the stock classifier, or of our head if any of its settings is given.
 
-    A checkpoint with our head keeps it; a sum of layers and dropout may be new. The stock sum leaves out the norm that
+    A checkpoint with our head keeps it, but for a sum of layers and dropout. The stock sum leaves out the norm that
     some encoders have after their last layer in transformers 5, and has it in version 4, so these need our head.
     """
     if isinstance(config, PooledEncoderConfig):
@@ -282,8 +278,7 @@ def _with_head(
             if own_head.get(key, has) != has:
                 raise UserError(f"model.{key}: the head of {checkpoint} has {has}, which is kept; leave it out")
         config.head_dropout = own_head.get("head_dropout", config.head_dropout)
-        if weighted_layer_sum is not None:
-            config.weighted_layer_sum = weighted_layer_sum
+        config.weighted_layer_sum = weighted_layer_sum
     elif config.model_type not in ENCODERS:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
             raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) is not a speech encoder; leave it out")
@@ -296,17 +291,16 @@ def _with_head(
             _without_layerdrop(config, checkpoint)
         try:
             return PooledEncoderConfig(
-                encoder=config, weighted_layer_sum=bool(weighted_layer_sum), sampling_rate=sampling_rate, **own_head
+                encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head
             )
         except ValueError as error:
             raise UserError(f"model.{error}") from None
     else:
-        has = getattr(config, "use_weighted_layer_sum", None)
-        sums = bool(has) if weighted_layer_sum is None else weighted_layer_sum
-        if sums and (has is None or "encoder.layer_norm" in encoder_facts(config).above):
+        known = hasattr(config, "use_weighted_layer_sum")
+        if weighted_layer_sum and not (known and "encoder.layer_norm" not in encoder_facts(config).above):
             raise UserError(f"model.weighted_layer_sum: for {checkpoint} set model.pooling too, such as mean")
-        if has is not None:
-            config.use_weighted_layer_sum = sums
+        if known:
+            config.use_weighted_layer_sum = weighted_layer_sum
     return config
 
 

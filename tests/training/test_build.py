@@ -170,15 +170,15 @@ def test_a_stock_classifier_without_a_sum_of_layers_is_refused(kind, labels):
 def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
     """Encoders with a norm after the last layer, which versions of transformers sum or do not, need our head."""
     folder = kind(name, use_weighted_layer_sum=True, problem_type="regression")
-    settings = {"checkpoint": folder} if name == "hubert" else {"checkpoint": folder, "weighted_layer_sum": False}
-    config = blueprint("encoder", labels, **settings).config
-    assert config.use_weighted_layer_sum == (name == "hubert")
+    config = blueprint("encoder", labels, checkpoint=folder).config
+    assert not config.use_weighted_layer_sum
     assert config.problem_type is None  # pipeline would give logits
     if name == "hubert":
-        assert not blueprint("encoder", labels, **settings, weighted_layer_sum=False).config.use_weighted_layer_sum
+        summed = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
+        assert summed.config.use_weighted_layer_sum
     else:
         with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
-            blueprint("encoder", labels, checkpoint=folder)
+            blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
 
 
 @pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
@@ -208,13 +208,13 @@ def pushed(tmp_path_factory):
 
 
 def test_our_own_checkpoint_keeps_its_head(pushed, labels):
-    without = blueprint("encoder", labels, checkpoint=pushed, weighted_layer_sum=False)
+    without = blueprint("encoder", labels, checkpoint=pushed)
     assert not hasattr(build_model(without), "layer_sum")
     for settings in ({}, {"pooling": "attention"}, {"head_layers": [6]}, {"weighted_layer_sum": True}):
         plan = blueprint("encoder", labels, checkpoint=pushed, **settings)
         config = plan.config
         assert (config.pooling, config.head_layers, config.head_dropout) == ("attention", [6], 0.25)
-        assert config.weighted_layer_sum
+        assert config.weighted_layer_sum == ("weighted_layer_sum" in settings)
         assert config.encoder.mask_time_prob == 0.25
         assert config.id2label == dict(enumerate(labels))
         assert plan.extractor.return_attention_mask
