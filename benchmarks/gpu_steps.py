@@ -9,6 +9,8 @@ from side_by_side import encoder_config, row
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
+from ser_hf.utils.environment import exact_float32
+
 # Peak of dense bfloat16 products with float32 sums in 1e12 operations/s, from NVIDIA's data sheets (T4: float16).
 PEAKS = {
     "H200": 989.0,
@@ -65,13 +67,10 @@ def steps(
     labels = torch.arange(batch, device=device) % config.num_labels
     operations = _operations(device, config, waveforms, labels)
     measured = {name: {"seconds": [], "operations": operations, "batch": batch} for name in SETTINGS}
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    try:
+    with exact_float32():  # which restores the precision
         for _ in range(repeats):
             for name in SETTINGS:
                 measured[name]["seconds"].append(_median_step(device, config, waveforms, labels, name, count))
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
     return measured
 
 
@@ -84,7 +83,7 @@ def _median_step(
     count: int,
 ) -> float:
     half, tf32, attention, compiled = SETTINGS[name]
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"
     model = _model(device, config, attention)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=device.type == "cuda")
     forward = torch.compile(model) if compiled else model

@@ -25,6 +25,7 @@ from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
+from ..training.loading import weights_hash
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
 from ..utils.environment import environment
@@ -138,6 +139,7 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "architecture": architecture,
         "model_type": plan.config.model_type,
         "checkpoint": plan.checkpoint,
+        "revision": plan.revision or weights_hash(plan.checkpoint) if published else None,
         "base_model": plan.checkpoint if published and not Path(plan.checkpoint).exists() else None,
         "remote_code": plan.remote_code,
         "padding_safe": plan.padding_safe,

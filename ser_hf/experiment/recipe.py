@@ -76,10 +76,12 @@ class ModelSection:
 
     For encoders, `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that of ser_hf,
     whose code is published with the model. For transferred networks, `checkpoint` is the file of published weights.
+    `revision` is a branch, tag or commit of a checkpoint on the Hub.
     """
 
     architecture: str
     checkpoint: PathName | None = None
+    revision: str | None = None
     random_init: bool = False
     weighted_layer_sum: bool = False
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None

@@ -137,6 +137,9 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         reasons.append(f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}")
     if then.labels != now.labels:
         reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
+    if then.model.revision and then.model.revision != now.model.revision:
+        weights = f"{now.model.revision or 'random'}, the saved run's {then.model.revision}"
+        reasons.append(f"the weights that training starts from are {weights}; set model.checkpoint or model.revision")
     if not fingerprints["sha256"]["equal"]:
         changed = ", ".join(key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol.")))
         reasons.append(f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}")

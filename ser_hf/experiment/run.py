@@ -89,7 +89,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
                 pass
         data = load_experiment_data(recipe)
         audio = dataclasses.replace(recipe.audio, level=data.plan.preparation.level)  # the choice of `auto`
-        recipe = dataclasses.replace(recipe, audio=audio)
+        model = dataclasses.replace(recipe.model, revision=data.plan.revision)  # the commit
+        recipe = dataclasses.replace(recipe, audio=audio, model=model)
         settings = (recipe.to_dict(), resume, overwrite)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
         check_runs(context, arguments)

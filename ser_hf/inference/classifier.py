@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import math
@@ -32,7 +31,7 @@ from ..audio.decode import SHORTEST
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files
+from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files, weights_hash
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
@@ -220,7 +219,13 @@ def load_classifier(
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
-    known = (_revision(place, commit), _evaluation_window(place, commit or revision), place, commit, tuple(missing))
+    known = (
+        commit or weights_hash(place),
+        _evaluation_window(place, commit or revision),
+        place,
+        commit,
+        tuple(missing),
+    )
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 
@@ -292,17 +297,6 @@ def _evaluation_window(place: str, revision: str | None) -> float | None:
         evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
-
-
-def _revision(place: str, commit: str | None) -> str | None:
-    folder = Path(place)
-    if not folder.is_dir():
-        return commit
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def load_onnx(path: str | os.PathLike) -> OnnxClassifier:

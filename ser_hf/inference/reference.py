@@ -3,16 +3,16 @@
 reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a corpus.
 """
 
-import contextlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..utils.environment import exact_float32
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 
@@ -70,12 +70,11 @@ def compute_logits(
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     model.eval()
     logits = []
-    with torch.no_grad(), _exact():
+    with torch.no_grad(), exact_float32():
         for clip in clips:
             prepared = np.array(prepare_waveform(clip, rate, preparation))
             inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
-            # The method of the class, since Accelerate replaces that of the instance by one with less precision.
-            logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
+            logits.append(model(**inputs).logits[0].float().cpu().numpy())
     model.train(training)
     return logits
 
@@ -87,22 +86,6 @@ def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np
     with partial.open("wb") as file:
         np.savez(file, logits=np.stack(logits), sampling_rate=sampling_rate, **named)
     partial.replace(path)
-
-
-@contextlib.contextmanager
-def _exact() -> Iterator[None]:
-    """Compute in full float32 precision, without TF32, which cuDNN uses by default."""
-    from torch import backends
-
-    kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
-    before = [kind.fp32_precision for kind in kinds]
-    for kind in kinds:
-        kind.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for kind, precision in zip(kinds, before, strict=True):
-            kind.fp32_precision = precision
 
 
 def copy_reference(source: Path, target: Path) -> None:

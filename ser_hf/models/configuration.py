@@ -46,6 +46,10 @@ def has_type(value: Any, kind: Any) -> bool:
     return kind is Any or type(value) is kind
 
 
+def within(values: list[float], most: int, low: float, high: float) -> bool:
+    return len(values) <= most and all(low <= value <= high for value in values)
+
+
 # The largest values are far beyond any use; what several of them take together is checked against the memory.
 Count = whole(1, 65_536)
 CountOrZero = whole(0, 1000)
@@ -62,6 +66,7 @@ Positive = valid(float, "more than 0", lambda number: number > 0)
 PoolingKind = Literal["mean", "max", "mean_std", "attention", "attentive_stats"]
 PoolingKindOrMeanMax = Literal["mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"]
 Normalization = Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed", "none"]
+Speeds = valid(list[float], "up to 16 factors, each from 0.5 to 2", lambda all: within(all, 16, 0.5, 2))
 # Seconds of audio that a network may need at least; shorter clips are padded.
 LONGEST_NEED = 10
 
@@ -200,6 +205,8 @@ class AcousticConfig(FrameConfig):
         top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut off).
         n_mfcc: cepstral coefficients kept (DCT-II, orthonormal, of the compressed bands).
         band_warp: vocal tract length perturbation by a factor of up to 1 +- this, training only.
+        test_speeds: in evaluation a clip's embedding is the mean of those at these speeds, 1 being its own (pitch and
+            formants change too); without any, only that at its own.
     """
 
     features: Literal["log_mel", "mfcc"] = "log_mel"
@@ -212,6 +219,7 @@ class AcousticConfig(FrameConfig):
     top_db: Positive | None = 80.0
     n_mfcc: Bands = 40
     band_warp: Fraction = 0.0
+    test_speeds: Speeds = ()
 
     @property
     def bands(self) -> int:

@@ -1,6 +1,8 @@
 """The acoustic front end: from a waveform to normalized features, with a mask of the real frames."""
 
+import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -36,6 +38,8 @@ class FrontEnd(nn.Module):
         self.min_frames = 1 if config.frames is not None and config.frame_fit == "resize" else config.min_frames
         build = features or {"log_mel": LogMel, "mfcc": Mfcc}[config.features]
         self.features = build(config, self.min_frames)
+        speeds = getattr(config, "test_speeds", ())
+        self.at_speeds = nn.ModuleList(build(at_speed(config, speed), self.min_frames) for speed in speeds)
         self.bands, self.planes = self.features.size, 1 + config.deltas
         self.size = self.bands * self.planes
         self.normalize = FeatureNorm(config.normalization, self.size, self.planes)
@@ -44,18 +48,24 @@ class FrontEnd(nn.Module):
             self.size *= len(self.statistics)
             self.standardize = FeatureNorm("corpus", self.size)
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor, speed: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute normalized features.
 
         Args:
             waveform: (batch, samples), zero beyond each clip.
             lengths: (batch,) samples of each clip.
+            speed: position in the configuration's `test_speeds`; None for the clip's own.
 
         Returns:
             Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool, true for real frames.
         """
         config = self.config
-        features, mask = self.features(waveform, lengths)
+        if speed is None:
+            features, mask = self.features(waveform, lengths)
+        else:  # longer frames have larger sums
+            features, mask = self.at_speeds[speed](waveform / config.test_speeds[speed], lengths)
         if self.training and config.time_stretch:
             features, mask = stretch_time(features, mask, config.time_stretch, self.min_frames)
         planes = [features]
@@ -75,6 +85,17 @@ class FrontEnd(nn.Module):
             features, mask = frame_statistics(features, mask, self.statistics)
             features = self.standardize(features, mask)
         return features, mask
+
+
+def at_speed(config: AcousticConfig, speed: float) -> AcousticConfig:
+    """The analysis whose features of a clip are those of the clip played at another speed, without resampling it: as
+    many frames for so many more samples, and the same bands of the frequencies that the samples then have."""
+    changed = copy.copy(config)
+    for name in ("sampling_rate", "win_length", "hop_length"):
+        setattr(changed, name, round(getattr(config, name) * speed))
+    changed.n_fft = max(2 * math.ceil(config.n_fft * speed / 2), changed.win_length)
+    changed.f_max = config.f_max or config.sampling_rate / 2
+    return changed
 
 
 # Short-time analysis
@@ -175,15 +196,18 @@ class LogMel(DerivedBuffers):
     def fill(self) -> None:
         config = self.config
         ceiling = config.f_max or config.sampling_rate / 2
-        filters = mel_filter_bank(
-            num_frequency_bins=config.n_fft // 2 + 1,
-            num_mel_filters=config.n_mels,
-            min_frequency=config.f_min,
-            max_frequency=ceiling,
-            sampling_rate=config.sampling_rate,
-            norm="slaney" if config.mel_scale == "slaney" else None,
-            mel_scale=config.mel_scale,
-        )
+        with warnings.catch_warnings():
+            # Filters of zeros: above half the rate of a clip that is played slower, or too narrow for `n_fft`.
+            warnings.filterwarnings("ignore", "At least one mel filter has all zero values")
+            filters = mel_filter_bank(
+                num_frequency_bins=config.n_fft // 2 + 1,
+                num_mel_filters=config.n_mels,
+                min_frequency=config.f_min,
+                max_frequency=ceiling,
+                sampling_rate=config.sampling_rate,
+                norm="slaney" if config.mel_scale == "slaney" else None,
+                mel_scale=config.mel_scale,
+            )
         self.filters.copy_(torch.from_numpy(filters))
         # Bins and bands of the parts of the filter bank that are not all zero: each band has few bins.
         self.spans = []

@@ -57,8 +57,11 @@ class AcousticClassifier(PreTrainedModel):
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
         # Normalizing extractors may leave padding at a value other than zero.
         waveform = input_values * attention_mask.to(input_values.dtype)
-        features, mask = self.front_end(waveform, attention_mask.sum(dim=1))
-        logits = self.classifier(self.embed(features.to(self.classifier.weight.dtype), mask))
+        lengths, dtype = attention_mask.sum(dim=1), self.classifier.weight.dtype
+        speeds = () if self.training else range(len(getattr(self.config, "test_speeds", ())))
+        views = [self.front_end(waveform, lengths, *speed) for speed in [(speed,) for speed in speeds] or [()]]
+        vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
+        logits = self.classifier(vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0))
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

@@ -264,6 +264,7 @@ def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     model = report.model
     name, base = plain(public_name(str(settings["checkpoint"]))), model.base_model
     start = f"[{base}]({hub_page(base)})" if base else f"`{name}`"
+    start += f" ({plain(model.revision)[:19]})" if model.revision else ""
     origin = f"with the architecture of `{name}`, randomly initialized" if settings["random_init"] else f"from {start}"
     return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
 

@@ -140,7 +140,7 @@ class Model(Section):
     parameters: Count | None = Field(None, description="Number of parameters.")
     learning: Count | None = Field(None, description="Number of trainable parameters.")
     solver: str | None = Field(None, description="Trainer or sklearn.")
-    revision: str | None = Field(None, description="Commit of the checkpoint on the Hub.")
+    revision: str | None = Field(None, description="Commit of the checkpoint on the Hub, or hash of its weights.")
     untrained: list[str] = Field([], description="Tensors that the model's files lack; they hold random numbers.")
     learnt_from: list[str] | None = Field(None, description="Training corpora of an evaluated model; null if unknown.")
 
@@ -333,7 +333,7 @@ class Seconds(Section):
 class Training(Section):
     """Settings of the training that the machine or the recipe decided."""
 
-    precision: str | None = Field(None, description="One of fp32, bf16, fp16, tf32.")
+    precision: str | None = Field(None, description="One of fp32, bf16, fp16, tf32; evaluation is in fp32.")
     clips_per_step: Count | None = Field(None, description="Over all processes and accumulated batches.")
     data_workers: Count | None = Field(None, description="Processes that load data.")
     strategy: str | None = Field(None, description="Whether frozen parts were computed once.")

@@ -245,7 +245,7 @@ def cost(report: Report) -> dict[str, str]:
         "Training": duration(seconds.training),
         "Time per epoch": duration(seconds.per_epoch),
         "Evaluation": duration(seconds.judgement),
-        "Precision": own.precision,
+        "Precision": own.precision and f"training in {own.precision}, evaluation in fp32",
         "Batch size per step": own.clips_per_step and f"{own.clips_per_step:,}",
         "Strategy": own.strategy,
         "Machine": machine.accelerator or machine.processor,

@@ -71,6 +71,8 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
+    # Processes wait that long for the first one, which evaluates and writes reports; the library waits half an hour.
+    "ddp_timeout": 6 * 3600,
     # Trackio's; the library would name the project huggingface and create another Space.
     "project": "ser_hf",
     "trackio_static_space_id": False,
@@ -172,6 +174,12 @@ class EmotionTrainingArguments(TrainingArguments):
     selecting_evaluations: int = 1
     average: str | None = None
     average_decay: float = 0.999
+
+    @property
+    def n_gpu(self) -> int:
+        """GPUs of this process, at most one: the Trainer would wrap the model in `nn.DataParallel` for several, which
+        multiplies a loss that is divided by the clips of the whole step."""
+        return min(1, super().n_gpu)
 
     @property
     def rates(self) -> tuple[float, float, float | None, float | None]:

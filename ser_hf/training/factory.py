@@ -33,6 +33,7 @@ from .encoders import (
     ENCODERS,
     check_extractor,
     encoder_config,
+    encoder_facts,
     layerdrop_key,
     longest_clip,
     mask_valid,
@@ -98,8 +99,9 @@ def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights, whose source is `checkpoint`: Hub id, folder, or file of a transferred
-    network. A classifier without gradient (support vector machines, a forest) needs scikit-learn."""
+    """Everything about a model but its weights, whose source is `checkpoint`: Hub id (with the commit `revision`),
+    folder, or file of a transferred network. A classifier without gradient (support vector machines, a forest) needs
+    scikit-learn."""
 
     config: PreTrainedConfig
     extractor: SequenceFeatureExtractor
@@ -107,6 +109,7 @@ class Blueprint:
     random_init: bool
     preparation: Preparation = UNPREPARED
     attention: str | None = None
+    revision: str | None = None
     gradient_free_head: bool = False
 
     @property
@@ -156,6 +159,7 @@ def blueprint(
     head_layers: Sequence[int] = (),
     head_dropout: float = 0.0,
     attention: str | None = None,
+    revision: str | None = None,
     preparation: Preparation = UNPREPARED,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
@@ -165,6 +169,7 @@ def blueprint(
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         normalize: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
+        revision: of a checkpoint on the Hub: a branch, tag or commit.
         options: values of the (encoder's) configuration.
 
     Raises:
@@ -186,11 +191,14 @@ def blueprint(
         elif not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # raises, naming the source of the file
         gradient_free = not any(parameter.requires_grad for parameter in model.classifier.parameters())
-        return Blueprint(config, extractor, checkpoint, random_init, preparation, None, gradient_free)
+        return Blueprint(config, extractor, checkpoint, random_init, preparation, gradient_free_head=gradient_free)
 
-    config = _checkpoint_config(checkpoint)
+    if revision is not None and Path(checkpoint).exists():
+        raise UserError(f"model.revision: {checkpoint} is a folder, which has no revisions; leave it out")
+    config, revision = _checkpoint_config(checkpoint, revision)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
+    config.problem_type = None  # the checkpoint's may be regression, and pipeline reads it
     set_options(config, checkpoint, options)
     try:  # to find invalid settings
         encoder_config(config).validate()
@@ -199,7 +207,7 @@ def blueprint(
     except _INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {error}") from None
     _require_memory(network, copies=1)
-    extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
+    extractor = _checkpoint_extractor(checkpoint, config, sampling_rate, revision)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:
@@ -223,7 +231,7 @@ def blueprint(
             "level and fixed_duration"
         )
     gradient_free = not any(parameter.requires_grad for parameter in network.classifier.parameters())
-    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, gradient_free)
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, revision, gradient_free)
 
 
 def plan_network(
@@ -261,7 +269,8 @@ def _with_head(
 ) -> PreTrainedConfig:
     """The configuration of the stock classifier, or of our head if any of its settings is given.
 
-    A checkpoint with our head keeps it; a sum of layers and dropout may be new.
+    A checkpoint with our head keeps it, but for a sum of layers and dropout. The stock sum leaves out the norm that
+    some encoders have after their last layer in transformers 5, and has it in version 4, so these need our head.
     """
     if isinstance(config, PooledEncoderConfig):
         for key in ("pooling", "head_layers"):
@@ -269,7 +278,7 @@ def _with_head(
             if own_head.get(key, has) != has:
                 raise UserError(f"model.{key}: the head of {checkpoint} has {has}, which is kept; leave it out")
         config.head_dropout = own_head.get("head_dropout", config.head_dropout)
-        config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
+        config.weighted_layer_sum = weighted_layer_sum
     elif config.model_type not in ENCODERS:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
             raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) is not a speech encoder; leave it out")
@@ -286,10 +295,12 @@ def _with_head(
             )
         except ValueError as error:
             raise UserError(f"model.{error}") from None
-    elif weighted_layer_sum:
-        if not hasattr(config, "use_weighted_layer_sum"):
-            raise UserError(f"model.weighted_layer_sum: for {config.model_type} set model.pooling too, such as mean")
-        config.use_weighted_layer_sum = True
+    else:
+        known = hasattr(config, "use_weighted_layer_sum")
+        if weighted_layer_sum and not (known and "encoder.layer_norm" not in encoder_facts(config).above):
+            raise UserError(f"model.weighted_layer_sum: for {checkpoint} set model.pooling too, such as mean")
+        if known:
+            config.use_weighted_layer_sum = weighted_layer_sum
     return config
 
 
@@ -299,12 +310,14 @@ def _extractor(sampling_rate: int, normalize: bool) -> Wav2Vec2FeatureExtractor:
     )
 
 
-def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
+def _checkpoint_config(checkpoint: str, revision: str | None) -> tuple[PreTrainedConfig, str | None]:
+    """The configuration of a checkpoint, and its commit on the Hub."""
     is_path = checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
     try:
-        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+        where = f"model.checkpoint: {checkpoint}"
+        with data_only(checkpoint, where=where, revision=revision, weights=False) as (folder, commit, _):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except UserError:
         raise
@@ -314,13 +327,16 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
         raise UserError(
             f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
         )
-    return config
+    return config, commit
 
 
-def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
+def _checkpoint_extractor(
+    checkpoint: str, config: PreTrainedConfig, sampling_rate: int, revision: str | None
+) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
     try:
-        with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", weights=False) as (folder, *_):
+        where = f"model.checkpoint: {checkpoint}"
+        with data_only(checkpoint, where=where, revision=revision, weights=False) as (folder, *_):
             found = Path(folder, "preprocessor_config.json").is_file()
             extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False) if found else None
     except UserError:
@@ -350,7 +366,7 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     published = not plan.random_init and Path(plan.checkpoint).is_file()
     try:
         if not (plan.random_init or published):
-            return load_model(plan.checkpoint, plan.config, **attention)
+            return load_model(plan.checkpoint, plan.config, plan.revision, **attention)
         model = AutoModelForAudioClassification.from_config(plan.config, **attention)
     except (ValueError, ImportError) as error:
         if not attention or isinstance(error, UserError):

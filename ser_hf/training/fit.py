@@ -22,6 +22,7 @@ from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
 from ..models.front_end import FeatureNorm
+from ..utils.environment import exact_float32
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .callbacks import EpochLog, Patience, stop_reporting
@@ -30,7 +31,7 @@ from .data import Collator, TrainTransforms, merge, recordings
 from .encoders import lengths_needed
 from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
-from .freezing import Freezing, freeze
+from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora
 from .loss import ClassificationLoss
 from .optimizer import make_schedule, parameter_groups
@@ -193,6 +194,7 @@ def fit(
     stop_reporting(trainer)
     if cached is not None:
         cached.end(trainer)
+    _end_mixed_precision(trainer)
     state = trainer.state
     if not arguments.load_best_model_at_end:
         return Fit(trainer, [], time.perf_counter() - began, [], math.nan)
@@ -211,6 +213,14 @@ def fit(
         state.best_metric,
         cached=None if cached is None else cached.facts,
     )
+
+
+def _end_mixed_precision(trainer: Trainer) -> None:
+    """Leave a model that computes in float32, as the published one does: figures are to be those of the latter."""
+    # Of the method that Accelerate put in the place of `forward`.
+    model = innermost(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
+    if "flash" in (model.config._attn_implementation or ""):  # its kernels refuse float32
+        model.set_attn_implementation("sdpa")
 
 
 class _Resumed(TrainerCallback):
@@ -249,7 +259,8 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def window_logits(trainer: Trainer, part: Dataset) -> Windows:
-    output = trainer.predict(part, metric_key_prefix="evaluated")
+    with exact_float32():
+        output = trainer.predict(part, metric_key_prefix="evaluated")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions are not in the order of the clips")
     return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)

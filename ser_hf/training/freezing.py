@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
@@ -123,6 +124,9 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
     Raises:
         UserError: if the network lacks the parts that the settings name.
     """
+    for module in model.modules():
+        if isinstance(module, WhisperEncoder):  # sinusoids, which transformers 5 leaves trainable
+            module.embed_positions.requires_grad_(False)
     if freezing == Freezing():
         return
     where = structure(model, "freeze")

@@ -13,6 +13,7 @@ training only; it may be dropped or new, depending on the masking of the recipe.
 
 import contextlib
 import copy
+import hashlib
 import json
 import logging
 import os
@@ -159,14 +160,25 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
     return found
 
 
-def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> PreTrainedModel:
+def weights_hash(place: str | Path) -> str:
+    """The hash of a file of weights, or of the safetensors in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else [Path(place)]:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def load_model(
+    checkpoint: str, config: PreTrainedConfig, revision: str | None = None, **settings: Any
+) -> PreTrainedModel:
     """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder). Seed first.
 
     Raises:
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
         ValueError, ImportError: for an unavailable `attn_implementation`, the only setting.
     """
-    revision = _converted(checkpoint)
+    revision = _converted(checkpoint, revision) or revision
     with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (folder, *_):
         theirs = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
@@ -177,15 +189,15 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
     return model
 
 
-def _converted(checkpoint: str) -> str | None:
+def _converted(checkpoint: str, revision: str | None) -> str | None:
     """The revision in which the Hub's converter offers safetensors for a repository that only has a pickle."""
     with contextlib.suppress(Exception):  # of the Hub and its converter; `data_only` then reports the pickle
         if not os.path.isdir(checkpoint) and not is_offline_mode():
-            info = HfApi().model_info(checkpoint)
+            info = HfApi().model_info(checkpoint, revision=revision)
             if not any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
-                revision = get_conversion_pr_reference(HfApi(), checkpoint)
-                logger.info("weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, revision)
-                return revision
+                converted = get_conversion_pr_reference(HfApi(), checkpoint)
+                logger.info("weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, converted)
+                return converted
     return None
 
 
@@ -288,8 +300,8 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     stock = model.config.model_type in ENCODERS
     inside = _encoder_test(model) if stock else lambda key: True
-    # Of our models the sum of layers may be new, and the last layer of another shape.
-    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", ())
+    # Of our models the sum of layers may be new or dropped, and the last layer of another shape.
+    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", "layer_sum.")
     strange = {
         what: [key for key in keys if inside(key) and not key.startswith(prefix)]
         for what, keys, prefix in zip(

@@ -22,7 +22,7 @@ from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, scores, selecting_metric
 from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
-from .encoders import layerdrop_key
+from .encoders import ENCODERS, encoder_config, layerdrop_key
 from .freezing import frozen_modules
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, make_schedule, parameter_groups
@@ -239,12 +239,14 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module) -> None:
-    """Set `ddp_find_unused_parameters` where training skips layers at random (layerdrop)."""
-    if not layerdrop_key(model.config) or args.world_size == 1:
+    """Set `ddp_find_unused_parameters` for encoders, also under checkpointing, where the Trainer does not: they skip
+    layers at random (layerdrop), or a head or a setting leaves parameters unused (a norm, the mask's vector)."""
+    if encoder_config(model.config).model_type not in ENCODERS or args.world_size == 1:
         return
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
-        if getattr(args, key) is value:
+        if layerdrop_key(model.config) and getattr(args, key) is value:
             raise UserError(
                 f"training.{key}: with layerdrop some layers have no gradients in some steps; leave it out"
             )
-    args.ddp_find_unused_parameters = True
+    if args.ddp_find_unused_parameters is None and not args.ddp_static_graph:
+        args.ddp_find_unused_parameters = True

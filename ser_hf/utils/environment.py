@@ -162,3 +162,19 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.enable_progress_bar()
         if bars:
             datasets.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute in full float32 precision, without TF32, which cuDNN uses by default."""
+    from torch import backends
+
+    kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision

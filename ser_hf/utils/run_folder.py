@@ -84,8 +84,10 @@ class RunFolder:
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved, wanted = flat(read_yaml(self.recipe)), flat(recipe)
-        if wanted.get("audio.level") == "auto":  # not known before the clips are measured; checked again after that
-            del wanted["audio.level"]
+        # Not known before the clips are measured and the checkpoint is found; checked again after that.
+        for key, unknown in (("audio.level", "auto"), ("model.revision", None)):
+            if key in wanted and wanted[key] == unknown:
+                del wanted[key]
         for key in sorted(wanted):  # a saved recipe may have keys of earlier versions
             if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(key):
                 raise UserError(

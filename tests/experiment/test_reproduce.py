@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 from support.commands import complaint
 
 import ser_hf
@@ -242,6 +243,28 @@ def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, tmp_p
     assert renamed["incomparable"][0] == "the classes are angry, happy, neutral, the saved run's angry, neutral, sad"
     assert not any(comparison["reproduced"] for comparison in (split, merged, validated, renamed))
     assert not output.exists()
+
+
+def test_other_initial_weights_are_reported_before_training(corpus, encoder_folder, tmp_path):
+    checkpoint = shutil.copytree(encoder_folder("wav2vec2"), tmp_path / "checkpoint")
+    model = {"architecture": "encoder", "checkpoint": str(checkpoint)}
+    training = {"num_train_epochs": 1, "seeds": [1]}
+    first = ser_hf.run_recipe(
+        RECIPE
+        | {
+            "corpus": RECIPE["corpus"] | {"root": str(corpus)},
+            "model": model,
+            "training": training,
+            "output_dir": str(tmp_path / "run"),
+        }
+    )
+    assert first.model.revision.startswith("sha256:")
+    weights = checkpoint / "model.safetensors"
+    save_file({name: tensor + 0.01 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    again = reproduce(tmp_path / "run", [f"model.checkpoint={checkpoint}"], output=tmp_path / "again")
+    (reason,) = again["incomparable"]
+    assert reason.startswith("the weights that training starts from are sha256:")
+    assert not (tmp_path / "again").exists()
 
 
 def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, capsys):

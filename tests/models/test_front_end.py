@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 import pytest
+import soxr
 import torch
 import torchaudio
 from signals import mask_of, noise, ragged
@@ -318,6 +319,19 @@ def test_mixed_style_moves_means_and_keeps_the_movement():
     assert 20 < moved.sum() < 60
     for before, after, real in zip(features, mixed, mask, strict=True):
         assert torch.corrcoef(torch.stack([before[real, 0], after[real, 0]]))[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
+def test_features_at_a_speed_are_those_of_the_resampled_clip(speed):
+    front_end = _front_end(n_fft=1024, win_length=1024, hop_length=160, f_min=60.0, test_speeds=[speed]).eval()
+    clip = _buzz(16000)
+    faster = torch.from_numpy(soxr.resample(clip[0].numpy(), 16000 * speed, 16000))[None]
+    own, _ = front_end(clip, torch.tensor([clip.shape[1]]), 0)
+    expected, _ = front_end(faster, torch.tensor([faster.shape[1]]))
+    assert abs(own.shape[1] - expected.shape[1]) <= 1
+    frames = min(own.shape[1], expected.shape[1])
+    # Not the highest bands: a slower clip has nothing there.
+    assert (own[:, :frames, :58] - expected[:, :frames, :58]).abs().mean() < 0.05
 
 
 # The whole

@@ -19,6 +19,7 @@ from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtract
 import ser_hf.models
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
+from ser_hf.testing import tiny_config
 
 FOLDER = Path(ser_hf.models.__file__).parent
 EACH = pytest.mark.parametrize("name", NETWORKS)
@@ -43,6 +44,25 @@ def test_padding_to_three_times_the_length_changes_no_logit(name, tiny):
     assert batched.std(dim=0).min() > 1e-4, "the clips must get different logits"
     # A large network that is barely trained has large logits: the tolerance is relative to them.
     assert (batched - alone).abs().max() < 1e-5 * batched.abs().max().clamp(min=1)
+
+
+@torch.no_grad()
+def test_speeds_of_evaluation_average_embeddings():
+    """A linear classifier's logits are the mean of those at each speed, also of a padded clip; not in training."""
+    speeds = [0.9, 1.0, 1.1]
+    model, config = built("byols"), tiny_config("byols")
+    state = model.state_dict()
+    clips = [noise(6000), noise(9000, seed=1)]
+
+    def logits(speeds):
+        config.test_speeds = speeds
+        changed = ARCHITECTURES["byols"](config).eval()
+        changed.load_state_dict(state)
+        return changed(**batch_of(*clips)).logits
+
+    assert_near(logits([1.0]), logits([]))
+    assert_near(logits(speeds), torch.stack([logits([speed]) for speed in speeds]).mean(dim=0))
+    assert (logits([0.9]) - logits([1.1])).abs().max() > 1e-3
 
 
 @EACH

@@ -1,7 +1,7 @@
 """Everything that two processes test, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
 
 COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`, `lora`,
-`frozen`) with its inputs; counts of a confusion matrix and buffers of process R go to `counts_R.pt`.
+`frozen`, `encoders`) with its inputs; counts of a confusion matrix and buffers of process R go to `counts_R.pt`.
 """
 
 import runpy
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import ddp_script
+import encoders_script
 import frozen_script
 import lora_script
 import torch
@@ -40,7 +41,7 @@ def counts(rank):
 def main(folder, command):
     assert not torch.distributed.is_initialized(), "a run starts the process group itself"
     train(command)
-    for script in (ddp_script, lora_script, frozen_script):
+    for script in (ddp_script, lora_script, frozen_script, encoders_script):
         script.main(folder / script.__name__.removesuffix("_script"))
     rank = torch.distributed.get_rank()
     norm = torch.nn.BatchNorm1d(3)

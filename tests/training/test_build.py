@@ -151,12 +151,25 @@ def test_another_kind_s_extractor_is_refused(kind, labels, name):
 
 def test_a_stock_classifier_without_a_sum_of_layers_is_refused(kind, labels):
     folder = kind("audio-spectrogram-transformer")
-    with pytest.raises(
-        UserError, match=r"^model\.weighted_layer_sum: for audio-spectrogram-transformer set model.pooling"
-    ):
+    with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
         blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
     ours = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True, pooling="mean")
     assert len(build_model(ours).layer_sum.weight) == 3
+
+
+@pytest.mark.parametrize("name", ["hubert", "wav2vec2-stable"])
+def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
+    """Encoders with a norm after the last layer, which versions of transformers sum or do not, need our head."""
+    folder = kind(name, use_weighted_layer_sum=True, problem_type="regression")
+    config = blueprint("encoder", labels, checkpoint=folder).config
+    assert not config.use_weighted_layer_sum
+    assert config.problem_type is None  # pipeline would give logits
+    if name == "hubert":
+        summed = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
+        assert summed.config.use_weighted_layer_sum
+    else:
+        with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
+            blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
 
 
 @pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
@@ -186,11 +199,13 @@ def pushed(tmp_path_factory):
 
 
 def test_our_own_checkpoint_keeps_its_head(pushed, labels):
+    without = blueprint("encoder", labels, checkpoint=pushed)
+    assert not hasattr(build_model(without), "layer_sum")
     for settings in ({}, {"pooling": "attention"}, {"head_layers": [6]}, {"weighted_layer_sum": True}):
         plan = blueprint("encoder", labels, checkpoint=pushed, **settings)
         config = plan.config
         assert (config.pooling, config.head_layers, config.head_dropout) == ("attention", [6], 0.25)
-        assert config.weighted_layer_sum
+        assert config.weighted_layer_sum == ("weighted_layer_sum" in settings)
         assert config.encoder.mask_time_prob == 0.25
         assert config.id2label == dict(enumerate(labels))
         assert plan.extractor.return_attention_mask

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,14 +12,14 @@ from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import fit
+from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.trainer import expect_unused
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for most of them
 
-OWN = ("average", "head_learning_rate", "layer_decay")
+OWN = ("precision", "average", "head_learning_rate", "layer_decay")
 
 
 @pytest.fixture
@@ -74,6 +75,23 @@ def test_a_frozen_network_keeps_its_batch_statistics(training):
     for name, value in fitted.trainer.model.encoder.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert not torch.equal(fitted.trainer.model.classifier.weight, head)
+
+
+def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store):
+    fitted = training(Freezing(), precision="bf16")
+    split = part(clips, range(8, 12), store)
+    model, collator = fitted.trainer.model.eval(), fitted.trainer.data_collator
+    with torch.no_grad():
+        # The method of the class: Accelerate replaces that of the model by one in bf16.
+        expected = torch.cat([type(model).forward(model, **collator([clip])).logits for clip in split]).numpy()
+    np.testing.assert_allclose(window_logits(fitted.trainer, split)[2], expected, atol=1e-5)
+
+
+def test_several_gpus_of_one_process_are_one(tmp_path):
+    settings = HOUSE_DEFAULTS | {"per_device_train_batch_size": 4}
+    arguments = training_arguments(settings, tmp_path, 0, progress=False)
+    arguments._n_gpu = 8  # as on a machine with eight
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
 
 
 @pytest.mark.parametrize(("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)])

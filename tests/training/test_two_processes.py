@@ -11,8 +11,10 @@ import pytest
 import torch
 from ddp_script import ENCODER as CERTAIN
 from ddp_script import STEP, curves, hold_batch_norm, load, step_arguments, write_models
+from encoders_script import WAYS
 from frozen_script import train_frozen
 from lora_script import adapted_curves, stock_classifier
+from test_encoder_matrix import KINDS
 from test_gradients import assert_same
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
@@ -26,12 +28,15 @@ pytestmark = pytest.mark.slow
 def folder(store, checkpoint, encoder_folder, tmp_path_factory):
     """The inputs of the scripts and their outputs."""
     folder = tmp_path_factory.mktemp("processes")
-    for name in ("ddp", "lora", "frozen"):
+    for name in ("ddp", "lora", "frozen", "encoders"):
         (folder / name).mkdir()
         (folder / name / "store").symlink_to(store.folder)
     write_models(folder / "ddp" / "models", checkpoint("wav2vec2", "layer"))
     stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN).save_pretrained(folder / "lora" / "model")
     (folder / "frozen" / "encoder").symlink_to(encoder_folder("wav2vec2-layer"))
+
+    for kind in KINDS:
+        (folder / "encoders" / kind).symlink_to(encoder_folder(kind))
 
     run = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={folder / 'run'}"]
     printed = launch([str(SCRIPT), str(folder), *run], folder)
@@ -87,6 +92,12 @@ def test_two_processes_build_one_cache_and_train_as_one(folder):
     np.testing.assert_allclose(first, one, rtol=1e-4)
     np.testing.assert_array_equal(first, second)
     assert len(list((frozen / "two-cache" / "frozen").glob("*/states"))) == 1
+
+
+def test_every_kind_of_encoder_trains_in_two_processes(folder):
+    for rank in range(2):
+        steps = json.loads((folder / "encoders" / f"steps_{rank}.json").read_text(encoding="utf-8"))
+        assert steps == {f"{kind} {way}": 4 for kind in KINDS for way in WAYS}
 
 
 def test_counts_are_summed_and_buffers_broadcast(folder):
