@@ -2,7 +2,9 @@
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
 
 from ..train import run_recipe
 from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: RecipeFile, overrides: Overrides = None, resume: Resume = False, overwrite: Overwrite = False
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Check the recipe and show what it needs; train nothing.")
+    ] = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
 
@@ -21,6 +29,12 @@ def train(
     Example: ser-hf train recipes/quickstart.yaml training.num_train_epochs=5
     """
     require_one_of(resume, overwrite)
+    if dry_run:
+        from ..experiment.plan import plan_run
+        from ..experiment.recipe_checks import read_recipe
+
+        print(plan_run(read_recipe(recipe, overrides or ())))
+        return
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
         print(summary(report))

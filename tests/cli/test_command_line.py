@@ -229,6 +229,21 @@ def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
+def test_a_dry_run_describes_the_training_and_writes_nothing(tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}", "training.num_train_epochs=3"]
+    assert cli.main(["train", *arguments, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "trainings: 1 (folds: 1, seeds: 1)" in printed
+    an_epoch, total = re.search(r"steps: (\d+) an epoch of \d+ clips each, (\d+) in all", printed).groups()
+    assert int(total) == 3 * int(an_epoch)
+    sizes = [float(size) for size in re.findall(r"clips +([\d.]+) GiB", printed)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+    assert "(the recipe)" in printed
+    assert not run.exists()
+
+
 def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
