@@ -76,12 +76,11 @@ def inspect(
 
 def summary(facts: dict[str, Any]) -> str:
     """The verdict, the counts and each finding, for the terminal."""
-    counts, official = facts["counts"], facts["official"]
-    of = f" of the release's {official['clips']}" if official else ""
+    counts = facts["counts"]
     lines = [
         "",
         f"{facts['corpus']['title']}: {facts['verdict']['text']}",
-        f"  {counts['readable_clips']}{of} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
+        f"  {counts['readable_clips']} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
         f"labels: {counts['labels']}",
     ]
     return "\n".join(lines + [f"  {finding['level']}: {finding['text']}" for finding in facts["findings"]])

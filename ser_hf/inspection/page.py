@@ -61,7 +61,6 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
         write_facts(partial, facts)
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
-            official_labels=ordered_labels(facts["official"]["per_label"]) if facts["official"] else [],
             charts=charts(clip_table(inspection.clips)),
             shown=shown,
             listed=FILES_LISTED,

@@ -35,7 +35,7 @@ def no_charts(monkeypatch):
 
 def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert set(facts) == {
-        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "official", "near_copies"),
+        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "near_copies"),
         *("measures", "distributions", "explained", "tables", "files", "examples"),
     }
     assert facts["corpus"]["license"] == "odbl"
@@ -43,12 +43,11 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
     assert facts["counts"]["hours"] == pytest.approx(sum(file.measured.duration for file in faulty.clips) / 3600)
     assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files"}
-    assert set(facts["official"]) == {"clips", "per_label", "found_per_label", "missing", "origins"}
     rows = {row["path"]: row for row in facts["files"]}
     assert len(rows) == len(faulty.files) == 55
     good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]
     assert (good["id"], good["emotion"], good["speaker"]) == ("cremad/1002_DFA_ANG_XX", "angry", "cremad:1002")
-    assert (good["role"], good["origin"], good["error"], good["sex"]) == ("clip", "altered", None, "female")
+    assert (good["role"], good["error"], good["sex"]) == ("clip", None, "female")
     assert good["rms"] < good["peak"] <= 0
     bad = rows["AudioWAV/1001_DFA_ANG_XX.wav"]
     assert bad["error"].startswith("an empty file")
@@ -87,7 +86,7 @@ def test_the_page_has_examples_findings_and_counts(page, facts, written):
     assert "License of the corpus: odbl" in page.text
     assert facts["verdict"]["text"] in page.text
     assert all(finding["text"] in page.text and finding["advice"] in page.text for finding in facts["findings"])
-    missing = next(finding for finding in facts["findings"] if finding["code"] == "missing")
+    missing = next(finding for finding in facts["findings"] if finding["code"] == "release")
     assert f"and {len(missing['files']) - 20} more, all in inspect.json" in " ".join(page.text.split())
     assert "cremad:1003" in page.text
 
@@ -169,9 +168,9 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert cli.main(["inspect", "ravdess", str(small), "--examples=0", "--no-near-copies"]) == 0
     printed = capsys.readouterr().out
-    assert "RAVDESS: Usable for training: 2 warnings" in printed
-    assert "16 of the release's 1440 clips readable" in printed
-    assert "  warning: 1424 of the release's 1440 clips are missing (98.9%)." in printed
+    assert "RAVDESS: Usable for training: 1 warning" in printed
+    assert "16 clips readable" in printed
+    assert "  warning: 1,424 files of the release missing, 16 with other bytes." in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
 
