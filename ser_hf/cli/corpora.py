@@ -49,7 +49,6 @@ def inspect(
     root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS]")] = None,
-    examples: Annotated[int, Option(metavar="N", min=0, help="Clips to show per label.")] = 2,
     no_near_copies: Annotated[
         bool,
         Option(
@@ -69,7 +68,7 @@ def inspect(
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
     inspection = inspect_corpus(own.name, root, near_copies=not no_near_copies, **own.options)
-    page = write_inspection(inspection, folder, examples)
+    page = write_inspection(inspection, folder)
     print(summary(inspection.to_dict()))
     print(f"  page: {page}")
 
