@@ -1,6 +1,5 @@
 """Compares runs: a table row for each run, and paired tests between runs that predicted the same clips."""
 
-import base64
 import dataclasses
 import itertools
 import json
@@ -15,8 +14,8 @@ from matplotlib.figure import Figure
 
 from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, holm, paired_comparison
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..report.page import template
-from ..report.plots import COLORS, save_figure
+from ..report.page import picture, template
+from ..report.plots import COLORS, save_figure, svg
 from ..report.report import Report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
@@ -231,15 +230,15 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         table.to_csv(partial / "comparison.csv", index=False)
         text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
-        metric, picture = comparison["metric"], base64.b64encode((partial / "comparison.svg").read_bytes())
+        metric = comparison["metric"]
         figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
+        alt = f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}."
         page = template(__package__, "compare.html").render(
             **comparison,
             version=__version__,
             names=NAMES,
             tables=[Markup(table.to_html(index=False, border=0)) for table in tables(comparison)],
-            picture=f"data:image/svg+xml;base64,{picture.decode('ascii')}",
-            alt=f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}.",
+            picture=picture(alt, svg(figure), figure.get_size_inches()),
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
 
