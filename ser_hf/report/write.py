@@ -21,6 +21,7 @@ from .plots import (
     curves_figure,
     distribution_figure,
     embeddings_figure,
+    folds_figure,
     per_class_figure,
     reliability_figure,
     robustness_figure,
@@ -165,6 +166,9 @@ def figures(report: Report, points: Path | None = None) -> Iterator[tuple[str, s
     if report.corpora:
         confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
         yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
+    if report.protocol.folds:
+        scores = {number: own.metrics["uar"] for number, own in report.protocol.folds.items()}
+        yield "runs", "folds", "UAR by fold", folds_figure(scores, uar)
     if report.history:
         figure = curves_figure(report.history)
         yield "training", "training_curves", "Training curves", figure

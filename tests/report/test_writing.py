@@ -73,10 +73,11 @@ def test_the_title_names_the_evaluated_speakers(changes, people, named):
     assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
 
 
-def test_corpora_have_a_picture_and_folds_no_curves(named):
+def test_folds_and_corpora_have_pictures(named):
     report = over_folds(whole_report())
     drawn = named(report)
     assert "training_curves" not in drawn
+    assert [bar.get_height() for bar in drawn["folds"].axes[0].patches] == [report["metrics"]["uar"]] * 2
     titles = [axes.get_title() for axes in drawn["confusion_by_corpus"].axes]
     assert titles == ["a (24 predictions)", "b (24 predictions)", ""]
 
