@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/export_onnx.py runs/ravdess_crnn --corpus-root data/RAVDESS [--repeats 3]
 
-The model is exported to ONNX in a temporary folder. Then each clip of the evaluated split of its run is classified
-alone, as it was decoded: in torch (preparation, feature extractor and network) and by the file. Both alternate, so
-that other processes slow down both of them. The time of a clip is the minimum over the repeats. Results are merged
-into benchmarks/results/export_onnx.json under the name of the run;
+The model is exported to ONNX, and to ONNX with int8 weights, in a temporary folder. Then each clip of the evaluated
+split of its run is classified alone, as it was decoded: in torch (preparation, feature extractor and network), by the
+ONNX file and by the int8 file. The three alternate, so that other processes slow down all of them. The time of a clip
+is the minimum over the repeats. Results are merged into benchmarks/results/export_onnx.json under the name of the run;
 `--readme` prints the table of that file without measuring.
 """
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(model: str, root: str | None, repeats: int, limit: int | None) -> dict:
-    """Measure times and predictions of one model in both forms."""
+    """Measure times and predictions of one model in its three forms."""
     folder = RunFolder(model)
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
     corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
@@ -68,20 +68,20 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
     names = dataset.features["label"].names
     labels = [mapping.classes.index(names[label]) for label in dataset["label"][:]]
     with tempfile.TemporaryDirectory() as folder:
-        written = export_model(model, Path(folder) / "model.onnx").file
-        exported = load_classifier(written.path)
-        forms_to_run = {
-            "torch": lambda clip: logits_of(classifier, [clip]),
-            "onnx": lambda clip: logits_of(exported, [clip]),
-        }
+        exports = export_model(model, Path(folder) / "model.onnx", int8=True)
+        forms_to_run = {"torch": lambda clip: logits_of(classifier, [clip])}
+        for form, file in exports.files.items():
+            exported = load_classifier(file.path)
+            forms_to_run[form] = lambda clip, exported=exported: logits_of(exported, [clip])
         logits, times = classify_all(forms_to_run, store, repeats)
     parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
     forms = {}
     for form, outputs in logits.items():
         class_probabilities = mapping.to_classes(probabilities(outputs, classifier.multi_label))
         found = compare(outputs, logits["torch"], classifier.multi_label)
+        file = exports.files.get(form)
         forms[form] = {
-            "bytes": written.bytes if form == "onnx" else 4 * parameters,
+            "bytes": 4 * parameters if file is None else file.bytes,
             "milliseconds": float(times[form].mean()),
             "median_milliseconds": float(np.median(times[form])),
             "same_label": 1 - found.changed / found.clips,

@@ -9,6 +9,9 @@ from .options import Clips, Model, Revision, TrustRemoteCode
 
 def export(
     model: Model,
+    int8: Annotated[
+        bool, Option("--int8", help="Also write a file with int8 weights, and measure size, speed and difference.")
+    ] = False,
     output: Annotated[
         str | None,
         Option(
@@ -25,17 +28,21 @@ def export(
     One file computes everything, from the waveform to probabilities, without ser_hf. `ser-hf evaluate FILE` measures
     its accuracy on a corpus.
 
-    Example: ser-hf export runs/ravdess_crnn --output crnn.onnx
+    Example: ser-hf export runs/ravdess_crnn --int8 --output crnn.onnx
     """
     from ..export import export_model
 
-    export = export_model(model, output, clips=clips, revision=revision, trust_remote_code=trust_remote_code)
-    file = export.file
-    found, how = file.difference, "alone and padded" if file.padded else "one at a time"
-    print(f"compared on {found.clips} {export.compared_on}:")
-    print(
-        f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
-        f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}"
+    export = export_model(
+        model, output, int8=int8, clips=clips, revision=revision, trust_remote_code=trust_remote_code
     )
+    files = export.files
+    print(f"compared on {files['onnx'].difference.clips} {export.compared_on}:")
+    for name, file in files.items():
+        found, how = file.difference, "alone and padded" if file.padded else "one at a time"
+        changed = f", another label for {found.changed}" if name == "int8" else ""
+        print(
+            f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
+            f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
+        )
     print(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
-    print(f"  run it: python {export.script} {file.path} recording.wav")
+    print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")

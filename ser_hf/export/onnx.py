@@ -1,4 +1,4 @@
-"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length.
+"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8 weights.
 
 The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export` (``dynamo=True``)
 exports every network here except for two things:
@@ -16,6 +16,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import statistics
 import tempfile
@@ -53,6 +54,10 @@ OPSET = 18  # the oldest one that the exporter writes without conversion
 LARGEST = 2**31  # bytes of a protobuf
 TOLERANCE = 1e-3  # of a logit; a float32 file beyond it is refused
 SCRIPT = "run_onnx.py"
+# The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code and local paths.
+_SCOPES = "pkg.torch.onnx.name_scopes"
+# Modules of `WaveformClassifier` that compute features and stay float32 in an int8 file.
+_FEATURES = ("prepare", "extract", "model.front_end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +83,10 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """The file of a model, a description of the clips that both were compared on, the time that the model in torch
-    takes for a clip, and the script that runs the file."""
+    """The files of one model by ``onnx`` and ``int8``, a description of the clips that they were compared on, the time
+    that the model in torch takes for a clip, and the script that runs the files."""
 
-    file: ExportedFile
+    files: dict[str, ExportedFile]
     compared_on: str
     milliseconds: float
     script: Path
@@ -91,6 +96,7 @@ def export_model(
     source: str | os.PathLike,
     output: str | os.PathLike | None = None,
     *,
+    int8: bool = False,
     clips: Sequence[np.ndarray | str | os.PathLike] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -100,11 +106,12 @@ def export_model(
     Args:
         source: a run folder, a model folder or a Hub id, of an audio classifier that takes waveforms.
         output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
+        int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has no limit.
         clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
             that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
 
     Returns:
-        The file with its size, difference from the model and milliseconds per clip.
+        The files with their sizes, differences from the model and milliseconds per clip.
 
     Raises:
         UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no file is written.
@@ -124,22 +131,28 @@ def export_model(
         "revision": classifier.revision,
         "window_seconds": classifier.evaluation_window,
     }
-    expected = logits_of(classifier, clips)
+    expected, files = logits_of(classifier, clips), {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The file appears at its place only when it is complete and checked.
+        # Files appear at their places only when all of them are complete and checked.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
             partial = Path(folder, path.name)
+            small = partial.with_name(f"{path.stem}.int8.onnx")
             logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
             export_onnx(classifier.model, partial, extractor, facts)
-            file = _checked(partial, path, clips, expected)
-            os.replace(partial, path)
+            files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
+            if int8:
+                logger.info("quantizing weights to int8")
+                quantize(partial, small)
+                files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
+            for complete in os.listdir(folder):
+                os.replace(Path(folder, complete), path.with_name(complete))
         script = path.with_name(SCRIPT)
         if not script.exists():
             shutil.copyfile(Path(__file__).with_name(SCRIPT), script)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
-    return Export(file, compared_on, milliseconds(classifier, clips), script)
+    return Export(files, compared_on, milliseconds(classifier, clips), script)
 
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
@@ -197,7 +210,9 @@ def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
     return 1000 * statistics.median(timeit.repeat(lambda: logits_of(classifier, clips), number=1)) / len(clips)
 
 
-def _checked(written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray) -> ExportedFile:
+def _checked(
+    written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
+) -> ExportedFile:
     """Describe the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
     try:
         exported = load_classifier(written)
@@ -209,8 +224,8 @@ def _checked(written: Path, path: Path, clips: Sequence[np.ndarray], expected: n
     except Exception as error:  # onnxruntime's exception classes are not public
         raise UserError(f"{path}: not written: it cannot be compared with the model: {first_line(error)}") from error
     found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
-    if found.logits > TOLERANCE:
-        raise UserError(f"{path}: not written: its logits differ by {found.logits:.2g}, more than {TOLERANCE:g}")
+    if found.logits > tolerance:
+        raise UserError(f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}")
     return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
 
@@ -259,7 +274,10 @@ def export_onnx(
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # lines of code and local paths
+        scopes = node.metadata_props.get(_SCOPES)
+        node.metadata_props.clear()
+        if scopes is not None:
+            node.metadata_props[_SCOPES] = scopes
     for key, value in metadata.items():
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -348,10 +366,45 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide warnings and log lines of the exporter, which are about its own future and optional packages."""
-    level = logging.root.manager.disable
+    level, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(level)
+        logging.root.handlers[:] = handlers  # the quantizer logs by the root logger, which adds a handler
+
+
+def quantize(source: Path, path: Path) -> None:
+    """Write a copy of an exported file with int8 weights.
+
+    Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
+    would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
+
+    Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
+    extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+
+    """
+    require("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(source)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    scopes = {node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node}
+    excluded = [node for node, scope in scopes.items() if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)]
+    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less with a range for
+    # each channel. A Gemm becomes a MatMul.
+    settings = {"op_types_to_quantize": ["MatMul", "LSTM"], "weight_type": QuantType.QInt8, "per_channel": True}
+    if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
+        settings = {"op_types_to_quantize": ["MatMul", "LSTM", "Conv"], "weight_type": QuantType.QUInt8}
+    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
+    del model.graph.value_info[:]
+    with _quiet():  # it recommends preprocessing that the exporter has done already
+        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
+    quantized = onnx.load(path)
+    del quantized.metadata_props[:]
+    metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
+    onnx.helper.set_model_props(quantized, metadata)
+    onnx.save(quantized, path)

@@ -139,9 +139,17 @@ class OnnxSession(nn.Module):
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
         """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their mask."""
+        if "quantized" in self.facts and len(input_values) > 1:
+            # int8 activations share one range per batch: a clip's logits would depend on the other clips.
+            clips = zip(input_values, attention_mask, strict=True)
+            logits = [self._run(clip[None, : mask.sum()], mask[None, : mask.sum()]) for clip, mask in clips]
+            return SimpleNamespace(logits=torch.cat(logits))
+        return SimpleNamespace(logits=self._run(input_values, attention_mask))
+
+    def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         inputs = {"input_values": input_values.numpy(), "attention_mask": attention_mask.long().numpy()}
         inputs = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-        return SimpleNamespace(logits=torch.from_numpy(self.session.run(["logits"], inputs)[0]))
+        return torch.from_numpy(self.session.run(["logits"], inputs)[0])
 
 
 class OnnxClassifier(Classifier):

@@ -1,4 +1,4 @@
-"""Exported files have the predictions of their models, or are not written."""
+"""Exported files have the predictions of their models, or are not written; int8 files report their loss."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def crnn(tmp_path_factory):
     """A crnn with an extractor that trims and normalizes levels, and its export."""
     folder = tmp_path_factory.mktemp("crnn")
     write_model(folder / "model", preparation=PREPARATIONS[1])
-    return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", clips=GIVEN)
+    return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN)
 
 
 def test_a_file_has_the_predictions_of_its_model(crnn):
@@ -42,17 +42,28 @@ def test_a_file_has_the_predictions_of_its_model(crnn):
     expected = logits_of(classifier, others)
     assert_near(logits_of(exported, others), expected)
     assert_near(logits_of(exported, others, len(others)), expected)
-    file = export.file
+    file = export.files["onnx"]
     assert (file.difference.clips, file.padded, export.compared_on) == (len(GIVEN), True, "given clips")
     assert file.difference.logits < 1e-5
     assert min(file.milliseconds, export.milliseconds) > 0
     assert (exported.labels, exported.extractor.sampling_rate, exported.multi_label) == (LABELS, RATE, False)
     facts = exported.model.facts
     assert (facts["opset"], facts["padding_safe"], facts["model"]) == (18, True, folder.name)
-    assert {path.name for path in (folder / "out").iterdir()} == {"crnn.onnx", "run_onnx.py"}
+    assert {path.name for path in (folder / "out").iterdir()} == {"crnn.onnx", "crnn.int8.onnx", "run_onnx.py"}
     written = (folder / "out" / "crnn.onnx").read_bytes()
     for package in (torch, cli):
         assert str(Path(package.__file__).parent).encode() not in written, "a local path"
+
+
+def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):
+    small = crnn[1].files["int8"]
+    assert 0 < small.difference.logits < 0.5
+    kinds = {value.name: value.data_type for value in onnx.load(small.path).graph.initializer}
+    assert any("lstm" in name and kind == onnx.TensorProto.INT8 for name, kind in kinds.items())
+    assert kinds["model.front_end.features.filters"] == onnx.TensorProto.FLOAT
+    facts = load_classifier(small.path).model.facts
+    assert not facts["padding_safe"], "activations of a batch share one range"
+    assert (facts["quantized"], facts["id2label"]) == ("int8 weights, dynamic", dict(zip("0123", LABELS, strict=True)))
 
 
 def test_the_exported_script_runs_without_torch(crnn, tmp_path):
@@ -65,12 +76,12 @@ def test_the_exported_script_runs_without_torch(crnn, tmp_path):
     assert len(script.read_text().splitlines()) <= 20
     blocked = "import sys\nfor name in ('torch', 'transformers', 'ser_hf', 'scipy'): sys.modules[name] = None\n"
     blocked += f"sys.argv[:] = sys.argv[1:]\nexec(compile(open({str(script)!r}).read(), {str(script)!r}, 'exec'))"
-    command = [sys.executable, "-I", "-c", blocked, "script", str(folder / "out" / "crnn.onnx"), "a.wav", "b.wav"]
+    command = [sys.executable, "-I", "-c", blocked, "script", str(folder / "out" / "crnn.int8.onnx"), "a.wav", "b.wav"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row.pop("file") for row in rows] == ["a.wav", "b.wav"]
-    expected = predict(folder / "out" / "crnn.onnx", [tmp_path / "a.wav", tmp_path / "b.wav"]).probabilities
+    expected = predict(folder / "out" / "crnn.int8.onnx", [tmp_path / "a.wav", tmp_path / "b.wav"]).probabilities
     found = np.array([[row[label] for label in LABELS] for row in rows])
     assert_near(found[0], expected[0])
     np.testing.assert_allclose(found[1], expected[1], atol=2e-2)  # resampled by another filter
