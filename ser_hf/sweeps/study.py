@@ -1,7 +1,8 @@
 """Runs the trials of a sweep as an Optuna study (Akiba et al. 2019, arXiv:1907.10902) and tests the winner once.
 
 A sweep's folder holds sweep.json (recipe and space), study.db (Optuna's SQLite storage, unless --storage names another
-one), trials/N/ (the run of trial N), leaderboard.csv, best.yaml and best/ (the best trial's recipe and its run).
+one), trials/N/ (the run of trial N), leaderboard.csv, leaderboard.html, best.yaml and best/ (the best trial's recipe
+and its run).
 """
 
 import copy
@@ -18,6 +19,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from filelock import FileLock
+from matplotlib.figure import Figure
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -26,12 +28,15 @@ from ..evaluation.metrics import NAMES
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
+from ..report.page import picture, template
+from ..report.plots import svg
 from ..report.report import read_report
+from ..report.views import duration
 from ..training.loading import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
-from .space import Search, Settings, described, overrides, resolve
+from .space import Search, Settings, described, overrides, resolve, short
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +102,8 @@ class Row:
     seconds: float | None
     message: str
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    interval: list[float] | None = None
+    folds: int = 1
 
 
 class SweepStudy:
@@ -195,9 +202,9 @@ class SweepStudy:
         self.echo(f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}")
         state, message = "failed", ""
         try:
-            metrics = self._validate(trial, values, folder)
-            trial.set_user_attr("metrics", metrics)
-            value = metrics[self.search.metric]
+            result = self._validate(trial, values, folder)
+            trial.set_user_attr("result", result)
+            value = result["metrics"][self.search.metric]
             state = f"complete {NAMES[self.search.metric]} {value:.4f}"
             return value
         except optuna.TrialPruned:
@@ -216,7 +223,7 @@ class SweepStudy:
             trial.set_user_attr("message", message)
             self.echo(f"trial {number} {state}{message and f': {message}'}")
 
-    def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, float]:
+    def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, Any]:
         """Train at a point of the space and return the metrics of the kept checkpoint on validation."""
         steps = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
         epochs = values.get("training.num_train_epochs", self.epochs)
@@ -234,22 +241,23 @@ class SweepStudy:
 
         recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
         self.run(recipe, resume=True, watch=watch)
-        metrics = read_report(RunFolder(folder).report / "report.json").parts["validation"]
+        report = read_report(RunFolder(folder).report / "report.json")
+        metrics, interval = report.parts["validation"], report.intervals.get(self.search.metric)
         if not math.isfinite(metrics.get(self.search.metric) or math.nan):
             raise UserError(f"metric: {self.search.metric} is undefined on this recipe's validation split")
-        return metrics
+        return {"metrics": metrics, "interval": interval, "folds": len(report.protocol.folds or "1")}
 
     def rows(self) -> list[Row]:
         """The trials that have started: complete ones first, best first, then pruned, running and failed ones."""
         rows = []
         for trial in self.trials():
-            value, metrics = trial.value, trial.user_attrs.get("metrics", {})
+            value, result = trial.value, trial.user_attrs.get("result", {})
             if trial.state == TrialState.PRUNED:
                 value = max(trial.intermediate_values.values(), default=None)
             message = trial.user_attrs.get("message") or (KILLED if trial.state == TrialState.FAIL else "")
             settings, epochs = trial.user_attrs.get("settings", {}), max(trial.intermediate_values, default=0)
             seconds = None if trial.duration is None else trial.duration.total_seconds()
-            rows.append(Row(_number(trial), STATES[trial.state], value, settings, epochs, seconds, message, metrics))
+            rows.append(Row(_number(trial), STATES[trial.state], value, settings, epochs, seconds, message, **result))
         order = list(STATES.values())
         return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
 
@@ -266,16 +274,18 @@ class SweepStudy:
                 head += f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
+            page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
             replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows))
+            replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
         """Report the best trial once all have ended, and score it on the test split if nothing was scored yet."""
-        rows, table = self.rows(), self.folder / "leaderboard.csv"
+        rows, page = self.rows(), self.folder / "leaderboard.html"
         if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
             self.echo(f"trial {running} runs in another process; the last process to end closes the sweep")
             return {"folder": str(self.folder), "winner": None, "tested": None}
         if not rows or rows[0].state != "complete":
-            raise UserError(f"no trial is complete; {table} has the message of each")
+            raise UserError(f"no trial is complete; {page} has the message of each")
         winner = rows[0]
         with self.lock:  # another process that has nothing left to do waits for the test
             if test and "closed" not in self.study.user_attrs:
@@ -290,7 +300,7 @@ class SweepStudy:
             score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.evaluated_split} split, "
             score += f"scored once (trial {tested['trial']}{leak})"
         self.echo(f"  {score}")
-        self.echo(f"  {table}")
+        self.echo(f"  {page}")
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
     def _run_best(self, winner: Row, complete: int) -> None:
@@ -340,3 +350,43 @@ def leaderboard_csv(rows: Sequence[Row]) -> str:
         for rank, row in enumerate(rows, 1)
     ]
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
+
+
+def leaderboard_page(name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path) -> str:
+    """The page, which links the reports of the trials that are in `folder`."""
+    pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
+    pages |= {"best": "best/report/index.html"}
+    by_number = sorted(rows, key=lambda row: row.number)
+    return template(__package__, "leaderboard.html", short=short, duration=duration).render(
+        name=name,
+        search=search,
+        title=NAMES[search.metric],
+        names=NAMES,
+        rows=rows,
+        columns=list(dict.fromkeys(key for row in by_number for key in row.settings)),
+        counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
+        winner=rows[0] if rows and rows[0].state == "complete" else None,
+        tested=tested,
+        tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
+        chart=_chart([row for row in by_number if row.value is not None], NAMES[search.metric]),
+        pages={key: path for key, path in pages.items() if (folder / path).is_file()},
+        seconds=sum(row.seconds or 0.0 for row in rows),
+    )
+
+
+def _chart(rows: Sequence[Row], title: str) -> str | None:
+    """The metric by trial with intervals, and the best so far, as the address of an SVG; None below two trials."""
+    if len(rows) < 2:
+        return None
+    drawn = Figure(figsize=(7, 3), layout="constrained")
+    axes = drawn.add_subplot()
+    complete = [row for row in rows if row.state == "complete"]
+    for row in rows:
+        ends = [[abs(end - row.value)] for end in row.interval] if row.interval else None
+        face = "C0" if row in complete else "none"
+        axes.errorbar(row.number, row.value, ends, fmt="o", color="C0", markerfacecolor=face, elinewidth=0.8)
+    best = [max(row.value for row in complete[: i + 1]) for i in range(len(complete))]
+    axes.step([row.number for row in complete], best, color="C2", where="post")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="trial", ylabel=f"{title} on validation")
+    return picture(title, svg(drawn), drawn.get_size_inches()).source

@@ -1,22 +1,59 @@
-"""The leaderboard of a sweep and its best recipe."""
+"""The leaderboard of a sweep: its page, its table, and the importances of the parameters."""
 
-from stubs import Runs, grid, table
+import html
+import re
+from pathlib import Path
+
+from stubs import Runs, grid, rate_of, table
+
+from ser_hf.utils.errors import UserError
 
 
-def test_the_best_recipe_is_written_after_each_trial(swept):
+def text_of(folder):
+    page = (folder / "leaderboard.html").read_text(encoding="utf-8")
+    return html.unescape(" ".join(re.sub("<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split()))
+
+
+def test_the_page_shows_every_trial_and_needs_no_network(swept):
+    def before(recipe, epoch):
+        if rate_of(recipe) == 1.4e-3:
+            raise UserError("<script>alert(1)</script> & so on")
+
+    rates = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2})
+    swept(rates, Runs(before=before))
+    page, text = (swept.folder / "leaderboard.html").read_text(encoding="utf-8"), text_of(swept.folder)
+    assert "5 of 5 trials by grid, selected by UAR on validation" in text
+    assert "Validation selected among 2 complete trials and 2 pruned ones" in text
+    assert "Best: trial 0" in text
+    assert "UAR 0.870 0.870 0.770 0.720 to 0.820" in text
+    assert "<script>" not in page
+    assert "<script>alert(1)</script> & so on" in text
+    assert page.count("data:image/svg+xml") == 1
+    assert not re.search(r"(src|href)=.(?!data:)|url\(|@import", page)
+    assert "prefers-color-scheme: dark" in page
+    assert not list(swept.folder.glob("*.partial"))
+
+
+def test_the_page_links_reports_and_the_best_recipe_is_written_after_each_trial(swept):
     written = []
 
     def before(recipe, epoch):
         written.append((swept.folder / "best.yaml").is_file())
 
-    swept(grid(5e-3, 1e-3), Runs(epochs=1, before=before))
+    def write_page(recipe, report):
+        (Path(recipe.output_dir) / "report" / "index.html").touch()
+
+    swept(grid(5e-3, 1e-3), Runs(epochs=1, before=before, change=write_page))
     assert written == [False, True, True]
+    (swept.folder / "trials" / "0" / "report" / "index.html").unlink()
+    swept(grid(5e-3, 1e-3))
+    links = re.findall(r'href="([^"]+)"', (swept.folder / "leaderboard.html").read_text())
+    assert sorted(links) == ["best/report/index.html", "trials/1/report/index.html"]
     head = (swept.folder / "best.yaml").read_text().splitlines()[:2]
     assert head == [
         f"# ser-hf train {swept.folder / 'best.yaml'}",
         "# trial 1 of 2, uar 0.8700 on validation: training.learning_rate=0.001",
     ]
-    assert not list(swept.folder.glob("*.partial"))
 
 
 def test_a_table_has_one_column_a_key(swept):

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from filelock import FileLock, Timeout
-from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of
+from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of, without_chart
 from support.processes import started
 
 from ser_hf import cli
@@ -40,6 +40,10 @@ def raise_at(error, when):
 def wait_for(condition):
     while not condition():
         time.sleep(0.01)
+
+
+def page(folder):
+    return (folder / "leaderboard.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -147,6 +151,7 @@ def sweep_until_killed(folder, begun):
             begun.touch()
             signal.pause()
 
+    study._chart = without_chart
     sweep(RECIPE, {**SPACE, **GRID}, [], SweepOptions(output=folder), run=Runs(before=wait))
 
 
@@ -205,6 +210,7 @@ def test_without_a_test_the_best_recipe_is_only_written(swept, tmp_path):
     result, run, lines = swept(grid(1e-3), test=False)
     assert (evaluated(run), result["tested"]) == (["validation"], None)
     assert f"ser-hf train {swept.folder / 'best.yaml'}" in lines[-2]
+    assert "the test split is not scored" in page(swept.folder)
     result, run, _ = swept(grid(1e-3))
     assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
 
@@ -219,6 +225,7 @@ def test_a_better_trial_after_the_test_is_not_tested(swept):
     assert evaluated(run) == ["validation"]
     assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (1, 0, 1)
     assert "  UAR 0.3700 on the test split, scored once (trial 0)" in lines
+    assert "It is scored once, so trial 1 has validation figures only" in page(swept.folder)
     assert uar_of(read_recipe(swept.folder / "best.yaml")) == 0.87
 
 
@@ -244,10 +251,16 @@ def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
         swept(grid(5e-3, 1e-3))
 
 
-def test_a_leaky_protocol_is_named_with_the_test(swept, tmp_path):
+def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
+    folds = Runs(
+        change=lambda _, report: report["protocol"].update(folds={n: {"metrics": report["metrics"]} for n in "123"})
+    )
+    swept(grid(1e-3), folds)
+    assert "had no part in the selection" not in page(swept.folder)
     leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
     _, _, lines = swept(grid(1e-3), leaky, output=tmp_path / "leaky")
     assert lines[-2] == "  UAR 0.7700 on the test split, scored once (trial 0, a leaky protocol)"
+    assert "of a leaky protocol" in page(tmp_path / "leaky")
 
 
 def sweep_beside(folder, url, space, name):
@@ -257,6 +270,7 @@ def sweep_beside(folder, url, space, name):
         (folder / f"{Path(recipe.output_dir).name} {name}").touch()
         wait_for(lambda: {path.name[-1] for path in folder.iterdir()} == {"a", "b"})
 
+    study._chart = without_chart
     options = SweepOptions(output=folder.with_name("sweep"), storage=url)
     sweep(RECIPE, {**SPACE, **space}, [], options, run=Runs(before=beside))
 
@@ -338,7 +352,7 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
     monkeypatch.setattr(sweep, "__kwdefaults__", {**sweep.__kwdefaults__, "run": Runs()})
     command = ["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "rates.yaml"), f"output_dir={tmp_path / 'runs'}"]
     assert cli.main([*command, "--no-test"]) == 0
-    assert (tmp_path / "runs-rates" / "leaderboard.csv").is_file()
+    assert (tmp_path / "runs-rates" / "leaderboard.html").is_file()
     assert "best of 2 trials: 0, UAR 0.8900 on validation" in capsys.readouterr().out
     assert cli.main(["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "wrong.yaml")]) == 2
     assert capsys.readouterr().err == "error: trails: unknown key; the nearest known key is trials\n"
