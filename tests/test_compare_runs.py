@@ -104,11 +104,9 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert own["interval"][0] > 0
     assert (pair["verdict"], pair["clips"], pair["speakers"]) == ("good is better", CLIPS, SPEAKERS)
     assert pair["p_holm"] == own["p"] == pytest.approx(2 / 301)
-    (test,) = pair["mcnemar"]
-    assert test["p"] < 0.001
 
 
-def test_mcnemar_uses_equal_seeds_and_the_bootstrap_all_seeds(tmp_path):
+def test_the_bootstrap_uses_all_seeds(tmp_path):
     folders = []
     for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
         tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
@@ -120,9 +118,6 @@ def test_mcnemar_uses_equal_seeds_and_the_bootstrap_all_seeds(tmp_path):
             )
         )
     compared = compare(*folders)
-    pairs = {frozenset((pair["a"], pair["b"])): pair for pair in compared["pairs"]}
-    assert [test["seed"] for test in pairs[frozenset(("three", "two"))]["mcnemar"]] == [2, 3]
-    assert pairs[frozenset(("three", "others"))]["mcnemar"] == []
     row = next(row for row in compared["runs"] if row["name"] == "three")
     assert (row["seeds"], row["folds"]) == (3, 0)
     assert row["deviations"] == {"uar": 0.01}

@@ -44,24 +44,14 @@ class Decoded(NamedTuple):
     format: str
 
 
-def decode(
-    path: str | None,
-    data: bytes | None = None,
-    sampling_rate: int | None = None,
-    start: float = 0.0,
-    end: float | None = None,
-) -> Decoded:
+def decode(path: str | None, data: bytes | None = None, sampling_rate: int | None = None) -> Decoded:
     """Decode `data` (bytes of a file) or the file at `path`, mix to mono by the mean and resample with soxr (HQ),
     in blocks, so that memory holds little more than the result.
-
-    Args:
-        start, end: seconds of the segment (None: to the end); only this segment is read into memory.
 
     Raises:
         NotAudioError: if it is no audio.
         AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its path is not UTF-8;
-            if the segment is empty or ends after the recording (by more than rounding); if the rate is not 1 kHz to
-            1 MHz or the result would have more samples than 24 hours at 16 kHz.
+            if the rate is not 1 kHz to 1 MHz or the result would have more samples than 24 hours at 16 kHz.
     """
     name = str(path)
     try:
@@ -77,9 +67,6 @@ def decode(
         # The mean of two huge floats may overflow, which is found below.
         with np.errstate(all="ignore"), soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file:
             announced, source_rate, kind = file.frames, file.samplerate, file.format
-            if announced and (start or end is not None):
-                first, announced = _part(name, file, start, end)
-                file.seek(first)
             own = sampling_rate or source_rate
             if not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE or announced * own > _MOST_SAMPLES * source_rate:
                 raise AudioError(
@@ -134,17 +121,6 @@ def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray
     if rate != file.samplerate and stream is None and count:
         samples = soxr.resample(samples, *rates)
     return samples, count, hashed.hexdigest(), finite
-
-
-def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None) -> tuple[int, int]:
-    first = round(start * file.samplerate)
-    last = file.frames if end is None else round(end * file.samplerate)
-    if not 0 <= first < last or last > file.frames + file.samplerate // 100:
-        raise AudioError(
-            f"{name}: no segment from {start:g} to {last / file.samplerate:g} s; the recording has "
-            f"{file.frames / file.samplerate:g} s"
-        )
-    return first, min(last, file.frames) - first
 
 
 def _riff_size(name: str, data: bytes | None) -> int:

@@ -11,12 +11,12 @@ import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError, machine_fault, one_line
-from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
+from . import compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 for function in (
-    *(cache.cache, compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
+    *(compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
     *(corpora.inspect, predict.predict, publish.publish, compare.reproduce),
     *(train.schema, sweep.sweep, train.train, publish.verify),
 ):

@@ -49,7 +49,6 @@ def inspect(
     root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS]")] = None,
-    examples: Annotated[int, Option(metavar="N", min=0, help="Clips to show per label.")] = 2,
     no_near_copies: Annotated[
         bool,
         Option(
@@ -69,19 +68,18 @@ def inspect(
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
     inspection = inspect_corpus(own.name, root, near_copies=not no_near_copies, **own.options)
-    page = write_inspection(inspection, folder, examples)
+    page = write_inspection(inspection, folder)
     print(summary(inspection.to_dict()))
     print(f"  page: {page}")
 
 
 def summary(facts: dict[str, Any]) -> str:
     """The verdict, the counts and each finding, for the terminal."""
-    counts, official = facts["counts"], facts["official"]
-    of = f" of the release's {official['clips']}" if official else ""
+    counts = facts["counts"]
     lines = [
         "",
         f"{facts['corpus']['title']}: {facts['verdict']['text']}",
-        f"  {counts['readable_clips']}{of} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
+        f"  {counts['readable_clips']} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
         f"labels: {counts['labels']}",
     ]
     return "\n".join(lines + [f"  {finding['level']}: {finding['text']}" for finding in facts["findings"]])

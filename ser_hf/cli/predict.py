@@ -19,14 +19,14 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV) with a column path, or - for a recording on standard input.",
+            "(CSV, TSV) with a column path.",
         ),
     ],
     output: Annotated[
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits: .csv, .jsonl or .parquet; .png or .svg for a --timeline of "
+            help="Labels, probabilities and logits: .csv or .jsonl; .png or .svg for a --timeline of "
             "one recording.  [default: to standard output]",
         ),
     ] = None,
@@ -57,7 +57,7 @@ def predict(
     Example: ser-hf predict runs/ravdess_crnn calls/ --output calls.csv
     """
     from ..inference.classifier import load_classifier
-    from ..inference.inputs import PIPED, NoneReadable, from_paths
+    from ..inference.inputs import NoneReadable, from_paths
     from ..inference.outputs import to_terminal, writing
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
@@ -70,7 +70,7 @@ def predict(
         timeline=timeline,
         hop=hop,
     )
-    paths = _output_files(output, embeddings, timeline, [model, *(word for word in inputs if word != PIPED)])
+    paths = _output_files(output, embeddings, timeline, [model, *inputs])
     skipped, rows = [], 0
     shown = not paths or format is not None
     exit_on_termination()
@@ -110,13 +110,11 @@ def _output_files(
     output: str | None, embeddings: str | None, timeline: bool, inputs: Sequence[str]
 ) -> dict[str, Path]:
     """The files to write, by option. Raises a `UserError` for one that may not be written."""
-    from ..inference.outputs import PICTURES, check_output, same_file
+    from ..inference.outputs import PICTURES, check_output
 
-    kinds = {"--output": (".csv", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
+    kinds = {"--output": (".csv", ".jsonl", *PICTURES), "--embeddings": (".parquet",)}
     given = {"--output": output, "--embeddings": embeddings}
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
-    if len(paths) == 2 and same_file(*paths.values()):
-        raise UserError(f"--embeddings: {embeddings} is also the file of --output; name another file")
     if _is_picture(paths) and not timeline:
         raise UserError(f"--output: {output} is a picture, which needs --timeline; add that option")
     return paths

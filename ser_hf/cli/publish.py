@@ -25,10 +25,6 @@ def publish(
     space: Annotated[
         bool, Option("--space", help="A Gradio page to try the model on, under the model's name.")
     ] = False,
-    benchmark: Annotated[
-        str | None,
-        Option(metavar="USER/NAME[:TASK]", help="A dataset repository whose leaderboard shows the headline (beta)."),
-    ] = None,
 ) -> None:
     """Publish a finished run to the Hub.
 
@@ -40,8 +36,7 @@ def publish(
     from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
-    benchmark, _, task = (benchmark or "").partition(":")
-    settings = {"private": private, "report_repo": report_repo, "space": space, "benchmark": benchmark or None}
+    settings = {"private": private, "report_repo": report_repo, "space": space}
     recipe = RunFolder(run).recipe
     hub = read_recipe(recipe).hub if recipe.is_file() else None
     if repo is None:
@@ -51,7 +46,7 @@ def publish(
             raise UserError("--repo: missing; other options need it (without any, the recipe's hub section is used)")
         print(publish(run, **hub.publication))
     else:
-        print(publish(run, repo, **settings, benchmark_task=task or "default"))
+        print(publish(run, repo, **settings))
 
 
 def verify(

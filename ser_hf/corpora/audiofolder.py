@@ -3,9 +3,9 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the parent folder of a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in
-any folder that is not hidden names its files in the column `file_name`, relative to its own folder. It may give the
-label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
+Without metadata the parent folder of a file is its label. A `metadata.csv` or `metadata.jsonl` in any folder that is
+not hidden names its files in the column `file_name`, relative to its own folder. It may give the label
+(`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
 (`ser_hf.corpora.tables`); files that no metadata names are then left out with a warning.
 
 The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it
@@ -31,7 +31,6 @@ from .tables import (
     RowParser,
     absent,
     extra_columns,
-    read_parquet,
     relative,
     split_name,
     with_splits,
@@ -105,8 +104,8 @@ def _metadata(root: Path, label: str) -> Iterator[_Entry]:
     for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
-            lines = list(enumerate(read_parquet(table)[1], start=1))
-        elif table.suffix == ".jsonl":
+            raise UserError(f"{table}: Parquet is not read here; save it as metadata.csv")
+        if table.suffix == ".jsonl":
             lines = list(read_json_lines(table))
         else:
             columns, lines = read_table(table, read_text(table))

@@ -20,7 +20,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
 from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, class_name, class_names, extra_columns, with_splits
+from .tables import KNOWN, Row, RowParser, extra_columns, with_splits
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -122,10 +122,10 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
             for name, feature in rows.features.items()
             if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
         ]
-        classes = class_names(rows.features)
+        classes = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
         try:
             for row in rows.select_columns(plain):
-                cells.append({name: class_name(value, classes.get(name)) for name, value in row.items()})
+                cells.append({name: _class_name(value, classes.get(name)) for name, value in row.items()})
         except (OverflowError, ValueError) as error:  # a date that Python does not have
             raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
         content = _audio(rows, columns["audio"]).data.column(columns["audio"])
@@ -152,6 +152,13 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
         )
         for i, row in enumerate(cells)
     ]
+
+
+def _class_name(value: Any, names: Sequence[str] | None) -> Any:
+    """The name of a class number; other values as they are. None for -1, which means no label."""
+    if names is None or not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def _audio(rows: Dataset, column: str) -> Dataset:

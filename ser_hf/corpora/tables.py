@@ -21,12 +21,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import ClassLabel, Features
-
 from ..utils.errors import UserError
-from ..utils.files import read_table, require_utf8
+from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip, Listing
@@ -335,30 +331,6 @@ def facts(
         "citation": citation,
         "acted": acted,
     }
-
-
-def read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """All columns of a parquet file, and the rows of those with plain values, with class numbers as names."""
-    require_utf8(path)
-    try:
-        schema = pq.read_schema(path)
-        plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
-        cells, names = pq.read_table(path, columns=plain).to_pylist(), class_names(Features.from_arrow_schema(schema))
-    except Exception as error:  # of many kinds: parquet, its metadata, a date that Python does not have
-        raise UserError(f"{path}: cannot be read as parquet: {error}") from None
-    return schema.names, [{name: class_name(value, names.get(name)) for name, value in row.items()} for row in cells]
-
-
-def class_names(features: Features) -> dict[str, list[str]]:
-    """Column of class numbers -> the names of its classes."""
-    return {name: feature.names for name, feature in features.items() if isinstance(feature, ClassLabel)}
-
-
-def class_name(value: Any, names: Sequence[str] | None) -> Any:
-    """The name of a class number; other values as they are. None for -1, which means no label."""
-    if names is None or not isinstance(value, int):
-        return value
-    return names[value] if 0 <= value < len(names) else None
 
 
 ROW_OPTIONS = RowParser

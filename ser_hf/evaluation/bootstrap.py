@@ -5,8 +5,6 @@ and Hinkley 1997, section 3.8). With few speakers its intervals are too narrow (
 81 %), so reports with fewer than ten say so and show the interval over clips alone beside it.
 
 A paired comparison draws the same speakers and clips for both sides; of a side with several seeds it draws those too.
-McNemar's test (Dietterich 1998) is about WA only and takes clips for independent, which those of one speaker are not:
-it finds differences more readily than there are.
 """
 
 import itertools
@@ -14,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from ..corpora.schema import UNNAMED
 from .metrics import RESAMPLED, Outputs, compute, mean_of_known, recalls
@@ -235,22 +232,6 @@ def sign_p(differences: np.ndarray) -> float:
     known = differences[np.isfinite(differences)]
     rarer = min(np.sum(known <= 0), np.sum(known >= 0))
     return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
-
-
-def mcnemar(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test (binomial, Dietterich 1998) of whether two models make equally many errors.
-
-    Args:
-        labels: class ids, (clips,).
-        a, b: predicted class ids, (clips,).
-
-    Returns:
-        {only_a, only_b, p}: the clips that only one side recognizes, and the p-value.
-    """
-    right, other = np.asarray(a) == labels, np.asarray(b) == labels
-    only_a, only_b = int(np.sum(right & ~other)), int(np.sum(other & ~right))
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": p}
 
 
 def holm(values: Sequence[float]) -> list[float]:

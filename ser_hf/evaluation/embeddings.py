@@ -1,7 +1,5 @@
-"""Maps of embeddings in two dimensions: PCA, t-SNE and UMAP."""
+"""Maps of embeddings in two dimensions: PCA and t-SNE."""
 
-import importlib.util
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,17 +13,12 @@ from threadpoolctl import threadpool_limits
 from ..utils.errors import UserError
 from .predictions import Predictions
 
-NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+NAMES = {"pca": "PCA", "tsne": "t-SNE"}
 # More points hide each other, and take t-SNE minutes.
 MOST = 2000
-# t-SNE and UMAP search for neighbors in so many principal components (van der Maaten and Hinton 2008 took 30).
+# t-SNE searches for neighbors in so many principal components (van der Maaten and Hinton 2008 took 30).
 COMPONENTS = 50
 FEWEST = 4
-
-
-def available() -> list[str]:
-    """The installed methods; UMAP is optional."""
-    return [method for method in NAMES if method != "umap" or importlib.util.find_spec("umap")]
 
 
 def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarray) -> np.ndarray:
@@ -48,7 +41,7 @@ def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarra
 
 
 def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
-    """Compute a two-dimensional map of the clips by every installed method.
+    """Compute a two-dimensional map of the clips by PCA and t-SNE.
 
     Args:
         clips: at least `FEWEST`; of more than `MOST` a random sample is used.
@@ -57,10 +50,10 @@ def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, A
     Returns:
         The report's `embeddings`, and a table with id, label, speaker, corpus and the coordinates of each method.
     """
-    chosen, methods = np.arange(len(clips)), available()
+    chosen = np.arange(len(clips))
     if len(clips) > MOST:
         chosen = np.sort(np.random.default_rng(0).choice(len(clips), MOST, replace=False))
-    places, some = project(vectors[chosen], methods), clips.only(chosen)
+    places, some = project(vectors[chosen]), clips.only(chosen)
     columns: dict[str, Any] = {
         "id": some.ids,
         "label": [some.names[label] for label in some.labels],
@@ -70,7 +63,7 @@ def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, A
     for method, own in places.items():
         columns |= {f"x_{method}": own[:, 0], f"y_{method}": own[:, 1]}
     facts = {
-        "methods": methods,
+        "methods": list(NAMES),
         "clips": len(chosen),
         "points": "embeddings.parquet",
         "of": "input of the classifier's last layer",
@@ -78,39 +71,21 @@ def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, A
     return facts, pa.table(columns)
 
 
-def project(vectors: np.ndarray, methods: Sequence[str] = ("pca", "tsne"), seed: int = 0) -> dict[str, np.ndarray]:
+def project(vectors: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """{method: (clips, 2)} coordinates, float32, equal for equal seeds on one machine.
 
     Features are standardized. ``pca`` are two principal components; ``tsne`` (van der Maaten and Hinton 2008, JMLR 9)
-    and ``umap`` (McInnes, Healy and Melville 2018, arXiv:1802.03426) start from the first `COMPONENTS`. In the latter
-    two, distances between groups mean little.
+    starts from the first `COMPONENTS`, and its distances between groups mean little.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     if not np.isfinite(vectors).all():
         raise UserError("projection: the embeddings are not all finite numbers")
-    if (vectors == vectors[0]).all():  # none of the three methods can project equal vectors
-        return {method: np.zeros((len(vectors), 2), np.float32) for method in methods}
+    if (vectors == vectors[0]).all():  # neither method can project equal vectors
+        return {method: np.zeros((len(vectors), 2), np.float32) for method in NAMES}
     with threadpool_limits(1):  # the same sums on every machine
         count = min(COMPONENTS, *vectors.shape)
         components = PCA(count, random_state=seed).fit_transform(StandardScaler().fit_transform(vectors))
         components = np.pad(components, ((0, 0), (0, max(0, 2 - count))))
-        return {method: _MAPS[method](components, seed).astype(np.float32) for method in methods}
-
-
-def _tsne(components: np.ndarray, seed: int) -> np.ndarray:
-    perplexity = min(30.0, (len(components) - 1) / 3)  # t-SNE uses three times as many neighbors
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
-
-
-def _umap(components: np.ndarray, seed: int) -> np.ndarray:
-    from umap import UMAP  # optional, and compiles for seconds
-
-    # The spectral start needs more clips than dimensions.
-    start = "spectral" if len(components) > 10 else "random"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a seed disables threads
-        fitted = UMAP(n_neighbors=min(15, len(components) - 1), init=start, random_state=seed)
-        return fitted.fit_transform(components)
-
-
-_MAPS = {"pca": lambda components, seed: components[:, :2], "tsne": _tsne, "umap": _umap}
+        perplexity = min(30.0, (len(components) - 1) / 3)  # t-SNE uses three times as many neighbors
+        neighbors = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
+        return {"pca": components[:, :2].astype(np.float32), "tsne": neighbors.astype(np.float32)}

@@ -1,6 +1,5 @@
 """Compares runs: a table row for each run, and paired tests between runs that predicted the same clips."""
 
-import base64
 import dataclasses
 import itertools
 import json
@@ -13,10 +12,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, holm, mcnemar, paired_comparison
+from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, holm, paired_comparison
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..report.page import template
-from ..report.plots import COLORS, save_figure
+from ..report.page import picture, template
+from ..report.plots import COLORS, save_figure, svg
 from ..report.report import Report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
@@ -34,7 +33,6 @@ class RunPredictions:
     clips: list[str]  # ids, preceded by the fold where folds share clips
     labels: np.ndarray  # class numbers, (clips,)
     predictions: np.ndarray  # class numbers, (seeds, clips)
-    seeds: list[int | None]  # None if the run has one training
     speakers: list[str] | None  # None if any is unknown
 
 
@@ -133,8 +131,7 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
         return None
     table = read_predictions(path, report.labels)
     table = table[table["part"] == report.evaluated_split]
-    seeded = "seed" in table
-    table = table if seeded else table.assign(seed=0)
+    table = table if "seed" in table else table.assign(seed=0)
     if "fold" in table and table.duplicated(["seed", "id"]).any():
         table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
     classes = sorted(report.labels)
@@ -144,9 +141,8 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
         raise UserError(f"{path}: not a table of predictions of ser_hf (clips are missing)")
     first = table.assign(**codes).drop_duplicates("id").set_index("id").loc[predicted.columns]
     speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
-    seeds = predicted.index.tolist() if seeded else [None]
     clips, labels, classified = predicted.columns.tolist(), first["label"].to_numpy(int), predicted.to_numpy(dtype=int)
-    return RunPredictions(classes, clips, labels, classified, seeds, speakers)
+    return RunPredictions(classes, clips, labels, classified, speakers)
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
@@ -177,33 +173,21 @@ def _row(run: SavedRun) -> dict[str, Any]:
 
 
 def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all pairs.
-
-    `mcnemar` has a test for each seed that both runs have (None without seeds), with the same correction.
-    """
+    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all pairs."""
     pairs = []
     for runs in groups:
         if len(runs) == 1:
             continue
         first, tables = runs[0].predictions, {run.name: run.predictions.predictions for run in runs}
-        seeds = {run.name: run.predictions.seeds for run in runs}
         speakers = first.speakers and len(set(first.speakers))
         compared = paired_comparison(first.labels, tables, len(first.classes), first.speakers, **settings)
         for (a, b), metrics in compared.items():
-            tests = [
-                {"seed": seed} | mcnemar(first.labels, tables[a][i], tables[b][seeds[b].index(seed)])
-                for i, seed in enumerate(seeds[a])
-                if seed in seeds[b]
-            ]
-            facts = {"clips": len(first.clips), "speakers": speakers, "metrics": metrics, "mcnemar": tests}
+            facts = {"clips": len(first.clips), "speakers": speakers, "metrics": metrics}
             pairs.append({"a": a, "b": b, **facts})
     for pair, p in zip(pairs, holm([pair["metrics"][metric]["p"] for pair in pairs]), strict=True):
         better = pair["a"] if pair["metrics"][metric]["difference"] > 0 else pair["b"]
         shown = p < 1 - settings["confidence"]
         pair |= {"p_holm": p, "verdict": f"{better} is better" if shown else "no difference shown"}
-    tests = [test for pair in pairs for test in pair["mcnemar"]]
-    for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
-        test["p_holm"] = p
     return pairs
 
 
@@ -246,15 +230,15 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         table.to_csv(partial / "comparison.csv", index=False)
         text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
-        metric, picture = comparison["metric"], base64.b64encode((partial / "comparison.svg").read_bytes())
+        metric = comparison["metric"]
         figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
+        alt = f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}."
         page = template(__package__, "compare.html").render(
             **comparison,
             version=__version__,
             names=NAMES,
             tables=[Markup(table.to_html(index=False, border=0)) for table in tables(comparison)],
-            picture=f"data:image/svg+xml;base64,{picture.decode('ascii')}",
-            alt=f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}.",
+            picture=picture(alt, svg(figure), figure.get_size_inches()),
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
 
@@ -306,7 +290,6 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "difference": f"{pair['metrics'][metric]['difference']:+.3f}",
             "interval": _span(pair["metrics"][metric]["interval"], "+.3f"),
             "p (Holm)": f"{pair['p_holm']:.2g}",
-            "McNemar p (Holm)": ", ".join(f"{test['p_holm']:.2g}" for test in pair["mcnemar"]) or "-",
         }
         for pair in comparison["pairs"]
     ]

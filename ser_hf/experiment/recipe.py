@@ -203,14 +203,12 @@ class EvaluationSection:
 @dataclasses.dataclass(frozen=True)
 class HubSection:
     """Publishes the finished run, as `ser-hf publish` does: the model in `repo` (USER/NAME; null: nothing), the report
-    in `report_repo`, a demo in a `space`, the headline metric on the leaderboard of the dataset `benchmark`."""
+    in `report_repo`, and a demo in a `space`."""
 
     repo: str | None = None
     private: bool = True
     report_repo: str | None = None
     space: bool = False
-    benchmark: str | None = None
-    benchmark_task: str = "default"
 
     @property
     def publication(self) -> dict[str, Any]:

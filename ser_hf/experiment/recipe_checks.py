@@ -76,6 +76,8 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
     "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
     "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+    "hub.benchmark": (None, "leave it out; the Hub's client writes .eval_results"),
+    "hub.benchmark_task": ("default", "leave it out"),
 }
 
 
@@ -115,7 +117,7 @@ def check(recipe: Recipe) -> None:
 
 def _check_hub(hub: HubSection) -> None:
     """Check names before hours of training."""
-    for key in ("repo", "report_repo", "benchmark"):
+    for key in ("repo", "report_repo"):
         name = getattr(hub, key)
         if name is not None and not re.fullmatch(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}", name):
             raise UserError(f"hub.{key}: expected USER/NAME, of letters, digits, -, _ and ., got {name}")

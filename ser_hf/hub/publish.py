@@ -14,11 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from huggingface_hub import DatasetCardData, EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.utils import yaml_dump
+from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts, corpus_options
-from ..evaluation.metrics import NAMES
 from ..inference.reference import read_reference
 from ..report.card import card_of_run, card_pictures, hub_page, public, report_values, run_report, templates
 from ..report.citations import license_metadata, license_text
@@ -35,7 +33,7 @@ from .verify import Verdict, verify
 
 # Patterns of the files that a push of a model writes, and deletes if the model does not have them any more.
 OWNED = (
-    *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*", ".eval_results/*.yaml"),
+    *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*"),
     *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
 )
 # Files of a model's folder beside weights, configurations and code.
@@ -80,8 +78,6 @@ def publish(
     private: bool = False,
     report_repo: str | None = None,
     space: bool | str = False,
-    benchmark: str | None = None,
-    benchmark_task: str = "default",
     token: str | None = None,
 ) -> Published:
     """Publish a finished run, or update an earlier publication.
@@ -95,7 +91,6 @@ def publish(
         private: of repositories that are created; existing ones stay as they are.
         report_repo: a dataset repository for the report.
         space: of a Gradio demo; True for the model's own name.
-        benchmark, benchmark_task: a dataset whose leaderboard shows the headline metric, and its task.
 
     Returns:
         The repositories with their commits, and the verdict about the published model.
@@ -115,8 +110,7 @@ def publish(
     published_report = published_space = None
     with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as temporary:
         staging = Path(temporary)
-        results = {"dataset_id": benchmark, "task_id": benchmark_task} if benchmark else None
-        stage_model(run, staging / "model", repo_id=repo_id, report_repo=report_repo, space=space, benchmark=results)
+        stage_model(run, staging / "model", repo_id=repo_id, report_repo=report_repo, space=space)
         before = verify(staging / "model", **known)
         if not before.good:
             problems = "; ".join(before.problems)
@@ -150,13 +144,7 @@ def publish(
 
 
 def stage_model(
-    run: Path,
-    folder: Path,
-    *,
-    repo_id: str,
-    report_repo: str | None = None,
-    space: str | None = None,
-    benchmark: Mapping[str, str] | None = None,
+    run: Path, folder: Path, *, repo_id: str, report_repo: str | None = None, space: str | None = None
 ) -> None:
     """Fill `folder` with the content of the model's repository. The same run gives the same bytes.
 
@@ -164,7 +152,6 @@ def stage_model(
 
     Args:
         report_repo, space: Hub ids that the card links.
-        benchmark: `dataset_id` and `task_id` of `benchmark_result`.
     """
     require_finished(run)
     card, model = str(card_of_run(run, repo_id, report_repo=report_repo, space=space)), RunFolder(run).model
@@ -179,37 +166,12 @@ def stage_model(
     for picture in card_pictures(run):
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    if benchmark:
-        name, text = benchmark_result(run_report(run), **benchmark)
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
     require_no_paths(folder, machine_paths(run, recipe=read_yaml(RunFolder(run).recipe)))
 
 
 def require_finished(run: Path) -> None:
     if not RunFolder(run).complete or not RunFolder(run).model.is_dir():
         raise UserError(f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/")
-
-
-def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") -> tuple[str, str]:
-    """Name and YAML of the file by which the leaderboard of a benchmark on the Hub shows the headline metric, UAR.
-
-    Refuses results of a leaky protocol or of the validation split, which must not be compared with others.
-    """
-    protocol = report.protocol
-    if protocol.leak:
-        raise UserError(f"{dataset_id}: a leaderboard takes no result of a leaky protocol ({protocol.name})")
-    if report.evaluated_split != "test":
-        raise UserError(f"{dataset_id}: a leaderboard takes test results, not those of {report.evaluated_split}")
-    split = f"fold {protocol.fold}, " * bool(protocol.fold) + f"split {protocol.sha256[:16]}"
-    entry = EvalResultEntry(
-        dataset_id=dataset_id,
-        task_id=task_id,
-        value=round(report.metrics["uar"], 4),
-        notes=f"{NAMES['uar']} on unseen speakers, protocol {protocol.name}, {split}",
-    )
-    name = re.sub(r"[^a-z0-9]+", "-", dataset_id.rpartition("/")[2].lower()).strip("-")
-    return f".eval_results/{name}.yaml", yaml_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
 
 
 def stage_report(

@@ -3,7 +3,6 @@ what the configuration of a model says of its input and its labels."""
 
 import dataclasses
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +21,6 @@ from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
 
-PIPED = "-"
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
 AUDIO_SUFFIXES = SUFFIXES | {
@@ -99,9 +97,8 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
     """Find the recordings of paths, in the order of the paths; those of a folder are sorted by name.
 
-    A path is an audio file, a folder with some at any depth, a table (`listed`), or ``"-"``, one recording on standard
-    input. The id of a recording is its path, unless a table has ids. A file that is found twice is read once, unless
-    rows of tables give it different ids.
+    A path is an audio file, a folder with some at any depth, or a table (`listed`). The id of a recording is its path,
+    unless a table has ids. A file that is found twice is read once, unless rows of tables give it different ids.
 
     Args:
         skip: keep audio files that are missing, to be reported when they are decoded.
@@ -130,9 +127,7 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
 
     for given in inputs:
         path = Path(given)
-        if str(given) == PIPED:
-            add(Recording(PIPED, "standard input", data=sys.stdin.buffer.read()))
-        elif path.is_dir():
+        if path.is_dir():
             inside = list(_below(path))
             if not inside:
                 raise UserError(f"{given}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
@@ -144,7 +139,7 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
         elif path.is_file() or (skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES):
             add(Recording(path.as_posix(), str(path)))
         elif path.exists():
-            raise UserError(f"{given}: not a regular file; save it as one, or pipe one recording to {PIPED}")
+            raise UserError(f"{given}: not a regular file; save it as one")
         else:
             raise UserError(f"{given}: no such file or folder")
     return list(found.values())
@@ -299,11 +294,6 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
             raise AudioError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
         return decode(recording.path, recording.data, sampling_rate).samples
     except NotAudioError:
-        if recording.id == PIPED:
-            raise AudioError(
-                f"{path}: not a format that libsndfile reads; convert it: ffmpeg -i FILE -vn -f wav - | ser-hf "
-                "predict MODEL -"
-            ) from None
         if path.suffix.lower() in files.OTHER_SUFFIXES - AUDIO_SUFFIXES:
             raise AudioError(f"{path}: {files.conversion_advice(path)}") from None
         raise

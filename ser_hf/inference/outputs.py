@@ -127,13 +127,9 @@ def timeline_figure(table: pa.Table) -> Figure:
     return figure
 
 
-def flat_names(labels: Sequence[str]) -> list[str]:
-    return [*COLUMNS, *(f"p_{label}" for label in labels), *(f"logit_{label}" for label in labels)]
-
-
 def csv_rows(file: TextIO, labels: Sequence[str]) -> Write:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(flat_names(labels))
+    writer.writerow([*COLUMNS, *(f"p_{label}" for label in labels), *(f"logit_{label}" for label in labels)])
 
     def write(table: pa.Table) -> None:
         for row in records(table, labels):
@@ -205,13 +201,9 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
         raise UserError(f"{key}: {path}: unknown format; choose one of {', '.join(suffixes)}")
     if path.exists() and not path.is_file():
         raise UserError(f"{key}: {path} is not a regular file; name another one")
-    if any(same_file(given, path) for given in inputs):
+    if any(os.path.realpath(given) == os.path.realpath(path) for given in inputs):
         raise UserError(f"{key}: {path} is an input; name another file")
     return path
-
-
-def same_file(one: str | Path, other: str | Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager
@@ -219,9 +211,9 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
     """Yield a function that writes tables to a new file, which at the end replaces any file (or link target) at
     `path`.
 
-    CSV, JSON lines and Parquet hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``;
-    in JSON as objects), and no embeddings. The Parquet file of the key ``--embeddings`` holds the tables as they are.
-    A picture (PNG, SVG) shows windows over time, of one recording.
+    CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``; in JSON
+    as objects), and no embeddings; Parquet holds the tables as they are. A picture (PNG, SVG) shows windows over time,
+    of one recording.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.
@@ -231,7 +223,7 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
     try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened(partial, path.suffix.lower(), key == "--embeddings", labels) as write:
+            with _opened(partial, path.suffix.lower(), labels) as write:
                 yield write
             partial.replace(target)
         finally:
@@ -241,7 +233,7 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, suffix: str, whole: bool, labels: Sequence[str]) -> Iterator[Write]:
+def _opened(path: Path, suffix: str, labels: Sequence[str]) -> Iterator[Write]:
     if suffix in (".csv", ".jsonl"):
         with path.open("w", encoding="utf-8", newline="") as file:
             yield (csv_rows if suffix == ".csv" else json_lines)(file, labels)
@@ -252,7 +244,6 @@ def _opened(path: Path, suffix: str, whole: bool, labels: Sequence[str]) -> Iter
 
             def write(table: pa.Table) -> None:
                 nonlocal writer
-                table = table if whole else flat(table, labels)
                 if writer is None:
                     writer = opened.enter_context(pq.ParquetWriter(path, table.schema))
                 writer.write_table(table)
@@ -262,11 +253,3 @@ def _opened(path: Path, suffix: str, whole: bool, labels: Sequence[str]) -> Iter
         tables: list[pa.Table] = []
         yield tables.append
         timeline_figure(pa.concat_tables(tables)).savefig(path, format=suffix[1:], dpi=150)
-
-
-def flat(table: pa.Table, labels: Sequence[str]) -> pa.Table:
-    """The table without lists: a column for the probability and one for the logit of each label."""
-    columns = [table[name] for name in COLUMNS]
-    for kind in ("probabilities", "logits"):
-        columns += [pa.array(column) for column in matrix(table, kind).T]
-    return pa.table(columns, names=flat_names(labels)).replace_schema_metadata(table.schema.metadata)

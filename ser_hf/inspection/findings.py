@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ..audio import open_store
 from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import CORPORA, corpus_facts
+from ..corpora.download import ReleaseCheck, check_release
+from ..corpora.files import OFFICIAL
 from ..evaluation.slices import explained_variance
 from ..report.views import counted, listed
 from ..utils.errors import UserError
@@ -17,9 +19,7 @@ from .measure import (
     ROLES,
     AudioFile,
     Measurement,
-    Official,
     clip_table,
-    compare_with_release,
     crosstable,
     describe,
     find_files,
@@ -30,7 +30,7 @@ from .measure import (
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
-FORMAT = 2
+FORMAT = 3
 # Recipes prepare audio at this rate by default, so that the first training finds the waveforms stored here.
 _STORE_RATE = 16000
 _SHORTEST_STORED = 0.1
@@ -69,7 +69,6 @@ class Inspection:
     Attributes:
         facts: `ser_hf.corpora.corpus_facts`.
         files: every audio file, sorted by path.
-        official: None if the corpus has no packaged list of the release's files.
         near_copies: None if they were not searched.
     """
 
@@ -78,7 +77,6 @@ class Inspection:
     options: dict[str, Any]
     facts: dict[str, Any]
     files: list[AudioFile]
-    official: Official | None
     near_copies: list[NearCopy] | None
     findings: list[Finding]
 
@@ -109,7 +107,6 @@ class Inspection:
                 "labels": table["label"].nunique(),
                 "hours": sum(file.measured.duration for file in clips) / 3600,
             },
-            "official": self.official and vars(self.official),
             "near_copies": copies,
             "measures": {name: {"unit": unit, "meaning": meaning} for name, (unit, meaning) in MEASURES.items()},
             "distributions": describe(table),
@@ -145,23 +142,24 @@ def inspect_corpus(
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
-    files, official = compare_with_release(name, measure_files(find_files(name, root, options)))
+    files = measure_files(find_files(name, root, options))
+    release = check_release(name, root) if name in OFFICIAL else None
     copies = _search_near_copies(files, cache_dir) if near_copies else None
     facts = corpus_facts(name, options)
-    findings = find(files, official, copies or [], facts["title"])
+    findings = find(files, release, copies or [], facts["title"])
     shown = None if root is None else printable_path(str(root), None)
-    return Inspection(name, shown, options, facts, files, official, copies, findings)
+    return Inspection(name, shown, options, facts, files, copies, findings)
 
 
 def find(
-    files: Sequence[AudioFile], official: Official | None, near_copies: Sequence[NearCopy], title: str
+    files: Sequence[AudioFile], release: ReleaseCheck | None, near_copies: Sequence[NearCopy], title: str
 ) -> list[Finding]:
-    """All findings, the most serious first."""
+    """All findings, the most serious first; `release` is None for a corpus without a packaged list of its files."""
     clips = [file for file in files if file.usable]
     found = [
-        *_completeness(files, official, title),
+        *_release(release),
+        *_names(files, title),
         *_readability(files),
-        *_originality(files, official),
         *_identical_audio(files),
         *_near_copies(near_copies),
         *_signals(clips),
@@ -194,19 +192,24 @@ def _search_near_copies(files: Sequence[AudioFile], cache_dir: str | None) -> li
 
 
 def _file_facts(file: AudioFile) -> dict[str, Any]:
-    facts = {"path": file.shown, "role": file.role, "reason": file.reason, "origin": file.origin}
+    facts = {"path": file.shown, "role": file.role, "reason": file.reason}
     facts |= {key: getattr(file.clip, key, None) for key in ("id", "emotion", "speaker", "sex", "intensity")}
     return facts | dataclasses.asdict(file.measured or Measurement())
 
 
-def _completeness(files: Sequence[AudioFile], official: Official | None, title: str) -> Iterator[Finding]:
-    if official is not None and not official.missing:
-        yield Finding("complete", "ok", f"All {official.clips} clips of the release are present.")
-    elif official is not None:
-        missing = len(official.missing)
-        text = f"{missing} of the release's {official.clips} clips are missing ({missing / official.clips:.1%})."
-        advice = "Results on a part of a corpus are not comparable with published figures; complete the download."
-        yield Finding("missing", "warning", text, advice, tuple((path, "") for path in official.missing))
+def _release(release: ReleaseCheck | None) -> Iterator[Finding]:
+    if release is not None and release.complete:
+        yield Finding("release", "ok", "All files of the release are present, with its bytes (sha256).")
+    elif release is not None:
+        missing = counted(len(release.missing), "file")
+        text = f"{missing} of the release missing, {len(release.altered):,} with other bytes."
+        advice = "Results on a part or a converted copy of a corpus are not comparable with published figures."
+        altered = [printable_path(str(path), release.folder) for path in release.altered]
+        files = [(entry.path, "missing") for entry in release.missing] + [(path, "other bytes") for path in altered]
+        yield Finding("release", "warning", text, advice, tuple(files))
+
+
+def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
     role = {role: [file for file in files if file.role == role] for role in ROLES}
     advice = "Loading stops at such a name; remove the files, or set corpus.on_unknown: skip."
     text = f"with a name that {title} does not use"
@@ -215,10 +218,6 @@ def _completeness(files: Sequence[AudioFile], official: Official | None, title: 
     yield from _about("left-out", "note", role["left out"], text, "", lambda file: file.reason, "file")
     advice = "Complete the audio, or correct the corpus's table."
     yield from _about("absent", "warning", role["absent"], "without audio", advice, lambda file: file.reason)
-    unlisted = [file for file in role["clip"] if file.origin == "unlisted"]
-    text = "with a name of the release's form, but not in its list of files"
-    advice = "Find out where they come from, or leave them out with corpus.exclude."
-    yield from _about("unlisted", "warning", unlisted, text, advice)
     repeated = [file for group in _groups(role["clip"], lambda file: file.clip.id) for file in group]
     advice = "Loading refuses this; remove one of each (mirrors often contain a folder twice)."
     text = "of a clip that is in more than one place"
@@ -235,21 +234,6 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
         yield Finding("nothing-usable", "error", "No clip is readable.", "See the other errors.")
     elif not bad:
         yield Finding("readable", "ok", f"All {readable} clips can be decoded from end to end.")
-
-
-def _originality(files: Sequence[AudioFile], official: Official | None) -> Iterator[Finding]:
-    if official is None:
-        return
-    original, altered, encoded = (official.origins[kind] for kind in ("original", "altered", "re-encoded"))
-    if original and not altered and not encoded:
-        yield Finding("original", "ok", f"All {original} clips found have the release's original bytes (sha256).")
-    if encoded:
-        text = f"{counted(encoded, 'file')} re-encoded in another format, which cannot be verified by hash."
-        yield Finding("re-encoded", "note", text, "Report the source of the copy with results.")
-    text = f"with other bytes than the release ({original} with the original bytes)"
-    advice = "Damaged in the download, resampled or edited; prefer the official download."
-    changed, level = [file for file in files if file.origin == "altered"], "error" if original else "warning"
-    yield from _about("altered", level, changed, text, advice)
 
 
 def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:

@@ -1,9 +1,7 @@
-"""Measures a corpus: its audio files, their signals, the comparison with the official release, tables of counts."""
+"""Measures a corpus: its audio files, their signals, tables of counts."""
 
 import dataclasses
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
@@ -14,7 +12,6 @@ from tqdm.auto import tqdm
 
 from ..audio.decode import decode
 from ..corpora import CORPORA
-from ..corpora import files as manifest
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
 
@@ -36,7 +33,6 @@ FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
 
 Role = Literal["clip", "left out", "unknown name", "absent"]
-Origin = Literal["original", "altered", "re-encoded", "unlisted", "uncovered"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -81,7 +77,6 @@ class AudioFile:
         clip: None where the corpus does not know the file name.
         reason: why the file is not a clip.
         measured: None for absent files.
-        origin: the result of `compare_with_release`.
     """
 
     path: str
@@ -90,7 +85,6 @@ class AudioFile:
     clip: Clip | None = None
     reason: str | None = None
     measured: Measurement | None = None
-    origin: Origin | None = None
 
     @property
     def usable(self) -> bool:
@@ -205,64 +199,6 @@ def _decibels(power: float) -> float | None:
 def _reason(error: Exception, path: str) -> str:
     name = os.fsencode(path).decode(errors="backslashreplace")
     return str(error).removeprefix(f"{name}: ") or type(error).__name__
-
-
-@dataclasses.dataclass(frozen=True)
-class Official:
-    """The official release of a corpus, and which of its clips were found; clips are matched by their ids.
-
-    Attributes:
-        per_label, found_per_label: clips of each emotion in the release, and those found, readable or not.
-        missing: paths of the release whose clip was not found.
-        origins: files that are ``original`` (the release's sha256), ``altered`` (other content in the same format),
-            ``re-encoded`` (another format), ``uncovered`` (of a part of the release without a list) or ``unlisted``.
-    """
-
-    clips: int
-    per_label: dict[str, int]
-    found_per_label: dict[str, int]
-    missing: list[str]
-    origins: dict[Origin, int]
-
-
-def compare_with_release(name: str, files: Sequence[AudioFile]) -> tuple[list[AudioFile], Official | None]:
-    """The files with their origins, and the comparison; None if the corpus has no packaged list of files."""
-    if name not in manifest.NAMES:
-        return list(files), None
-    module = CORPORA[name]
-    release = [(_read_name(name, entry.path), entry) for entry in manifest.manifest(name)]
-    by_id = {clip.id: entry for clip, entry in release}
-
-    def origin(file: AudioFile) -> Origin | None:
-        if file.role == "absent":
-            return None
-        if file.clip is None or file.clip.id not in by_id:
-            covered = file.clip is None or getattr(module, "in_manifest", lambda clip: True)(file.clip)
-            return "unlisted" if covered else "uncovered"
-        return _compare_bytes(Path(file.path), by_id[file.clip.id])
-
-    progress = tqdm(in_order(origin, files), total=len(files), desc="comparing", unit="file", disable=None)
-    compared = [dataclasses.replace(file, origin=own) for file, own in zip(files, progress, strict=True)]
-    found = {file.clip.id for file in compared if file.origin is not None and file.clip is not None}
-    counts = Counter(file.origin for file in compared)
-    official = Official(
-        clips=len(by_id),
-        per_label=dict(Counter(clip.emotion for clip, _ in release)),
-        found_per_label=dict(Counter(clip.emotion for clip, _ in release if clip.id in found)),
-        missing=[entry.path for clip, entry in release if clip.id not in found],
-        origins={kind: counts[kind] for kind in get_args(Origin)},
-    )
-    return compared, official
-
-
-def _compare_bytes(path: Path, entry: manifest.Entry) -> Origin:
-    if path.suffix.lower() != PurePath(entry.path).suffix.lower():
-        return "re-encoded"
-    try:
-        with path.open("rb") as file:
-            return "original" if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else "altered"
-    except OSError:
-        return "altered"
 
 
 def clip_table(clips: Sequence[AudioFile]) -> pd.DataFrame:

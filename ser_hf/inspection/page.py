@@ -1,26 +1,21 @@
-"""The page of an inspection: charts, examples to look at and to play, and `inspect.json` with the same facts."""
+"""The page of an inspection, and `inspect.json` with the same facts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import librosa
-import numpy as np
 import pandas as pd
-import soundfile
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
 
-from ..audio.decode import decode
 from ..report.page import Picture, picture, template
 from ..report.plots import COLORS, distribution_figure, png, transparent
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from .findings import Inspection
-from .measure import MEASURES, AudioFile, clip_table, ordered_labels
+from .measure import MEASURES, clip_table, ordered_labels
 
-CONTENTS = {"index.html", "inspect.json", "audio"}
+CONTENTS = {"index.html", "inspect.json"}
 # Limits of the page; `inspect.json` is complete.
 FILES_LISTED = 20
 SPEAKERS_LISTED = 200
@@ -38,11 +33,8 @@ def check_folder(folder: str | Path) -> None:
         raise UserError(f"--output: {folder} contains {some}, which is not of an inspection; choose another folder")
 
 
-def write_inspection(inspection: Inspection, folder: str | Path, examples: int = 2) -> Path:
-    """Write the page, the JSON file and the example recordings; an earlier inspection is replaced.
-
-    Args:
-        examples: clips of each label on the page.
+def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
+    """Write the page and the JSON file; an earlier inspection is replaced.
 
     Returns:
         The path of the page.
@@ -53,17 +45,11 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
     folder = Path(folder)
     check_folder(folder)
     with atomic_folder(folder, "--output") as partial:
-        (partial / "audio").mkdir()
         facts = inspection.to_dict()
-        picked = tqdm(pick_examples(inspection.clips, examples), desc="drawing examples", unit="clip", disable=None)
-        shown = [_example(file, f"audio/{number:02d}.flac", partial) for number, file in enumerate(picked, 1)]
-        facts["examples"] = [{"id": example["id"], "audio": example["audio"]} for example in shown]
         write_facts(partial, facts)
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
-            official_labels=ordered_labels(facts["official"]["per_label"]) if facts["official"] else [],
             charts=charts(clip_table(inspection.clips)),
-            shown=shown,
             listed=FILES_LISTED,
             speakers_listed=SPEAKERS_LISTED,
         )
@@ -86,17 +72,6 @@ def quantity(value: float | None, measure: str) -> str:
     return text.removeprefix("-") if not text.strip("-0.") else text.replace("-", "−")
 
 
-def pick_examples(clips: Sequence[AudioFile], each: int = 2) -> list[AudioFile]:
-    """Up to `each` clips of every label, of different speakers, always the same ones; no silent clips."""
-    candidates = sorted((file for file in clips if not file.measured.silent), key=lambda file: file.clip.id)
-    picked = []
-    for i, label in enumerate(ordered_labels([file.clip.emotion for file in candidates])):
-        own = list({file.clip.speaker: file for file in candidates if file.clip.emotion == label}.values())
-        start = i % len(own)  # other speakers for the next label
-        picked += [*own[start:], *own[:start]][:: max(1, len(own) // max(1, each))][:each]
-    return picked
-
-
 def charts(table: pd.DataFrame) -> list[Picture]:
     """Charts of a `clip_table`: classes and durations."""
     if table.empty:
@@ -111,43 +86,3 @@ def charts(table: pd.DataFrame) -> list[Picture]:
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
     figures = {"Clips of each label.": classes, "Histogram of the durations of the clips.": durations}
     return [picture(alt, png(transparent(figure)), figure.get_size_inches()) for alt, figure in figures.items()]
-
-
-def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
-    """Write the recording, mixed to mono, and return its entry on the page."""
-    decoded = decode(file.path)
-    samples = np.clip(decoded.samples, -1, 1)
-    soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")
-    rate = min(decoded.sampling_rate, 16000)
-    clip, measured = file.clip, file.measured
-    details = {
-        **{name: getattr(clip, name) for name in ("speaker", "sex", "sentence", "intensity")},
-        "duration": f"{measured.duration:.2f} s",
-        "loudness": None if measured.loudness is None else f"{measured.loudness:.1f} LUFS",
-    }
-    alt = f"Waveform and log-mel spectrogram of {clip.id}, {details['duration']}."
-    figure = example_figure(decode(file.path, sampling_rate=rate).samples, rate)
-    return {
-        "id": clip.id,
-        "label": clip.emotion,
-        "audio": audio,
-        "details": {name: value for name, value in details.items() if value is not None},
-        "picture": picture(alt, png(transparent(figure)), figure.get_size_inches()),
-    }
-
-
-def example_figure(samples: np.ndarray, sampling_rate: int) -> Figure:
-    """Waveform, and spectrogram of 64 mel bands up to 8 kHz every 10 ms (dB below the maximum), of mono samples."""
-    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
-    wave, mel = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
-    wave.plot(np.arange(len(samples)) / sampling_rate, samples, color=COLORS[0], linewidth=0.4)
-    wave.set(ylabel="amplitude", xlim=(0, len(samples) / sampling_rate))
-    size, hop, high = 512, round(0.01 * sampling_rate), min(8000, sampling_rate / 2)
-    padded = np.pad(samples, (0, max(0, size - len(samples))))
-    options = {"sr": sampling_rate, "n_fft": size, "hop_length": hop, "fmax": high}
-    power = librosa.feature.melspectrogram(y=padded, n_mels=64, **options)
-    levels = librosa.power_to_db(power, ref=np.max, top_db=80)
-    # Louder is darker, for dark pages too.
-    librosa.display.specshow(levels, x_axis="time", y_axis="mel", ax=mel, cmap="Blues", **options)
-    mel.set(xlabel="time (s)", ylabel="mel (Hz)")
-    return figure

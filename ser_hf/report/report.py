@@ -305,7 +305,7 @@ class Robustness(Section):
 class Embeddings(Section):
     """Maps of the input of the last layer."""
 
-    methods: list[Literal["pca", "tsne", "umap"]] = Field(description="The projections.")
+    methods: list[Literal["pca", "tsne"]] = Field(description="The projections.")
     clips: Count = Field(description="Clips on the maps.")
     points: Literal["embeddings.parquet"] = Field(
         description="File beside the report: id, label, speaker, corpus and x, y of each method."

@@ -1,8 +1,7 @@
 """Small corpora of synthetic speech in the official layout and file names of real ones.
 
 - ``ravdess``: ``Actor_01/03-01-05-01-01-01-01.wav``; with `song` the sung clips (``03-02-...``) as well.
-- ``cremad``: ``AudioWAV/1001_DFA_ANG_XX.wav``; with `votes` the release's ``processedResults/tabulatedVotes.csv``, ten
-  raters for each clip and mode, who agree more often if they perceive more.
+- ``cremad``: ``AudioWAV/1001_DFA_ANG_XX.wav``, without the release's table of votes.
 - ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the capitals of the release, and from seven takes on the misspelt
   ``OA_bite_neutral.wav``.
 - ``savee``: ``AudioData/DC/a01.wav``.
@@ -80,8 +79,8 @@ def write_corpus(
         takes: clips per actor and emotion, at most as many as the release has names for (TESS: 20).
         sampling_rate: Hz of the files.
         suffix: ``.wav`` or ``.flac``.
-        seed: of the voices and the votes; the same arguments give the same files.
-        options: ``song=True`` (RAVDESS) writes the sung clips too, ``votes=True`` (CREMA-D) the table of votes.
+        seed: of the voices; the same arguments give the same files.
+        options: ``song=True`` (RAVDESS) writes the sung clips too.
 
     Returns:
         The audio files in the order of writing.
@@ -92,12 +91,10 @@ def write_corpus(
     if name not in _PLANS:
         raise ValueError(f"unknown corpus {name!r}; choose one of {', '.join(_PLANS)}")
     for option in options:
-        if name != {"song": "ravdess", "votes": "cremad"}.get(option):
+        if (name, option) != ("ravdess", "song"):
             raise ValueError(f"{option}: not an option of {name}")
-    votes, root = options.pop("votes", False), Path(root)
+    root = Path(root)
     clips = write_clips(root, _PLANS[name](speakers, takes, **options), sampling_rate, suffix, seed)
-    if votes:
-        _write_votes(root, clips, seed)
     if name in _TABLES:
         _TABLES[name](root, clips)
     return [clip.path for clip in clips]
@@ -182,26 +179,6 @@ def _csv(speakers: int, takes: int) -> Iterator[Plan]:
         yield Plan(f"clips/s{number:02d}_{emotion}_{take}", emotion, number, take)
 
 
-def _write_votes(root: Path, clips: list[Clip], seed: int) -> None:
-    """CREMA-D's `tabulatedVotes.csv`: its columns, a row a mode and clip, -1 where an emotion has no rating."""
-    letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
-    ratings = ["meanEmoResp", *(f"mean{word}Resp" for word in ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"))]
-    ratings = [f"{name}{norm}" for norm in ("", "Norm") for name in (*ratings, "medianEmoResp")]
-    generator = np.random.default_rng([seed, 1])
-    rows = []
-    for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
-        for number, clip in enumerate(clips, start=1):
-            shares = [agreeing if emotion == clip.emotion else (1 - agreeing) / 5 for emotion in letters.values()]
-            counts = [int(count) for count in generator.multinomial(10, shares)]
-            winners = [letter for letter, count in zip(letters, counts, strict=True) if count == max(counts)]
-            by_emotion = [60.0 if count else -1 for count in counts]
-            row = [str(100000 * mode + number), *counts, clip.path.stem, 10, max(counts) / 10, ":".join(winners)]
-            rows.append([*row, *[60.0, *by_emotion, 60.0] * 2])
-    header = ["", *letters, "fileName", "numResponses", "agreement", "emoVote", *ratings]
-    (root / "processedResults").mkdir(exist_ok=True)
-    write_csv(root / "processedResults" / cremad.VOTE_TABLE, header, rows, csv.QUOTE_NONNUMERIC)
-
-
 def _write_evaluations(root: Path, clips: list[Clip]) -> None:
     """The label files of IEMOCAP: a header, then a block for each utterance, which ends with the lines of raters."""
     codes = {emotion: code for code, emotion in iemocap.EMOTION_CODES.items()}
@@ -232,10 +209,10 @@ def _write_table(root: Path, clips: list[Clip]) -> None:
     write_csv(root / "clips.csv", ["path", "label", "speaker", "sex", "session", "loudness"], rows)
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]], quoting: int = 0) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write a table with a header line."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
 

@@ -1,12 +1,10 @@
-"""The cache of prepared waveforms and generated corpora: folders built once, locks, and what the cache contains."""
+"""The cache of prepared waveforms and generated corpora: folders that are built once."""
 
-import dataclasses
 import hashlib
 import json
 import logging
 import mmap
 import os
-import re
 import shutil
 import weakref
 import zipfile
@@ -20,23 +18,13 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError, one_line
 
-try:
-    import fcntl
-except ImportError:  # Windows, which refuses to delete open files
-    fcntl = None
-
 logger = logging.getLogger(__name__)
 
 # What reading files of arrays (`numpy.load`) raises when one of their bytes has changed.
 _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
 _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
-_REMOVED = ".removed"
 REBUILT = "the next run builds it again, and --resume continues from the last checkpoint"
-# Folders of the cache. Other folders there are ignored.
-KINDS = ("waveforms", "frozen", "near_duplicates", "unpacked", "synthetic")
-# A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
-_NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PARTIAL)}|{re.escape(_REMOVED)})?")
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -112,22 +100,8 @@ def built_once(
             raise
 
 
-class InUse:
-    """Marks a folder of the cache as used while this object lives, so that no process deletes it.
-
-    Several processes may mark the same; on file systems without locks nothing is marked.
-    """
-
-    def __init__(self, folder: Path):
-        with suppress(OSError):
-            mark = os.open(folder, os.O_RDONLY)
-            weakref.finalize(self, os.close, mark)
-            if fcntl is not None:
-                fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
 class MappedFile:
-    """The content of a file as a read-only array, whose folder is in use: `file[begin:end]` maps it when first read.
+    """The content of a file as a read-only array: `file[begin:end]` maps it when first read.
 
     Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
     it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
@@ -136,7 +110,6 @@ class MappedFile:
 
     def __init__(self, path: Path, dtype: type[np.number]):
         self.path, self.dtype, self._file = path, dtype, None
-        self._in_use: InUse | None = InUse(path.parent)
         self._stat = path.stat()
         self.bytes, self.changed = self._stat.st_size, False
 
@@ -157,23 +130,7 @@ class MappedFile:
         return self._values[items]
 
     def __getstate__(self):
-        return self.__dict__ | {"_file": None, "_values": None, "_in_use": None}
-
-
-@contextmanager
-def unused(folder: Path) -> Iterator[bool]:
-    """Yield whether no process builds or uses the folder; meanwhile none can start to build it."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
-            if folder.is_dir() and fcntl is not None:
-                mark = os.open(folder, os.O_RDONLY)
-                held.callback(os.close, mark)
-                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (Timeout, BlockingIOError):
-            yield False
-            return
-        yield True
+        return self.__dict__ | {"_file": None, "_values": None}
 
 
 def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
@@ -191,50 +148,3 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
         f"{folder.parent}: cannot be written to ({error.strerror or error}); make room or make it writable, or set "
         "audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A folder of the cache: bytes, last use (seconds since the epoch), and whether it is unfinished."""
-
-    kind: str
-    path: Path
-    bytes: int
-    last_used: float
-    unfinished: bool
-
-    @property
-    def folder(self) -> Path:
-        """The path of the finished folder, also of an unfinished one."""
-        return self.path.with_name(_NAME.fullmatch(self.path.name)["folder"])
-
-
-def entries(root: Path) -> list[Entry]:
-    """The entries of a cache, the longest unused first."""
-    found = []
-    for path in (path for kind in KINDS for path in (root / kind).glob("*")):
-        name = _NAME.fullmatch(path.name)
-        if name is None or path.is_symlink() or not path.is_dir():
-            continue
-        with suppress(OSError):  # removed meanwhile
-            stats = [file.stat() for file in (path, *path.iterdir())]
-            size, last = sum(stat.st_size for stat in stats[1:]), max(stat.st_mtime for stat in stats)
-            found.append(Entry(path.parent.name, path, size, last, name["left"] is not None))
-    return sorted(found, key=lambda entry: (entry.last_used, entry.path))
-
-
-def remove(entry: Entry) -> bool:
-    """Delete an entry that no process builds or has open, and return whether it did.
-
-    A folder is renamed before, so that no process finds half of it.
-    """
-    with unused(entry.folder) as free:
-        if not free:
-            return False
-        removed = entry.folder.with_name(entry.folder.name + _REMOVED)
-        if removed.exists():  # left by an interrupted removal, or this very entry
-            shutil.rmtree(removed)
-        if entry.path.exists():
-            os.rename(entry.path, removed)
-            shutil.rmtree(removed)
-    return True

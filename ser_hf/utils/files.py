@@ -77,13 +77,11 @@ def replace_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def folders_below(
-    root: Path, refuse: Callable[[OSError], None], hidden: bool = False
-) -> Iterator[tuple[str, list[str]]]:
+def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
     """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
 
-    Links to folders are followed; a folder with several paths is visited once. Hidden folders and files are left out
-    unless `hidden`: macOS writes `._name.wav` beside copies. `refuse` gets the error of an unreadable folder.
+    Links to folders are followed; a folder with several paths is visited once. Hidden folders and files are left
+    out: macOS writes `._name.wav` beside copies. `refuse` gets the error of an unreadable folder.
     """
     seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -92,8 +90,8 @@ def folders_below(
             inside.clear()
             continue
         seen.add(real)
-        inside[:] = sorted(name for name in inside if hidden or not name.startswith("."))
-        yield folder, [name for name in names if hidden or not name.startswith(".")]
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        yield folder, [name for name in names if not name.startswith(".")]
 
 
 def require_utf8(path: str | Path) -> None:

@@ -166,16 +166,6 @@ def test_an_extra_chunk_is_skipped(tmp_path, length, place):
     assert decode(str(path)).content_hash == plain.content_hash
 
 
-def test_a_segment_is_decoded(tmp_path):
-    path = str(write(tmp_path / "a.wav", subtype="FLOAT"))
-    np.testing.assert_array_equal(decode(path, None, None, 0.25, 0.5).samples, TONE[4000:8000])
-    np.testing.assert_array_equal(decode(path, start=0.75).samples, TONE[12000:])
-    np.testing.assert_array_equal(decode(path, end=1.005).samples, TONE)
-    for start, end, span in ((0.5, 1.5, "0.5 to 1.5"), (1.0, None, "1 to 1"), (0.5, 0.50001, "0.5 to 0.5")):
-        with pytest.raises(AudioError, match=f"a.wav: no segment from {span} s; the recording has 1 s"):
-            decode(path, None, RATE, start, end)
-
-
 def test_a_path_that_is_not_utf8_is_named(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"gl\xfccklich.wav")
     with open(path, "wb") as file:
@@ -189,13 +179,12 @@ def test_a_path_that_is_not_utf8_is_named(tmp_path):
 def test_a_long_recording_is_decoded_in_blocks_to_the_same_samples(rate, channels, tmp_path, monkeypatch):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * rate + 7, channels))
     path = str(write(tmp_path / "a.wav", noise, rate))
-    for given in ({}, {"start": 0.3, "end": 1.7}):
-        whole = decode(path, sampling_rate=RATE, **given)
-        with monkeypatch.context() as patch:
-            patch.setattr(MODULE, "_BLOCK", 1000)
-            blocks = decode(path, sampling_rate=RATE, **given)
-        np.testing.assert_array_equal(blocks.samples, whole.samples)
-        assert blocks[1:] == whole[1:]
+    whole = decode(path, sampling_rate=RATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(MODULE, "_BLOCK", 1000)
+        blocks = decode(path, sampling_rate=RATE)
+    np.testing.assert_array_equal(blocks.samples, whole.samples)
+    assert blocks[1:] == whole[1:]
     noise[-5] = np.nan
     write(tmp_path / "a.wav", noise, rate, "FLOAT")
     monkeypatch.setattr(MODULE, "_BLOCK", 1000)

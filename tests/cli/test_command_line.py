@@ -69,19 +69,10 @@ def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are
         ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
         ("predict model a.wav --format xml", "'xml' is not one of 'table', 'jsonl', 'csv'"),
         ("predict model a.wav --window long", "Invalid value for '--window'"),
-        ("inspect ravdess --examples -1", "Invalid value for '--examples'"),
-        ("cache --remove-older-than nan", "Invalid value for '--remove-older-than'"),
     ],
 )
 def test_a_command_that_does_not_parse_prints_one_line(words, expected, capsys):
     assert expected in complaint(capsys, *words.split())
-
-
-def test_a_benchmark_is_a_repository_and_a_task(monkeypatch):
-    given = {}
-    monkeypatch.setattr("ser_hf.hub.publish.publish", lambda *_, **options: given.update(options))
-    assert cli.main(["publish", "run", "--space", "--repo", "me/a", "--benchmark", "me/c:task"]) == 0
-    assert (given["space"], given["benchmark"], given["benchmark_task"]) == (True, "me/c", "task")
 
 
 def test_overrides_and_options_of_a_training_mix(monkeypatch, capsys):

@@ -3,10 +3,7 @@
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from datasets import ClassLabel, Features
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audiofolder import parse
@@ -51,29 +48,6 @@ def test_parts_may_be_below_other_folders(folder):
     }
 
 
-def test_metadata_in_parquet(folder):
-    root = folder("x/a.wav", "x/b.wav", "x/stray.wav")
-    table = {"file_name": ["a.wav", "b.wav"], "label": [0, 1], "speaker": ["anna", "ben"], "note": ["1", "2"]}
-    features = Features({"label": ClassLabel(names=["joy", "sad"])}).arrow_schema
-    table = pa.table(table).replace_schema_metadata(features.metadata)
-    pq.write_table(table, root / "x/metadata.parquet")
-    listing = parse(root)
-    assert [(clip.emotion, clip.speaker, clip.extra) for clip in listing.clips] == [
-        ("happy", "audiofolder:anna", {"note": 1}),
-        ("sad", "audiofolder:ben", {"note": 2}),
-    ]
-    assert listing.skipped == [(str(root / "x/stray.wav"), "not in any metadata")]
-    pq.write_table(table.drop_columns("file_name"), root / "x/metadata.parquet")
-    with pytest.raises(UserError, match="x/metadata.parquet, line 1: no file_name; it is the path of the audio"):
-        parse(root)
-
-
-def test_damaged_parquet_is_named(folder):
-    root = folder("a.wav", "metadata.parquet")
-    with pytest.raises(UserError, match="metadata.parquet: cannot be read as parquet"):
-        parse(root)
-
-
 def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "a.wav").write_bytes(b"not decoded here")
@@ -112,6 +86,7 @@ def test_metadata_of_each_part_in_json_lines(folder):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
+        ({"metadata.parquet": "PAR1"}, "metadata.parquet: Parquet is not read here; save it as metadata.csv"),
         ({"metadata_csv": "file_name,label,speaker\n"}, "metadata.csv: no row; fill it in, or remove it"),
         (
             {"metadata_csv": "file,label,speaker\na.wav,sad,x\n"},

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from datasets import Value
+from support.layouts import write_votes
 
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -19,9 +20,9 @@ def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(("ravdess", "cremad", "savee", "csv", "iemocap")):
         # Different seeds, since equal voices would give equal recordings.
-        write_corpus(
-            name, folder / name, speakers=3, takes=1, seed=seed, **({"votes": True} if name == "cremad" else {})
-        )
+        paths = write_corpus(name, folder / name, speakers=3, takes=1, seed=seed)
+        if name == "cremad":
+            write_votes(folder / name, paths, seed)
     return {name: str(folder / name) for name in ("ravdess", "cremad", "savee", "iemocap")} | {
         "csv": str(folder / "csv" / "clips.csv")
     }

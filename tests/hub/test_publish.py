@@ -2,23 +2,19 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
-import yaml
-from huggingface_hub import parse_eval_result_entries
 from support.hub import LoopbackHub
 from support.processes import warm_process
 from support.recipes import TINY_CRNN
 
 import ser_hf
-from ser_hf.hub.publish import benchmark_result, stage_model
+from ser_hf.hub.publish import stage_model
 from ser_hf.inference.reference import read_reference
-from ser_hf.report.report import Report
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.utils.errors import UserError
 
@@ -169,7 +165,7 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     ser_hf.run_recipe(
         {"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True
     )  # nothing of it is trained again
-    facts = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
+    facts = {"private": True, "report_repo": None, "space": True}
     assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
 
 
@@ -228,33 +224,3 @@ def test_only_known_files_of_a_run_are_published(tmp_path, crnn):
         for name in ("staged", "expected")
     )
     assert staged == expected
-
-
-def report(**changes):
-    protocol = {"name": "kfold", "fold": "s1", "sha256": "0123456789abcdef" * 4, "leak": None}
-    values = {"name": "toy", "judged_on": "test", "metrics": {"uar": 0.51236}, "protocol": protocol}
-    values |= {"labels": ["a"], "confusion": [[1]], "audit": {"shared": {}}}
-    return Report.from_dict(values | changes | {"protocol": protocol | changes.get("protocol", {})})
-
-
-def test_the_client_of_the_hub_reads_a_benchmark_result():
-    name, text = benchmark_result(report(), "someone/SER_bench", "ravdess")
-    assert name == ".eval_results/ser-bench.yaml"
-    (entry,) = parse_eval_result_entries(yaml.safe_load(text))
-    assert (entry.dataset_id, entry.task_id, entry.value) == ("someone/SER_bench", "ravdess", 0.5124)
-    assert entry.notes == "UAR on unseen speakers, protocol kfold, fold s1, split 0123456789abcdef"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"judged_on": "validation"}, "someone/bench: a leaderboard takes test results, not those of validation"),
-        (
-            {"protocol": {"name": "random", "leak": "Leaky."}},
-            "someone/bench: a leaderboard takes no result of a leaky protocol (random)",
-        ),
-    ],
-)
-def test_a_benchmark_shows_test_results_of_speaker_disjoint_protocols_only(changes, message):
-    with pytest.raises(UserError, match=re.escape(message)):
-        benchmark_result(report(**changes), "someone/bench")

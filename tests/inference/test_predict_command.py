@@ -72,13 +72,6 @@ def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, caps
     assert json.loads(table.schema.metadata[b"ser_hf"])["model"] == str(run)
 
 
-def test_a_recording_is_read_from_a_pipe(published, recordings, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "e.wav").read_bytes())))
-    assert cli.main(["predict", str(published("crnn")), "-", "--device", "cpu"]) == 0
-    results = predict(published("crnn"), recordings / "e.wav", device="cpu")
-    assert capsys.readouterr().out.split() == [f"{results.probabilities.max():.3f}", results.predicted[0], "-"]
-
-
 def test_skipped_files_are_counted(published, recordings, tmp_path, capsys):
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").touch()
@@ -182,10 +175,7 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
         ([], "Missing argument 'INPUT'"),
         (["x.wav", "--output", "x.png"], "--output: x.png is a picture, which needs --timeline; add that option"),
         (["x.wav", "--embeddings", "x.csv"], "--embeddings: x.csv: unknown format; choose one of .parquet"),
-        (
-            ["x.wav", "--output", "x.parquet", "--embeddings", "x.parquet"],
-            "--embeddings: x.parquet is also the file of --output",
-        ),
+        (["x.wav", "--output", "x.parquet"], "--output: x.parquet: unknown format; choose one of .csv, .jsonl"),
     ],
 )
 def test_a_mistake_prints_one_line(words, message, capsys, tmp_path, monkeypatch):

@@ -1,15 +1,12 @@
 """The recordings of paths and data sets, and their ids."""
 
-import io
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
-from ser_hf.audio import AudioError
 from ser_hf.inference.inputs import Recording, from_dataset, from_paths, read_chunks
 from ser_hf.models.preparation import Preparation
 
@@ -64,28 +61,13 @@ def test_a_file_is_listed_once_for_all_its_paths(folder, monkeypatch):
     assert [recording.id for recording in own] == ["a/1.mp3", "a/2.flac", "b.wav"]
 
 
-def test_standard_input_is_one_recording(folder, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
-    assert from_paths(["-", folder / "b.wav"])[0] == Recording("-", "standard input", data=b"RIFF")
-
-
-def test_a_piped_format_that_is_not_read_is_an_error_with_a_conversion():
-    piped = Recording("-", "standard input", data=b"\x00\x00\x00\x20ftypM4A \x00\x00" * 100)
-    with pytest.raises(AudioError) as error:
-        list(read_chunks([piped], 16000, Preparation()))
-    assert (
-        "standard input: not a format that libsndfile reads; convert it: ffmpeg -i FILE -vn -f wav - | ser-hf "
-        in str(error.value)
-    )
-
-
 def test_a_missing_path_is_refused(folder):
     (folder / "c").mkdir()
     os.mkfifo(folder / "pipe.wav")
     for name, message in [
         ("nothing", "nothing: no such file or folder"),
         ("c", "c: holds no audio file"),
-        ("pipe.wav", "pipe.wav: not a regular file; save it as one, or pipe one recording to -"),
+        ("pipe.wav", "pipe.wav: not a regular file; save it as one"),
     ]:
         with pytest.raises(UserError, match=message):
             from_paths([folder / name])

@@ -58,7 +58,7 @@ def faulty(faulty_root):
 
 @pytest.fixture(scope="session")
 def written(faulty, tmp_path_factory):
-    """The folder of the faulty corpus's inspection, one example a label."""
+    """The folder of the faulty corpus's inspection."""
     folder = tmp_path_factory.mktemp("out") / "inspect-cremad"
-    write_inspection(faulty, folder, examples=1)
+    write_inspection(faulty, folder)
     return folder

@@ -1,13 +1,17 @@
 """Every defect of the faulty corpus has a finding with its level and files; findings about constructed clips."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from ser_hf.audio.near_duplicates import NearDuplicate
+from ser_hf.corpora.download import ReleaseCheck
+from ser_hf.corpora.files import Entry
 from ser_hf.corpora.schema import Clip
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.findings import Finding, find, verdict
-from ser_hf.inspection.measure import AudioFile, Measurement, Official
+from ser_hf.inspection.measure import AudioFile, Measurement
 from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
@@ -42,10 +46,10 @@ def test_every_defect_has_a_finding(faulty):
     assert "not readable as audio" in reasons["1001_IEO_ANG_MD.wav"]
     assert "truncated" in reasons["1001_IOM_ANG_XX.wav"]
     assert "NaN" in reasons["1001_DFA_DIS_XX.wav"]
-    assert found["missing"].text == "7390 of the release's 7442 clips are missing (99.3%)."
-    assert "1003_DFA_HAP_XX.wav" in names(found["missing"])
-    assert found["altered"].text.startswith("53 clips with other bytes")
-    assert found["unlisted"].text.startswith("1 clip with a name of the release's form")
+    assert found["release"].text == "7,391 files of the release missing, 51 with other bytes."
+    reasons = {path.rpartition("/")[2]: reason for path, reason in found["release"].files}
+    assert reasons["1003_DFA_HAP_XX.wav"] == "missing"
+    assert reasons["1002_DFA_ANG_XX.wav"] == "other bytes"
 
 
 def test_the_most_serious_findings_come_first(faulty):
@@ -53,7 +57,7 @@ def test_the_most_serious_findings_come_first(faulty):
     levels = [order.index(found.level) for found in faulty.findings]
     assert levels == sorted(levels)
     level, text = verdict(faulty.findings)
-    assert (level, text) == ("error", "Not ready for training: 3 errors, 8 warnings and 5 notes.")
+    assert (level, text) == ("error", "Not ready for training: 3 errors, 6 warnings and 5 notes.")
     warned = [Finding("x", "warning", "x."), Finding("x", "ok", "x.")]
     assert verdict(warned) == ("warning", "Usable for training: 1 warning.")
     assert verdict([Finding("x", "ok", "x.")]) == ("ok", "Ready for training: no remarks.")
@@ -64,13 +68,13 @@ def test_an_unknown_corpus_is_refused():
         inspect_corpus("nonsense", ".")
 
 
-def file(i, emotion="angry", speaker="a", role="clip", origin=None, reason=None, **measured):
+def file(i, emotion="angry", speaker="a", role="clip", reason=None, **measured):
     values = {
         **{"bytes": 1, "sampling_rate": 16000, "duration": 1.0, "loudness": -20.0, "clipped_share": 0.0},
         **{"leading_silence": 0.0, "trailing_silence": 0.0, "silent": False, "content_hash": str(i)},
     }
     clip = Clip(path=f"{i}.wav", emotion=emotion, speaker=speaker, id=f"c/{i}")
-    return AudioFile(f"{i}.wav", f"{i}.wav", role, clip, reason, Measurement(**values | measured), origin)
+    return AudioFile(f"{i}.wav", f"{i}.wav", role, clip, reason, Measurement(**values | measured))
 
 
 def balanced(**values):
@@ -78,41 +82,32 @@ def balanced(**values):
     return [file(i, ("angry", "sad")[i % 2], f"s{i // 2}", **values) for i in range(20)]
 
 
-def findings(files, official=None, near=()):
-    return {finding.code: finding for finding in find(files, official, near, "A corpus")}
+def findings(files, release=None, near=()):
+    return {finding.code: finding for finding in find(files, release, near, "A corpus")}
 
 
-def official(files):
-    origins = dict.fromkeys(("original", "altered", "re-encoded", "unlisted", "uncovered"), 0)
-    for own in files:
-        origins[own.origin or "unlisted"] += 1
-    return Official(len(files), {"angry": 10, "sad": 10}, {"angry": 10, "sad": 10}, [], origins)
+def release(missing=(), altered=()):
+    return ReleaseCheck("savee", Path("data"), list(missing), list(altered))
 
 
 def test_a_sound_corpus_has_only_good_findings():
-    files = balanced(origin="original")
-    found = findings(files, official(files))
-    assert set(found) == {"complete", "readable", "original"}
+    found = findings(balanced(), release())
+    assert set(found) == {"release", "readable"}
     assert {finding.level for finding in found.values()} == {"ok"}
 
 
-def test_originality():
-    files = [*balanced(origin="original"), file(99, speaker="s0", origin="altered")]
-    found = findings(files, official(files))
-    assert found["altered"].level == "error"
-    assert found["altered"].text == "1 clip with other bytes than the release (20 with the original bytes)."
-    assert "original" not in found
-    files = balanced(origin="re-encoded")
-    assert "20 files re-encoded" in findings(files, official(files))["re-encoded"].text
+def test_a_part_of_a_release_and_altered_files_are_named():
+    found = findings(balanced(), release([Entry("b.wav", 1, "")], [Path("data/x/a.wav")]))["release"]
+    assert found.text == "1 file of the release missing, 1 with other bytes."
+    assert found.files == (("b.wav", "missing"), ("x/a.wav", "other bytes"))
 
 
 def test_files_that_are_left_out():
-    extra = file(50, speaker="s0", origin="unlisted")
     song = file(51, speaker="s0", role="left out", reason="song")
     absent = AudioFile("u7", "u7", "absent", None, "no audio")
-    files = [*balanced(), extra, song, absent]
-    found = findings(files, official(files))
-    codes = {"unlisted": ("50.wav", ""), "left-out": ("51.wav", "song"), "absent": ("u7", "no audio")}
+    files = [*balanced(), song, absent]
+    found = findings(files)
+    codes = {"left-out": ("51.wav", "song"), "absent": ("u7", "no audio")}
     assert {code: found[code].files for code in codes} == {code: (own,) for code, own in codes.items()}
     # A copy that the corpus's rules leave out is no copy.
     assert "copies" not in findings([*files, file(52, role="left out", reason="x", content_hash="1")])

@@ -1,6 +1,5 @@
-"""Measurements against signals with known values; roles of files; comparison with the release; tables."""
+"""Measurements against signals with known values; roles of files; tables."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora import files as manifest
 from ser_hf.corpora.schema import Clip
 from ser_hf.evaluation.slices import explained_variance
 from ser_hf.inspection import inspect_corpus
@@ -17,7 +15,6 @@ from ser_hf.inspection.measure import (
     Measurement,
     clip_table,
     clipped_share,
-    compare_with_release,
     crosstable,
     describe,
     find_files,
@@ -124,7 +121,7 @@ def test_a_table_of_the_user(tmp_path):
     inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls", near_copies=False)
     assert roles(inspection.files) == {**{f"calls/{i}.wav": "clip" for i in range(4)}, "table.csv, line 6": "absent"}
     facts = inspection.to_dict()
-    assert facts["official"] is facts["near_copies"] is facts["tables"]["label_by_intensity"] is None
+    assert facts["near_copies"] is facts["tables"]["label_by_intensity"] is None
     assert facts["corpus"]["title"] == "Calls"
     assert facts["counts"]["roles"]["absent"] == 1
 
@@ -136,31 +133,6 @@ def test_paths_are_printable(tmp_path):
     assert printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
     # Generated clips are shown below their common folder.
     assert find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown == "s00_angry_000.wav"
-
-
-# The release
-
-
-def test_bytes_are_compared_with_the_release(tmp_path, monkeypatch):
-    first, second, third, fourth = write_corpus("ravdess", tmp_path, speakers=1, takes=1)[:4]
-    entries = [
-        manifest.Entry(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in (first, second, third, fourth)
-    ]
-    monkeypatch.setattr(manifest, "manifest", lambda name: entries)
-    damaged = bytearray(second.read_bytes())
-    damaged[-1] ^= 1
-    second.write_bytes(damaged)
-    third.rename(third.with_suffix(".flac"))
-    files = find_files("ravdess", tmp_path, {})
-    fourth.unlink()
-    compared, official = compare_with_release("ravdess", files)
-    assert official.missing == []
-    origins = {Path(file.path).stem: file.origin for file in compared}
-    assert [origins.pop(path.stem) for path in (first, second, third, fourth)] == [
-        *("original", "altered", "re-encoded", "altered")
-    ]
-    assert set(origins.values()) == {"unlisted"}
 
 
 # Tables

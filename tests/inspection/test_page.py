@@ -11,7 +11,6 @@ from support.html_page import Page
 from ser_hf import cli
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
-from ser_hf.inspection.page import pick_examples
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
@@ -35,20 +34,19 @@ def no_charts(monkeypatch):
 
 def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert set(facts) == {
-        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "official", "near_copies"),
-        *("measures", "distributions", "explained", "tables", "files", "examples"),
+        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "near_copies"),
+        *("measures", "distributions", "explained", "tables", "files"),
     }
     assert facts["corpus"]["license"] == "odbl"
     assert facts["counts"]["roles"] == {"clip": 54, "left out": 0, "unknown name": 1, "absent": 0}
     assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
     assert facts["counts"]["hours"] == pytest.approx(sum(file.measured.duration for file in faulty.clips) / 3600)
     assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files"}
-    assert set(facts["official"]) == {"clips", "per_label", "found_per_label", "missing", "origins"}
     rows = {row["path"]: row for row in facts["files"]}
     assert len(rows) == len(faulty.files) == 55
     good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]
     assert (good["id"], good["emotion"], good["speaker"]) == ("cremad/1002_DFA_ANG_XX", "angry", "cremad:1002")
-    assert (good["role"], good["origin"], good["error"], good["sex"]) == ("clip", "altered", None, "female")
+    assert (good["role"], good["error"], good["sex"]) == ("clip", None, "female")
     assert good["rms"] < good["peak"] <= 0
     bad = rows["AudioWAV/1001_DFA_ANG_XX.wav"]
     assert bad["error"].startswith("an empty file")
@@ -57,37 +55,24 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert sum(facts["tables"]["label_by_speaker"]["total"]) == facts["distributions"]["duration"]["clips"] == 50
 
 
-def test_the_page_is_one_file_with_a_folder_of_recordings(page, written):
-    assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json", "audio"}
+def test_the_page_is_one_file(page, written):
+    assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     images = page.all("img")
-    assert len(images) == 2 + 6
+    assert len(images) == 2
     for image in images:
         assert image["src"].startswith("data:image/png;base64,")
         assert len(image["alt"]) > 10
         assert int(image["width"]) > 100
-    assert {player["src"] for player in page.all("audio")} == {
-        f"audio/{f.name}" for f in (written / "audio").iterdir()
-    }
-    assert all("controls" in player for player in page.all("audio"))
     # Names of files are text.
     assert HOSTILE in page.text
     assert "<script" not in (written / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_has_examples_findings_and_counts(page, facts, written):
-    rows = {row["id"]: row for row in facts["files"]}
-    emotions = ["angry", "disgust", "fear", "happy", "neutral", "sad"]
-    assert [rows[example["id"]]["emotion"] for example in facts["examples"]] == emotions
-    for example in facts["examples"]:
-        assert example["id"] in page.text
-        info = soundfile.info(written / example["audio"])
-        assert (info.format, info.subtype, info.channels) == ("FLAC", "PCM_16", 1)
-        assert info.duration == pytest.approx(rows[example["id"]]["duration"])
-    assert "License of the corpus: odbl" in page.text
+def test_the_page_has_findings_and_counts(page, facts):
     assert facts["verdict"]["text"] in page.text
     assert all(finding["text"] in page.text and finding["advice"] in page.text for finding in facts["findings"])
-    missing = next(finding for finding in facts["findings"] if finding["code"] == "missing")
+    missing = next(finding for finding in facts["findings"] if finding["code"] == "release")
     assert f"and {len(missing['files']) - 20} more, all in inspect.json" in " ".join(page.text.split())
     assert "cremad:1003" in page.text
 
@@ -102,15 +87,14 @@ def test_unusual_values_of_a_table(tmp_path):
     page = Page(write_inspection(inspection, tmp_path / "out").read_text(encoding="utf-8"))
     assert [link["href"] for link in page.all("a")] == ["inspect.json"]
     assert "javascript:alert(1)" in page.text
-    assert not page.all("audio")  # silent clips are no examples
 
 
 def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, no_charts):
     folder = tmp_path / "inspect"
-    write_inspection(faulty, folder, examples=0)
-    (folder / "audio" / "old.flac").write_bytes(b"")
-    write_inspection(faulty, folder, examples=0)
-    assert not (folder / "audio" / "old.flac").exists()
+    write_inspection(faulty, folder)
+    (folder / "index.html").write_text("old")
+    write_inspection(faulty, folder)
+    assert (folder / "index.html").read_text() != "old"
 
     def fail(*arguments):
         raise KeyboardInterrupt
@@ -118,12 +102,12 @@ def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, n
     with monkeypatch.context() as patched:
         patched.setattr(module, "write_facts", fail)
         with pytest.raises(KeyboardInterrupt):
-            write_inspection(faulty, folder, examples=0)
+            write_inspection(faulty, folder)
     assert (folder / "index.html").is_file()
     assert [child.name for child in tmp_path.iterdir()] == ["inspect"]
     (folder / "notes.txt").write_text("precious")
     with pytest.raises(UserError, match=r"contains notes.txt, which is not of an inspection"):
-        write_inspection(faulty, folder, examples=0)
+        write_inspection(faulty, folder)
     assert (folder / "notes.txt").read_text() == "precious"
 
 
@@ -137,18 +121,6 @@ def test_other_folders_are_refused(tmp_path):
     for name, message in (("file", "is not a folder"), ("link", "is not a folder"), ("page", "contains index.html")):
         with pytest.raises(UserError, match=message):
             check_folder(tmp_path / name)
-
-
-def test_examples_are_of_different_speakers(faulty):
-    picked = pick_examples(faulty.clips, 2)
-    assert picked == pick_examples(faulty.clips[::-1], 2)
-    assert len(picked) == 12
-    for first, second in zip(picked[::2], picked[1::2], strict=True):
-        assert first.clip.emotion == second.clip.emotion
-        assert first.clip.speaker != second.clip.speaker
-    assert len({file.clip.speaker for file in picked}) == 3
-    assert not any(file.measured.silent for file in picked)
-    assert pick_examples([]) == []
 
 
 # The command
@@ -167,11 +139,11 @@ def error(capsys, *arguments):
 
 def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["inspect", "ravdess", str(small), "--examples=0", "--no-near-copies"]) == 0
+    assert cli.main(["inspect", "ravdess", str(small), "--no-near-copies"]) == 0
     printed = capsys.readouterr().out
-    assert "RAVDESS: Usable for training: 2 warnings" in printed
-    assert "16 of the release's 1440 clips readable" in printed
-    assert "  warning: 1424 of the release's 1440 clips are missing (98.9%)." in printed
+    assert "RAVDESS: Usable for training: 1 warning" in printed
+    assert "16 clips readable" in printed
+    assert "  warning: 1,424 files of the release missing, 16 with other bytes." in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
 

@@ -8,16 +8,18 @@
 - ``audformat``: ``clips/s00_angry_0.wav`` with ``db.yaml`` and a table for each split.
 """
 
+import csv
 import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Audio, ClassLabel, Features, Value
 
-from ser_hf.corpora import ravdess
+from ser_hf.corpora import cremad, ravdess
 from ser_hf.corpora.synthetic import EMOTIONS
 from ser_hf.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
 
@@ -29,6 +31,21 @@ def write_layout(name: str, root: str | Path, speakers: int = 6, takes: int = 2,
     tables["hub"] = _write_hub
     clips = write_clips(Path(root), plans.get(name, _csv)(speakers, takes), sampling_rate)
     tables[name](Path(root), clips)
+
+
+def write_votes(root: Path, clips: Sequence[Path], seed: int = 0) -> None:
+    """CREMA-D's table of votes: ten raters for each clip and mode, who agree more often if they perceive more."""
+    letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
+    generator, lines = np.random.default_rng([seed, 1]), [["", *letters, "fileName"]]
+    for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
+        for number, clip in enumerate(clips, start=1):
+            intended = cremad.read_name(clip).emotion
+            shares = [agreeing if emotion == intended else (1 - agreeing) / 5 for emotion in letters.values()]
+            lines.append([str(100000 * mode + number), *generator.multinomial(10, shares).tolist(), clip.stem])
+    folder = root / "processedResults"
+    folder.mkdir()
+    with (folder / cremad.VOTE_TABLE).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_NONNUMERIC).writerows(lines)
 
 
 def _audiofolder(speakers: int, takes: int) -> Iterator[Plan]:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import threading
+import time
 from unittest.mock import Mock
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_an_existing_folder_is_read_from_a_read_only_cache(tmp_path, monkeypatch
     with pytest.raises(UserError) as error:
         build(tmp_path / "b")
     assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); {REMEDY}"
+
+
+def test_the_date_of_a_folder_is_that_of_its_last_use(tmp_path):
+    build(tmp_path / "a")
+    os.utime(tmp_path / "a", (0, 0))
+    assert not build(tmp_path / "a")
+    assert time.time() - (tmp_path / "a").stat().st_mtime < 3600
 
 
 @pytest.mark.parametrize("in_the_way", ["parent", "parent/a.partial"])
