@@ -16,6 +16,7 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
+from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
@@ -105,7 +106,10 @@ class EmotionTrainer(Trainer):
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._evaluated = dataloader.dataset
-        return super().evaluation_loop(dataloader, *args, **kwargs)
+        try:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        finally:
+            return_freed_memory()  # once an epoch
 
     def _counted_loss(self, loss: ClassificationLoss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
         if torch.is_grad_enabled():

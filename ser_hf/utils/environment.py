@@ -102,7 +102,16 @@ def freed_memory_kept() -> Iterator[bool]:
     try:
         yield True
     finally:
-        libc.malloc_trim(0)
+        return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Return the memory that glibc keeps to the system, wherever it lies.
+
+    Batches of many lengths leave gaps that later ones do not fit into: a process would grow by gigabytes.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class TerminalHandler(logging.Handler):
