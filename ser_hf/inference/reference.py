@@ -74,7 +74,8 @@ def compute_logits(
         for clip in clips:
             prepared = np.array(prepare_waveform(clip, rate, preparation))
             inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
-            logits.append(model(**inputs).logits[0].float().cpu().numpy())
+            # The method of the class, since Accelerate replaces that of the instance by one with less precision.
+            logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
     model.train(training)
     return logits
 

@@ -256,7 +256,7 @@ def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_
     with pytest.raises(UserError, match="model.checkpoint: someone/voices: no model.safetensors; a pickle"):
         train("someone/voices")
     monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(loading.HfApi, "model_info", lambda *_: types.SimpleNamespace(siblings=[]))
+    monkeypatch.setattr(loading.HfApi, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=[]))
     monkeypatch.setattr(loading, "get_conversion_pr_reference", lambda api, name: "refs/pr/3")
     train("someone/voices")
     assert not (tmp_path / "was_run").exists()

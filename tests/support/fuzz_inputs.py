@@ -40,12 +40,11 @@ def one_audio(draw: random.Random, folder: Path) -> str | None:
     content = draw.choice((content, damage(draw, content), damage(draw, content), draw.randbytes(draw.randrange(99))))
     path = folder / f"a{draw.choice(_SUFFIXES)}"
     path.write_bytes(content)
-    segment = draw.choice(((0.0, None), (0.05, 0.1), (0.1, None), (3.0, 9e9)))
     table = _write(folder / "clips.csv", f"path,label,speaker\n{path.name},sad,x\nb.wav,angry,y\nc.wav,sad,z\n")
     for name in ("b.wav", "c.wav"):
         soundfile.write(folder / name, _TONE, RATE)
     readers = (
-        lambda: decode(str(path), None, draw.choice((None, RATE)), *segment),
+        lambda: decode(str(path), None, draw.choice((None, RATE))),
         lambda: decode("a", content, RATE),
         lambda: list(read_chunks(from_paths([path]), RATE, Preparation())),
         lambda: prepare(load_corpus("csv", table), RATE, folder / "cache"),

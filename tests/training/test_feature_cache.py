@@ -36,7 +36,7 @@ ENCODERS = [
     ("wav2vec2-stable", OURS | SUMMED),
     ("hubert-large", {}),
     ("data2vec-audio", OURS),
-    ("wav2vec2-conformer", SUMMED),
+    ("wav2vec2-conformer", SUMMED | OURS),
     ("wav2vec2-bert", {}),
     ("wav2vec2-bert", OURS | SUMMED),
     ("whisper", OURS),
