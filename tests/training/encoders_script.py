@@ -5,7 +5,6 @@ Parameters without a gradient (norms, positions, the mask's vector) must not sto
 """
 
 import json
-import shutil
 
 from datasets import ClassLabel, Dataset
 
@@ -43,7 +42,6 @@ def train(folder, kind, way):
     freeze(model, freezing)
     splits = part(clips, range(8), store, 0.4), part(clips, range(8, 12), store)
     fitted = fit(model, plan.extractor, store, *splits, arguments, trainer_metrics)
-    shutil.rmtree(run, ignore_errors=True)
     return fitted.trainer.state.global_step, arguments.process_index
 
 
