@@ -59,7 +59,7 @@ class AcousticClassifier(PreTrainedModel):
         waveform = input_values * attention_mask.to(input_values.dtype)
         lengths, dtype = attention_mask.sum(dim=1), self.classifier.weight.dtype
         speeds = () if self.training else range(len(getattr(self.config, "test_speeds", ())))
-        views = [self.front_end(waveform, lengths, *speed) for speed in [(speed,) for speed in speeds] or [()]]
+        views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [self.front_end(waveform, lengths)]
         vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
         logits = self.classifier(vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0))
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)

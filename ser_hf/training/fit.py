@@ -217,7 +217,7 @@ def fit(
 
 def _end_mixed_precision(trainer: Trainer) -> None:
     """Leave a model that computes in float32, as the published one does: figures are to be those of the latter."""
-    # Of the method that Accelerate put in the place of `forward`.
+    # Accelerate replaced the model's `forward` by one in half precision; this puts the model's own back.
     model = innermost(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     if "flash" in (model.config._attn_implementation or ""):  # its kernels refuse float32
         model.set_attn_implementation("sdpa")

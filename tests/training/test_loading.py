@@ -229,7 +229,7 @@ def test_our_model_gets_a_new_last_layer_for_other_labels(ours, caplog):
     with caplog.at_level(logging.INFO, "ser_hf"):
         again = build_model(blueprint("encoder", ["no", "yes"], checkpoint=str(folder)))
     assert again.classifier.out_features == 2
-    assert not hasattr(again, "layer_sum"), "the recipe asks for none"
+    assert not hasattr(again, "layer_sum"), "the recipe sets none"
     rest = {key: value for key, value in tensors(again).items() if not key.startswith("classifier.")}
     assert_same(rest, {key: tensors(model)[key] for key in rest})
     assert caplog.messages[-1].endswith("new, random head: classifier; dropped: classifier, layer_sum")
