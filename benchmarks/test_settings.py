@@ -1,11 +1,12 @@
 """The tests pass with any kernels, any number of threads and on a busy machine.
 
-    python benchmarks/test_settings.py [--repeats 3] [--settings avx2 busy] [pytest's arguments]
+    python benchmarks/test_settings.py [--settings avx2-sse41-4 busy-1] [pytest's arguments]
 
 Runs pytest (default: the whole suite) in each setting, and appends each run to benchmarks/results/test_settings.json.
 Runs of this revision that are already in the file are not repeated, so that an interrupted measurement continues.
-A setting is a set of environment variables, which processes that a test starts inherit, and a number of busy processes
-beside the tests. A run longer than --limit seconds is stopped and counts as failed.
+Nine settings combine three sets of torch's kernels, three of oneDNN's instructions and three numbers of threads: each
+value is in three of them, each pair of values in one. Three more have busy processes beside the tests. The variables
+are inherited by the processes that a test starts. A run longer than --limit seconds is stopped and counts as failed.
 """
 
 import argparse
@@ -24,38 +25,43 @@ from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "test_settings.json"
-CAPABILITIES, INSTRUCTIONS = ("default", "avx2", "avx512"), ("SSE41", "AVX2", "AVX512_CORE")
-SETTINGS = {f"aten-{name}": {"ATEN_CPU_CAPABILITY": name} for name in CAPABILITIES}
-SETTINGS |= {f"onednn-{name.lower()}": {"ONEDNN_MAX_CPU_ISA": name} for name in INSTRUCTIONS}
-SETTINGS |= {f"threads-{count}": {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)} for count in (1, 2, 4)}
-SETTINGS |= {"busy": {}}
+KERNELS, INSTRUCTIONS, THREADS = ("default", "avx2", "avx512"), ("SSE41", "AVX2", "AVX512_CORE"), ("1", "2", "4")
+SETTINGS = {
+    f"{kernels}-{instructions.lower()}-{threads}": {
+        "ATEN_CPU_CAPABILITY": kernels,
+        "ONEDNN_MAX_CPU_ISA": instructions,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+    for row, kernels in enumerate(KERNELS)
+    for column, instructions in enumerate(INSTRUCTIONS)
+    for threads in [THREADS[(row + column) % 3]]
+}
+SETTINGS |= {f"busy-{repeat}": {} for repeat in (1, 2, 3)}
 BUSY = 3
-SHOWN = ("setting", "repeat", "passed", "skipped", "seconds", "failed")
+SHOWN = ("setting", "passed", "skipped", "seconds", "failed")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--limit", type=float, default=4 * 3600.0, help="seconds of one run, at most")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options, arguments = parser.parse_known_args()
     revision = tested_revision()
     runs = json.loads(options.results.read_text()) if options.results.exists() else []
-    done = [(run["setting"], run["repeat"], run["revision"], run["arguments"]) for run in runs]
-    for repeat in range(1, options.repeats + 1):
-        for setting in options.settings:
-            key = (setting, repeat, revision, arguments)
-            if key in done:
-                continue
-            with busy(BUSY if setting == "busy" else 0):
-                result = run_tests(SETTINGS[setting], arguments, options.limit)
-            run = dict(zip(("setting", "repeat", "revision", "arguments"), key, strict=True)) | result
-            runs.append(run | {"processor": environment()["processor"], "cores": os.cpu_count()})
-            partial = options.results.with_suffix(".part")
-            partial.write_text(json.dumps(runs, indent=1) + "\n")
-            partial.replace(options.results)
-            print(json.dumps({name: run[name] for name in SHOWN}), flush=True)
+    done = [(run["setting"], run["revision"], run["arguments"]) for run in runs]
+    for setting in options.settings:
+        if (setting, revision, arguments) in done:
+            continue
+        with busy(BUSY if setting.startswith("busy") else 0):
+            result = run_tests(SETTINGS[setting], arguments, options.limit)
+        run = {"setting": setting, "revision": revision, "arguments": arguments} | result
+        runs.append(run | {"processor": environment()["processor"], "cores": os.cpu_count()})
+        partial = options.results.with_suffix(".part")
+        partial.write_text(json.dumps(runs, indent=1) + "\n")
+        partial.replace(options.results)
+        print(json.dumps({name: run[name] for name in SHOWN}), flush=True)
     sys.exit(any(run["failed"] for run in runs if run["revision"] == revision))
 
 
