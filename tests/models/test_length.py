@@ -1,5 +1,7 @@
 """A network that was trained on crops scores a clip of twice their length as it scores the crop."""
 
+import statistics
+
 import pytest
 import torch
 from built import trainable
@@ -74,12 +76,21 @@ def make(name, seed):
 # Functionals describe a clip whole, whatever its length.
 @pytest.mark.parametrize("name", [*(name for name in ARCHITECTURES if "functionals" not in name), "encoder"])
 def test_a_clip_of_twice_the_length_of_the_crops_is_scored_as_its_crop(name, crops):
-    model, clips = fitted(make(name, 1), crops[:-1]), crops[-1]
+    """The median over three seeds: one training of a network without batch normalization depends on the kernels."""
+    apart, gained = zip(
+        *(difference(fitted(make(name, seed), crops[:-1]), crops[-1]) for seed in (1, 2, 3)), strict=True
+    )
+    assert statistics.median(apart) < 0.35, apart
+    assert statistics.median(gained) < 0.5, gained
+
+
+def difference(model, clips):
+    """The mean total variation between the probabilities of clips and of the clips twice in a row, and how much higher
+    the loss of the latter is."""
     with torch.no_grad():
         short, long = model(clips).logits, model(torch.cat([clips, clips], dim=1)).logits
     if not trainable(model):  # random logits, which are nearly equal
         short, long = (logits * 4 / torch.pdist(short).median() for logits in (short, long))
     apart = (short.softmax(dim=1) - long.softmax(dim=1)).abs().sum(dim=1) / 2
-    assert apart.mean() < 0.35, f"total variation {apart.tolist()}"
     losses = [torch.nn.functional.cross_entropy(logits, LABELS) for logits in (short, long)]
-    assert losses[1] < losses[0] + 0.5
+    return float(apart.mean()), float(losses[1] - losses[0])
