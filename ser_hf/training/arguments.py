@@ -1,5 +1,6 @@
 """`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys set by a run."""
 
+import atexit
 import copy
 import dataclasses
 import os
@@ -158,6 +159,12 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
     return options
 
 
+def end_process_group() -> None:
+    """End the process group, whose threads may abort a process (exit code -6) that ends with them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @dataclasses.dataclass
 class EmotionTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the settings of `EmotionTrainer`.
@@ -174,6 +181,11 @@ class EmotionTrainingArguments(TrainingArguments):
     selecting_evaluations: int = 1
     average: str | None = None
     average_decay: float = 0.999
+
+    def __post_init__(self):
+        super().__post_init__()  # starts the process group, if there are several processes
+        atexit.unregister(end_process_group)  # an earlier run's, to end it once
+        atexit.register(end_process_group)
 
     @property
     def n_gpu(self) -> int:
