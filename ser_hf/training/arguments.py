@@ -3,6 +3,7 @@
 import atexit
 import copy
 import dataclasses
+import gc
 import os
 import typing
 from pathlib import Path
@@ -160,9 +161,10 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
 
 
 def end_process_group() -> None:
-    """End the process group, whose threads may abort a process (exit code -6) that ends with them."""
+    """End the process group and its threads, which may abort a process (exit code -6) that ends with them."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        gc.collect()  # models wrapped for several processes are in reference cycles, and hold the group's threads
 
 
 @dataclasses.dataclass
