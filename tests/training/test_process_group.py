@@ -16,7 +16,8 @@ from ser_hf.training.arguments import end_process_group
 
 
 def threads():
-    return sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm") if "gloo" in path.read_text())
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sorted(name for name in names if "gloo" in name)
 
 
 torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
