@@ -373,7 +373,7 @@ def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -
     logger.info("once more, standardized per speaker")
     data, fitted = run.data, _fit(run, arguments, per_speaker=True)
     model, collator, clips = fitted.trainer.model, fitted.trainer.data_collator, run.clips(run.recipe.evaluation.part)
-    vectors = embed(model, collator, clips, speakers=data.dataset["speaker"][:])
+    vectors = embed(model, collator, clips, fitted.trainer.args, data.dataset["speaker"][:])
     rows, logits = merge(clips["row"][:], clips["length"][:], logits_of(model.classifier, vectors))
     predictions = of_rows(data.dataset, rows, softmax(logits))
     return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)

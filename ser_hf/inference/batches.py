@@ -10,7 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..evaluation.metrics import softmax
-from ..training.data import Collator, merge, pieces
+from ..training.data import Collator, batches, merge, pieces
 from ..training.encoders import lengths_needed
 from ..utils.errors import UserError
 from .classifier import Classifier
@@ -117,7 +117,7 @@ def run_batches(
     collator = Collator(chunk, classifier.extractor, 0, *lengths_needed(classifier.model.config))
     logits, vectors = [], []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
-    for begin, end in batches([own["length"] for own in windows], batch_size, most, classifier.padding_safe):
+    for begin, end in batches([own["length"] for own in windows], batch_size, classifier.padding_safe, most):
         batch = collator(windows[begin:end])
         del batch["labels"]
         own = classifier.model(**batch.to(classifier.model.device)).logits.float()
@@ -188,13 +188,3 @@ def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
     if multi_label:
         return torch.from_numpy(logits).sigmoid().numpy()
     return softmax(logits)
-
-
-def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:
-    """(begin, end) of batches of sorted windows: at most `batch_size` windows, and `most` samples with padding."""
-    begin = 0
-    for end in range(1, len(lengths) + 1):
-        full = end == len(lengths) or end - begin == batch_size or lengths[end] * (end + 1 - begin) > most
-        if full or not padding_safe and lengths[end] != lengths[begin]:
-            yield begin, end
-            begin = end

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import os
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_fu
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
+from .data import batches
 from .optimizer import ONE_CYCLE, schedule_names
 
 _MOST_WORKERS = 8
@@ -173,7 +175,7 @@ class EmotionTrainingArguments(TrainingArguments):
 
     `schedule` is the name of the learning rate schedule; `kept_checkpoints` are kept beside the best one
     (`save_total_limit` would delete before a new one is complete); the mean metric of the last `selecting_evaluations`
-    selects the best one.
+    selects the best one. Batches of evaluation hold clips of one length for models that are not `padding_safe`.
     """
 
     schedule: str = "linear"
@@ -183,11 +185,19 @@ class EmotionTrainingArguments(TrainingArguments):
     selecting_evaluations: int = 1
     average: str | None = None
     average_decay: float = 0.999
+    padding_safe: bool = True
 
     def __post_init__(self):
         super().__post_init__()  # starts the process group, if there are several processes
         atexit.unregister(end_process_group)  # an earlier run's, to end it once
         atexit.register(end_process_group)
+        if not self.padding_safe and self.world_size > 1:  # several processes gather batches of one size
+            self.per_device_eval_batch_size = 1
+
+    def evaluation_batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The clips of each batch in evaluation, in their order; `lengths` in samples, sorted."""
+        size = self.per_device_eval_batch_size
+        return [list(range(*bounds)) for bounds in batches(lengths, size, self.padding_safe)]
 
     @property
     def n_gpu(self) -> int:
@@ -221,7 +231,7 @@ def training_arguments(
 
     Args:
         metric: validation metric that selects the checkpoint.
-        padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
+        padding_safe: False for models whose logits depend on padding; they are evaluated in batches of equal length.
         own: further fields of `EmotionTrainingArguments`.
 
     Raises:
@@ -247,8 +257,6 @@ def training_arguments(
         raise UserError(f"training.torch_compile_backend: unknown {backend!r}; choose one of {', '.join(known)}")
     if arguments.get("dataloader_multiprocessing_context") and not arguments["dataloader_num_workers"]:
         raise UserError("training.dataloader_multiprocessing_context: has no effect; set dataloader_num_workers too")
-    if not padding_safe:
-        arguments["per_device_eval_batch_size"] = 1
     own |= {"schedule": arguments["lr_scheduler_type"], "kept_checkpoints": arguments.pop("save_total_limit")}
     if arguments.get("torch_compile"):
         # Batches differ in length: one graph for all rather than one for each.
@@ -260,6 +268,7 @@ def training_arguments(
         return EmotionTrainingArguments(
             **arguments,
             **own,
+            padding_safe=padding_safe,
             output_dir=str(output_dir),
             seed=seed,
             full_determinism=deterministic,

@@ -1,6 +1,7 @@
 """Training data: windows of long clips, balancing and order of epochs, mixup, and the collator."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -27,6 +28,19 @@ def pieces(samples: int, window: int) -> list[tuple[int, int]]:
     count = max(1, -(-samples // window))
     bounds = [i * samples // count for i in range(count + 1)]
     return [(start, end - start) for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def batches(
+    lengths: Sequence[int], size: int, padding_safe: bool, most: float = math.inf
+) -> Iterator[tuple[int, int]]:
+    """(begin, end) of batches of windows sorted by length: at most `size` windows, and `most` samples with padding;
+    windows of one length only for models that are not `padding_safe`, whose predictions change with padding."""
+    begin = 0
+    for end in range(1, len(lengths) + 1):
+        full = end == len(lengths) or end - begin == size or lengths[end] * (end + 1 - begin) > most
+        if full or not padding_safe and lengths[end] != lengths[begin]:
+            yield begin, end
+            begin = end
 
 
 def firsts(rows: Sequence[int]) -> np.ndarray:

@@ -121,7 +121,7 @@ class Blueprint:
 
     @property
     def padding_safe(self) -> bool:
-        """Whether a padded clip gets the same logits as alone. Other models are evaluated one clip at a time."""
+        """Whether a padded clip gets the same logits as alone. Others are evaluated in batches of equal length."""
         return self.encoder_config is None or mask_valid(self.encoder_config)
 
     @property

@@ -33,7 +33,7 @@ from ..utils.cache import MappedFile, built_once, cache_root, format_size, key_o
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
-from .data import Collator, labels_of
+from .data import Collator, batches, labels_of
 from .encoders import encoder_config, has_fixed_length
 from .freezing import Freezing, freeze, structure
 
@@ -88,8 +88,8 @@ class CachedTraining:
         cached = cached_module(model, caching.freezing)
         model.to(arguments.device)
         segments = [segment for clips in (train, validation, *caching.others) for segment in segments_of(clips)]
-        batch_size = arguments.per_device_eval_batch_size
-        store = open_feature_store(model, cached, collator, segments, batch_size, caching.cache_dir)
+        batching = arguments.per_device_eval_batch_size, arguments.padding_safe
+        store = open_feature_store(model, cached, collator, segments, batching, caching.cache_dir)
         self._waveforms = collator
         self.collator = CachedCollator(store, model, cached, collator.epoch)
         self._replacement = Replacement(model, cached)
@@ -251,17 +251,17 @@ def open_feature_store(
     cached: CachedModule,
     collator: Collator,
     segments: Sequence[Segment],
-    batch_size: int = 1,
+    batching: tuple[int, bool] = (1, True),
     cache_dir: str | Path | None = None,
 ) -> FeatureStore:
-    """The store of the given segments, built first if it is missing or damaged, by one process while others wait. A
-    `batch_size` over one is for models whose outputs do not change with padding."""
+    """The store of the given segments, built first if it is missing or damaged, by one process while others wait.
+    `batching` is the size of batches, and whether outputs stay the same under padding (`batches`)."""
     segments = sorted(set(segments), key=lambda segment: (segment[2], segment))
     folder = cache_root(cache_dir) / "frozen" / _key(model, cached, collator, segments)
     was_training = model.training
     with built_once(folder, _check) as fresh:
         if fresh is not None:
-            _build(fresh, model, cached, collator, segments, batch_size)
+            _build(fresh, model, cached, collator, segments, batching)
     model.train(was_training)
     return FeatureStore(folder)
 
@@ -317,7 +317,7 @@ def _build(
     cached: CachedModule,
     collator: Collator,
     segments: Sequence[Segment],
-    batch_size: int,
+    batching: tuple[int, bool],
 ) -> None:
     names = ("row", "start", "length")
     clips = [dict(zip(names, segment, strict=True), labels=0, max_samples=0) for segment in segments]
@@ -328,7 +328,8 @@ def _build(
     ):
         # With its own generator: the run draws the same numbers whether the store existed or not.
         generator = torch.Generator()
-        for batch in DataLoader(clips, batch_size, collate_fn=collator, generator=generator):
+        together = [list(range(*bounds)) for bounds in batches([own["length"] for own in clips], *batching)]
+        for batch in DataLoader(clips, batch_sampler=together, collate_fn=collator, generator=generator):
             states, counts = compute_activations(model, cached, batch)
             for own, count in zip(states, counts.tolist(), strict=True):
                 with np.errstate(over="ignore"):

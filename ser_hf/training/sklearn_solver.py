@@ -92,8 +92,7 @@ def fit_classical(
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
-    batch_size = arguments.per_device_eval_batch_size
-    vectors = embed(model, collator, train, batch_size, speakers if per_speaker else ())
+    vectors = embed(model, collator, train, arguments, speakers if per_speaker else ())
     rows, lengths, labels = (np.asarray(train[name][:]) for name in ("row", "length", "labels"))
     voices, classes = np.asarray(speakers)[rows], model.config.num_labels
     weights = np.asarray(class_weights or np.ones(classes))[labels]
@@ -157,7 +156,11 @@ def fit_classical(
 
 @torch.no_grad()
 def embed(
-    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32, speakers: Sequence[str] = ()
+    model: PreTrainedModel,
+    collator: Collator,
+    part: Dataset,
+    arguments: EmotionTrainingArguments,
+    speakers: Sequence[str] = (),
 ) -> np.ndarray:
     """Inputs of the model's classifier, (windows, size) float32. With the `speakers` of each row of the corpus, those
     of each speaker are standardized by themselves."""
@@ -165,7 +168,8 @@ def embed(
     vectors = []
     listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
     try:
-        for batch in DataLoader(part, batch_size, collate_fn=collator):
+        batches = arguments.evaluation_batches(part["length"][:])
+        for batch in DataLoader(part, batch_sampler=batches, collate_fn=collator):
             batch.pop("labels")
             model(**batch.to(model.device))
     finally:

@@ -140,6 +140,26 @@ class EmotionTrainer(Trainer):
                 module.eval()
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
+        """Batches of `get_test_dataloader`; by default of the validation clips."""
+        if self.args.padding_safe or self.args.world_size > 1:
+            return super().get_eval_dataloader(eval_dataset)
+        return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
+        """Batches in the order of the clips; of equal length where padding would change predictions."""
+        arguments = self.args
+        if arguments.padding_safe or arguments.world_size > 1:
+            return super().get_test_dataloader(test_dataset)
+        loader = DataLoader(
+            test_dataset,
+            batch_sampler=arguments.evaluation_batches(test_dataset["length"][:]),
+            collate_fn=self.data_collator,
+            num_workers=arguments.dataloader_num_workers,
+            pin_memory=arguments.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
+
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         return SequentialSampler(eval_dataset)
 

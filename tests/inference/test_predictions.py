@@ -19,7 +19,7 @@ from ser_hf import UserError, predict
 from ser_hf.audio import decode
 from ser_hf.inference import inputs as reading
 from ser_hf.inference import predict as predictions
-from ser_hf.inference.batches import batches
+from ser_hf.training.data import batches
 
 # With a mask and without, one that padding harms all the same, features of the extractor's making, one fixed length,
 # our head, our networks, and one of them that scikit-learn fits.
@@ -168,10 +168,10 @@ def test_models_without_a_mask_get_no_padding(published, recordings, tmp_path):
 
 def test_batches_hold_similar_lengths_within_their_limits():
     lengths = [1, 1, 2, 3, 3, 3, 9, 20]
-    assert list(batches(lengths, 3, 100, True)) == [(0, 3), (3, 6), (6, 8)]
-    assert list(batches(lengths, 3, 8, True)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
-    assert list(batches(lengths, 2, 100, False)) == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
-    assert list(batches([], 2, 100, True)) == []
+    assert list(batches(lengths, 3, True, 100)) == [(0, 3), (3, 6), (6, 8)]
+    assert list(batches(lengths, 3, True, 8)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert list(batches(lengths, 2, False, 100)) == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert list(batches([], 2, True, 100)) == []
 
 
 def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog):

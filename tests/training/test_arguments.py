@@ -40,12 +40,11 @@ def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
     assert arguments.greater_is_better is greater
 
 
-@pytest.mark.parametrize(("padding_safe", "size"), [(True, 7), (False, 1)])
-def test_models_that_padding_changes_are_evaluated_one_clip_at_a_time(tmp_path, padding_safe, size):
-    arguments = training_arguments(
-        HOUSE_DEFAULTS | {"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe
-    )
-    assert arguments.per_device_eval_batch_size == size
+@pytest.mark.parametrize(("padding_safe", "batches"), [(True, [[0, 1, 2], [3, 4]]), (False, [[0, 1], [2, 3], [4]])])
+def test_models_that_padding_changes_are_evaluated_in_batches_of_equal_length(tmp_path, padding_safe, batches):
+    settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 3}
+    arguments = training_arguments(settings, tmp_path, 0, padding_safe=padding_safe)
+    assert arguments.evaluation_batches([5, 5, 6, 6, 8]) == batches
 
 
 def test_batch_normalized_networks_see_clips_in_random_order():

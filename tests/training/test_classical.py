@@ -153,7 +153,7 @@ def fitting(clips, store, labels, tmp_path):
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False)
         more |= {"speakers": [f"s{row // 4 % speakers}" for row in range(12)], "grid": grid or GRIDS[architecture]}
         done = fit_classical(model, plan.extractor, store, every, validation, arguments, trainer_metrics, **more)
-        return done, embed(model, Collator(store, plan.extractor), every).astype(float), every
+        return done, embed(model, Collator(store, plan.extractor), every, arguments).astype(float), every
 
     return run
 

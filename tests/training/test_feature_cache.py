@@ -55,12 +55,12 @@ def replayed(store, tmp_path):
     """A function from model, extractor, freezing and parts to a copy on the store, both collators, and what restores
     the copy."""
 
-    def build(model, extractor, freezing, *parts, batch_size=1):
+    def build(model, extractor, freezing, *parts, batching=(1, True)):
         collator = Collator(store, extractor, 0, *lengths_needed(model.config))
         own = copy.deepcopy(model)
         cached = cached_module(own, freezing)
         segments = [segment for clips in parts for segment in segments_of(clips)]
-        cache = open_feature_store(own, cached, collator, segments, batch_size, tmp_path / "cache")
+        cache = open_feature_store(own, cached, collator, segments, batching, tmp_path / "cache")
         return own, collator, CachedCollator(cache, own, cached, collator.epoch), Replacement(own, cached)
 
     return build
@@ -115,8 +115,9 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
     columns = train.to_dict() | {"length": [2000] * len(train)}
     train, validation = train.from_dict(columns), part(clips, range(6, 12), store, window=9000)
     _make_it_count(real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation)
-    batch_size = 4 if plan.padding_safe else 1
-    own, collator, frozen, replay = replayed(real, plan.extractor, FROZEN, train, validation, batch_size=batch_size)
+    own, collator, frozen, replay = replayed(
+        real, plan.extractor, FROZEN, train, validation, batching=(4, plan.padding_safe)
+    )
     turns = [[0, 1, 2], [3, 4, 5], [5, 0, 3]]
     losses = [
         _steps(model, [source([train[i] for i in turn], training=True) for turn in turns])
@@ -145,7 +146,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
     freeze(real, freezing)
     plan = blueprint(name, labels, options=TINY[name], random_init=True)
     train, validation = part(clips, range(6), store), part(clips, range(6, 12), store)
-    own, collator, frozen, replay = replayed(real, plan.extractor, freezing, train, validation, batch_size=4)
+    own, collator, frozen, replay = replayed(real, plan.extractor, freezing, train, validation, batching=(4, True))
     turns = [[0, 1, 2], [3, 4, 5]]
     losses = [
         _steps(model, [source([train[i] for i in turn], training=True) for turn in turns])

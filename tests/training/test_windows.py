@@ -12,7 +12,8 @@ from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, merge, part, pieces, window_notes
-from ser_hf.training.fit import predict
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import predict, window_logits
 from ser_hf.training.trainer import EmotionTrainer
 
 WINDOW = 5000
@@ -96,3 +97,27 @@ def test_notes_on_windows_and_padding(clips, store):
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
         f"1 of 12 test clips are shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
     ]
+
+
+@pytest.mark.parametrize("kind", [("wav2vec2", "group"), ("hubert", "group")], ids="-".join)
+def test_batches_of_equal_length_predict_what_single_clips_do(checkpoint, kind, clips, store, labels, tmp_path):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint(*kind))
+    assert not plan.padding_safe
+    torch.manual_seed(0)
+    model, sizes = build_model(plan).eval(), []
+    model.register_forward_hook(lambda module, given, outputs: sizes.append(len(outputs.logits)))
+    settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 4}
+    arguments = training_arguments(settings, tmp_path, 0, padding_safe=False, progress=False)
+    collator = Collator(store, plan.extractor)
+    validation = part(clips, range(4, 12), store, window=WINDOW)
+    lengths = validation["length"][:]
+    trainer = EmotionTrainer(model, arguments, collator, part(clips, [0], store), validation, None, trainer_metrics)
+    _, _, logits = window_logits(trainer, validation)
+    batches = arguments.evaluation_batches(lengths)
+    assert sizes == [len(batch) for batch in batches]
+    assert 1 < max(sizes) <= 4
+    assert all(len({lengths[i] for i in batch}) == 1 for batch in batches)
+    with torch.no_grad():
+        alone = [model(collator([clip])["input_values"]).logits[0] for clip in validation]
+    assert_near(logits, torch.stack(alone).numpy())
+    assert trainer.evaluate()["eval_uar"] >= 0
