@@ -277,7 +277,7 @@ def _fit(
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
             transforms=make_transforms(run),
-            cache=_cache(run),
+            cache=feature_caching(run),
         )
 
 
@@ -301,7 +301,7 @@ def make_transforms(run: RunContext) -> TrainTransforms:
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 
-def _cache(run: RunContext) -> FeatureCaching | None:
+def feature_caching(run: RunContext) -> FeatureCaching | None:
     """The cache of frozen layers' outputs, computed once for the clips of all folds, which are mostly the same."""
     if not run.recipe.freeze.cache:
         return None
