@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForAudioClassification
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -33,7 +33,12 @@ ROOTS |= {"iemocap": "IEMOCAP"}
 ENCODERS = {
     "facebook/wav2vec2-base": "wav2vec2",
     "facebook/wav2vec2-large-xlsr-53": "wav2vec2-stable",
+    "facebook/wav2vec2-large-robust": "wav2vec2-stable",
+    "facebook/wav2vec2-xls-r-300m": "wav2vec2-stable",
+    "facebook/hubert-large-ll60k": "hubert-large",
     "microsoft/wavlm-base-plus": "wavlm",
+    "microsoft/wavlm-large": "wavlm-large",
+    "openai/whisper-large-v3": "whisper",
 }
 # The recipe whose twin runs its foil too.
 FOILED = "cremad_mfcc"
@@ -180,10 +185,19 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         yield from ("training.max_steps=2", "training.per_device_train_batch_size=4", "training.warmup_steps=0")
 
 
+# Each recipe, and each checkpoint that its head names instead of its own.
+TWINS = {path.stem: (path, []) for path in SHIPPED}
+TWINS |= {
+    found.partition("/")[2]: (path, [f"model.checkpoint={found}"])
+    for path in SHIPPED
+    for found in re.findall(r"model\.checkpoint=(\S+)", path.read_text(encoding="utf-8"))
+}
+
+
 @pytest.mark.slow
-@shipped
-def test_the_twin_trains_and_its_model_predicts(path, roots, encoder_folder, tmp_path):
-    recipe = read_recipe(path)
+@pytest.mark.parametrize(("path", "named"), TWINS.values(), ids=TWINS)
+def test_the_twin_trains_and_its_model_predicts(path, named, roots, encoder_folder, tmp_path):
+    recipe = read_recipe(path, named)
     report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
     twin = read_recipe(tmp_path / "run" / "recipe.yaml")
     assert replace(twin.audio, level=recipe.audio.level) == recipe.audio  # a run resolves `level: auto`
@@ -195,7 +209,11 @@ def test_the_twin_trains_and_its_model_predicts(path, roots, encoder_folder, tmp
     if recipe.corpus.labels:
         assert report.labels == recipe.corpus.labels
     numbers = 88 if recipe.model.architecture.startswith("functionals") else recipe.audio.sampling_rate
+    inputs = {"input_values": torch.randn(1, numbers) * 0.1}
+    if recipe.model.checkpoint == "openai/whisper-large-v3":  # takes spectrograms
+        extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "run" / "model")
+        inputs = extractor(inputs["input_values"][0].numpy(), sampling_rate=numbers, return_tensors="pt")
     with torch.no_grad():
-        logits = model(torch.randn(1, numbers) * 0.1).logits
+        logits = model(**inputs).logits
     assert logits.shape == (1, len(report.labels))
     assert torch.isfinite(logits).all()
