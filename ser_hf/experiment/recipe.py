@@ -76,7 +76,7 @@ class ModelSection:
 
     For encoders, `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that of ser_hf,
     whose code is published with the model. For transferred networks, `checkpoint` is the file of published weights.
-    `revision` is a branch, tag or commit of a checkpoint on the Hub.
+    `revision` is a branch, tag or commit of a checkpoint on the Hub. `window` (s) shortens the input of Whisper, 30 s.
     """
 
     architecture: str
@@ -88,6 +88,7 @@ class ModelSection:
     head_layers: list[Width] = dataclasses.field(default_factory=list)
     head_dropout: Share = 0.0
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    window: Annotated[int, Range(min=1, max=30, unit="seconds")] | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -162,6 +162,23 @@ def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) 
     return None
 
 
+def shorten_window(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, seconds: int) -> None:
+    """Set the length of Whisper's input, in its configuration and its extractor. `load_model` then keeps the position
+    vectors of these seconds.
+
+    Raises:
+        UserError: for other encoders, and beyond the length of the checkpoint.
+    """
+    config = encoder_config(config)
+    if config.model_type != _WHISPER:
+        raise UserError(f"model.window: only Whisper's input can be shortened, not that of {config.model_type}")
+    if seconds > extractor.chunk_length:
+        raise UserError(f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; use less")
+    extractor.chunk_length, extractor.n_samples = seconds, seconds * extractor.sampling_rate
+    extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
+    config.max_source_positions = extractor.nb_max_frames // 2  # its second convolution halves the frames
+
+
 def shortest_batch(config: PreTrainedConfig) -> int:
     """Samples to which a training batch must be padded for a SpecAugment span to fit; 0 without masking."""
     config = encoder_config(config)

@@ -38,6 +38,7 @@ from .encoders import (
     longest_clip,
     mask_valid,
     normalizes,
+    shorten_window,
     shortest_clip,
 )
 from .freezing import innermost
@@ -160,6 +161,7 @@ def blueprint(
     head_dropout: float = 0.0,
     attention: str | None = None,
     revision: str | None = None,
+    window: int | None = None,
     preparation: Preparation = UNPREPARED,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
@@ -170,6 +172,7 @@ def blueprint(
         normalize: None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         revision: of a checkpoint on the Hub: a branch, tag or commit.
+        window: seconds to which the input of Whisper is shortened.
         options: values of the (encoder's) configuration.
 
     Raises:
@@ -208,6 +211,8 @@ def blueprint(
         raise UserError(f"model: {type(error).__name__}: {error}") from None
     _require_memory(network, copies=1)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate, revision)
+    if window is not None:
+        shorten_window(config, extractor, window)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:

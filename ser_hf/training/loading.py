@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.safetensors_conversion import get_conversion_pr_reference
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
@@ -39,7 +40,7 @@ from ..models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioCl
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
-from .encoders import ENCODERS
+from .encoders import ENCODERS, encoder_config
 
 logger = logging.getLogger(__name__)
 
@@ -246,6 +247,11 @@ def _read(
     checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any
 ) -> tuple[PreTrainedModel, set[str], set[str]]:
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
+    config, positions = copy.deepcopy(config), None
+    if encoder_config(config).model_type == "whisper":  # all are loaded, then those beyond its window are cut off
+        positions = encoder_config(config).max_source_positions
+        saved = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        encoder_config(config).max_source_positions = encoder_config(saved).max_source_positions
     settings |= {
         "config": config,
         "dtype": torch.float32,
@@ -261,6 +267,11 @@ def _read(
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
     model.name_or_path = model.config.name_or_path = checkpoint  # not the temporary folder
+    for encoder in [module for module in model.modules() if positions and isinstance(module, WhisperEncoder)]:
+        table = encoder.embed_positions  # the same module: transformers would initialize a new one again
+        table.weight.data, table.num_embeddings = table.weight.data[:positions].clone(), positions
+        for own in (encoder, encoder.config, encoder_config(model.config)):
+            own.max_source_positions = positions
     new, dropped = _account(model, checkpoint, info)
     with torch.no_grad():
         for key in new:  # parameters outside of modules, which transformers leaves uninitialized
