@@ -48,7 +48,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # Name in recipes -> module. A new corpus is one word here.
-_NAMES = "audformat audiofolder cremad csv emobox emodb hub iemocap ravdess savee synthetic tess"
+_NAMES = "audformat audiofolder cremad csv emobox emodb hub iemocap msp_podcast ravdess savee synthetic tess"
 SINGLE_CORPORA: dict[str, ModuleType] = {
     name: importlib.import_module(".tables" if name == "csv" else f".{name}", __package__) for name in _NAMES.split()
 }

@@ -474,4 +474,6 @@ REGISTRATION: Mapping[str, str] = {
     "then `ser-hf download savee DIR --verify` checks it",
     "iemocap": "USC sends it on request, under an agreement: https://sail.usc.edu/iemocap/; unpack it and name the "
     "folder that holds Session1 to Session5",
+    "msp_podcast": "the laboratory sends it to institutions that sign its agreement: "
+    "https://lab-msp.com/MSP/MSP-Podcast.html; unpack it and name the folder that holds Audios and Labels",
 }
