@@ -10,7 +10,7 @@ FileName, EmoClass (a letter of `EMOTION_CODES`, or X where no class has a major
 from 1 to 7), SpkrID (a number, or Unknown), Gender, and Split_Set (Train, Development, Test1, Test2, Test3).
 `Labels/labels_detailed.csv` has a row for each rating: FileName, and in EmoClass_Major the worker's emotion in a word.
 
-The official partitions are the column `partition`, which the protocol `column` takes. Test1 has speakers of its own,
+The official partitions are the column `partition`, which the protocol `column` takes. Test1 has other speakers,
 Test2 segments of other podcasts, and Test3 no public labels.
 """
 

@@ -191,7 +191,7 @@ class EmotionTrainingArguments(TrainingArguments):
         super().__post_init__()  # starts the process group, if there are several processes
         atexit.unregister(end_process_group)  # an earlier run's, to end it once
         atexit.register(end_process_group)
-        if not self.padding_safe and self.world_size > 1:  # several processes gather batches of one size
+        if not self.padding_safe and self.world_size > 1:  # processes exchange batches of one size
             self.per_device_eval_batch_size = 1
 
     def evaluation_batches(self, lengths: Sequence[int]) -> list[list[int]]:

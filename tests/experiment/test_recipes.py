@@ -185,7 +185,7 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         yield from ("training.max_steps=2", "training.per_device_train_batch_size=4", "training.warmup_steps=0")
 
 
-# Each recipe, and each checkpoint that its head names instead of its own.
+# Each recipe, and each other checkpoint that its head names.
 TWINS = {path.stem: (path, []) for path in SHIPPED}
 TWINS |= {
     found.partition("/")[2]: (path, [f"model.checkpoint={found}"])
