@@ -29,7 +29,7 @@ def opened(store, clips, labels, tmp_path):
         plan = blueprint(name, labels, options=TINY[name] | settings)
         segments = segments_of(part(clips, rows, store, window=length))
         collator, cached = Collator(store, plan.extractor), cached_module(model, Freezing())
-        return open_feature_store(model, cached, collator, segments, 3, tmp_path), model, collator
+        return open_feature_store(model, cached, collator, segments, (3, True), tmp_path), model, collator
 
     return run
 
