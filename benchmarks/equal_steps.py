@@ -17,8 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ser_hf.testing import write_checkpoint
 from ser_hf.utils.environment import environment
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.testing import write_checkpoint
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "equal_steps.json"

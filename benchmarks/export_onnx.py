@@ -19,13 +19,12 @@ import numpy as np
 import torch
 
 from ser_hf.audio import prepare
-from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.metrics import activated, classification_metrics
 from ser_hf.experiment.data import load_recipe_corpus, training_provenance
 from ser_hf.experiment.evaluate import label_mapping, select_test_clips
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
-from ser_hf.inference.outputs import probabilities
 from ser_hf.models.preparation import Preparation
 from ser_hf.utils.environment import environment
 from ser_hf.utils.run_folder import RunFolder
@@ -77,8 +76,8 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
     parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
     forms = {}
     for form, outputs in logits.items():
-        class_probabilities = mapping.to_classes(probabilities(outputs, classifier.multi_label))
-        found = compare(outputs, logits["torch"], classifier.multi_label)
+        class_probabilities = mapping.to_classes(activated(outputs, classifier.problem_type))
+        found = compare(outputs, logits["torch"], classifier.problem_type)
         file = exports.files.get(form)
         forms[form] = {
             "bytes": 4 * parameters if file is None else file.bytes,

@@ -18,6 +18,7 @@ from fixed_split import write
 from ser_hf.audio import prepare
 from ser_hf.corpora import load_corpus
 from ser_hf.evaluation.bootstrap import paired_comparison
+from ser_hf.evaluation.metrics import Outputs
 from ser_hf.evaluation.predictions import from_table
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inference.batches import classify
@@ -44,15 +45,16 @@ def main() -> None:
             saved = from_table(table, part, emotions(table))
             columns = [classifier.labels.index(name) for name in saved.names]
             waveforms = [store[rows[clip]] for clip in saved.ids]
-            own, _ = classify(classifier, waveforms, saved.ids, progress=False)
+            own = classify(classifier, waveforms, saved.ids, progress=False)
             found[part]["labels"] += saved.labels.tolist()
             found[part]["speakers"] += saved.speakers
             found[part]["speeds"] += saved.predicted[0].tolist()
             found[part]["own"] += own[:, columns].argmax(axis=1).tolist()
         print(folder.name, flush=True)
     for part, own in found.items():
-        labels, sides = np.asarray(own["labels"]), {name: np.asarray(own[name]) for name in ("speeds", "own")}
-        compared = paired_comparison(labels, sides, int(labels.max()) + 1, own["speakers"])
+        labels = np.asarray(own["labels"])
+        sides = {name: [Outputs(labels, np.asarray(own[name]), int(labels.max()) + 1)] for name in ("speeds", "own")}
+        compared = paired_comparison(sides, own["speakers"])
         result[part] = {"clips": len(labels)} | compared["speeds", "own"]
         print(part, result[part]["uar"])
     write(options.result, result)

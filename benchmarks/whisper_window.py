@@ -7,6 +7,7 @@ Writes medians and quartiles of the time per clip, features included, to benchma
 """
 
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser_hf.testing import write_checkpoint
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.environment import environment
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.testing import write_checkpoint
 
 SHAPE = {"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536}
 SHAPE |= {"num_mel_bins": 80, "max_source_positions": 1500}

@@ -125,7 +125,7 @@ def rendered():
 @pytest.fixture(scope="session")
 def ravdess_root(tmp_path_factory):
     """A small synthetic RAVDESS in the official layout: 6 actors, 8 emotions, 2 clips each."""
-    from ser_hf.testing import write_corpus
+    from support.testing import write_corpus
 
     root = tmp_path_factory.mktemp("RAVDESS")
     write_corpus("ravdess", root, speakers=6, takes=2)
@@ -147,8 +147,8 @@ def real_corpora():
 
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
-    """A function from a key of `ser_hf.testing.CHECKPOINTS` to that tiny checkpoint's folder, each written once."""
-    from ser_hf.testing import CHECKPOINTS, write_checkpoint
+    """A function from a key of `support.testing.CHECKPOINTS` to that tiny checkpoint's folder, each written once."""
+    from support.testing import CHECKPOINTS, write_checkpoint
 
     written = {}
 

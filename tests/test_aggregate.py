@@ -75,7 +75,7 @@ def experiment_data(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
-    more = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."]}
+    more = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."], "ranges": {}}
     return SimpleNamespace(
         dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0}, **more
     )

@@ -11,7 +11,7 @@ LAYERS = [
     {"utils"},
     {"models"},
     {"corpora", "audio"},
-    {"protocols", "evaluation", "testing"},
+    {"protocols", "evaluation"},
     {"training"},
     {"inference", "report"},
     {"experiment", "hub", "export", "inspection"},

@@ -59,7 +59,7 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     assert {".json", ".xz", ".html"} <= {path.suffix for path in data}
     for path in data:
         assert path.relative_to(ROOT).as_posix() in names
-    for path in (ROOT / "hub_cards").glob("*.md"):
+    for path in (ROOT / "hub_cards").glob("*.*"):
         assert f"ser_hf/hub_cards/{path.name}" in names
     assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
 

@@ -19,8 +19,9 @@ def compare(
         ),
     ],
     metric: Annotated[
-        Literal["uar", "wa", "macro_f1"], Option(help="For the order, the chart and the tests.")
-    ] = "uar",
+        Literal["uar", "wa", "macro_f1", "ccc", "pearson", "rmse"] | None,
+        Option(help="For the order, the chart and the tests.  [default: UAR, or CCC of dimensions]"),
+    ] = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Write a page, a bar chart and tables.")] = None,
 ) -> None:
     """Compare runs, with tests of their differences.

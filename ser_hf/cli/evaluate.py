@@ -49,7 +49,6 @@ def evaluate(
     output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
     overwrite: Overwrite = False,
     robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")] = False,
-    embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
     window: Window = None,
     batch_size: BatchSize = 16,
     bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
@@ -92,7 +91,6 @@ def evaluate(
         batch_size,
         bootstrap,
         robustness=robustness,
-        embeddings=embeddings,
         training_speakers=training_speakers,
         **chosen,
     )

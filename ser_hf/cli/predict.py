@@ -81,9 +81,9 @@ def predict(
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         facts = table_facts(classifier, settings)
         with contextlib.ExitStack() as stack:
-            writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
+            writes = [stack.enter_context(writing(path, key, facts)) for key, path in paths.items()]
             if shown:
-                writes.append(to_terminal(format or "table", facts.labels))
+                writes.append(to_terminal(format or "table", facts))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:

@@ -56,21 +56,26 @@ def schema() -> None:
 
 def summary(report: "Report") -> str:
     """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
-    from ..report.views import confidence, evaluated_speakers, selection
+    from ..evaluation.metrics import NAMES
+    from ..report.views import confidence, evaluated_speakers, figure, selection, span
 
-    metrics, protocol, (low, high) = report.metrics, report.protocol, report.intervals["uar"]
+    metrics, protocol, main, others = report.metrics, report.protocol, report.main, report.measured.headline[1:]
+    name = NAMES[main]
     runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
     if protocol.folds:
-        runs = f", mean of {len(protocol.folds)} folds, standard deviation {report.deviations['uar']:.3f}"
+        runs = f", mean of {len(protocol.folds)} folds, standard deviation {report.deviations[main]:.3f}"
     lines = [
         "",
-        f"{report.name}: UAR {metrics['uar']:.3f} on {evaluated_speakers(report)} "
-        f"({confidence(report)} interval {low:.3f} to {high:.3f}{runs})",
-        f"  macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}, weighted F1 {metrics['weighted_f1']:.3f}",
+        f"{report.name}: {name} {figure(metrics[main])} on {evaluated_speakers(report)} "
+        f"({confidence(report)} interval {span(report.intervals.get(main))}{runs})",
+        "  " + ", ".join(f"{NAMES[key]} {figure(metrics[key])}" for key in others),
+    ]
+    lines += [
+        f"  {key}: CCC {figure(own.ccc)} ({span(own.ccc_interval)})" for key, own in report.per_dimension.items()
     ]
     if report.pooled:
-        pooled = report.pooled.metrics
-        lines.append(f"  pooled predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
+        pooled = (f"{NAMES[key]} {figure(report.pooled.metrics[key])}" for key in (main, report.measured.beside[0]))
+        lines.append(f"  pooled predictions of all folds: {', '.join(pooled)}")
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
     lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []
     for part, split in protocol.parts.items():
@@ -79,8 +84,8 @@ def summary(report: "Report") -> str:
     lines.append(f"  {selection(report)}")
     if foil := report.foil:
         lines.append(
-            f"  foil: under the leaky protocol {foil.protocol} the same recipe has UAR "
-            f"{foil.metrics['uar']:.3f} ({foil.gap['uar']:+.3f})"
+            f"  foil: under the leaky protocol {foil.protocol} the same recipe has {name} "
+            f"{foil.metrics[main]:.3f} ({foil.gap[main]:+.3f})"
         )
     lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
     trust = ", trust_remote_code=True" if report.model.remote_code else ""

@@ -29,6 +29,7 @@ from .schema import (
     to_dataset,
     treat_labels,
 )
+from .targets import check_targets, rating, scaled_targets
 
 __all__ = [
     "CORPORA",
@@ -56,11 +57,13 @@ SINGLE_CORPORA: dict[str, ModuleType] = {
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus as a recipe selects it: rows, the class of every label, and the `weight` per corpus of a mixture."""
+    """A corpus as a recipe selects it: rows, the class of every label, the `weight` per corpus of a mixture, and the
+    range of the ratings of each target, [lowest, highest]."""
 
     dataset: Dataset
     sources: list[Source]
     weights: dict[str, float]
+    ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def parser_options(module: ModuleType) -> dict[str, tuple[Any, Any]]:
@@ -140,6 +143,8 @@ def read_corpus(
     exclude: Sequence[str] = (),
     on_unknown: str = "error",
     sampling_rate: int = 16000,
+    targets: Sequence[str] = (),
+    ranges: Mapping[str, Sequence[float]] | None = None,
     **options: Any,
 ) -> Corpus:
     """Read a corpus and log the class of every label in its files.
@@ -148,11 +153,14 @@ def read_corpus(
         labels, merge, drop: see `ser_hf.corpora.schema.treat_labels`.
         exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
+        targets: columns with ratings of dimensions, which become the column `targets`, scaled to 0 to 1.
+        ranges: [lowest, highest] rating of each target; IEMOCAP and MSP-Podcast have their own.
         options: what the corpus's own `parse` takes.
 
     Raises:
-        UserError: for an unknown corpus, option, label or id, or without any clip.
+        UserError: for an unknown corpus, option, label, id or target, or without any clip.
     """
+    check_targets(targets, ranges or {})
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     options = complete_options(name, options)
@@ -170,9 +178,12 @@ def read_corpus(
         raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {everything[0].id})")
     members = listing.members if name == "mixture" else {}
     clips = [clip for clip in everything if clip.id not in set(exclude)]
-    treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
+    rules = {corpus: member.rule for corpus, member in members.items()}
+    treatment = treat_labels(clips, labels, merge, drop, rules, least=1 if targets else 2)
     _warn_of_idle_rules(clips, [Rule(merge or {}, drop), *(member.rule for member in members.values())])
     left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
+    if on_unknown == "skip":
+        left_out |= {i: f"no {name}" for name in targets for i, clip in enumerate(clips) if rating(clip, name) is None}
     if members:
         mixture.require_clips_of_all(listing, [clip for i, clip in enumerate(clips) if i not in left_out])
         left_out |= mixture.beyond_caps(listing, clips, treatment.emotions)
@@ -184,14 +195,20 @@ def read_corpus(
     skipped = [(own.corpus, why) for own in listings for _, why in own.skipped]
     sources = label_sources(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
+    values, used = None, {}
+    if targets:
+        known = {corpus: member.item["name"] for corpus, member in members.items()} or {None: name}
+        known = {corpus: getattr(CORPORA[own], "RANGES", {}) for corpus, own in known.items()}
+        values, used = scaled_targets([clips[i] for i in kept], targets, ranges or {}, known)
     dataset = to_dataset(
         Listing(listing.corpus, [_merged(clips[i], merge or {}) for i in kept]),
         [treatment.emotions[i] for i in kept],
         treatment.labels,
         sampling_rate,
         treatment.votes and [treatment.votes[i] for i in kept],
+        values,
     )
-    return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
+    return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()}, used)
 
 
 def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:

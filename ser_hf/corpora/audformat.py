@@ -23,7 +23,7 @@ import yaml
 from ..utils.errors import UserError
 from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, split_name, text
+from .tables import KNOWN, NO_LABEL, Row, RowParser, absent, split_name, text
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -35,7 +35,8 @@ def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
     tables: list[str] | None = None,
-    label: str = "emotion",
+    label: str | None = "emotion",
+    ratings: list[str] | None = None,
     speaker: str = "speaker",
     corpus_name: str = "audformat",
     **options: Any,
@@ -45,6 +46,8 @@ def parse(
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
         tables: the tables of the labels; by default all that have them.
+        label: the scheme of the emotions; null (with ratings) makes every clip one of the emotion other.
+        ratings: schemes of numbers to keep as columns, such as ``[arousal, valence]``.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
     """
     parser = RowParser.from_options(corpus_name, options)
@@ -67,38 +70,45 @@ def parse(
         for name in tables or ():
             if name not in database.tables:
                 raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
-        if label not in schemes:
-            raise UserError(f"corpus.label: the database has no scheme {label!r}; it has {', '.join(sorted(schemes))}")
+        wanted_schemes = [*([] if label is None else [label]), *(ratings or ())]
+        for key, scheme in [("label", label)] * (label is not None) + [("ratings", own) for own in ratings or ()]:
+            if scheme not in schemes:
+                there = ", ".join(sorted(schemes))
+                raise UserError(f"corpus.{key}: the database has no scheme {scheme!r}; it has {there}")
+        if not wanted_schemes:
+            raise UserError("corpus.ratings: missing; without a label, name the schemes of the ratings")
+        first, *more = wanted_schemes
         columns = {name: parser.column(name) for name in KNOWN}
         wanted = {name: column if column in schemes else _USUAL.get(name, column) for name, column in columns.items()}
-        others = dict.fromkeys((speaker, *wanted.values(), "session"))
-        having = _tables_with(database, label)
+        others = dict.fromkeys((*more, speaker, *wanted.values(), "session"))
+        having = _tables_with(database, first)
         try:
-            frame = database.get(label, [name for name in others if name in schemes - {label}], tables=tables)
+            frame = database.get(first, [name for name in others if name in schemes - {first}], tables=tables)
         except Exception as error:  # of several kinds, as above
             raise UserError(
-                f"corpus.tables: the tables of {label}, {', '.join(having)}, are damaged or contradict each other; "
+                f"corpus.tables: the tables of {first}, {', '.join(having)}, are damaged or contradict each other; "
                 f"choose among them: {_message(error)}"
             ) from None
         splits = _splits(database, tables or having)
     rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
-        where = f"{root / 'db.yaml'}, {label} of {file}"
+        where = f"{root / 'db.yaml'}, {first} of {file}"
         if start or not pd.isna(end):
             raise UserError(f"{where}: segments are not supported; cut them into files for corpus.name: csv")
         cells = {name: None if pd.isna(value) else value for name, value in values.items()}
         own = {"split": splits.get(file), "session": text(cells.get("session"))}
+        own |= {name: cells.get(name) for name in ratings or ()}
         rows.append(
             Row(
                 where=where,
                 path=root / file,
                 name=re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file),
                 place=file,
-                label=cells[label],
+                label=cells[label] if label else NO_LABEL,
                 speaker=cells.get(speaker),
                 cells={columns[name]: cells.get(scheme) for name, scheme in wanted.items()},
-                extra={name: value for name, value in own.items() if value},
+                extra={name: value for name, value in own.items() if value is not None},
                 missing=absent(root / file),
             )
         )

@@ -27,6 +27,7 @@ from .files import audio_files, other_recordings
 from .schema import Listing
 from .tables import (
     KNOWN,
+    NO_LABEL,
     Row,
     RowParser,
     absent,
@@ -53,7 +54,7 @@ class _Entry(NamedTuple):
 def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
-    label: str = "label",
+    label: str | None = "label",
     speaker: str = "speaker",
     corpus_name: str = "audiofolder",
     **options: Any,
@@ -62,7 +63,8 @@ def parse(
 
     Args:
         on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are left out.
-        label, speaker: names of these columns of the metadata, which may lack them.
+        label, speaker: names of these columns of the metadata, which may lack them; without labels (null, for ratings)
+            every clip is of the emotion other.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
     """
     parser = RowParser.from_options(corpus_name, options)
@@ -83,7 +85,7 @@ def parse(
             path=entry.path,
             name=relative(entry.path, root).removesuffix(entry.path.suffix),
             place=relative(entry.path, root),
-            label=entry.cells.get(label, entry.path.parent.name),
+            label=entry.cells.get(label, entry.path.parent.name) if label else NO_LABEL,
             speaker=entry.cells.get(speaker),
             cells=entry.cells,
             extra=kept,

@@ -31,7 +31,7 @@ from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
 from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, extra_columns, with_splits
+from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -48,7 +48,7 @@ def parse(
     config: str | None = None,
     splits: list[str] | None = None,
     audio: str = "audio",
-    label: str = "label",
+    label: str | None = "label",
     speaker: str = "speaker",
     corpus_name: str = "hub",
     **options: Any,
@@ -61,6 +61,7 @@ def parse(
         dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
         config: a configuration of the dataset's card; by default the card's default.
         splits: the splits to read; by default all.
+        label: its column; null (for ratings) makes every clip one of the emotion other.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the original file name of the clip.
     """
@@ -109,12 +110,14 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
         ) from None
 
 
-def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: RowParser, named: bool) -> list[Row]:
+def _rows(
+    by_split: Mapping[str, Dataset], columns: Mapping[str, str | None], parser: RowParser, named: bool
+) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
     cells, splits, numbers, sizes, names = [], [], [], [], []
     for split, rows in by_split.items():
         for key in ("audio", "label"):
-            if columns[key] not in rows.column_names:
+            if columns[key] is not None and columns[key] not in rows.column_names:
                 known = ", ".join(rows.column_names)
                 raise UserError(f"corpus.{key}: no column {columns[key]!r}; name one of {known}")
         plain = [
@@ -144,7 +147,7 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
             path=Path(splits[i], str(numbers[i])),
             name=stems[i] if distinct else f"{splits[i]}/{numbers[i]:07d}",
             place=names[i],
-            label=row.get(columns["label"]),
+            label=row.get(columns["label"]) if columns["label"] else NO_LABEL,
             speaker=row.get(columns["speaker"]),
             cells=row,
             extra=extra[i],

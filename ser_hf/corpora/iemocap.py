@@ -37,7 +37,14 @@ CITATION = (
 ACTED = True
 
 EMOTION_CODES = {"ang": "angry", "hap": "happy", "exc": "excited", "neu": "neutral", "sad": "sad", "fru": "frustrated"}
-LEFT_OUT = ("xxx", "sur", "fea", "dis", "oth")
+LEFT_OUT = {
+    "xxx": "other",
+    "sur": "surprise",
+    "fea": "fear",
+    "dis": "disgust",
+    "oth": "other",
+}  # but for `classes: all`
+RANGES = dict.fromkeys(("valence", "activation", "dominance"), (1, 5))
 KINDS = {"impro": "improvised", "script": "scripted"}
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"
 DIALOGUE = re.compile(_DIALOGUE, re.ASCII)
@@ -58,7 +65,7 @@ class Rating(NamedTuple):
 def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
-    classes: Literal[4, 6] = 4,
+    classes: Literal[4, 6, "all"] = 4,
     part: Literal["all", "improvised", "scripted"] = "all",
 ) -> Listing:
     """Read the utterances below `root`, labelled by the majority of the raters.
@@ -66,10 +73,12 @@ def parse(
     Args:
         root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.
         classes: 4 keeps angry, happy, neutral and sad, and counts excited as happy; 6 adds excited and frustrated.
-            Everything else is left out.
+            Everything else is left out. ``all`` (for ratings) keeps every utterance, without a majority as other.
         part: improvised or scripted dialogues alone.
     """
-    kept = set(EMOTION_CODES) - ({"fru"} if classes == 4 else set())
+    kept = EMOTION_CODES | (LEFT_OUT if classes == "all" else {})
+    if classes == 4:
+        kept = {code: emotion for code, emotion in kept.items() if code != "fru"} | {"exc": "happy"}
     files = audio_files(root, TITLE)
     ratings = _ratings(Path(root))
     clips, skipped, seen = [], [], set()
@@ -94,17 +103,16 @@ def parse(
         elif rating.label not in kept:
             skipped.append((str(path), f"label {rating.label}: not among the classes"))
         else:
-            clips.append(_clip(path, fields, rating, merged=classes == 4))
+            clips.append(_clip(path, fields, rating, kept[rating.label]))
     unseen = (name for rated in ratings.values() for name in rated if name not in seen)
     skipped += [(utterance, "labeled, but without audio") for utterance in unseen]
     return Listing("iemocap", clips, skipped)
 
 
-def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -> Clip:
-    emotion = EMOTION_CODES[rating.label]
+def _clip(path: Path, fields: Mapping[str, str], rating: Rating, emotion: str) -> Clip:
     return Clip(
         path=str(path),
-        emotion="happy" if merged and emotion == "excited" else emotion,
+        emotion=emotion,
         word=rating.label,
         speaker=f"iemocap:Ses0{fields['session']}{fields['sex']}",
         id=f"iemocap/{path.stem}",

@@ -41,6 +41,7 @@ EMOTION_CODES = {
 }
 # The first letters of a worker's word, which releases spell in several ways ("Surprise", "Surprised").
 VOTES = {emotion[:3]: emotion for emotion in EMOTION_CODES.values()}
+RANGES = dict.fromkeys(("activation", "valence", "dominance"), (1, 7))
 RATINGS = {"EmoAct": "activation", "EmoVal": "valence", "EmoDom": "dominance"}
 _COLUMNS = ("FileName", "EmoClass", *RATINGS, "SpkrID", "Gender", "Split_Set")
 
@@ -50,6 +51,7 @@ def parse(
     on_unknown: Literal["error", "skip"] = "error",
     test: Literal["Test1", "Test2"] = "Test1",
     soft: bool = False,
+    classes: Literal["labeled", "all"] = "labeled",
 ) -> Listing:
     """Read the segments below `root`, labelled by the majority of the workers.
 
@@ -59,6 +61,7 @@ def parse(
         root: the folder that holds ``Audios`` and ``Labels``.
         test: the partition that is the test split; the other one is left out.
         soft: clips have the votes of the workers, {emotion: count}.
+        classes: ``all`` also keeps the segments without a majority (for ratings), as other.
     """
     files = {path.name: path for path in audio_files(root, TITLE)}
     table = Path(root) / "Labels" / "labels_consensus.csv"
@@ -71,6 +74,7 @@ def parse(
         path = files.pop(name, None)
         if emotion is None and row["EmoClass"] != "X":
             raise UserError(f"{table}: {name} has the unknown class {row['EmoClass']!r}; restore the released table")
+        emotion = emotion or ("other" if classes == "all" else None)
         if path is None:
             skipped.append((name, "labeled, but without audio"))
         elif row["Split_Set"] not in partitions:
@@ -80,7 +84,7 @@ def parse(
         elif soft and name not in votes:
             raise UserError(f"{path}: labels_detailed.csv has no vote for it; restore the released table")
         else:
-            clips.append(_clip(path, row, partitions[row["Split_Set"]], votes.get(name)))
+            clips.append(_clip(path, row, emotion, partitions[row["Split_Set"]], votes.get(name)))
     for name, path in files.items():  # without a row
         if on_unknown == "error" and not name.startswith("MSP-PODCAST_"):
             raise UserError(f"{path}: not a file of {TITLE}; remove it, or set corpus.on_unknown: skip")
@@ -88,7 +92,7 @@ def parse(
     return Listing("msp_podcast", clips, skipped)
 
 
-def _clip(path: Path, row: dict[str, str], partition: str, votes: dict[str, int] | None) -> Clip:
+def _clip(path: Path, row: dict[str, str], emotion: str, partition: str, votes: dict[str, int] | None) -> Clip:
     speaker = UNNAMED if row["SpkrID"] in ("Unknown", "") else row["SpkrID"]
     try:
         ratings = {name: float(row[column]) for column, name in RATINGS.items()}
@@ -96,7 +100,7 @@ def _clip(path: Path, row: dict[str, str], partition: str, votes: dict[str, int]
         raise UserError(f"{path}: its EmoAct, EmoVal or EmoDom in labels_consensus.csv is no number") from None
     return Clip(
         path=str(path),
-        emotion=EMOTION_CODES[row["EmoClass"]],
+        emotion=emotion,
         word=row["EmoClass"],
         speaker=f"msp_podcast:{speaker}",
         id=f"msp_podcast/{path.stem}",

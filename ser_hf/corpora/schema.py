@@ -68,7 +68,7 @@ COLUMNS = {
 # Splits treat it apart, because any test speaker may be among them.
 UNNAMED = "unknown"
 # Names that an extra column cannot have.
-RESERVED = {"audio", "label", "votes", *COLUMNS}
+RESERVED = {"audio", "label", "votes", "targets", *COLUMNS}
 
 
 def to_dataset(
@@ -77,12 +77,14 @@ def to_dataset(
     labels: Sequence[str],
     sampling_rate: int,
     votes: Sequence[Sequence[float] | None] | None = None,
+    targets: Sequence[Mapping[str, float]] | None = None,
 ) -> Dataset:
     """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
 
     `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
-    `votes` (probabilities over the labels) if `votes` are given, and one column for each key of the clips' `extra`,
-    as text if its values have several types. The Audio column is cast, because encoding needs torchcodec.
+    `votes` (probabilities over the labels) or `targets` ({dimension: 0 to 1}) if these are given, and one column for
+    each key of the clips' `extra`, as text if its values have several types. The Audio column is cast, because
+    encoding needs torchcodec.
     """
     clips = listing.clips
     if not clips:
@@ -97,6 +99,8 @@ def to_dataset(
     if votes is not None:
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
+    if targets is not None:
+        rows["targets"], features["targets"] = list(targets), dict.fromkeys(targets[0], Value("float32"))
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
         if name in features or "\0" in name:
             raise UserError(f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it")
@@ -163,8 +167,9 @@ def treat_labels(
     merge: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
     own: Mapping[str, Rule] | None = None,
+    least: int = 2,
 ) -> Treatment:
-    """Map each clip's emotion to a class.
+    """Map each clip's emotion to a class, of which there must be `least`.
 
     Args:
         labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
@@ -211,7 +216,7 @@ def treat_labels(
         if label not in present:
             found = sorted({clip.emotion for clip in clips})
             raise UserError(f"corpus.labels: no clip has the label {label!r}; the corpus has {', '.join(found)}")
-    if len(classes) < 2:
+    if len(classes) < least:
         raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
 
     emotions, votes = list(targets), None

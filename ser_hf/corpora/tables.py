@@ -60,6 +60,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 NoSpeaker = Literal["error", "skip", "one"]
+NO_LABEL = "other"  # of tables that have ratings only
 
 
 def text(value: Any) -> str | None:
@@ -340,7 +341,7 @@ def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
     path: str = "path",
-    label: str = "label",
+    label: str | None = "label",
     speaker: str = "speaker",
     audio_root: str | None = None,
     corpus_name: str = "csv",
@@ -350,7 +351,8 @@ def parse(
 
     Args:
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
-        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace the last one.
+        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace the last one. Without
+            labels (null, for ratings) every clip is of the emotion other.
         audio_root: the folder of relative paths; by default the table's.
         corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the path as the table
             has it.
@@ -363,6 +365,8 @@ def parse(
     needed = {"path": path, "label": label, "speaker": speaker}
     if parser.speaker_pattern is not None or parser.no_speaker != "error":
         needed.pop("speaker")
+    if label is None:
+        needed.pop("label")
     for key, column in needed.items():
         if column not in columns:
             known = ", ".join(columns) or "none"
@@ -382,7 +386,7 @@ def parse(
                 path=Path(audio),
                 name=relative(Path(audio), Path(folder)).removesuffix(Path(audio).suffix),
                 place=listed,
-                label=cells.get(label),
+                label=cells.get(label) if label else NO_LABEL,
                 speaker=cells.get(speaker),
                 cells=cells,
                 extra=kept,

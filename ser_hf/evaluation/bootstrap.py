@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..corpora.schema import UNNAMED
-from .metrics import RESAMPLED, Outputs, compute, mean_of_known, recalls
+from .metrics import RESAMPLED, Outputs, Ratings, compute, mean_of_known, recalls
 from .predictions import Predictions
+from .tasks import task_of
 
 FEW_SPEAKERS = 10
-# The metrics of paired comparisons.
-COMPARED = ("uar", "wa", "macro_f1")
 # Counts that are drawn at once: memory stays flat however many clips there are.
 _DRAWN_AT_ONCE = 4_000_000
 # Of these, counts that are measured at once: what a processor's cache holds.
@@ -30,7 +29,7 @@ Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 Intervals = dict[str, list[float]]
 
 
-def measure(runs: Sequence[Outputs], names: Sequence[str] = RESAMPLED) -> Measure:
+def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED) -> Measure:
     """Make a function from weights to metrics, means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,6 +47,11 @@ def measure_recalls(runs: Sequence[Outputs]) -> Measure:
         return {"recall": np.mean([recalls(support, weights @ run.recognized) for run in runs], axis=0)}
 
     return measured
+
+
+def measure_dimensions(runs: Sequence[Ratings]) -> Measure:
+    """Make a function from weights to `ccc`, (resamples, dimensions), means over runs on the same clips."""
+    return lambda weights: {"ccc": np.mean([run.weighted(weights).ccc() for run in runs], axis=0)}
 
 
 def fold_intervals(
@@ -164,31 +168,28 @@ def draws(
 
 
 def paired_comparison(
-    labels: np.ndarray,
-    predictions: Mapping[str, np.ndarray],
-    classes: int,
+    sides: Mapping[str, Sequence[Outputs | Ratings]],
     speakers: Sequence[str] | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """{(a, b): {metric: {a, b, difference, interval, clip_interval, p}}} of `COMPARED` for every two of `predictions`,
-    a less b, all on the same resamples.
+    """{(a, b): {metric: {a, b, difference, interval, clip_interval, p}}} of the compared metrics of a task for every
+    two `sides`, a less b, all on the same resamples.
 
     Args:
-        labels: class ids, (clips,).
-        predictions: predicted class ids by name, (clips,), or (runs, clips) for several seeds: the metric is then the
-            runs' mean, and the bootstrap draws them as well. Runs at the same place of sides with equally many are
-            drawn together: put equal seeds there.
+        sides: the outputs for the same clips by name; of several seeds the metric is the runs' mean, and the bootstrap
+            draws them as well. Runs at the same place of sides with equally many are drawn together: put equal seeds
+            there.
         speakers: (clips,); None draws clips alone, as `clip_interval` always does.
     """
-    labels = np.asarray(labels)
-    sides = {name: [Outputs(labels, run, classes) for run in np.atleast_2d(own)] for name, own in predictions.items()}
-    plain = {name: _mean(own, np.ones((1, len(labels)))) for name, own in sides.items()}
-    by_clip = _bootstrap(sides, None, resamples, seed)
-    by_speaker = by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed)
+    labels = next(iter(sides.values()))[0].labels
+    names = task_of(labels).compared
+    plain = {name: _mean(own, np.ones((1, len(labels))), names) for name, own in sides.items()}
+    by_clip = _bootstrap(sides, None, resamples, seed, names)
+    by_speaker = by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed, names)
     compared: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for (a, b), metric in itertools.product(itertools.combinations(sides, 2), COMPARED):
+    for (a, b), metric in itertools.product(itertools.combinations(sides, 2), names):
         drawn = by_speaker[a][metric] - by_speaker[b][metric]
         own, other = float(plain[a][metric][0]), float(plain[b][metric][0])
         compared.setdefault((a, b), {})[metric] = {
@@ -203,7 +204,11 @@ def paired_comparison(
 
 
 def _bootstrap(
-    sides: Mapping[str, Sequence[Outputs]], speakers: Sequence[str] | None, resamples: int, seed: int
+    sides: Mapping[str, Sequence[Outputs | Ratings]],
+    speakers: Sequence[str] | None,
+    resamples: int,
+    seed: int,
+    names: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
     """{name: {metric: (resamples,)}}, every name under the same draws."""
     clips = len(next(iter(sides.values()))[0].labels)
@@ -213,15 +218,17 @@ def _bootstrap(
     for weights in draws(clips, speakers, resamples, np.random.default_rng(seed)):
         chosen = {n: own.integers(n, size=(n, len(weights))) for n, own in of_runs.items()}
         for name, own in sides.items():
-            blocks[name].append(_mean(own, weights, chosen.get(len(own))))
-    return {name: {key: np.concatenate([one[key] for one in own]) for key in COMPARED} for name, own in blocks.items()}
+            blocks[name].append(_mean(own, weights, names, chosen.get(len(own))))
+    return {name: {key: np.concatenate([one[key] for one in own]) for key in names} for name, own in blocks.items()}
 
 
-def _mean(runs: Sequence[Outputs], weights: np.ndarray, chosen: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def _mean(
+    runs: Sequence[Outputs | Ratings], weights: np.ndarray, names: Sequence[str], chosen: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Each metric's mean over the runs, or over the `chosen` ones, (runs, resamples)."""
     chosen = np.arange(len(runs))[:, None] if chosen is None else chosen
-    measured = [compute(run, weights, COMPARED) for run in runs]
-    values = {metric: np.stack([own[metric] for own in measured]) for metric in COMPARED}
+    measured = [compute(run, weights, names) for run in runs]
+    values = {metric: np.stack([own[metric] for own in measured]) for metric in names}
     return {metric: np.take_along_axis(own, chosen, axis=0).mean(axis=0) for metric, own in values.items()}
 
 

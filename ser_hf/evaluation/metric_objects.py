@@ -13,8 +13,9 @@ from .metrics import METRICS, all_metrics
 def load_metric(name: str) -> evaluate.Metric:
     """Load one metric as an `evaluate.Metric`.
 
-    Its `compute` takes `references`, class ids (clips,) or the shares of the raters' votes (clips, classes), and
-    `predictions`, class ids, or `prediction_scores`, probabilities (clips, classes), as the metric needs.
+    Its `compute` takes `references`, class ids (clips,), the shares of the raters' votes (clips, classes) or targets
+    (clips, dimensions), and `predictions`, class ids, or `prediction_scores`, probabilities (clips, classes) or values
+    (clips, dimensions), as the metric needs.
 
     Args:
         name: its key in reports, such as ``"uar"``.
@@ -42,13 +43,15 @@ class EmotionMetric(evaluate.Metric):
             description=f"{metric.name}: {metric.definition}.",
             citation="",
             inputs_description=load_metric.__doc__,
-            features=datasets.Features(given | {"references": shares if metric.needs == "votes" else ids}),
+            features=datasets.Features(given | {"references": shares if metric.needs in ("votes", "values") else ids}),
         )
 
     def _compute(self, references: Any, predictions: Any = None, prediction_scores: Any = None) -> dict[str, Any]:
         name, votes, labels = self.config_name, None, np.asarray(references)
         if not len(labels):
             raise UserError(f"{name}: no clips to measure")
+        if METRICS[name].needs == "values":
+            return {name: all_metrics(labels, np.asarray(prediction_scores), names=[name])[name]}
         if METRICS[name].needs == "votes":
             votes, labels = labels.astype(np.float32), labels.argmax(axis=1)
         ids = labels if predictions is None else np.concatenate([labels, predictions])

@@ -1,4 +1,4 @@
-"""Metrics of a classifier, each computed for many resamples at once, and calibration by temperature."""
+"""Metrics of predicted classes and dimensions, each computed for many resamples at once."""
 
 import dataclasses
 import functools
@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import scipy.special
-from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from .tasks import EMOTIONS, Task, task_of
 
 BINS = 15
 # The smallest step of single precision below 1; a probability of 0 would make the log loss infinite.
 LEAST = float(np.finfo(np.float32).eps)
-
-# The bounds of the search for a temperature.
-LOWEST, HIGHEST = 0.01, 100.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +27,31 @@ class Outputs:
     classes: int
     probabilities: np.ndarray | None = None
     votes: np.ndarray | None = None
+    values = None  # of `Ratings`
 
     @classmethod
     def of_probabilities(cls, labels: Sequence[int], shares: np.ndarray, votes: np.ndarray | None = None) -> "Outputs":
         shares = np.asarray(shares)
         return cls(np.asarray(labels), shares.argmax(axis=1), shares.shape[1], shares, votes)
+
+    def only(self, places: np.ndarray) -> "Outputs":
+        """Select clips by their positions."""
+        probabilities, votes = (None if own is None else own[places] for own in (self.probabilities, self.votes))
+        return Outputs(self.labels[places], self.predictions[places], self.classes, probabilities, votes)
+
+    def weighted(self, weights: np.ndarray) -> "Weighted":
+        return Weighted(self, weights)
+
+    def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count); `group` is the
+        number of each clip's group, (clips,), -1 for none."""
+        present, label = np.unique(self.labels, return_inverse=True)
+        cell, known, cells = np.maximum(group, 0) * len(present) + label, group >= 0, count * len(present)
+        support, hits = (one_hot(cell, cells, own) for own in (known, known & (self.labels == self.predictions)))
+        shape = (-1, count, len(present))
+        return lambda weights: mean_of_known(
+            recalls((weights @ support).reshape(shape), (weights @ hits).reshape(shape))
+        )
 
     # Sparse, so that memory grows with the clips and not with the classes.
     @functools.cached_property
@@ -100,11 +118,17 @@ class Weighted:
     def __init__(self, outputs: Outputs, weights: np.ndarray):
         self.outputs, self.weights = outputs, np.asarray(weights, np.float64)
         self.support = self.weights @ outputs.labeled  # (resamples, classes), as the next two
-        self.predicted = self.weights @ outputs.predicted
         self.recognized = self.weights @ outputs.recognized
         self.clips = self.support.sum(axis=1)  # (resamples,)
         self.correct = self.recognized.sum(axis=1)
-        self.by_chance = (self.support * self.predicted).sum(axis=1)
+
+    @functools.cached_property
+    def predicted(self) -> np.ndarray:
+        return self.weights @ self.outputs.predicted
+
+    @functools.cached_property
+    def by_chance(self) -> np.ndarray:
+        return (self.support * self.predicted).sum(axis=1)
 
     @functools.cached_property
     def f1(self) -> np.ndarray:
@@ -128,18 +152,96 @@ class Weighted:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ratings:
+    """What one run predicts for some clips: targets and predicted values, (clips, dimensions) each, 0 to 1."""
+
+    labels: np.ndarray
+    values: np.ndarray
+    predictions = probabilities = votes = None  # of `Outputs`
+
+    def only(self, places: np.ndarray) -> "Ratings":
+        """Select clips by their positions."""
+        return Ratings(self.labels[places], self.values[places])
+
+    def weighted(self, weights: np.ndarray) -> "Moments":
+        """Scores are (resamples, dimensions)."""
+        weights = np.asarray(weights, np.float64)
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        return Moments(self, lambda values: shares @ values)
+
+    def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
+        """As `Outputs.main_by_group`, the mean CCC."""
+        place, known = np.maximum(group, 0), group >= 0
+        clips = one_hot(place, count, known)
+
+        def measured(weights: np.ndarray) -> np.ndarray:
+            def mean(values: np.ndarray) -> np.ndarray:
+                sums = [weights @ one_hot(place, count, known * own) for own in values.T]
+                return np.stack(sums, axis=-1) / (weights @ clips)[..., None]
+
+            return Moments(self, mean).ccc().mean(axis=-1)
+
+        return measured
+
+
+class Moments:
+    """Scores of `Ratings`, (..., dimensions), from population moments as in Lin (1989).
+
+    Args:
+        mean: from values (clips, dimensions) to their means over clips, (..., dimensions).
+    """
+
+    def __init__(self, ratings: Ratings, mean: Callable[[np.ndarray], np.ndarray]):
+        self.mean, middle = mean, ratings.labels.mean(axis=0, dtype=np.float64)
+        # Centered first: the moments of numbers far from zero lose digits.
+        self.targets, self.values = ratings.labels - middle, ratings.values - middle
+
+    @functools.cached_property
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.mean(self.targets), self.mean(self.values)
+
+    @functools.cached_property
+    def variances(self) -> list[np.ndarray]:
+        squares = self.mean(self.targets**2), self.mean(self.values**2)
+        return [np.maximum(own - mean**2, 0) for own, mean in zip(squares, self.means, strict=True)]
+
+    @functools.cached_property
+    def covariance(self) -> np.ndarray:
+        return self.mean(self.targets * self.values) - self.means[0] * self.means[1]
+
+    def ccc(self) -> np.ndarray:
+        """Concordance correlation coefficient (Lin 1989, Biometrics 45)."""
+        return 2 * self.covariance / (sum(self.variances) + (self.means[0] - self.means[1]) ** 2)
+
+    def pearson(self) -> np.ndarray:
+        """Pearson's correlation; nan where targets or values do not vary."""
+        product = self.variances[0] * self.variances[1]
+        return np.where(product > 0, self.covariance / np.sqrt(product), np.nan)
+
+    def mae(self) -> np.ndarray:
+        return self.mean(np.abs(self.values - self.targets))
+
+    def rmse(self) -> np.ndarray:
+        return np.sqrt(self.mean((self.values - self.targets) ** 2))
+
+
+# The scores of one dimension; the metrics of the same names are their means over dimensions.
+BY_DIMENSION = {"ccc": Moments.ccc, "pearson": Moments.pearson, "mae": Moments.mae, "rmse": Moments.rmse}
+
+
+@dataclasses.dataclass(frozen=True)
 class Metric:
     """A metric as reports, tables and the JSON schema describe it.
 
     Args:
         compute: (resamples,) values; nan where a resample leaves the metric undefined.
-        needs: the field of `Outputs` that it is computed from: predictions, probabilities or votes.
+        needs: the field of `Outputs` or `Ratings` that it is computed from: predictions, probabilities, votes, values.
         interval: whether percentiles of resamples are a valid interval.
     """
 
     name: str
     definition: str
-    compute: Callable[[Weighted], np.ndarray]
+    compute: Callable[[Any], np.ndarray]
     higher_is_better: bool = True
     needs: str = "predictions"
     interval: bool = True
@@ -234,31 +336,76 @@ METRICS = {
         lambda own: own.mean(own.outputs.cosines),
         needs="votes",
     ),
+    "ccc": Metric(
+        "CCC",
+        "concordance correlation coefficient of ratings and predictions (Lin 1989), which also counts differences in "
+        "mean and spread: 1 is equal, 0 is unrelated; mean over dimensions",
+        lambda own: own.ccc().mean(axis=1),
+        needs="values",
+    ),
+    "pearson": Metric(
+        "Pearson",
+        "Pearson's correlation of ratings and predictions; mean over dimensions",
+        lambda own: own.pearson().mean(axis=1),
+        needs="values",
+    ),
+    "mae": Metric(
+        "MAE",
+        "mean absolute error, as a share of the range of the ratings; mean over dimensions; lower is better",
+        lambda own: own.mae().mean(axis=1),
+        higher_is_better=False,
+        needs="values",
+    ),
+    "rmse": Metric(
+        "RMSE",
+        "root mean squared error, as a share of the range of the ratings; mean over dimensions; lower is better",
+        lambda own: own.rmse().mean(axis=1),
+        higher_is_better=False,
+        needs="values",
+    ),
 }
-DEFINITIONS = {key: metric.definition for key, metric in METRICS.items()}
 NAMES = {key: metric.name for key, metric in METRICS.items()}
-# The metrics that small tables show.
-HEADLINE = ("uar", "wa", "macro_f1", "weighted_f1")
 # Those with an interval.
 RESAMPLED = tuple(key for key, metric in METRICS.items() if metric.interval)
 
 
-def compute(outputs: Outputs, weights: np.ndarray, names: Sequence[str] = RESAMPLED) -> dict[str, np.ndarray]:
+def lower_is_better(name: str) -> bool:
+    """Whether a lower value of a metric, or of the loss, is better."""
+    return name == "loss" or not METRICS[name].higher_is_better
+
+
+def definitions(task: Task) -> dict[str, str]:
+    """The definitions of a task's metrics, by their keys."""
+    own = {key for key, metric in METRICS.items() if (metric.needs == "values") == ("ccc" in task.headline)}
+    return {key: METRICS[key].definition for key in METRICS if key in own}
+
+
+def outputs_of(labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = None) -> Outputs | Ratings:
+    """Labels and scores of one run, (clips, outputs): class ids and probabilities, or targets and predicted values."""
+    labels = np.asarray(labels)
+    if task_of(labels) is EMOTIONS:
+        return Outputs.of_probabilities(labels, scores, votes)
+    return Ratings(labels, np.asarray(scores))
+
+
+def compute(
+    outputs: Outputs | Ratings, weights: np.ndarray, names: Sequence[str] = RESAMPLED
+) -> dict[str, np.ndarray]:
     """{metric: (resamples,)} under weights (resamples, clips), without metrics whose inputs the outputs lack."""
-    own = Weighted(outputs, weights)
+    own = outputs.weighted(weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         known = (name for name in names if getattr(outputs, METRICS[name].needs) is not None)
         return {name: METRICS[name].compute(own) for name in known}
 
 
-def values(outputs: Outputs, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
+def values(outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
     """{metric: value} over all clips; None where one is undefined, such as AUROC for clips of one class."""
     computed = compute(outputs, np.ones((1, len(outputs.labels))), names)
     return {name: float(value) if np.isfinite(value) else None for name, (value,) in computed.items()}
 
 
 def all_metrics(
-    labels: Sequence[int],
+    labels: Sequence,
     probabilities: np.ndarray,
     votes: np.ndarray | None = None,
     names: Sequence[str] = tuple(METRICS),
@@ -266,26 +413,26 @@ def all_metrics(
     """Compute metrics of one run over all clips.
 
     Args:
-        labels: class ids, (clips,).
-        probabilities: (clips, classes), each row with the sum 1.
+        labels: class ids, (clips,), or targets, (clips, dimensions).
+        probabilities: (clips, classes), each row with the sum 1, or predicted values like targets.
         votes: shares of the raters' votes, (clips, classes), nan for clips without; None without any votes.
         names: keys of `METRICS`.
 
     Returns:
         {metric: value}; None where one is undefined, and no entry for metrics that need absent votes.
     """
-    return values(Outputs.of_probabilities(labels, probabilities, votes), names)
+    return values(outputs_of(labels, probabilities, votes), names)
 
 
 def classification_metrics(labels: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
     """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in `labels`."""
-    return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), HEADLINE)
+    return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), EMOTIONS.headline)
 
 
 def trainer_metrics(prediction) -> dict[str, float]:
-    """The Trainer's `compute_metrics`: from an `EvalPrediction` of logits (clips, classes)."""
-    logits = np.asarray(prediction.predictions)
-    return classification_metrics(prediction.label_ids, logits.argmax(axis=1), logits.shape[1])
+    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips, outputs)."""
+    labels = np.asarray(prediction.label_ids)
+    return all_metrics(labels, prediction.predictions, names=task_of(labels).headline)
 
 
 def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -301,6 +448,14 @@ def transductive_note(metrics: Mapping[str, float | None]) -> str:
         f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
         "it."
     )
+
+
+def activated(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
+    """What logits, float32 (clips, outputs), say, as in `pipeline`: probabilities of classes, of each label of a
+    multi-label model by itself, or the values of dimensions, which logits are."""
+    if problem_type == "regression":
+        return logits
+    return scipy.special.expit(logits) if problem_type == "multi_label_classification" else softmax(logits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -363,18 +518,6 @@ def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return top, np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of each bin, None if
-    empty."""
-    top, bins = confidence_bins(probabilities)
-    means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
-    return [
-        {"low": i / BINS, "high": (i + 1) / BINS, "clips": int(own.sum())}
-        | {name: float(scores[own].mean()) if own.any() else None for name, scores in means.items()}
-        for i, own in enumerate(bins == i for i in range(BINS))
-    ]
-
-
 def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and support (clips) of each class."""
     columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
@@ -385,55 +528,3 @@ def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
     """Count clips, (classes, classes): one row per true class, one column per predicted class."""
     return confusion_matrix(labels, predictions, labels=range(classes)).tolist()
-
-
-def fit_temperature(
-    logits: np.ndarray, labels: Sequence[int], merged: Callable[[np.ndarray], np.ndarray] = lambda logits: logits
-) -> float:
-    """Fit the temperature T under which softmax(logits / T) has the lowest log loss.
-
-    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized, a lower T always
-    has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
-
-    Args:
-        logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.
-        labels: class ids, (clips,).
-        merged: converts logits of windows to those of clips (`ser_hf.training.data.merge`).
-
-    Returns:
-        T, from `LOWEST` to `HIGHEST`.
-    """
-    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
-
-    def loss(temperature: float) -> float:
-        probabilities = scipy.special.log_softmax(merged(logits / temperature), axis=1)
-        return float(-probabilities[np.arange(len(labels)), labels].mean())
-
-    if (merged(logits).argmax(axis=1) == labels).all():
-        return LOWEST
-    limits = np.log([LOWEST, HIGHEST])
-    found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=limits, method="bounded", options={"xatol": 1e-6})
-    return min([1.0, float(np.exp(found.x)), LOWEST, HIGHEST], key=loss)
-
-
-def at_limit(temperature: float) -> bool:
-    """Whether `fit_temperature` ended at a bound of its search: the clips do not determine a temperature."""
-    return not LOWEST < temperature < HIGHEST
-
-
-def temperature_facts(
-    temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
-) -> dict[str, Any]:
-    """The report's `temperature`: log loss, ECE and Brier score before and after temperature scaling.
-
-    Args:
-        temperature: from `fit_temperature`.
-        labels: class ids, (clips,).
-        before, after: logits (clips, classes).
-        stored: whether the published model applies the temperature.
-    """
-    found: dict[str, Any] = {"value": temperature, "fitted_on": "validation"}
-    for when, logits in (("before", before), ("after", after)):
-        probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
-        found[when] = all_metrics(labels, probabilities, names=("log_loss", "ece", "brier"))
-    return found | {"stored": stored}

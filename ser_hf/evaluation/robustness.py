@@ -13,10 +13,9 @@ from tqdm.auto import tqdm
 from ..audio import transforms
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
-from .metrics import Outputs, classification_metrics
+from .metrics import outputs_of, values
 from .predictions import Predictions
 
-_METRICS = ("uar", "wa", "macro_f1")
 # Samples of a chunk of clips, 67 MB.
 _CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
@@ -170,44 +169,47 @@ def robustness(
     the clean clips, so `drop_interval` is of paired differences and narrower than the interval of UAR.
 
     Args:
-        classify: the probabilities (clips, classes) of some waveforms, including the model's preparation of clips
-            (trimming, normalization): conditions change recordings.
+        classify: the probabilities (clips, classes), or the values of dimensions, of some waveforms, including the
+            model's preparation of clips (trimming, normalization): conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
         predictions: of the clean clips, in the order of the waveforms.
         bootstrap: resamples.
 
     Returns:
         {clips, clean, chance, conditions, areas, settings}. `clean`, each of `conditions` and of `areas` (the means
-        over the curve of each kind) have uar, wa, macro_f1 and interval ([low, high] of UAR); a condition also has its
-        name, kind, severity, unit, description, how many clips it `changed`, and `drop`, the UAR that it costs
-        (negative if it gains), with `drop_interval`.
+        over the curve of each kind) have the first three headline metrics of the task and interval ([low, high] of the
+        main one); a condition also has its name, kind, severity, unit, description, how many clips it `changed`, and
+        `drop`, what it costs of the main metric (negative if it gains), with `drop_interval`.
     """
-    labels, classes, clips = predictions.labels, len(predictions.names), len(predictions)
-
-    outputs, changed = [Outputs(labels, predictions.predicted[0], classes)], []
+    labels, clips, task = predictions.labels, len(predictions), predictions.task
+    main, names = task.main, task.headline[:3]
+    outputs, changed = [predictions.outputs[0]], []
     with tqdm(total=clips * len(conditions), desc="robustness", unit="clip", disable=None) as bar:
         for condition in conditions:
             bar.set_postfix_str(condition.name)
             predicted, count = [], 0
             for chunk in _chunks(condition, waveforms, predictions.ids, rate):
-                predicted.append(np.asarray(classify([made for made, _ in chunk])).argmax(axis=1))
+                predicted.append(np.asarray(classify([made for made, _ in chunk])))
                 count += sum(different for _, different in chunk)
                 bar.update(len(chunk))
-            outputs.append(Outputs(labels, np.concatenate(predicted), classes))
+            outputs.append(outputs_of(labels, np.concatenate(predicted)))
             changed.append(count)
 
     drawn = draws(clips, speaker_keys(predictions), bootstrap, np.random.default_rng(0))
-    resampled = [own["uar"] for own in resample([measure([own], ["uar"]) for own in outputs], drawn)]
-    scores = []
-    for own, uars in zip(outputs, resampled, strict=True):
-        measured = classification_metrics(labels, own.predictions, classes)
-        scores.append({name: measured[name] for name in _METRICS} | {"interval": percentile(uars, confidence)})
-    rows = [[*(own[name] for name in _METRICS), *uars] for own, uars in zip(scores, resampled, strict=True)]
+    resampled = [own[main] for own in resample([measure([own], [main]) for own in outputs], drawn)]
+    scores = [
+        values(own, names) | {"interval": percentile(one, confidence)}
+        for own, one in zip(outputs, resampled, strict=True)
+    ]
+    # A correlation is undefined where a condition makes all predictions equal: nan.
+    rows = np.array(
+        [[*(own[name] for name in names), *one] for own, one in zip(scores, resampled, strict=True)], dtype=float
+    )
     return {
         "clips": clips,
         "clean": scores[0],
-        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes.
-        "chance": 1 / len(set(labels.tolist())),
+        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of one number is 0.
+        "chance": 1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0,
         "conditions": [
             {
                 "name": condition.name,
@@ -217,14 +219,15 @@ def robustness(
                 "description": KINDS[condition.kind].description.format(f"{condition.severity:g}"),
                 "changed": changed[i - 1],
                 **scores[i],
-                "drop": scores[0]["uar"] - scores[i]["uar"],
+                "drop": scores[0][main] - scores[i][main],
                 "drop_interval": percentile(resampled[0] - resampled[i], confidence),
             }
             for i, condition in enumerate(conditions, 1)
         ],
         "areas": {
-            kind: dict(zip(_METRICS, area.tolist(), strict=False)) | {"interval": percentile(area[3:], confidence)}
-            for kind, area in _areas(conditions, np.array(rows)).items()
+            kind: {name: value if math.isfinite(value) else None for name, value in zip(names, area, strict=False)}
+            | {"interval": percentile(area[3:], confidence)}
+            for kind, area in _areas(conditions, rows).items()
         },
         "settings": {
             "seed": 0,

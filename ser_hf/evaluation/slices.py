@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .bootstrap import Measure, is_unknown, percentile
-from .metrics import classification_metrics, confusion, mean_metrics, mean_of_known, one_hot, per_class, recalls
+from .metrics import confusion, mean_metrics, per_class, values
 from .predictions import Predictions
 
 
@@ -80,32 +80,24 @@ def slice_places(predictions: Predictions) -> Places:
 
 
 def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
-    """Give two measures for the bootstrap: the UAR of each group of clips, whose resamples draw speakers, and the UAR
-    of each speaker, whose resamples draw clips. Each is {slice: (resamples, values)}, the mean over runs."""
+    """Give two measures for the bootstrap: the main score of each group of clips, whose resamples draw speakers, and
+    that of each speaker, whose resamples draw clips. Each is {slice: (resamples, values)}, the mean over runs."""
     places = slice_places(predictions)
     speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}
     return _measure(predictions, places), _measure(predictions, speakers)
 
 
 def _measure(predictions: Predictions, places: Places) -> Measure:
-    present, label = np.unique(predictions.labels, return_inverse=True)
-    correct, slices = predictions.predicted == predictions.labels, {}
-    for name, values in places.items():
-        # One group for each slice and class, (slices * classes,).
-        shape = len(values), len(present)
-        group, known = np.zeros(len(predictions), int), np.zeros(len(predictions), bool)
-        for i, own in enumerate(values.values()):
-            group[own], known[own] = i * len(present) + label[own], True
-        hits = [one_hot(group, math.prod(shape), known & own) for own in correct]
-        slices[name] = shape, one_hot(group, math.prod(shape), known), hits
+    slices = {}
+    for name, groups in places.items():
+        group = np.full(len(predictions), -1)
+        for i, own in enumerate(groups.values()):
+            group[own] = i
+        slices[name] = [run.main_by_group(group, len(groups)) for run in predictions.outputs]
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
-        for name, (shape, support, hits) in slices.items():
-            clips = (weights @ support).reshape(-1, *shape)
-            uars = [mean_of_known(recalls(clips, (weights @ own).reshape(-1, *shape))) for own in hits]
-            found[name] = np.mean(uars, axis=0)
-        return found
+        with np.errstate(divide="ignore", invalid="ignore"):  # groups without clips in a resample
+            return {name: np.mean([run(weights) for run in runs], axis=0) for name, runs in slices.items()}
 
     return measured
 
@@ -114,13 +106,13 @@ def slices_and_gaps(
     predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
     """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values with the highest and
-    the lowest UAR, from {slice: (resamples, values)} of `measure_slices`.
+    the lowest main score, from {slice: (resamples, values)} of `measure_slices`.
 
     The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
     speaker over clips. Best and worst are selected on the same clips: on new ones the gap would be smaller.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
-    gaps = {}
+    gaps, main = {}, predictions.task.main
     for name, places in slice_places(predictions).items():
         rows, comparable = {}, {}
         for i, (value, own) in enumerate(places.items()):
@@ -129,26 +121,26 @@ def slices_and_gaps(
             enough = name == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
             interval = percentile(resampled[name][:, i], confidence) if enough else None
             rows[value] = {"clips": len(own), "speakers": speakers, **_scores(predictions, own), "interval": interval}
-            if enough and len(own) >= _FEWEST_CLIPS:
+            if enough and len(own) >= _FEWEST_CLIPS and rows[value][main] is not None:
                 comparable[value] = resampled[name][:, i]
         slices[name] = rows
         if len(comparable) > 1:
-            best, worst = (pick(comparable, key=lambda value: rows[value]["uar"]) for pick in (max, min))
+            best, worst = (pick(comparable, key=lambda value: rows[value][main]) for pick in (max, min))
             gaps[name] = {
-                "metric": "uar",
+                "metric": main,
                 "best": best,
                 "worst": worst,
-                "gap": rows[best]["uar"] - rows[worst]["uar"],
+                "gap": rows[best][main] - rows[worst][main],
                 "interval": percentile(comparable[best] - comparable[worst], confidence),
             }
     return slices, gaps
 
 
 def _scores(predictions: Predictions, places: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
-    """UAR, WA, macro-F1 and weighted F1 of some clips, mean over runs, by other `labels` if given."""
-    labels = (predictions.labels if labels is None else labels)[places]
-    runs = predictions.predicted[:, places]
-    return mean_metrics([classification_metrics(labels, run, len(predictions.names)) for run in runs])
+    """The headline metrics of some clips, mean over runs, by other `labels` if given."""
+    if labels is not None:
+        predictions = dataclasses.replace(predictions, labels=labels)
+    return mean_metrics([values(run.only(places), predictions.task.headline) for run in predictions.outputs])
 
 
 def other_label(predictions: Predictions) -> dict[str, Any] | None:

@@ -12,8 +12,8 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, holm, paired_comparison
-from ..evaluation.metrics import DEFINITIONS, NAMES
+from ..evaluation.bootstrap import FEW_SPEAKERS, holm, paired_comparison
+from ..evaluation.metrics import NAMES, Outputs, Ratings, definitions, lower_is_better
 from ..report.page import picture, template
 from ..report.plots import COLORS, save_figure, svg
 from ..report.report import Report
@@ -29,10 +29,9 @@ FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg"
 class RunPredictions:
     """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable."""
 
-    classes: list[str]
+    classes: list[str]  # or dimensions
     clips: list[str]  # ids, preceded by the fold where folds share clips
-    labels: np.ndarray  # class numbers, (clips,)
-    predictions: np.ndarray  # class numbers, (seeds, clips)
+    outputs: list[Outputs] | list[Ratings]  # of each seed
     speakers: list[str] | None  # None if any is unknown
 
 
@@ -49,7 +48,7 @@ class SavedRun:
 def compare_runs(
     sources: Sequence[str | Path],
     *,
-    metric: str = "uar",
+    metric: str | None = None,
     output: str | Path | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
@@ -59,7 +58,8 @@ def compare_runs(
 
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or report.json files.
-        metric: "uar", "wa" or "macro_f1": the order, the bar chart and the verdicts use it.
+        metric: of the order, the bar chart and the verdicts: "uar" (the default), "wa" or "macro_f1"; of dimensions
+            "ccc" (the default), "pearson" or "rmse".
         output: a folder for the page, the bar chart and the tables; an earlier comparison in it is replaced.
         resamples, confidence, seed: of the paired bootstrap.
 
@@ -67,20 +67,29 @@ def compare_runs(
         The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
 
     Raises:
-        UserError: for an unknown metric, fewer than two runs, a run named twice, or a source without a report.
+        UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run named twice, or a source
+            without a report.
     """
-    if metric not in COMPARED:
-        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")
     if output is not None:
         folder = Path(output)
         others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
         if folder.is_file() or others:
             raise UserError(f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder")
-    runs = sorted(_read_runs([str(source) for source in sources]), key=lambda run: -run.report.metrics[metric])
+    found = _read_runs([str(source) for source in sources])
+    task = found[0].report.measured
+    for run in found:
+        if run.report.measured is not task:
+            raise UserError(
+                f"{run.source}: of task {run.report.task}, {found[0].source} of {task.name}: not comparable"
+            )
+    metric = metric or task.main
+    if metric not in task.compared:
+        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(task.compared)}")
+    runs = sorted(found, key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric))
     same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
     for run in runs:
         if own := run.predictions:
-            same.setdefault((*own.classes, *own.clips, own.labels.tobytes()), []).append(run)
+            same.setdefault((*own.classes, *own.clips, own.outputs[0].labels.tobytes()), []).append(run)
     groups = list(same.values())
     settings = {"resamples": resamples, "confidence": confidence, "seed": seed}
     rows, pairs = [_row(run) for run in runs], _pairs(groups, metric, settings)
@@ -90,7 +99,7 @@ def compare_runs(
         "pairs": pairs,
         "warnings": _warnings(rows, pairs, groups),
         "settings": settings,
-        "definitions": {name: DEFINITIONS[name] for name in COMPARED},
+        "definitions": {name: definitions(task)[name] for name in task.compared},
     }
     if output is not None:
         _write_files(comparison, Path(output))
@@ -129,25 +138,30 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     """The predictions of the evaluated split; None if they are not available."""
     if not path.is_file():
         return None
-    table = read_predictions(path, report.labels)
+    table = read_predictions(path, report)
     table = table[table["part"] == report.evaluated_split]
     table = table if "seed" in table else table.assign(seed=0)
     if "fold" in table and table.duplicated(["seed", "id"]).any():
         table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
-    classes = sorted(report.labels)
-    codes = {column: pd.Categorical(table[column], classes).codes for column in ("label", "predicted")}
-    predicted = table.assign(**codes).pivot(index="seed", columns="id", values="predicted")
-    if predicted.empty or predicted.isna().any(axis=None):
+    names, seeds = sorted(report.labels), []
+    for _, own in table.sort_values(["seed", "id"]).groupby("seed"):
+        if report.measured.problem_type:
+            labels, values = (own[[f"{kind}_{name}" for name in names]].to_numpy(float) for kind in ("true", "p"))
+            seeds.append((own, Ratings(labels, values)))
+        else:
+            codes = (pd.Categorical(own[column], names).codes.astype(int) for column in ("label", "predicted"))
+            seeds.append((own, Outputs(*codes, len(names))))
+    clips = [own["id"].tolist() for own, _ in seeds]
+    if not seeds or any(ids != clips[0] for ids in clips):
         raise UserError(f"{path}: not a table of predictions of ser_hf (clips are missing)")
-    first = table.assign(**codes).drop_duplicates("id").set_index("id").loc[predicted.columns]
+    first = seeds[0][0]
     speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
-    clips, labels, classified = predicted.columns.tolist(), first["label"].to_numpy(int), predicted.to_numpy(dtype=int)
-    return RunPredictions(classes, clips, labels, classified, speakers)
+    return RunPredictions(names, clips[0], [outputs for _, outputs in seeds], speakers)
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
     """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
-    report, protocol = run.report, run.report.protocol
+    report, protocol, compared = run.report, run.report.protocol, run.report.measured.compared
     split = protocol.parts.get(report.evaluated_split)
     areas = report.robustness.areas if report.robustness else {}
     return {
@@ -162,10 +176,10 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "speakers": split and len(split.speakers),
         "folds": len(protocol.folds or ()),
         "seeds": len(report.seeds or ()),
-        "metrics": {metric: report.metrics[metric] for metric in COMPARED},
-        "intervals": {metric: report.intervals[metric] for metric in COMPARED if metric in report.intervals},
-        "deviations": {metric: report.deviations[metric] for metric in COMPARED if metric in report.deviations},
-        "noise": areas["noise"].uar if "noise" in areas else None,
+        "metrics": {metric: report.metrics[metric] for metric in compared},
+        "intervals": {metric: report.intervals[metric] for metric in compared if metric in report.intervals},
+        "deviations": {metric: report.deviations[metric] for metric in compared if metric in report.deviations},
+        "noise": getattr(areas["noise"], report.main) if "noise" in areas else None,
         "parameters": report.model.parameters,
         "trainable": report.model.learning,
         "seconds": report.seconds.training,
@@ -178,14 +192,15 @@ def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[
     for runs in groups:
         if len(runs) == 1:
             continue
-        first, tables = runs[0].predictions, {run.name: run.predictions.predictions for run in runs}
+        first, sides = runs[0].predictions, {run.name: run.predictions.outputs for run in runs}
         speakers = first.speakers and len(set(first.speakers))
-        compared = paired_comparison(first.labels, tables, len(first.classes), first.speakers, **settings)
+        compared = paired_comparison(sides, first.speakers, **settings)
         for (a, b), metrics in compared.items():
             facts = {"clips": len(first.clips), "speakers": speakers, "metrics": metrics}
             pairs.append({"a": a, "b": b, **facts})
     for pair, p in zip(pairs, holm([pair["metrics"][metric]["p"] for pair in pairs]), strict=True):
-        better = pair["a"] if pair["metrics"][metric]["difference"] > 0 else pair["b"]
+        higher = pair["metrics"][metric]["difference"] > 0
+        better = pair["a"] if higher != lower_is_better(metric) else pair["b"]
         shown = p < 1 - settings["confidence"]
         pair |= {"p_holm": p, "verdict": f"{better} is better" if shown else "no difference shown"}
     return pairs
@@ -256,7 +271,10 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)
     # A dollar sign in a name is no formula.
     axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows], parse_math=False, fontsize=9)
-    axes.set(xlim=(0, 1.1), xlabel=f"{NAMES[metric]} (lines: intervals; hatched: evaluated on training speakers)")
+    axes.set(
+        xlim=(min(0, axes.get_xlim()[0]), 1.1),
+        xlabel=f"{NAMES[metric]} (lines: intervals; hatched: evaluated on training speakers)",
+    )
     axes.set_ylim(len(rows) - 0.45, -0.55)
     return figure
 
@@ -272,9 +290,9 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "split": row["part"],
             NAMES[metric]: f"{row['metrics'][metric]:.3f}",
             "interval": _span(row["intervals"].get(metric)),
-            **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in COMPARED if name != metric},
+            **{NAMES[name]: _number(value, ".3f") for name, value in row["metrics"].items() if name != metric},
             "sd": _number(row["deviations"].get(metric), ".3f"),
-            **({"UAR in noise": _number(row["noise"], ".3f")} if noise else {}),
+            **({"in noise": _number(row["noise"], ".3f")} if noise else {}),
             "folds": row["folds"],
             "seeds": row["seeds"],
             "parameters": _number(row["parameters"]),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..evaluation.tasks import TASKS, Task
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
 from ..training.data import balanced, epoch_labels, part, window_notes
@@ -60,6 +61,10 @@ class RunContext:
         folder = self.folder.child(name)
         recipe = dataclasses.replace(recipe, output_dir=str(folder.path))
         return dataclasses.replace(self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch)
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.recipe.task]
 
     @property
     def fold(self) -> Fold:

@@ -15,7 +15,9 @@ from datasets import Dataset
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
+from ..corpora.targets import names_of, targets_of
 from ..evaluation.slices import explained_variance
+from ..evaluation.tasks import TASKS
 from ..models.preparation import Preparation, gated_loudness
 from ..protocols import PARTS, Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..report.report import read_report
@@ -53,6 +55,7 @@ class ExperimentData:
         sources: the labels in the corpus files and their classes.
         weights: how often an epoch contains the clips of each corpus of a mixture.
         inherited: speakers that the model's checkpoint was trained with, as far as it documents them.
+        ranges: of the ratings of each target, [lowest, highest].
     """
 
     dataset: Dataset
@@ -65,10 +68,12 @@ class ExperimentData:
     sources: list[dict[str, Any]]
     weights: dict[str, float]
     inherited: list[str]
+    ranges: dict[str, list[float]]
 
     @property
     def labels(self) -> list[str]:
-        return self.dataset.features["label"].names
+        """What a model predicts: classes, or the targets of dimensions."""
+        return names_of(self.dataset)
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
@@ -89,9 +94,10 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
     preparation = Preparation(**recipe.preparation)
     model = dict(vars(recipe.model))
-    rate, names = audio.sampling_rate, dataset.features["label"].names
+    rate, problem = audio.sampling_rate, TASKS[recipe.task].problem_type
     settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
-    plan = blueprint(model.pop("architecture"), names, **settings, **model)
+    settings |= {"problem_type": problem, "ranges": corpus.ranges}
+    plan = blueprint(model.pop("architecture"), names_of(dataset), **settings, **model)
     if plan.gradient_free_head and recipe.training.solver != "sklearn":
         raise UserError(
             f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
@@ -128,7 +134,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     folds = _audited(dataset, splits, protocol, duplicates)
     foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
     seconds, sources = {"preparation": time.perf_counter() - began}, sources_facts(corpus.sources)
-    return ExperimentData(dataset, store, plan, folds, foil, seconds, notes, sources, corpus.weights, inherited)
+    known = seconds, notes, sources, corpus.weights, inherited, corpus.ranges
+    return ExperimentData(dataset, store, plan, folds, foil, *known)
 
 
 def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
@@ -187,7 +194,8 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
         ]
     if corpus.download:
         download_missing(corpus.name, root, options)
-    general = {key: getattr(corpus, key) for key in ("labels", "merge", "drop", "exclude", "on_unknown")}
+    keys = ("labels", "merge", "drop", "exclude", "on_unknown", "targets", "ranges")
+    general = {key: getattr(corpus, key) for key in keys}
     return read_corpus(corpus.name, root, sampling_rate=recipe.audio.sampling_rate, **general, **options)
 
 
@@ -235,5 +243,8 @@ def _audited(
 def _digest(dataset: Dataset, split: Split) -> str:
     names = dataset.features["label"].names
     ids, labels, speakers, hashes = (dataset[name][:] for name in ("id", "label", "speaker", "content_hash"))
-    used = (row for rows in split.rows.values() for row in rows)
-    return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row]] for row in used))
+    used = sorted(row for rows in split.rows.values() for row in rows)
+    targets = targets_of(dataset, used)
+    rated = [[]] * len(used) if targets is None else targets.tolist()
+    clips = zip(used, rated, strict=True)
+    return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row], *own] for row, own in clips))

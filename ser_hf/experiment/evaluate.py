@@ -20,15 +20,18 @@ from ..audio.decode import SHORTEST
 from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
 from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
-from ..evaluation.embeddings import FEWEST, embeddings_map
+from ..corpora.targets import ALIASES, names_of
+from ..evaluation.metrics import NAMES
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import robustness
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
+from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
+from ..report.views import figure, span
 from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
@@ -70,6 +73,52 @@ class LabelMapping:
             {"word": word, "emotion": name if name in EMOTIONS else None, "counted": name is not None}
             for word, name in zip(self.words, self.of, strict=True)
         ]
+
+
+@dataclasses.dataclass(frozen=True)
+class DimensionMapping:
+    """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one of each output."""
+
+    words: list[str]
+    classes: list[str]
+    of: list[str | None]
+
+    def to_classes(self, values: np.ndarray) -> np.ndarray:
+        """(..., words) -> float32 (..., classes)."""
+        return np.asarray(values, np.float32)[..., [self.of.index(name) for name in self.classes]]
+
+    def rows(self) -> list[dict[str, Any]]:
+        pairs = zip(self.words, self.of, strict=True)
+        return [{"word": word, "emotion": name, "counted": name in self.classes} for word, name in pairs]
+
+    def on(self, targets: Sequence[str]) -> "DimensionMapping":
+        """The mapping to the targets of a corpus; an activation is an arousal."""
+        of = [next((one for one in (name, ALIASES.get(name)) if one in targets), name) for name in self.of]
+        classes = [name for name in targets if name in of]
+        if not classes:
+            raise UserError(
+                f"corpus.targets: the model predicts {', '.join(self.words)}, the corpus has the targets "
+                f"{', '.join(targets) or 'none'}; name them, such as corpus.targets=[{self.words[0]}], or map the "
+                "outputs of the model with --label-map"
+            )
+        return DimensionMapping(self.words, classes, of)
+
+
+def dimension_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> DimensionMapping:
+    """The mapping of a model's outputs to dimensions: their names in lower case, or `label_map`, output -> dimension
+    or ``none``."""
+    label_map = label_map or {}
+    for word in label_map:
+        if word not in words:
+            raise UserError(f"--label-map: the model has no output {word!r}; its outputs are {', '.join(words)}")
+    of = [label_map.get(word, word.strip().lower()) for word in words]
+    if len(set(of)) < len(of):
+        raise UserError(f"--label-map: two outputs of the model are the same dimension: {', '.join(of)}")
+    return DimensionMapping(list(words), of, [None if name == IGNORED else name for name in of])
+
+
+# By task: the mapping, and how it is found.
+MAPPINGS = {"emotions": LabelMapping, "dimensions": DimensionMapping}
 
 
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
@@ -128,6 +177,7 @@ def select_test_clips(
     if protocol is None and (part != "test" or fold is not None or protocol_options):
         raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
     dataset, name, sha256 = corpus.dataset, "whole corpus", ""
+    rated = "targets" in dataset.features
     rows = list(range(len(dataset)))
     if protocol is not None:
         splits = split_corpus(dataset, protocol, None if fold is None else [fold], **(protocol_options or {}))
@@ -139,7 +189,7 @@ def select_test_clips(
     left_out: Counter[str] = Counter()
     kept = []
     for row in rows:
-        if names[labels[row]] not in classes:
+        if not rated and names[labels[row]] not in classes:
             left_out[f"the model has no label for {names[labels[row]]}"] += 1
         elif speakers[row] in known and not training_speakers:
             left_out["their speakers are in the model's training or validation split"] += 1
@@ -189,7 +239,6 @@ class EvaluationSettings:
     bootstrap: Annotated[int, Range(min=1)] = 2000
     confidence: Annotated[float, Range(above=0, below=1)] = 0.95
     robustness: bool = False
-    embeddings: bool = False
     cache_dir: str | None = None
     protocol: str | None = None
     protocol_options: dict[str, Any] | None = None
@@ -206,7 +255,7 @@ class EvaluatedModel:
     """A loaded model, the classes of its labels, and its training data, if its report documents them."""
 
     classifier: Classifier
-    mapping: LabelMapping
+    mapping: LabelMapping | DimensionMapping
     provenance: TrainingProvenance | None
 
 
@@ -218,7 +267,8 @@ def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None
     classifier = load_classifier(source, untrained=True, **loading)
     if classifier.untrained:
         logger.warning("%s", _untrained(classifier))
-    mapping = label_mapping(classifier.labels, label_map)
+    find = dimension_mapping if classifier.task is DIMENSIONS else label_mapping
+    mapping = find(classifier.labels, label_map)
     for row in mapping.rows():
         if row["emotion"] is None and row["counted"]:
             logger.warning("%s: the label %r is not a known emotion; map it with --label-map", source, row["word"])
@@ -253,29 +303,37 @@ def evaluate_on_corpus(
     """
     began = time.perf_counter()
     classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
-    config, rate, found, points = classifier.model.config, classifier.extractor.sampling_rate, {}, None
+    targets = names_of(corpus.dataset) if "targets" in corpus.dataset.features else []
+    if isinstance(mapping, DimensionMapping):
+        mapping = mapping.on(targets)
+    elif targets:
+        raise UserError(f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out")
+    config, rate, found = classifier.model.config, classifier.extractor.sampling_rate, {}
     selection = {name: getattr(settings, name) for name in _SELECTION}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         selection["fold"] = provenance.fold  # whose test split the model has not been trained on
     clips = select_test_clips(corpus, mapping.classes, provenance, **selection)
     dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
     inference = {"window": settings.window, "batch_size": settings.batch_size}
-    shares, vectors = classify(classifier, store, dataset["id"][:], embeddings=settings.embeddings, **inference)
+    shares = classify(classifier, store, dataset["id"][:], **inference)
     predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
     scores = evaluate_predictions(predictions, **bootstrapping)
-    scores["warnings"] = degenerate(ModelFacts(mapping.classes, scores["confusion"])) + scores["warnings"]
+    scores["warnings"] = degenerate(ModelFacts(mapping.classes, scores.get("confusion"))) + scores["warnings"]
     if classifier.untrained:
         scores["warnings"] = [_untrained(classifier), *scores["warnings"]]
-    if settings.embeddings and len(predictions) >= FEWEST:
-        found["embeddings"], points = embeddings_map(predictions, vectors)
     if settings.robustness:
         if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
             _, store = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
         found["robustness"] = robustness_of(classifier, mapping, predictions, store, **inference, **bootstrapping)
-    counts = Counter(predictions.labels.tolist())
+    distribution = None
+    if not targets:
+        counts = Counter(predictions.labels.tolist())
+        distribution = {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
     report = Report(
         name=name,
+        task=predictions.task.name,
+        ranges={name: corpus.ranges[name] for name in mapping.classes if targets},
         kind="evaluation",
         judged_on="test",
         labels=mapping.classes,
@@ -297,7 +355,7 @@ def evaluate_on_corpus(
         parts={},
         history=[],
         environment=environment(),
-        class_distribution={"test": {name: counts[i] for i, name in enumerate(predictions.names)}},
+        class_distribution=distribution,
         seconds={"judgement": time.perf_counter() - began},
         **scores,
         **found,
@@ -305,15 +363,13 @@ def evaluate_on_corpus(
     if output is not None:
         with atomic_folder(output, "--output") as partial:
             pq.write_table(to_table("test", predictions), partial / "predictions.parquet")
-            if points is not None:
-                pq.write_table(points, partial / "embeddings.parquet")
             write_report(partial, report, corpus=citation)
     return report
 
 
 def robustness_of(
     classifier: Classifier,
-    mapping: LabelMapping,
+    mapping: LabelMapping | DimensionMapping,
     predictions: Predictions,
     waveforms: Sequence[np.ndarray],
     **settings: Any,
@@ -330,14 +386,17 @@ def robustness_of(
     def predict(clips: list[np.ndarray]) -> np.ndarray:
         prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
         names = [f"clip {i}" for i in range(len(clips))]
-        return mapping.to_classes(classify(classifier, prepared, names, progress=False, **inference)[0])
+        return mapping.to_classes(classify(classifier, prepared, names, progress=False, **inference))
 
     return robustness(predict, waveforms, predictions, rate=rate, **settings)
 
 
-def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
+def _in_classes(dataset: Dataset, mapping: LabelMapping | DimensionMapping, probabilities: np.ndarray) -> Predictions:
     """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
     known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
+    if isinstance(mapping, DimensionMapping):
+        own = known.labels[:, [known.names.index(name) for name in mapping.classes]]
+        return dataclasses.replace(known, names=mapping.classes, labels=own, probabilities=probabilities[None])
     places = [mapping.classes.index(name) if name in mapping.classes else None for name in known.names]
     votes = known.votes
     if votes is not None:
@@ -366,11 +425,12 @@ def require_place(folder: Path, overwrite: bool) -> None:
 
 def summary(report: Report) -> str:
     """The headline and its limits, for a terminal."""
-    metrics, (low, high) = report.metrics, report.intervals["uar"]
+    interval = span(report.intervals.get(report.main))
+    others = ", ".join(f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside)
     line = (
-        f"{report.name}: UAR {metrics['uar']:.3f} ({100 * report.confidence:g} % interval {low:.3f} to {high:.3f}), "
-        f"macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}; {report.clips:,} clips of {report.speakers} "
-        f"speakers, {len(report.labels)} labels"
+        f"{report.name}: {NAMES[report.main]} {figure(report.metrics[report.main])} ({100 * report.confidence:g} % "
+        f"interval {interval}), {others}; {report.clips:,} clips of {report.speakers} speakers, {len(report.labels)} "
+        f"{'labels' if report.confusion else report.measured.outputs}"
     )
     leaks = [f"leaks: {report.protocol.leak}"] if report.protocol.leak else []
     return "\n  ".join([line, *leaks, *report.protocol.notes, *report.warnings])
@@ -409,7 +469,7 @@ def evaluate_model(
         require_place(Path(output), overwrite)
     read = read_corpus(corpus, root, **(settings or {}))
     loaded = load_evaluated_model(str(model), **(loading or {}))
-    general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
+    general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate", "targets", "ranges")
     facts = corpus_facts(corpus, {key: value for key, value in (settings or {}).items() if key not in general})
     folder = None if output is None else Path(output)
     return evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked, folder, facts)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ..corpora import corpus_facts
 from ..evaluation.bootstrap import fold_intervals
-from ..evaluation.metrics import DEFINITIONS, mean_metrics, transductive_note
+from ..evaluation.metrics import definitions, mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
 from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals, without_details
 from ..models import TRANSFERRED
@@ -57,9 +57,12 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         rows = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
     classes = np.asarray(data.dataset["label"][:])
     counts = {name: np.bincount(classes[own], minlength=len(data.labels)).tolist() for name, own in rows.items()}
+    distribution = {name: dict(zip(data.labels, own, strict=True)) for name, own in counts.items() if not data.ranges}
     protocol = protocol_facts(run.folds, evaluated)
     return {
         "name": recipe.name,
+        "task": recipe.task,
+        "ranges": data.ranges,
         "judged_on": evaluated,
         "output_dir": str(run.folder.path),
         "labels": data.labels,
@@ -69,7 +72,7 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "foil": run.foil and _foil(metrics, run.foil),
         "model": _model_facts(recipe, data.plan),
         "environment": environment(),
-        "class_distribution": {name: dict(zip(data.labels, own, strict=True)) for name, own in counts.items()},
+        "class_distribution": distribution or None,
     }
 
 
@@ -207,8 +210,6 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
     if all(own.robustness for own in children):
         fields["robustness"] = _mean([own.robustness.to_dict() for own in children]) | {"clips": scores["clips"]}
-    if maps := [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]:
-        fields["maps"] = maps
     # A run that was resumed after its last epoch has no time per epoch.
     epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
     chosen = max(reports, key=lambda number: reports[number].validated)
@@ -300,7 +301,7 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
     recipe = dataclasses.replace(run.recipe, provenance=provenance).to_dict()
     (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
-    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": DEFINITIONS}
+    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": definitions(run.task)}
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
 

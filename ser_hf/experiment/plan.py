@@ -16,7 +16,7 @@ from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, cached_module, compute_activations, segments_of
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
-from ..training.loss import ClassificationLoss
+from ..training.loss import LOSSES
 from ..training.optimizer import parameter_groups
 from ..utils.environment import quiet_libraries
 from ..utils.run_folder import RunFolder
@@ -120,5 +120,5 @@ def _activations(model: nn.Module, run: RunContext, arguments: EmotionTrainingAr
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16 or arguments.fp16):
             outputs = model.train()(**batch)
-        ClassificationLoss()(outputs, labels)
+        LOSSES[run.task.loss]()(outputs, labels)
     return sum(kept.values())

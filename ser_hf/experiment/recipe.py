@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from ..audio.augmentation import Augmentation
 from ..audio.decode import SHORTEST
+from ..evaluation.tasks import EMOTIONS, TASKS
 from ..utils.errors import UserError
 from ..utils.yaml import DEEPEST, FileName, PathName, Range, dump_yaml, parse_yaml, read_yaml
 
@@ -25,7 +26,8 @@ Width = Annotated[int, Range(min=1, max=65_536)]
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSection:
-    """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches missing files."""
+    """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches missing files. For task
+    dimensions: `targets`, columns of ratings, and `ranges`, the [lowest, highest] rating of each."""
 
     name: str
     root: PathName | None = None
@@ -33,6 +35,8 @@ class CorpusSection:
     merge: dict[str, str] = dataclasses.field(default_factory=dict)
     drop: list[str] = dataclasses.field(default_factory=list)
     exclude: list[str] = dataclasses.field(default_factory=list)
+    targets: list[str] = dataclasses.field(default_factory=list)
+    ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     on_unknown: Literal["error", "skip"] = "error"
     download: bool = False
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -126,9 +130,10 @@ class LoraSection:
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
     """The checkpoint with the best mean of the validation `metric` over the last `evaluations` is selected, the later
-    one among equals, and none of the warm-up; training ends after `patience` evaluations without a gain."""
+    one among equals, and none of the warm-up; training ends after `patience` evaluations without a gain. Without a
+    `metric` it is UAR, or the mean CCC of dimensions."""
 
-    metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
+    metric: str | None = None
     patience: PositiveInt | None = None
     evaluations: PositiveInt = 3
 
@@ -136,12 +141,15 @@ class EarlyStopping:
 @dataclasses.dataclass(frozen=True)
 class LossSection:
     """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
-    votes of raters (`corpus.soft: true` loads them)."""
+    votes of raters (`corpus.soft: true` loads them). Of dimensions 1 - CCC of each batch, the squared error, or their
+    sum (`dimensions`), with `weights` by dimension."""
 
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Range(min=0)]] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: Annotated[float, Range(min=0, max=100)] = 0.0
     soft_labels: bool = False
+    dimensions: Literal["ccc", "mse", "ccc_mse"] = "ccc"
+    weights: dict[str, Annotated[float, Range(min=0)]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +191,7 @@ class EvaluationSection:
 
     `part: validation` leaves the test split unused. Clips longer than `window` seconds are split into windows (null:
     only those too long for the model). `temperature` (arXiv:1706.04599) is fitted on validation; `store` also stores
-    it in the weights. `embeddings` draws a map of the clips, `robustness` evaluates them under noise and the like.
+    it in the weights. `robustness` also evaluates the clips under noise and the like.
     `per_speaker` (scikit-learn) also reports, as `transductive`, a fit on features standardized per speaker.
     """
 
@@ -192,7 +200,6 @@ class EvaluationSection:
     bootstrap: Annotated[int, Range(min=1, max=100_000)] = 2000
     confidence: OpenShare = 0.95
     temperature: Literal["none", "report", "store"] = "report"
-    embeddings: bool = False
     robustness: bool = False
     per_speaker: bool = False
 
@@ -226,6 +233,7 @@ class Recipe:
     output_dir: PathName
     corpus: CorpusSection
     model: ModelSection
+    task: Literal[tuple(TASKS)] = EMOTIONS.name
     protocol: ProtocolSection = ProtocolSection()
     audio: AudioSection = AudioSection()
     augment: Augmentation = Augmentation()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..corpora import CORPORA, complete_options, corpus_options
+from ..corpora.targets import check_targets
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS, TASKS
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce, from_mapping, unknown_key
@@ -76,6 +78,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
     "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
     "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+    "evaluation.embeddings": (False, "use ser-hf predict --embeddings, and project the vectors"),
     "hub.benchmark": (None, "leave it out; the Hub's client writes .eval_results"),
     "hub.benchmark_task": ("default", "leave it out"),
 }
@@ -103,6 +106,7 @@ def check(recipe: Recipe) -> None:
     whole = {"audio.normalize": recipe.audio.normalize, "evaluation.window": recipe.evaluation.window}
     for key in [key for key, value in whole.items() if value and preparation.functionals]:
         raise UserError(f"{key}: cannot be applied to functionals, which describe whole clips; leave it out")
+    _check_task(recipe)
     _check_class_balance(recipe)
     _check_model(recipe)
     _check_frozen(recipe)
@@ -113,6 +117,41 @@ def check(recipe: Recipe) -> None:
         _check_unused_by_sklearn(recipe)
     else:
         _check_training(training)
+
+
+def _check_task(recipe: Recipe) -> None:
+    """Check the keys of one task against those of the other."""
+    task, corpus, training, loss = TASKS[recipe.task], recipe.corpus, recipe.training, recipe.training.loss
+    check_targets(corpus.targets, corpus.ranges)
+    metric = training.early_stopping.metric
+    if metric not in task.selecting:
+        known = ", ".join(task.selecting)
+        raise UserError(
+            f"training.early_stopping.metric: unknown metric {metric!r} of {task.name}; choose one of {known}"
+        )
+    rated = task is DIMENSIONS
+    if rated != bool(corpus.targets):
+        remedy = (
+            "missing; name the columns of the ratings" if rated else "of task: dimensions; set it, or leave them out"
+        )
+        raise UserError(f"corpus.targets: {remedy}")
+    ours = {"dimensions", "weights"}
+    others = [f"training.loss.{key}" for key in _changed(loss) if (key in ours) != rated]
+    if rated:
+        others += ["training.solver"] * (training.solver != "trainer")
+        others += ["evaluation.temperature"] * (recipe.evaluation.temperature == "store")
+    for key in others:
+        raise UserError(f"{key}: not of task {task.name}; leave it out")
+    for name in loss.weights:
+        if name not in corpus.targets:
+            raise UserError(f"training.loss.weights.{name}: not in corpus.targets; leave it out")
+    if rated and not any(loss.weights.get(name, 1.0) for name in corpus.targets):
+        raise UserError("training.loss.weights: every target weighs 0; use a weight above 0")
+    if rated and loss.dimensions != "mse" and training.arguments.get("per_device_train_batch_size") == 1:
+        raise UserError(
+            "training.per_device_train_batch_size: the CCC of one clip is undefined; use 2 or more, or "
+            "training.loss.dimensions: mse"
+        )
 
 
 def _check_hub(hub: HubSection) -> None:
@@ -221,7 +260,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     training, augment, defaults = recipe.training, recipe.augment, argument_options()
     sections = {
         "training.loss": dataclasses.replace(training.loss, class_weights=None),
-        "training.early_stopping": dataclasses.replace(training.early_stopping, metric="uar"),
+        "training.early_stopping": dataclasses.replace(training.early_stopping, metric=None),
         "training.average": training.average,
         "freeze": dataclasses.replace(recipe.freeze, encoder=False),  # the encoder is frozen anyway
         "lora": recipe.lora,
@@ -336,6 +375,9 @@ def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, An
     from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
     from ..training.optimizer import WITHOUT_WARMUP
 
+    stopping = values.get("early_stopping", {})
+    if isinstance(stopping, Mapping) and stopping.get("metric") is None:  # `from_mapping` refuses anything else
+        values["early_stopping"] = dict(stopping) | {"metric": TASKS.get(str(recipe.get("task")), EMOTIONS).main}
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")

@@ -6,10 +6,11 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +24,6 @@ from ..utils.yaml import read_yaml
 from .recipe import Recipe
 from .recipe_checks import read_recipe
 
-# The metrics that decide the verdict.
-HEADLINE = ("uar", "macro_f1", "wa")
 TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
 # The columns by which a row of predictions is found again, and those of them that a single run does not have.
 _NUMBERS = {"seed": pa.int64(), "fold": pa.int64()}
@@ -69,7 +68,7 @@ def reproduce(
     Args:
         source: a run's folder, a published model's folder, or its id on the Hub.
         output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
-        tolerance: largest difference of UAR, macro-F1 and WA that counts as reproduced.
+        tolerance: largest difference of UAR, WA and macro-F1, or of CCC, Pearson and MAE, that counts as reproduced.
 
     Raises:
         UserError: for a source that is not a saved run, other splits, or an unsuitable output folder.
@@ -154,7 +153,9 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         missing = [f"{of} {metric}" for of, metric in measured if (of, metric) not in here]
         table = RunFolder(recipe.output_dir).report / "predictions.parquet"
         agreement = _same_predictions(saved.predictions, then, table, now)
-        headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
+        headline = [
+            row for row in rows if row["of"] == now.evaluated_split and row["metric"] in now.measured.headline[:3]
+        ]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
         exact = not (missing or any(row["difference"] for row in rows))
         exact = exact and fingerprints["clips"]["equal"] is not False and agreement in (None, 1)
@@ -186,18 +187,26 @@ def _same_predictions(saved: Path | None, then: Report, now: Path, here: Report)
     """The share of equal predicted classes of all splits, seeds and folds; None if a table is missing."""
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
-    one, other = read_predictions(saved, then.labels), read_predictions(now, here.labels)
+    one, other = read_predictions(saved, then), read_predictions(now, here)
     both = one.merge(other, on=[name for name in _KEYS if name in one and name in other], suffixes=("", "_now"))
-    return float((both["predicted"] == both["predicted_now"]).mean()) if len(both) else None
+    columns = [f"p_{name}" for name in here.labels] if here.ranges else ["predicted"]
+    equal = np.all([both[name] == both[f"{name}_now"] for name in columns], axis=0)
+    return float(equal.mean()) if len(both) else None
 
 
-def read_predictions(path: Path, labels: Sequence[str]) -> pd.DataFrame:
-    """A table of predictions of any origin: part, id, speaker, label, predicted and, if it has them, seed and fold.
+def read_predictions(path: Path, report: Report) -> pd.DataFrame:
+    """A table of predictions of any origin: part, id, speaker, label, predicted (of dimensions `true_NAME` and
+    `p_NAME` of each) and, if it has them, seed and fold.
 
     Raises:
-        UserError: unless these columns have their types, labels among `labels`, and each clip of a run once.
+        UserError: unless these columns have their types, labels are those of the report, and each clip of a run is
+            there once.
     """
-    kinds = dict.fromkeys(("part", "id", "speaker", "label", "predicted"), pa.string()) | _NUMBERS
+    kinds = dict.fromkeys(("part", "id", "speaker"), pa.string()) | _NUMBERS
+    if report.ranges:
+        kinds |= {f"{kind}_{name}": pa.float32() for name in report.labels for kind in ("true", "p")}
+    else:
+        kinds |= dict.fromkeys(("label", "predicted"), pa.string())
     try:
         file = pq.ParquetFile(path)
         found = {field.name: field.type for field in file.schema_arrow if field.name in kinds}
@@ -207,7 +216,9 @@ def read_predictions(path: Path, labels: Sequence[str]) -> pd.DataFrame:
         empty = table.drop(columns="speaker").isna().any(axis=None)
         if empty or table.duplicated([key for key in _KEYS if key in table]).any():
             raise ValueError("a cell is empty, or a clip is there twice")
-        if unknown := {*table["label"], *table["predicted"]}.difference(labels):
+        if unknown := {word for key in ("label", "predicted") if key in table for word in table[key]}.difference(
+            report.labels
+        ):
             raise ValueError(f"unknown label {min(unknown)}")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a table of predictions of ser_hf ({error})") from None

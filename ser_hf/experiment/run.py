@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from peft import PeftModel
-from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
-from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
-from ..evaluation.metrics import (
-    all_metrics,
-    at_limit,
-    fit_temperature,
-    softmax,
-    temperature_facts,
-    trainer_metrics,
-    transductive_note,
-)
+from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts
+from ..evaluation.metrics import activated, all_metrics, lower_is_better, softmax, trainer_metrics, transductive_note
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
-from ..inference.batches import last_layer
+from ..evaluation.tasks import TASKS
 from ..inference.classifier import load_classifier
 from ..inference.reference import LONGEST, chosen_clips, compute_logits, copy_reference, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
-from ..report.report import Embeddings, Report, Robustness, read_report
+from ..report.report import Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
@@ -47,7 +38,7 @@ from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, Windows, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
-from ..training.loss import ClassificationLoss, class_weights
+from ..training.loss import LOSSES, Loss
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import embed, fit_classical, logits_of
 from ..utils.environment import quiet_libraries, recorded
@@ -56,7 +47,7 @@ from ..utils.files import atomic_folder, read_json
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
-from .evaluate import LabelMapping, robustness_of
+from .evaluate import MAPPINGS, robustness_of
 from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
 from .recipe import Recipe
 
@@ -193,11 +184,11 @@ def _run_one(run: RunContext) -> Report:
     """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and report/."""
     arguments = run.arguments()
     fitted = train(run, arguments)
-    report, predictions, vectors = evaluate_run(run, fitted)
+    report, predictions = evaluate_run(run, fitted)
     model = full_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
-            return _save(run, model, report, predictions, vectors)
+            return _save(run, model, report, predictions)
     return report
 
 
@@ -206,7 +197,6 @@ def _save(
     model: PreTrainedModel | PeftModel,
     report: Report,
     by_split: Mapping[str, Predictions],
-    vectors: np.ndarray | None,
 ) -> Report:
     settings = run.recipe.evaluation
     predictions = by_split[settings.part]
@@ -217,13 +207,10 @@ def _save(
         save_weights(model, run.data.plan, report, folder)
         _save_reference(run, model)
         try:
-            if vectors is not None and len(predictions) >= FEWEST:
-                facts, files["embeddings"] = embeddings_map(predictions, vectors)
-                report = report.model_copy(update={"embeddings": Embeddings(**facts)})
             if settings.robustness:
                 report = report.model_copy(update={"robustness": _robustness(run, predictions, folder)})
         except UserError as error:  # the trained model and its figures are still saved
-            warning = f"evaluation.embeddings or evaluation.robustness failed: {error}"
+            warning = f"evaluation.robustness failed: {error}"
             report = report.model_copy(update={"warnings": [*report.warnings, warning]})
         save_card(run, report, folder)
     save_report(run, report, files)
@@ -281,12 +268,9 @@ def _fit(
         )
 
 
-def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
+def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
     """The recipe's loss with class weights from the `labels` of the training clips."""
-    options = dataclasses.asdict(recipe.training.loss)
-    del options["soft_labels"]  # decides the labels of the clips
-    weights = options.pop("class_weights")
-    return ClassificationLoss(class_weights(weights, labels, names) if weights else None, **options)
+    return LOSSES[TASKS[recipe.task].loss].from_options(dataclasses.asdict(recipe.training.loss), names, labels)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
@@ -312,26 +296,24 @@ def feature_caching(run: RunContext) -> FeatureCaching | None:
     return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
 
 
-def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
+def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions]]:
     """Evaluate each split once; this is the only place that uses the test split (`per_speaker`: by two fits).
 
     Returns:
-        The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
+        The report, and the predictions of each split.
     """
     began = time.perf_counter()
     recipe, data = run.recipe, run.data
     settings, solver, metric = recipe.evaluation, recipe.training.solver, recipe.training.early_stopping.metric
     outputs: dict[str, Windows] = {}
-    vectors = None
     for name in PARTS if settings.part == "test" else PARTS[:2]:
-        mapped = settings.embeddings and name == settings.part
-        with _last_layer_inputs(fitted.trainer) if mapped else contextlib.nullcontext([]) as inputs:
-            held_out = fitted.held_out if name == "validation" else None
-            outputs[name] = held_out or window_logits(fitted.trainer, run.clips(name))
-        if mapped:
-            vectors = mean_by_clip(*outputs[name][:2], np.concatenate(inputs))
+        held_out = fitted.held_out if name == "validation" else None
+        outputs[name] = held_out or window_logits(fitted.trainer, run.clips(name))
     logits, temperature = _calibrated(run, outputs)
-    predictions = {name: of_rows(data.dataset, rows, softmax(own)) for name, (rows, own) in logits.items()}
+    predictions = {
+        name: of_rows(data.dataset, rows, activated(own, run.task.problem_type))
+        for name, (rows, own) in logits.items()
+    }
     scores = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
     parts = {
         name: all_metrics(own.labels, own.probabilities[0], own.votes)
@@ -341,9 +323,9 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     # A refit model depends on the speakers of both splits, a single epoch is not selected, nor a candidate by them.
     selected = solver == "trainer" and len(fitted.history) > 1 and fitted.refit is None
     selecting = run.fold.split.speakers["validation"] if selected else None
-    facts = ModelFacts(
-        data.labels, scores["confusion"], parts["train"]["uar"], selecting, temperature and temperature["value"]
-    )
+    score = parts["train"][run.task.main]
+    known = data.labels, scores.get("confusion"), score, selecting, temperature and temperature["value"]
+    facts = ModelFacts(*known)
     warnings = degenerate(facts) + scores["warnings"] + data.notes + fitted.notes + run.window_notes()
     fields = report_header(run, scores["metrics"]) | scores
     if settings.per_speaker:
@@ -356,7 +338,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         "temperature": temperature,
         "history": fitted.history,
         "selected_by": metric,
-        "validated": -fitted.validated if metric == "loss" else fitted.validated,
+        "validated": -fitted.validated if lower_is_better(metric) else fitted.validated,
         "training": _training_facts(run, fitted),
         "seconds": {
             **data.seconds,
@@ -365,7 +347,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
             "judgement": time.perf_counter() - began,
         },
     }
-    return Report(**fields), predictions, vectors
+    return Report(**fields), predictions
 
 
 def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> dict[str, float | None]:
@@ -379,28 +361,13 @@ def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -
     return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
 
 
-@contextlib.contextmanager
-def _last_layer_inputs(trainer: Trainer) -> Iterator[list[np.ndarray]]:
-    """Collect the inputs of the classifier's last layer, from all processes and batch by batch."""
-    kept = []
-
-    def keep(module: nn.Module, given: tuple) -> None:
-        kept.append(trainer.accelerator.gather_for_metrics(given[0].detach().float()).cpu().numpy())
-
-    hook = last_layer(trainer.model).register_forward_pre_hook(keep)
-    try:
-        yield kept
-    finally:
-        hook.remove()
-
-
 def _calibrated(
     run: RunContext, outputs: Mapping[str, Windows]
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
     """Rows and logits of each split as the published model gives them, and the report's `temperature`."""
-    plain = {name: merge(*own) for name, own in outputs.items()}
+    plain = {name: merge(*own, run.task.problem_type) for name, own in outputs.items()}
     setting, evaluated = run.recipe.evaluation.temperature, run.recipe.evaluation.part
-    if setting == "none":
+    if setting == "none" or run.task.problem_type:  # dimensions have no probabilities
         return plain, None
     labels = np.asarray(run.data.dataset["label"][:])
     rows, lengths, logits = outputs["validation"]
@@ -459,7 +426,7 @@ def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robus
     classifier, settings = load_classifier(model), run.recipe.evaluation
     places = {clip: row for row, clip in enumerate(run.data.dataset["id"][:])}
     waveforms = _recordings(run, [places[clip] for clip in predictions.ids])  # predictions are sorted by length
-    mapping = LabelMapping(*[classifier.labels] * 3)
+    mapping = MAPPINGS[run.recipe.task](*[classifier.labels] * 3)
     more = {"window": settings.window, **settings.bootstrapping}
     return Robustness(**robustness_of(classifier, mapping, predictions, waveforms, **more))
 

@@ -15,6 +15,7 @@ from ..models import preparation as numpy_steps
 from ..models.modeling_pooled_encoder import shortest_waveform
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
+from ..training.factory import RANGES_KEY
 from ..utils.errors import UserError
 
 _VARIANCE_FLOOR = 1e-7
@@ -48,7 +49,10 @@ class WaveformClassifier(nn.Module):
                 "audio.fixed_duration, or without trim_silence"
             )
         self.extractor, self.preparation = extractor, preparation
-        self.multi_label = config.problem_type == "multi_label_classification"
+        self.problem_type = config.problem_type
+        ranges = getattr(config, RANGES_KEY, None) or {}
+        bounds = [ranges.get(config.id2label[i], (0.0, 1.0)) for i in range(config.num_labels)]
+        self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))  # of dimensions
         self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
         self.extract = WaveformInput(extractor)
@@ -67,7 +71,9 @@ class WaveformClassifier(nn.Module):
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform, lengths = nn.functional.pad(waveform, (0, missing)), lengths.clamp(min=self.shortest)
         logits = self.model(**self.extract(waveform, lengths)).logits.float()
-        return logits, logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
+        if self.problem_type == "regression":
+            return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
+        return logits, logits.sigmoid() if self.problem_type == "multi_label_classification" else logits.softmax(dim=1)
 
 
 class PrepareWaveform(nn.Module):

@@ -33,15 +33,15 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
+from ..evaluation.metrics import activated
 from ..inference.batches import run_batches
 from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
-from ..inference.outputs import probabilities
 from ..inference.reference import read_reference
 from ..models.layers import BiLSTM
 from ..models.preparation import PreparedFeatureExtractor, prepare_waveform
 from ..training.encoders import ENCODERS, encoder_config, mask_valid
-from ..training.factory import TEMPERATURE_KEY
+from ..training.factory import RANGES_KEY, TEMPERATURE_KEY
 from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError
@@ -196,10 +196,10 @@ def logits_of(classifier: Classifier, clips: Sequence[np.ndarray], batch_size: i
     ).logits
 
 
-def compare(logits: np.ndarray, expected: np.ndarray, multi_label: bool) -> Difference:
+def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) -> Difference:
     """The difference of two arrays of logits, float32 (clips, labels)."""
-    shares = np.abs(probabilities(logits, multi_label) - probabilities(expected, multi_label))
-    changed = logits.argmax(axis=1) != expected.argmax(axis=1)
+    shares = np.abs(activated(logits, problem_type) - activated(expected, problem_type))
+    changed = (logits.argmax(axis=1) != expected.argmax(axis=1)) & (problem_type != "regression")
     largest = float(np.abs(logits - expected).max())
     return Difference(largest, float(shares.max()), int(changed.sum()), len(expected))
 
@@ -218,7 +218,7 @@ def _checked(
         exported = load_classifier(written)
         padded = exported.padding_safe and len(clips) > 1
         compared = [
-            compare(logits_of(exported, clips, size), expected, exported.multi_label)
+            compare(logits_of(exported, clips, size), expected, exported.problem_type)
             for size in ((1, len(clips)) if padded else (1,))
         ]
     except Exception as error:  # onnxruntime's exception classes are not public
@@ -238,8 +238,9 @@ def export_onnx(
     """Write `model` in float32 and evaluation mode; the model itself does not change.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
-    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). The
-    published `extractor` becomes a part of the graph. The metadata are those of `metadata_of`, and `facts`.
+    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities`` (of dimensions ``values``, on
+    the scale of the ratings), float32 (batch, labels). The published `extractor` becomes a part of the graph. The
+    metadata are those of `metadata_of`, and `facts`.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -258,7 +259,7 @@ def export_onnx(
             program = torch.onnx.export(
                 graph,
                 kwargs={"input_values": clips, "attention_mask": torch.ones_like(clips, dtype=torch.long)},
-                output_names=["logits", "probabilities"],
+                output_names=["logits", "values" if graph.problem_type == "regression" else "probabilities"],
                 dynamic_shapes={"input_values": axes, "attention_mask": axes},
                 opset_version=OPSET,
                 dynamo=True,
@@ -301,7 +302,9 @@ def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
     return {
         "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
         "sampling_rate": graph.sampling_rate,
-        "multi_label": graph.multi_label,
+        "multi_label": config.problem_type == "multi_label_classification",
+        "problem_type": config.problem_type,
+        RANGES_KEY: getattr(config, RANGES_KEY, None),
         "model_type": config.model_type,
         "padding_safe": graph.extractor.return_attention_mask and (not encoder or mask_valid(config)),
         "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),

@@ -15,5 +15,5 @@ for name in sys.argv[2:]:
     clip, length = clip.mean(axis=1), round(len(clip) * rate / own)
     clip = np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip) if own != rate else clip
     inputs = {"input_values": clip[None].astype(np.float32), "attention_mask": np.ones((1, length), np.int64)}
-    (probabilities,) = session.run(["probabilities"], inputs)[0]
-    print(json.dumps({"file": name} | {label: float(probabilities[int(i)]) for i, label in labels.items()}))
+    (values,) = session.run([session.get_outputs()[1].name], inputs)[0]  # probabilities, or values of dimensions
+    print(json.dumps({"file": name} | {label: float(values[int(i)]) for i, label in labels.items()}))

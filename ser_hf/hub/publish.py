@@ -193,8 +193,6 @@ def stage_report(
     report = Report.from_dict(json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source)
     corpora = _corpora(report, recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    if (source / "embeddings.parquet").is_file():
-        pq.write_table(_without_paths(pq.read_table(source / "embeddings.parquet")), folder / "embeddings.parquet")
     facts = corpora[0] if len(corpora) == 1 else None
     write_report(folder, report, recipe=dump_yaml(public(recipe)), corpus=facts)
     pq.write_table(confusion_table(report), folder / "confusion.parquet")

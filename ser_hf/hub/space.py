@@ -10,9 +10,10 @@ from typing import Any
 
 from huggingface_hub import SpaceCardData, constants
 
-from ..report.card import templates
+from ..evaluation.metrics import NAMES
+from ..report.card import hub_cards, templates
 from ..report.report import Report
-from ..report.views import evaluated_speakers
+from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 
@@ -78,12 +79,13 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
         "window": demo.window,
         "title": report.name if report else Path(demo.model).name,
         "headline": headline(report) if report else None,
+        "ranges": report.ranges if report else {},
         "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
         "limits": LIMITS,
         "links": {name: address for name, address in links.items() if address},
     }
     with atomic_folder(folder, "folder") as partial:
-        shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
+        (partial / "app.py").write_bytes((hub_cards() / "space_app.py").read_bytes())
         more = "opensmile>=2.6,<3\n" if report and "openSMILE" in report.model.preparation else ""
         (partial / "requirements.txt").write_text(REQUIREMENTS + more, encoding="utf-8")
         (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -96,12 +98,10 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
 
 def headline(report: Report) -> str:
     """The main metrics in one sentence, with their interval and the test speakers."""
-    interval = report.intervals.get("uar")
-    between = f" ({100 * report.confidence:g} % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    return (
-        f"UAR {report.metrics['uar']:.3f}{between}, macro-F1 {report.metrics['macro_f1']:.3f} on "
-        f"{evaluated_speakers(report)} (protocol {report.protocol.name})."
-    )
+    main, beside = (f"{NAMES[key]} {figure(report.metrics[key])}" for key in (report.main, report.measured.beside[0]))
+    interval = report.intervals.get(report.main)
+    between = f" ({100 * report.confidence:g} % interval {span(interval)})" if interval else ""
+    return f"{main}{between}, {beside} on {evaluated_speakers(report)} (protocol {report.protocol.name})."
 
 
 def _readme(facts: Mapping[str, Any], shared: bool) -> str:

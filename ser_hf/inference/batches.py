@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..evaluation.metrics import softmax
+from ..evaluation.metrics import activated
 from ..training.data import Collator, batches, merge, pieces
 from ..training.encoders import lengths_needed
 from ..utils.errors import UserError
@@ -72,14 +72,10 @@ class ModelOutputs:
     logits: np.ndarray
     vectors: np.ndarray | None
 
-    def by_clip(self, multi_label: bool) -> "ModelOutputs":
-        """One row per clip: probabilities and vectors are means over its windows, weighted by duration."""
-        rows, logits = self.rows, self.logits
-        if multi_label:  # each label against its absence
-            pairs = [merge(rows, self.lengths, np.stack([np.zeros_like(own), own], axis=1))[1] for own in logits.T]
-            merged = np.stack([pair[:, 1] - pair[:, 0] for pair in pairs], axis=1)
-        else:
-            merged = merge(rows, self.lengths, logits)[1]
+    def by_clip(self, problem_type: str | None) -> "ModelOutputs":
+        """One row per clip: probabilities (or values) and vectors are means over its windows, weighted by duration."""
+        rows = self.rows
+        merged = merge(rows, self.lengths, self.logits, problem_type)[1]
         own, first = np.unique(rows, return_index=True)
         lengths = np.add.reduceat(self.lengths, first)
         vectors = self.vectors
@@ -146,9 +142,8 @@ def classify(
     *,
     window: float | None = None,
     batch_size: int = 16,
-    embeddings: bool = False,
     progress: bool = True,
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> np.ndarray:
     """Predict prepared clips; several windows of a clip are averaged by duration.
 
     Args:
@@ -156,17 +151,13 @@ def classify(
         ids: of the clips, for messages.
         window: seconds of the longest window; None is the window of the model's own evaluation.
         batch_size: windows at a time.
-        embeddings: also return the inputs of the classifier's last layer.
         progress: show a progress bar.
 
     Returns:
-        Probabilities, float32 (clips, labels), and embeddings, float32 (clips, size), or None.
+        Probabilities or values, float32 (clips, labels).
     """
-    shares, vectors, samples = [], [], classifier.window(window)
-    with contextlib.ExitStack() as stack:
-        take = stack.enter_context(capture_embeddings(classifier)) if embeddings else None
-        shown = None if progress else True
-        bar = stack.enter_context(tqdm(total=len(ids), desc="evaluating", unit="clip", disable=shown))
+    shares, samples = [], classifier.window(window)
+    with tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True) as bar:
         begin = length = 0
         for i in range(len(ids)):
             length += len(waveforms[i])
@@ -175,16 +166,8 @@ def classify(
             recordings = [Recording(name, name) for name in ids[begin : i + 1]]
             clips = [np.asarray(waveforms[place]) for place in range(begin, i + 1)]
             chunk = Chunk(recordings, clips, classifier.extractor.sampling_rate)
-            outputs = run_batches(classifier, chunk, samples, batch_size, take, bar.update)
-            outputs = outputs.by_clip(classifier.multi_label)
-            shares.append(probabilities(outputs.logits, classifier.multi_label))
-            vectors.append(outputs.vectors)
+            outputs = run_batches(classifier, chunk, samples, batch_size, progress=bar.update)
+            outputs = outputs.by_clip(classifier.problem_type)
+            shares.append(activated(outputs.logits, classifier.problem_type))
             begin, length = i + 1, 0
-    return np.concatenate(shares), np.concatenate(vectors) if embeddings else None
-
-
-def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
-    """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
-    if multi_label:
-        return torch.from_numpy(logits).sigmoid().numpy()
-    return softmax(logits)
+    return np.concatenate(shares)

@@ -28,9 +28,11 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..training.factory import RANGES_KEY
 from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files, weights_hash
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
@@ -71,9 +73,21 @@ class Classifier:
         return [names[i] for i in range(self.model.config.num_labels)]
 
     @property
-    def multi_label(self) -> bool:
-        """Whether each label has its own probability (a sigmoid), as `pipeline` decides."""
-        return self.model.config.problem_type == "multi_label_classification"
+    def problem_type(self) -> str | None:
+        """What its logits are, as `pipeline` decides, see `ser_hf.evaluation.metrics.activated`."""
+        return self.model.config.problem_type
+
+    @property
+    def task(self) -> Task:
+        return DIMENSIONS if self.problem_type == DIMENSIONS.problem_type else EMOTIONS
+
+    @property
+    def ranges(self) -> dict[str, list[float]]:
+        """The ratings that 0 and 1 of each dimension stand for; empty for classes."""
+        if self.task is not DIMENSIONS:
+            return {}
+        known = getattr(self.model.config, RANGES_KEY, None) or {}
+        return {name: list(known.get(name, (0.0, 1.0))) for name in self.labels}
 
     @property
     def encoder(self) -> bool:
@@ -134,8 +148,8 @@ class OnnxSession(nn.Module):
         check_settings(self.facts, str(path))
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
-        problem = "multi_label_classification" if self.facts.get("multi_label") else None
-        self.config = OnnxConfig(id2label=names, problem_type=problem)
+        problem = "multi_label_classification" if self.facts.get("multi_label") else self.facts.get("problem_type")
+        self.config = OnnxConfig(id2label=names, problem_type=problem, **{RANGES_KEY: self.facts.get(RANGES_KEY)})
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
         """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their mask."""
@@ -214,8 +228,6 @@ def load_classifier(
             f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
             "first (ser-hf train)"
         )
-    if config.problem_type == "regression":
-        raise UserError(f"{source}: predicts numbers, not labels (problem_type: regression); use a classifier")
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()

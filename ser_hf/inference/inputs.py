@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from datasets import Audio, ClassLabel, Dataset
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode, read_header
 from ..corpora import files
@@ -38,6 +38,7 @@ class ModelSettings(BaseModel):
     id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
     problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
+    target_ranges: dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
 

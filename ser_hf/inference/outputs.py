@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..evaluation.metrics import activated
 from ..utils.environment import __version__
 from ..utils.errors import UserError, printable
-from .batches import ModelOutputs, probabilities
+from .batches import ModelOutputs
 from .classifier import Classifier
 from .inputs import Chunk
 
@@ -38,7 +39,9 @@ class Facts:
         labels: the names of the entries of probabilities and logits.
         window: seconds beyond which clips are split into windows, None if they never are.
         hop: seconds from one window to the next if they overlap, otherwise None.
-        multi_label: each label has a separate probability; they do not add up to one.
+        problem_type: of the model: null for classes, ``multi_label_classification`` for labels with separate
+            probabilities, which do not add up to one, ``regression`` for dimensions.
+        ranges: the ratings that 0 and 1 of each dimension stand for; empty for classes.
         embedding: what embeddings are, in words; None without them.
     """
 
@@ -48,9 +51,20 @@ class Facts:
     labels: list[str]
     window: float | None
     hop: float | None
-    multi_label: bool
+    problem_type: str | None
+    ranges: dict[str, list[float]]
     embedding: str | None
     version: str = __version__
+
+    @property
+    def kind(self) -> str:
+        """The column of what is predicted."""
+        return "values" if self.ranges else "probabilities"
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of text and places, for all formats."""
+        return [name for name in COLUMNS if name != "predicted" or not self.ranges]
 
     def to_metadata(self) -> dict[bytes, bytes]:
         return {METADATA: json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()}
@@ -67,10 +81,11 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
     Columns: `id`, `path`, `speaker` and `label` (null if unknown); `window`, its number from 0 (null if a row is the
     mean of several), and `windows` of the clip; `start` and `end`, seconds of the file (after silence was trimmed off
     or added, counted from where the clip begins); `predicted`; `probabilities` and `logits`, float32 (labels,) each;
-    `embedding`, float32 (size,), if requested. Lists have a fixed size, so that they read as matrices.
+    `embedding`, float32 (size,), if requested. Lists have a fixed size, so that they read as matrices. Of dimensions
+    `values`, on the scale of the ratings, replace `predicted` and `probabilities`.
     """
     counts = np.bincount(outputs.rows, minlength=len(chunk))
-    rows = outputs if by_window else outputs.by_clip(classifier.multi_label)
+    rows = outputs if by_window else outputs.by_clip(classifier.problem_type)
     own = [chunk.recordings[row] for row in rows.rows]
     windows = counts[rows.rows]
     if by_window:  # windows of a clip follow each other
@@ -86,12 +101,16 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
         "windows": pa.array(windows, pa.int32()),
         "start": pa.array(starts, pa.float64()),
         "end": pa.array(ends, pa.float64()),
-        "predicted": [facts.labels[i] for i in rows.logits.argmax(axis=1)],
-        "probabilities": of_lists(probabilities(rows.logits, classifier.multi_label)),
-        "logits": of_lists(rows.logits),
     }
-    for name in (*COLUMNS[:4], "predicted"):
+    made = activated(rows.logits, facts.problem_type)
+    if facts.ranges:
+        low, high = np.transpose([facts.ranges[name] for name in facts.labels])
+        made = low + made * (high - low)
+    else:
+        columns["predicted"] = [facts.labels[i] for i in rows.logits.argmax(axis=1)]
+    for name in set(columns).intersection((*COLUMNS[:4], "predicted")):
         columns[name] = pa.array(columns[name], pa.string())
+    columns |= {facts.kind: of_lists(made), "logits": of_lists(rows.logits)}
     if rows.vectors is not None:
         columns["embedding"] = of_lists(rows.vectors)
     return pa.table(columns).replace_schema_metadata(facts.to_metadata())
@@ -114,51 +133,55 @@ _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F
 
 
 def timeline_figure(table: pa.Table) -> Figure:
-    """The probabilities of one recording's windows over its seconds, each at the middle of its window."""
-    starts, ends, shares = table["start"].to_numpy(), table["end"].to_numpy(), matrix(table, "probabilities")
+    """What is predicted of one recording's windows over its seconds, each at the middle of its window."""
+    facts, starts, ends = read_facts(table.schema), table["start"].to_numpy(), table["end"].to_numpy()
+    shares = matrix(table, "logits" if facts["ranges"] else "probabilities")
     figure = Figure(figsize=(min(6 + (ends[-1] - starts[0]) / 30, 16), 4), layout="constrained")
     axes = figure.add_subplot()
-    for i, label in enumerate(read_facts(table.schema)["labels"]):
+    for i, label in enumerate(facts["labels"]):
         style = {"color": _COLORS[i % len(_COLORS)], "linestyle": "-" if i < len(_COLORS) else "--"}
         axes.plot((starts + ends) / 2, shares[:, i], marker="o", markersize=3, label=label, **style)
     axes.set(xlim=(starts[0], ends[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+    if facts["ranges"]:
+        axes.set(ylim=(min(0, shares.min()), max(1, shares.max())), ylabel="share of the range of the ratings")
     axes.set_title(os.path.basename(table["path"][0].as_py()), parse_math=False)  # a name may hold two dollar signs
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 
-def csv_rows(file: TextIO, labels: Sequence[str]) -> Write:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"p_{label}" for label in labels), *(f"logit_{label}" for label in labels)])
+def csv_rows(file: TextIO, facts: Facts) -> Write:
+    writer, short = csv.writer(file, lineterminator="\n"), "value" if facts.ranges else "p"
+    kinds = {short: facts.kind, "logit": "logits"}
+    writer.writerow([*facts.columns, *(f"{kind}_{label}" for kind in kinds for label in facts.labels)])
 
     def write(table: pa.Table) -> None:
-        for row in records(table, labels):
-            numbers = [f"{row[kind][label]:.7g}" for kind in ("probabilities", "logits") for label in labels]
-            writer.writerow([row[name] for name in COLUMNS] + numbers)
+        for row in records(table, facts):
+            numbers = [f"{row[kind][label]:.7g}" for kind in kinds.values() for label in facts.labels]
+            writer.writerow([row[name] for name in facts.columns] + numbers)
 
     return write
 
 
-def json_lines(file: TextIO, labels: Sequence[str]) -> Write:
+def json_lines(file: TextIO, facts: Facts) -> Write:
     def write(table: pa.Table) -> None:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in records(table, labels))
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in records(table, facts))
 
     return write
 
 
-def records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
+def records(table: pa.Table, facts: Facts) -> list[dict[str, Any]]:
     """The rows as JSON has them; numbers with the seven digits that float32 holds."""
-    rows = table.select(COLUMNS).to_pylist()
-    for kind in ("probabilities", "logits"):
+    rows = table.select(facts.columns).to_pylist()
+    for kind in (facts.kind, "logits"):
         for row, values in zip(rows, matrix(table, kind).tolist(), strict=True):
-            row[kind] = {label: float(f"{value:.7g}") for label, value in zip(labels, values, strict=True)}
+            row[kind] = {label: float(f"{value:.7g}") for label, value in zip(facts.labels, values, strict=True)}
     return rows
 
 
-def to_terminal(kind: str, labels: Sequence[str]) -> Write:
+def to_terminal(kind: str, facts: Facts) -> Write:
     """Return a function that writes tables to standard output, above a progress bar, as jsonl, csv or aligned text."""
     file = sys.stdout
-    write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, labels)
+    write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, facts)
 
     def above_the_bar(table: pa.Table) -> None:
         with tqdm.external_write_mode(file=file):
@@ -168,15 +191,18 @@ def to_terminal(kind: str, labels: Sequence[str]) -> Write:
     return above_the_bar
 
 
-def _lines(file: TextIO, labels: Sequence[str]) -> Write:
+def _lines(file: TextIO, facts: Facts) -> Write:
     def write(table: pa.Table) -> None:
-        best = matrix(table, "probabilities").max(axis=1)
-        for row, probability in zip(table.select(COLUMNS).to_pylist(), best, strict=True):
+        for row, values in zip(table.select(facts.columns).to_pylist(), matrix(table, facts.kind), strict=True):
+            if facts.ranges:
+                text = "  ".join(f"{label} {value:.2f}" for label, value in zip(facts.labels, values, strict=True))
+            else:
+                text = f"{values.max():.3f}  {row['predicted']:<10}"
             windows = ""
             if row["windows"] > 1:
                 times = f"{row['start']:.2f}-{row['end']:.2f} s"
                 windows = f"  ({row['windows']} windows)" if row["window"] is None else f"  ({times})"
-            file.write(printable(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}") + "\n")
+            file.write(printable(f"{text}  {row['id']}{windows}") + "\n")
 
     return write
 
@@ -207,13 +233,13 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
 
 
 @contextlib.contextmanager
-def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
+def writing(path: Path, key: str, facts: Facts) -> Iterator[Write]:
     """Yield a function that writes tables to a new file, which at the end replaces any file (or link target) at
     `path`.
 
     CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``; in JSON
-    as objects), and no embeddings; Parquet holds the tables as they are. A picture (PNG, SVG) shows windows over time,
-    of one recording.
+    as objects), or the value and the logit of each dimension (``value_arousal``), and no embeddings; Parquet holds the
+    tables as they are. A picture (PNG, SVG) shows windows over time, of one recording.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.
@@ -223,7 +249,7 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
     try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened(partial, path.suffix.lower(), labels) as write:
+            with _opened(partial, path.suffix.lower(), facts) as write:
                 yield write
             partial.replace(target)
         finally:
@@ -233,10 +259,10 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, suffix: str, labels: Sequence[str]) -> Iterator[Write]:
+def _opened(path: Path, suffix: str, facts: Facts) -> Iterator[Write]:
     if suffix in (".csv", ".jsonl"):
         with path.open("w", encoding="utf-8", newline="") as file:
-            yield (csv_rows if suffix == ".csv" else json_lines)(file, labels)
+            yield (csv_rows if suffix == ".csv" else json_lines)(file, facts)
     elif suffix == ".parquet":
         path.touch()
         with contextlib.ExitStack() as opened:

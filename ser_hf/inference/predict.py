@@ -83,13 +83,19 @@ class PredictionTable:
         return self.facts.labels
 
     @property
-    def predicted(self) -> list[str]:
-        return self.table["predicted"].to_pylist()
+    def predicted(self) -> list[str] | None:
+        """The label of each row; None of a model of dimensions."""
+        return None if self.facts.ranges else self.table["predicted"].to_pylist()
 
     @property
-    def probabilities(self) -> np.ndarray:
-        """float32 (rows, labels)."""
-        return matrix(self.table, "probabilities")
+    def probabilities(self) -> np.ndarray | None:
+        """float32 (rows, labels); None of a model of dimensions."""
+        return None if self.facts.ranges else matrix(self.table, "probabilities")
+
+    @property
+    def values(self) -> np.ndarray | None:
+        """Dimensions on the scale of the ratings, float32 (rows, labels); None of a model of classes."""
+        return matrix(self.table, "values") if self.facts.ranges else None
 
     @property
     def logits(self) -> np.ndarray:
@@ -122,7 +128,8 @@ def predict(
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
 
     Returns:
-        One row per recording or window: label, probabilities, logits and, if requested, embeddings.
+        One row per recording or window: label, probabilities (of dimensions values), logits and, if requested,
+        embeddings.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
@@ -160,7 +167,8 @@ def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
         classifier.labels,
         None if window is None else window / rate,
         None if hop is None else hop / rate,
-        classifier.multi_label,
+        classifier.problem_type,
+        classifier.ranges,
         EMBEDDING if settings.embeddings else None,
     )
 

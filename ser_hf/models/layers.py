@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from .configuration import ConvolutionConfig
 
@@ -290,6 +291,13 @@ class Pooling(nn.Module):
             return mean
         variance = (weights * (sequence - mean[:, None]).square()).sum(dim=1)
         return torch.cat([mean, torch.sqrt(variance + 1e-7)], dim=1)
+
+
+def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean cross entropy of logits (batch, classes) and class ids, or the mean squared error of dimensions."""
+    if config.problem_type == "regression":
+        return nn.functional.mse_loss(logits, labels.to(logits.dtype).view_as(logits))
+    return nn.functional.cross_entropy(logits, labels)
 
 
 # Support vector machines: one per class against the rest, of two classes one in all

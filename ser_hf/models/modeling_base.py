@@ -8,6 +8,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration import WaveformConfig
 from .front_end import DerivedBuffers
+from .layers import loss_of
 
 
 class AcousticClassifier(PreTrainedModel):
@@ -48,10 +49,10 @@ class AcousticClassifier(PreTrainedModel):
         Args:
             input_values: (batch, samples) float32 at the configuration's sampling rate, full scale at 1.
             attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; all real when absent.
-            labels: (batch,) class ids.
+            labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
-            `logits` (batch, classes), and `loss`, the mean cross entropy, if `labels` are given.
+            `logits` (batch, labels), and `loss`, see `layers.loss_of`, if `labels` are given.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
@@ -62,7 +63,7 @@ class AcousticClassifier(PreTrainedModel):
         views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [self.front_end(waveform, lengths)]
         vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
         logits = self.classifier(vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0))
-        loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
+        loss = None if labels is None else loss_of(self.config, logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .configuration import Fraction, PoolingKind, WaveformConfig, valid
-from .layers import Pooling
+from .layers import Pooling, loss_of
 
 Sizes = valid(list[int], "sizes from 1 to 65,536", lambda sizes: all(1 <= size <= 65_536 for size in sizes))
 
@@ -108,10 +108,10 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
             input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for Whisper.
             attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for waveforms, (batch,
                 frames) for wav2vec2-bert, either of the two for Whisper. All real when absent.
-            labels: (batch,) class ids.
+            labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
-            `logits` (batch, classes), and `loss`, the mean cross entropy, if `labels` are given.
+            `logits` (batch, labels), and `loss`, see `layers.loss_of`, if `labels` are given.
         """
         inputs = input_values if input_features is None else input_features
         if inputs is None:
@@ -120,7 +120,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         frames = self._frames(inputs, attention_mask)
         mask = self._frame_mask(frames, attention_mask)
         logits = self.classifier(self.head(self.pooling(frames, mask)))
-        loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
+        loss = None if labels is None else loss_of(self.config, logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def _long_enough(

@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 
 from ..corpora import corpora_facts, corpus_facts, corpus_options
-from ..evaluation.metrics import DEFINITIONS, HEADLINE, NAMES
+from ..evaluation.metrics import NAMES, definitions
 from ..utils.errors import UserError, printable
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
@@ -21,14 +22,8 @@ from . import views
 from .citations import OPENSMILE, license_metadata, license_text, linked, network_words, works
 from .report import Report, read_report
 
-# The metrics of `model-index`: type on the Hub, and averaging.
-TYPES = {
-    "uar": ("recall", {"average": "macro"}),
-    "wa": ("accuracy", None),
-    "macro_f1": ("f1", {"average": "macro"}),
-}
 # Pictures on the card, by their names in the folder of the report.
-PICTURES = ("confusion_matrix", "confusion_by_corpus", "robustness", "reliability")
+PICTURES = ("confusion_matrix", "confusion_by_corpus", "dimensions", "robustness", "reliability")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -37,13 +32,18 @@ def hub_page(repo: str, kind: str = "") -> str:
     return "/".join(filter(None, ["https://huggingface.co", kind, repo]))
 
 
+def hub_cards() -> Traversable:
+    """hub_cards/: installed with the package, or beside it in a checkout."""
+    try:
+        return resources.files("ser_hf.hub_cards")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "hub_cards"
+
+
 @functools.cache
 def templates() -> jinja2.Environment:
-    """The templates in hub_cards/: installed with the package, or beside it in a checkout."""
-    try:
-        folder = resources.files("ser_hf.hub_cards")
-    except ModuleNotFoundError:
-        folder = Path(__file__).parents[2] / "hub_cards"
+    """The templates in hub_cards/."""
+    folder = hub_cards()
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         undefined=jinja2.StrictUndefined,
@@ -52,7 +52,7 @@ def templates() -> jinja2.Environment:
         finalize=plain,
     )
     environment.filters |= views.FORMATS | {"cell": cell, "license": license_text}
-    environment.globals |= {"views": views, "names": NAMES, "main_metrics": HEADLINE}
+    environment.globals |= {"views": views, "names": NAMES}
     return environment
 
 
@@ -71,7 +71,9 @@ def cell(text: object) -> Markup:
 def report_values(report: Report) -> dict[str, Any]:
     """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of one of several."""
     fields = {name: getattr(report, name) for name in Report.model_fields}
-    return {**fields, "report": report, "over": None, "definitions": DEFINITIONS}
+    task = report.measured
+    own = {"measured": task, "main": task.main, "main_metrics": task.headline, "definitions": definitions(task)}
+    return {**fields, **own, "report": report, "over": None}
 
 
 def report_page(report: Report) -> str:
@@ -190,7 +192,7 @@ def model_card(
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
         datasets=_datasets(corpus) or None,
-        metrics=list(dict.fromkeys(kind for kind, _ in TYPES.values())),
+        metrics=list(dict.fromkeys(kind for kind, _ in report.measured.hub.values())),
         model_name=report.name,
         eval_results=_index(report, evaluated, _datasets(corpus), report_repo),
         **license_metadata(trained + [OPENSMILE] * ("openSMILE" in model.preparation), hub_id and hub_page(hub_id)),
@@ -233,7 +235,7 @@ def _datasets(corpus: Mapping[str, Any]) -> list[str]:
 def _index(
     report: Report, evaluated: Sequence[Mapping[str, Any]], datasets: Sequence[str], report_repo: str | None
 ) -> list[EvalResult]:
-    """`model-index`: UAR, WA and macro-F1 on the evaluated corpora; names include the protocol and its leak."""
+    """`model-index`: the main metrics on the evaluated corpora; names include the protocol and its leak."""
     protocol = report.protocol
     under = protocol.name + (", leaky" if protocol.leak else "")
     arguments = {"protocol": protocol.name, "fold": protocol.fold, "split_sha256": protocol.sha256}
@@ -255,7 +257,7 @@ def _index(
             metric_args=averaged,
             **(source if report_repo else {}),
         )
-        for metric, (kind, averaged) in TYPES.items()
+        for metric, (kind, averaged) in report.measured.hub.items()
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..evaluation.metrics import DEFINITIONS, NAMES
+from ..evaluation.metrics import NAMES, definitions
 from ..utils.environment import __version__
 from . import views
 from .report import Report
@@ -20,6 +20,7 @@ SECTIONS = {
     "results": "Summary",
     "confusion": "Confusion matrix",
     "per_class": "Per-class results",
+    "dimensions": "Results by dimension",
     "slices": "Results by group",
     "corpora": "Results by corpus",
     "runs": "Results by fold or seed",
@@ -27,7 +28,6 @@ SECTIONS = {
     "perceived": "Intended and perceived emotion",
     "calibration": "Calibration",
     "robustness": "Robustness",
-    "embeddings": "Embeddings",
     "protocol": "Data and splits",
     "classes": "Class distribution",
     "sources": "Corpus labels",
@@ -115,7 +115,9 @@ def render(
         "files": files or {},
         "views": views,
         "names": NAMES,
-        "definitions": DEFINITIONS,
+        "definitions": definitions(report.measured),
+        "main": report.main,
+        "main_metrics": report.measured.headline,
         "chance": views.chance_of(report),
     }
     shown["draw"] = page.environment.get_template("macros.html").make_module(shown)

@@ -14,17 +14,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..evaluation.embeddings import NAMES
+from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
-from .report import Calibration, ClassScores, Condition, Robustness, Slice, Temperature
+from .report import Calibration, ClassScores, Condition, DimensionScores, Robustness, Slice, Temperature
+from .views import figure as figure_of
 
 # Blue, orange and green of Okabe and Ito (2008), which color-blind readers distinguish.
 COLORS = ("#0072B2", "#E69F00", "#009E73")
-# More of them, with a gray instead of their black, which is lost on dark pages. Markers separate groups of one color.
-EMBEDDING_COLORS = (*COLORS, "#CC79A7", "#56B4E9", "#D55E00", "#6B6B6B")
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-# The largest number of groups that the legend of a map of embeddings names.
-MOST_NAMED = 14
+# More of them, with a gray instead of their black, which is lost on dark pages.
+MORE_COLORS = (*COLORS, "#CC79A7", "#56B4E9", "#D55E00", "#6B6B6B")
 # The largest number of groups that a panel of slices shows; of more the lowest and the highest.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
@@ -105,8 +103,8 @@ def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence
     return image
 
 
-def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Train and validation loss, UAR and macro-F1, and learning rates; a line marks the selected checkpoint.
+def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")) -> Figure:
+    """Train and validation loss, two metrics, and learning rates; a line marks the selected checkpoint.
 
     Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
     """
@@ -126,16 +124,17 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     draw(losses, "train", [(own["epoch"], own["train_loss"]) for own in history if "train_loss" in own], COLORS[0])
     draw(losses, held_out, [(epoch, values["loss"]) for epoch, values in validation], COLORS[1])
     trained = [(entry["epoch"], entry["train"]) for entry in history if entry.get("train")]
-    for key, color in zip(("uar", "macro_f1"), COLORS, strict=False):
-        name = {"uar": "UAR", "macro_f1": "macro-F1"}[key]
-        draw(scores, name, [(epoch, values[key]) for epoch, values in validation], color)
-        draw(scores, f"train {name}", [(epoch, values[key]) for epoch, values in trained], color, ":")
+    for key, color in zip(metrics, COLORS, strict=False):
+        for start, entries, line in (("", validation, "-"), ("train ", trained, ":")):
+            known = [(epoch, values[key]) for epoch, values in entries if values.get(key) is not None]
+            draw(scores, start + NAMES[key], known, color, line)
     for axes in more:
         for color, (name, points) in zip(itertools.cycle(COLORS), rates.items(), strict=False):
             draw(axes, name, points, color)
         axes.set(ylabel="learning rate", title="Learning rate", yscale="log")
     losses.set(ylabel="loss", title="Loss")
-    scores.set(ylabel="score", title="Scores", ylim=(0, 1))
+    low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])  # a correlation may be negative
+    scores.set(ylabel="score", title="Scores", ylim=(low, 1))
     kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
     for axes in figure.axes:
         if kept is not None:
@@ -158,6 +157,38 @@ def _learning_rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tupl
     return {"model" if name == "learning_rate" else name: points for name, points in groups.items()}
 
 
+def dimensions_figure(
+    rated: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    ranges: Mapping[str, Sequence[float]],
+    scores: Mapping[str, DimensionScores],
+    title: str,
+) -> Figure:
+    """Predictions by rating, on the diagonal where they are equal, and below them the errors; a column by dimension.
+
+    Args:
+        rated: targets and predicted values of each dimension, (clips,) each, from 0 to 1.
+        ranges: [lowest, highest] rating of each dimension.
+    """
+    figure = Figure(figsize=(0.6 + 3.4 * len(rated), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(rated), squeeze=False, height_ratios=[3, 2], sharex="col")
+    for (upper, lower), (name, pair) in zip(panels.T, rated.items(), strict=True):
+        low, high = ranges[name]
+        targets, values = (low + own * (high - low) for own in pair)
+        look = {"s": float(np.clip(4000 / len(targets), 4, 30)), "alpha": 0.5, "linewidths": 0, "color": COLORS[0]}
+        upper.scatter(targets, values, **look)
+        upper.plot([low, high], [low, high], color="0.3", linestyle="--", linewidth=1)
+        lower.scatter(targets, values - targets, **look)
+        lower.axhline(0, color="0.3", linestyle="--", linewidth=1)
+        upper.set_title(f"{name}: CCC {figure_of(scores[name].ccc)}", parse_math=False)
+        upper.set(ylabel="predicted")
+        lower.set(xlabel="rating", ylabel="predicted less rating")
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+            axes.set_axisbelow(True)
+    figure.suptitle(title, parse_math=False)
+    return figure
+
+
 def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
     """Clips per class in each split, as bars side by side."""
     figure = Figure(figsize=(2 + len(names) * max(1, len(counts) / 4), 4), layout="constrained")
@@ -165,7 +196,7 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     width = 0.8 / len(counts)
     for i, (part, values) in enumerate(counts.items()):
         places = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * width
-        color = EMBEDDING_COLORS[i % len(EMBEDDING_COLORS)]
+        color = MORE_COLORS[i % len(MORE_COLORS)]
         bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=color)
         axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(names)), names, parse_math=False)
@@ -174,14 +205,14 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     return figure
 
 
-def folds_figure(scores: Mapping[str, float], mean: float) -> Figure:
-    """UAR of each fold, with the mean."""
+def folds_figure(scores: Mapping[str, float], mean: float, metric: str = "UAR") -> Figure:
+    """The main metric of each fold, with the mean."""
     figure = Figure(figsize=(2 + 0.6 * len(scores), 4), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.bar(list(scores), list(scores.values()), color=COLORS[0])
     axes.bar_label(bars, fmt="%.2f", fontsize=8, label_type="center", color="white")
     axes.axhline(mean, color=COLORS[1], linestyle="--", label=f"mean {mean:.3f}")
-    axes.set(xlabel="fold", ylabel="UAR", ylim=(0, 1), title="UAR by fold")
+    axes.set(xlabel="fold", ylabel=metric, ylim=(min(0, *scores.values()), 1), title=f"{metric} by fold")
     axes.legend()
     return figure
 
@@ -207,80 +238,41 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
     return figure
 
 
-def slices_figure(slices: Mapping[str, Mapping[str, Slice]], uar: float) -> Figure:
-    """UAR of each group as a dot with its interval, against that of all clips; one panel for each column."""
-    shown = {column: _shown(column, values) for column, values in slices.items()}
+def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score: float) -> Figure:
+    """A metric of each group as a dot with its interval, against the `score` of all clips; one panel by column."""
+    known = {
+        column: {name: row for name, row in values.items() if getattr(row, metric) is not None}
+        for column, values in slices.items()
+    }
+    shown = {column: _shown(column, values, metric) for column, values in known.items() if values}
+    low = min([0.0, *(end for values in shown.values() for row in values.values() for end in row.interval or ())])
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     for axes, (column, values) in zip(panels, shown.items(), strict=True):
-        axes.axvline(uar, color="0.4", linestyle="--", linewidth=1)
+        axes.axvline(score, color="0.4", linestyle="--", linewidth=1)
         for place, row in enumerate(values.values()):
             if row.interval:
                 axes.plot(row.interval, [place, place], color=COLORS[0], linewidth=2.5, alpha=0.45)
-            axes.plot(row.uar, place, "o", color=COLORS[0], markersize=5, clip_on=False)
+            axes.plot(getattr(row, metric), place, "o", color=COLORS[0], markersize=5, clip_on=False)
         names = [f"{value[:38]} ({row.clips})" for value, row in values.items()]
         axes.set_yticks(range(len(values)), names, parse_math=False, fontsize=8)
-        axes.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.6))
+        axes.set(xlim=(low, 1), ylim=(len(values) - 0.4, -0.6))
         axes.grid(alpha=0.3, axis="x")
         number = len(slices[column])
         extremes = f" (the {MOST_SLICES // 2} lowest and highest of {number})" if number > MOST_SLICES else ""
         axes.set_title(column.replace("_", " ") + extremes, loc="left", fontsize=10, fontweight="bold")
-    panels[-1].set_xlabel(f"UAR (dashed: {uar:.3f}, of all clips)")
+    panels[-1].set_xlabel(f"{NAMES[metric]} (dashed: {score:.3f}, of all clips)")
     return figure
 
 
-def _shown(column: str, values: Mapping[str, Slice]) -> dict[str, Slice]:
+def _shown(column: str, values: Mapping[str, Slice], metric: str) -> dict[str, Slice]:
     """Speakers by their score, the lowest first; other groups in their order."""
     if column != "speaker" and len(values) <= MOST_SLICES:
         return dict(values)
-    ordered = sorted(values.items(), key=lambda item: item[1].uar)
+    ordered = sorted(values.items(), key=lambda item: getattr(item[1], metric))
     half = MOST_SLICES // 2
     return dict(ordered if len(ordered) <= MOST_SLICES else ordered[:half] + ordered[-half:])
-
-
-def embeddings_figure(
-    points: np.ndarray,
-    labels: Sequence[str],
-    speakers: Sequence[str | None],
-    corpora: Sequence[str | None],
-    method: str,
-) -> Figure:
-    """The same points colored by emotion, by speaker and, if there are several, by corpus; unknown ones in light gray.
-
-    Args:
-        points: (clips, 2), from `ser_hf.evaluation.embeddings.project`.
-        labels, speakers, corpora: of each clip, (clips,).
-        method: a key of `ser_hf.evaluation.embeddings.NAMES`.
-    """
-    panels = {"emotion": labels, "speaker": speakers, "corpus": corpora}
-    shown = {what: values for what, values in panels.items() if what != "corpus" or len(set(values) - {None}) > 1}
-    figure = Figure(figsize=(4.6 * len(shown), 5.4), layout="constrained")
-    # A fixed random order, so that no group hides below another one.
-    order = np.random.default_rng(0).permutation(len(points))
-    for axes, (what, values) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-        _draw_groups(axes, np.asarray(points)[order], np.asarray([values[i] or "" for i in order]))
-        known = len(set(values) - {None})
-        axes.set_title(f"by {what}" if known <= MOST_NAMED else f"by {what} ({known})")
-    figure.suptitle(f"{NAMES[method]} of the embeddings of {len(points)} clips")
-    return figure
-
-
-def _draw_groups(axes: Axes, points: np.ndarray, values: np.ndarray) -> None:
-    size = float(np.clip(4000 / len(points), 5, 30))
-    axes.scatter(*points[values == ""].T, s=size, color="0.75", linewidths=0)
-    groups = sorted({*values.tolist()} - {""})
-    for i, group in enumerate(groups):
-        color = EMBEDDING_COLORS[i % len(EMBEDDING_COLORS)]
-        marker = MARKERS[(i + i // len(EMBEDDING_COLORS)) % len(MARKERS)]
-        look = {"color": color, "marker": marker, "alpha": 0.8, "linewidths": 0}
-        axes.scatter(*points[values == group].T, s=size, label=group, **look)
-    if 0 < len(groups) <= MOST_NAMED:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "frameon": False}
-        axes.legend(**below, ncols=3, fontsize=8, markerscale=max(1.0, (30 / size) ** 0.5))
-    # Distances matter, and the axes have no unit.
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.set(xticks=[], yticks=[])
 
 
 def reliability_figure(calibration: Calibration, temperature: Temperature | None = None) -> Figure:
@@ -311,8 +303,8 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
     return figure
 
 
-def robustness_figure(robustness: Robustness) -> Figure:
-    """UAR by severity of each kind of condition, with intervals if known, clean clips and chance; evenly spaced."""
+def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
+    """The main metric by severity of each kind of condition, with intervals if known, clean clips and chance."""
     kinds: dict[str, list[Condition]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)
@@ -321,19 +313,19 @@ def robustness_figure(robustness: Robustness) -> Figure:
     figure = Figure(figsize=(max(6.5, 0.6 + 2.6 * columns), 1 + 2.5 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (kind, conditions) in zip(panels.ravel(), kinds.items(), strict=False):
-        _draw_kind(axes, kind, conditions, robustness)
+        _draw_kind(axes, kind, conditions, robustness, metric)
     for axes in panels.ravel()[len(kinds) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
-        axes.set(ylabel="UAR", ylim=(0, 1))
+        axes.set(ylabel=NAMES[metric], ylim=(min(0, axes.get_ylim()[0]), 1))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    clean = f"UAR {robustness.clean.uar:.3f} on {robustness.clips} clips, unchanged"
+    clean = f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, unchanged"
     covered = f"; intervals of {robustness.settings['confidence']:.0%}" if robustness.clean.interval else ""
     figure.suptitle(f"Robustness: {clean}{covered}")
     return figure
 
 
-def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness) -> None:
+def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness, metric: str) -> None:
     of, clean = KINDS[kind], robustness.clean
     points = {of.clean: clean} | {condition.severity: condition for condition in conditions}
     # Harder conditions are further right, also where their number is smaller, as of SNR.
@@ -343,9 +335,9 @@ def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustnes
         intervals = [points[severity].interval for severity in severities]
         axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
         axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
-    axes.axhline(clean.uar, color=COLORS[2], linestyle="--", linewidth=1, label="clean")
+    axes.axhline(getattr(clean, metric), color=COLORS[2], linestyle="--", linewidth=1, label="clean")
     axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
-    scores = [points[severity].uar for severity in severities]
+    scores = [getattr(points[severity], metric) for severity in severities]
     axes.plot(places, scores, color=COLORS[0], marker="o", markersize=4, label="under the condition")
     axes.set_xticks(places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities])
     axes.set(xlabel=f"{of.axis} ({of.unit})", title=of.title, xlim=(-0.3, len(severities) - 0.7))

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..evaluation.metrics import HEADLINE, METRICS
+from ..evaluation.metrics import METRICS
+from ..evaluation.tasks import TASKS, Task
 from ..utils.errors import UserError
 from ..utils.files import first_problem, read_json
 
@@ -168,6 +169,20 @@ class ClassScores(Section):
     recall_interval: Interval | None = Field(None, description="Interval of the recall over speakers and their clips.")
 
 
+class DimensionScores(Section):
+    """Results for one dimension; ratings and predictions from 0 to 1."""
+
+    ccc: float | None = Field(None, description="Concordance correlation coefficient, -1 to 1.")
+    pearson: float | None = Field(None, description="Pearson's correlation, -1 to 1; null if undefined.")
+    mae: float = Field(description="Mean absolute error.")
+    rmse: float = Field(description="Root mean squared error.")
+    ccc_interval: Interval | None = Field(None, description="Interval of the CCC over speakers and their clips.")
+    target_mean: float = Field(description="Mean of the ratings.")
+    target_deviation: float = Field(description="Standard deviation of the ratings.")
+    predicted_mean: float = Field(description="Mean of the predictions.")
+    predicted_deviation: float = Field(description="Standard deviation of the predictions, mean over seeds.")
+
+
 class Bin(Section):
     """One bin of the reliability diagram."""
 
@@ -208,11 +223,17 @@ class Slice(Section):
 
     clips: Count = Field(description="Clips in the group.")
     speakers: Count | None = Field(None, description="Speakers in the group; null if one is unknown.")
-    uar: float = Field(description="UAR over the classes in the group, 0 to 1.")
+    uar: float | None = Field(None, description="UAR over the classes in the group, 0 to 1.")
     wa: float | None = Field(None, description="WA, 0 to 1.")
     macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
     weighted_f1: float | None = Field(None, description="Weighted F1, 0 to 1.")
-    interval: Interval | None = Field(None, description="Interval of `uar`; null for fewer than three speakers.")
+    ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
+    pearson: float | None = Field(None, description="Mean correlation over dimensions, -1 to 1.")
+    mae: float | None = Field(None, description="Mean absolute error, share of the range.")
+    rmse: float | None = Field(None, description="Root mean squared error, share of the range.")
+    interval: Interval | None = Field(
+        None, description="Interval of `uar`, or of `ccc`; null for fewer than three speakers."
+    )
 
 
 class Gap(Section):
@@ -261,19 +282,23 @@ class HardClip(Section):
 
     id: str = Field(description="Id of the clip.")
     speaker: str | None = Field(None, description="Its speaker.")
-    label: str = Field(description="True class.")
-    predicted: str = Field(description="Predicted class.")
-    probability: float = Field(description="Probability of the true class, mean over seeds, 0 to 1.")
+    label: str = Field(description="True class, or the targets in words.")
+    predicted: str = Field(description="Predicted class, or values.")
+    probability: float | None = Field(None, description="Probability of the true class, mean over seeds, 0 to 1.")
+    error: float | None = Field(None, description="Of dimensions: root mean squared error, share of the range.")
     path: str | None = Field(None, description="Audio file; null for audio that is in no file.")
 
 
 class CleanScores(Section):
     """Results for the unchanged clips, or means over conditions."""
 
-    uar: float = Field(description="UAR, 0 to 1.")
-    wa: float = Field(description="WA, 0 to 1.")
-    macro_f1: float = Field(description="Macro-F1, 0 to 1.")
-    interval: Interval | None = Field(None, description="Interval of `uar`.")
+    uar: float | None = Field(None, description="UAR, 0 to 1.")
+    wa: float | None = Field(None, description="WA, 0 to 1.")
+    macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
+    ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
+    pearson: float | None = Field(None, description="Mean correlation over dimensions, -1 to 1; null if undefined.")
+    mae: float | None = Field(None, description="Mean absolute error, share of the range.")
+    interval: Interval | None = Field(None, description="Interval of `uar`, or of `ccc`.")
 
 
 class Condition(CleanScores):
@@ -285,7 +310,7 @@ class Condition(CleanScores):
     unit: str = Field(description="Unit of the severity.")
     description: str = Field("", description="What is done to a clip.")
     changed: Count | None = Field(None, description="Clips that it changed.")
-    drop: float = Field(description="Loss of UAR.")
+    drop: float = Field(description="Loss of UAR, or of CCC.")
     drop_interval: Interval | None = Field(None, description="Interval of the loss, from paired resamples.")
 
 
@@ -293,24 +318,13 @@ class Robustness(Section):
     """The same weights on degraded clips. Over folds and seeds the mean, without intervals."""
 
     clips: Count = Field(description="Clips evaluated under each condition.")
-    chance: float = Field(description="UAR of guessing, 0 to 1.")
+    chance: float = Field(description="UAR of guessing, 0 to 1; of dimensions the CCC of guessing, 0.")
     clean: CleanScores = Field(description="The unchanged clips.")
     conditions: list[Condition] = Field(min_length=1, description="One entry per condition.")
     areas: dict[str, CleanScores] = Field(
         {}, description="By kind: areas under the curves over its severities, divided by their range (mean scores)."
     )
     settings: dict[str, Any] = Field(description="Seed, resamples, sampling rate (Hz), number of available clips.")
-
-
-class Embeddings(Section):
-    """Maps of the input of the last layer."""
-
-    methods: list[Literal["pca", "tsne"]] = Field(description="The projections.")
-    clips: Count = Field(description="Clips on the maps.")
-    points: Literal["embeddings.parquet"] = Field(
-        description="File beside the report: id, label, speaker, corpus and x, y of each method."
-    )
-    of: str = Field("", description="What is embedded, in words.")
 
 
 class Pooled(Section):
@@ -351,7 +365,9 @@ class Report(Section):
     kind: Literal["evaluation"] | None = Field(None, description="Absent for a training run.")
     judged_on: Literal["test", "validation"] = Field(description="The evaluated split.")
     output_dir: str | None = Field(None, description="Folder of the run, as the recipe names it.")
-    labels: list[str] = Field(description="The classes, in the order of all lists of counts.")
+    task: Literal[tuple(TASKS)] = Field("emotions", description="What is predicted: classes, or dimensions.")
+    ranges: dict[str, Interval] = Field({}, description="By dimension: the ratings that 0 and 1 stand for.")
+    labels: list[str] = Field(description="The classes, in the order of all lists of counts; or the dimensions.")
     protocol: Protocol = Field(description="How the clips were split.")
     audit: Audit = Field(description="What the splits share.")
     sources: list[Source] | None = Field(None, description="The labels of the corpus files and their classes.")
@@ -370,14 +386,15 @@ class Report(Section):
     clip_intervals: Intervals = Field({}, description="Over clips only.")
     confidence: float = Field(0.95, description="Confidence level of all intervals, 0 to 1.")
     per_class: dict[str, ClassScores] = Field({}, description="By label.")
+    per_dimension: dict[str, DimensionScores] = Field({}, description="By dimension.")
     confusion: Counts = Field(
+        [],
         description="Counts of clips: true classes in rows, predicted classes in columns, in the order of `labels`; "
-        "summed over seeds and folds."
+        "summed over seeds and folds.",
     )
     calibration: Calibration | None = Field(None, description="Calibration of the probabilities.")
     temperature: Temperature | None = Field(None, description="Temperature scaling; null if it was not fitted.")
     temperatures: dict[str, Positive] | None = Field(None, description="Over folds or seeds: of each run, by number.")
-    maps: list[str] | None = Field(None, description="Over several runs: the runs with a map of embeddings.")
     slices: dict[str, dict[str, Slice]] = Field(
         {},
         description="By column (speaker, sex, ...), then by value; ages in years, durations in seconds.",
@@ -387,7 +404,6 @@ class Report(Section):
     corpora: dict[str, CorpusScores] = Field({}, description="By corpus, if there are several.")
     hardest: list[HardClip] = Field([], description="The 20 clips with the lowest probability of their label.")
     robustness: Robustness | None = Field(None, description="The same weights on degraded clips.")
-    embeddings: Embeddings | None = Field(None, description="Maps of the input of the last layer.")
     class_distribution: dict[str, dict[str, Count]] | None = Field(
         None, description="Clips by split (or fold) and label."
     )
@@ -429,6 +445,16 @@ class Report(Section):
             raise UserError(f"{source}: not a report of ser_hf: {first_problem(error)}") from None
 
     @property
+    def measured(self) -> Task:
+        """The task with its metrics and words."""
+        return TASKS[self.task]
+
+    @property
+    def main(self) -> str:
+        """The key of the metric of headlines and pictures."""
+        return self.measured.main
+
+    @property
     def evaluated_split(self) -> str:
         """The name of the split that the results are about."""
         return self.judged_on
@@ -461,15 +487,17 @@ def read_report(path: Path) -> Report:
 
 def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     """(key, whether it fits the other sections, the problem if it does not)."""
-    labels, main, runs = report.labels, HEADLINE[:3], report.runs
+    labels, main, runs = report.labels, report.measured.headline[:3], report.runs
+    rated = report.measured.problem_type == "regression"
     own: list[Any] = [report, *report.corpora.values(), *runs.values(), *filter(None, [report.pooled])]
     counts = [report.perceived.counts] if report.perceived else []
     counts += [section.confusion for section in own if hasattr(section, "confusion")]
     classes = [list(section.per_class) for section in own if hasattr(section, "per_class")]
     yield "labels", 0 < len(set(labels)) == len(labels), "expected at least one, each once"
-    square = all([len(row) for row in rows] == [len(labels)] * len(labels) for rows in counts)
+    square = all([len(row) for row in rows] == [len(labels)] * len(labels) for rows in counts if rows or not rated)
     yield "confusion", square, f"expected {len(labels)} rows of {len(labels)} counts, one for each label"
     yield "per_class", set().union(*classes) <= set(labels), "contains a label that is not in labels"
+    yield "per_dimension", list(report.per_dimension) == labels * rated, "expected the dimensions of labels"
     distribution = (report.class_distribution or {}).values()
     yield "class_distribution", all(list(clips) == labels for clips in distribution), "expected labels as keys"
     scored = all(section.metrics.get(name) is not None for section in own for name in main)
@@ -480,24 +508,27 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     ]
     known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
     yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
-    drawn = all(_drawable(entry, report.selected_by or "uar") for entry in report.history)
+    shown = report.main, report.measured.beside[0]
+    drawn = all(_drawable(entry, shown, report.selected_by or report.main) for entry in report.history)
     yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
     yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
     yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
     compared = [
-        ({*foil.gap, "uar"}, {*foil.gap} & {*foil.metrics} & {*foil.against}) for foil in [report.foil] if foil
+        ({*foil.gap, report.main}, {*foil.gap} & {*foil.metrics} & {*foil.against}) for foil in [report.foil] if foil
     ]
     compared += [({*seen.metrics}, {*seen.same_clips}) for seen in [report.perceived] if seen]
     yield "foil or perceived", all(one <= other for one, other in compared), "the compared metrics differ"
+    rows = [row for values in report.slices.values() for row in values.values()]
+    yield "slices", rated or all(row.uar is not None for row in rows), "expected the UAR of each group"
     named = all({gap.best, gap.worst} <= set(report.slices.get(name, ())) for name, gap in (report.gaps or {}).items())
     yield "gaps", named, "names a group that has no results"
 
 
-def _drawable(entry: dict[str, Any], metric: str) -> bool:
+def _drawable(entry: dict[str, Any], shown: tuple[str, ...], metric: str) -> bool:
     """Whether an entry of the history has what the training curves show."""
     numbers = [entry.get("epoch"), *(entry[key] for key in entry if key.startswith(("learning_rate", "train_loss")))]
-    for key, names in (("train", ("uar", "macro_f1")), ("validation", ("uar", "macro_f1", "loss", metric))):
+    for key, names in (("train", shown), ("validation", (*shown, "loss", metric))):
         if scores := entry.get(key):
             numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]
     if folds := entry.get("folds"):

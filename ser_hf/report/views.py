@@ -1,10 +1,12 @@
 """A report as people read it: its facts as numbers and sentences for pages, cards and the terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluation.metrics import NAMES, at_limit
-from .report import Report, Split
+from ..evaluation.calibration import at_limit
+from ..evaluation.metrics import NAMES
+from .report import Report, Slice, Split
 
 # The use of each split.
 _ROLES = {"train": "for training", "validation": "for validation", "test": "for the final test, once"}
@@ -52,7 +54,12 @@ def duration(seconds: float | None) -> str | None:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-FORMATS = {"counted": counted, "figure": figure, "signed": signed, "span": span}
+def share(value: float | None) -> str:
+    """A score as a place on an axis from 0 to 1, in percent."""
+    return f"{100 * min(max(value or 0.0, 0.0), 1.0):.1f}"
+
+
+FORMATS = {"counted": counted, "figure": figure, "signed": signed, "span": span, "share": share}
 
 
 def confidence(report: Report) -> str:
@@ -84,10 +91,10 @@ def chance_of(report: Report) -> float | None:
 def headline(report: Report) -> list[str]:
     """The words below the large number: interval, runs, chance."""
     found = []
-    if interval := report.intervals.get("uar"):
+    if interval := report.intervals.get(report.main):
         found.append(f"{confidence(report)} interval {span(interval)}")
     if report.runs:
-        spread = report.deviations.get("uar")
+        spread = report.deviations.get(report.main)
         mean = f"mean of {counted(len(report.runs), run_kind(report))}"
         found.append(mean + (f", standard deviation {figure(spread)}" if spread is not None else ""))
     if chance := chance_of(report):
@@ -211,9 +218,14 @@ def slices(report: Report) -> list[dict[str, Any]]:
     for column, values in report.slices.items():
         rows = list(values.items())
         if column == "speaker":
-            rows.sort(key=lambda row: row[1].uar)
+            rows.sort(key=lambda row: _order(row[1], report))
         tables.append({"title": column.replace("_", " "), "rows": rows, "gap": _gap(report, column)})
     return tables
+
+
+def _order(row: Slice, report: Report) -> float:
+    value = getattr(row, report.main)
+    return math.inf if value is None else value
 
 
 def _gap(report: Report, column: str) -> str:
@@ -222,8 +234,8 @@ def _gap(report: Report, column: str) -> str:
         return "Too few clips or speakers to compare groups."
     interval = f" ({confidence(report)} interval {span(own.interval)})" if own.interval else ""
     return (
-        f"Lowest: {own.worst} with UAR {figure(values[own.worst].uar)}; highest: {own.best} with "
-        f"{figure(values[own.best].uar)}; a gap of {figure(own.gap)}{interval}."
+        f"Lowest: {own.worst} with {NAMES[report.main]} {figure(getattr(values[own.worst], report.main))}; highest: "
+        f"{own.best} with {figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
     )
 
 
@@ -258,13 +270,15 @@ def cost(report: Report) -> dict[str, str]:
 
 def result_sentence(report: Report) -> str:
     """The result in one sentence, to be quoted in a paper."""
-    protocol, metrics = report.protocol, [f"{NAMES[key]} {figure(report.metrics[key])}" for key in ("macro_f1", "wa")]
-    uar = f"{report.name}: UAR {figure(report.metrics['uar'])}"
+    protocol, main = report.protocol, report.main
+    metrics = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
+    result = f"{report.name}: {NAMES[main]} {figure(report.metrics[main])}"
     if words := headline(report):
-        uar += f" ({'; '.join(words)})"
+        result += f" ({'; '.join(words)})"
     split = f"protocol {protocol.name or 'unnamed'}{', leaky' if protocol.leak else ''}"
     split += f", split {protocol.sha256[:16]}" if protocol.sha256 else ""
-    return f"{', '.join([uar, *metrics])}; {len(report.labels)} classes; {split}, {report.evaluated_split} clips."
+    outputs = "classes" if report.confusion else f"dimensions ({', '.join(report.labels)})"
+    return f"{', '.join([result, *metrics])}; {len(report.labels)} {outputs}; {split}, {report.evaluated_split} clips."
 
 
 def bibtex(environment: Mapping[str, Any]) -> str:

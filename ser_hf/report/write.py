@@ -7,20 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from ..evaluation.embeddings import NAMES
-from ..evaluation.metrics import DEFINITIONS
+from ..evaluation.metrics import NAMES, definitions
 from .page import Picture, picture, render
 from .plots import (
     confusion_figure,
     corpora_figure,
     curves_figure,
+    dimensions_figure,
     distribution_figure,
-    embeddings_figure,
     folds_figure,
     per_class_figure,
     reliability_figure,
@@ -52,8 +50,8 @@ _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
     "metrics.parquet": "every score with its interval, one per row",
-    "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion",
-    "embeddings.parquet": "the coordinates of the clips on the maps of embeddings",
+    "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion, or its "
+    "ratings and their predictions",
     "README.md": "a shorter report in Markdown",
 }
 
@@ -79,9 +77,11 @@ def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str,
         yield "part", part, splits[part].clips if part in splits else None, scores, {}
     for label, own in report.per_class.items():
         yield "class", label, own.support, own.to_dict(), {"recall": own.recall_interval}
+    for name, own in report.per_dimension.items():
+        yield "dimension", name, report.clips, own.to_dict(), {"ccc": own.ccc_interval}
     for column, values in report.slices.items():
         for value, own in values.items():
-            yield column, value, own.clips, own.to_dict(), {"uar": own.interval}
+            yield column, value, own.clips, own.to_dict(), {report.main: own.interval}
     for corpus, own in report.corpora.items():
         yield "corpus by itself", corpus, own.clips, own.metrics, {}
     for number, own in report.runs.items():
@@ -90,8 +90,9 @@ def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str,
     if report.foil:
         yield "foil", report.foil.protocol, None, report.foil.metrics, {}
     for own in report.robustness.conditions if report.robustness else ():
-        scores = {key: getattr(own, key) for key in ("uar", "wa", "macro_f1", "drop")}
-        yield "condition", own.name, report.robustness.clips, scores, {"uar": own.interval, "drop": own.drop_interval}
+        scores = {key: getattr(own, key) for key in (*report.measured.headline[:3], "drop")}
+        intervals = {report.main: own.interval, "drop": own.drop_interval}
+        yield "condition", own.name, report.robustness.clips, scores, intervals
 
 
 def write_report(folder: Path, report: Report, **page: Any) -> None:
@@ -102,7 +103,7 @@ def write_report(folder: Path, report: Report, **page: Any) -> None:
     """
     (folder / SCHEMA).write_text(json.dumps(report_schema(), indent=1) + "\n", encoding="utf-8")
     pq.write_table(metrics_table(report), folder / "metrics.parquet")
-    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": DEFINITIONS}
+    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     write_page(folder, report, **page)
@@ -122,8 +123,7 @@ def write_page(
         recipe, corpus, links: see `ser_hf.report.page.render`.
     """
     shown: dict[str, list[Picture]] = {}
-    points = folder / report.embeddings.points if report.embeddings else None
-    for section, name, alt, figure in figures(report, points):
+    for section, name, alt, figure in figures(report, folder / "predictions.parquet"):
         shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
     page = render(
         report,
@@ -147,46 +147,43 @@ def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture
     return picture(alt, chosen.read_bytes(), figure.get_size_inches(), (png.name, svg.name))
 
 
-def figures(report: Report, points: Path | None = None) -> Iterator[tuple[str, str, str, Figure]]:
+def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[str, str, str, Figure]]:
     """(section of the page, name of the file, alternative text, figure) of every picture of a report.
 
     Args:
-        points: the file with the coordinates of the embeddings.
+        predictions: the table with targets and values, for dimensions.
     """
-    names, uar = report.labels, report.metrics["uar"]
-    title = f"{report.name}: UAR {uar:.3f} on {evaluated_speakers(report)}"
+    names, score, metric = report.labels, report.metrics[report.main], NAMES[report.main]
+    title = f"{report.name}: {metric} {score:.3f} on {evaluated_speakers(report)}"
     if report.class_distribution:
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
         yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
-    yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
+    if report.confusion:
+        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
     if report.per_class:
         yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
+    if report.per_dimension and predictions is not None and predictions.is_file():
+        table = pq.read_table(predictions)
+        table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
+        rated = {name: tuple(table[f"{kind}_{name}"].to_numpy() for kind in ("true", "p")) for name in names}
+        alt = "Predictions and errors by rating, for each dimension"
+        yield "dimensions", "dimensions", alt, dimensions_figure(rated, report.ranges, report.per_dimension, title)
     if report.slices:
-        yield "slices", "slices", "UAR by group", slices_figure(report.slices, uar)
+        yield "slices", "slices", f"{metric} by group", slices_figure(report.slices, report.main, score)
     if report.corpora:
         confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
         yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
     if report.protocol.folds:
-        scores = {number: own.metrics["uar"] for number, own in report.protocol.folds.items()}
-        yield "runs", "folds", "UAR by fold", folds_figure(scores, uar)
+        scores = {number: own.metrics[report.main] for number, own in report.protocol.folds.items()}
+        yield "runs", "folds", f"{metric} by fold", folds_figure(scores, score, metric)
     if report.history:
-        figure = curves_figure(report.history)
+        figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure
     if report.calibration:
         figure = reliability_figure(report.calibration, report.temperature)
         yield "calibration", "reliability", "Reliability diagram", figure
     if report.robustness:
-        yield "robustness", "robustness", "UAR by severity", robustness_figure(report.robustness)
-    if points is not None and points.is_file():
-        yield from _maps(pq.read_table(points), report.embeddings.methods)
-
-
-def _maps(points: pa.Table, methods: Sequence[str]) -> Iterator[tuple[str, str, str, Figure]]:
-    groups = [points[name].to_pylist() for name in ("label", "speaker", "corpus")]
-    for method in methods:
-        places = np.stack([points[f"{axis}_{method}"].to_numpy() for axis in ("x", "y")], axis=1)
-        alt = f"Embeddings by {NAMES[method]}, colored by emotion and speaker"
-        yield "embeddings", f"embeddings_{method}", alt, embeddings_figure(places, *groups, method)
+        yield "robustness", "robustness", f"{metric} by severity", robustness_figure(report.robustness, report.main)
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:

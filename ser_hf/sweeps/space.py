@@ -71,13 +71,14 @@ class Pruning:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """A space file: `space` varies the recipe, `trials` are run in total, `metric` on validation selects the best."""
+    """A space file: `space` varies the recipe, `trials` are run in total, `metric` on validation selects the best (of
+    dimensions ccc or pearson)."""
 
     space: dict[str, Any]
     search: Literal["tpe", "random", "grid"] = "tpe"
     trials: Annotated[int, Range(min=1)] | None = None
     seed: Annotated[int, Range(min=0)] = 0
-    metric: Literal["uar", "wa", "macro_f1", "weighted_f1"] = "uar"
+    metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson"] = "uar"
     pruner: Pruning | None = None
 
     def __post_init__(self):

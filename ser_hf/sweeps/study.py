@@ -25,6 +25,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
+from ..evaluation.tasks import EMOTIONS, TASKS
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
@@ -116,6 +117,10 @@ class SweepStudy:
         self.settings, self.search, self.folder = settings, settings.search, settings.folder
         self.run, self.echo = run, echo
         base = read_recipe(settings.recipe, settings.overrides)
+        task, metric = TASKS[base.task], self.search.metric
+        if metric not in task.selecting:
+            raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
+        self.shown = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
         self.lock = FileLock(self.folder / "sweep.lock")
         self.shared = settings.options.storage is not None
@@ -333,15 +338,15 @@ def _delete_weights(trial: Path) -> None:
         recipe.with_name("reference.npz").unlink(missing_ok=True)
 
 
-def leaderboard_csv(rows: Sequence[Row]) -> str:
-    """One line a trial: its rank, its metrics on validation, and the keys that it sets."""
+def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str] = EMOTIONS.headline) -> str:
+    """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
     table = [
         {
             "rank": rank if row.state == "complete" else None,
             "trial": row.number,
             "state": row.state,
             "objective": row.value,
-            **{f"validation_{name}": row.metrics.get(name) for name in ("uar", "wa", "macro_f1", "weighted_f1")},
+            **{f"validation_{name}": row.metrics.get(name) for name in metrics},
             "epochs": row.epochs or None,
             "seconds": None if row.seconds is None else round(row.seconds, 1),
             "message": row.message,

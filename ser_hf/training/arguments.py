@@ -15,6 +15,7 @@ import transformers
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_full_determinism
 
+from ..evaluation.metrics import lower_is_better
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
@@ -274,7 +275,7 @@ def training_arguments(
             full_determinism=deterministic,
             load_best_model_at_end=True,
             metric_for_best_model=metric,
-            greater_is_better=metric != "loss",
+            greater_is_better=not lower_is_better(metric),
             remove_unused_columns=False,
             restore_callback_states_from_checkpoint=True,
             label_names=["labels"],

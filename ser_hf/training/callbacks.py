@@ -14,17 +14,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from accelerate.utils import patch_environment
 from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback, TrainerCallback, TrainerState
 
-from ..evaluation.metrics import classification_metrics
+from ..evaluation.metrics import NAMES, classification_metrics
+from ..evaluation.tasks import TASKS
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .loss import class_ids
 
 logger = logging.getLogger(__name__)
+
+# Metrics in the line of an evaluation.
+SHOWN = [name for task in TASKS.values() for name in (task.main, task.beside[0])]
 
 
 class StepBar(ProgressCallback):
@@ -64,7 +69,7 @@ class EpochLog(TrainerCallback):
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        if not metrics or "eval_uar" not in metrics:
+        if not metrics or "eval_loss" not in metrics:
             return
         if not math.isfinite(metrics["eval_loss"]):
             raise UserError(
@@ -74,13 +79,12 @@ class EpochLog(TrainerCallback):
         if not state.is_world_process_zero:
             return
         logger.info(
-            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s",
+            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f%s%s",
             state.epoch or 0,
             state.num_train_epochs,
             self._loss,
             metrics["eval_loss"],
-            metrics["eval_uar"],
-            metrics["eval_macro_f1"],
+            "".join(f"  {NAMES[key]} {metrics[f'eval_{key}']:.3f}" for key in SHOWN if f"eval_{key}" in metrics),
             f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
         )
 
@@ -171,12 +175,44 @@ class TrainingCounts:
             torch.distributed.all_reduce(counts)
         return counts.view(self.classes, self.classes).cpu()
 
+    def scores(self) -> dict[str, float]:
+        """UAR, macro-F1 and WA since the last `take`; empty without clips."""
+        counts = np.asarray(self.take())
+        if not counts.any():
+            return {}
+        labels, predictions = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1)
+        metrics = classification_metrics(labels, predictions, len(counts))
+        return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}
 
-def scores(confusion: torch.Tensor) -> dict[str, float]:
-    """UAR, macro-F1 and WA of a confusion matrix whose rows are true classes; empty without clips."""
-    counts = np.asarray(confusion)
-    if not counts.any():
-        return {}
-    labels, predictions = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1)
-    metrics = classification_metrics(labels, predictions, len(counts))
-    return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}
+
+class TrainingSums:
+    """As `TrainingCounts`, of dimensions: the sums from which CCC and Pearson's correlation follow."""
+
+    def __init__(self, dimensions: int):
+        self._sums = torch.zeros(6, dimensions, dtype=torch.float64)
+
+    @torch.no_grad()
+    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        values, targets = logits.double(), labels.double()
+        products = (torch.ones_like(values), values, targets, values**2, targets**2, values * targets)
+        self._sums += torch.stack([own.sum(dim=0) for own in products]).cpu()
+
+    def scores(self) -> dict[str, float]:
+        """CCC and Pearson's correlation, means over dimensions; empty without clips."""
+        sums = self._sums.clone()
+        self._sums.zero_()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            backend = PartialState().device
+            sums = sums.to(backend)
+            torch.distributed.all_reduce(sums)
+        clips, *means = sums.cpu()
+        value, target, squares, other, product = (own / clips for own in means)
+        covariance, variances = product - value * target, (squares - value**2, other - target**2)
+        ccc = 2 * covariance / (sum(variances) + (value - target) ** 2)
+        pearson = covariance / torch.sqrt(variances[0] * variances[1])
+        means = {"ccc": float(ccc.mean()), "pearson": float(pearson.mean())}
+        return {name: mean for name, mean in means.items() if math.isfinite(mean)}
+
+
+# By the problem type of a model; `TrainingCounts` for others.
+COUNTS = {"regression": TrainingSums}

@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
+from ..corpora.targets import targets_of
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
 from ..utils.order import apportion, interleave
@@ -48,8 +49,11 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
     return np.sort(np.unique(np.asarray(rows), return_index=True)[1])
 
 
-def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the logits of each clip's windows: the logarithm of their mean probabilities, weighted by duration.
+def merge(
+    rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray, problem_type: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Merge the logits of each clip's windows: the logarithm of their mean probabilities, weighted by duration; of
+    dimensions (`problem_type` regression) their mean, of several labels (multi-label) those of each label's.
 
     Args:
         rows: row number of each window, (windows,).
@@ -59,6 +63,9 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
     Returns:
         Row numbers (clips,), each once, and logits (clips, classes); a single window keeps its logits.
     """
+    if problem_type == "multi_label_classification":  # each label against its absence
+        pairs = [merge(rows, lengths, np.stack([np.zeros_like(own), own], axis=1)) for own in logits.T]
+        return pairs[0][0], np.stack([pair[:, 1] - pair[:, 0] for _, pair in pairs], axis=1)
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
     merged = logits[first]
@@ -67,6 +74,9 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
     for clip in np.flatnonzero(np.bincount(rows) > 1):
         own = rows == clip
         shares = lengths[own] / lengths[own].sum()
+        if problem_type == "regression":
+            merged[rows[first] == clip] = shares @ logits[own]
+            continue
         log_probabilities = log_softmax(logits[own].astype(np.float64), axis=1)
         merged[rows[first] == clip] = logsumexp(log_probabilities, axis=0, b=shares[:, None])
     return rows[first], merged
@@ -319,7 +329,8 @@ def part(
 ) -> Dataset:
     """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`, sorted by length.
 
-    With `soft_labels` a column `shares` holds the votes, one value per class, used as labels.
+    A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value per class, which are
+    used as labels in place of `labels`.
 
     Args:
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
@@ -341,8 +352,9 @@ def part(
         "length": np.minimum(lengths, limit) if limit else lengths,
         "max_samples": np.full(len(rows), limit),
     }
-    if soft_labels:
-        columns["shares"] = _votes(dataset, rows)
+    targets = targets_of(dataset, rows)
+    if targets is not None or soft_labels:
+        columns["shares"] = _votes(dataset, rows) if targets is None else targets.tolist()
     # A random fingerprint, since computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
@@ -439,7 +451,7 @@ class Collator:
 
 
 def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
-    """Class ids (batch,), or shares (batch, classes) with soft labels."""
+    """Class ids (batch,); with soft labels shares (batch, classes), of dimensions targets (batch, dimensions)."""
     if "shares" in clips[0]:
         return np.asarray([clip["shares"] for clip in clips], dtype=np.float32)
     return np.asarray([clip["labels"] for clip in clips])

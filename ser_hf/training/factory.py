@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
 
+# Of a configuration: {dimension: [lowest, highest] rating}, which predictions 0 and 1 stand for.
+RANGES_KEY = "target_ranges"
 _LABELS = "the labels of the corpus decide"
 _CHECKPOINT = "model.checkpoint decides"
 _TRAINING = "training decides; leave it out"
@@ -163,6 +165,8 @@ def blueprint(
     revision: str | None = None,
     window: int | None = None,
     preparation: Preparation = UNPREPARED,
+    problem_type: str | None = None,
+    ranges: Mapping[str, Sequence[float]] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
     """Configuration and feature extractor of a model, from the keys of a recipe.
@@ -173,6 +177,8 @@ def blueprint(
         checkpoint: Hub id or folder of a speech encoder or our model, or a file of published weights.
         revision: of a checkpoint on the Hub: a branch, tag or commit.
         window: seconds to which the input of Whisper is shortened.
+        problem_type: of the configuration, see `ser_hf.evaluation.tasks`.
+        ranges: of the ratings of each dimension, [lowest, highest]; published as `target_ranges`.
         options: values of the (encoder's) configuration.
 
     Raises:
@@ -194,6 +200,7 @@ def blueprint(
         elif not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # raises, naming the source of the file
         gradient_free = not any(parameter.requires_grad for parameter in model.classifier.parameters())
+        _set_task(config, problem_type, ranges)
         return Blueprint(config, extractor, checkpoint, random_init, preparation, gradient_free_head=gradient_free)
 
     if revision is not None and Path(checkpoint).exists():
@@ -201,7 +208,7 @@ def blueprint(
     config, revision = _checkpoint_config(checkpoint, revision)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
-    config.problem_type = None  # the checkpoint's may be regression, and pipeline reads it
+    _set_task(config, problem_type, ranges)
     set_options(config, checkpoint, options)
     try:  # to find invalid settings
         encoder_config(config).validate()
@@ -237,6 +244,16 @@ def blueprint(
         )
     gradient_free = not any(parameter.requires_grad for parameter in network.classifier.parameters())
     return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, revision, gradient_free)
+
+
+def _set_task(
+    config: PreTrainedConfig, problem_type: str | None, ranges: Mapping[str, Sequence[float]] | None
+) -> None:
+    """Set what `pipeline` reads of the task; a checkpoint's own is of its own labels."""
+    config.problem_type = problem_type
+    vars(config).pop(RANGES_KEY, None)
+    if ranges:
+        setattr(config, RANGES_KEY, {name: list(bounds) for name, bounds in ranges.items()})
 
 
 def plan_network(

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
+from ..evaluation.metrics import METRICS
 from ..models.front_end import FeatureNorm
 from ..utils.environment import exact_float32
 from ..utils.errors import UserError
@@ -33,7 +34,7 @@ from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora
-from .loss import ClassificationLoss
+from .loss import Loss
 from .optimizer import make_schedule, parameter_groups
 from .trainer import EmotionTrainer, expect_unused
 
@@ -127,7 +128,7 @@ def fit(
     arguments: EmotionTrainingArguments,
     compute_metrics: Callable,
     *,
-    loss: ClassificationLoss | None = None,
+    loss: Loss | None = None,
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
@@ -254,14 +255,16 @@ class _ValidationWatcher(TrainerCallback):
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,) and logits (clips, classes), windows merged, the same in every process."""
-    return merge(*window_logits(trainer, part))
+    """Row numbers (clips,) and logits (clips, outputs), windows merged, the same in every process."""
+    return merge(*window_logits(trainer, part), trainer.model.config.problem_type)
 
 
 def window_logits(trainer: Trainer, part: Dataset) -> Windows:
+    """Apply the model to the windows of clips; the same in every process."""
     with exact_float32():
         output = trainer.predict(part, metric_key_prefix="evaluated")
-    if not np.array_equal(output.label_ids, part["labels"][:]):
+    given = part["shares" if "shares" in part.column_names else "labels"][:]
+    if not np.array_equal(output.label_ids, np.asarray(given, dtype=output.label_ids.dtype)):
         raise RuntimeError("predictions are not in the order of the clips")
     return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
 
@@ -280,7 +283,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
             for key, value in record.items():
                 if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
                     entry[key] = value
-            entry["train"] = {key: record[key] for key in ("uar", "wa", "macro_f1") if key in record}
+            entry["train"] = {key: record[key] for key in METRICS if key in record}
         if validation := _validation(record):
             entry["validation"] = validation
             if record["step"] == kept:

@@ -20,12 +20,12 @@ from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .callbacks import StepBar, TrainingCounts, scores, selecting_metric
+from .callbacks import COUNTS, StepBar, TrainingCounts, selecting_metric
 from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
 from .encoders import ENCODERS, encoder_config, layerdrop_key
 from .freezing import frozen_modules
-from .loss import ClassificationLoss
+from .loss import ClassificationLoss, Loss
 from .optimizer import decayed_names, make_schedule, parameter_groups
 
 logger = logging.getLogger(__name__)
@@ -59,12 +59,13 @@ class EmotionTrainer(Trainer):
         collator: Collator,
         clips: Dataset,
         validation: Dataset,
-        loss: ClassificationLoss | None = None,
+        loss: Loss | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         **more: Any,
     ):
         loss = loss or ClassificationLoss()
-        self.counts = TrainingCounts(model.config.num_labels)
+        self.problem_type = model.config.problem_type
+        self.counts = COUNTS.get(self.problem_type, TrainingCounts)(model.config.num_labels)
         self.bookkeeping = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
@@ -94,12 +95,10 @@ class EmotionTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(StepBar)
 
-    def _clip_metrics(
-        self, compute_metrics: Callable, loss: ClassificationLoss, predicted: EvalPrediction
-    ) -> dict[str, float]:
+    def _clip_metrics(self, compute_metrics: Callable, loss: Loss, predicted: EvalPrediction) -> dict[str, float]:
         """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
         rows = self._evaluated["row"][:]
-        _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions)
+        _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions, self.problem_type)
         labels = predicted.label_ids[firsts(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
@@ -111,7 +110,7 @@ class EmotionTrainer(Trainer):
         finally:
             return_freed_memory()  # once an epoch
 
-    def _counted_loss(self, loss: ClassificationLoss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
+    def _counted_loss(self, loss: Loss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
         if torch.is_grad_enabled():
             self.counts.add(outputs["logits"].detach(), labels)
         return loss(outputs, labels, num_items_in_batch)
@@ -256,7 +255,7 @@ class EmotionTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
-            logs = logs | scores(self.counts.take())
+            logs = logs | self.counts.scores()
             if len(rates := self.bookkeeping.rates) > 1:
                 logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in rates.items()}
         super().log(logs, start_time)

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 import typer
 from support.commands import complaint
+from support.testing import write_corpus
 
 from ser_hf import cli
-from ser_hf.testing import write_corpus
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]

@@ -47,7 +47,7 @@ def from_published_weights() -> list[str]:
 
 def tiny_options(architecture: str) -> dict:
     """Options of a recipe's model section that make the network tiny."""
-    from ser_hf.testing.models import TINY
+    from support.testing.models import TINY
 
     return dict(TINY[architecture])
 

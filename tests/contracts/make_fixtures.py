@@ -19,10 +19,10 @@ import numpy as np
 import soundfile
 import torch
 from entry_points import architectures, command, from_published_weights, model_card, report_page, resolved
+from support.testing import write_checkpoint
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.testing import write_checkpoint
 
 # Left out of the folders: what only people look at, and what is large. Of one model all Python files stay.
 DROPPED = ["*.png", "*.svg", "index.html", "report_schema.json", "checkpoints", "logs"]

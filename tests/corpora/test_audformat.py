@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 from support.layouts import write_audformat
+from support.testing.corpora import Clip
 
 from ser_hf.corpora.audformat import parse
-from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
@@ -138,7 +138,7 @@ def test_code_in_a_database_never_runs(database, kind):
     root = database()
     marker, table = root / "was_run", root / "db.emotion.dev.csv"
     if kind == "tag":
-        edit(root, "db.yaml", "source: ser_hf.testing", f"source: !!python/object/apply:os.mkdir ['{marker}']")
+        edit(root, "db.yaml", "source: support.testing", f"source: !!python/object/apply:os.mkdir ['{marker}']")
     else:
         table.with_suffix(".pkl").write_bytes(pickle.dumps(Harm(marker)))
         os.utime(table, ns=(time := table.with_suffix(".pkl").stat().st_mtime_ns,) * 2)

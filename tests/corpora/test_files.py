@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from support.layouts import write_layout
+from support.testing import write_corpus
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.files import audio_files, audio_paths, parse_files
 from ser_hf.corpora.schema import Clip
-from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 375720\n"

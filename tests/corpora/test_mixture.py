@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from datasets import Value
 from support.layouts import write_votes
+from support.testing import write_corpus
 
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
 MODEL = {"architecture": "crnn"}

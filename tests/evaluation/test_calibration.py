@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from ser_hf.evaluation.metrics import HIGHEST, LOWEST, all_metrics, at_limit, fit_temperature, temperature_facts
+from ser_hf.evaluation.calibration import HIGHEST, LOWEST, at_limit, fit_temperature, temperature_facts
+from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.training.data import merge
 
 

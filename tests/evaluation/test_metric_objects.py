@@ -19,10 +19,12 @@ def test_each_has_the_value_of_the_report(name):
     assert METRICS[name].definition in metric.description
     given = {"references": LABELS, "predictions": SCORES.argmax(axis=1)}
     if METRICS[name].needs != "predictions":
-        given = {"references": VOTES if METRICS[name].needs == "votes" else LABELS, "prediction_scores": SCORES}
+        references = VOTES if METRICS[name].needs in ("votes", "values") else LABELS
+        given = {"references": references, "prediction_scores": SCORES}
     for rows in (slice(0, 20), slice(20, 50)):
         metric.add_batch(**{key: values[rows] for key, values in given.items()})
-    assert metric.compute() == {name: pytest.approx(all_metrics(LABELS, SCORES, VOTES)[name], rel=1e-6)}
+    labels = VOTES if METRICS[name].needs == "values" else LABELS
+    assert metric.compute() == {name: pytest.approx(all_metrics(labels, SCORES, VOTES)[name], rel=1e-6)}
 
 
 def test_several_are_combined():

@@ -8,20 +8,19 @@ from sklearn import metrics as sk
 from support.predictions import guesses
 from transformers import EvalPrediction
 
+from ser_hf.evaluation.calibration import reliability
 from ser_hf.evaluation.metrics import (
-    DEFINITIONS,
-    HEADLINE,
-    NAMES,
     Outputs,
     all_metrics,
     classification_metrics,
     clipped,
     compute,
     confusion,
+    definitions,
     per_class,
-    reliability,
     trainer_metrics,
 )
+from ser_hf.evaluation.tasks import EMOTIONS
 
 # Recalls 2/3, 1/2, 0; precisions 1/2, 1/2, 0.
 LABELS, PREDICTIONS = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0]
@@ -44,8 +43,8 @@ def test_by_hand():
 
 def test_every_metric_has_a_name_and_a_definition():
     votes = np.full((6, 3), 1 / 3)
-    assert list(all_metrics(LABELS, np.full((6, 3), 1 / 3), votes)) == list(NAMES) == list(DEFINITIONS)
-    assert list(classification_metrics(LABELS, PREDICTIONS, 3)) == list(HEADLINE)
+    assert list(all_metrics(LABELS, np.full((6, 3), 1 / 3), votes)) == list(definitions(EMOTIONS))
+    assert list(classification_metrics(LABELS, PREDICTIONS, 3)) == list(EMOTIONS.headline)
 
 
 def test_a_class_without_clips_is_left_out():
@@ -86,7 +85,7 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
     votes = np.random.default_rng(2).dirichlet([1.0] * classes, size=clips).astype(np.float32)
     votes[::3] = np.nan
     counts = np.random.default_rng(1).multinomial(clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15)
-    values = compute(Outputs.of_probabilities(labels, shares, votes), counts, list(NAMES))
+    values = compute(Outputs.of_probabilities(labels, shares, votes), counts, list(definitions(EMOTIONS)))
     lacking = 0
     for i, resample in enumerate(counts):
         drawn = np.repeat(np.arange(clips), resample)

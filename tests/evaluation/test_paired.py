@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from ser_hf.evaluation.bootstrap import holm, paired_comparison, sign_p
+from ser_hf.evaluation.metrics import Outputs
 
 
 def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4):
@@ -23,7 +24,9 @@ def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4
 
 
 def compared(labels, a, b, classes, speakers, **settings):
-    return paired_comparison(labels, {"a": a, "b": b}, classes, speakers, **settings)["a", "b"]
+    labels = np.asarray(labels)
+    sides = {name: [Outputs(labels, run, classes) for run in np.atleast_2d(own)] for name, own in (("a", a), ("b", b))}
+    return paired_comparison(sides, speakers, **settings)["a", "b"]
 
 
 def test_holm_by_hand():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.evaluation.metrics import HIGHEST, LOWEST, all_metrics, softmax
+from ser_hf.evaluation.calibration import HIGHEST, LOWEST
+from ser_hf.evaluation.metrics import all_metrics, softmax
 from ser_hf.evaluation.predictions import of_rows
 from ser_hf.evaluation.summary import DEGENERATE, ModelFacts, degenerate, evaluate_predictions, without_details
 
@@ -100,13 +101,13 @@ CONSTANT, UNUSED = [[60, 0, 0], [59, 1, 0], [60, 0, 0]], [[60, 2, 0], [1, 40, 0]
     ("changes", "warned"),
     [
         ({}, None),
-        ({"train_uar": None, "selecting": None, "temperature": None}, None),
+        ({"train_score": None, "selecting": None, "temperature": None}, None),
         ({"confusion": CONSTANT}, "one class (angry): check"),
         ({"confusion": [[97, 0, 0], [2, 0, 0], [0, 1, 0]]}, "never predicted (sad)"),  # nearly all clips are angry
         ({"confusion": UNUSED}, "never predicted (sad): train"),
         ({"confusion": [[60, 2, 0], [1, 40, 0], [0, 0, 0]]}, None),  # no clip is sad
-        ({"train_uar": 1 / 3}, "near chance (0.333, chance 0.333), so"),
-        ({"train_uar": 0.45}, None),
+        ({"train_score": 1 / 3}, "near chance (0.333, chance 0.333), so"),
+        ({"train_score": 0.45}, None),
         ({"selecting": ["toy:1", "toy:2"]}, "selected the model (toy:1, toy:2), which"),
         ({"selecting": ["toy:unknown"]}, None),
         ({"temperature": LOWEST}, "no temperature (0.01, the sharper the better), so"),
@@ -120,7 +121,7 @@ def test_a_degenerate_model_has_one_warning_for_each_fault(changes, warned):
 
 
 def test_warnings_of_several_runs_have_no_details():
-    facts = dataclasses.replace(FINE, confusion=UNUSED, train_uar=0.2, selecting=["toy:1"], temperature=LOWEST)
+    facts = dataclasses.replace(FINE, confusion=UNUSED, train_score=0.2, selecting=["toy:1"], temperature=LOWEST)
     warnings = [*degenerate(facts), *degenerate(dataclasses.replace(facts, confusion=CONSTANT))]
     merged = {without_details(f"Seed 2: {warning}") for warning in warnings}
     assert merged == {sentence.format("") for sentence in DEGENERATE}

@@ -8,9 +8,9 @@ import imageio_ffmpeg
 import pyarrow.parquet as pq
 import pytest
 from support.isolated import run_without_ser_hf
+from support.testing import write_checkpoint, write_corpus
 
 import ser_hf
-from ser_hf.testing import write_checkpoint, write_corpus
 
 pytestmark = pytest.mark.slow  # two runs, and a process that loads their models
 

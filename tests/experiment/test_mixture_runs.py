@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support.testing import write_corpus
 
 import ser_hf
 import ser_hf.report.write
@@ -11,7 +12,6 @@ from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.run import check_runs
-from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder
 

@@ -105,7 +105,10 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; encoder needs a Hub id"),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
-        ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
+        (
+            "training.early_stopping.metric=accuracy",
+            "training.early_stopping.metric: unknown metric 'accuracy' of emotions; choose",
+        ),
         (
             "training.loss.class_weights=inverse",
             "training.loss.class_weights: expected one of balanced or a mapping or null",

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.testing import corpora, tiny_config, write_corpus
+from support.testing.models import TINY
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.testing import corpora, tiny_config, write_corpus
-from ser_hf.testing.models import TINY
 from ser_hf.training.pretrained import PUBLISHED
 
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -12,11 +12,11 @@ import soundfile
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from support.commands import complaint
+from support.testing import write_corpus
 
 import ser_hf
 from ser_hf import cli
 from ser_hf.experiment.reproduce import find_saved_run, reproduce
-from ser_hf.testing import write_corpus
 from ser_hf.utils.yaml import dump_yaml, read_yaml
 
 RECIPE = {

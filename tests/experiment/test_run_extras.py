@@ -1,8 +1,7 @@
-"""The map of embeddings and the robustness of a run: of the saved model, on the evaluated clips."""
+"""The robustness of a run: of the saved model, on the evaluated clips."""
 
 import json
 
-import pyarrow.parquet as pq
 import pytest
 import soundfile
 from support.recipes import TINY_CRNN
@@ -19,12 +18,12 @@ RECIPE = {
     "audio": {"trim_silence": 30},
     "model": TINY_CRNN,
     "training": {"num_train_epochs": 3, "learning_rate": 0.02, "use_cpu": True},
-    "evaluation": {"bootstrap": 20, "embeddings": True, "robustness": True},
+    "evaluation": {"bootstrap": 20, "robustness": True},
 }
 
 
 @pytest.mark.slow
-def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path, monkeypatch):
+def test_a_run_reports_robustness(tmp_path, monkeypatch):
     robustness_of, given = run.robustness_of, {}
 
     def watched(classifier, mapping, predictions, waveforms, **settings):
@@ -42,13 +41,6 @@ def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path, monkeypatch):
     assert written["robustness"]["clips"] == report.clips
     recorded = {row["id"]: row["audio"]["path"] for row in ser_hf.load_corpus("synthetic", speakers=6, takes=1)}
     assert given == {clip: soundfile.info(recorded[clip]).frames for clip in given}
-    points = pq.read_table(tmp_path / "run" / "report" / "embeddings.parquet")
-    tested = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
-    labels = [
-        dict(zip(*(table[key].to_pylist() for key in ("id", "label")), strict=True)) for table in (points, tested)
-    ]
-    assert labels[0] == labels[1]
-    assert {"x_pca", "y_pca", "x_tsne", "y_tsne"} <= set(points.column_names)
     # The report in the model folder has it, too.
     assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")

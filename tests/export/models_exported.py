@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from support.testing import tiny_config
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
-from ser_hf.testing import tiny_config
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 RATE = 16000

@@ -46,7 +46,7 @@ def test_a_file_has_the_predictions_of_its_model(crnn):
     assert (file.difference.clips, file.padded, export.compared_on) == (len(GIVEN), True, "given clips")
     assert file.difference.logits < 1e-5
     assert min(file.milliseconds, export.milliseconds) > 0
-    assert (exported.labels, exported.extractor.sampling_rate, exported.multi_label) == (LABELS, RATE, False)
+    assert (exported.labels, exported.extractor.sampling_rate, exported.problem_type) == (LABELS, RATE, None)
     facts = exported.model.facts
     assert (facts["opset"], facts["padding_safe"], facts["model"]) == (18, True, folder.name)
     assert {path.name for path in (folder / "out").iterdir()} == {"crnn.onnx", "crnn.int8.onnx", "run_onnx.py"}

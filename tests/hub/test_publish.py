@@ -11,11 +11,11 @@ import pytest
 from support.hub import LoopbackHub
 from support.processes import warm_process
 from support.recipes import TINY_CRNN
+from support.testing import CHECKPOINTS, write_checkpoint
 
 import ser_hf
 from ser_hf.hub.publish import stage_model
 from ser_hf.inference.reference import read_reference
-from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow

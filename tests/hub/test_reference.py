@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from support.close import assert_near
+from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 import ser_hf
@@ -16,7 +17,6 @@ from ser_hf.inference.reference import chosen_clips, compute_logits, copy_refere
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation
 from ser_hf.report.report import read_report
-from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 from support.hub import LoopbackHub
+from support.testing import write_corpus
 
 from ser_hf.corpora import load_corpus
 from ser_hf.protocols import PARTS, split_corpus
-from ser_hf.testing import write_corpus
 
 # In a process of its own, because huggingface_hub reads the address and the token when it is imported.
 PUSH = """

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
+from support.testing import tiny_config
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
@@ -18,7 +19,6 @@ from ser_hf.hub.verify import verify
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
-from ser_hf.testing import tiny_config
 from ser_hf.training import loading
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError

@@ -14,6 +14,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from support.hub import LoopbackHub
+from support.testing import tiny_config
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
@@ -22,7 +23,6 @@ from ser_hf.hub.verify import Verdict, verdict_of, verify
 from ser_hf.inference.reference import compute_logits
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
-from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "neutral", "sad"]

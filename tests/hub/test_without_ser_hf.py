@@ -10,13 +10,13 @@ import soundfile
 import torch
 from support.isolated import run_without_ser_hf
 from support.reports import whole_report
+from support.testing import write_checkpoint
 from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.hub.space import Demo, write_space
 from ser_hf.report.card import model_card
 from ser_hf.report.report import Report
-from ser_hf.testing import write_checkpoint
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 
 pytestmark = pytest.mark.slow

@@ -40,7 +40,7 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory, encoder_folder):
-    """A function from a key of `ser_hf.testing.CHECKPOINTS`, or ``"crnn"``, ``"pooled"`` and ``"forest"``, to the
+    """A function from a key of `support.testing.CHECKPOINTS`, or ``"crnn"``, ``"pooled"`` and ``"forest"``, to the
     folder of a classifier of that kind, each written once."""
     written = {}
 

@@ -59,12 +59,6 @@ def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
         load_classifier(encoder_folder("wav2vec2"), device="cpu")
 
 
-def test_numbers_in_place_of_labels_are_refused(copy):
-    change(copy / "config.json", problem_type="regression")
-    with pytest.raises(UserError, match="predicts numbers, not labels"):
-        load_classifier(copy, device="cpu")
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

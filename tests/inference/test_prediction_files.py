@@ -21,7 +21,7 @@ def results(published, recordings):
 
 def write(path, results, key="--output"):
     """Write in two chunks."""
-    with writing(path, key, LABELS) as write_table:
+    with writing(path, key, results.facts) as write_table:
         write_table(results.table[:4])
         write_table(results.table[4:])
         assert not path.exists()
@@ -56,12 +56,12 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path)
 def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
     path = tmp_path / name
     path.write_text("before")
-    with contextlib.suppress(ZeroDivisionError), writing(path, "--output", LABELS) as write_table:
+    with contextlib.suppress(ZeroDivisionError), writing(path, "--output", results.facts) as write_table:
         write_table(results.table)
         raise ZeroDivisionError
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert path.read_text() == "before"
-    with writing(path, "--output", LABELS) as write_table:
+    with writing(path, "--output", results.facts) as write_table:
         write_table(results.table)
         assert path.read_text() == "before"
     assert path.read_bytes() != b"before"
@@ -71,13 +71,16 @@ def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
 def test_a_file_that_cannot_be_written_is_named(results, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.csv"
-    with pytest.raises(UserError, match=r"--output: .*x.csv cannot be written: "), writing(path, "--output", LABELS):
+    with (
+        pytest.raises(UserError, match=r"--output: .*x.csv cannot be written: "),
+        writing(path, "--output", results.facts),
+    ):
         pass
 
 
 def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_path):
     path = tmp_path / "x.csv"
-    with writing(path, "--output", LABELS) as first, writing(path, "--output", LABELS) as second:
+    with writing(path, "--output", results.facts) as first, writing(path, "--output", results.facts) as second:
         first(results.table[:1])
         second(results.table)
         assert len(list(tmp_path.iterdir())) == 2
@@ -89,7 +92,7 @@ def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_
 def test_a_link_is_written_through(results, tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "x.csv").symlink_to("far/y.txt")
-    with writing(tmp_path / "x.csv", "--output", LABELS) as write_table:
+    with writing(tmp_path / "x.csv", "--output", results.facts) as write_table:
         write_table(results.table)
     assert (tmp_path / "x.csv").is_symlink()
     assert [file.name for file in (tmp_path / "far").iterdir()] == ["y.txt"]

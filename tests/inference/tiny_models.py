@@ -2,10 +2,10 @@
 
 import torch
 from support.recipes import TINY_CRNN
+from support.testing import tiny_config
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig
-from ser_hf.testing import tiny_config
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 RATE = 16000

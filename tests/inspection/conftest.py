@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
+from support.testing import write_corpus
 
 from ser_hf.inspection import inspect_corpus, write_inspection
-from ser_hf.testing import write_corpus
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
 

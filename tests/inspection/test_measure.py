@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.testing import write_corpus
 
 from ser_hf.corpora.schema import Clip
 from ser_hf.evaluation.slices import explained_variance
@@ -22,7 +23,6 @@ from ser_hf.inspection.measure import (
     ordered_labels,
     printable_path,
 )
-from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
 RATE = 16000

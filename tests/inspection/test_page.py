@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from support.commands import complaint
 from support.html_page import Page
+from support.testing import write_corpus
 
 from ser_hf import cli
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
-from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"

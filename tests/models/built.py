@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from signals import noise, ragged
 from support.isolated import run_without_ser_hf
+from support.testing import tiny_config
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm
-from ser_hf.testing import tiny_config
 
 # Those that take waveforms; `test_functionals` tests the others.
 NETWORKS = [name for name, kind in ARCHITECTURES.items() if not hasattr(kind.config_class, "feature_set")]

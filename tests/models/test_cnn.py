@@ -4,11 +4,11 @@ import pytest
 import torch
 from signals import mask_of, noise, ragged
 from support.close import assert_near
+from support.testing import tiny_config
 from torch.nn import functional
 
 from ser_hf.models import CNN1dConfig, CNN1dForAudioClassification, CNN2dForAudioClassification
 from ser_hf.models.modeling_cnn import Waveform
-from ser_hf.testing import tiny_config
 
 
 @pytest.mark.parametrize("over", ["frames_and_bands", "frames"])

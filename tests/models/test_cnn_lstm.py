@@ -4,11 +4,11 @@ import pytest
 import torch
 from signals import mask_of, noise, ragged
 from support.close import assert_near
+from support.testing import tiny_config
 from torch import nn
 
 from ser_hf.models import CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification
 from ser_hf.models.modeling_parallel import TransformerBlock
-from ser_hf.testing import tiny_config
 
 
 def test_a_transformer_block_is_torchs_encoder_layer():

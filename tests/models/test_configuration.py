@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from support.testing import tiny_config
 
 from ser_hf.models import PooledEncoderConfig
-from ser_hf.testing import tiny_config
 
 MISTAKES = [
     ("crnn", {"win_length": 600}, "win_length: 600 does not fit into n_fft 512"),

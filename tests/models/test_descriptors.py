@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from support.close import assert_near
+from support.testing import tiny_config
 
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
 from ser_hf.models.front_end import FrontEnd
 from ser_hf.models.modeling_descriptors import DESCRIPTORS, PITCH_REFERENCE, VOICED_FROM, FrameDescriptors
-from ser_hf.testing import tiny_config
 
 SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]
 

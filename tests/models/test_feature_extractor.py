@@ -9,11 +9,11 @@ from built import built, probabilities_without_ser_hf, trained
 from signals import noise
 from support.close import assert_near
 from support.isolated import run_without_ser_hf
+from support.testing import write_checkpoint
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import PreparedFeatureExtractor
 from ser_hf.models.preparation import Preparation, prepare_waveform
-from ser_hf.testing import write_checkpoint
 
 TRIMMED = Preparation(trim_silence=30, level="loudness", target_level=-20)
 FIXED = Preparation(trim_silence=30, level="peak", fixed_duration=0.8)

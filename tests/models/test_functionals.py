@@ -9,11 +9,11 @@ import torch
 from built import probabilities_without_ser_hf
 from signals import noise
 from support.close import assert_near
+from support.testing import tiny_config
 
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.models import ARCHITECTURES, PreparedFeatureExtractor
 from ser_hf.models.preparation import FUNCTIONALS, Preparation, compute_functionals, prepare_waveform
-from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import UserError
 
 opensmile = pytest.importorskip("opensmile")

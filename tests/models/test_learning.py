@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from built import batch_of, built
+from support.testing import tiny_config
 
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import solvers_for
 
 EMOTIONS = ("angry", "neutral", "sad")

@@ -5,13 +5,13 @@ import statistics
 import pytest
 import torch
 from built import trainable
+from support.testing import tiny_config
+from support.testing.models import tiny_encoder_config
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.front_end import FeatureNorm
-from ser_hf.testing import tiny_config
-from ser_hf.testing.models import tiny_encoder_config
 
 CROP = 22400  # 1.4 s: pooled frames of crop and whole clip end at different distances from the clip's end
 CLASSES, CLIPS, BATCHES = 4, 8, 8

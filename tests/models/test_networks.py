@@ -14,12 +14,12 @@ import torch
 from built import NETWORKS, batch_of, built, probabilities_without_ser_hf, trained
 from signals import noise
 from support.close import assert_near
+from support.testing import tiny_config
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 import ser_hf.models
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
-from ser_hf.testing import tiny_config
 
 FOLDER = Path(ser_hf.models.__file__).parent
 EACH = pytest.mark.parametrize("name", NETWORKS)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from built import probabilities_without_ser_hf
 from support.close import assert_near
+from support.testing import CHECKPOINTS
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
-from ser_hf.testing import CHECKPOINTS
 from ser_hf.training.encoders import mask_valid
 
 WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")]

@@ -6,12 +6,12 @@ import torch
 from built import batch_of, built
 from signals import noise
 from support.close import assert_near
+from support.testing import tiny_config
 from torch import nn
 from torch.nn import functional
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGishFrontEnd
-from ser_hf.testing import tiny_config
 
 
 def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_the_top():

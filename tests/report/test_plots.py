@@ -2,14 +2,9 @@
 
 import re
 
-import numpy as np
-from matplotlib.colors import to_hex
-
 from ser_hf.report.plots import (
-    EMBEDDING_COLORS,
     confusion_figure,
     curves_figure,
-    embeddings_figure,
     folds_figure,
     reliability_figure,
     save_figure,
@@ -66,33 +61,6 @@ def test_reliability_shows_shares_gaps_and_clips():
     assert upper.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
     assert [bar.get_height() for bar in lower.patches] == [8]
     assert upper.get_title() == "Reliability: expected calibration error 0.250"
-
-
-def drawn(axes):
-    """{name: (places, color)} of the groups that the legend of a panel names."""
-    return {
-        group.get_label(): (group.get_offsets(), to_hex(group.get_facecolor()[0]))
-        for group in axes.collections
-        if not group.get_label().startswith("_")
-    }
-
-
-def test_embeddings_are_colored_by_emotion_speaker_and_corpus():
-    points = np.arange(12.0).reshape(6, 2)
-    labels, speakers = ["sad", "calm"] * 3, ["a:1", "a:2", None] * 2
-    one = embeddings_figure(points, labels, speakers, ["a"] * 6, "pca")
-    assert [axes.get_title() for axes in one.axes] == ["by emotion", "by speaker"]
-    two = embeddings_figure(points, labels, speakers, ["a", "b"] * 3, "tsne")
-    assert [axes.get_title() for axes in two.axes] == ["by emotion", "by speaker", "by corpus"]
-    assert "t-SNE of the embeddings of 6 clips" in two.get_suptitle()
-    emotions = drawn(one.axes[0])
-    assert {name: color for name, (_, color) in emotions.items()} == {
-        "calm": EMBEDDING_COLORS[0].lower(),
-        "sad": EMBEDDING_COLORS[1].lower(),
-    }
-    assert sorted(emotions["sad"][0].tolist()) == points[::2].tolist()
-    unknown = one.axes[1].collections[0]
-    assert sorted(unknown.get_offsets().tolist()) == points[2::3].tolist()
 
 
 def test_curves_show_training_scores_and_every_group_s_learning_rate():

@@ -3,21 +3,11 @@
 import json
 
 import matplotlib.image
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from support.reports import CLIPS, over_folds, typed, whole_report
 
 from ser_hf.report.report import HardClip
 from ser_hf.report.write import figures, metrics_table, players, write_report
-
-
-def embeddings(folder):
-    places = np.random.default_rng(0).normal(size=(2, CLIPS))
-    columns = {"x_pca": places[0], "y_pca": places[1]}
-    columns |= {name: [str(i % 2) for i in range(CLIPS)] for name in ("id", "label", "speaker", "corpus")}
-    pq.write_table(pa.table(columns), folder / "embeddings.parquet")
 
 
 def _refuse(word):
@@ -26,14 +16,13 @@ def _refuse(word):
 
 @pytest.mark.slow  # draws every picture there is
 def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, monkeypatch):
-    embeddings(tmp_path)
     with rendered():
         # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
         monkeypatch.setattr("ser_hf.report.plots.svg", lambda _: b"a picture")
         write_report(tmp_path, typed(whole_report()), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
-    pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
-    numbers = {"report.json", "report_schema.json", "metrics.parquet", "embeddings.parquet", "index.html"}
+    pictures = (*pictures, "training_curves", "reliability")
+    numbers = {"report.json", "report_schema.json", "metrics.parquet", "index.html"}
     assert {path.name for path in tmp_path.iterdir()} == numbers | {
         f"{name}.{kind}" for name in pictures for kind in ("png", "svg")
     }

@@ -17,9 +17,9 @@ from transformers import PreTrainedConfig
 
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import MOST, UserError
 from ser_hf.utils.yaml import dump_yaml, parse_yaml
+from support.testing import tiny_config
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
 WORDS = ["", "x", "a/b", "..", "a\nb", "a\0b", "\x1b[31m", "\ud800", "\u202e", "é", "x" * 5000, "null", "1e5", "no"]

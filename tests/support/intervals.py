@@ -12,8 +12,9 @@ from ser_hf.evaluation.bootstrap import (
     resample,
     speaker_keys,
 )
-from ser_hf.evaluation.metrics import HEADLINE, Outputs
+from ser_hf.evaluation.metrics import Outputs
 from ser_hf.evaluation.slices import measure_slices, slices_and_gaps
+from ser_hf.evaluation.tasks import EMOTIONS
 
 
 def _resampled(measured, predictions, by_speaker, resamples, seed=0):
@@ -26,7 +27,7 @@ def bootstrap_intervals(labels, predictions, classes, speakers=None, resamples=2
     """Of UAR, WA, macro-F1 and weighted F1 of class ids (clips,), or (runs, clips) for the mean over runs."""
     runs = [Outputs(np.asarray(labels), run, classes) for run in np.atleast_2d(predictions)]
     drawn = draws(len(runs[0].labels), speakers, resamples, np.random.default_rng(seed))
-    return percentiles(resample([measure(runs, HEADLINE)], drawn)[0], confidence)
+    return percentiles(resample([measure(runs, EMOTIONS.headline)], drawn)[0], confidence)
 
 
 def metric_intervals(predictions, by_speaker, resamples=2000, confidence=0.95, seed=0):

@@ -21,7 +21,7 @@ from datasets import Audio, ClassLabel, Features, Value
 
 from ser_hf.corpora import cremad, ravdess
 from ser_hf.corpora.synthetic import EMOTIONS
-from ser_hf.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
+from support.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
 
 
 def write_layout(name: str, root: str | Path, speakers: int = 6, takes: int = 2, sampling_rate: int = 16000) -> None:
@@ -153,7 +153,7 @@ def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) 
     speakers = sorted(sexes)
     parts = {"train": speakers[:-2], "dev": speakers[-2:-1], "test": speakers[-1:]}
     kind = "segmented" if segmented else "filewise"
-    lines = ["name: generated", "source: ser_hf.testing", "usage: unrestricted", "schemes:"]
+    lines = ["name: generated", "source: support.testing", "usage: unrestricted", "schemes:"]
     lines += ["  emotion:", "    dtype: str", "    labels:", *(f"    - {label}" for label in labels)]
     lines += ["  speaker:", "    dtype: str", "    labels:"]
     for speaker in speakers:

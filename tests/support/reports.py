@@ -119,7 +119,6 @@ def whole_report(paths=None, **changes):
             "areas": {"noise": clean | {"uar": 0.4, "interval": [0.2, 0.6]}},
             "settings": {"seed": 0, "of_clips": CLIPS, "bootstrap": 50, "confidence": 0.95, "sampling_rate": 16000},
         },
-        "embeddings": {"methods": ["pca"], "clips": CLIPS, "points": "embeddings.parquet", "of": "the last layer"},
         "environment": {
             "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
             "git_revision": "0123456789abcdef",

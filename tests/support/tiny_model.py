@@ -4,7 +4,7 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor, pipeline
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
+from support.testing import tiny_config
 
 REPORT = {
     "name": "voices",

@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 import soundfile
+from support.testing import write_corpus
 
 from ser_hf.corpora import load_corpus
-from ser_hf.testing import write_corpus
 
 # Name, options of write_corpus, options of load_corpus, emotions, a file that the release places likewise.
 KINDS = [

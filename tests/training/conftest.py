@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 from datasets import ClassLabel, Dataset
+from support.testing import write_checkpoint
 
 from ser_hf.audio import open_store
-from ser_hf.testing import write_checkpoint
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 from support.close import assert_near
+from support.testing import CHECKPOINTS, write_checkpoint
 
-from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed

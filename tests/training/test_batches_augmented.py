@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.testing import tiny_config
 from torch.utils.data import DataLoader
 
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
-from ser_hf.testing import tiny_config
 from ser_hf.training.data import Collator, Mixing, TrainTransforms, balanced, part
 from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics

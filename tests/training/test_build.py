@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from transformers import BertConfig
 
 from ser_hf.models import (
@@ -15,7 +16,6 @@ from ser_hf.models import (
     PooledEncoderForAudioClassification,
 )
 from ser_hf.models.preparation import Preparation
-from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training import factory
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from support.close import assert_near
+from support.testing import tiny_config
 from torch import nn
 from transformers import EvalPrediction, pipeline
 
@@ -20,7 +21,6 @@ from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
-from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, firsts, merge, part
 from ser_hf.training.factory import blueprint, build_model

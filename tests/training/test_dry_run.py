@@ -2,11 +2,11 @@
 
 import pytest
 from support.recipes import TINY_CRNN
+from support.testing import write_checkpoint
+from support.testing.models import TINY
 
 import ser_hf
 from ser_hf.models import TRANSFERRED
-from ser_hf.testing import write_checkpoint
-from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.factory import blueprint
 from ser_hf.training.fit import dry_run

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support.testing import write_checkpoint
 
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.testing import write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model

@@ -6,10 +6,10 @@ import functools
 import numpy as np
 import pytest
 import torch
+from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
 
-from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.encoders import encoder_facts, mask_valid, shortest_batch, shortest_clip
 from ser_hf.utils.errors import UserError
 

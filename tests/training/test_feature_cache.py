@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from support.testing import tiny_config
+from support.testing.models import TINY
 from transformers import AutoConfig
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
-from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import seed_everything
 from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed

@@ -7,10 +7,10 @@ import pytest
 import torch
 from support.close import assert_near
 from support.damage import cut, flip
+from support.testing import tiny_config
+from support.testing.models import TINY
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
-from ser_hf.testing.models import TINY
 from ser_hf.training import feature_cache
 from ser_hf.training.data import Collator, part
 from ser_hf.training.factory import blueprint

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.testing import tiny_config
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED
-from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model

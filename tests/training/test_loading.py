@@ -10,10 +10,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from support.close import assert_near
+from support.testing import CHECKPOINTS, tiny_config
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
 from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
-from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from support.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
 from transformers import AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
 from ser_hf.training.optimizer import decayed_names, parameter_groups
 from ser_hf.utils.errors import UserError
 

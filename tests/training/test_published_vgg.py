@@ -2,10 +2,10 @@
 
 import torch
 from safetensors.torch import save_file
+from support.testing import tiny_config
 from torch.nn import functional
 
 from ser_hf.models import TRANSFERRED
-from ser_hf.testing import tiny_config
 from ser_hf.training.pretrained import PUBLISHED, load_published
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support.testing import tiny_config
 
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
-from ser_hf.testing import tiny_config
 from ser_hf.training.data import Collator, part
 from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics

@@ -3,11 +3,11 @@
 from collections import Counter
 
 import pytest
+from support.testing import CHECKPOINTS, tiny_config
 from test_optimizer import LAYERS, _encoder, _within
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.freezing import bare, structure
 from ser_hf.utils.errors import UserError
 

@@ -5,10 +5,10 @@ import torch
 from lora_script import stock_classifier
 from peft import PeftModel
 from support.close import assert_near
+from support.testing import tiny_config
 from transformers import AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
 from ser_hf.training.factory import store_temperature
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 from ser_hf.utils.errors import UserError

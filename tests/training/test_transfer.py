@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.testing import tiny_config
 from torch import nn
 
 from ser_hf.models import TRANSFERRED
-from ser_hf.testing import tiny_config
 from ser_hf.training.pretrained import PUBLISHED, load_published
 from ser_hf.utils.errors import UserError
 

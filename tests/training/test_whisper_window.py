@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.testing import write_checkpoint
 from transformers import pipeline
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_hf.testing import write_checkpoint
 from ser_hf.training.encoders import longest_clip
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError

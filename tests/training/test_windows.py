@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.special import softmax
 from support.close import assert_near
+from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, merge, part, pieces, window_notes
 from ser_hf.training.factory import blueprint, build_model

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from ..corpora import cremad, emodb, iemocap, ravdess, savee, tess
-from ..corpora.synthetic import EMOTIONS, utterance, voice
+from ser_hf.corpora import cremad, emodb, iemocap, ravdess, savee, tess
+from ser_hf.corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices have six emotions; others are spoken as a similar one.
 _SIMILAR = {

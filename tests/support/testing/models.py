@@ -17,7 +17,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from ..models import ARCHITECTURES
+from ser_hf.models import ARCHITECTURES
 
 _LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _STEM = {

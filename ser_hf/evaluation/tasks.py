@@ -1,0 +1,85 @@
+"""The tasks in one table: what a model predicts for a clip, and how that is trained, measured and described."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task. Metrics are keys of `ser_hf.evaluation.metrics.METRICS`.
+
+    Args:
+        problem_type: of the model's configuration, by which `pipeline` decides what a logit is.
+        loss: key of `ser_hf.training.loss.LOSSES`.
+        main: the metric of headlines, slices, robustness and pictures, and the default to select a checkpoint.
+        headline: the metrics of small tables, with `main`; `beside` are shown next to it.
+        selecting: metrics that may select a checkpoint.
+        compared: metrics of paired comparisons.
+        hub: the metrics of `model-index`: type on the Hub, and averaging.
+        outputs: what a model predicts, in the plural.
+        predicts: what a card says that the model predicts; {} is the number of outputs.
+        hardest: which clips the report calls hardest.
+        limits: what a card says of the limits of the outputs; {} is the number of outputs.
+        group: what the score of a group of clips is.
+    """
+
+    name: str
+    problem_type: str | None
+    loss: str
+    main: str
+    headline: tuple[str, ...]
+    beside: tuple[str, str]
+    selecting: tuple[str, ...]
+    compared: tuple[str, ...]
+    hub: dict[str, tuple[str, dict[str, Any] | None]]
+    outputs: str
+    predicts: str
+    hardest: str
+    limits: str
+    group: str
+
+
+EMOTIONS = Task(
+    name="emotions",
+    problem_type=None,
+    loss="classification",
+    main="uar",
+    headline=("uar", "wa", "macro_f1", "weighted_f1"),
+    beside=("macro_f1", "wa"),
+    selecting=("uar", "wa", "macro_f1", "weighted_f1", "loss"),
+    compared=("uar", "wa", "macro_f1"),
+    hub={
+        "uar": ("recall", {"average": "macro"}),
+        "wa": ("accuracy", None),
+        "macro_f1": ("f1", {"average": "macro"}),
+    },
+    outputs="emotions",
+    predicts="a probability for each of {} emotions of an utterance",
+    hardest="The clips with the lowest probability of the true emotion",
+    limits="**Labels.** It always predicts one of {} labels, even if none fits, and for clips without speech. A "
+    "probability is the confidence of the network, not the strength of an emotion.",
+    group="The UAR of a group is the mean over the emotions in it.",
+)
+DIMENSIONS = Task(
+    name="dimensions",
+    problem_type="regression",
+    loss="dimensions",
+    main="ccc",
+    headline=("ccc", "pearson", "mae", "rmse"),
+    beside=("pearson", "mae"),
+    selecting=("ccc", "pearson", "mae", "rmse", "loss"),
+    compared=("ccc", "pearson", "rmse"),
+    hub={"ccc": ("ccc", None), "pearson": ("pearsonr", None), "mae": ("mae", None), "rmse": ("rmse", None)},
+    outputs="dimensions",
+    predicts="{} dimensions of the emotion of an utterance, each a number from about 0 to about 1",
+    hardest="The clips with the largest error",
+    limits="**Ratings.** It always predicts {} numbers, also for clips without speech. They estimate the mean rating "
+    "of listeners, not what a speaker feels, and lie closer to the middle than the ratings.",
+    group="The CCC of a group is the mean over dimensions; it is lower where the ratings in a group differ little.",
+)
+TASKS = {task.name: task for task in (EMOTIONS, DIMENSIONS)}
+
+
+def task_of(labels: Any) -> Task:
+    """The task of labels: class ids (clips,), or targets (clips, dimensions)."""
+    return DIMENSIONS if labels.ndim == 2 else EMOTIONS
