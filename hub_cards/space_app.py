@@ -30,7 +30,10 @@ CLASSIFIER = pipeline(
 EXTRACTOR = CLASSIFIER.feature_extractor
 RATE = EXTRACTOR.sampling_rate
 FIXED = getattr(EXTRACTOR, "fixed_duration", None)  # seconds to which each clip is cut or padded
-LABELS = [CLASSIFIER.model.config.id2label[i] for i in range(CLASSIFIER.model.config.num_labels)]
+CONFIG = CLASSIFIER.model.config
+LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
+RATED = CONFIG.problem_type == "regression"  # it predicts dimensions, and 0 and 1 stand for these ratings
+RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
 
 SHORTEST, LONGEST = 0.1, 600.0  # seconds of a recording
 QUIET = 1e-3  # a peak below it (-60 dBFS) is silence
@@ -143,7 +146,7 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
     if seconds > LONGEST:
         what += f" in the first {LONGEST:g} s"
     if np.isnan(prediction).any():
-        what = "The probabilities of the model are not numbers."
+        what = "The predictions of the model are not numbers."
     return bars(prediction, what), strips(predictions, borders)
 
 
@@ -177,21 +180,30 @@ def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tu
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN, with the reason in `what`."""
+    """Probabilities as HTML, the highest first if `ranked`, or dimensions on the scale of their ratings, in order;
+    empty bars for NaN, with the reason in `what`."""
     known = not np.isnan(prediction).any()
     rows = []
-    for i in np.argsort(-prediction, kind="stable") if known and ranked else range(len(LABELS)):
-        width, value = (f"{100 * prediction[i]:.1f}%", f"{prediction[i]:.3f}") if known else ("0", "")
+    for i in np.argsort(-prediction, kind="stable") if known and ranked and not RATED else range(len(LABELS)):
+        width, value = (f"{100 * np.clip(prediction[i], 0, 1):.1f}%", number(prediction[i], i)) if known else ("0", "")
         label = f'<span class="label">{html.escape(LABELS[i])}</span>'
         bar = f'<span class="bar"><i style="width: {width}; background: {color(i)}"></i></span>'
         rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
-    best = f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})" if known else what
+    best = (
+        f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})" if known and not RATED else what
+    )
     spoken = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
     return f'<div class="prediction"{spoken}><p>{best}</p><ol>{"".join(rows)}</ol></div>'
 
 
+def number(prediction: float, label: int) -> str:
+    """A probability, or a dimension on the scale of its ratings."""
+    low, high = RANGES[label]
+    return f"{low + prediction * (high - low):.2f}" if RATED else f"{prediction:.3f}"
+
+
 def strips(predictions: list[np.ndarray], borders: list[float], at_least: float = 0.0) -> str:
-    """Probabilities over time as HTML, a strip for each label; NaN leaves a gap.
+    """Predictions over time as HTML, a strip for each label; NaN leaves a gap.
 
     Args:
         borders: seconds at which each prediction begins, and the last one ends.
@@ -203,19 +215,20 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
     rows = []
     for i, label in enumerate(LABELS):
         steps = [
-            f"M{1000 * (begin - first) / (end - first):.1f} 1V{1 - prediction[i]:.3f}H"
+            f"M{1000 * (begin - first) / (end - first):.1f} 1V{1 - np.clip(prediction[i], 0, 1):.3f}H"
             f"{1000 * (border - first) / (end - first):.1f}V1Z"
             for prediction, begin, border in zip(predictions, borders[:-1], borders[1:], strict=True)
             if not np.isnan(prediction[i])
         ]
         mean = np.nanmean([prediction[i] for prediction in predictions]) if steps else 0
         picture = (
-            f'<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" aria-label="{mean:.3f} on average">'
-            f'<path d="{"".join(steps)}" fill="{color(i)}"/></svg>'
+            '<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" '
+            f'aria-label="{number(mean, i)} on average"><path d="{"".join(steps)}" fill="{color(i)}"/></svg>'
         )
         rows.append(f'<li><span class="label">{html.escape(label)}</span>{picture}</li>')
     times = "".join(f"<span>{clock(at)}</span>" for at in (first, (first + end) / 2, end))
-    head = "<p>Over time: the full height of a strip is a probability of 1.</p>"
+    full = "the highest rating" if RATED else "a probability of 1"
+    head = f"<p>Over time: the full height of a strip is {full}.</p>"
     return f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol><div class="times">{times}</div></div>'
 
 

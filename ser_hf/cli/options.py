@@ -80,6 +80,8 @@ def corpus_recipe(
         if "=" not in word:
             raise UserError(f"{word}: expected an option of the corpus as key=value")
         overrides.append(word if word.startswith(("corpus.", "protocol.")) else f"corpus.{word}")
+        if overrides[-1].startswith("corpus.targets="):
+            values["task"] = "dimensions"
     return read_recipe(values, overrides)
 
 

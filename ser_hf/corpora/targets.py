@@ -60,18 +60,28 @@ def scaled_targets(
                 raise UserError(
                     f"corpus.targets: {clip.id} has no {name} ({there}); fill it in, or set corpus.on_unknown: skip"
                 )
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise UserError(f"corpus.targets: {name} of {clip.id} is {value!r}, not a number; correct it")
+            number = _number(value)
+            if number is None:
+                raise UserError(f"corpus.targets: {name} of {clip.id} is {value!r:.100}, not a number; correct it")
             if bounds is None:
                 raise UserError(f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]")
             low, high = bounds
-            if not low <= value <= high:
-                raise UserError(f"corpus.ranges.{name}: {clip.id} has {value:g}, outside of {low:g} to {high:g}")
-            row[name] = (value - low) / (high - low)
+            if not low <= number <= high:
+                raise UserError(f"corpus.ranges.{name}: {clip.id} has {number:g}, outside of {low:g} to {high:g}")
+            row[name] = (number - low) / (high - low)
             used.setdefault(name, set()).add((float(low), float(high)))
         if len({row[name] for row in rows}) == 1:
             raise UserError(f"corpus.targets: {name} is the same for all clips; leave it out")
     return rows, {name: list(*own) if len(own) == 1 else [0.0, 1.0] for name, own in used.items()}
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also as text: one word makes a column of numbers one of text."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def names_of(dataset: Dataset) -> list[str]:

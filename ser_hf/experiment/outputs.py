@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from ..corpora import corpus_facts
+from ..corpora.tables import NO_LABEL
 from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.metrics import definitions, mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
@@ -68,7 +69,8 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "labels": data.labels,
         "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
         "audit": worst_audit([fold.audit for fold in run.folds]),
-        "sources": data.sources,
+        # Of tables without labels they say nothing.
+        "sources": data.sources if any(source["emotion"] != NO_LABEL for source in data.sources) else None,
         "foil": run.foil and _foil(metrics, run.foil),
         "model": _model_facts(recipe, data.plan),
         "environment": environment(),

@@ -138,10 +138,13 @@ def _check_task(recipe: Recipe) -> None:
     ours = {"dimensions", "weights"}
     others = [f"training.loss.{key}" for key in _changed(loss) if (key in ours) != rated]
     if rated:
-        others += ["training.solver"] * (training.solver != "trainer")
         others += ["evaluation.temperature"] * (recipe.evaluation.temperature == "store")
     for key in others:
         raise UserError(f"{key}: not of task {task.name}; leave it out")
+    if rated and training.solver != "trainer":
+        raise UserError(
+            "training.solver: scikit-learn fits classes only; use trainer, and a network it can train"
+        )
     for name in loss.weights:
         if name not in corpus.targets:
             raise UserError(f"training.loss.weights.{name}: not in corpus.targets; leave it out")

@@ -33,7 +33,7 @@ from ..training.arguments import EmotionTrainingArguments, refitting, seed_every
 from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
-from ..training.factory import build_model
+from ..training.factory import build_model, start_at
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, Windows, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
@@ -240,11 +240,12 @@ def _fit(
 ) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
-    model = build_model(copy.deepcopy(data.plan))
+    model, clips = build_model(copy.deepcopy(data.plan)), run.train_clips()
+    if data.ranges:
+        start_at(model, np.mean(clips["shares"][:], axis=0).tolist())
     freeze(model, run.freezing)
     if run.lora is not None:
         model = add_lora(model, run.lora)
-    clips = run.train_clips()
     loss = make_loss(recipe, data.labels, run.train_labels(clips))
     common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, trainer_metrics)
     if recipe.training.solver == "sklearn":

@@ -79,7 +79,6 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
         "window": demo.window,
         "title": report.name if report else Path(demo.model).name,
         "headline": headline(report) if report else None,
-        "ranges": report.ranges if report else {},
         "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
         "limits": LIMITS,
         "links": {name: address for name, address in links.items() if address},

@@ -245,7 +245,8 @@ def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score:
         for column, values in slices.items()
     }
     shown = {column: _shown(column, values, metric) for column, values in known.items() if values}
-    low = min([0.0, *(end for values in shown.values() for row in values.values() for end in row.interval or ())])
+    rows = [row for values in shown.values() for row in values.values()]
+    low = min([0.0, *(getattr(row, metric) for row in rows), *(end for row in rows for end in row.interval or ())])
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()

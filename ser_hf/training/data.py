@@ -94,7 +94,7 @@ def window_notes(
         why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
             f"{cut} of {len(clips)} {name} clips are longer than the {window / sampling_rate:.2f} s {why}: evaluated "
-            "in windows of at most that, probabilities averaged by duration; "
+            "in windows of at most that, predictions averaged by duration; "
             f"pipeline {'cuts them off there' if limit else 'processes them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):

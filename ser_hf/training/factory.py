@@ -399,6 +399,14 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     return model
 
 
+@torch.no_grad()
+def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
+    """Set the bias of a new head to these values: dimensions start at the mean of the training targets, not at 0."""
+    linear = [module for module in model.classifier.modules() if isinstance(module, nn.Linear)]
+    if linear and linear[-1].bias is not None and not linear[-1].bias.any():
+        linear[-1].bias.copy_(torch.tensor(means))
+
+
 # Not `temperature`, a setting of text generation that transformers refuses to save.
 TEMPERATURE_KEY = "calibration_temperature"
 

@@ -89,7 +89,7 @@ def test_notes_on_windows_and_padding(clips, store):
     windowed = part(clips, range(12), store, window=int(lengths[-3]))
     assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
         f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
-        "windows of at most that, probabilities averaged by duration; pipeline cuts them off there"
+        "windows of at most that, predictions averaged by duration; pipeline cuts them off there"
     ]
     (sentence,) = window_notes("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
     assert "longer than the 0.50 s of evaluation.window: " in sentence
