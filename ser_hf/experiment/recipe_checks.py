@@ -131,9 +131,7 @@ def _check_task(recipe: Recipe) -> None:
         )
     rated = task is DIMENSIONS
     if rated != bool(corpus.targets):
-        remedy = (
-            "missing; name the columns of the ratings" if rated else "of task: dimensions; set it, or leave them out"
-        )
+        remedy = "missing; name the columns of the ratings" if rated else "have no effect without task: dimensions"
         raise UserError(f"corpus.targets: {remedy}")
     ours = {"dimensions", "weights"}
     others = [f"training.loss.{key}" for key in _changed(loss) if (key in ours) != rated]
@@ -142,9 +140,7 @@ def _check_task(recipe: Recipe) -> None:
     for key in others:
         raise UserError(f"{key}: not of task {task.name}; leave it out")
     if rated and training.solver != "trainer":
-        raise UserError(
-            "training.solver: scikit-learn fits classes only; use trainer, and a network it can train"
-        )
+        raise UserError("training.solver: scikit-learn fits classes only; use trainer, and a network it can train")
     for name in loss.weights:
         if name not in corpus.targets:
             raise UserError(f"training.loss.weights.{name}: not in corpus.targets; leave it out")

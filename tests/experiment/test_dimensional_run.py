@@ -1,0 +1,189 @@
+"""A run of task dimensions from audio to every use of its model; and recipes that mix the tasks."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from support.recipes import TINY_CRNN
+from support.testing import write_corpus
+from transformers import pipeline
+
+import ser_hf
+from ser_hf import cli
+from ser_hf.evaluation.robustness import CONDITIONS
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reproduce import reproduce
+from ser_hf.report.report import read_report
+from ser_hf.utils.errors import UserError
+
+TARGETS = ["arousal", "valence"]
+MEANS = {"angry": (4, 2), "disgust": (3, 2), "fear": (4, 1), "happy": (4, 5), "neutral": (3, 3), "sad": (2, 2)}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rated")
+    write_corpus("csv", root, speakers=6, takes=1, sampling_rate=8000)
+    rows = list(csv.DictReader((root / "clips.csv").open()))
+    rng = np.random.default_rng(0)
+    with (root / "rated.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "speaker", "sex", *TARGETS])
+        for row in rows:
+            ratings = np.clip(np.array(MEANS[row["label"]]) + rng.normal(0, 0.2, 2), 1, 5)
+            table.writerow([row["path"], row["speaker"], row["sex"], *ratings.round(2)])
+    return {
+        "name": "rated",
+        "task": "dimensions",
+        "corpus": {
+            "name": "csv",
+            "root": str(root / "rated.csv"),
+            "label": None,
+            "targets": TARGETS,
+            "ranges": dict.fromkeys(TARGETS, [1, 5]),
+        },
+        "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
+        "audio": {"sampling_rate": 8000},
+        "model": TINY_CRNN | {"n_fft": 256, "win_length": 200, "hop_length": 128},
+        "training": {"num_train_epochs": 2, "learning_rate": 0.01, "use_cpu": True},
+        "evaluation": {"bootstrap": 20, "window": 1.0},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory, rendered):
+    folder = tmp_path_factory.mktemp("runs") / "rated"
+    with rendered():
+        report = ser_hf.run_recipe(recipe, [f"output_dir={folder}", "evaluation.robustness=true"])
+    return folder, report
+
+
+@pytest.mark.slow
+def test_the_report_has_dimensions_on_every_page(run):
+    folder, report = run
+    assert (report.task, report.labels, report.ranges["valence"]) == ("dimensions", TARGETS, [1, 5])
+    assert list(report.per_dimension) == TARGETS
+    assert set(report.metrics) == {"ccc", "pearson", "mae", "rmse"}
+    assert report.metrics["ccc"] == pytest.approx(np.mean([own.ccc for own in report.per_dimension.values()]))
+    assert report.selected_by == "ccc"
+    assert [one.name for one in report.robustness.conditions] == [one.name for one in CONDITIONS]
+    assert read_report(folder / "report" / "report.json").metrics == report.metrics
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Results by dimension" in page
+    assert "UAR" not in page
+    assert (folder / "report" / "dimensions.png").is_file()
+    for text in (folder / "model" / "README.md", folder / "report" / "README.md"):
+        assert "| arousal | 1 and 5 |" in text.read_text(encoding="utf-8")
+        assert "UAR" not in text.read_text(encoding="utf-8")
+    table = pq.read_table(folder / "report" / "metrics.parquet").to_pylist()
+    assert {row["name"] for row in table if row["of"] == "dimension"} == set(TARGETS)
+
+
+@pytest.mark.slow
+def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
+    folder, _ = run
+    clips = sorted(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav"))[:3]
+    found = ser_hf.predict(folder, clips, window=60)
+    assert found.labels == TARGETS
+    assert found.probabilities is found.predicted is None
+    np.testing.assert_allclose(found.values, 1 + 4 * found.logits, rtol=1e-5)
+    classifier = pipeline("audio-classification", str(folder / "model"), trust_remote_code=True, device="cpu")
+    for clip, logits in zip(clips, found.logits, strict=True):
+        scores = {row["label"]: row["score"] for row in classifier(soundfile.read(clip, dtype="float32")[0])}
+        np.testing.assert_allclose([scores[name] for name in TARGETS], logits, atol=1e-5)
+    ser_hf.export_model(folder, tmp_path / "model.onnx")
+    exported = ser_hf.predict(tmp_path / "model.onnx", clips, window=60)
+    np.testing.assert_allclose(exported.values, found.values, atol=1e-3)
+    assert cli.main(["predict", str(folder), *clips, "--format", "csv"]) == 0
+    header, first, *_ = csv.reader(capsys.readouterr().out.splitlines())
+    assert header[-4:] == ["value_arousal", "value_valence", "logit_arousal", "logit_valence"]
+    assert len(first) == len(header)
+    assert cli.main(["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.png")]) == 0
+    assert (tmp_path / "time.png").is_file()
+
+
+@pytest.mark.slow
+def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
+    folder, report = run
+    again = ser_hf.evaluate_model(
+        folder,
+        "csv",
+        recipe["corpus"]["root"],
+        output=tmp_path / "again",
+        **{
+            "settings": {key: recipe["corpus"][key] for key in ("label", "targets", "ranges")}
+            | {"sampling_rate": 8000},
+            "protocol": "speaker_independent",
+            "protocol_options": {"validation": 0.2, "test": 0.4},
+            "bootstrap": 20,
+        },
+    )
+    assert again.metrics == pytest.approx(report.metrics, rel=1e-4)
+    one = ser_hf.evaluate_model(
+        folder,
+        "csv",
+        recipe["corpus"]["root"],
+        bootstrap=20,
+        settings={
+            "label": None,
+            "targets": ["valence"],
+            "ranges": {"valence": [1, 5]},
+            "sampling_rate": 8000,
+        },
+    )
+    assert one.labels == ["valence"]
+    assert one.metrics["ccc"] == pytest.approx(one.per_dimension["valence"].ccc)
+    with pytest.raises(UserError, match="corpus.targets: the model predicts arousal, valence, the corpus has the tar"):
+        ser_hf.evaluate_model(folder, "synthetic", settings={"speakers": 3, "takes": 1})
+    verdict = ser_hf.verify(folder)
+    assert verdict.good, verdict
+    compared = ser_hf.compare_runs([folder, tmp_path / "again"])
+    assert compared["metric"] == "ccc"
+    assert compared["pairs"][0]["metrics"]["ccc"]["difference"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
+    settings = ["training.seeds=[1, 2]", "training.loss={dimensions: ccc_mse, weights: {arousal: 2}}"]
+    report = ser_hf.run_recipe(recipe, [*settings, f"output_dir={tmp_path / 'seeds'}"])
+    runs = [own.metrics["ccc"] for own in report.seeds.values()]
+    assert report.metrics["ccc"] == pytest.approx(np.mean(runs))
+    comparison = reproduce(tmp_path / "seeds")
+    assert comparison["reproduced"], comparison["verdict"]
+    folds = ["protocol={name: kfold, k: 3, near_duplicates: skip}", "protocol.folds=[1, 2]"]
+    report = ser_hf.run_recipe(recipe, [*folds, f"output_dir={tmp_path / 'folds'}"])
+    assert set(report.pooled.intervals) == {"ccc", "pearson", "mae", "rmse"}
+    assert json.loads((tmp_path / "folds" / "report" / "report.json").read_text())["per_dimension"]["arousal"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task=valence", "task: expected one of emotions, dimensions"),
+        ("task=emotions", "corpus.targets: have no effect without task: dimensions"),
+        ("corpus={name: csv, root: x.csv}", "corpus.targets: missing; name the columns of the ratings"),
+        (
+            "training.early_stopping.metric=uar",
+            "metric: unknown metric 'uar' of dimensions; choose one of ccc",
+        ),
+        ("training.loss.focal_gamma=1", "training.loss.focal_gamma: not of task dimensions"),
+        ("training.loss.weights={joy: 1}", "training.loss.weights.joy: not in corpus.targets"),
+        ("training.loss.weights={arousal: 0, valence: 0}", "training.loss.weights: every target weighs 0"),
+        ("training.per_device_train_batch_size=1", "the CCC of one clip is undefined"),
+        ("evaluation.temperature=store", "evaluation.temperature: not of task dimensions"),
+        ("model={architecture: mfcc_svm}", "training.solver: scikit-learn fits classes only"),
+    ],
+)
+def test_a_recipe_that_mixes_the_tasks_is_refused(recipe, override, message):
+    with pytest.raises(UserError, match=message):
+        read_recipe(recipe, [override])
+
+
+def test_keys_of_dimensions_are_refused_for_classes():
+    values = {"corpus": {"name": "synthetic"}, "model": TINY_CRNN, "training": {"loss": {"dimensions": "mse"}}}
+    with pytest.raises(UserError, match="training.loss.dimensions: not of task emotions"):
+        read_recipe(values)
