@@ -75,13 +75,8 @@ class LabelMapping:
         ]
 
 
-@dataclasses.dataclass(frozen=True)
-class DimensionMapping:
+class DimensionMapping(LabelMapping):
     """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one of each output."""
-
-    words: list[str]
-    classes: list[str]
-    of: list[str | None]
 
     def to_classes(self, values: np.ndarray) -> np.ndarray:
         """(..., words) -> float32 (..., classes)."""
@@ -255,7 +250,7 @@ class EvaluatedModel:
     """A loaded model, the classes of its labels, and its training data, if its report documents them."""
 
     classifier: Classifier
-    mapping: LabelMapping | DimensionMapping
+    mapping: LabelMapping
     provenance: TrainingProvenance | None
 
 
@@ -369,7 +364,7 @@ def evaluate_on_corpus(
 
 def robustness_of(
     classifier: Classifier,
-    mapping: LabelMapping | DimensionMapping,
+    mapping: LabelMapping,
     predictions: Predictions,
     waveforms: Sequence[np.ndarray],
     **settings: Any,
@@ -391,7 +386,7 @@ def robustness_of(
     return robustness(predict, waveforms, predictions, rate=rate, **settings)
 
 
-def _in_classes(dataset: Dataset, mapping: LabelMapping | DimensionMapping, probabilities: np.ndarray) -> Predictions:
+def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
     """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
     known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     if isinstance(mapping, DimensionMapping):

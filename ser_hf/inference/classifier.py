@@ -24,7 +24,6 @@ from transformers import (
     SequenceFeatureExtractor,
     Wav2Vec2FeatureExtractor,
 )
-from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
@@ -40,6 +39,7 @@ from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .inputs import check_settings
+from .own_heads import load_own_head
 
 _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
@@ -202,28 +202,18 @@ def load_classifier(
         return load_onnx(source)
     place = find_model(source, revision)
     check_configurations(place, revision)
-    with contextlib.ExitStack() as stack:
-        folder, trust = place, {"trust_remote_code": trust_remote_code}
-        try:
-            if trust_remote_code:
-                commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
-                revision = trust["revision"] = commit or revision
-                weight_files(place, source, revision)
-            else:
-                folder, commit, _ = stack.enter_context(data_only(place, where=source, revision=revision))
-            config = AutoConfig.from_pretrained(folder, **trust)
-            _check_labels(source, config.id2label)
-            extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
-            with quiet_libraries():
-                model, info = AutoModelForAudioClassification.from_pretrained(
-                    folder, config=config, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **trust
-                )
-        except (torch.OutOfMemoryError, UserError):
-            raise
-        except Exception as error:  # a damaged folder, or code of other authors, may raise anything
-            raise _unreadable(source, error) from None
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
-    if missing and not untrained:
+    try:
+        commit = extract_commit_hash(find_file(place, "config.json", revision, required=False), None)
+        if own := load_own_head(place, source, commit or revision):
+            model, extractor, missing = *own, []
+        else:
+            model, extractor, missing = _load_stock(place, source, commit or revision, trust_remote_code)
+    except (torch.OutOfMemoryError, UserError):
+        raise
+    except Exception as error:  # a damaged folder, or code of other authors, may raise anything
+        raise _unreadable(source, error) from None
+    _check_labels(source, model.config.id2label)
+    if missing and (not untrained or model.config.problem_type == DIMENSIONS.problem_type):
         raise UserError(
             f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
             "first (ser-hf train)"
@@ -239,6 +229,25 @@ def load_classifier(
         tuple(missing),
     )
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
+
+
+def _load_stock(
+    place: str, source: str, revision: str | None, trust_remote_code: bool
+) -> tuple[PreTrainedModel, SequenceFeatureExtractor, list[str]]:
+    """A classifier that transformers loads, its extractor, and the names of tensors that its files lack."""
+    with contextlib.ExitStack() as stack:
+        folder, trust = place, {"trust_remote_code": trust_remote_code}
+        if trust_remote_code:
+            trust["revision"] = revision
+            weight_files(place, source, revision)
+        else:
+            folder, *_ = stack.enter_context(data_only(place, where=source, revision=revision))
+        config = AutoConfig.from_pretrained(folder, **trust)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+        settings = {"config": config, "dtype": torch.float32, "use_safetensors": True, **trust}
+        with quiet_libraries():
+            model, info = AutoModelForAudioClassification.from_pretrained(folder, output_loading_info=True, **settings)
+    return model, extractor, sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
 
 
 def check_configurations(place: str, revision: str | None = None) -> None:

@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
-from ..utils.files import parse_json, read_table
+from ..utils.files import parse_json
 from ..utils.yaml import read_text
 from .folds import folds_by_speaker
 from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
@@ -30,9 +30,8 @@ def from_file(
     """Parts as a file lists them.
 
     Args:
-        path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
-            ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
-            (train, validation or dev, test) and ``id`` or ``speaker``. Entries are ids or full speaker names.
+        path: JSON, ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those, ...]}``; a run's
+            split.json is such a file. Entries are ids or full speaker names.
         shared_speakers: allows test speakers in train or validation, otherwise an error.
         validation: share of the training speakers for validation if the file has no validation part.
         seed: of that draw.
@@ -42,8 +41,9 @@ def from_file(
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
-    read = _from_json if path.lower().endswith(".json") else _from_table
-    folds = read(path, read_text(path))
+    if path.lower().endswith((".csv", ".tsv")):
+        raise UserError(f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column")
+    folds = _from_json(path, read_text(path))
     splits = []
     for number, (name, parts) in enumerate(folds, start=1):
         fold = (name or f"{number} of {len(folds)}") if len(folds) > 1 else None
@@ -97,20 +97,6 @@ def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
         parts[_part(key, path)] += entries
     return name if isinstance(name, str) else None, parts
-
-
-def _from_table(path: str, content: str) -> list[tuple[None, Parts]]:
-    columns, rows = read_table(path, content)
-    column = next((name for name in ("id", "speaker") if name in columns), None)
-    if column is None or "part" not in columns:
-        raise UserError(f"{path}: expected the columns part and id (or speaker), got {', '.join(columns) or 'none'}")
-    parts: Parts = {part: [] for part in PARTS}
-    for line, row in rows:
-        for name in ("part", column):
-            if name not in row:
-                raise UserError(f"{path}, line {line}: the cell of {name} is empty")
-        parts[_part(row["part"], f"{path}, line {line}")].append(row[column])
-    return [(None, parts)]
 
 
 def _part(word: str, where: str) -> str:

@@ -218,22 +218,25 @@ class Temperature(Section):
     stored: bool = Field(description="Whether the published model applies it.")
 
 
-class Slice(Section):
-    """Results for one group of clips."""
+class CleanScores(Section):
+    """Results for some clips: those of a group, unchanged ones, or means over conditions."""
 
-    clips: Count = Field(description="Clips in the group.")
-    speakers: Count | None = Field(None, description="Speakers in the group; null if one is unknown.")
-    uar: float | None = Field(None, description="UAR over the classes in the group, 0 to 1.")
+    uar: float | None = Field(None, description="UAR over the classes of these clips, 0 to 1.")
     wa: float | None = Field(None, description="WA, 0 to 1.")
     macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
     weighted_f1: float | None = Field(None, description="Weighted F1, 0 to 1.")
     ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
-    pearson: float | None = Field(None, description="Mean correlation over dimensions, -1 to 1.")
+    pearson: float | None = Field(None, description="Mean correlation over dimensions, -1 to 1; null if undefined.")
     mae: float | None = Field(None, description="Mean absolute error, share of the range.")
     rmse: float | None = Field(None, description="Root mean squared error, share of the range.")
-    interval: Interval | None = Field(
-        None, description="Interval of `uar`, or of `ccc`; null for fewer than three speakers."
-    )
+    interval: Interval | None = Field(None, description="Interval of `uar`, or of `ccc`.")
+
+
+class Slice(CleanScores):
+    """Results for one group of clips; no interval for fewer than three speakers."""
+
+    clips: Count = Field(description="Clips in the group.")
+    speakers: Count | None = Field(None, description="Speakers in the group; null if one is unknown.")
 
 
 class Gap(Section):
@@ -287,18 +290,6 @@ class HardClip(Section):
     probability: float | None = Field(None, description="Probability of the true class, mean over seeds, 0 to 1.")
     error: float | None = Field(None, description="Of dimensions: root mean squared error, share of the range.")
     path: str | None = Field(None, description="Audio file; null for audio that is in no file.")
-
-
-class CleanScores(Section):
-    """Results for the unchanged clips, or means over conditions."""
-
-    uar: float | None = Field(None, description="UAR, 0 to 1.")
-    wa: float | None = Field(None, description="WA, 0 to 1.")
-    macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
-    ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
-    pearson: float | None = Field(None, description="Mean correlation over dimensions, -1 to 1; null if undefined.")
-    mae: float | None = Field(None, description="Mean absolute error, share of the range.")
-    interval: Interval | None = Field(None, description="Interval of `uar`, or of `ccc`.")
 
 
 class Condition(CleanScores):

@@ -1,12 +1,11 @@
 """A report as people read it: its facts as numbers and sentences for pages, cards and the terminal."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.calibration import at_limit
 from ..evaluation.metrics import NAMES
-from .report import Report, Slice, Split
+from .report import Report, Split
 
 # The use of each split.
 _ROLES = {"train": "for training", "validation": "for validation", "test": "for the final test, once"}
@@ -218,14 +217,9 @@ def slices(report: Report) -> list[dict[str, Any]]:
     for column, values in report.slices.items():
         rows = list(values.items())
         if column == "speaker":
-            rows.sort(key=lambda row: _order(row[1], report))
+            rows.sort(key=lambda row: (getattr(row[1], report.main) is None, getattr(row[1], report.main) or 0.0))
         tables.append({"title": column.replace("_", " "), "rows": rows, "gap": _gap(report, column)})
     return tables
-
-
-def _order(row: Slice, report: Report) -> float:
-    value = getattr(row, report.main)
-    return math.inf if value is None else value
 
 
 def _gap(report: Report, column: str) -> str:

@@ -1,4 +1,4 @@
-"""One training: `fit` trains and loads the best checkpoint, `predict` applies it to clips."""
+"""One training: `fit` trains and loads the best checkpoint, `window_logits` applies it to clips."""
 
 import dataclasses
 import logging
@@ -28,7 +28,7 @@ from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .callbacks import EpochLog, Patience, stop_reporting
 from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
-from .data import Collator, TrainTransforms, merge, recordings
+from .data import Collator, TrainTransforms, recordings
 from .encoders import lengths_needed
 from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
@@ -252,11 +252,6 @@ class _ValidationWatcher(TrainerCallback):
         if self.metrics is not None:
             metrics, self.metrics = self.metrics, None
             self.watch(state.epoch, _validation(metrics))
-
-
-def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,) and logits (clips, outputs), windows merged, the same in every process."""
-    return merge(*window_logits(trainer, part), trainer.model.config.problem_type)
 
 
 def window_logits(trainer: Trainer, part: Dataset) -> Windows:

@@ -152,7 +152,7 @@ def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
     report = ser_hf.run_recipe(recipe, [*settings, f"output_dir={tmp_path / 'seeds'}"])
     runs = [own.metrics["ccc"] for own in report.seeds.values()]
     assert report.metrics["ccc"] == pytest.approx(np.mean(runs))
-    comparison = reproduce(tmp_path / "seeds")
+    comparison = reproduce(tmp_path / "seeds", [f"corpus.root={recipe['corpus']['root']}"])
     assert comparison["reproduced"], comparison["verdict"]
     folds = ["protocol={name: kfold, k: 3, near_duplicates: skip}", "protocol.folds=[1, 2]"]
     report = ser_hf.run_recipe(recipe, [*folds, f"output_dir={tmp_path / 'folds'}"])

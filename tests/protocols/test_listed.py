@@ -42,33 +42,6 @@ def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
     assert splits[0] == splits[1] == splits[2]
 
 
-@pytest.mark.parametrize(("name", "comma"), [("list.csv", ","), ("list.tsv", "\t"), ("list.TSV", "\t"), ("list", ",")])
-@pytest.mark.parametrize("column", ["id", "speaker"])
-def test_a_table(dataset, written, name, comma, column):
-    lines = [f"part,note,{column}"]
-    for part, own in SPEAKERS.items():
-        entries = own if column == "speaker" else ids_of(dataset, own)
-        lines += [f"{'dev' if part == 'validation' else part},,{entry}" for entry in entries]
-    text = "\n".join(lines).replace(",", comma) + "\n\n"
-    assert from_file(dataset, written(name, text)).speakers == SPEAKERS
-
-
-def test_a_table_of_ids_may_name_speakers_too(dataset, written):
-    """The id has precedence, and only the listed clips are used."""
-    chosen = {"train": ["x:01/0", "x:01/1", "x:01/2"], "validation": ["x:02/0", "x:02/1", "x:02/2"]}
-    chosen["test"] = ["x:03/3", "x:03/4", "x:03/5"]
-    lines = [f"{entry},{entry[:4]},{part}" for part, own in chosen.items() for entry in own]
-    assert from_file(dataset, written("list.csv", "\n".join(["id,speaker,part", *lines]))).ids == chosen
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_cells_are_stripped_quoted_or_in_capitals(dataset, written, separator):
-    lines = [" part ,note, speaker ", ' Train ,"two\nlines", x:01 ', "DEV,,x:02", "", 'test,"a ""word""","x:05"']
-    text = "\n".join(lines)
-    path = written("list.csv", text.replace(",", separator))
-    assert from_file(dataset, path).speakers == {"train": ["x:01"], "validation": ["x:02"], "test": ["x:05"]}
-
-
 def test_folds_of_json(dataset, written):
     one, other = SPEAKERS, {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
     folds = from_file(dataset, written("list.json", {"folds": [one, other]}))
@@ -143,24 +116,11 @@ def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content,
     assert str(error.value).startswith(f"{path}: {message}")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id,fold\nx:01,1", ": expected the columns part and id (or speaker), got id, fold"),
-        (
-            "part,speaker\ntrain,x:01\n\nexam,x:02",
-            ", line 4: unknown part 'exam'; choose one of train, validation (or dev) and test",
-        ),
-        ("speaker,part\nx:01,train\nx:02\n", ", line 3: the cell of part is empty"),
-        ("part,id,part\ntrain,x:01,\n", ": the column 'part' is in its header twice"),
-        ("part,id\ntrain,x:01\ntest," + "x" * 200_000, ", line 3: not valid CSV (field larger than field limit"),
-    ],
-)
-def test_mistakes_in_a_table_name_the_file_and_the_line(dataset, written, text, message):
-    path = written("list.csv", text)
-    with pytest.raises(UserError) as error:
-        from_file(dataset, path)
-    assert str(error.value).startswith(f"{path}{message}")
+def test_a_table_is_refused(dataset, written):
+    with pytest.raises(
+        UserError, match="list.csv: expected a JSON file; for a column of the corpus use protocol.name: "
+    ):
+        from_file(dataset, written("list.csv", "part,speaker\ntrain,x:01"))
 
 
 def test_a_list_is_needed(dataset, tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 
 from ser_hf.evaluation.predictions import KNOWN, Predictions
+from ser_hf.training.data import merge
+from ser_hf.training.fit import window_logits
 
 
 def predictions_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
@@ -28,3 +30,8 @@ def guesses(clips, classes, runs=1, seed=0, sharpness=1.5):
     logits = generator.normal(size=(runs, clips, classes)) + sharpness * np.eye(classes)[labels]
     shares = np.exp(logits)
     return labels, (shares / shares.sum(axis=2, keepdims=True)).astype(np.float32)
+
+
+def predict(trainer, part):
+    """Row numbers (clips,) and logits (clips, outputs) of a trained model, windows merged."""
+    return merge(*window_logits(trainer, part), trainer.model.config.problem_type)

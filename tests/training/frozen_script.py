@@ -9,10 +9,10 @@ from datasets import ClassLabel, Dataset
 from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import merge, part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching
-from ser_hf.training.fit import fit, predict
+from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing
 
 
@@ -35,7 +35,7 @@ def train_frozen(folder, name, batch):
         trainer_metrics,
         cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
     )
-    _, logits = predict(fitted.trainer, part(clips, range(8, 12), store))
+    _, logits = merge(*window_logits(fitted.trainer, part(clips, range(8, 12), store)))
     return np.concatenate([[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]), arguments
 
 

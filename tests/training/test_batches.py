@@ -7,13 +7,13 @@ import pytest
 import torch
 import transformers
 from support.close import assert_near
+from support.predictions import predict
 from support.testing import CHECKPOINTS, write_checkpoint
 
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
 
 ROWS = [7, 2, 11, 5, 0]

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from support.close import assert_near
+from support.predictions import predict
 from support.testing import tiny_config
 from torch import nn
 from transformers import EvalPrediction, pipeline
@@ -24,7 +25,6 @@ from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, firsts, merge, part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import predict
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
     SELECTED_BY_CLIPS,

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from support.close import assert_near
+from support.predictions import predict
 from transformers import pipeline
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.data import Collator, part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import fit, predict
+from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, bare, freeze, structure
 from ser_hf.training.lora import Lora, add_lora, merged
 from ser_hf.training.trainer import EmotionTrainer

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.close import assert_near
+from support.predictions import predict
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
@@ -17,7 +18,7 @@ from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
-from ser_hf.training.fit import fit, predict
+from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.errors import UserError
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.close import assert_near
+from support.predictions import predict
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import fit, predict
+from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.utils.errors import UserError
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from support.close import assert_near
+from support.predictions import predict
 from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -13,7 +14,7 @@ from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import Collator, merge, part, pieces, window_notes
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.fit import predict, window_logits
+from ser_hf.training.fit import window_logits
 from ser_hf.training.trainer import EmotionTrainer
 
 WINDOW = 5000
