@@ -42,7 +42,7 @@ from .encoders import (
     shortest_clip,
 )
 from .freezing import innermost
-from .loading import data_only, first_line, load_model
+from .loading import data_only, first_line, gathered, load_model
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
@@ -402,9 +402,10 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
 @torch.no_grad()
 def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
     """Set the bias of a new head to these values: dimensions start at the mean of the training targets, not at 0."""
-    linear = [module for module in model.classifier.modules() if isinstance(module, nn.Linear)]
-    if linear and linear[-1].bias is not None and not linear[-1].bias.any():
-        linear[-1].bias.copy_(torch.tensor(means))
+    bias = [module.bias for module in model.classifier.modules() if isinstance(module, nn.Linear)][-1]
+    with gathered([bias]):
+        if not bias.any():
+            bias.copy_(torch.tensor(means))
 
 
 # Not `temperature`, a setting of text generation that transformers refuses to save.

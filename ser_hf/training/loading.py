@@ -21,6 +21,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,8 @@ def _read(
         for own in (encoder, encoder.config, encoder_config(model.config)):
             own.max_source_positions = positions
     new, dropped = _account(model, checkpoint, info)
-    with torch.no_grad():
+    outside = [model.get_parameter(key) for key in new if key.endswith(("layer_weights", _MASK))]
+    with torch.no_grad(), gathered(outside):
         for key in new:  # parameters outside of modules, which transformers leaves uninitialized
             if key.endswith("layer_weights"):
                 weights = model.get_parameter(key)
@@ -288,6 +290,12 @@ def _read(
             f"{broken[0]}; the file is damaged, or its training failed"
         )
     return model, new, dropped
+
+
+def gathered(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
+    """A context in which parameters that ZeRO-3 has sharded, and so emptied, can be changed."""
+    sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+    return import_module("deepspeed").zero.GatheredParameters(sharded, 0) if sharded else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -25,10 +25,10 @@ SHIPPED = sorted(
 shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 
 # Clips per actor and emotion are as few as protocols can do with: sentences of TESS are held out, so it takes two.
-SPEAKERS = {"ravdess": 24, "cremad": 10, "tess": 2, "savee": 4, "emodb": 10, "iemocap": 6}
+SPEAKERS = {"ravdess": 24, "cremad": 10, "tess": 2, "savee": 4, "emodb": 10, "iemocap": 6, "msp_podcast": 8}
 TAKES = {"tess": 2}
 ROOTS = {"ravdess": "RAVDESS", "cremad": "CREMA-D", "tess": "TESS", "savee": "SAVEE", "emodb": "EMO-DB"}
-ROOTS |= {"iemocap": "IEMOCAP"}
+ROOTS |= {"iemocap": "IEMOCAP", "msp_podcast": "MSP-Podcast"}
 # Checkpoint of a recipe -> the kind of tiny one that is like it.
 ENCODERS = {
     "facebook/wav2vec2-base": "wav2vec2",

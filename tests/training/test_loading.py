@@ -1,9 +1,12 @@
 """Loading accounts for every tensor of a checkpoint and of a model."""
 
+import contextlib
 import json
 import logging
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
 from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.loading import gathered
 from ser_hf.utils.errors import UserError
 
 STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
@@ -303,3 +307,25 @@ def test_other_own_networks_are_loaded(labels, tmp_path):
     drop(tmp_path, key)
     with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
         build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
+
+
+def test_a_new_layer_sum_is_filled_under_zero_3_which_empties_parameters(tmp_path, monkeypatch):
+    """DeepSpeed's part is played: sharded parameters have a mark, and their elements only in its context."""
+    sharded, seen = torch.nn.Parameter(torch.empty(0)), []
+    sharded.ds_id = 7
+
+    @contextlib.contextmanager
+    def gather(parameters, modifier_rank):
+        seen.append((list(map(id, parameters)), modifier_rank))
+        sharded.data = torch.zeros(3)
+        yield
+        sharded.data = torch.empty(0)
+
+    zero = SimpleNamespace(GatheredParameters=gather)
+    monkeypatch.setitem(sys.modules, "deepspeed", SimpleNamespace(zero=zero))
+    with gathered([sharded, torch.nn.Parameter(torch.zeros(2))]):
+        assert len(sharded) == 3
+    assert seen == [([id(sharded)], 0)]
+    assert not len(sharded)
+    with gathered([torch.nn.Parameter(torch.zeros(2))]):
+        assert len(seen) == 1, "nothing is sharded"

@@ -9,6 +9,7 @@
 - ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
   ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; each actor also
   has utterances without a majority (``xxx``).
+- ``msp_podcast``: ``Audios/MSP-PODCAST_0001_0008.wav`` with ``Labels/labels_consensus.csv``.
 - ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, which is `corpus.root`; its columns are path,
   label, speaker, sex, session and loudness (dB relative to full scale).
 """
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from ser_hf.corpora import cremad, emodb, iemocap, ravdess, savee, tess
+from ser_hf.corpora import cremad, emodb, iemocap, msp_podcast, ravdess, savee, tess
 from ser_hf.corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices have six emotions; others are spoken as a similar one.
@@ -174,6 +175,11 @@ def _iemocap(speakers: int, takes: int) -> Iterator[Plan]:
             yield Plan(stem, emotion, number, take)
 
 
+def _msp_podcast(speakers: int, takes: int) -> Iterator[Plan]:
+    for number, (place, emotion), take in itertools.product(range(speakers), enumerate(EMOTIONS), range(takes)):
+        yield Plan(f"Audios/MSP-PODCAST_{number:04d}_{10 * take + place:04d}", emotion, number, take)
+
+
 def _csv(speakers: int, takes: int) -> Iterator[Plan]:
     for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
         yield Plan(f"clips/s{number:02d}_{emotion}_{take}", emotion, number, take)
@@ -190,13 +196,29 @@ def _write_evaluations(root: Path, clips: list[Clip]) -> None:
         lines, start = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], 0.0
         for clip in own:
             end, label = start + clip.seconds, codes.get(clip.emotion, "xxx")
-            lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t[2.5000, 3.0000, 3.5000]")
+            place = len(codes) if label == "xxx" else list(codes.values()).index(label)
+            ratings = f"[{2 + place / 4:.4f}, {3 + place / 4:.4f}, {3.5 - place / 4:.4f}]"
+            lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t{ratings}")
             lines += [f"C-E{rater}:\tNeutral;\t()" for rater in (2, 3, 4)]
             lines += [f"A-E{rater}:\tval {val}; act 3; dom  {dom};\t()" for rater, val, dom in ((3, 2, 3), (4, 3, 4))]
             lines.append("")
             start = end
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _write_consensus(root: Path, clips: list[Clip]) -> None:
+    """The consensus labels of MSP-Podcast; the first half of the speakers is Train, the others are in turn."""
+    codes, rows = {emotion: code for code, emotion in msp_podcast.EMOTION_CODES.items()}, []
+    speakers = list(dict.fromkeys(clip.speaker for clip in clips))
+    for clip in clips:
+        place, number = EMOTIONS.index(clip.emotion), speakers.index(clip.speaker)
+        partition = "Train" if number < len(speakers) / 2 else ("Development", "Test1")[number % 2]
+        ratings = [3 + place / 2, 6 - place / 2, 2 + place / 2]
+        rows.append([clip.path.name, codes[clip.emotion], *ratings, number, clip.sex.title(), partition])
+    (root / "Labels").mkdir()
+    header = ["FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set"]
+    write_csv(root / "Labels" / "labels_consensus.csv", header, rows)
 
 
 def _write_table(root: Path, clips: list[Clip]) -> None:
@@ -224,7 +246,8 @@ _PLANS = {
     "savee": _savee,
     "emodb": _emodb,
     "iemocap": _iemocap,
+    "msp_podcast": _msp_podcast,
     "csv": _csv,
 }
 # The files beside the audio, of corpora that have some.
-_TABLES = {"csv": _write_table, "iemocap": _write_evaluations}
+_TABLES = {"csv": _write_table, "iemocap": _write_evaluations, "msp_podcast": _write_consensus}
