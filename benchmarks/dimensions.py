@@ -55,11 +55,11 @@ def write_table(corpus: str, root: str, path: Path) -> None:
         rows.writerow(["path", "label", "speaker", "sex", "sentence", *TARGETS])
         for row in dataset:
             label = names[row["label"]]
-            audio = Path(row["audio"]["path"]).absolute()
+            audio = Path(row["audio"]["path"]).absolute().relative_to(Path(root).absolute()).as_posix()
             rows.writerow([audio, label, row["speaker"], row["sex"], row["sentence"], *MEANS[label]])
 
 
-def recipe(corpus: str, runs: Path) -> dict[str, Any]:
+def recipe(corpus: str, root: str, runs: Path) -> dict[str, Any]:
     settings = SETTINGS[corpus]
     return {
         "name": f"{corpus}_dimensions",
@@ -68,6 +68,7 @@ def recipe(corpus: str, runs: Path) -> dict[str, Any]:
         "corpus": {
             "name": "csv",
             "root": str(runs / f"{corpus}.csv"),
+            "audio_root": root,
             "corpus_name": corpus,
             "targets": list(TARGETS),
             "ranges": dict.fromkeys(TARGETS, [-1, 1]),
@@ -98,7 +99,7 @@ def main() -> None:
     for corpus in SETTINGS:
         if root := getattr(options, corpus):
             write_table(corpus, root, options.runs / f"{corpus}.csv")
-            values = recipe(corpus, options.runs)
+            values = recipe(corpus, root, options.runs)
             resume = Path(values["output_dir"]).exists()
             report = run_recipe(values, options.overrides, resume=resume).to_dict()
             shown = ("name", "task", "labels", "ranges", "protocol", "clips", "metrics", "intervals", "per_dimension")
