@@ -38,11 +38,14 @@ def demo(
     port = _free_port(port)
     from ..hub.space import Demo, write_space
     from ..inference.classifier import load_classifier
+    from ..inference.own_heads import OwnHeadModel
     from ..report.report import read_report
     from ..training.loading import find_file
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    if isinstance(classifier.model, OwnHeadModel):
+        raise UserError(f"{model}: its head is of its own, and pipeline does not load it; use ser-hf predict")
     place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
     del classifier
     report = find_file(place, "report.json", revision, required=False)

@@ -12,8 +12,7 @@ class Task:
         problem_type: of the model's configuration, by which `pipeline` decides what a logit is.
         loss: key of `ser_hf.training.loss.LOSSES`.
         main: the metric of headlines, slices, robustness and pictures, and the default to select a checkpoint.
-        headline: the metrics of small tables, with `main`; `beside` are shown next to it.
-        selecting: metrics that may select a checkpoint.
+        headline: metrics of small tables, and those that may select a checkpoint; `beside` are shown next to `main`.
         compared: metrics of paired comparisons.
         hub: the metrics of `model-index`: type on the Hub, and averaging.
         outputs: what a model predicts, in the plural.
@@ -29,7 +28,6 @@ class Task:
     main: str
     headline: tuple[str, ...]
     beside: tuple[str, str]
-    selecting: tuple[str, ...]
     compared: tuple[str, ...]
     hub: dict[str, tuple[str, dict[str, Any] | None]]
     outputs: str
@@ -46,7 +44,6 @@ EMOTIONS = Task(
     main="uar",
     headline=("uar", "wa", "macro_f1", "weighted_f1"),
     beside=("macro_f1", "wa"),
-    selecting=("uar", "wa", "macro_f1", "weighted_f1", "loss"),
     compared=("uar", "wa", "macro_f1"),
     hub={
         "uar": ("recall", {"average": "macro"}),
@@ -67,14 +64,13 @@ DIMENSIONS = Task(
     main="ccc",
     headline=("ccc", "pearson", "mae", "rmse"),
     beside=("pearson", "mae"),
-    selecting=("ccc", "pearson", "mae", "rmse", "loss"),
     compared=("ccc", "pearson", "rmse"),
     hub={"ccc": ("ccc", None), "pearson": ("pearsonr", None), "mae": ("mae", None), "rmse": ("rmse", None)},
     outputs="dimensions",
     predicts="{} dimensions of the emotion of an utterance, each a number from about 0 to about 1",
     hardest="The clips with the largest error",
     limits="**Ratings.** It always predicts {} numbers, also for clips without speech. They estimate the mean rating "
-    "of listeners, not what a speaker feels, and lie closer to the middle than the ratings.",
+    "of listeners, not what a speaker feels.",
     group="The CCC of a group is the mean over dimensions; it is lower where the ratings in a group differ little.",
 )
 TASKS = {task.name: task for task in (EMOTIONS, DIMENSIONS)}

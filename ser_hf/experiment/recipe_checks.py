@@ -123,12 +123,10 @@ def _check_task(recipe: Recipe) -> None:
     """Check the keys of one task against those of the other."""
     task, corpus, training, loss = TASKS[recipe.task], recipe.corpus, recipe.training, recipe.training.loss
     check_targets(corpus.targets, corpus.ranges)
-    metric = training.early_stopping.metric
-    if metric not in task.selecting:
-        known = ", ".join(task.selecting)
-        raise UserError(
-            f"training.early_stopping.metric: unknown metric {metric!r} of {task.name}; choose one of {known}"
-        )
+    metric, known = training.early_stopping.metric, (*task.headline, "loss")
+    if metric not in known:
+        problem = f"unknown metric {metric!r} of {task.name}; choose one of {', '.join(known)}"
+        raise UserError(f"training.early_stopping.metric: {problem}")
     rated = task is DIMENSIONS
     if rated != bool(corpus.targets):
         remedy = "missing; name the columns of the ratings" if rated else "have no effect without task: dimensions"

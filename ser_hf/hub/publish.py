@@ -194,8 +194,10 @@ def stage_report(
     corpora = _corpora(report, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     facts = corpora[0] if len(corpora) == 1 else None
-    write_report(folder, report, recipe=dump_yaml(public(recipe)), corpus=facts)
-    pq.write_table(confusion_table(report), folder / "confusion.parquet")
+    page = {"recipe": dump_yaml(public(recipe)), "corpus": facts, "predictions": source / "predictions.parquet"}
+    write_report(folder, report, **page)
+    if report.confusion:
+        pq.write_table(confusion_table(report), folder / "confusion.parquet")
     (folder / "predictions").mkdir()
     for part in dict.fromkeys(predictions["part"].to_pylist()):
         own = _without_paths(predictions.filter(pc.equal(predictions["part"], part)))

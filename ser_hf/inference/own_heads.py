@@ -5,8 +5,6 @@
 - Attentive statistics, dense layers with layer norm and ReLU, and the output: `pool_model` and `ser_model` beside
   `ssl_model`, on waveforms standardized by `mean` and `std` of the configuration (the baseline of the Odyssey 2024
   challenge; 3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes). `ssl_type` names the encoder.
-
-Models with the stock head and `problem_type: regression` need nothing of this.
 """
 
 import re

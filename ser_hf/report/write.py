@@ -116,14 +116,16 @@ def write_page(
     recipe: str = "",
     corpus: Mapping[str, Any] | None = None,
     links: Mapping[str, Any] | None = None,
+    predictions: Path | None = None,
 ) -> None:
     """Write the pictures of a report, and index.html with the pictures inside.
 
     Args:
         recipe, corpus, links: see `ser_hf.report.page.render`.
+        predictions: the table of predictions (default: that in the folder).
     """
     shown: dict[str, list[Picture]] = {}
-    for section, name, alt, figure in figures(report, folder / "predictions.parquet"):
+    for section, name, alt, figure in figures(report, predictions or folder / "predictions.parquet"):
         shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
     page = render(
         report,

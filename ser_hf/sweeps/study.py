@@ -118,7 +118,7 @@ class SweepStudy:
         self.run, self.echo = run, echo
         base = read_recipe(settings.recipe, settings.overrides)
         task, metric = TASKS[base.task], self.search.metric
-        if metric not in task.selecting:
+        if metric not in task.headline:
             raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
         self.shown = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)

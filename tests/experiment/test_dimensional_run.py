@@ -17,6 +17,7 @@ from ser_hf import cli
 from ser_hf.evaluation.robustness import CONDITIONS
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.reproduce import reproduce
+from ser_hf.hub.publish import stage_report
 from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError
 
@@ -144,6 +145,18 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     compared = ser_hf.compare_runs([folder, tmp_path / "again"])
     assert compared["metric"] == "ccc"
     assert compared["pairs"][0]["metrics"]["ccc"]["difference"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_published_report_has_the_ratings_and_no_classes(run, tmp_path):
+    stage_report(run[0], tmp_path / "report", repo_id="tester/rated-report")
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"dimensions.png", "metrics.parquet", "index.html"} <= names
+    assert "confusion.parquet" not in names
+    assert "true_valence" in pq.read_schema(tmp_path / "report" / "predictions" / "test.parquet").names
+    card = (tmp_path / "report" / "README.md").read_text(encoding="utf-8")
+    assert "| arousal | 1 and 5 |" in card
+    assert "UAR" not in card
 
 
 @pytest.mark.slow
