@@ -24,6 +24,7 @@ from transformers import (
     SequenceFeatureExtractor,
     Wav2Vec2FeatureExtractor,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
@@ -215,8 +216,8 @@ def load_classifier(
     _check_labels(source, model.config.id2label)
     if missing and (not untrained or model.config.problem_type == DIMENSIONS.problem_type):
         raise UserError(
-            f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
-            "first (ser-hf train)"
+            f"{source}: a {' or '.join(model.config.architectures or ['model'])} without a trained classifier, "
+            f"{len(missing)} tensors are missing ({missing[0]}); fine-tune it first (ser-hf train)"
         )
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
@@ -243,6 +244,8 @@ def _load_stock(
         else:
             folder, *_ = stack.enter_context(data_only(place, where=source, revision=revision))
         config = AutoConfig.from_pretrained(folder, **trust)
+        if not trust_remote_code and type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+            raise UserError(f"{source}: a {config.model_type}, of which transformers has no audio classifier")
         extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
         settings = {"config": config, "dtype": torch.float32, "use_safetensors": True, **trust}
         with quiet_libraries():

@@ -77,8 +77,6 @@ class AttentiveHead(nn.Module):
 class OwnHeadModel(PreTrainedModel):
     """An encoder and a head of these forms, called like a classifier of transformers."""
 
-    config_class = PreTrainedConfig
-
     def __init__(self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0):
         super().__init__(config)
         self.encoder, self.head, self.mean, self.deviation = AutoModel.from_config(config), head, mean, deviation
