@@ -201,7 +201,6 @@ def robustness(
         values(own, names) | {"interval": percentile(one, confidence)}
         for own, one in zip(outputs, resampled, strict=True)
     ]
-    # A correlation is undefined where a condition makes all predictions equal: nan.
     rows = np.array(
         [[*(own[name] for name in names), *one] for own, one in zip(scores, resampled, strict=True)], dtype=float
     )

@@ -69,7 +69,6 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "labels": data.labels,
         "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
         "audit": worst_audit([fold.audit for fold in run.folds]),
-        # Of tables without labels they say nothing.
         "sources": data.sources if any(source["emotion"] != NO_LABEL for source in data.sources) else None,
         "foil": run.foil and _foil(metrics, run.foil),
         "model": _model_facts(recipe, data.plan),

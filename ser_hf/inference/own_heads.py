@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
@@ -26,7 +27,7 @@ from transformers import (
 
 from ..evaluation.tasks import DIMENSIONS
 from ..models.layers import Pooling
-from ..training.encoders import ENCODERS
+from ..training.encoders import ENCODERS, takes_waveforms
 from ..training.loading import data_only, find_file, weight_files
 from ..utils.errors import UserError
 from ..utils.files import read_json
@@ -102,26 +103,29 @@ def load_own_head(
     values = read_json(path, most=2**22) if path else None
     if not isinstance(values, dict) or not (values.get("ssl_type") or values.get("problem_type") == "regression"):
         return None
-    tensors: dict[str, torch.Tensor] = {}
-    for name, file in weight_files(place, source, revision).items():
-        tensors |= load_file(file) if name.endswith(".safetensors") else {}
-    attentive = {"pool_model.attention", "ser_model.out.0.weight"} <= set(tensors)
-    if not attentive and not {"classifier.dense.weight", "classifier.out_proj.weight"} <= set(tensors):
+    weights = weight_files(place, source, revision)
+    files = [file for name, file in weights.items() if name.endswith(".safetensors")]
+    keys = {key for file in files for key in safe_open(file, "pt").keys()}  # noqa: SIM118 (no dictionary)
+    attentive = {"pool_model.attention", "ser_model.out.0.weight"} <= keys
+    if not attentive and not {"classifier.dense.weight", "classifier.out_proj.weight"} <= keys:
         return None
-    encoder = str(values.get("ssl_type")) if attentive else place
-    if attentive and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", encoder):
-        raise UserError(f"{source}: config.json: ssl_type: expected the Hub id of an encoder, got {encoder:.100}")
+    encoder, names, scale = place, {"classifier.": "head."}, (0.0, 1.0)
+    if attentive:
+        encoder, names = str(values.get("ssl_type")), {name: f"head.{name}" for name in ("pool_model.", "ser_model.")}
+        scale = float(values.get("mean", 0)), float(values.get("std", 1)) + 1e-6
+        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", encoder):
+            raise UserError(f"{source}: config.json: ssl_type: expected the Hub id of an encoder, got {encoder:.100}")
     where = {"where": source, "revision": None if attentive else revision, "weights": False}
     with data_only(encoder, **where) as (folder, *_):
         config = AutoConfig.from_pretrained(folder)
-        extractor = None if attentive else AutoFeatureExtractor.from_pretrained(folder)
-    config.id2label = {int(i): str(name) for i, name in (values.get("id2label") or {}).items()}
-    config.problem_type, scale = DIMENSIONS.problem_type, (0.0, 1.0)
-    names = {f"{ENCODERS[config.model_type].name}.": "encoder.", "classifier.": "head."}
-    if attentive:
+        if config.model_type not in ENCODERS or not takes_waveforms(config):
+            return None
         extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-        scale = float(values.get("mean", 0)), float(values.get("std", 1)) + 1e-6
-        names = {"ssl_model.": "encoder.", "pool_model.": "head.pool_model.", "ser_model.": "head.ser_model."}
+        extractor = extractor if attentive else AutoFeatureExtractor.from_pretrained(folder)
+    names["ssl_model." if attentive else f"{ENCODERS[config.model_type].name}."] = "encoder."
+    config.id2label = {int(i): str(name) for i, name in (values.get("id2label") or {}).items()}
+    config.problem_type = DIMENSIONS.problem_type
+    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
     with torch.device("meta"):  # no memory for sizes that the file does not have
         head = (AttentiveHead if attentive else DenseHead)(config.hidden_size, tensors)
         model = OwnHeadModel(config, head, *scale)

@@ -137,7 +137,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
 
 def solvers_for(architecture: str) -> tuple[str, ...]:
     """Possible values of `training.solver` for a network, the default first."""
-    if architecture == "mfcc_linear":
+    if architecture in ("mfcc_linear", "functionals_linear"):
         return ("sklearn", "trainer")
     if architecture in TRANSFERRED or architecture == "encoder":
         return ("trainer", "sklearn")

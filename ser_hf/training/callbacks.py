@@ -202,8 +202,7 @@ class TrainingSums:
         sums = self._sums.clone()
         self._sums.zero_()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            backend = PartialState().device
-            sums = sums.to(backend)
+            sums = sums.to(PartialState().device)
             torch.distributed.all_reduce(sums)
         clips, *means = sums.cpu()
         value, target, squares, other, product = (own / clips for own in means)

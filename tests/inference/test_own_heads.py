@@ -145,3 +145,10 @@ def test_a_head_that_does_not_fit_and_a_random_one_are_refused(dense, attentive)
         (attentive[0] / "config.json").write_text(json.dumps(config | {"ssl_type": place}))
         with pytest.raises(UserError, match="ssl_type: expected the Hub id of an encoder"):
             load_classifier(attentive[0], device="cpu")
+
+
+def test_a_text_model_with_the_same_names_is_refused_by_its_kind(tmp_path):
+    tensors = {f"classifier.{name}.weight": torch.ones(3, 3) for name in ("dense", "out_proj")}
+    folder = write(tmp_path / "text", {"model_type": "roberta", "problem_type": "regression"}, tensors)
+    with pytest.raises(UserError, match="a roberta, of which transformers has no audio classifier"):
+        load_classifier(folder, device="cpu")
