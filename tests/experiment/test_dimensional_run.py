@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from support.isolated import run_without_ser_hf
 from support.recipes import TINY_CRNN
 from support.testing import write_corpus
 from transformers import pipeline
@@ -18,6 +20,7 @@ from ser_hf.evaluation.robustness import CONDITIONS
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.reproduce import reproduce
 from ser_hf.hub.publish import stage_report
+from ser_hf.hub.space import Demo, write_space
 from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError
 
@@ -145,6 +148,19 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     compared = ser_hf.compare_runs([folder, tmp_path / "again"])
     assert compared["metric"] == "ccc"
     assert compared["pairs"][0]["metrics"]["ccc"]["difference"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_space_shows_ratings(run, recipe, tmp_path):
+    pytest.importorskip("gradio")
+    folder, clip = run[0], min(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav"))
+    write_space(tmp_path / "space", Demo(str(folder / "model"), run[1], trust_remote_code=True, window=60.0))
+    code = f"import runpy; print(runpy.run_path('space/app.py')['predict']({clip!r})[0])"
+    html = run_without_ser_hf(code, tmp_path)
+    shown = [float(value) for value in re.findall(r'value">([-\d.]+)<', html)]
+    np.testing.assert_allclose(shown, ser_hf.predict(folder, clip, window=60).values[0], atol=0.006)
+    assert re.findall(r'label">(\w+)<', html) == TARGETS, "in their order"
+    assert "<strong>" not in html
 
 
 @pytest.mark.slow
