@@ -45,7 +45,7 @@ def demo(
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
     if isinstance(classifier.model, OwnHeadModel):
-        raise UserError(f"{model}: its head is of its own, and pipeline does not load it; use ser-hf predict")
+        raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
     place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
     del classifier
     report = find_file(place, "report.json", revision, required=False)

@@ -42,7 +42,7 @@ from .encoders import (
     shortest_clip,
 )
 from .freezing import innermost
-from .loading import data_only, first_line, gathered, load_model
+from .loading import data_only, first_line, load_model, whole_parameters
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
@@ -249,7 +249,7 @@ def blueprint(
 def _set_task(
     config: PreTrainedConfig, problem_type: str | None, ranges: Mapping[str, Sequence[float]] | None
 ) -> None:
-    """Set what `pipeline` reads of the task; a checkpoint's own is of its own labels."""
+    """Set what `pipeline` reads of the task; a checkpoint's `problem_type` describes its old labels."""
     config.problem_type = problem_type
     vars(config).pop(RANGES_KEY, None)
     if ranges:
@@ -403,7 +403,7 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
 def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
     """Set the bias of a new head to these values: dimensions start at the mean of the training targets, not at 0."""
     bias = [module.bias for module in model.classifier.modules() if isinstance(module, nn.Linear)][-1]
-    with gathered([bias]):
+    with whole_parameters([bias]):
         if not bias.any():
             bias.copy_(torch.tensor(means))
 

@@ -275,7 +275,7 @@ def _read(
             own.max_source_positions = positions
     new, dropped = _account(model, checkpoint, info)
     outside = [model.get_parameter(key) for key in new if key.endswith(("layer_weights", _MASK))]
-    with torch.no_grad(), gathered(outside):
+    with torch.no_grad(), whole_parameters(outside):
         for key in new:  # parameters outside of modules, which transformers leaves uninitialized
             if key.endswith("layer_weights"):
                 weights = model.get_parameter(key)
@@ -292,7 +292,7 @@ def _read(
     return model, new, dropped
 
 
-def gathered(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
+def whole_parameters(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
     """A context in which parameters that ZeRO-3 has sharded, and so emptied, can be changed."""
     sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
     return import_module("deepspeed").zero.GatheredParameters(sharded, 0) if sharded else contextlib.nullcontext()

@@ -5,18 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from built import batch_of, built
+from built import NETWORKS, batch_of, built
 from support.testing import tiny_config
 
 from ser_hf.corpora.synthetic import utterance
-from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import solvers_for
 
 EMOTIONS = ("angry", "neutral", "sad")
 CHANCE = math.log(len(EMOTIONS))
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "trainer" in solvers_for(name)])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "trainer" in solvers_for(name)])
 def test_every_network_fits_a_small_batch(name):
     """Three speakers, each with three emotions, and the loss in training mode. A gradient reaches every parameter."""
     clips = [utterance(speaker, emotion, 0, seed=0) for speaker in range(3) for emotion in EMOTIONS]

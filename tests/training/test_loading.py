@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
 from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.loading import gathered
+from ser_hf.training.loading import whole_parameters
 from ser_hf.utils.errors import UserError
 
 STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
@@ -323,9 +323,9 @@ def test_a_new_layer_sum_is_filled_under_zero_3_which_empties_parameters(tmp_pat
 
     zero = SimpleNamespace(GatheredParameters=gather)
     monkeypatch.setitem(sys.modules, "deepspeed", SimpleNamespace(zero=zero))
-    with gathered([sharded, torch.nn.Parameter(torch.zeros(2))]):
+    with whole_parameters([sharded, torch.nn.Parameter(torch.zeros(2))]):
         assert len(sharded) == 3
     assert seen == [([id(sharded)], 0)]
     assert not len(sharded)
-    with gathered([torch.nn.Parameter(torch.zeros(2))]):
+    with whole_parameters([torch.nn.Parameter(torch.zeros(2))]):
         assert len(seen) == 1, "nothing is sharded"
