@@ -128,7 +128,7 @@ def make_split(
         if missing and (part == "train" or fold is None):
             raise UserError(f"{where}: no clip of {', '.join(missing)} in {part}; drop or merge it")
         if missing:
-            notes.append(f"No clip of {', '.join(missing)} in {part}: a mean over classes is one over the others.")
+            notes.append(f"No clip of {', '.join(missing)} in {part}: its scores are means over the other classes.")
     taken = [row for part in PARTS for row in rows[part]]
     if len(set(taken)) != len(taken):
         raise ValueError(f"{where}: a row in two parts")

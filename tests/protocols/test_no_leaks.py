@@ -136,7 +136,7 @@ def require_whole(split, dataset):
     assert values(dataset, "label", split.rows["train"]) == everything
     for part in ("validation", "test"):
         lacking = everything - values(dataset, "label", split.rows[part])
-        assert bool(lacking) == any(f"in {part}: its UAR is the mean" in note for note in split.notes)
+        assert bool(lacking) == any(f"in {part}: its scores are means" in note for note in split.notes)
         assert not lacking or split.fold is not None
 
 

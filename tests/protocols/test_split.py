@@ -41,7 +41,7 @@ def test_a_fold_may_lack_classes_with_a_note(make_corpus, part):
     rows = split_of(dataset).rows
     rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
     split = make_split("p", dataset, rows, fold="x:04", notes=["A note."])
-    assert split.notes == ("A note.", f"No clip of angry, sad in {part}: a mean over classes is one over the others.")
+    assert split.notes == ("A note.", f"No clip of angry, sad in {part}: its scores are means over the other classes.")
     assert split.table(dataset).splitlines()[-2:] == list(split.notes)
 
 
