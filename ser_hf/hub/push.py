@@ -119,8 +119,7 @@ def hub_errors(where: str) -> Iterator[None]:
     statuses = {
         401: f"the Hub refuses the token; {SIGN_IN}",
         403: "the Hub forbids it; the token needs the right to write there, or name a repository of yours",
-        409: "somebody else changed it meanwhile; repeat the command",
-        412: "somebody else changed it meanwhile; repeat the command",
+        **dict.fromkeys((409, 412), "somebody else changed it meanwhile; repeat the command"),
         429: "too many requests to the Hub; repeat the command later",
     }
     try:

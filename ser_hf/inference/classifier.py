@@ -222,13 +222,8 @@ def load_classifier(
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
-    known = (
-        commit or weights_hash(place),
-        _evaluation_window(place, commit or revision),
-        place,
-        commit,
-        tuple(missing),
-    )
+    window = _evaluation_window(place, commit or revision)
+    known = commit or weights_hash(place), window, place, commit, tuple(missing)
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
 
 

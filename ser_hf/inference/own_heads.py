@@ -96,8 +96,7 @@ def load_own_head(
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor] | None:
     """The model (folder or Hub id) in one of these forms, and its extractor; None for others.
 
-    Raises:
-        UserError: naming `source`, for weights that are no safetensors, or a tensor that does not fit.
+    Raises a `UserError` naming `source` for weights that are no safetensors, or tensors or labels that do not fit.
     """
     path = find_file(place, "config.json", revision, required=False)
     values = read_json(path, most=2**22) if path else None
@@ -134,6 +133,9 @@ def load_own_head(
         own = next((new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)), name)
         stem, _, last = own.rpartition(".")
         found[f"{stem}.{_RENAMED.get(last, last)}"] = tensor.float()
+    outputs = len(tensors["ser_model.out.0.weight" if attentive else "classifier.out_proj.weight"])
+    if outputs != len(config.id2label):
+        raise UserError(f"{source}: {outputs} outputs, but {len(config.id2label)} labels (id2label in config.json)")
     missing, unexpected = model.load_state_dict(found, strict=False, assign=True)
     if odd := sorted({*missing, *unexpected} - {_MASK}):
         raise UserError(f"{source}: {len(odd)} tensors do not fit {config.model_type} and its head, such as {odd[0]}")

@@ -45,6 +45,7 @@ from .encoders import ENCODERS, encoder_config
 
 logger = logging.getLogger(__name__)
 
+_MOST_LAYERS = 1000
 _DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
@@ -92,6 +93,9 @@ def data_only(
             if path := find_file(source, name, revision):
                 content = _table(path)
                 (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+                for key, item in content.items():  # building many takes hours before a tensor is found missing
+                    if key.endswith("layers") and isinstance(item, int) and item > _MOST_LAYERS:
+                        raise UserError(f"{where}: {name}: {key} is {item:.3g}, at most {_MOST_LAYERS}")
                 # Which loads here with the installed class, whatever code another version has written.
                 registered = not code and _TYPES & {str(content.get(f"{word}_type")) for word in _WORDS}
                 for key, item in references(content):

@@ -140,6 +140,15 @@ def test_a_head_that_does_not_fit_and_a_random_one_are_refused(dense, attentive)
     save_file({name: own for name, own in tensors.items() if "classifier" not in name}, folder / "model.safetensors")
     with pytest.raises(UserError, match="a Wav2Vec2ForSpeechClassification without a trained classifier"):
         load_classifier(folder, device="cpu", untrained=True)
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    for change, message in (
+        ({"num_hidden_layers": 10**7}, "1e.07, at most 1000"),
+        ({"id2label": {0: "a"}}, "1 labels"),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(UserError, match=message):
+            load_classifier(folder, device="cpu")
     config = json.loads((attentive[0] / "config.json").read_text())
     for place in ("../outside/it", "/etc", "no id"):
         (attentive[0] / "config.json").write_text(json.dumps(config | {"ssl_type": place}))
