@@ -1,6 +1,6 @@
 # Training on NVIDIA GPUs:
 #   docker build -t ser_hf .
-#   docker run --gpus all --shm-size 8g -v "$PWD:/work" ser_hf ser-hf train recipes/quickstart.yaml
+#   docker run --gpus all --shm-size 8g -v "$PWD:/workspace" ser_hf ser-hf train recipes/quickstart.yaml
 # The image has the CUDA version of torch in .ci/constraints.txt.
 FROM nvidia/cuda:13.0.1-runtime-ubuntu24.04
 
@@ -19,6 +19,6 @@ COPY hub_cards hub_cards
 RUN pip install --no-cache-dir -c .ci/constraints.txt ".[sweep,tracking,onnx]"
 
 # The caches of models, corpora and waveforms stay in the mounted folder.
-ENV HF_HOME=/work/.cache/huggingface SER_HF_CACHE=/work/.cache/ser_hf
-WORKDIR /work
+ENV HF_HOME=/workspace/.cache/huggingface SER_HF_CACHE=/workspace/.cache/ser_hf
+WORKDIR /workspace
 CMD ["ser-hf", "--help"]
