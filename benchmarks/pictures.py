@@ -1,6 +1,6 @@
 """Draw the pictures of the README from a run: the top of its report page, light and dark.
 
-    python benchmarks/pictures.py runs/quickstart          (needs Chromium, and quantizes with Pillow)
+python benchmarks/pictures.py runs/quickstart          (needs Chromium, and quantizes with Pillow)
 """
 
 import argparse
