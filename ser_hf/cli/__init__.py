@@ -18,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": 
 for function in (
     *(compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
     *(corpora.inspect, predict.predict, publish.publish, compare.reproduce),
-    *(train.schema, sweep.sweep, train.train, publish.verify),
+    *(train.recipes, train.schema, sweep.sweep, train.train, publish.verify),
 ):
     app.command()(function)
 
@@ -26,7 +26,7 @@ for function in (
 @app.callback(invoke_without_command=True)
 def ser_hf(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     """Fine-tune, evaluate and publish speech emotion recognizers."""
     if version:

@@ -18,7 +18,7 @@ Model = Annotated[
     str,
     Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file."),
 ]
-RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
+RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="A YAML file, or a name from `ser-hf recipes`.")]
 Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
 CorpusWords = Annotated[
     list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")

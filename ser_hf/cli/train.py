@@ -2,11 +2,13 @@
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from ..train import run_recipe
+from ..utils.errors import UserError
 from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
 
 if TYPE_CHECKING:
@@ -38,6 +40,22 @@ def train(
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
         print(summary(report))
+
+
+def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None) -> None:
+    """List the recipes that come with the package, or print one.
+
+    Example: ser-hf recipes quickstart > my.yaml
+    """
+    from ..experiment.recipe import built_in_recipes
+
+    found = built_in_recipes()
+    if name is not None and name not in found:
+        raise UserError(f"recipes: no built-in recipe is called {name}; ser-hf recipes lists them")
+    for key, file in found.items() if name is None else ():
+        print(f"{key:<30}{file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+    if name is not None:
+        print(found[name].read_text(encoding="utf-8"), end="")
 
 
 def schema() -> None:
@@ -92,7 +110,11 @@ def summary(report: "Report") -> str:
     return "\n".join(
         [
             *lines,
-            f"  report {report.output_dir}/report/index.html",
+            f"  report: {(Path(report.output_dir) / 'report' / 'index.html').absolute().as_uri()}",
+            f"  card: {report.output_dir}/model/README.md",
             f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
+            f"  next: ser-hf predict {report.output_dir} recording.wav",
+            f"        ser-hf demo {report.output_dir}",
+            f"        ser-hf publish {report.output_dir} --repo USER/NAME",
         ]
     )

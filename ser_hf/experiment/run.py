@@ -61,17 +61,7 @@ def run(
     watch: Watch | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Report:
-    """Run a recipe in its `output_dir`, one training per fold and seed, and return the report.
-
-    Args:
-        resume: continue an interrupted run of the same recipe in its folder.
-        overwrite: replace the run in the folder.
-        watch: called with every validation; an exception ends the run, which can be resumed.
-        callbacks: of the Trainer of every training.
-
-    Raises:
-        UserError: naming the recipe key, file or folder that is wrong.
-    """
+    """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
     with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
         # The first TrainingArguments start the process group, so they come before anything is written.
@@ -99,6 +89,8 @@ def run(
                 holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
+                if recipe.evaluation.part == "test":
+                    logger.info("the test split is scored once; choose settings with evaluation.part=validation")
         if data.foil:
             leaky = foil_protocol(recipe.protocol, data.folds[0].split)
             foil = context.child("foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None)
