@@ -219,4 +219,4 @@ def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
         ["validation/test", "0", "2!", "0", "0"],
         ["!", "overlaps", "that", "this", "protocol", "allows"],
     ]
-    assert len({len(line) for line in lines}) == 1
+    assert len({len(line) for line in lines[:-1]}) == 1
