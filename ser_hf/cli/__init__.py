@@ -5,21 +5,37 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError, machine_fault, one_line
 from . import compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
+VERBS = {
+    "Data": (corpora.download, corpora.inspect),
+    "Training": (train.train, sweep.sweep, train.recipes, train.schema),
+    "Evaluation": (evaluate.evaluate, compare.compare, compare.reproduce),
+    "Use": (predict.predict, demo.demo, export.export),
+    "The Hub": (publish.publish, publish.verify),
+}
+
+
+class Verbs(typer.core.TyperGroup):
+    """Lists the verbs below the headings of their groups."""
+
+    def format_commands(self, context: typer.Context, formatter: Any) -> None:
+        for heading, functions in VERBS.items():
+            with formatter.section(heading):
+                own = [self.commands[function.__name__] for function in functions]
+                formatter.write_dl([(f"{verb.name:<9}", verb.get_short_help_str(formatter.width)) for verb in own])
+
+
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
-app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
-for function in (
-    *(compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
-    *(corpora.inspect, predict.predict, publish.publish, compare.reproduce),
-    *(train.recipes, train.schema, sweep.sweep, train.train, publish.verify),
-):
+app = typer.Typer(cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+for function in (function for functions in VERBS.values() for function in functions):
     app.command()(function)
 
 
@@ -28,7 +44,7 @@ def ser_hf(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
-    """Fine-tune, evaluate and publish speech emotion recognizers."""
+    """Fine-tune, evaluate and publish speech emotion recognizers. Try it: ser-hf train quickstart."""
     if version:
         print(f"ser-hf {__version__}")
         raise typer.Exit

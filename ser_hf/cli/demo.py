@@ -18,12 +18,8 @@ HOST = "127.0.0.1"
 
 def demo(
     model: Model,
-    port: Annotated[
-        int | None, Option(metavar="N", help="Only this machine can open it.  [default: a free port]")
-    ] = None,
-    examples: Annotated[
-        list[str] | None, Option(metavar="FILE", help="A recording to offer on the page; repeatable.")
-    ] = None,
+    port: Annotated[int | None, Option(metavar="N", help="Of this machine.  [default: a free port]")] = None,
+    examples: Annotated[list[str] | None, Option(metavar="FILE", help="A recording to offer; repeatable.")] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -10,21 +10,10 @@ from .options import Clips, Model, Private, Revision, TrustRemoteCode
 
 def publish(
     run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
-    repo: Annotated[
-        str | None,
-        Option(
-            metavar="USER/NAME",
-            help="The model's repository; NAME alone is in your account.  [default: everything as the recipe's hub "
-            "section says]",
-        ),
-    ] = None,
+    repo: Annotated[str | None, Option(metavar="USER/NAME", help="[default: the recipe's hub section]")] = None,
     private: Private = False,
-    report_repo: Annotated[
-        str | None, Option(metavar="USER/NAME", help="A dataset repository for the report.")
-    ] = None,
-    space: Annotated[
-        bool, Option("--space", help="A Gradio page to try the model on, under the model's name.")
-    ] = False,
+    report_repo: Annotated[str | None, Option(metavar="USER/NAME", help="A dataset with the report.")] = None,
+    space: Annotated[bool, Option("--space", help="A Gradio page to try the model on.")] = False,
 ) -> None:
     """Publish a finished run to the Hub.
 

@@ -20,9 +20,7 @@ def train(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Check the recipe and show what it needs; train nothing.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")] = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
 
