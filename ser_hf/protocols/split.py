@@ -93,9 +93,8 @@ class Split:
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
 
 
-def _shortened(speakers: Sequence[str]) -> str:
-    few = len(speakers) <= 8
-    return ", ".join(speakers if few else [*speakers[:3], f"... {len(speakers) - 4} more ...", speakers[-1]])
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 8 else [*names[:3], f"... {len(names) - 4} more ...", names[-1]])
 
 
 def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:

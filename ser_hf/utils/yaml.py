@@ -249,7 +249,8 @@ class _Mismatch(Exception):
 def _coerce(value: Any, hint: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if hint is Any:
-        return value
+        hint = next((kind for kind in (str, dict, list, tuple) if isinstance(value, kind)), None)
+        return value if hint is None else coerce(value, hint, path)
     if origin is Annotated:
         value = _coerce(value, arguments[0], path)
         for bounds in arguments[1:]:  # annotations of other kinds are checked by the dataclass itself
