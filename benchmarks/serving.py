@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def measure(folder: Path, repeats: int) -> dict:
         result["forms"][form] = {"bytes": size, "logit_difference": found.logits, "changed": found.changed}
     for batch in BATCHES:
         clips = noise[:batch]
-        work = {form: lambda own=own: logits_of(own, clips, batch) for form, own in classifiers.items()}
+        work = {form: partial(logits_of, own, clips, batch) for form, own in classifiers.items()}
         floor = network_alone(classifier, clips)
         if floor is not None:
             work["network"] = floor
@@ -144,7 +145,9 @@ def clock(work: dict, repeats: int) -> dict[str, list[float]]:
 
 
 def table(networks: dict) -> str:
-    lines = ["| network | form | MB | alone, ms | of torch | in batches of 16, ms a clip | of torch | logits differ by |"]
+    lines = [
+        "| network | form | MB | alone, ms | of torch | in batches of 16, ms a clip | of torch | logits differ by |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for name, result in networks.items():
         for form, row in result["forms"].items():
@@ -152,7 +155,10 @@ def table(networks: dict) -> str:
             for batch in BATCHES:
                 key = f"milliseconds_{batch}"
                 median, low, high = row[key]
-                cells += [f"{median:.1f} ({low:.1f} to {high:.1f})", f"{median / result['forms']['torch'][key][0]:.2f}"]
+                cells += [
+                    f"{median:.1f} ({low:.1f} to {high:.1f})",
+                    f"{median / result['forms']['torch'][key][0]:.2f}",
+                ]
             cells.append(f"{row['logit_difference']:.1e}" if form in ("onnx", "int8") else "")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

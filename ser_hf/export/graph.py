@@ -187,7 +187,8 @@ class ProductLogMel(nn.Module):
         self.mel, self.columns, self.stride = mel, columns, hop // columns
         column, low = torch.arange(columns), torch.arange(rows // 2 + 1)
         sample = torch.arange(size).view(rows, columns).T[:, None]
-        turns = torch.polar(mel.short_time.window.double()[sample], -2 * math.pi / size * (sample * low[:, None]))
+        angles = (sample * low[:, None]).double() * (-2 * math.pi / size)
+        turns = torch.polar(mel.short_time.window.double()[sample].expand_as(angles), angles)
         self.register_buffer("first", torch.view_as_real(turns).movedim(3, 1).reshape(-1, 1, rows).float())
         bins = low + rows * column[:, None]
         bins = torch.minimum(bins, size - bins)
@@ -196,7 +197,8 @@ class ProductLogMel(nn.Module):
         filters = mel.filters[bins] * torch.from_numpy(once).view(*bins.shape, 1)
         used = filters.flatten(1).any(dim=1)
         self.register_buffer("filters", filters[used].flatten(0, 1).T.contiguous())
-        turns = torch.polar(torch.ones(()).double(), -2 * math.pi / columns * torch.outer(column[used], column))
+        angles = torch.outer(column[used], column).double() * (-2 * math.pi / columns)
+        turns = torch.polar(torch.ones_like(angles), angles)
         self.register_buffer("real", torch.stack([turns.real, -turns.imag], dim=2).flatten(1).float())
         self.register_buffer("imaginary", torch.stack([turns.imag, turns.real], dim=2).flatten(1).float())
 
