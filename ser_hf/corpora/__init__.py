@@ -9,9 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
@@ -30,6 +28,9 @@ from .schema import (
     treat_labels,
 )
 from .targets import check_targets, rating, scaled_targets
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 __all__ = [
     "CORPORA",
@@ -60,7 +61,7 @@ class Corpus:
     """A corpus as a recipe selects it: rows, the class of every label, the `weight` per corpus of a mixture, and the
     range of the ratings of each target, [lowest, highest]."""
 
-    dataset: Dataset
+    dataset: "Dataset"
     sources: list[Source]
     weights: dict[str, float]
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -116,7 +117,7 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
 
-def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Dataset:
+def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> "Dataset":
     """Load the rows of a corpus as a `datasets.Dataset`, in the order of their ids; the audio is not decoded.
 
     Args:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import yaml
 
 from ..utils.errors import UserError
@@ -55,6 +54,8 @@ def parse(
         import audformat
     except ImportError:
         raise UserError('corpus.name: audformat needs that package: pip install "ser_hf[audformat]"') from None
+    import pandas as pd
+
     root = Path(root or "")
     if not (root / "db.yaml").is_file():
         raise UserError(f"corpus.root: {root}; audformat needs the folder of a database, with its db.yaml")

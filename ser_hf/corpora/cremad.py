@@ -28,8 +28,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
-import pandas as pd
-
 from ..utils.errors import UserError
 from ..utils.yaml import Range
 from .files import parse_files
@@ -198,6 +196,8 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
     """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`."""
+    import pandas as pd
+
     try:
         # The first column, the row's number, has no name.
         frame = pd.read_csv(table, index_col=0, dtype=str, keep_default_na=False, encoding="utf-8-sig")

@@ -22,16 +22,16 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import pyarrow.compute as pc
-from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
 from . import tables
 from .schema import Listing
 from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -84,8 +84,10 @@ def parse(
     return Listing(corpus_name, [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips], skipped)
 
 
-def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, Dataset]:
+def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, "Dataset"]:
     """The splits of a dataset on the Hub or in `root`."""
+    from datasets import load_dataset
+
     try:
         if root is None:
             if Path(name).exists():  # which load_dataset prefers
@@ -111,9 +113,12 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
 
 
 def _rows(
-    by_split: Mapping[str, Dataset], columns: Mapping[str, str | None], parser: RowParser, named: bool
+    by_split: Mapping[str, "Dataset"], columns: Mapping[str, str | None], parser: RowParser, named: bool
 ) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
+    import pyarrow.compute as pc
+    from datasets import ClassLabel, Value
+
     cells, splits, numbers, sizes, names = [], [], [], [], []
     for split, rows in by_split.items():
         for key in ("audio", "label"):
@@ -164,15 +169,17 @@ def _class_name(value: Any, names: Sequence[str] | None) -> Any:
     return names[value] if 0 <= value < len(names) else None
 
 
-def _audio(rows: Dataset, column: str) -> Dataset:
+def _audio(rows: "Dataset", column: str) -> "Dataset":
     """The column of audio alone, as bytes and path."""
+    from datasets import Audio
+
     try:
         return rows.select_columns([column]).cast_column(column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError):
         raise UserError(f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio") from None
 
 
-def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
+def unpack(rows: "Dataset", column: str, title: str) -> dict[int, Path]:
     """Write the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
     name has the `title`, so that a message about a file shows its origin."""
     content = _audio(rows, column)

@@ -16,13 +16,14 @@ Test2 segments of other podcasts, and Test3 no public labels.
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from ..utils.errors import UserError
 from .files import audio_files
 from .schema import UNNAMED, Clip, Listing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LICENSE = "other"
 NON_COMMERCIAL = True  # research use only
@@ -121,7 +122,9 @@ def _votes(table: Path) -> dict[str, dict[str, int]]:
     return {name: dict(counts) for name, counts in counted.items()}
 
 
-def _read(table: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(table: Path, columns: tuple[str, ...]) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:

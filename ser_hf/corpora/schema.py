@@ -4,12 +4,13 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-from datasets import Audio, ClassLabel, Dataset, Features, List, Value
+from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = (
@@ -52,17 +53,17 @@ class Listing:
 
 
 COLUMNS = {
-    "speaker": Value("string"),
-    "corpus": Value("string"),
-    "id": Value("string"),
-    "sex": Value("string"),
-    "age": Value("int32"),
-    "language": Value("string"),
-    "sentence": Value("string"),
-    "intensity": Value("string"),
-    "take": Value("int32"),
-    "duration": Value("float32"),
-    "content_hash": Value("string"),
+    "speaker": "string",
+    "corpus": "string",
+    "id": "string",
+    "sex": "string",
+    "age": "int32",
+    "language": "string",
+    "sentence": "string",
+    "intensity": "string",
+    "take": "int32",
+    "duration": "float32",
+    "content_hash": "string",
 }
 # The speaker (after the corpus's prefix) of clips with an unknown speaker that a recipe loads with `no_speaker: one`.
 # Splits treat it apart, because any test speaker may be among them.
@@ -78,7 +79,7 @@ def to_dataset(
     sampling_rate: int,
     votes: Sequence[Sequence[float] | None] | None = None,
     targets: Sequence[Mapping[str, float]] | None = None,
-) -> Dataset:
+) -> "Dataset":
     """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
 
     `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
@@ -86,6 +87,8 @@ def to_dataset(
     each key of the clips' `extra`, as text if its values have several types. The Audio column is cast, because
     encoding needs torchcodec.
     """
+    from datasets import Audio, ClassLabel, Dataset, Features, List, Value
+
     clips = listing.clips
     if not clips:
         raise UserError(f"corpus.root: every clip of {listing.corpus} is dropped or excluded")
@@ -95,7 +98,8 @@ def to_dataset(
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]
     rows["corpus"] = [clip.corpus or listing.corpus for clip in clips]
-    features = {"audio": Value("string"), "label": ClassLabel(names=list(labels)), **COLUMNS}
+    features = {"audio": Value("string"), "label": ClassLabel(names=list(labels))}
+    features |= {name: Value(kind) for name, kind in COLUMNS.items()}
     if votes is not None:
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))

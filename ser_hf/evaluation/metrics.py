@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import scipy.special
 from scipy.sparse import csr_array
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from .tasks import EMOTIONS, Task, task_of
 
@@ -520,11 +519,15 @@ def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and support (clips) of each class."""
-    columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
-    rows = zip(names, *(column.tolist() for column in columns), strict=True)
-    return {name: {"precision": p, "recall": r, "f1": f1, "support": count} for name, p, r, f1, count in rows}
+    counts = np.array(confusion(labels, predictions, len(names)))
+    support, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    shares = {"precision": predicted, "recall": support, "f1": (support + predicted) / 2}
+    columns = [(counts.diagonal() / np.maximum(own, 0.5)).tolist() for own in shares.values()]  # 0 of 0 clips is 0
+    rows = zip(names, *columns, support.tolist(), strict=True)
+    return {name: dict(zip((*shares, "support"), row, strict=True)) for name, *row in rows}
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
     """Count clips, (classes, classes): one row per true class, one column per predicted class."""
-    return confusion_matrix(labels, predictions, labels=range(classes)).tolist()
+    cells = np.asarray(labels, dtype=int) * classes + np.asarray(predictions, dtype=int)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).tolist()

@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+# Of a model's configuration: {dimension: [lowest, highest] rating}, which predictions 0 and 1 stand for.
+RANGES_KEY = "target_ranges"
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:

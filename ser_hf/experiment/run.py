@@ -40,7 +40,6 @@ from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
 from ..training.loss import LOSSES, Loss
 from ..training.optimizer import parameter_groups
-from ..training.sklearn_solver import embed, fit_classical, logits_of
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json
@@ -249,6 +248,8 @@ def _fit(
     loss = make_loss(recipe, data.labels, run.train_labels(clips))
     common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, trainer_metrics)
     if recipe.training.solver == "sklearn":
+        from ..training.sklearn_solver import fit_classical
+
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
         grid = recipe.training.grid
@@ -353,6 +354,8 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
 
 def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> dict[str, float | None]:
     """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is not published."""
+    from ..training.sklearn_solver import embed, logits_of
+
     logger.info("once more, standardized per speaker")
     data, fitted = run.data, _fit(run, arguments, per_speaker=True)
     model, collator, clips = fitted.trainer.model, fitted.trainer.data_collator, run.clips(run.recipe.evaluation.part)

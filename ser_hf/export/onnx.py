@@ -34,6 +34,7 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor
 from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
 from ..evaluation.metrics import activated
+from ..evaluation.tasks import RANGES_KEY
 from ..inference.batches import run_batches
 from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
@@ -41,7 +42,7 @@ from ..inference.reference import read_reference
 from ..models.layers import BiLSTM
 from ..models.preparation import PreparedFeatureExtractor, prepare_waveform
 from ..training.encoders import ENCODERS, encoder_config, mask_valid
-from ..training.factory import RANGES_KEY, TEMPERATURE_KEY
+from ..training.factory import TEMPERATURE_KEY
 from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError

@@ -28,11 +28,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
-from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS, RANGES_KEY, Task
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.factory import RANGES_KEY
 from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files, weights_hash
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError

@@ -9,12 +9,11 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..evaluation.metrics import activated
@@ -23,6 +22,9 @@ from ..utils.errors import UserError, printable
 from .batches import ModelOutputs
 from .classifier import Classifier
 from .inputs import Chunk
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METADATA = b"ser_hf"
 COLUMNS = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
@@ -132,8 +134,10 @@ def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 
 
-def timeline_figure(table: pa.Table) -> Figure:
+def timeline_figure(table: pa.Table) -> "Figure":
     """What is predicted of one recording's windows over its seconds, each at the middle of its window."""
+    from matplotlib.figure import Figure
+
     facts, starts, ends = read_facts(table.schema), table["start"].to_numpy(), table["end"].to_numpy()
     shares = matrix(table, "logits" if facts["ranges"] else "probabilities")
     figure = Figure(figsize=(min(6 + (ends[-1] - starts[0]) / 30, 16), 4), layout="constrained")

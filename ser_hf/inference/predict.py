@@ -6,11 +6,10 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
@@ -20,6 +19,9 @@ from .batches import EMBEDDING, capture_embeddings, run_batches
 from .classifier import Classifier, load_classifier
 from .inputs import Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
 from .outputs import Facts, matrix, table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class PredictionTable:
 
 def predict(
     model: str | Path,
-    inputs: str | os.PathLike | Iterable[str | os.PathLike] | Dataset,
+    inputs: "str | os.PathLike | Iterable[str | os.PathLike] | Dataset",
     *,
     device: str | None = None,
     revision: str | None = None,
@@ -135,6 +137,8 @@ def predict(
         AudioError: naming the first recording that cannot be read, unless they are skipped.
         UserError: naming what is wrong with the model, the inputs or a setting.
     """
+    from datasets import Dataset, DatasetDict
+
     checked = PredictionSettings(**settings)
     if isinstance(inputs, DatasetDict):
         raise UserError(f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]")
@@ -188,7 +192,7 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
 
 def predict_tables(
     classifier: Classifier,
-    recordings: Sequence[Recording] | Dataset,
+    recordings: "Sequence[Recording] | Dataset",
     settings: PredictionSettings,
     facts: Facts,
     skipped: list[tuple[str, str]],
@@ -220,7 +224,7 @@ def predict_tables(
         logger.warning("left out: %s", reason)
         skipped.append((recording.id, reason))
 
-    rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
+    rows = recordings if isinstance(recordings, list) else from_dataset(recordings)
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if settings.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}

@@ -4,17 +4,13 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from datasets import Dataset
-from datasets.fingerprint import generate_random_fingerprint
-from datasets.table import InMemoryTable
 from scipy.special import log_softmax, logsumexp
 from torch.utils.data import Sampler
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
@@ -22,6 +18,9 @@ from ..corpora.targets import targets_of
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
 from ..utils.order import apportion, interleave
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -83,7 +82,7 @@ def merge(
 
 
 def window_notes(
-    name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
+    name: str, part: "Dataset", sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
     """Describe how many clips of a split are evaluated in windows or padded, for the report; lengths in samples."""
     rows = np.asarray(part["row"][:])
@@ -110,13 +109,13 @@ ALWAYS = -1  # the lot of entries that every epoch uses
 
 
 def balanced(
-    clips: Dataset,
+    clips: "Dataset",
     corpora: Sequence[str],
     speakers: Sequence[str],
     weights: Mapping[str, float],
     balance: Balance | None,
     seed: int,
-) -> Dataset:
+) -> "Dataset":
     """Make entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
     Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries of a corpus and
@@ -147,6 +146,8 @@ def balanced(
     order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))  # by length as a part is
     names = ("copy", "lot", "turn", "take")
     added = {name: values[order] for name, values in zip(names, columns, strict=True)}
+    from datasets import Dataset
+
     return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
 
 
@@ -182,7 +183,7 @@ def quotas(
 class EpochSchedule:
     """Selects the entries of each epoch from those of `part` or `balanced`."""
 
-    def __init__(self, clips: Dataset):
+    def __init__(self, clips: "Dataset"):
         self.entries = len(clips)
         self._lots = None
         if "lot" in clips.column_names:
@@ -201,18 +202,18 @@ class EpochSchedule:
         return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
 
 
-def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
+def clips_by_corpus(entries: "Dataset", corpora: Sequence[str]) -> dict[str, int]:
     """Clips of each corpus in an epoch."""
     rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
     return dict(sorted(Counter(corpora[row] for row in rows.tolist()).items()))
 
 
-def epoch_labels(entries: Dataset) -> list[int]:
+def epoch_labels(entries: "Dataset") -> list[int]:
     """Labels of an epoch, which differ between epochs in order only."""
     return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
 
 
-def recordings(clips: Dataset) -> Dataset:
+def recordings(clips: "Dataset") -> "Dataset":
     """Each recording once, without repetitions; for statistics."""
     if "copy" not in clips.column_names:
         return clips
@@ -250,6 +251,8 @@ class EpochOrder(Sampler[int]):
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
         if self.strategy == "group_by_length":
             lengths = [self.lengths[clip] for clip in clips]
+            from transformers.trainer_pt_utils import get_length_grouped_indices
+
             order = get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
         else:
             order = torch.randperm(len(clips), generator=generator).tolist()
@@ -320,13 +323,13 @@ def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 def part(
-    dataset: Dataset,
+    dataset: "Dataset",
     rows: Sequence[int],
     store: WaveformStore,
     max_duration: float | None = None,
     soft_labels: bool = False,
     window: int | None = None,
-) -> Dataset:
+) -> "Dataset":
     """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`, sorted by length.
 
     A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value per class, which are
@@ -355,11 +358,15 @@ def part(
     targets = targets_of(dataset, rows)
     if targets is not None or soft_labels:
         columns["shares"] = _votes(dataset, rows) if targets is None else targets.tolist()
+    from datasets import Dataset
+    from datasets.fingerprint import generate_random_fingerprint
+    from datasets.table import InMemoryTable
+
     # A random fingerprint, since computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
-def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
+def _votes(dataset: "Dataset", rows: np.ndarray) -> list[list[float]]:
     votes = dataset["votes"][:] if "votes" in dataset.column_names else [None] * len(dataset)
     without = [int(row) for row in rows if votes[row] is None]
     if without:

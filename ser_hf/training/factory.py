@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 
+from ..evaluation.tasks import RANGES_KEY
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..utils.environment import usable_memory
@@ -47,8 +48,6 @@ from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
 
-# Of a configuration: {dimension: [lowest, highest] rating}, which predictions 0 and 1 stand for.
-RANGES_KEY = "target_ranges"
 _LABELS = "the labels of the corpus decide"
 _CHECKPOINT = "model.checkpoint decides"
 _TRAINING = "training decides; leave it out"

@@ -157,11 +157,12 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Hide progress bars of the libraries, and Transformers' report of missing keys, which ser_hf checks itself."""
-    import datasets
     from transformers.utils import logging as transformers_logging
 
-    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    datasets.disable_progress_bars()
+    datasets = sys.modules.get("datasets")  # not loaded for a prediction of files
+    bars, verbosity = datasets and datasets.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    if bars:
+        datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
