@@ -7,10 +7,8 @@ room or under noise, and segments with less than half a second in common. `bench
 is found.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +16,7 @@ import scipy.fft
 import soxr
 from tqdm.auto import tqdm
 
-from ..utils.cache import built_once, key_of
+from ..utils.cache import computed_once, key_of
 from ..utils.order import in_order
 from .store import WaveformStore
 
@@ -112,18 +110,9 @@ def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
     """
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name})
     folder = store.folder.parent.parent / "near_duplicates" / key
-    with built_once(folder, _read) as fresh:
-        if fresh is not None:
-            pairs = [astuple(pair) for pair in _search(store)]
-            (fresh / "pairs.json").write_text(json.dumps({"pairs": pairs, "checksum": key_of(pairs)}))
-    return _read(folder)
-
-
-def _read(folder: Path) -> list[NearDuplicate]:
-    kept = json.loads((folder / "pairs.json").read_text())
-    if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
-        raise ValueError("the pairs do not match their checksum")
-    return [NearDuplicate(*pair) for pair in kept["pairs"]]
+    return [
+        NearDuplicate(*pair) for pair in computed_once(folder, "pairs", lambda: list(map(astuple, _search(store))))
+    ]
 
 
 def _search(store: WaveformStore) -> list[NearDuplicate]:

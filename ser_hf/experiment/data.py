@@ -23,7 +23,7 @@ from ..protocols import PARTS, Split, audit, audit_table, contradictions, requir
 from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
 from ..training.loading import find_file
-from ..utils.cache import key_of
+from ..utils.cache import computed_once, key_of
 from ..utils.errors import UserError
 from .recipe import ProtocolSection, Recipe
 
@@ -142,11 +142,13 @@ def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split])
     """The share of the variance of the clips' loudness that the speaker explains, 0 where it is undefined.
 
     Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with: under cross-validation
-    all clips, so that one choice holds for all folds. Levels are no labels.
+    all clips, so that one choice holds for all folds. Levels are no labels. The loudness of the clips is cached.
     """
     rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
     rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
-    loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
+    folder = store.folder.parent.parent / "loudness" / key_of({"store": store.folder.name, "rows": rows})
+    clips, rate = (store[row] for row in rows), store.sampling_rate
+    loudness = computed_once(folder, "loudness", lambda: [gated_loudness(clip, rate) for clip in clips])
     table = pd.DataFrame({"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object)
     return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0
 

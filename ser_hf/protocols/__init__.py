@@ -5,11 +5,8 @@ a list of them for folds.
 """
 
 import inspect
-import typing
 from collections.abc import Callable
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst_audit
@@ -17,6 +14,9 @@ from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one
 from .listed import OF_COLUMNS, PUBLISHED, from_file
 from .rules import random, random_stratified, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "speaker_independent": speaker_independent,
@@ -57,13 +57,11 @@ __all__ = [
 
 def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of a protocol's options."""
-    rule = PROTOCOLS[name]
-    hints = typing.get_type_hints(rule)
-    parameters = inspect.signature(rule).parameters
-    return {option: (hints[option], parameters[option].default) for option in parameters if option != "dataset"}
+    parameters = inspect.signature(PROTOCOLS[name]).parameters.values()
+    return {own.name: (own.annotation, own.default) for own in parameters if own.name != "dataset"}
 
 
-def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
+def split_corpus(dataset: "Dataset", name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
     """Split a corpus by a named protocol.
 
     Args:

@@ -2,19 +2,22 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from datasets import Dataset
 
 from ..utils.errors import UserError
 from .rules import hold_out
 from .split import Split, make_split, read_column, rows_where
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 # A fold's title names up to this number of speakers.
 _NAMED = 6
 
 
-def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def kfold(dataset: "Dataset", k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers, for each corpus, with labels in proportion (scikit-learn's `StratifiedGroupKFold`)."""
     from sklearn.model_selection import StratifiedGroupKFold  # as in `rules`
 
@@ -39,13 +42,13 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     return folds_by_speaker("kfold", dataset, parts, validation, seed)
 
 
-def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_speaker_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per speaker; validation is a share of the others (with two speakers, of the other's sentences)."""
     speakers = _groups(dataset, "speaker", "leave_one_speaker_out")
     return folds_by_speaker("leave_one_speaker_out", dataset, [[name] for name in speakers], validation, seed)
 
 
-def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_corpus_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per corpus, which tests other rooms, microphones, sentences and instructions.
 
     Validation is a share of the speakers of each training corpus. A class that only one corpus has is an error.
@@ -56,7 +59,7 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
     return _folds(name, dataset, tested, validation, seed)
 
 
-def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_session_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per recording session (usual for IEMOCAP); validation is a share of the other sessions, at least one,
     so that no dialogue partner of a validation speaker is in train. Sessions with a common speaker are an error."""
     name = "leave_one_session_out"
@@ -74,7 +77,7 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 
 def folds_by_speaker(
-    name: str, dataset: Dataset, tested: Sequence[Sequence[str]], validation: float, seed: int
+    name: str, dataset: "Dataset", tested: Sequence[Sequence[str]], validation: float, seed: int
 ) -> list[Split]:
     """One fold for each list of test speakers, with validation drawn from the other speakers."""
     titles = [
@@ -87,7 +90,7 @@ def folds_by_speaker(
 
 def _folds(
     name: str,
-    dataset: Dataset,
+    dataset: "Dataset",
     tested: Mapping[str, list[int]],
     validation: float,
     seed: int,
@@ -105,7 +108,7 @@ def _folds(
     return folds
 
 
-def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
+def _groups(dataset: "Dataset", column: str, name: str) -> list[str]:
     values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not have it")

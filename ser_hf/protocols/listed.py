@@ -7,10 +7,9 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 
 from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
@@ -20,12 +19,15 @@ from .folds import folds_by_speaker
 from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
 from .split import PARTS, Split, make_split, read_column, rows_where
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 Parts = dict[str, list[str]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
 def from_file(
-    dataset: Dataset, path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
+    dataset: "Dataset", path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
 ) -> Split | list[Split]:
     """Parts as a file lists them.
 
@@ -60,7 +62,7 @@ def from_file(
     return splits if len(splits) > 1 else splits[0]
 
 
-def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
+def _rows(dataset: "Dataset", entries: Sequence[str], where: str) -> list[int]:
     by_entry: dict[str, list[int]] = {}
     ids = read_column(dataset, "id")
     for row, (clip, speaker) in enumerate(zip(ids, read_column(dataset, "speaker"), strict=True)):
@@ -107,7 +109,7 @@ def _part(word: str, where: str) -> str:
 
 
 def by_column(
-    dataset: Dataset,
+    dataset: "Dataset",
     column: str | list[str] = "split",
     parts: dict[str, str] | None = None,
     shared_speakers: bool = False,
@@ -139,7 +141,7 @@ def by_column(
     return splits if len(splits) > 1 else splits[0]
 
 
-def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+def emobox_lists(dataset: "Dataset", validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
     """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
     EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers, or of the
@@ -160,7 +162,7 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
     return splits if len(splits) > 1 else splits[0]
 
 
-def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
+def _column_rows(dataset: "Dataset", column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
     if column not in dataset.column_names:
         raise UserError(f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}")
     if parts is not None:  # YAML spells truth values in several ways
@@ -180,7 +182,7 @@ def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None)
     return rows
 
 
-def _shared(dataset: Dataset, rows: Mapping[str, Sequence[int]], *parts: str) -> int:
+def _shared(dataset: "Dataset", rows: Mapping[str, Sequence[int]], *parts: str) -> int:
     """The number of speakers that are in both parts."""
     speakers = read_column(dataset, "speaker")
     return len(set.intersection(*({speakers[row] for row in rows[part]} for part in parts)))
@@ -188,7 +190,7 @@ def _shared(dataset: Dataset, rows: Mapping[str, Sequence[int]], *parts: str) ->
 
 def _split(
     name: str,
-    dataset: Dataset,
+    dataset: "Dataset",
     rows: Mapping[str, list[int]],
     fold: str | None,
     validation: float,
@@ -227,18 +229,18 @@ def published_list(file: str) -> dict[str, Any]:
     return json.loads((resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8"))
 
 
-def ravdess_actors(dataset: Dataset) -> Split:
+def ravdess_actors(dataset: "Dataset") -> Split:
     """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test."""
     return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]])
 
 
-def audb_cremad(dataset: Dataset) -> Split:
+def audb_cremad(dataset: "Dataset") -> Split:
     """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
     listed = published_list("audb")["corpora"]["cremad"]
     return _by_speakers("audb/cremad", dataset, "cremad", [listed[part] for part in PARTS])
 
 
-def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[int | str]]) -> Split:
+def _by_speakers(name: str, dataset: "Dataset", corpus: str, speakers: list[list[int | str]]) -> Split:
     _require_corpus(name, dataset, corpus)
     return make_split(name, dataset, speaker_independent(dataset, *speakers).rows)
 
@@ -250,7 +252,7 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     EMO-DB, TESS) have the same speakers in train and test, so validation clips are drawn: speaker-dependent.
     """
 
-    def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+    def protocol(dataset: "Dataset", validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
         name = f"emobox/{corpus}"
         _require_corpus(name, dataset, corpus)
         listed = published_list("emobox")["corpora"][corpus]
@@ -276,7 +278,7 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     return protocol
 
 
-def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
+def _require_corpus(name: str, dataset: "Dataset", corpus: str) -> None:
     found = sorted(set(read_column(dataset, "corpus")))
     if found != [corpus]:
         raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")

@@ -100,6 +100,22 @@ def built_once(
             raise
 
 
+def computed_once(folder: Path, name: str, compute: Callable[[], list]) -> list:
+    """The result of `compute`, a list for JSON, from NAME.json in a cached folder, which a first call writes."""
+
+    def read(folder: Path) -> list:
+        kept = json.loads((folder / f"{name}.json").read_text())
+        if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get(name)):
+            raise ValueError(f"the {name} do not match their checksum")
+        return kept[name]
+
+    with built_once(folder, read) as fresh:
+        if fresh is not None:
+            values = compute()
+            (fresh / f"{name}.json").write_text(json.dumps({name: values, "checksum": key_of(values)}))
+    return read(folder)
+
+
 class MappedFile:
     """The content of a file as a read-only array: `file[begin:end]` maps it when first read.
 
