@@ -32,7 +32,6 @@ from ..models.preparation import Preparation, prepare_waveform
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
 from ..report.views import figure, span
-from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
@@ -356,6 +355,8 @@ def evaluate_on_corpus(
         **found,
     )
     if output is not None:
+        from ..report.write import write_report
+
         with atomic_folder(output, "--output") as partial:
             pq.write_table(to_table("test", predictions), partial / "predictions.parquet")
             write_report(partial, report, corpus=citation)

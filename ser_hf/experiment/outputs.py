@@ -23,7 +23,6 @@ from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
 from ..report.report import Report
 from ..report.views import counted
-from ..report.write import write_report
 from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
 from ..training.loading import weights_hash
@@ -309,6 +308,8 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
 
 def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
     """Save report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
+    from ..report.write import write_report
+
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():

@@ -5,18 +5,29 @@ import os
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES, definitions
 from .page import Picture, picture, render
+from .plots import (
+    confusion_figure,
+    corpora_figure,
+    curves_figure,
+    dimensions_figure,
+    distribution_figure,
+    folds_figure,
+    per_class_figure,
+    reliability_figure,
+    robustness_figure,
+    save_figure,
+    slices_figure,
+)
 from .report import SCHEMA, HardClip, Report, report_schema
 from .views import evaluated_speakers, run_kind
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 METRICS_SCHEMA = pa.schema(
     {
@@ -128,9 +139,7 @@ def write_page(
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def _write_picture(figure: "Figure", folder: Path, name: str, alt: str) -> Picture:
-    from .plots import save_figure
-
+def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     save_figure(figure, png)
     # The layout is computed once; it takes longer than drawing.
@@ -140,65 +149,43 @@ def _write_picture(figure: "Figure", folder: Path, name: str, alt: str) -> Pictu
     return picture(alt, chosen.read_bytes(), figure.get_size_inches(), (png.name, svg.name))
 
 
-def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[str, str, str, "Figure"]]:
+def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[str, str, str, Figure]]:
     """(section of the page, name of the file, alternative text, figure) of every picture of a report.
 
     Args:
         predictions: the table with targets and values, for dimensions.
     """
-    from . import plots
-
     names, score, metric = report.labels, report.metrics[report.main], NAMES[report.main]
     title = f"{report.name}: {metric} {score:.3f} on {evaluated_speakers(report)}"
     if report.class_distribution:
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
-        yield "classes", "class_distribution", "Clips per class", plots.distribution_figure(counts, names)
+        yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
     if report.confusion:
-        yield (
-            "confusion",
-            "confusion_matrix",
-            "Confusion matrix",
-            plots.confusion_figure(report.confusion, names, title),
-        )
+        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
     if report.per_class:
-        yield "per_class", "per_class", "Per-class results", plots.per_class_figure(report.per_class, title)
+        yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
     if report.per_dimension and predictions is not None and predictions.is_file():
         table = pq.read_table(predictions)
         table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
         rated = {name: tuple(table[f"{kind}_{name}"].to_numpy() for kind in ("true", "p")) for name in names}
         alt = "Predictions and errors by rating, for each dimension"
-        yield (
-            "dimensions",
-            "dimensions",
-            alt,
-            plots.dimensions_figure(rated, report.ranges, report.per_dimension, title),
-        )
+        yield "dimensions", "dimensions", alt, dimensions_figure(rated, report.ranges, report.per_dimension, title)
     if report.slices:
-        yield "slices", "slices", f"{metric} by group", plots.slices_figure(report.slices, report.main, score)
+        yield "slices", "slices", f"{metric} by group", slices_figure(report.slices, report.main, score)
     if report.corpora:
         confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
-        yield (
-            "corpora",
-            "confusion_by_corpus",
-            "Confusion matrix of each corpus",
-            plots.corpora_figure(confusions, names),
-        )
+        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
     if report.protocol.folds:
         scores = {number: own.metrics[report.main] for number, own in report.protocol.folds.items()}
-        yield "runs", "folds", f"{metric} by fold", plots.folds_figure(scores, score, metric)
+        yield "runs", "folds", f"{metric} by fold", folds_figure(scores, score, metric)
     if report.history:
-        figure = plots.curves_figure(report.history, (report.main, report.measured.beside[0]))
+        figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure
     if report.calibration:
-        figure = plots.reliability_figure(report.calibration, report.temperature)
+        figure = reliability_figure(report.calibration, report.temperature)
         yield "calibration", "reliability", "Reliability diagram", figure
     if report.robustness:
-        yield (
-            "robustness",
-            "robustness",
-            f"{metric} by severity",
-            plots.robustness_figure(report.robustness, report.main),
-        )
+        yield "robustness", "robustness", f"{metric} by severity", robustness_figure(report.robustness, report.main)
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
