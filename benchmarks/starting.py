@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/starting.py [--root data/RAVDESS] [--repeats 5] [--code FOLDER ...]
 
-Each figure is the median over fresh processes of user and system time, which other work on the machine changes less than
-the time on the clock. The store and the files are warm: every command runs once before. `--code` names checkouts, such
-as one of an earlier revision; they are measured in turn.
+Each figure is the median over fresh processes of user and system time, which other work on the machine changes less
+than the time on the clock. The store and the files are warm: every command runs once before. `--code` names checkouts,
+such as one of an earlier revision; they are measured in turn.
 """
 
 import argparse
