@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
@@ -18,6 +18,7 @@ from .schema import (
     EMOTIONS,
     Clip,
     Listing,
+    Rows,
     Rule,
     Source,
     label_sources,
@@ -28,9 +29,6 @@ from .schema import (
     treat_labels,
 )
 from .targets import check_targets, rating, scaled_targets
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 __all__ = [
     "CORPORA",
@@ -61,7 +59,7 @@ class Corpus:
     """A corpus as a recipe selects it: rows, the class of every label, the `weight` per corpus of a mixture, and the
     range of the ratings of each target, [lowest, highest]."""
 
-    dataset: "Dataset"
+    dataset: Rows
     sources: list[Source]
     weights: dict[str, float]
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -117,7 +115,7 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
 
-def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> "Dataset":
+def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Rows:
     """Load the rows of a corpus as a `datasets.Dataset`, in the order of their ids; the audio is not decoded.
 
     Args:

@@ -22,16 +22,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
 from . import tables
-from .schema import Listing
+from .schema import Listing, Rows
 from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -84,7 +81,7 @@ def parse(
     return Listing(corpus_name, [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips], skipped)
 
 
-def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, "Dataset"]:
+def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, Rows]:
     """The splits of a dataset on the Hub or in `root`."""
     from datasets import load_dataset
 
@@ -113,7 +110,7 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
 
 
 def _rows(
-    by_split: Mapping[str, "Dataset"], columns: Mapping[str, str | None], parser: RowParser, named: bool
+    by_split: Mapping[str, Rows], columns: Mapping[str, str | None], parser: RowParser, named: bool
 ) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
     import pyarrow.compute as pc
@@ -169,7 +166,7 @@ def _class_name(value: Any, names: Sequence[str] | None) -> Any:
     return names[value] if 0 <= value < len(names) else None
 
 
-def _audio(rows: "Dataset", column: str) -> "Dataset":
+def _audio(rows: Rows, column: str) -> Rows:
     """The column of audio alone, as bytes and path."""
     from datasets import Audio
 
@@ -179,7 +176,7 @@ def _audio(rows: "Dataset", column: str) -> "Dataset":
         raise UserError(f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio") from None
 
 
-def unpack(rows: "Dataset", column: str, title: str) -> dict[int, Path]:
+def unpack(rows: Rows, column: str, title: str) -> dict[int, Path]:
     """Write the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
     name has the `title`, so that a message about a file shows its origin."""
     content = _audio(rows, column)

@@ -4,13 +4,16 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import datasets
+
+# The rows of a corpus: `datasets`, which takes a second to import, is loaded where they are made.
+Rows: TypeAlias = "datasets.Dataset"
 
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = (
@@ -79,7 +82,7 @@ def to_dataset(
     sampling_rate: int,
     votes: Sequence[Sequence[float] | None] | None = None,
     targets: Sequence[Mapping[str, float]] | None = None,
-) -> "Dataset":
+) -> Rows:
     """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
 
     `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column

@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..utils.errors import UserError
-from .schema import Clip
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from .schema import Clip, Rows
 
 # Another name of a column, where a corpus lacks the first one.
 ALIASES = {"arousal": "activation", "activation": "arousal"}
@@ -86,12 +83,12 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def names_of(dataset: "Dataset") -> list[str]:
+def names_of(dataset: Rows) -> list[str]:
     """The names of what a model of these rows predicts: their targets, else their classes."""
     return list(dataset.features.get("targets") or dataset.features["label"].names)
 
 
-def targets_of(dataset: "Dataset", rows: Sequence[int]) -> np.ndarray | None:
+def targets_of(dataset: Rows, rows: Sequence[int]) -> np.ndarray | None:
     """The targets of some rows, float32 (clips, dimensions); None for rows without targets."""
     if "targets" not in dataset.features:
         return None

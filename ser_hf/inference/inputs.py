@@ -6,22 +6,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode, read_header
 from ..corpora import files
+from ..corpora.schema import Rows
 from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
 from ..utils.yaml import read_text
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
@@ -70,7 +68,7 @@ class Recording:
     data: bytes | None = None
 
 
-def from_dataset(dataset: "Dataset") -> Iterator[Recording]:
+def from_dataset(dataset: Rows) -> Iterator[Recording]:
     """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
     and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
@@ -82,7 +80,7 @@ def from_dataset(dataset: "Dataset") -> Iterator[Recording]:
     return _rows(dataset)
 
 
-def _rows(dataset: "Dataset") -> Iterator[Recording]:
+def _rows(dataset: Rows) -> Iterator[Recording]:
     from datasets import Audio, ClassLabel
 
     kept = [name for name in ("audio", "id", "label", "speaker") if name in dataset.column_names]

@@ -6,22 +6,20 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
+from ..corpora.schema import Rows
 from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
 from .classifier import Classifier, load_classifier
 from .inputs import Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
 from .outputs import Facts, matrix, table
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ class PredictionTable:
 
 def predict(
     model: str | Path,
-    inputs: "str | os.PathLike | Iterable[str | os.PathLike] | Dataset",
+    inputs: "str | os.PathLike | Iterable[str | os.PathLike] | Rows",
     *,
     device: str | None = None,
     revision: str | None = None,
@@ -192,7 +190,7 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
 
 def predict_tables(
     classifier: Classifier,
-    recordings: "Sequence[Recording] | Dataset",
+    recordings: "Sequence[Recording] | Rows",
     settings: PredictionSettings,
     facts: Facts,
     skipped: list[tuple[str, str]],

@@ -6,17 +6,15 @@ a list of them for folds.
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..corpora.schema import Rows
 from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst_audit
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .listed import OF_COLUMNS, PUBLISHED, from_file
 from .rules import random, random_stratified, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "speaker_independent": speaker_independent,
@@ -61,7 +59,7 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
     return {own.name: (own.annotation, own.default) for own in parameters if own.name != "dataset"}
 
 
-def split_corpus(dataset: "Dataset", name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
+def split_corpus(dataset: Rows, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
     """Split a corpus by a named protocol.
 
     Args:

@@ -1,14 +1,12 @@
 """The leakage audit: what two splits share, counted for the report, and an error if the protocol forbids it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..audio import NearDuplicate
+from ..corpora.schema import Rows
 from ..utils.errors import UserError
 from .split import PAIRS, PARTS, Split, read_column
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 # Column -> its name in reports.
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
@@ -16,7 +14,7 @@ _LISTED = 10
 
 
 def audit(
-    split: Split, dataset: "Dataset", twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
+    split: Split, dataset: Rows, twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
 ) -> dict[str, Any]:
     """Count what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded content) and near
     duplicates (clips of the same take that was cut, re-encoded or changed in level).
@@ -63,7 +61,7 @@ def audit(
     return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
 
 
-def require_apart(splits: Sequence[Split], dataset: "Dataset", twins: Sequence[NearDuplicate] | None = None) -> None:
+def require_apart(splits: Sequence[Split], dataset: Rows, twins: Sequence[NearDuplicate] | None = None) -> None:
     """Check that the parts of each split share no recording and no take.
 
     Args:
@@ -103,7 +101,7 @@ def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids:
                 break
 
 
-def contradictions(splits: Sequence[Split], dataset: "Dataset") -> str | None:
+def contradictions(splits: Sequence[Split], dataset: Rows) -> str | None:
     """A sentence about recordings with several labels in the splits, or None."""
     names = dataset.features["label"].names
     ids, labels, hashes = read_column(dataset, "id"), read_column(dataset, "label"), _hashes(dataset)
@@ -124,7 +122,7 @@ def _by_value(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _hashes(dataset: "Dataset") -> list[str]:
+def _hashes(dataset: Rows) -> list[str]:
     hashes = read_column(dataset, "content_hash")
     if None in hashes:
         raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")

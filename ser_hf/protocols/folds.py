@@ -2,22 +2,19 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..corpora.schema import Rows
 from ..utils.errors import UserError
 from .rules import hold_out
 from .split import Split, make_split, read_column, rows_where
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 # A fold's title names up to this number of speakers.
 _NAMED = 6
 
 
-def kfold(dataset: "Dataset", k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def kfold(dataset: Rows, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers, for each corpus, with labels in proportion (scikit-learn's `StratifiedGroupKFold`)."""
     from sklearn.model_selection import StratifiedGroupKFold  # as in `rules`
 
@@ -42,13 +39,13 @@ def kfold(dataset: "Dataset", k: int = 5, validation: float = 0.15, seed: int = 
     return folds_by_speaker("kfold", dataset, parts, validation, seed)
 
 
-def leave_one_speaker_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_speaker_out(dataset: Rows, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per speaker; validation is a share of the others (with two speakers, of the other's sentences)."""
     speakers = _groups(dataset, "speaker", "leave_one_speaker_out")
     return folds_by_speaker("leave_one_speaker_out", dataset, [[name] for name in speakers], validation, seed)
 
 
-def leave_one_corpus_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_corpus_out(dataset: Rows, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per corpus, which tests other rooms, microphones, sentences and instructions.
 
     Validation is a share of the speakers of each training corpus. A class that only one corpus has is an error.
@@ -59,7 +56,7 @@ def leave_one_corpus_out(dataset: "Dataset", validation: float = 0.15, seed: int
     return _folds(name, dataset, tested, validation, seed)
 
 
-def leave_one_session_out(dataset: "Dataset", validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_session_out(dataset: Rows, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """One fold per recording session (usual for IEMOCAP); validation is a share of the other sessions, at least one,
     so that no dialogue partner of a validation speaker is in train. Sessions with a common speaker are an error."""
     name = "leave_one_session_out"
@@ -77,7 +74,7 @@ def leave_one_session_out(dataset: "Dataset", validation: float = 0.15, seed: in
 
 
 def folds_by_speaker(
-    name: str, dataset: "Dataset", tested: Sequence[Sequence[str]], validation: float, seed: int
+    name: str, dataset: Rows, tested: Sequence[Sequence[str]], validation: float, seed: int
 ) -> list[Split]:
     """One fold for each list of test speakers, with validation drawn from the other speakers."""
     titles = [
@@ -90,7 +87,7 @@ def folds_by_speaker(
 
 def _folds(
     name: str,
-    dataset: "Dataset",
+    dataset: Rows,
     tested: Mapping[str, list[int]],
     validation: float,
     seed: int,
@@ -108,7 +105,7 @@ def _folds(
     return folds
 
 
-def _groups(dataset: "Dataset", column: str, name: str) -> list[str]:
+def _groups(dataset: Rows, column: str, name: str) -> list[str]:
     values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not have it")

@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..corpora.schema import Rows
 from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
 from ..utils.files import parse_json
@@ -19,15 +20,12 @@ from .folds import folds_by_speaker
 from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
 from .split import PARTS, Split, make_split, read_column, rows_where
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 Parts = dict[str, list[str]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
 def from_file(
-    dataset: "Dataset", path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
+    dataset: Rows, path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
 ) -> Split | list[Split]:
     """Parts as a file lists them.
 
@@ -62,7 +60,7 @@ def from_file(
     return splits if len(splits) > 1 else splits[0]
 
 
-def _rows(dataset: "Dataset", entries: Sequence[str], where: str) -> list[int]:
+def _rows(dataset: Rows, entries: Sequence[str], where: str) -> list[int]:
     by_entry: dict[str, list[int]] = {}
     ids = read_column(dataset, "id")
     for row, (clip, speaker) in enumerate(zip(ids, read_column(dataset, "speaker"), strict=True)):
@@ -109,7 +107,7 @@ def _part(word: str, where: str) -> str:
 
 
 def by_column(
-    dataset: "Dataset",
+    dataset: Rows,
     column: str | list[str] = "split",
     parts: dict[str, str] | None = None,
     shared_speakers: bool = False,
@@ -141,7 +139,7 @@ def by_column(
     return splits if len(splits) > 1 else splits[0]
 
 
-def emobox_lists(dataset: "Dataset", validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+def emobox_lists(dataset: Rows, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
     """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
     EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers, or of the
@@ -162,7 +160,7 @@ def emobox_lists(dataset: "Dataset", validation: float = 0.2, seed: int = 0) -> 
     return splits if len(splits) > 1 else splits[0]
 
 
-def _column_rows(dataset: "Dataset", column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
+def _column_rows(dataset: Rows, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
     if column not in dataset.column_names:
         raise UserError(f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}")
     if parts is not None:  # YAML spells truth values in several ways
@@ -182,7 +180,7 @@ def _column_rows(dataset: "Dataset", column: str, parts: Mapping[str, str] | Non
     return rows
 
 
-def _shared(dataset: "Dataset", rows: Mapping[str, Sequence[int]], *parts: str) -> int:
+def _shared(dataset: Rows, rows: Mapping[str, Sequence[int]], *parts: str) -> int:
     """The number of speakers that are in both parts."""
     speakers = read_column(dataset, "speaker")
     return len(set.intersection(*({speakers[row] for row in rows[part]} for part in parts)))
@@ -190,7 +188,7 @@ def _shared(dataset: "Dataset", rows: Mapping[str, Sequence[int]], *parts: str) 
 
 def _split(
     name: str,
-    dataset: "Dataset",
+    dataset: Rows,
     rows: Mapping[str, list[int]],
     fold: str | None,
     validation: float,
@@ -229,18 +227,18 @@ def published_list(file: str) -> dict[str, Any]:
     return json.loads((resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8"))
 
 
-def ravdess_actors(dataset: "Dataset") -> Split:
+def ravdess_actors(dataset: Rows) -> Split:
     """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test."""
     return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]])
 
 
-def audb_cremad(dataset: "Dataset") -> Split:
+def audb_cremad(dataset: Rows) -> Split:
     """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
     listed = published_list("audb")["corpora"]["cremad"]
     return _by_speakers("audb/cremad", dataset, "cremad", [listed[part] for part in PARTS])
 
 
-def _by_speakers(name: str, dataset: "Dataset", corpus: str, speakers: list[list[int | str]]) -> Split:
+def _by_speakers(name: str, dataset: Rows, corpus: str, speakers: list[list[int | str]]) -> Split:
     _require_corpus(name, dataset, corpus)
     return make_split(name, dataset, speaker_independent(dataset, *speakers).rows)
 
@@ -252,7 +250,7 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     EMO-DB, TESS) have the same speakers in train and test, so validation clips are drawn: speaker-dependent.
     """
 
-    def protocol(dataset: "Dataset", validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+    def protocol(dataset: Rows, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
         name = f"emobox/{corpus}"
         _require_corpus(name, dataset, corpus)
         listed = published_list("emobox")["corpora"][corpus]
@@ -278,7 +276,7 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     return protocol
 
 
-def _require_corpus(name: str, dataset: "Dataset", corpus: str) -> None:
+def _require_corpus(name: str, dataset: Rows, corpus: str) -> None:
     found = sorted(set(read_column(dataset, "corpus")))
     if found != [corpus]:
         raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")

@@ -2,22 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..corpora.schema import Rows
 from ..utils.errors import UserError
 from ..utils.order import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 _DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-def draw_groups(dataset: "Dataset", rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+def draw_groups(dataset: Rows, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
     """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on both sides if
     possible and similar labels and sexes.
 
@@ -35,7 +32,7 @@ def draw_groups(dataset: "Dataset", rows: Sequence[int], column: str, count: int
     return sorted(group for own in drawn for group in own)
 
 
-def _by_corpus(dataset: "Dataset", rows: Sequence[int], column: str) -> list[Sequence[int]]:
+def _by_corpus(dataset: Rows, rows: Sequence[int], column: str) -> list[Sequence[int]]:
     """The rows of each corpus; all together if a group (a sentence) is in several."""
     pools: dict[str, list[int]] = {}
     home: dict[str, str] = {}
@@ -47,7 +44,7 @@ def _by_corpus(dataset: "Dataset", rows: Sequence[int], column: str) -> list[Seq
     return [pools[corpus] for corpus in sorted(pools)]
 
 
-def _nearest(dataset: "Dataset", rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+def _nearest(dataset: Rows, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
     groups = sorted(set(_values(dataset, rows, column)))
     from sklearn.model_selection import ShuffleSplit  # late, so that the check of a recipe does not wait for it
 
@@ -73,7 +70,7 @@ def _nearest(dataset: "Dataset", rows: Sequence[int], column: str, count: int, s
 
 
 def hold_out(
-    dataset: "Dataset", rows: Sequence[int], share: float, seed: int, by: str = "speaker"
+    dataset: Rows, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
 ) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
     """Divide the rows that are not tested into train and validation.
 
@@ -102,7 +99,7 @@ def hold_out(
     return train, validation, apart, notes + absent_corpora(dataset, {"train": train, "validation": validation})
 
 
-def absent_corpora(dataset: "Dataset", parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+def absent_corpora(dataset: Rows, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     """Notes on corpora without a clip in some part."""
     found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
     missing: dict[str, list[str]] = {}
@@ -118,13 +115,13 @@ def check_share(key: str, share: float) -> None:
         raise UserError(f"{key}: expected a share between 0 and 1, got {share}")
 
 
-def _values(dataset: "Dataset", rows: Sequence[int], column: str) -> list:
+def _values(dataset: Rows, rows: Sequence[int], column: str) -> list:
     values = read_column(dataset, column)
     return [values[row] for row in rows]
 
 
 def speaker_independent(
-    dataset: "Dataset",
+    dataset: Rows,
     train: list[int | str] | None = None,
     validation: float | list[int | str] = 0.15,
     test: float | list[int | str] = 0.2,
@@ -214,17 +211,17 @@ def _is(speaker: str, form: int | str) -> bool:
     return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)
 
 
-def random(dataset: "Dataset", validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
+def random(dataset: Rows, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
     """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
     return _at_random("random", dataset, validation, test, seed, stratified=False)
 
 
-def random_stratified(dataset: "Dataset", validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
+def random_stratified(dataset: Rows, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
     """As `random`, with each label in proportion in each part: also **leaky**."""
     return _at_random("random_stratified", dataset, validation, test, seed, stratified=True)
 
 
-def _at_random(name: str, dataset: "Dataset", validation: float, test: float, seed: int, stratified: bool) -> Split:
+def _at_random(name: str, dataset: Rows, validation: float, test: float, seed: int, stratified: bool) -> Split:
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
@@ -234,7 +231,7 @@ def _at_random(name: str, dataset: "Dataset", validation: float, test: float, se
 
 
 def draw_clips(
-    dataset: "Dataset", rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
+    dataset: Rows, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The other rows, and a share drawn at random, with labels in proportion if `stratified`."""
     from sklearn.model_selection import train_test_split

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ..corpora.schema import UNNAMED
+from ..corpora.schema import UNNAMED, Rows
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 PARTS = ("train", "validation", "test")
 PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
-_READ: "WeakKeyDictionary[Dataset, dict[str, list[Any]]]" = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Rows, dict[str, list[Any]]] = WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Split:
                 )
         return None
 
-    def apply(self, dataset: "Dataset") -> "DatasetDict":
+    def apply(self, dataset: Rows) -> "DatasetDict":
         """The rows of each split, as `datasets.DatasetDict`; its `push_to_hub` uploads them with their audio."""
         from datasets import DatasetDict
 
@@ -80,7 +80,7 @@ class Split:
         described |= {"leak": self.leak, "notes": list(self.notes), "apart": apart}
         return described | {"speakers": self.speakers, "ids": self.ids}
 
-    def table(self, dataset: "Dataset") -> str:
+    def table(self, dataset: Rows) -> str:
         """Clips, speakers and clips per label of each part, as lines to print."""
         names = dataset.features["label"].names
         labels = read_column(dataset, "label")
@@ -105,7 +105,7 @@ def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
 
 def make_split(
     name: str,
-    dataset: "Dataset",
+    dataset: Rows,
     rows: Mapping[str, Sequence[int]],
     *,
     test_apart: Sequence[str] = ("speaker",),
@@ -150,7 +150,7 @@ def make_split(
     )
 
 
-def read_column(dataset: "Dataset", name: str) -> list[Any]:
+def read_column(dataset: Rows, name: str) -> list[Any]:
     """The values of a column by row (do not modify), cached: `datasets` takes 0.2 s for 7,442 rows after `select`."""
     columns = _READ.setdefault(dataset, {})
     if name not in columns:
@@ -158,7 +158,7 @@ def read_column(dataset: "Dataset", name: str) -> list[Any]:
     return columns[name]
 
 
-def rows_where(dataset: "Dataset", column: str, values: Sequence[Any]) -> list[int]:
+def rows_where(dataset: Rows, column: str, values: Sequence[Any]) -> list[int]:
     """Rows whose value of `column` is one of `values`."""
     wanted = set(values)
     return [row for row, value in enumerate(read_column(dataset, column)) if value in wanted]

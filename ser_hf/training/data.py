@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2Feature
 
 from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
+from ..corpora.schema import Rows
 from ..corpora.targets import targets_of
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
 from ..utils.order import apportion, interleave
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -82,7 +80,7 @@ def merge(
 
 
 def window_notes(
-    name: str, part: "Dataset", sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
+    name: str, part: Rows, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
     """Describe how many clips of a split are evaluated in windows or padded, for the report; lengths in samples."""
     rows = np.asarray(part["row"][:])
@@ -109,13 +107,13 @@ ALWAYS = -1  # the lot of entries that every epoch uses
 
 
 def balanced(
-    clips: "Dataset",
+    clips: Rows,
     corpora: Sequence[str],
     speakers: Sequence[str],
     weights: Mapping[str, float],
     balance: Balance | None,
     seed: int,
-) -> "Dataset":
+) -> Rows:
     """Make entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
     Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries of a corpus and
@@ -183,7 +181,7 @@ def quotas(
 class EpochSchedule:
     """Selects the entries of each epoch from those of `part` or `balanced`."""
 
-    def __init__(self, clips: "Dataset"):
+    def __init__(self, clips: Rows):
         self.entries = len(clips)
         self._lots = None
         if "lot" in clips.column_names:
@@ -202,18 +200,18 @@ class EpochSchedule:
         return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
 
 
-def clips_by_corpus(entries: "Dataset", corpora: Sequence[str]) -> dict[str, int]:
+def clips_by_corpus(entries: Rows, corpora: Sequence[str]) -> dict[str, int]:
     """Clips of each corpus in an epoch."""
     rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
     return dict(sorted(Counter(corpora[row] for row in rows.tolist()).items()))
 
 
-def epoch_labels(entries: "Dataset") -> list[int]:
+def epoch_labels(entries: Rows) -> list[int]:
     """Labels of an epoch, which differ between epochs in order only."""
     return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
 
 
-def recordings(clips: "Dataset") -> "Dataset":
+def recordings(clips: Rows) -> Rows:
     """Each recording once, without repetitions; for statistics."""
     if "copy" not in clips.column_names:
         return clips
@@ -323,13 +321,13 @@ def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 def part(
-    dataset: "Dataset",
+    dataset: Rows,
     rows: Sequence[int],
     store: WaveformStore,
     max_duration: float | None = None,
     soft_labels: bool = False,
     window: int | None = None,
-) -> "Dataset":
+) -> Rows:
     """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`, sorted by length.
 
     A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value per class, which are
@@ -366,7 +364,7 @@ def part(
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
-def _votes(dataset: "Dataset", rows: np.ndarray) -> list[list[float]]:
+def _votes(dataset: Rows, rows: np.ndarray) -> list[list[float]]:
     votes = dataset["votes"][:] if "votes" in dataset.column_names else [None] * len(dataset)
     without = [int(row) for row in rows if votes[row] is None]
     if without:
