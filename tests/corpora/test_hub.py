@@ -221,7 +221,7 @@ def on_the_hub(carded, monkeypatch):
             raise OSError("Cannot find it")
         return load_dataset(str(carded), *arguments, **options)
 
-    monkeypatch.setattr(hub, "load_dataset", load)
+    monkeypatch.setattr("datasets.load_dataset", load)
 
 
 def test_a_data_set_of_the_hub(on_the_hub):
