@@ -13,12 +13,14 @@ from .options import (
     CorpusRecipe,
     CorpusWords,
     Device,
+    Json,
     Model,
     Overwrite,
     Revision,
     Root,
     TrustRemoteCode,
     Window,
+    as_json,
     corpus_recipe,
     recipe_path,
 )
@@ -55,6 +57,7 @@ def evaluate(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    json: Json = False,
 ) -> None:
     """Evaluate a trained model of any origin on a corpus.
 
@@ -100,8 +103,9 @@ def evaluate(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
     facts = corpus_facts(own.corpus.name, own.corpus.options)
-    print(evaluation.summary(evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)))
-    print(f"report: {folder / 'index.html'}")
+    report = evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)
+    page = (folder / "index.html").absolute().as_uri()
+    print(as_json(report.to_dict()) if json else f"{evaluation.summary(report)}\nreport: {page}")
 
 
 def _label_map(text: str | None) -> dict[str, str]:

@@ -1,10 +1,13 @@
 """Options that several verbs share, and how `key=value` words on the command line are read."""
 
+import difflib
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -18,7 +21,9 @@ Model = Annotated[
     str,
     Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file."),
 ]
-RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
+RecipeFile = Annotated[
+    str, Argument(metavar="RECIPE", help="A YAML file, a run's folder, or a built-in recipe; see ser-hf recipes.")
+]
 Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
 CorpusWords = Annotated[
     list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")
@@ -42,13 +47,19 @@ BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
 Clips = Annotated[list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")]
 Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 
 
-def require_one_of(resume: bool, overwrite: bool) -> None:
-    """Refuse --resume together with --overwrite."""
-    if resume and overwrite:
-        raise UserError("--resume: contradicts --overwrite; give one of the two")
+def require_one_of(**given: object) -> None:
+    """Refuse two options that contradict each other, such as --resume and --overwrite."""
+    if all(given.values()):
+        raise UserError("--{}: contradicts --{}; give one of the two".format(*given))
+
+
+def as_json(content: Any) -> str:
+    """The output of --json."""
+    return json.dumps(content, indent=1, ensure_ascii=False, default=str)
 
 
 def exit_on_termination() -> None:
@@ -57,9 +68,26 @@ def exit_on_termination() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
+def built_in_recipes() -> dict[str, Path]:
+    """The recipes by their names, such as ``quickstart``: installed with the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    folder = next(own for own in (package / "recipes", package.parent / "recipes") if own.is_dir())
+    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(sorted(found.items(), key=lambda own: ("/" in own[0], own[0])))
+
+
 def recipe_path(path: str) -> str:
-    """The path of a recipe: that of recipe.yaml if `path` is a run folder."""
-    return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
+    """The file of a recipe: of a run folder its recipe.yaml, of a name without such a file the built-in recipe."""
+    if os.path.isdir(path):
+        return os.path.join(path, "recipe.yaml")
+    if os.path.exists(path) or path.endswith((".yaml", ".yml")):
+        return path
+    if path not in (found := built_in_recipes()):
+        nearest = difflib.get_close_matches(path, found, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"{path}: no such file or built-in recipe (ser-hf recipes lists them); the nearest is {nearest}"
+        )
+    return str(found[path])
 
 
 def corpus_recipe(

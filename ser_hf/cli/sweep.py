@@ -1,16 +1,17 @@
 """ser-hf sweep: runs of one recipe with different values of some keys, selected on validation."""
 
 import functools
+import sys
 from typing import Annotated
 
 from typer import Argument, Option
 
-from .options import Overrides, RecipeFile
+from .options import Json, Overrides, RecipeFile, as_json, recipe_path
 
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, Argument(help="YAML file of the search space; see recipes/sweeps/.")],
+    space: Annotated[str, Argument(help="A YAML file of the search space, or a built-in one, sweeps/NAME.")],
     overrides: Overrides = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Resumable.  [default: runs/RECIPE-SPACE]")] = None,
     trials: Annotated[int | None, Option(metavar="N", help="In total.  [default: the space's number]")] = None,
@@ -25,16 +26,19 @@ def sweep(
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
     keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Repeat all failed trials.")] = False,
+    json: Json = False,
 ) -> None:
     """Search for the best values of a recipe's keys.
 
     Runs the recipe many times and selects on validation.
 
-    Example: ser-hf sweep recipes/cremad_full.yaml recipes/sweeps/cremad_wav2vec2.yaml corpus.root=data/CREMA-D
-    --trials 60
+    Example: ser-hf sweep cremad_full sweeps/cremad_wav2vec2 corpus.root=data/CREMA-D --trials 60
     """
     from ..sweeps import SweepOptions, sweep
 
     options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed)
     # Other processes may write to the same terminal or file.
-    sweep(recipe, space, overrides or [], options, echo=functools.partial(print, flush=True))
+    echo = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
+    found = sweep(recipe_path(recipe), recipe_path(space), overrides or [], options, echo=echo)
+    if json:
+        print(as_json(found))

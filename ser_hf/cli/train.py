@@ -1,43 +1,53 @@
 """ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of recipes."""
 
-import json
+import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from ..train import run_recipe
-from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
+from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, recipe_path, require_one_of
 
 if TYPE_CHECKING:
     from ..report.report import Report
+
+logger = logging.getLogger(__name__)
 
 
 def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="The run's folder, as output_dir=DIR.  [default: runs/NAME]")
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Check the recipe and show what it needs; train nothing.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
 
     Writes the model with its card and a report.
 
-    Example: ser-hf train recipes/quickstart.yaml training.num_train_epochs=5
+    Example: ser-hf train quickstart training.num_train_epochs=5
     """
-    require_one_of(resume, overwrite)
+    require_one_of(resume=resume, overwrite=overwrite)
+    require_one_of(json=json, dry_run=dry_run)
+    path, overrides = recipe_path(recipe), list(overrides or ()) + ([f"output_dir={output}"] if output else [])
+    logger.info("%s: reading the recipe and loading libraries", path)  # at once: these take seconds
     if dry_run:
         from ..experiment.plan import plan_run
         from ..experiment.recipe_checks import read_recipe
 
-        print(plan_run(read_recipe(recipe, overrides or ())))
+        print(plan_run(read_recipe(path, overrides)))
         return
-    report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
+    report = run_recipe(path, overrides, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        print(summary(report))
+        print(as_json(report.to_dict()) if json else summary(report))
 
 
 def schema() -> None:
@@ -51,12 +61,13 @@ def schema() -> None:
 
     from ..experiment.recipe import Recipe
 
-    print(json.dumps(TypeAdapter(Recipe).json_schema(), indent=2))
+    print(as_json(TypeAdapter(Recipe).json_schema()))
 
 
 def summary(report: "Report") -> str:
-    """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
+    """The headline with its interval, protocol and leak, foil, the report page, the card and what to do next."""
     from ..evaluation.metrics import NAMES
+    from ..protocols import shortened
     from ..report.views import confidence, evaluated_speakers, figure, selection, span
 
     metrics, protocol, main, others = report.metrics, report.protocol, report.main, report.measured.headline[1:]
@@ -79,8 +90,7 @@ def summary(report: "Report") -> str:
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
     lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []
     for part, split in protocol.parts.items():
-        listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
-        lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
+        lines.append(f"    {part}: {split.clips:,} clips, {shortened(split.speakers)}")
     lines.append(f"  {selection(report)}")
     if foil := report.foil:
         lines.append(
@@ -88,11 +98,15 @@ def summary(report: "Report") -> str:
             f"{foil.metrics[main]:.3f} ({foil.gap[main]:+.3f})"
         )
     lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
-    trust = ", trust_remote_code=True" if report.model.remote_code else ""
-    return "\n".join(
-        [
-            *lines,
-            f"  report {report.output_dir}/report/index.html",
-            f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
-        ]
-    )
+    folder, trust = report.output_dir, ", trust_remote_code=True" if report.model.remote_code else ""
+    following = [f"ser-hf predict {folder} clip.wav", f"ser-hf verify {folder}"]
+    if report.evaluated_split == "test":
+        following.append(f"ser-hf publish {folder} --repo USER/NAME")
+    else:
+        following.append(f"ser-hf train {folder} evaluation.part=test --output {folder}-test")
+    lines += [
+        f"  report: {Path(folder, 'report', 'index.html').absolute().as_uri()}",
+        f"  card: {folder}/model/README.md",
+        f'  load it: pipeline("audio-classification", model="{folder}/model"{trust})',
+    ]
+    return "\n".join([*lines, "  next:", *(f"    {command}" for command in following)])

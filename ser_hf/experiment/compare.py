@@ -23,6 +23,11 @@ from ..utils.files import atomic_folder
 from .reproduce import find_saved_run, read_finished_report, read_predictions
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
+# Characters with a meaning in tables for papers.
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*|<"})
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "#$%&_{}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +182,7 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "folds": len(protocol.folds or ()),
         "seeds": len(report.seeds or ()),
         "metrics": {metric: report.metrics[metric] for metric in compared},
+        "confidence": report.confidence,
         "intervals": {metric: report.intervals[metric] for metric in compared if metric in report.intervals},
         "deviations": {metric: report.deviations[metric] for metric in compared if metric in report.deviations},
         "noise": getattr(areas["noise"], report.main) if "noise" in areas else None,
@@ -240,9 +246,7 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         figure = bar_chart(comparison["runs"], comparison["metric"])
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
-        # An apostrophe precedes what a spreadsheet would evaluate as a formula.
-        table = pd.json_normalize(comparison["runs"]).replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
-        table.to_csv(partial / "comparison.csv", index=False)
+        _csv(pd.json_normalize(comparison["runs"]), partial / "comparison.csv")
         text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
         metric = comparison["metric"]
@@ -318,6 +322,64 @@ def summary(comparison: Mapping[str, Any]) -> str:
     """The tables of runs and pairs, and the warnings, for the terminal."""
     lines = [f"\n{table.to_string(index=False)}" for table in tables(comparison) if len(table)]
     return "\n".join(lines + [f"  warning: {warning}" for warning in comparison["warnings"]])
+
+
+def paper_table(comparison: Mapping[str, Any], format: str) -> str:
+    """The runs with intervals as ``markdown``, ``latex`` (needs booktabs) or ``csv`` (plain numbers).
+
+    The best figure is bold if a paired test shows that it is better than the next one, and the run has no leak.
+    """
+    rows, metric = comparison["runs"], comparison["metric"]
+    metrics = [metric, *(name for name in rows[0]["metrics"] if name != metric)]
+    if format == "csv":
+        facts = [{key: row[key] for key in ("name", "part", "clips", "speakers")} for row in rows]
+        for own, row in zip(facts, rows, strict=True):
+            for name in metrics:
+                low, high = row["intervals"].get(name) or (None, None)
+                own |= {name: row["metrics"][name], f"{name}_low": low, f"{name}_high": high}
+        return _csv(pd.DataFrame(facts)).rstrip()
+    bold, test = _best(comparison)
+    strong, special = (r"\textbf{{{}}}", _LATEX) if format == "latex" else ("**{}**", _MARKDOWN)
+    cells = [["run", *(NAMES[name] for name in metrics)]]
+    for row in rows:
+        figures = [_number(row["metrics"][name], ".3f") for name in metrics]
+        figures[0] = strong.format(figures[0]) if bold and row is rows[0] else figures[0]
+        spans = [row["intervals"].get(name) for name in metrics]
+        known = " (knows test speakers)" * bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+        name = f"{row['name']}{known}".translate(special)
+        cells.append(
+            [name, *(f"{own} [{_span(span)}]" if span else own for own, span in zip(figures, spans, strict=True))]
+        )
+    parts, levels = ({row[key] for row in rows} for key in ("part", "confidence"))
+    caption = f"{' and '.join(sorted(parts))} split; in brackets "
+    caption += f"{' and '.join(f'{100 * level:g} %' for level in sorted(levels))} intervals. {test}"
+    if format == "markdown":
+        lines = [f"| {' | '.join(row)} |" for row in cells]
+        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:], "", caption])
+    lines = [rf"{' & '.join(row)} \\" for row in cells]
+    opening = [r"\begin{table}", rf"\caption{{{caption.translate(_LATEX)}}}"]
+    opening += [rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}", r"\toprule", lines[0], r"\midrule"]
+    return "\n".join([*opening, *lines[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether the first run is shown to be better than the second, and a sentence about it."""
+    best, following = comparison["runs"][:2]
+    names = {best["name"], following["name"]}
+    pair = next((pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == names), None)
+    if pair is None:
+        return False, "The best two have other clips or no predictions, so their difference is not tested."
+    p = f"paired bootstrap, p = {pair['p_holm']:.2g} after Holm's correction"
+    if best["protocol"]["leak"] or best["protocol"]["shared_speakers"]:
+        return False, "The first knows test speakers, so its lead means nothing."
+    if pair["verdict"] != f"{best['name']} is better":
+        return False, f"No difference between the best two is shown ({p})."
+    return True, f"Bold: better than the next one ({p})."
+
+
+def _csv(table: pd.DataFrame, path: Path | None = None) -> str | None:
+    """A table as CSV; an apostrophe precedes what a spreadsheet would evaluate as a formula."""
+    return table.replace(r"^([=+\-@\t\r])", r"'\1", regex=True).to_csv(path, index=False)
 
 
 def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:

@@ -92,6 +92,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
                 holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
+        if recipe.evaluation.part == "test":
+            logger.info("the test split is scored once, at the end; to choose settings: evaluation.part=validation")
         if data.foil:
             leaky = foil_protocol(recipe.protocol, data.folds[0].split)
             foil = context.child("foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None)
