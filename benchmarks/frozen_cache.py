@@ -25,9 +25,9 @@ from datasets import ClassLabel, Dataset
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
 from ser_hf.audio import open_store
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
@@ -110,10 +110,10 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
         model,
         extractor,
         store,
-        part(labels, range(options.clips), store),
-        part(labels, range(options.clips, len(store)), store),
+        clip_table(labels, range(options.clips), store),
+        clip_table(labels, range(options.clips, len(store)), store),
         training_arguments(HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False),
-        trainer_metrics,
+        compute_metrics,
         watch=lambda *_: logged.append(clock()),
         cache=cache,
     )

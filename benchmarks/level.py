@@ -38,7 +38,7 @@ SPEAKERS = ("11", "14", "15", "16")
 LOWEST_GAIN = -30.0
 MODELS = {
     "mfcc_linear": "ravdess_mfcc_linear",
-    "mfcc_svm": "ravdess_mfcc_svm",
+    "mfcc_svm": "ravdess_mfcc_linear",
     "byols": "ravdess_byols",
     "se_resnet": "emodb_se_resnet",
     "crnn": "emodb_crnn",
@@ -92,6 +92,8 @@ def measure(model: str, clips: str, treatment: str, seed: int, options: argparse
     overrides += ["protocol={name: leave_one_speaker_out, validation: 0.3}", "evaluation.bootstrap=100"]
     if model in FROM_SCRATCH:
         overrides.append(f"training.num_train_epochs={options.epochs}")
+    if model == "mfcc_svm":
+        overrides.append("model.architecture=mfcc_svm")
     if model == "byols":
         overrides.append(f"model.checkpoint={options.checkpoint}")
     with tempfile.TemporaryDirectory() as folder:

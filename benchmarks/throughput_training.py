@@ -28,9 +28,9 @@ from transformers import (
 )
 
 from ser_hf.audio import WaveformStore, open_store
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import argument_options, data_workers, precision_arguments, training_arguments
-from ser_hf.training.data import Collator, part
+from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.freezing import Freezing, freeze
@@ -79,7 +79,7 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
             return build_model(copy.deepcopy(plan))
 
         def ours(limit: float | None, precision: str) -> tuple[float, float]:
-            parts = part(dataset, rows["train"], store, limit), part(dataset, rows["validation"], store)
+            parts = clip_table(dataset, rows["train"], store, limit), clip_table(dataset, rows["validation"], store)
             return time_training_as_run(
                 lambda: our_trainer(network(), plan.extractor, store, *parts, scratch, precision=precision)
             )
@@ -136,7 +136,7 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
             noise = 0.1 * generator.standard_normal(round(RATE * length))
             soundfile.write(paths[-1], noise, RATE, subtype="PCM_16")
         store = open_store([{"path": path, "bytes": None} for path in paths], RATE, Path(scratch) / "store")
-        parts = part(dataset, range(count), store), part(dataset, range(2), store)
+        parts = clip_table(dataset, range(count), store), clip_table(dataset, range(2), store)
         data = clips(paths, labels), clips(paths[:2], labels[:2])
 
         def network() -> PreTrainedModel:
@@ -178,7 +178,7 @@ def kept_memory(options: argparse.Namespace) -> list[dict]:
     """Measure an epoch with freed memory kept, as in a run, and returned to the system."""
     count = 32 if options.quick else 96
     dataset, store, rows = corpus(options.corpus_root, count)
-    parts = part(dataset, rows["train"], store, CROP), part(dataset, rows["validation"][:2], store)
+    parts = clip_table(dataset, rows["train"], store, CROP), clip_table(dataset, rows["validation"][:2], store)
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         for architecture, words in NETWORKS.items():
@@ -222,7 +222,7 @@ def our_trainer(
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
     if freezing is not None:
         freeze(network, freezing)
-    return EmotionTrainer(network, arguments, collator, train, validation, compute_metrics=trainer_metrics)
+    return EmotionTrainer(network, arguments, collator, train, validation, compute_metrics=compute_metrics)
 
 
 def their_trainer(

@@ -8,13 +8,15 @@ torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .utils.environment import freed_memory_kept
 
 if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
     from .experiment.context import Watch
     from .report.report import Report
 
@@ -26,6 +28,7 @@ def run_recipe(
     resume: bool = False,
     overwrite: bool = False,
     watch: "Watch | None" = None,
+    callbacks: "Sequence[TrainerCallback]" = (),
 ) -> "Report":
     """Run a recipe: training, evaluation, report and model card, in the recipe's `output_dir`.
 
@@ -36,6 +39,7 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
+        callbacks: of transformers, for the Trainer of every fold and seed; scikit-learn's solver has none.
         watch: called with every validation; may end the run by raising. See `ser_hf.experiment.context.Watch`.
 
     Returns:
@@ -59,7 +63,7 @@ def run_recipe(
 
         resolve_repo_id(read.hub.repo, key="hub.repo")  # missing write access is reported before hours of training
     with freed_memory_kept():
-        report = run(read, resume=resume, overwrite=overwrite, watch=watch)
+        report = run(read, resume=resume, overwrite=overwrite, watch=watch, callbacks=callbacks)
     if publishing:
         from .hub.publish import publish
 

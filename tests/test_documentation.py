@@ -1,5 +1,7 @@
-"""README and docs: every command parses, every link leads to a file and a heading."""
+"""README and docs: commands parse, links lead somewhere, recipes can be read, site and reference are complete. Without
+mkdocs: `.ci/run docs` builds the site."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -7,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from ser_hf.cli import app
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.yaml import parse_yaml
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_THE_SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")), *OF_THE_SITE]
 
 
 def commands(page):
@@ -45,3 +51,27 @@ def test_links_lead_somewhere(page):
 def anchors(page):
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_every_page_is_in_the_navigation_once():
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    named = re.findall(r"[\w/-]+\.md", str(navigation))
+    assert sorted(named) == [page.relative_to(ROOT / "docs").as_posix() for page in OF_THE_SITE]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_recipes_can_be_read(page):
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        values = parse_yaml(block, page.name)
+        if {"corpus", "model"} <= values.keys():
+            read_recipe(values)
+
+
+def test_the_reference_has_every_key_and_every_part():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    page = (ROOT / "docs" / "recipe-keys.md").read_text()
+    assert reference.documented_keys(page) == {place: {*keys} for place, keys in reference.recipe_fields().items()}
+    parts = reference.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
+    assert sorted(parts) == sorted(reference.PARTS)

@@ -40,7 +40,7 @@ def wheel(tmp_path_factory):
     """Built from a copy of what git would hand out, so that nothing of a build stays in the checkout."""
     base = tmp_path_factory.mktemp("wheel")
     source = base / "source"
-    for name in ("ser_hf", "hub_cards", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in ("ser_hf", "hub_cards", "recipes", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
         command = ["cp", "-r", str(ROOT / name), str(source / name)]
         source.mkdir(exist_ok=True)
         subprocess.run(command, check=True)
@@ -59,8 +59,8 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     assert {".json", ".xz", ".html"} <= {path.suffix for path in data}
     for path in data:
         assert path.relative_to(ROOT).as_posix() in names
-    for path in (ROOT / "hub_cards").glob("*.*"):
-        assert f"ser_hf/hub_cards/{path.name}" in names
+    for path in [*(ROOT / "hub_cards").glob("*.*"), *(ROOT / "recipes").rglob("*.yaml")]:
+        assert f"ser_hf/{path.relative_to(ROOT).as_posix()}" in names
     assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
 
 
@@ -86,15 +86,15 @@ def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "# wheel" in done.stdout
     assert "pipeline_tag: audio-classification" in done.stdout
-    help_text = subprocess.run(
-        [str(tmp_path / "venv" / "bin" / "ser-hf"), "--help"],
+    listed = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "ser-hf"), "recipes"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert help_text.returncode == 0
-    assert "train" in help_text.stdout
+    assert listed.returncode == 0
+    assert "quickstart" in listed.stdout
 
 
 def test_every_dependency_has_an_upper_bound_and_a_tested_version():
@@ -117,10 +117,10 @@ def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
     assert workflow["permissions"] == {"contents": "read"}
     jobs = workflow["jobs"]
     commands = {job["steps"][-1]["run"] for job in jobs.values()}
-    assert commands == {".ci/run", ".ci/run lint", ".ci/run audit", ".ci/run secrets"}
+    assert commands == {".ci/run", *(f".ci/run {name}" for name in ("lint", "docs", "audit", "secrets"))}
     assert all("timeout-minutes" in job for job in jobs.values())
     script = (ROOT / ".ci/run").read_text()
     assert all(f"\n  {command.split()[1]})\n" in script for command in commands - {".ci/run"})
     matrix = jobs["tests"]["strategy"]["matrix"]
     assert any(machine.endswith("-arm") for machine in matrix["machine"])
-    assert matrix["python"] == ["3.11", "3.12"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13"]

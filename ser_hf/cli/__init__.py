@@ -8,26 +8,26 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-import typer.core
+from typer.core import TyperGroup
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError, machine_fault, one_line
-from . import compare, corpora, demo, evaluate, export, predict, publish, recipes, sweep, train
+from . import compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
-VERBS = {
+GROUPS = {
     "Data": (corpora.download, corpora.inspect),
-    "Training": (train.train, sweep.sweep, recipes.recipes, train.schema),
+    "Training": (train.train, sweep.sweep, train.recipes, train.schema),
     "Evaluation": (evaluate.evaluate, compare.compare, compare.reproduce),
     "Use": (predict.predict, demo.demo, export.export),
     "The Hub": (publish.publish, publish.verify),
 }
 
 
-class Verbs(typer.core.TyperGroup):
+class Verbs(TyperGroup):
     """Lists the verbs below the headings of their groups."""
 
     def format_commands(self, context: typer.Context, formatter: Any) -> None:
-        for heading in VERBS:
+        for heading in GROUPS:
             own = [verb for verb in self.commands.values() if verb.rich_help_panel == heading]
             with formatter.section(heading):
                 formatter.write_dl([(f"{verb.name:<9}", verb.get_short_help_str(formatter.width)) for verb in own])
@@ -35,7 +35,7 @@ class Verbs(typer.core.TyperGroup):
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
-for heading, functions in VERBS.items():
+for heading, functions in GROUPS.items():
     for function in functions:
         app.command(rich_help_panel=heading)(function)
 
@@ -43,11 +43,11 @@ for heading, functions in VERBS.items():
 @app.callback(invoke_without_command=True)
 def ser_hf(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     """Fine-tune, evaluate and publish speech emotion recognizers.
 
-    Try it: ser-hf train quickstart
+    Example: ser-hf train quickstart
     """
     if version:
         print(f"ser-hf {__version__}")

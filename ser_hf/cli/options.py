@@ -1,13 +1,11 @@
 """Options that several verbs share, and how `key=value` words on the command line are read."""
 
-import difflib
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -21,9 +19,7 @@ Model = Annotated[
     str,
     Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file."),
 ]
-RecipeFile = Annotated[
-    str, Argument(metavar="RECIPE", help="A YAML file, a run's folder, or a built-in recipe; see ser-hf recipes.")
-]
+RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="A YAML file, or a name from `ser-hf recipes`.")]
 Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
 CorpusWords = Annotated[
     list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")
@@ -68,26 +64,9 @@ def exit_on_termination() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
-def built_in_recipes() -> dict[str, Path]:
-    """The recipes by their names, such as ``quickstart``: installed with the package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    folder = next(own for own in (package / "recipes", package.parent / "recipes") if own.is_dir())
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    return dict(sorted(found.items(), key=lambda own: ("/" in own[0], own[0])))
-
-
 def recipe_path(path: str) -> str:
-    """The file of a recipe: of a run folder its recipe.yaml, of a name without such a file the built-in recipe."""
-    if os.path.isdir(path):
-        return os.path.join(path, "recipe.yaml")
-    if os.path.exists(path) or path.endswith((".yaml", ".yml")):
-        return path
-    if path not in (found := built_in_recipes()):
-        nearest = difflib.get_close_matches(path, found, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"{path}: no such file or built-in recipe (ser-hf recipes lists them); the nearest is {nearest}"
-        )
-    return str(found[path])
+    """The path of a recipe: that of recipe.yaml if `path` is a run folder."""
+    return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
 
 
 def corpus_recipe(

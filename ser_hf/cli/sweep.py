@@ -6,12 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from .options import Json, Overrides, RecipeFile, as_json, recipe_path
+from .options import Json, Overrides, RecipeFile, as_json
 
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, Argument(help="A YAML file of the search space, or a built-in one, sweeps/NAME.")],
+    space: Annotated[str, Argument(help="YAML file of the search space; see recipes/sweeps/.")],
     overrides: Overrides = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Resumable.  [default: runs/RECIPE-SPACE]")] = None,
     trials: Annotated[int | None, Option(metavar="N", help="In total.  [default: the space's number]")] = None,
@@ -32,13 +32,13 @@ def sweep(
 
     Runs the recipe many times and selects on validation.
 
-    Example: ser-hf sweep cremad_full sweeps/cremad_wav2vec2 corpus.root=data/CREMA-D --trials 60
+    Example: ser-hf sweep cremad_full space.yaml corpus.root=data/CREMA-D --trials 60
     """
     from ..sweeps import SweepOptions, sweep
 
     options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed)
     # Other processes may write to the same terminal or file.
     echo = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
-    found = sweep(recipe_path(recipe), recipe_path(space), overrides or [], options, echo=echo)
+    found = sweep(recipe, space, overrides or [], options, echo=echo)
     if json:
         print(as_json(found))

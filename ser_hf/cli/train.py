@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from ..train import run_recipe
-from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, recipe_path, require_one_of
+from ..utils.errors import UserError
+from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
 
 if TYPE_CHECKING:
     from ..report.report import Report
@@ -19,9 +20,7 @@ logger = logging.getLogger(__name__)
 def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
-    output: Annotated[
-        str | None, Option(metavar="DIR", help="The run's folder, as output_dir=DIR.  [default: runs/NAME]")
-    ] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="The recipe's output_dir.  [default: runs/NAME]")] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -37,17 +36,33 @@ def train(
     """
     require_one_of(resume=resume, overwrite=overwrite)
     require_one_of(json=json, dry_run=dry_run)
-    path, overrides = recipe_path(recipe), list(overrides or ()) + ([f"output_dir={output}"] if output else [])
-    logger.info("%s: reading the recipe and loading libraries", path)  # at once: these take seconds
+    changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
+    logger.info("%s: reading the recipe and loading libraries", recipe)  # which takes seconds
     if dry_run:
         from ..experiment.plan import plan_run
         from ..experiment.recipe_checks import read_recipe
 
-        print(plan_run(read_recipe(path, overrides)))
+        print(plan_run(read_recipe(recipe, changes)))
         return
-    report = run_recipe(path, overrides, resume=resume, overwrite=overwrite)
+    report = run_recipe(recipe, changes, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
         print(as_json(report.to_dict()) if json else summary(report))
+
+
+def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None) -> None:
+    """List the recipes that come with the package, or print one.
+
+    Example: ser-hf recipes quickstart > my.yaml
+    """
+    from ..experiment.recipe import built_in_recipes
+
+    found = built_in_recipes()
+    if name is not None and name not in found:
+        raise UserError(f"recipes: no built-in recipe is called {name}; ser-hf recipes lists them")
+    for key, file in found.items() if name is None else ():
+        print(f"{key:<30}{file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+    if name is not None:
+        print(found[name].read_text(encoding="utf-8"), end="")
 
 
 def schema() -> None:
@@ -65,9 +80,8 @@ def schema() -> None:
 
 
 def summary(report: "Report") -> str:
-    """The headline with its interval, protocol and leak, foil, the report page, the card and what to do next."""
+    """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
     from ..evaluation.metrics import NAMES
-    from ..protocols import shortened
     from ..report.views import confidence, evaluated_speakers, figure, selection, span
 
     metrics, protocol, main, others = report.metrics, report.protocol, report.main, report.measured.headline[1:]
@@ -90,7 +104,8 @@ def summary(report: "Report") -> str:
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
     lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []
     for part, split in protocol.parts.items():
-        lines.append(f"    {part}: {split.clips:,} clips, {shortened(split.speakers)}")
+        listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
+        lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
     lines.append(f"  {selection(report)}")
     if foil := report.foil:
         lines.append(
@@ -98,15 +113,15 @@ def summary(report: "Report") -> str:
             f"{foil.metrics[main]:.3f} ({foil.gap[main]:+.3f})"
         )
     lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
-    folder, trust = report.output_dir, ", trust_remote_code=True" if report.model.remote_code else ""
-    following = [f"ser-hf predict {folder} clip.wav", f"ser-hf verify {folder}"]
-    if report.evaluated_split == "test":
-        following.append(f"ser-hf publish {folder} --repo USER/NAME")
-    else:
-        following.append(f"ser-hf train {folder} evaluation.part=test --output {folder}-test")
-    lines += [
-        f"  report: {Path(folder, 'report', 'index.html').absolute().as_uri()}",
-        f"  card: {folder}/model/README.md",
-        f'  load it: pipeline("audio-classification", model="{folder}/model"{trust})',
-    ]
-    return "\n".join([*lines, "  next:", *(f"    {command}" for command in following)])
+    trust = ", trust_remote_code=True" if report.model.remote_code else ""
+    return "\n".join(
+        [
+            *lines,
+            f"  report: {(Path(report.output_dir) / 'report' / 'index.html').absolute().as_uri()}",
+            f"  card: {report.output_dir}/model/README.md",
+            f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
+            f"  next: ser-hf predict {report.output_dir} recording.wav",
+            f"        ser-hf demo {report.output_dir}",
+            f"        ser-hf publish {report.output_dir} --repo USER/NAME",
+        ]
+    )

@@ -429,7 +429,7 @@ def classification_metrics(labels: Sequence[int], predictions: Sequence[int], cl
     return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), EMOTIONS.headline)
 
 
-def trainer_metrics(prediction) -> dict[str, float]:
+def compute_metrics(prediction) -> dict[str, float]:
     """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips, outputs)."""
     labels = np.asarray(prediction.label_ids)
     return all_metrics(labels, prediction.predictions, names=task_of(labels).headline)

@@ -68,7 +68,7 @@ DIMENSIONS = Task(
     hub={"ccc": ("ccc", None), "pearson": ("pearsonr", None), "mae": ("mae", None), "rmse": ("rmse", None)},
     outputs="dimensions",
     predicts="{} dimensions of the emotion of an utterance, each a number from about 0 to about 1",
-    hardest="The clips with the largest error",
+    hardest="The clips with the largest error, in shares of the range",
     limits="**Ratings.** It always predicts {} numbers, also for clips without speech. They estimate the mean rating "
     "of listeners, not what a speaker feels.",
     group="The CCC of a group is the mean over dimensions; it is lower where the ratings in a group differ little.",

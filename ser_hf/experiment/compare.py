@@ -246,7 +246,7 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         figure = bar_chart(comparison["runs"], comparison["metric"])
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
-        _csv(pd.json_normalize(comparison["runs"]), partial / "comparison.csv")
+        (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
         text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
         metric = comparison["metric"]
@@ -268,7 +268,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
-        leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+        leaky = _leaky(row)
         low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
         axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
@@ -325,61 +325,54 @@ def summary(comparison: Mapping[str, Any]) -> str:
 
 
 def paper_table(comparison: Mapping[str, Any], format: str) -> str:
-    """The runs with intervals as ``markdown``, ``latex`` (needs booktabs) or ``csv`` (plain numbers).
+    """The runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
 
     The best figure is bold if a paired test shows that it is better than the next one, and the run has no leak.
     """
-    rows, metric = comparison["runs"], comparison["metric"]
-    metrics = [metric, *(name for name in rows[0]["metrics"] if name != metric)]
     if format == "csv":
-        facts = [{key: row[key] for key in ("name", "part", "clips", "speakers")} for row in rows]
-        for own, row in zip(facts, rows, strict=True):
-            for name in metrics:
-                low, high = row["intervals"].get(name) or (None, None)
-                own |= {name: row["metrics"][name], f"{name}_low": low, f"{name}_high": high}
-        return _csv(pd.DataFrame(facts)).rstrip()
-    bold, test = _best(comparison)
+        return _csv(comparison).rstrip()
+    rows, metric, table = comparison["runs"], NAMES[comparison["metric"]], tables(comparison)[0]
+    names = [NAMES[name] for name in rows[0]["metrics"] if NAMES[name] != metric]
     strong, special = (r"\textbf{{{}}}", _LATEX) if format == "latex" else ("**{}**", _MARKDOWN)
-    cells = [["run", *(NAMES[name] for name in metrics)]]
-    for row in rows:
-        figures = [_number(row["metrics"][name], ".3f") for name in metrics]
-        figures[0] = strong.format(figures[0]) if bold and row is rows[0] else figures[0]
-        spans = [row["intervals"].get(name) for name in metrics]
-        known = " (knows test speakers)" * bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
-        name = f"{row['name']}{known}".translate(special)
-        cells.append(
-            [name, *(f"{own} [{_span(span)}]" if span else own for own, span in zip(figures, spans, strict=True))]
-        )
-    parts, levels = ({row[key] for row in rows} for key in ("part", "confidence"))
-    caption = f"{' and '.join(sorted(parts))} split; in brackets "
-    caption += f"{' and '.join(f'{100 * level:g} %' for level in sorted(levels))} intervals. {test}"
+    cells = [
+        [cell.translate(special) for cell in row] for row in table[["run", metric, "interval", *names]].to_numpy()
+    ]
+    bold, note = _best(comparison)
+    cells[0][1] = strong.format(cells[0][1]) if bold else cells[0][1]
+    for row, own in zip(rows, cells, strict=True):
+        own[0] += " (knows test speakers)" * _leaky(row)
+    cells.insert(0, ["run", metric, f"{100 * rows[0]['confidence']:g} % interval".translate(special), *names])
     if format == "markdown":
         lines = [f"| {' | '.join(row)} |" for row in cells]
-        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:], "", caption])
+        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:], "", note])
     lines = [rf"{' & '.join(row)} \\" for row in cells]
-    opening = [r"\begin{table}", rf"\caption{{{caption.translate(_LATEX)}}}"]
-    opening += [rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}", r"\toprule", lines[0], r"\midrule"]
-    return "\n".join([*opening, *lines[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+    head = [rf"\begin{{tabular}}{{l{'r' * (len(names) + 2)}}}", r"\toprule", lines[0], r"\midrule"]
+    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", f"% {note}"])
 
 
 def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether the first run is shown to be better than the second, and a sentence about it."""
-    best, following = comparison["runs"][:2]
-    names = {best["name"], following["name"]}
+    best, names = comparison["runs"][0], {row["name"] for row in comparison["runs"][:2]}
     pair = next((pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == names), None)
-    if pair is None:
-        return False, "The best two have other clips or no predictions, so their difference is not tested."
-    p = f"paired bootstrap, p = {pair['p_holm']:.2g} after Holm's correction"
-    if best["protocol"]["leak"] or best["protocol"]["shared_speakers"]:
-        return False, "The first knows test speakers, so its lead means nothing."
-    if pair["verdict"] != f"{best['name']} is better":
-        return False, f"No difference between the best two is shown ({p})."
-    return True, f"Bold: better than the next one ({p})."
+    if pair is None or _leaky(best):
+        return False, "The best two are not compared: other clips, missing predictions, or known test speakers."
+    bold = pair["verdict"] == f"{best['name']} is better"
+    found = "Bold: better than the next" if bold else "No difference between the best two is shown"
+    return bold, f"{found} (paired bootstrap, p = {pair['p_holm']:.2g} after Holm's correction)."
 
 
-def _csv(table: pd.DataFrame, path: Path | None = None) -> str | None:
-    """A table as CSV; an apostrophe precedes what a spreadsheet would evaluate as a formula."""
-    return table.replace(r"^([=+\-@\t\r])", r"'\1", regex=True).to_csv(path, index=False)
+def _leaky(row: Mapping[str, Any]) -> bool:
+    return bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+
+
+def _csv(comparison: Mapping[str, Any]) -> str:
+    """The runs with the ends of intervals; an apostrophe precedes what a spreadsheet would evaluate as a formula."""
+    table = pd.json_normalize(comparison["runs"])
+    for name in [name for name in table if name.startswith("intervals.")]:
+        for end, key in enumerate(("low", "high")):
+            table[f"{name}.{key}"] = table[name].str[end]
+        del table[name]
+    return table.replace(r"^([=+\-@\t\r])", r"'\1", regex=True).to_csv(index=False)
 
 
 def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:

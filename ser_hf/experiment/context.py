@@ -4,16 +4,17 @@ import contextlib
 import dataclasses
 import datetime
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from transformers import TrainerCallback
 
 from ..evaluation.tasks import TASKS, Task
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.data import balanced, epoch_labels, part, window_notes
+from ..training.data import balanced, clip_table, epoch_labels, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
 from ..utils.environment import environment
@@ -55,6 +56,7 @@ class RunContext:
     resume: bool = False
     foil: Report | None = None
     watch: Watch | None = None
+    callbacks: Sequence[TrainerCallback] = ()
 
     def child(self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None) -> "RunContext":
         """The context of a run in the folder `name` below this one."""
@@ -115,7 +117,7 @@ class RunContext:
 
     def clips(self, name: str) -> Dataset:
         """The clips of a split for evaluation: complete, in windows where they are too long."""
-        return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
+        return clip_table(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
 
     @property
     def train_rows(self) -> list[int]:
@@ -128,11 +130,11 @@ class RunContext:
         """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation for scikit-learn."""
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
-            return part(data.dataset, self.train_rows, data.store, window=self.window)
+            return clip_table(data.dataset, self.train_rows, data.store, window=self.window)
         longest = data.plan.longest_clip
         limits = [recipe.audio.max_duration, longest and longest / data.store.sampling_rate]
         limit = min((seconds for seconds in limits if seconds), default=None)
-        clips = part(data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels)
+        clips = clip_table(data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels)
         seed = recipe.training.seeds[0]
         if self.resampled:
             corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]

@@ -10,6 +10,7 @@ from ..audio.augmentation import Augmentation
 from ..audio.decode import SHORTEST
 from ..evaluation.tasks import EMOTIONS, TASKS
 from ..utils.errors import UserError
+from ..utils.files import packaged
 from ..utils.yaml import DEEPEST, FileName, PathName, Range, dump_yaml, parse_yaml, read_yaml
 
 # The largest values are far beyond any use, and far below what fails in the middle of a run.
@@ -274,13 +275,20 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
+def built_in_recipes() -> dict[str, Path]:
+    """The files of the recipes that come with the package, by name."""
+    folder = packaged("recipes")
+    files = {file.name: folder / file.name for file in folder.iterdir() if file.is_file()}
+    return {name.removesuffix(".yaml"): files[name] for name in sorted(files) if name.endswith(".yaml")}
+
+
 def recipe_values(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The keys of a recipe with overrides applied, not checked; see `ser_hf.experiment.recipe_checks.read_recipe`."""
     if isinstance(source, Mapping):
         values = copy.deepcopy(dict(source))
         name = values.setdefault("name", "run")
     else:
-        values = read_yaml(source)
+        values = read_yaml(source if Path(source).exists() else built_in_recipes().get(str(source), source))
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)

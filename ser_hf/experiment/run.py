@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts
-from ..evaluation.metrics import activated, all_metrics, lower_is_better, softmax, trainer_metrics, transductive_note
+from ..evaluation.metrics import activated, all_metrics, compute_metrics, lower_is_better, softmax, transductive_note
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import TASKS
@@ -54,17 +54,14 @@ from .recipe import Recipe
 logger = logging.getLogger(__name__)
 
 
-def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> Report:
-    """Run a recipe in its `output_dir`, one training per fold and seed, and return the report.
-
-    Args:
-        resume: continue an interrupted run of the same recipe in its folder.
-        overwrite: replace the run in the folder.
-        watch: called with every validation; an exception ends the run, which can be resumed.
-
-    Raises:
-        UserError: naming the recipe key, file or folder that is wrong.
-    """
+def run(
+    recipe: Recipe,
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Report:
+    """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
     with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
         # The first TrainingArguments start the process group, so they come before anything is written.
@@ -83,7 +80,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
         model = dataclasses.replace(recipe.model, revision=data.plan.revision)  # the commit
         recipe = dataclasses.replace(recipe, audio=audio, model=model)
         settings = (recipe.to_dict(), resume, overwrite)
-        context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
+        context = RunContext(recipe, data, data.folds, folder, resume, watch=watch, callbacks=callbacks)
         check_runs(context, arguments)
         if data.plan.checkpoint is not None and not data.plan.random_init:
             build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
@@ -92,8 +89,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
                 holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
-        if recipe.evaluation.part == "test":
-            logger.info("the test split is scored once, at the end; to choose settings: evaluation.part=validation")
+                if recipe.evaluation.part == "test":
+                    logger.info("the test split is scored once; choose settings with evaluation.part=validation")
         if data.foil:
             leaky = foil_protocol(recipe.protocol, data.folds[0].split)
             foil = context.child("foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None)
@@ -249,7 +246,7 @@ def _fit(
     if run.lora is not None:
         model = add_lora(model, run.lora)
     loss = make_loss(recipe, data.labels, run.train_labels(clips))
-    common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, trainer_metrics)
+    common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, compute_metrics)
     if recipe.training.solver == "sklearn":
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
@@ -266,6 +263,7 @@ def _fit(
             planned_steps=planned_steps,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
+            callbacks=run.callbacks,
             transforms=make_transforms(run),
             cache=feature_caching(run),
         )

@@ -11,11 +11,11 @@ from typing import Any
 from huggingface_hub import SpaceCardData, constants
 
 from ..evaluation.metrics import NAMES
-from ..report.card import hub_cards, templates
+from ..report.card import templates
 from ..report.report import Report
 from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, packaged
 
 # The versions that the page is tested with.
 GRADIO, PYTHON = "6.31.0", "3.12"
@@ -84,7 +84,7 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
         "links": {name: address for name, address in links.items() if address},
     }
     with atomic_folder(folder, "folder") as partial:
-        (partial / "app.py").write_bytes((hub_cards() / "space_app.py").read_bytes())
+        (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
         more = "opensmile>=2.6,<3\n" if report and "openSMILE" in report.model.preparation else ""
         (partial / "requirements.txt").write_text(REQUIREMENTS + more, encoding="utf-8")
         (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from .audit import audit, audit_table, contradictions, require_apart, worst_audi
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .listed import OF_COLUMNS, PUBLISHED, from_file
 from .rules import random, random_stratified, speaker_independent
-from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits, shortened
+from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "speaker_independent": speaker_independent,
@@ -49,7 +49,6 @@ __all__ = [
     "protocol_options",
     "require_apart",
     "save_splits",
-    "shortened",
     "speaker_independent",
     "split_corpus",
     "worst_audit",

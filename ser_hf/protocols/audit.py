@@ -159,12 +159,13 @@ def _largest(counts: Sequence[int | None]) -> int | None:
 
 
 def audit_table(audited: Mapping[str, Any]) -> str:
-    """The audit as lines to print, one row per pair of splits. `!` marks an overlap that the protocol allows."""
-    allowed = "! shared: this protocol does not keep these apart"
+    """The audit as lines to print, one row per pair of splits."""
     kinds = list(next(iter(audited["shared"].values())))
     lines = [f"{'shared by':<17} " + " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)]
+    allowed = False
     for pair, counts in audited["shared"].items():
         cells = ["unknown" if counts[kind] is None else str(counts[kind]) for kind in kinds]
         marks = ["!" if counts[kind] and kind not in audited["apart"][pair] else " " for kind in kinds]
+        allowed |= "!" in marks
         lines.append(f"{pair:<17} " + " ".join(f"{cell:>15}{mark}" for cell, mark in zip(cells, marks, strict=True)))
-    return "\n".join([*lines, allowed] if any("!" in line for line in lines) else lines)
+    return "\n".join([*lines, "! overlaps that this protocol allows"] if allowed else lines)

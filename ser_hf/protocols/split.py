@@ -89,14 +89,13 @@ class Split:
         left_out = len(dataset) - sum(len(rows) for rows in self.rows.values())
         if left_out:
             lines.append(f"{'in no part':<11} {left_out:>6}")
-        lines += [f"{part}: {shortened(self.speakers[part])}" for part in PARTS]
+        lines += [f"{part}: {_shortened(self.speakers[part])}" for part in PARTS]
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
 
 
-def shortened(speakers: Sequence[str]) -> str:
-    """ "2 speakers: anna, ben"; of many the first two and the last."""
-    shown = ", ".join(speakers if len(speakers) <= 8 else [*speakers[:2], f"… {speakers[-1]}"])
-    return f"{len(speakers):,} speaker{'' if len(speakers) == 1 else 's'}: {shown}"
+def _shortened(speakers: Sequence[str]) -> str:
+    few = len(speakers) <= 8
+    return ", ".join(speakers if few else [*speakers[:3], f"... {len(speakers) - 4} more ...", speakers[-1]])
 
 
 def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:

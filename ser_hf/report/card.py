@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from markupsafe import Markup
 from ..corpora import corpora_facts, corpus_facts, corpus_options
 from ..evaluation.metrics import NAMES, definitions
 from ..utils.errors import UserError, printable
+from ..utils.files import packaged
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from . import views
@@ -32,18 +31,10 @@ def hub_page(repo: str, kind: str = "") -> str:
     return "/".join(filter(None, ["https://huggingface.co", kind, repo]))
 
 
-def hub_cards() -> Traversable:
-    """hub_cards/: installed with the package, or beside it in a checkout."""
-    try:
-        return resources.files("ser_hf.hub_cards")
-    except ModuleNotFoundError:
-        return Path(__file__).parents[2] / "hub_cards"
-
-
 @functools.cache
 def templates() -> jinja2.Environment:
     """The templates in hub_cards/."""
-    folder = hub_cards()
+    folder = packaged("hub_cards")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         undefined=jinja2.StrictUndefined,

@@ -124,7 +124,7 @@ def balanced(
     `take`: epochs continue where the last one stopped (`EpochSchedule`).
 
     Args:
-        clips: from `part`.
+        clips: from `clip_table`.
         corpora, speakers: of each row of the corpus; the order keeps speakers in proportion.
         weights: {corpus: clips per epoch, relative to its number of clips}; 1 if missing.
         balance: what is equally frequent in an epoch; None for the natural frequencies.
@@ -180,7 +180,7 @@ def quotas(
 
 
 class EpochSchedule:
-    """Selects the entries of each epoch from those of `part` or `balanced`."""
+    """Selects the entries of each epoch from those of `clip_table` or `balanced`."""
 
     def __init__(self, clips: Dataset):
         self.entries = len(clips)
@@ -319,7 +319,7 @@ def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     return mixed
 
 
-def part(
+def clip_table(
     dataset: Dataset,
     rows: Sequence[int],
     store: WaveformStore,

@@ -132,6 +132,7 @@ def fit(
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
     planned_steps: int | None = None,
@@ -139,7 +140,7 @@ def fit(
     """Train the parameters of `model` that require a gradient, and load its best checkpoint.
 
     Args:
-        train, validation: from `ser_hf.training.data.part`.
+        train, validation: from `ser_hf.training.data.clip_table`.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
@@ -181,6 +182,7 @@ def fit(
             epochs_log,
             *([] if patience is None else [Patience(patience)]),
             *([] if watch is None else [_ValidationWatcher(watch)]),
+            *callbacks,
         ],
     )
     trainer.planned_steps = planned_steps

@@ -71,7 +71,7 @@ def fit_classical(
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
-        train: all clips for cross-validation and the last fit, from `ser_hf.training.data.part`.
+        train: all clips for cross-validation and the last fit, from `ser_hf.training.data.clip_table`.
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).

@@ -48,7 +48,7 @@ class Bookkeeping(TrainerCallback):
 
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints and
-    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.part`."""
+    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.clip_table`."""
 
     args: EmotionTrainingArguments
 

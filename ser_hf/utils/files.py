@@ -8,6 +8,8 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,14 @@ from filelock import FileLock, Timeout
 from .errors import UserError, machine_fault, printable
 
 _PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
+
+
+def packaged(name: str) -> Traversable:
+    """A folder at the top of the repository: installed with the package, or beside it in a checkout."""
+    try:
+        return resources.files(f"ser_hf.{name}")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / name
 
 
 @contextlib.contextmanager

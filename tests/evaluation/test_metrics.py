@@ -15,10 +15,10 @@ from ser_hf.evaluation.metrics import (
     classification_metrics,
     clipped,
     compute,
+    compute_metrics,
     confusion,
     definitions,
     per_class,
-    trainer_metrics,
 )
 from ser_hf.evaluation.tasks import EMOTIONS
 
@@ -36,7 +36,7 @@ def test_by_hand():
         }
     )
     logits = np.eye(3)[PREDICTIONS] - 5
-    assert trainer_metrics(EvalPrediction(logits, np.asarray(LABELS))) == classification_metrics(
+    assert compute_metrics(EvalPrediction(logits, np.asarray(LABELS))) == classification_metrics(
         LABELS, PREDICTIONS, 3
     )
 

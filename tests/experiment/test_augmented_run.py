@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from support.recipes import TINY_CRNN
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, TrainerCallback
 
 import ser_hf
 from ser_hf.experiment.context import RunContext
@@ -58,6 +58,13 @@ class Stopped(Exception):
 calls = []
 
 
+class Counter(TrainerCallback):
+    epochs = 0
+
+    def on_epoch_end(self, *args, **kwargs):
+        self.epochs += 1
+
+
 def stop(place, epoch, metrics):
     calls.append((place, epoch, set(metrics)))
     raise Stopped
@@ -105,8 +112,10 @@ def test_evaluated_clips_are_clean(run):
 
 
 def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
+    counted = Counter()
     with pytest.raises(Stopped):
-        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop)
+        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop, callbacks=[counted])
+    assert counted.epochs == 1
     # A single run in a folder of any name.
     assert calls == [((), 1.0, {"uar", "wa", "macro_f1", "weighted_f1", "loss"})]
     assert (tmp_path / "seed-3" / "checkpoints").is_dir()

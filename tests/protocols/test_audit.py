@@ -217,5 +217,6 @@ def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
         ["train/validation", "0", "unknown", "0", "0"],
         ["train/test", "0", "2!", "0", "1!"],
         ["validation/test", "0", "2!", "0", "0"],
+        ["!", "overlaps", "that", "this", "protocol", "allows"],
     ]
-    assert len({len(line) for line in lines}) == 1
+    assert len({len(line) for line in lines[:-1]}) == 1

@@ -13,10 +13,10 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf.models  # noqa: F401
 from ser_hf.audio import WaveformStore
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
@@ -67,7 +67,7 @@ def load(models, kind):
 def clips_of(store, clips=CLIPS, **how):
     classes = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
     how = how or {"max_duration": 0.4}
-    return part(classes.cast_column("label", ClassLabel(num_classes=4)), range(clips), store, **how)
+    return clip_table(classes.cast_column("label", ClassLabel(num_classes=4)), range(clips), store, **how)
 
 
 def loss_of(kind):
@@ -79,7 +79,7 @@ def curves(model, extractor, store, kind, arguments, **how):
     """Loss and gradient norm (before clipping) of each step, and validation after each epoch."""
     clips, validation = clips_of(store), clips_of(store, 5, window=6000)
     assert 5 < len(validation) < 10, "some in two windows, some whole"
-    fitted = fit(model, extractor, store, clips, validation, arguments, trainer_metrics, loss=loss_of(kind), **how)
+    fitted = fit(model, extractor, store, clips, validation, arguments, compute_metrics, loss=loss_of(kind), **how)
     log = fitted.trainer.state.log_history
     logged = [entry for entry in log if "grad_norm" in entry]
     evaluated = [entry for entry in log if "eval_loss" in entry]

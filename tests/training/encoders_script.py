@@ -9,9 +9,9 @@ import json
 from datasets import ClassLabel, Dataset
 
 from ser_hf.audio import WaveformStore
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
@@ -40,8 +40,8 @@ def train(folder, kind, way):
     seed_everything(0)
     model = build_model(plan)
     freeze(model, freezing)
-    splits = part(clips, range(8), store, 0.4), part(clips, range(8, 12), store)
-    fitted = fit(model, plan.extractor, store, *splits, arguments, trainer_metrics)
+    splits = clip_table(clips, range(8), store, 0.4), clip_table(clips, range(8, 12), store)
+    fitted = fit(model, plan.extractor, store, *splits, arguments, compute_metrics)
     return fitted.trainer.state.global_step, arguments.process_index
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 from ser_hf.audio import WaveformStore
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import merge, part
+from ser_hf.training.data import clip_table, merge
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit, window_logits
@@ -29,13 +29,13 @@ def train_frozen(folder, name, batch):
         build_model(plan),
         plan.extractor,
         store,
-        part(clips, range(8), store, 0.4),
-        part(clips, range(8, 12), store),
+        clip_table(clips, range(8), store, 0.4),
+        clip_table(clips, range(8, 12), store),
         arguments,
-        trainer_metrics,
+        compute_metrics,
         cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
     )
-    _, logits = merge(*window_logits(fitted.trainer, part(clips, range(8, 12), store)))
+    _, logits = merge(*window_logits(fitted.trainer, clip_table(clips, range(8, 12), store)))
     return np.concatenate([[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]), arguments
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.training.data import ALWAYS, EpochSchedule, balanced, clips_by_corpus, part, quotas, recordings
+from ser_hf.training.data import ALWAYS, EpochSchedule, balanced, clip_table, clips_by_corpus, quotas, recordings
 
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 
@@ -52,7 +52,9 @@ SPEAKERS = ["a:1", "a:2", "a:3", "a:1", "a:2", "a:1", "a:2", "a:3", "b:1", "b:1"
 @pytest.fixture
 def mixed(store):
     dataset = Dataset.from_dict({"label": [0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 2]})
-    return part(dataset.cast_column("label", ClassLabel(names=["x", "y", "z"])), range(12), store, max_duration=0.5)
+    return clip_table(
+        dataset.cast_column("label", ClassLabel(names=["x", "y", "z"])), range(12), store, max_duration=0.5
+    )
 
 
 def rows_of(entries, epoch):

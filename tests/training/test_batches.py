@@ -11,7 +11,7 @@ from support.predictions import predict
 from support.testing import CHECKPOINTS, write_checkpoint
 
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, part
+from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.trainer import EmotionTrainer
@@ -26,7 +26,7 @@ def plan(labels):
 
 
 def test_a_part_is_its_rows_by_length(clips, store):
-    own = part(clips, ROWS, store)
+    own = clip_table(clips, ROWS, store)
     assert set(own["row"]) == set(ROWS)
     assert own["length"][:] == sorted(own["length"])
     for clip in own:
@@ -36,7 +36,7 @@ def test_a_part_is_its_rows_by_length(clips, store):
 
 
 def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
-    own = part(clips, ROWS, store)
+    own = clip_table(clips, ROWS, store)
     batch = Collator(store, plan.extractor)(list(own))
     assert set(batch) == {"input_values", "attention_mask", "labels"}
     assert batch["labels"].tolist() == own["labels"][:]
@@ -49,7 +49,7 @@ def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
 
 def test_crops_depend_on_seed_and_epoch(clips, store, plan):
     longest = int(np.argmax(store.lengths))
-    own = part(clips, [longest], store, max_duration=0.5)
+    own = clip_table(clips, [longest], store, max_duration=0.5)
     pieces = np.lib.stride_tricks.sliding_window_view(store[longest], 8000)
 
     def start(seed, epoch):
@@ -68,9 +68,9 @@ def test_crops_depend_on_seed_and_epoch(clips, store, plan):
 def test_soft_labels_are_votes(clips, store, plan):
     shares = [[0.5, 0.25, 0.25, 0.0]] * len(clips)
     voted = clips.add_column("votes", shares)
-    trained = part(voted, [3, 1], store, soft_labels=True)
+    trained = clip_table(voted, [3, 1], store, soft_labels=True)
     assert_near(Collator(store, plan.extractor)(list(trained))["labels"], torch.tensor(shares[:2]))
-    assert Collator(store, plan.extractor)(list(part(voted, [3], store)))["labels"].tolist() == [3]
+    assert Collator(store, plan.extractor)(list(clip_table(voted, [3], store)))["labels"].tolist() == [3]
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
@@ -80,9 +80,9 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     model = build_model(copy.deepcopy(plan)).eval()
     changes = {"per_device_eval_batch_size": 2, "train_sampling_strategy": "group_by_length"}
     arguments = training_arguments(HOUSE_DEFAULTS | changes, tmp_path, 0, progress=False)
-    few = part(clips, [0], store)
+    few = clip_table(clips, [0], store)
     trainer = EmotionTrainer(model, arguments, Collator(store, plan.extractor), few, few)
-    own = part(clips, [7, 2, 11, 5, 0, 9], store).select(order)
+    own = clip_table(clips, [7, 2, 11, 5, 0, 9], store).select(order)
     rows, logits = predict(trainer, own)
     with torch.no_grad():
         alone = [model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]]
@@ -96,7 +96,7 @@ def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(sto
     plan = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", "group"))
     assert plan.extractor.do_normalize
     assert not plan.extractor.return_attention_mask
-    rows = part(clips, range(len(store)), store)
+    rows = clip_table(clips, range(len(store)), store)
     batch = Collator(store, plan.extractor)([rows[0], rows[len(rows) - 1]])
     assert "attention_mask" not in batch
     for i, row in enumerate((0, len(rows) - 1)):
@@ -106,7 +106,7 @@ def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(sto
 
 
 def test_windows_cover_long_clips(clips, store, plan):
-    own = part(clips, ROWS, store, window=5000)
+    own = clip_table(clips, ROWS, store, window=5000)
     assert own["length"][:] == sorted(own["length"])
     assert max(own["length"]) <= 5000 < max(store.lengths[ROWS])
     assert own["max_samples"][:] == [0] * len(own)
@@ -125,7 +125,7 @@ def test_windows_cover_long_clips(clips, store, plan):
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
     extractor = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)).extractor
-    own = part(clips, range(len(store)), store)
+    own = clip_table(clips, range(len(store)), store)
     short, least = own[0], own[1]["length"] + 10
     batch = Collator(store, extractor, shortest=least)([short, own[1], own[5]])
     for i, clip in enumerate([short, own[1]]):
@@ -144,7 +144,7 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     plan = blueprint("encoder", labels, checkpoint=str(folder), options=options)
     shortest, least = lengths_needed(plan.config)
     collate = Collator(store, plan.extractor, 0, shortest, least)
-    own = list(part(clips, range(2), store))
+    own = list(clip_table(clips, range(2), store))
     assert all(clip["length"] < least for clip in own)
     evaluated, trained = collate(own), collate(own, training=True)
     name = build_model(copy.deepcopy(plan)).main_input_name

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
-from ser_hf.training.data import Collator, Mixing, TrainTransforms, balanced, part
+from ser_hf.training.data import Collator, Mixing, TrainTransforms, balanced, clip_table
 from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 
@@ -55,7 +55,7 @@ def marks(batch):
 
 
 def test_only_training_batches_are_changed(clips, store, collator):
-    own = list(part(clips, ROWS, store))
+    own = list(clip_table(clips, ROWS, store))
     collate, clean = collator(Marked(), Mixup(1.0)), collator()
     evaluated, plain = collate(own), clean(own, training=True)
     for name in plain:
@@ -69,7 +69,7 @@ def test_only_training_batches_are_changed(clips, store, collator):
 
 
 def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator):
-    own = list(part(clips, ROWS, store))
+    own = list(clip_table(clips, ROWS, store))
 
     def drawn(seed=0, epoch=0, batch=own):
         torch.rand(1)
@@ -88,7 +88,7 @@ def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator
 
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
     """The Trainer counts entries of labels over all accumulated batches: they must be of one kind."""
-    (own,) = part(clips, ROWS[:1], store)
+    (own,) = clip_table(clips, ROWS[:1], store)
     labels = collator(None, Mixup(1.0))([own], training=True)["labels"]
     assert labels.tolist() == [torch.eye(4)[own["labels"]].tolist()]
     assert labels.dtype == torch.float32
@@ -96,7 +96,7 @@ def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, c
 
 @pytest.mark.slow  # starts two interpreters
 def test_workers_make_the_same_batches(clips, store, collator):
-    own = repeated(part(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
+    own = repeated(clip_table(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
     collate = partial(collator(Augmenter(STEPS, 16000), Mixup(0.8), seed=3), training=True)
     here = DataLoader(own, 4, collate_fn=collate)
     there = DataLoader(
@@ -113,7 +113,7 @@ def test_workers_make_the_same_batches(clips, store, collator):
 
 
 def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):
-    own = part(clips, [0, 4, 8, 1, 2], store)
+    own = clip_table(clips, [0, 4, 8, 1, 2], store)
 
     def statistics(collate, training):
         model = CRNNForAudioClassification(tiny_config("crnn", normalization="corpus"))

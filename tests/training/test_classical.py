@@ -17,13 +17,13 @@ from torch import nn
 from transformers import EvalPrediction, pipeline
 
 import ser_hf
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, firsts, merge, part
+from ser_hf.training.data import Collator, clip_table, firsts, merge
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
@@ -149,10 +149,10 @@ def fitting(clips, store, labels, tmp_path):
         plan = blueprint(architecture, labels, options=TINY)
         transformers.set_seed(0)
         model = build_model(plan)
-        every, validation = (part(clips, rows, store, window=4000) for rows in (trained, range(8, 12)))
+        every, validation = (clip_table(clips, rows, store, window=4000) for rows in (trained, range(8, 12)))
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False)
         more |= {"speakers": [f"s{row // 4 % speakers}" for row in range(12)], "grid": grid or GRIDS[architecture]}
-        done = fit_classical(model, plan.extractor, store, every, validation, arguments, trainer_metrics, **more)
+        done = fit_classical(model, plan.extractor, store, every, validation, arguments, compute_metrics, **more)
         return done, embed(model, Collator(store, plan.extractor), every, arguments).astype(float), every
 
     return run
@@ -185,7 +185,7 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     last = rows >= 8
     np.testing.assert_array_equal([held_rows, held_lengths], [rows[last], lengths[last]])
     assert_near(torch.from_numpy(logits).log_softmax(dim=1).numpy(), expected[last])
-    pooled = trainer_metrics(EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)]))
+    pooled = compute_metrics(EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)]))
     assert done.history[best]["validation"] == pytest.approx(
         {"loss": done.history[best]["validation"]["loss"], **pooled}
     )
@@ -259,11 +259,11 @@ def on_encoder(clips, store, labels, tmp_path):
     extractor = blueprint("mfcc_linear", labels).extractor
 
     def run(model, grid=None, trained=range(8), **more):
-        parts = part(clips, trained, store), part(clips, range(8, 12), store, **more)
+        parts = clip_table(clips, trained, store), clip_table(clips, range(8, 12), store, **more)
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "loss", progress=False)
         speakers = [f"s{row // 4}" for row in range(12)]
         grid = {"C": [0.01, 1.0]} if grid is None else grid
-        return fit_classical(model, extractor, store, *parts, arguments, trainer_metrics, speakers=speakers, grid=grid)
+        return fit_classical(model, extractor, store, *parts, arguments, compute_metrics, speakers=speakers, grid=grid)
 
     return run
 
@@ -279,8 +279,8 @@ def test_the_head_of_a_frozen_encoder(on_encoder, store, clips):
     assert done.history[1]["train_loss"] < done.history[0]["train_loss"] < np.log(4)
     best = min(done.history, key=lambda entry: entry["validation"]["loss"])
     assert (best["kept"], best["validation"]["loss"]) == (True, done.validated)
-    _, logits = predict(done.trainer, part(clips, range(8), store))
-    truth = torch.tensor(part(clips, range(8), store)["labels"][:])
+    _, logits = predict(done.trainer, clip_table(clips, range(8), store))
+    truth = torch.tensor(clip_table(clips, range(8), store)["labels"][:])
     assert float(nn.functional.cross_entropy(torch.from_numpy(logits), truth)) < np.log(4)
 
 

@@ -6,9 +6,9 @@ from support.close import assert_near
 from support.predictions import predict
 from transformers import pipeline
 
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import Collator, part
+from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, bare, freeze, structure
@@ -58,13 +58,13 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
         model,
         plan.extractor,
         store,
-        part(clips, range(4), store),
-        part(clips, range(4, 8), store),
+        clip_table(clips, range(4), store),
+        clip_table(clips, range(4, 8), store),
         training_arguments(arguments, tmp_path / "run", 0, padding_safe=plan.padding_safe, progress=False),
-        trainer_metrics,
+        compute_metrics,
     )
     assert fitted.trainer.state.global_step == 2
-    evaluated = part(clips, [8], store)
+    evaluated = clip_table(clips, [8], store)
     _, logits = predict(fitted.trainer, evaluated)
 
     # Whisper's positions are sinusoids, which stay.
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_other_tensors_is_refused_or_reported(encoder_folder, la
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("wav2vec2")))
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, progress=False)
     trainer = EmotionTrainer(
-        build_model(plan), arguments, Collator(store, plan.extractor), *(part(clips, range(4), store),) * 2
+        build_model(plan), arguments, Collator(store, plan.extractor), *(clip_table(clips, range(4), store),) * 2
     )
     whole = trainer.model.state_dict()
     trainer._issue_warnings_after_load(trainer.model.load_state_dict(whole, strict=False))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from support.testing import write_checkpoint
 
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.utils.errors import UserError
@@ -31,10 +31,10 @@ def train(clips, store, labels, checkpoint, tmp_path):
             build_model(plan),
             plan.extractor,
             store,
-            part(clips, range(8), store),
-            part(clips, range(8, 12), store),
+            clip_table(clips, range(8), store),
+            clip_table(clips, range(8, 12), store),
             training_arguments(settings, tmp_path, 0, progress=False, **(own or {})),
-            trainer_metrics,
+            compute_metrics,
         )
 
     return run

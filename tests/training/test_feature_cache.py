@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import seed_everything
-from ser_hf.training.data import Collator, part
+from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import CachedCollator, Replacement, cached_module, open_feature_store, segments_of
@@ -111,9 +111,9 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
     real = build_model(plan)
     freeze(real, FROZEN)
     # Training clips of one length, so that padding has no effect.
-    train = part(clips, range(6), store, window=LENGTH).filter(lambda clip: clip["start"] == 0)
+    train = clip_table(clips, range(6), store, window=LENGTH).filter(lambda clip: clip["start"] == 0)
     columns = train.to_dict() | {"length": [2000] * len(train)}
-    train, validation = train.from_dict(columns), part(clips, range(6, 12), store, window=9000)
+    train, validation = train.from_dict(columns), clip_table(clips, range(6, 12), store, window=9000)
     _make_it_count(real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation)
     own, collator, frozen, replay = replayed(
         real, plan.extractor, FROZEN, train, validation, batching=(4, plan.padding_safe)
@@ -145,7 +145,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
     real = ARCHITECTURES[name](config)
     freeze(real, freezing)
     plan = blueprint(name, labels, options=TINY[name], random_init=True)
-    train, validation = part(clips, range(6), store), part(clips, range(6, 12), store)
+    train, validation = clip_table(clips, range(6), store), clip_table(clips, range(6, 12), store)
     own, collator, frozen, replay = replayed(real, plan.extractor, freezing, train, validation, batching=(4, True))
     turns = [[0, 1, 2], [3, 4, 5]]
     losses = [
@@ -161,7 +161,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
 
 def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, replayed):
     """Group norm includes padding. Cached activations are computed from single clips and have a mask."""
-    validation = part(clips, range(4), store)
+    validation = clip_table(clips, range(4), store)
     plan = _plan(encoder_folder("wav2vec2"), labels)
     model = build_model(plan)
     freeze(model, FROZEN)

@@ -12,7 +12,7 @@ from support.testing.models import TINY
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training import feature_cache
-from ser_hf.training.data import Collator, part
+from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.factory import blueprint
 from ser_hf.training.feature_cache import cached_module, open_feature_store, segments_of
 from ser_hf.training.freezing import Freezing
@@ -27,7 +27,7 @@ def opened(store, clips, labels, tmp_path):
         torch.manual_seed(0)
         model = ARCHITECTURES[name](tiny_config(name, **settings))
         plan = blueprint(name, labels, options=TINY[name] | settings)
-        segments = segments_of(part(clips, rows, store, window=length))
+        segments = segments_of(clip_table(clips, rows, store, window=length))
         collator, cached = Collator(store, plan.extractor), cached_module(model, Freezing())
         return open_feature_store(model, cached, collator, segments, (3, True), tmp_path), model, collator
 
@@ -41,7 +41,7 @@ def _folders(tmp_path):
 def test_the_store_has_the_features_of_each_single_clip(opened, store, clips):
     frozen, model, collator = opened(range(12), length=9000)
     model.eval()
-    for clip in part(clips, range(12), store, window=9000):
+    for clip in clip_table(clips, range(12), store, window=9000):
         kept = frozen[clip["row"], clip["start"], clip["length"]]
         batch = collator([clip])
         with torch.no_grad():

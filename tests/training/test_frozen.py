@@ -12,10 +12,10 @@ from support.predictions import predict
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
 from ser_hf.training.fit import fit
@@ -40,7 +40,7 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
         seed_everything(0)
         model = build_model(plan)
         freeze(model, freezing)
-        train = part(clips, range(6), store, 0.4)
+        train = clip_table(clips, range(6), store, 0.4)
         arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 3, "learning_rate": 0.05}
         arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant", "per_device_eval_batch_size": 3} | settings
         own = {name: arguments.pop(name) for name in ("average",) if name in arguments}
@@ -50,9 +50,9 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
             plan.extractor,
             store,
             train if cached else fixed_crops(train, store),
-            part(clips, range(6, 10), store, window=6000),
+            clip_table(clips, range(6, 10), store, window=6000),
             training_arguments(arguments, tmp_path / folder, 0, padding_safe=plan.padding_safe, progress=False, **own),
-            trainer_metrics,
+            compute_metrics,
             resume=resume,
             cache=FeatureCaching(freezing, tmp_path / "cache") if cached else None,
             **more,
@@ -69,14 +69,14 @@ def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, ca
     caplog.set_level(logging.INFO, logger="ser_hf")
     fast, full = trained(average="ema"), trained(cached=False, folder="full", average="ema")
     np.testing.assert_allclose(_curve(fast), _curve(full), rtol=2e-3)
-    train = fixed_crops(part(clips, range(6), store, 0.4), store)
-    segments = segments_of(train) + segments_of(part(clips, range(6, 10), store, window=6000))
+    train = fixed_crops(clip_table(clips, range(6), store, 0.4), store)
+    segments = segments_of(train) + segments_of(clip_table(clips, range(6, 10), store, window=6000))
     assert fast.cached["clips"] == len(segments) > 10, "six crops, and windows of four clips"
     frames = [int(fast.trainer.model._get_feat_extract_output_lengths(length)) for _, _, length in segments]
     assert fast.cached["bytes"] == 2 * 16 * 3 * sum(frames)
     assert json.loads(json.dumps(fast.cached)) == fast.cached, "facts for a report"
     assert full.cached is None
-    evaluated = part(clips, [10, 11], store)
+    evaluated = clip_table(clips, [10, 11], store)
     np.testing.assert_allclose(predict(fast.trainer, evaluated)[1], predict(full.trainer, evaluated)[1], atol=5e-3)
     small, large = (
         {*load_file(sorted((tmp_path / name).glob("checkpoint-*/model.safetensors"))[-1])} for name in ("run", "full")
@@ -109,7 +109,7 @@ def test_an_interrupted_training_resumes_on_the_cache(trained, tmp_path):
 
 
 def test_the_crop_depends_on_the_recording_alone(clips, store):
-    train = part(clips, range(12), store, 0.4)
+    train = clip_table(clips, range(12), store, 0.4)
     fixed, again = fixed_crops(train, store), fixed_crops(train.select(range(3, 12)), store)
     assert set(fixed["max_samples"]) == {0}
     places = dict(zip(fixed["row"], fixed["start"], strict=True))

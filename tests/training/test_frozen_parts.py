@@ -7,10 +7,10 @@ import pytest
 import torch
 from support.testing import tiny_config
 
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.models import TRANSFERRED
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing, freeze
@@ -37,10 +37,10 @@ def training(clips, store, labels, checkpoint, tmp_path):
             model,
             plan.extractor,
             store,
-            part(clips, range(8), store, 0.4),
-            part(clips, range(8, 12), store),
+            clip_table(clips, range(8), store, 0.4),
+            clip_table(clips, range(8, 12), store),
             training_arguments(settings | arguments, tmp_path, 0, "uar", progress=False, **own),
-            trainer_metrics,
+            compute_metrics,
         )
 
     return run
@@ -79,7 +79,7 @@ def test_a_frozen_network_keeps_its_batch_statistics(training):
 
 def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store):
     fitted = training(Freezing(), precision="bf16")
-    split = part(clips, range(8, 12), store)
+    split = clip_table(clips, range(8, 12), store)
     model, collator = fitted.trainer.model.eval(), fitted.trainer.data_collator
     with torch.no_grad():
         # The method of the class: Accelerate replaces that of the model by one in bf16.

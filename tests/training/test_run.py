@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 from support.close import assert_near
 from support.predictions import predict
 
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
-from ser_hf.training.data import part
+from ser_hf.training.data import clip_table
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
@@ -34,10 +34,10 @@ def training(clips, store, labels, tmp_path):
             model,
             plan.extractor,
             store,
-            part(clips, range(8), store, max_duration),
-            part(clips, range(8, 12), store),
+            clip_table(clips, range(8), store, max_duration),
+            clip_table(clips, range(8, 12), store),
             training_arguments(settings | arguments, tmp_path, 0, metric, progress=False, **own),
-            trainer_metrics,
+            compute_metrics,
             patience=patience,
             resume=resume,
         )
@@ -61,7 +61,7 @@ def test_the_model_is_that_of_the_best_validation(training, clips, store):
     fitted = training("loss", learning_rate=0.3, warmup_steps=0, num_train_epochs=4, lr_scheduler_type="constant")
     losses = [entry["validation"]["loss"] for entry in fitted.history]
     assert losses[-1] > min(losses)
-    validation = part(clips, range(8, 12), store)
+    validation = clip_table(clips, range(8, 12), store)
     rows, logits = predict(fitted.trainer, validation)
     assert set(rows) == set(range(8, 12))
     measured = ClassificationLoss()({"logits": torch.from_numpy(logits)}, torch.tensor(validation["labels"][:]))
@@ -158,7 +158,7 @@ def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_pat
 
 def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(training, clips, store, tmp_path):
     fitted = training("loss", average="ema", learning_rate=0.03, save_total_limit=None)
-    validation = part(clips, range(8, 12), store)
+    validation = clip_table(clips, range(8, 12), store)
     _, logits = predict(fitted.trainer, validation)
     labels = torch.tensor(validation["labels"][:])
     measured = ClassificationLoss()({"logits": torch.from_numpy(logits)}, labels)

@@ -9,10 +9,10 @@ from support.predictions import predict
 from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, merge, part, pieces, window_notes
+from ser_hf.training.data import Collator, clip_table, merge, pieces, window_notes
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import window_logits
 from ser_hf.training.trainer import EmotionTrainer
@@ -50,14 +50,14 @@ def evaluation(clips, store, labels, tmp_path):
 
     def noting(predicted):
         seen.append(predicted)
-        return trainer_metrics(predicted)
+        return compute_metrics(predicted)
 
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn", len(labels))).eval()
     settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 3}
     arguments = training_arguments(settings, tmp_path, 0, progress=False)
-    validation = part(clips, range(4, 12), store, window=WINDOW)
-    few = part(clips, [0], store)
+    validation = clip_table(clips, range(4, 12), store, window=WINDOW)
+    few = clip_table(clips, [0], store)
     trainer = EmotionTrainer(model, arguments, Collator(store, EXTRACTOR), few, validation, None, noting)
     return trainer, validation, seen
 
@@ -83,16 +83,16 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
 
 
 def test_notes_on_windows_and_padding(clips, store):
-    whole = part(clips, range(12), store)
+    whole = clip_table(clips, range(12), store)
     assert window_notes("test", whole, 16000, None) == []
-    assert window_notes("test", part(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
+    assert window_notes("test", clip_table(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
     lengths = np.sort(store.lengths)
-    windowed = part(clips, range(12), store, window=int(lengths[-3]))
+    windowed = clip_table(clips, range(12), store, window=int(lengths[-3]))
     assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
         f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
         "windows of at most that, predictions averaged by duration; pipeline cuts them off there"
     ]
-    (sentence,) = window_notes("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
+    (sentence,) = window_notes("validation", clip_table(clips, range(12), store, window=8000), 16000, 8000, 9000)
     assert "longer than the 0.50 s of evaluation.window: " in sentence
     assert sentence.endswith("; pipeline processes them whole")
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
@@ -110,9 +110,11 @@ def test_batches_of_equal_length_predict_what_single_clips_do(checkpoint, kind, 
     settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 4}
     arguments = training_arguments(settings, tmp_path, 0, padding_safe=False, progress=False)
     collator = Collator(store, plan.extractor)
-    validation = part(clips, range(4, 12), store, window=WINDOW)
+    validation = clip_table(clips, range(4, 12), store, window=WINDOW)
     lengths = validation["length"][:]
-    trainer = EmotionTrainer(model, arguments, collator, part(clips, [0], store), validation, None, trainer_metrics)
+    trainer = EmotionTrainer(
+        model, arguments, collator, clip_table(clips, [0], store), validation, None, compute_metrics
+    )
     _, _, logits = window_logits(trainer, validation)
     batches = arguments.evaluation_batches(lengths)
     assert sizes == [len(batch) for batch in batches]
