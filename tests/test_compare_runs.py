@@ -13,7 +13,7 @@ from support.reports import whole_report
 
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.compare import summary
+from ser_hf.experiment.compare import paper_table, summary
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS, CLIPS = 12, 120
@@ -259,6 +259,27 @@ def test_the_command(two, tmp_path, capsys):
         assert expected in capsys.readouterr().err
     assert cli.main(["compare", good, poor, "--output", str(out), "--metric", "wa"]) == 0
     assert json.loads((out / "comparison.json").read_text())["metric"] == "wa"
+
+
+def test_tables_for_papers_mark_the_best_only_where_the_difference_is_shown(two, tmp_path, capsys):
+    equal, printed = run(tmp_path / "a_|b", 2, 0.9), {}
+    for runs in (two, [two[0], equal]):
+        for kind in ("markdown", "latex", "csv"):
+            assert cli.main(["compare", *map(str, runs), "--format", kind]) == 0
+            printed[kind, runs is two] = capsys.readouterr().out
+    uar = json.loads((two[0] / "report" / "report.json").read_text())["metrics"]["uar"]
+    assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in printed["markdown", True]
+    assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to" in printed["latex", True]
+    assert r"95 \% interval" in printed["latex", True]
+    assert "**" not in printed["markdown", False]
+    assert r"a_\|b" in printed["markdown", False]
+    assert r"a\_|b" in printed["latex", False]
+    (row, _) = csv.DictReader(printed["csv", True].splitlines())
+    assert float(row["intervals.uar.low"]) == pytest.approx(uar - 0.05)
+    path = two[0] / "report" / "report.json"
+    path.write_text(path.read_text().replace('"speakers": 0', '"speakers": 2'))
+    table = paper_table(compare(*two), "markdown")
+    assert f"| good (knows test speakers) | {uar:.3f} |" in table
 
 
 def test_the_files_say_the_same(two, tmp_path):

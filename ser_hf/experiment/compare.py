@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,6 @@ from ..utils.files import atomic_folder
 from .reproduce import find_saved_run, read_finished_report, read_predictions
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
-# Characters with a meaning in tables for papers.
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*|<"})
-_LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "#$%&_{}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,22 +328,22 @@ def paper_table(comparison: Mapping[str, Any], format: str) -> str:
     if format == "csv":
         return _csv(comparison).rstrip()
     rows, metric, table = comparison["runs"], NAMES[comparison["metric"]], tables(comparison)[0]
-    names = [NAMES[name] for name in rows[0]["metrics"] if NAMES[name] != metric]
-    strong, special = (r"\textbf{{{}}}", _LATEX) if format == "latex" else ("**{}**", _MARKDOWN)
-    cells = [
-        [cell.translate(special) for cell in row] for row in table[["run", metric, "interval", *names]].to_numpy()
-    ]
+    others = [NAMES[name] for name in rows[0]["metrics"] if NAMES[name] != metric]
+    table = table[["run", metric, "interval", *others]].rename(
+        columns={"interval": f"{100 * rows[0]['confidence']:g} % interval"}
+    )
+    table["run"] += [" (knows test speakers)" * _leaky(row) for row in rows]
     bold, note = _best(comparison)
-    cells[0][1] = strong.format(cells[0][1]) if bold else cells[0][1]
-    for row, own in zip(rows, cells, strict=True):
-        own[0] += " (knows test speakers)" * _leaky(row)
-    cells.insert(0, ["run", metric, f"{100 * rows[0]['confidence']:g} % interval".translate(special), *names])
-    if format == "markdown":
-        lines = [f"| {' | '.join(row)} |" for row in cells]
-        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:], "", note])
-    lines = [rf"{' & '.join(row)} \\" for row in cells]
-    head = [rf"\begin{{tabular}}{{l{'r' * (len(names) + 2)}}}", r"\toprule", lines[0], r"\midrule"]
-    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", f"% {note}"])
+    figure, place = table.loc[0, metric], "\ue000"  # a character that no format escapes
+    table.loc[0, metric] = place
+    if format == "latex":
+        text, best = table.to_latex(index=False, escape=True), r"\textbf{{{}}}"
+    else:
+        cells = table.map(lambda cell: re.sub(r"([\\`*|<])", r"\\\1", cell)).to_numpy().tolist()
+        lines = [f"| {' | '.join(row)} |\n" for row in ([*table], ["---"] * len(table.columns), *cells)]
+        text, best = "".join(lines), "**{}**"
+    text = text.replace(place, best.format(figure) if bold else figure)
+    return f"{text}\n{'% ' * (format == 'latex')}{note}"
 
 
 def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:

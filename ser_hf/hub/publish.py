@@ -42,8 +42,6 @@ _BESIDE = ("recipe.yaml", "report.json", *(f"adapter/{name}" for name in (ADAPTE
 REPORT_TABLES = {
     "predictions": "a clip: its label, the prediction, the probability of each emotion",
     "metrics": "a metric of the report (of a split, class, group, fold or seed) with its interval",
-    "confusion": "a label and a prediction: the number of clips",
-    "embeddings": "the coordinates of an evaluated clip in the plots of embeddings",
 }
 _SPLIT = "report"  # of tables without splits; datasets reserves "all"
 # Patterns of the files that a push of a report writes, and deletes if a later one does not contain them.
@@ -196,8 +194,6 @@ def stage_report(
     facts = corpora[0] if len(corpora) == 1 else None
     page = {"recipe": dump_yaml(public(recipe)), "corpus": facts, "predictions": source / "predictions.parquet"}
     write_report(folder, report, **page)
-    if report.confusion:
-        pq.write_table(confusion_table(report), folder / "confusion.parquet")
     (folder / "predictions").mkdir()
     for part in dict.fromkeys(predictions["part"].to_pylist()):
         own = _without_paths(predictions.filter(pc.equal(predictions["part"], part)))
@@ -216,16 +212,6 @@ def _clip_folder(predictions: pa.Table) -> str | None:
 
 def _without_paths(table: pa.Table) -> pa.Table:
     return table.drop_columns(["path"]) if "path" in table.column_names else table
-
-
-def confusion_table(report: Report) -> pa.Table:
-    """A row for each pair of a label and a prediction, with the share of the label's clips."""
-    rows = [
-        {"label": label, "predicted": predicted, "clips": clips, "share": clips / sum(counts) if sum(counts) else None}
-        for label, counts in zip(report.labels, report.confusion, strict=True)
-        for predicted, clips in zip(report.labels, counts, strict=True)
-    ]
-    return pa.Table.from_pylist(rows)
 
 
 def _report_card(

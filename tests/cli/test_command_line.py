@@ -26,7 +26,7 @@ VERBS = list(typer.main.get_command(cli.app).commands)
 
 
 def test_help_and_version_load_no_torch():
-    commands = [["--help"], ["-h"], ["--version"], *([verb, "--help"] for verb in VERBS)]
+    commands = [["--help"], ["-h"], ["-V"], *([verb, "--help"] for verb in VERBS)]
     code = f"""
 import sys
 from ser_hf.cli import main
@@ -42,6 +42,9 @@ for arguments in {commands!r}:
     assert len(printed) == len(commands)
     assert all("ser-hf" in text for text in printed)
     assert all(f"Example: ser-hf {verb}" in text for verb, text in zip(VERBS, printed[3:], strict=True))
+    listed = printed[0].partition("Data:")[2]
+    assert all(f"{heading}:" in printed[0] for heading in cli.GROUPS)
+    assert [line.split()[0] for line in listed.splitlines() if line[:3].strip()[:1].islower()] == VERBS
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are
     code += f"assert not set({unloaded.split()}) & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("\n") == 1
+    first, error = done.stderr.splitlines()
+    assert (first, error[:7]) == ("a.yaml: reading the recipe and loading libraries", "error: ")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,8 @@ def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are
         ("train", "Missing argument 'RECIPE'"),
         ("train a.yaml --continue", "No such option: --continue (see ser-hf train --help)"),
         ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
+        ("train a.yaml --json --dry-run", "--json: contradicts --dry-run"),
+        ("train quickstrat", "no built-in recipe (ser-hf recipes); the nearest is quickstart"),
         ("predict model a.wav --format xml", "'xml' is not one of 'table', 'jsonl', 'csv'"),
         ("predict model a.wav --window long", "Invalid value for '--window'"),
     ],
@@ -90,7 +96,9 @@ def test_overrides_and_options_of_a_training_mix(monkeypatch, capsys):
     ):
         assert cli.main(["train", *words]) == 130
         assert calls.pop() == expected
-        assert capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
+        first, last = capsys.readouterr().err.splitlines()
+        assert first == "a.yaml: reading the recipe and loading libraries"
+        assert last == "interrupted; --resume continues from the last checkpoint"
 
 
 def test_the_schema_describes_recipes(capsys):
@@ -261,7 +269,9 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
         capsys, "train", *arguments, "training.learning_rate=0.5", "--resume"
     )
-    assert cli.main(["train", *arguments, "--resume"]) == 0
+    capsys.readouterr()
+    assert cli.main(["train", *arguments, "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).items() <= json.loads(report).items()
     assert (run / "report" / "report.json").read_bytes() == report
 
     (run / "my_notes.txt").write_text("keep me")
