@@ -17,9 +17,7 @@ def compare(
     runs: Annotated[
         list[str],
         Argument(
-            metavar="RUN",
-            help="The folder of a run, an evaluation, a sweep (its best run) or a published model, a Hub id, or a "
-            "report.json.",
+            metavar="RUN", help="A run, an evaluation, a sweep (its best run), a model, a Hub id or a report.json."
         ),
     ],
     metric: Annotated[
@@ -59,10 +57,7 @@ def reproduce(
     overrides: Overrides = None,
     output: Annotated[
         str | None,
-        Option(
-            metavar="DIR",
-            help="Folder of the new run.  [default: NAME-reproduced beside a run, otherwise runs/NAME-reproduced]",
-        ),
+        Option(metavar="DIR", help="The new run's folder.  [default: NAME-reproduced beside the run, or in runs/]"),
     ] = None,
     tolerance: Annotated[
         float, Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced.")

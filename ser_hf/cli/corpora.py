@@ -55,7 +55,7 @@ def inspect(
         bool,
         Option(
             "--no-near-copies",
-            help="Do not search for copies that were cut or re-encoded (saves decoding into the cache).",
+            help="Do not search for copies that were cut or re-encoded.",
         ),
     ] = False,
     json: Json = False,

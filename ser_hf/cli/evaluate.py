@@ -39,11 +39,7 @@ def evaluate(
     fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
     label_map: Annotated[
         str | None,
-        Option(
-            metavar="MAP",
-            help="The emotion of each label of the model, as WORD=EMOTION,...; none leaves a label out.  [default: "
-            "emotions and their common names are recognized]",
-        ),
+        Option(metavar="MAP", help="Emotions of the model's labels, as WORD=EMOTION,...; none leaves a label out."),
     ] = None,
     training_speakers: Annotated[
         bool, Option("--training-speakers", help="Also evaluate on speakers of its training.")

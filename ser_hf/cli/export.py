@@ -15,10 +15,7 @@ def export(
     ] = False,
     output: Annotated[
         str | None,
-        Option(
-            metavar="FILE",
-            help="Ends with .onnx; a script that runs it is written beside it.  [default: exports/MODEL/model.onnx]",
-        ),
+        Option(metavar="FILE", help="With a script that runs it beside it.  [default: exports/MODEL/model.onnx]"),
     ] = None,
     clips: Clips = None,
     revision: Revision = None,

@@ -50,7 +50,8 @@ Private = Annotated[bool, Option("--private", help="New repositories are private
 def require_one_of(**given: object) -> None:
     """Refuse two options that contradict each other, such as --resume and --overwrite."""
     if all(given.values()):
-        raise UserError("--{}: contradicts --{}; give one of the two".format(*given))
+        one, other = (name.replace("_", "-") for name in given)
+        raise UserError(f"--{one}: contradicts --{other}; give one of the two")
 
 
 def as_json(content: Any) -> str:

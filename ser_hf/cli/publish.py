@@ -12,11 +12,7 @@ def publish(
     run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
     repo: Annotated[
         str | None,
-        Option(
-            metavar="USER/NAME",
-            help="The model's repository; NAME alone is in your account.  [default: everything as the recipe's hub "
-            "section says]",
-        ),
+        Option(metavar="USER/NAME", help="The model's repository.  [default: all as in the recipe's hub section]"),
     ] = None,
     private: Private = False,
     report_repo: Annotated[

@@ -18,9 +18,7 @@ def sweep(
     storage: Annotated[
         str | None,
         Option(
-            metavar="URL",
-            help="A database for Optuna, such as postgresql://..., which several processes and machines with the same "
-            "--output share.  [default: a file in the folder, for one process]",
+            metavar="URL", help="A database that several processes share, such as postgresql://...  [default: a file]"
         ),
     ] = None,
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
