@@ -48,12 +48,13 @@ def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print thi
     from ..experiment.recipe import built_in_recipes
 
     found = built_in_recipes()
-    if name is not None and name not in found:
-        raise UserError(f"recipes: no built-in recipe is called {name}; ser-hf recipes lists them")
-    for key, file in found.items() if name is None else ():
-        print(f"{key:<30}{file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
-    if name is not None:
+    if name is None:
+        for key, file in found.items():
+            print(f"{key:<30}{file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
+    elif name in found:
         print(found[name].read_text(encoding="utf-8"), end="")
+    else:
+        raise UserError(f"recipes: no built-in recipe is called {name}; ser-hf recipes lists them")
 
 
 def schema() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -288,7 +289,7 @@ def recipe_values(source: str | Path | Mapping[str, Any], overrides: Iterable[st
         values = copy.deepcopy(dict(source))
         name = values.setdefault("name", "run")
     else:
-        values = read_yaml(source if Path(source).exists() else built_in_recipes().get(str(source), source))
+        values = read_yaml(source if os.path.exists(source) else built_in_recipes().get(str(source), source))
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)
