@@ -4,15 +4,15 @@
 
 a   An epoch of the crnn with its default options, with validation and checkpoint: our Trainer, which reads the
     waveform store, compared with transformers' audio-classification example (`example_loop.py`). Both have the same
-    network, optimizer, batches of 16 and crops. The example reads the same clips as 16-bit WAV or FLAC files. The
-    store is built once per corpus. Where the example reads 48 kHz, 1/40 of the time to build the store is added to
-    each epoch, since ravdess_crnn has 40 epochs. Uncropped clips are the default of the example. On a CPU with units
-    for products of bfloat16 matrices (AMX), both are also measured in bf16.
+    network, optimizer, random batches of 16 and crops. The example reads the same clips as 16-bit WAV or FLAC files,
+    with soundfile and soxr. The store is built once per corpus. Where the example reads 48 kHz, 1/40 of the time to
+    build the store is added to each epoch, since ravdess_crnn has 40 epochs. Uncropped clips are the default of the
+    example. On a CPU with units for products of bfloat16 matrices (AMX), both are also measured in bf16.
 b   An encoder as large as wav2vec2-base with random weights and a frozen stem, as in the example, on clips of 1 to 8
     s: batches of similar length compared with the random batches of the example; with AMX also in bf16.
 c   The same encoder, completely frozen: a recipe with `freeze.cache` compared with the same recipe without it.
-d   The batched log-mel front end compared with librosa's `melspectrogram` and `power_to_db` for one file at a time,
-    all with freed memory kept.
+d   The log-mel front end compared with torchaudio's on the same batches, and, from the store in batches of similar
+    length, with librosa's `melspectrogram` and `power_to_db` for one file at a time; all on one thread.
 e   On a GPU: steps of that encoder by precision, attention and compilation, and their share of the peak of the device.
 f   Three networks on crops of 3 s with freed memory kept, as in runs on a CPU, compared with returning it to the
     system.

@@ -1,13 +1,17 @@
-"""Compare the batched_log_mel log-mel front end to librosa's for single files: part d of `throughput.py`."""
+"""Compare the log-mel front end to torchaudio's and librosa's, each on one thread: part d of `throughput.py`."""
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
 import torch
+import torchaudio
 from example_loop import decode
+from fixed_split import CROP
 from side_by_side import RATE, clock, corpus, row, time_alternately, write_clips
 from threadpoolctl import threadpool_limits
 
@@ -16,70 +20,85 @@ from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.front_end import LogMel
 from ser_hf.utils.environment import freed_memory_kept
 
-BATCH = 32
+BATCH, TORCHAUDIO_BATCH = 32, 16
 # 25 ms windows every 10 ms, centered frames as by librosa's default, in decibels.
 CONFIG = AcousticConfig(n_fft=512, win_length=400, hop_length=160, center=True, compression="db", top_db=80.0)
 
 
 def front_end(options: argparse.Namespace) -> list[dict]:
-    """Compare our front end, which reads the store in batches of similar length, to librosa on waveforms or files.
+    """Compare our front end to torchaudio on equal batches, and, from the store, to librosa on waveforms or files.
 
     Raises:
-        RuntimeError: if their outputs differ by more than 0.001 of the value plus 0.001 dB.
+        RuntimeError: if the outputs of librosa differ by more than 0.001 of the value plus 0.001 dB.
     """
     _, store, rows = corpus(options.corpus_root, 2 * BATCH if options.quick else 240)
     rows = sorted(rows["train"], key=lambda index: store.lengths[index])
-    network, threads = LogMel(CONFIG).eval(), torch.get_num_threads()
+    network = LogMel(CONFIG).eval()
     waveforms = [np.array(store[index]) for index in rows]
     difference = largest_difference(batched_log_mel(network, store, rows), waveforms)
     print(f"  largest difference {difference:.1e} dB", flush=True)
+    # Crops of one length, since torchaudio knows no padding.
+    crops = torch.from_numpy(np.stack([np.resize(waveform, round(CROP * RATE)) for waveform in waveforms]))
+    batches = [batch for batch in crops.split(TORCHAUDIO_BATCH) if len(batch) == TORCHAUDIO_BATCH]
+    lengths = torch.full((TORCHAUDIO_BATCH,), crops.shape[1])
+    mel, decibels = torchaudio_log_mel()
 
-    def ours(count: int, device: str = "cpu") -> tuple[float, float]:
-        network.to(device)
-        torch.set_num_threads(count)
-        try:
-            return clock(lambda: batched_log_mel(network, store, rows, device))
-        finally:
-            torch.set_num_threads(threads)
+    def librosa_of(clips: list) -> None:
+        for clip in clips:
+            librosa_log_mel(decode(clip, RATE) if isinstance(clip, str) else clip)
 
-    def theirs(clips: list) -> tuple[float, float]:
-        with threadpool_limits(1):
-            return clock(lambda: [librosa_log_mel(decode(c, RATE) if isinstance(c, str) else c) for c in clips])
-
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         files = {
             kind: list(write_clips(store, rows, Path(scratch) / kind.replace(" ", "-"), kind).values())
             for kind in ("16 kHz FLAC", "48 kHz WAV")
         }
-        functions = {
-            "one thread": lambda: ours(1),
-            "all threads": lambda: ours(threads),
-            "memory": lambda: theirs(waveforms),
+        work: dict[str, Callable[[], Any]] = {
+            "batches": lambda: [network(batch, lengths) for batch in batches],
+            "torchaudio": lambda: [decibels(mel(batch)) for batch in batches],
+            "store": lambda: batched_log_mel(network, store, rows),
+            "librosa, decoded before": lambda: librosa_of(waveforms),
+            **{f"librosa, {kind} files": lambda paths=paths: librosa_of(paths) for kind, paths in files.items()},
         }
-        functions |= {kind: lambda paths=paths: theirs(paths) for kind, paths in files.items()}
         if torch.cuda.is_available():
-            functions["GPU"] = lambda: ours(threads, "cuda")
-        with freed_memory_kept():  # as in all commands
-            for work in functions.values():
-                work()  # warms up
-            measured = time_alternately(functions, max(5, options.repeats))
-    librosa_name, memory = "librosa, one thread", "librosa, one thread, decoded before"
-    lines = [
-        ("one thread", "one thread", "memory", memory),
-        ("all threads", f"{threads} thread{'s' * (threads > 1)}", "memory", memory),
-        *(
-            ("all threads", f"{threads} thread{'s' * (threads > 1)}", kind, f"{librosa_name}, {kind} files")
-            for kind in files
-        ),
-    ]
+            on_gpu = LogMel(CONFIG).eval().to("cuda")
+            work["GPU"] = lambda: batched_log_mel(on_gpu, store, rows, "cuda")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with freed_memory_kept(), threadpool_limits(1):  # freed memory as in all commands
+                for run in work.values():
+                    run()  # warms up
+                measured = time_alternately(
+                    {name: lambda run=run: clock(run) for name, run in work.items()}, max(5, options.repeats)
+                )
+        finally:
+            torch.set_num_threads(threads)
+    what = f"log-mels of batches of {TORCHAUDIO_BATCH} crops of {CROP:g} s"
+    own, peer = measured["batches"], measured["torchaudio"]
+    lines = [row(what, "torchaudio, the same batches", TORCHAUDIO_BATCH * len(batches), own, peer)]
+    for name in work:
+        if name.startswith("librosa"):
+            lines.append(row("log-mels from the store", name, len(rows), measured["store"], measured[name], 10.0))
     if "GPU" in measured:
-        lines.append(("GPU", "GPU", "memory", memory))
-    table_rows = [
-        row(f"log-mels from the store, {description}", against, len(rows), measured[ours_name], measured[other], 10.0)
-        for ours_name, description, other, against in lines
-    ]
-    table_rows[0]["largest_difference_db"] = difference
-    return table_rows
+        name = "librosa, decoded before"
+        lines.append(row("log-mels from the store, GPU", name, len(rows), measured["GPU"], measured[name], 10.0))
+    lines[1]["largest_difference_db"] = difference
+    return lines
+
+
+def torchaudio_log_mel() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Return torchaudio's mel spectrogram and decibels with the settings of `CONFIG`."""
+    mel = torchaudio.transforms.MelSpectrogram(
+        sample_rate=CONFIG.sampling_rate,
+        n_fft=CONFIG.n_fft,
+        win_length=CONFIG.win_length,
+        hop_length=CONFIG.hop_length,
+        f_min=CONFIG.f_min,
+        n_mels=CONFIG.n_mels,
+        mel_scale="slaney",
+        norm="slaney",
+    )
+    return mel, torchaudio.transforms.AmplitudeToDB(top_db=CONFIG.top_db)
 
 
 @torch.inference_mode()

@@ -41,31 +41,26 @@ def frozen_cache(options: argparse.Namespace) -> list[dict]:
         _link(dataset, folder / "corpus")
         encoder_config(options.quick).save_pretrained(folder / "encoder")
         Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder / "encoder")
-        cached, uncached = _epochs(folder, cache=True, epochs=6), _epochs(folder, cache=False, epochs=3)
-    against = "computing it in each epoch"
+        runs = [
+            [_epochs(folder / f"{repeat}", folder, cached, 6 if cached else 3) for cached in (True, False)]
+            for repeat in range(options.repeats)
+        ]
+    training, evaluated = (
+        [{"seconds": [measure(pair[i]) for pair in runs]} for i in (0, 1)]
+        for measure in (lambda one: one.training, lambda one: statistics.median(one.with_evaluation))
+    )
+    against, clips = "computing it in each epoch", runs[0][0].clips
     lines = [
-        row(
-            "frozen encoder, cached", against, cached.clips, _single(cached.training), _single(uncached.training), 10.0
-        ),
-        row(
-            "the same, with validation and checkpoint",
-            against,
-            cached.clips,
-            _single(statistics.median(cached.with_evaluation)),
-            _single(statistics.median(uncached.with_evaluation)),
-        ),
+        row("frozen encoder, cached", against, clips, *training, 10.0),
+        row("the same, with validation and checkpoint", against, clips, *evaluated),
     ]
     lines[0] |= {
-        "seconds_of_run": cached.run,
+        "seconds_of_run": [cached.run for cached, _ in runs],
         "epochs": 6,
-        "seconds_of_run_against": uncached.run,
+        "seconds_of_run_against": [uncached.run for _, uncached in runs],
         "epochs_against": 3,
     }
     return lines
-
-
-def _single(seconds: float) -> dict[str, list[float]]:
-    return {"seconds": [seconds]}
 
 
 def _link(dataset: Dataset, folder: Path) -> None:
@@ -80,17 +75,17 @@ def _link(dataset: Dataset, folder: Path) -> None:
             (folder / f"Actor_{actor:02d}" / path.name).symlink_to(path)
 
 
-def _epochs(folder: Path, cache: bool, epochs: int) -> Epochs:
+def _epochs(output: Path, folder: Path, cache: bool, epochs: int) -> Epochs:
     logged: list[float] = []
     began = time.perf_counter()
     name = "cached" if cache else "uncached"
     report = ser_hf.run_recipe(
         {
             "name": name,
-            "output_dir": str(folder / name),
+            "output_dir": str(output / name),
             "corpus": {"name": "ravdess", "root": str(folder / "corpus")},
             "protocol": {"name": "speaker_independent", "near_duplicates": "skip"} | PARTS,
-            "audio": {"max_duration": CROP, "cache_dir": str(folder / "prepared")},
+            "audio": {"max_duration": CROP, "cache_dir": str(output / "prepared")},
             "model": {"architecture": "encoder", "checkpoint": str(folder / "encoder"), "random_init": True},
             "freeze": {"encoder": True, "cache": cache},
             "training": {"num_train_epochs": epochs, "learning_rate": 1e-3, "seeds": [1]},

@@ -212,12 +212,11 @@ def our_trainer(
     **more: Any,
 ) -> EmotionTrainer:
     defaults = {name: default for name, (_, default) in argument_options().items()}
-    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "group_by_length"} | more
+    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | more  # as the example
     folder = Path(tempfile.mkdtemp(dir=scratch))
     arguments = training_arguments(own, folder, seed=1, precision=precision, progress=False)
-    for key, value in (
-        {} if evaluated else NO_EVALUATION.items()
-    ):  # training_arguments always evaluates; changed afterwards
+    # training_arguments always evaluates; changed afterwards
+    for key, value in {} if evaluated else NO_EVALUATION.items():
         setattr(arguments, key, value)
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
     if freezing is not None:
