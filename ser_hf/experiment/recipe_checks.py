@@ -1,7 +1,9 @@
 """Reads recipes and checks keys against each other: contradictions, and keys that would be ignored."""
 
 import dataclasses
+import logging
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,9 @@ from ..corpora import CORPORA, complete_options, corpus_options
 from ..corpora.targets import check_targets
 from ..evaluation.tasks import DIMENSIONS, EMOTIONS, TASKS
 from ..protocols import PROTOCOLS, protocol_options
+from ..training.argument_names import MANAGED, argument_names
 from ..utils.errors import UserError
+from ..utils.files import class_fields
 from ..utils.yaml import Range, coerce, from_mapping, unknown_key
 from .recipe import (
     CorpusSection,
@@ -23,6 +27,8 @@ from .recipe import (
     TrainingSection,
     recipe_values,
 )
+
+logger = logging.getLogger(__name__)
 
 MOST_RUNS = 1000  # of a recipe: seeds, and folds
 FIXED_POOLINGS = ("mean", "max", "mean_std")  # without parameters
@@ -308,6 +314,9 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     for section, complete in completions.items():
         if section == "model":  # the first section whose keys are torch's: all others are checked before it is loaded
             from_mapping(Recipe, values | {"model": ModelSection("any"), "training": TrainingSection()})
+            _check_names(values)
+            if "transformers" not in sys.modules:  # the next seconds pass in silence otherwise
+                logger.info("%s: loading torch and transformers", values["name"])
         if isinstance(values.get(section, {}), Mapping):  # `from_mapping` refuses anything else
             values[section] = complete(dict(values.get(section, {})), values)
     recipe = from_mapping(Recipe, values)
@@ -350,6 +359,27 @@ def _protocol(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, An
     return _split_off(values, ProtocolSection, protocol_options(name), "protocol", "options")
 
 
+def _check_names(values: Mapping[str, Any]) -> None:
+    """Refuse unknown keys of `model` and `training`, before transformers is imported for their types and defaults."""
+    fields = class_fields(*(Path(__file__).parents[1] / "models").glob("*.py"))
+    networks = {name.removesuffix("Config").lower(): own for name, own in fields.items()}
+    model, training = (values[name] if isinstance(values.get(name), Mapping) else {} for name in ("model", "training"))
+    network = networks.get(str(model.get("architecture")).replace("_", ""))
+    if network is not None:
+        _known_keys("model", model, ModelSection, set(network) - {"sampling_rate"})
+    for key in training:
+        if key in MANAGED:
+            raise UserError(f"training.{key}: {MANAGED[key]}")
+    _known_keys("training", training, TrainingSection, argument_names())
+
+
+def _known_keys(section: str, values: Mapping[str, Any], kind: type, options: Collection[str]) -> None:
+    known = {field.name for field in dataclasses.fields(kind)} - {"options", "arguments"} | {*options}
+    for key in values:
+        if key not in known:
+            raise unknown_key(f"{section}.{key}", sorted(known))
+
+
 def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     architecture = values.get("architecture")
     if architecture == "encoder":
@@ -369,15 +399,12 @@ def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
+    from ..training.arguments import argument_options, sampling_for, solvers_for
     from ..training.optimizer import WITHOUT_WARMUP
 
     stopping = values.get("early_stopping", {})
     if isinstance(stopping, Mapping) and stopping.get("metric") is None:  # `from_mapping` refuses anything else
         values["early_stopping"] = dict(stopping) | {"metric": TASKS.get(str(recipe.get("task")), EMOTIONS).main}
-    for key in values:
-        if key in MANAGED:
-            raise UserError(f"training.{key}: {MANAGED[key]}")
     model = recipe.get("model")
     architecture = model.get("architecture") if isinstance(model, Mapping) else None
     if architecture != "encoder":

@@ -19,6 +19,7 @@ from ..evaluation.metrics import lower_is_better
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
+from .argument_names import argument_names
 from .data import batches
 from .optimizer import ONE_CYCLE, schedule_names
 
@@ -83,29 +84,6 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "trackio_static_space_id": False,
 }
 
-# Keys that the run sets itself, by what to use in their place.
-_MANAGED: dict[str, str] = {
-    "use the top-level key output_dir": "output_dir logging_dir",
-    "use training.seeds": "seed data_seed",
-    "use training.early_stopping": "load_best_model_at_end metric_for_best_model greater_is_better",
-    "use training.loss.label_smoothing": "label_smoothing_factor",
-    "use training.deterministic": "full_determinism",
-    "use training.precision": "bf16 fp16 tf32 bf16_full_eval fp16_full_eval",
-    "use --resume": "resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint save_only_model",
-    "use a file of recipes/accelerate": "fsdp fsdp_config deepspeed accelerator_config local_rank",
-    "use ser-hf push after the run": (
-        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision hub_token"
-    ),
-    "the run sets it; leave it out": (
-        "remove_unused_columns label_names dataloader_persistent_workers average_tokens_across_devices log_level "
-        "log_level_replica length_column_name prediction_loss_only include_for_metrics batch_eval_metrics "
-        "eval_do_concat_batches do_train do_eval do_predict"
-    ),
-    "it is for language models; leave it out": (
-        "parallelism_config neftune_noise_alpha use_liger_kernel liger_kernel_config optim_target_modules"
-    ),
-}
-MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.split()}
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = ("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm", "ddp_find_unused_parameters")
 
@@ -146,10 +124,10 @@ def solvers_for(architecture: str) -> tuple[str, ...]:
 
 def argument_options() -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of every `TrainingArguments` key that a recipe may set."""
-    hints = typing.get_type_hints(TrainingArguments)
+    hints, settable = typing.get_type_hints(TrainingArguments), argument_names()
     options = {}
     for field in dataclasses.fields(TrainingArguments):
-        if field.name in (*MANAGED, "auto_find_batch_size", "dataloader_drop_last") or not field.init:
+        if field.name not in settable:
             continue
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
         options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))

@@ -1,5 +1,6 @@
 """Folders and files that appear complete or not at all, folders walked in order, and tables of text."""
 
+import ast
 import contextlib
 import csv
 import io
@@ -196,3 +197,18 @@ def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, l
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}, line {line}: not valid CSV ({error})") from None
+
+
+def class_fields(*files: Path) -> dict[str, list[str]]:
+    """The annotated fields of each class in Python files, with those of bases in the files; nothing is imported."""
+    nodes = [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+
+    def fields(name: str) -> list[str]:
+        if name not in classes:
+            return []
+        bases = [field for base in classes[name].bases for field in fields(ast.unparse(base))]
+        own = [item for item in classes[name].body if isinstance(item, ast.AnnAssign)]
+        return bases + [item.target.id for item in own if not ast.unparse(item.annotation).startswith("ClassVar")]
+
+    return {name: fields(name) for name in classes}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, sampling_for, training_arguments
+from ser_hf.training.argument_names import MANAGED
+from ser_hf.training.arguments import HOUSE_DEFAULTS, argument_options, sampling_for, training_arguments
 from ser_hf.utils.errors import UserError
 
 
