@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
+from ..utils.plugins import WithPlugins
 from ..utils.yaml import coerce, unknown_key
 from .schema import (
     EMOTIONS,
@@ -48,11 +49,23 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Name in recipes -> module. A new corpus is one word here.
+_FACTS = ("title", "license", "language", "url", "citation", "acted")
+
+
+def _check_plugin(name: str, module: ModuleType) -> None:
+    """Raise a ValueError unless the module of another package can be used as a corpus."""
+    if not {"root", "on_unknown"} <= {*inspect.signature(getattr(module, "parse", print)).parameters}:
+        raise ValueError("a corpus is a module with a function parse(root, on_unknown), which returns a Listing")
+    if missing := [fact.upper() for fact in _FACTS if not hasattr(module, fact.upper())]:
+        raise ValueError(f"its module has no {', '.join(missing)}; None stands for an unknown fact")
+
+
+# Name in recipes -> module. A new corpus is one word here, or an entry point of another package.
 _NAMES = "audformat audiofolder cremad csv emobox emodb hub iemocap msp_podcast ravdess savee synthetic tess"
-SINGLE_CORPORA: dict[str, ModuleType] = {
+_MODULES = {
     name: importlib.import_module(".tables" if name == "csv" else f".{name}", __package__) for name in _NAMES.split()
 }
+SINGLE_CORPORA: Mapping[str, ModuleType] = WithPlugins(_MODULES, "ser_hf.corpora", _check_plugin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +104,7 @@ def checked(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], key:
 def single_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of one corpus that is no mixture; see `corpus_facts`."""
     module = SINGLE_CORPORA[name]
-    keys = ("title", "license", "language", "url", "citation", "acted")
-    metadata = {key: getattr(module, key.upper(), None) for key in keys}
+    metadata = {key: getattr(module, key.upper(), None) for key in _FACTS}
     if hasattr(module, "facts"):
         defaults = {option: default for option, (_, default) in parser_options(module).items()}
         metadata |= module.facts(**defaults | dict(options))
@@ -102,7 +114,7 @@ def single_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 mixture = importlib.import_module(".mixture", __package__)  # uses the functions above
-CORPORA = dict(sorted({**SINGLE_CORPORA, "mixture": mixture}.items()))
+CORPORA: Mapping[str, ModuleType] = WithPlugins({**_MODULES, "mixture": mixture}, "ser_hf.corpora", _check_plugin)
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:

@@ -26,7 +26,7 @@ from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
-from ..training.loading import weights_hash
+from ..training.loading import save_code, weights_hash
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
 from ..utils.environment import environment
@@ -288,7 +288,9 @@ def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Re
     """Save a published model: weights with merged adapters, configuration, code if needed, and feature extractor."""
     stored = report.temperature and report.temperature.stored
     store_temperature(model, report.temperature.value if stored else None)
-    merged(model).save_pretrained(folder)
+    plain = merged(model)
+    plain.save_pretrained(folder)
+    save_code(plain, folder)
     if isinstance(model, PeftModel):
         save_adapter(model, folder / "adapter", public_name(plan.checkpoint))
     plan.published_extractor.save_pretrained(folder)

@@ -14,6 +14,7 @@ training only; it may be dropped or new, depending on the masking of the recipe.
 import contextlib
 import copy
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.safetensors_conversion import get_conversion_pr_reference
@@ -46,6 +48,7 @@ from .encoders import ENCODERS, encoder_config
 logger = logging.getLogger(__name__)
 
 _MOST_LAYERS = 1000
+_MODELS = Path(__file__).parents[1] / "models"
 _DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
@@ -106,16 +109,37 @@ def data_only(
                         raise UserError(f"{where}: {name} {taken}; {TRUST}")
         for name, path in weight_files(source, where, revision).items() if weights else ():
             (folder / name).symlink_to(path)
-        for own in Path(__file__).parents[1].glob("models/*.py") if own_code and code else ():
+        for own in _code_files() if own_code and code else ():
             if path := find_file(source, own.name, revision):
-                shutil.copyfile(own, folder / own.name)
-                if Path(path).read_bytes() != own.read_bytes():
+                (folder / own.name).write_bytes(_published_code(own))
+                if Path(path).read_bytes() != _published_code(own):
                     raise UserError(f"{where}: {own.name} is changed, or of another version of ser_hf; {TRUST}")
         try:
             yield temporary, commit, own_code
         except Exception as error:  # name the model, not this folder
             error.args = tuple(arg.replace(temporary, source) if isinstance(arg, str) else arg for arg in error.args)
             raise
+
+
+def _code_files() -> list[Path]:
+    """The Python files of which published networks consist: this package's, and one for each plug-in."""
+    return [*_MODELS.glob("*.py"), *(Path(inspect.getfile(network)) for network in ARCHITECTURES.values())]
+
+
+def _published_code(path: Path) -> bytes:
+    """The content of a network's file beside published weights, where modules of ser_hf.models are siblings."""
+    return re.sub(rb"^from ser_hf\.models\.", b"from .", path.read_bytes(), flags=re.MULTILINE)
+
+
+def save_code(model: PreTrainedModel, folder: Path) -> None:
+    """Save the network of a plug-in so that it loads without ser_hf: with the files of ser_hf.models that it imports."""
+    own = Path(inspect.getfile(type(model)))
+    if own in _code_files() and own.parent != _MODELS:
+        (folder / own.name).write_bytes(_published_code(own))
+        for name in re.findall(r"^from ser_hf\.models\.(\w+)", own.read_text(encoding="utf-8"), re.MULTILINE):
+            sibling = str(_MODELS / f"{name}.py")
+            for path in [sibling, *get_relative_import_files(sibling)]:
+                shutil.copy(path, folder)
 
 
 def _table(path: str) -> dict[str, Any]:

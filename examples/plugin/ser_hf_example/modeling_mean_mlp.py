@@ -1,0 +1,39 @@
+"""A perceptron on the mean of the log-mel bands: configuration and network in one file, which is published as code.
+
+It imports torch, transformers and modules of ser_hf.models only; published, it lies beside the latter and needs no
+ser_hf.
+"""
+
+import torch
+from torch import nn
+
+from ser_hf.models.configuration import AcousticConfig, Count, Fraction
+from ser_hf.models.front_end import FrontEnd
+from ser_hf.models.modeling_base import AcousticClassifier
+
+
+class MeanMLPConfig(AcousticConfig):
+    """See `AcousticConfig`; the fields below are keys of `model` in a recipe, checked by their annotations."""
+
+    model_type = "example_mean_mlp"
+
+    hidden: Count = 64
+    dropout: Fraction = 0.2
+
+
+class MeanMLPForAudioClassification(AcousticClassifier):
+    """Mean MLP: the mean of each mel band over a clip, one hidden layer, classifier."""
+
+    config_class = MeanMLPConfig
+
+    def __init__(self, config: MeanMLPConfig):
+        super().__init__(config)
+        self.front_end = FrontEnd(config)
+        self.hidden = nn.Linear(self.front_end.size, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.hidden, config.num_labels)
+        self.post_init()
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        mean = features.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)  # features are zero in the padding
+        return self.dropout(self.hidden(mean).relu())

@@ -1,0 +1,50 @@
+"""Plug-ins: corpora and networks that other installed packages offer as entry points."""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from .errors import UserError
+
+
+class WithPlugins(Mapping[str, Any]):
+    """A table of our own entries by name, and of the entry points of a group, which are imported when first used.
+
+    A plug-in imports this package, so it cannot be imported while this package is.
+
+    Args:
+        own: names and entries; no plug-in can have one of these names.
+        group: of entry points, such as ``ser_hf.corpora``.
+        check: raises a ValueError that describes what is wrong with an entry of a plug-in.
+    """
+
+    def __init__(self, own: Mapping[str, Any], group: str, check: Callable[[str, Any], None]):
+        self.entries, self.group, self.check = dict(own), group, check
+        self.points = {point.name: point for point in entry_points(group=group)}
+
+    def __getitem__(self, name: str) -> Any:
+        """The entry of a name.
+
+        Raises:
+            UserError: for a plug-in that cannot be imported or used, naming its package.
+        """
+        if name in self.points:
+            point = self.points[name]
+            try:
+                if name in self.entries:
+                    raise ValueError(f"ser_hf has a {name}, so its entry point needs another name")
+                entry = point.load()
+                self.check(name, entry)
+            except Exception as error:  # of code of others
+                kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+                package = point.dist.name if point.dist else point.value
+                raise UserError(f"plug-in {name} ({self.group}) of the package {package}: {kind}{error}") from error
+            self.entries[name] = entry
+            del self.points[name]
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self.entries, *self.points}))
+
+    def __len__(self) -> int:
+        return len({*self.entries, *self.points})
