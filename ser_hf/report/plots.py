@@ -205,18 +205,6 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     return figure
 
 
-def folds_figure(scores: Mapping[str, float], mean: float, metric: str = "UAR") -> Figure:
-    """The main metric of each fold, with the mean."""
-    figure = Figure(figsize=(2 + 0.6 * len(scores), 4), layout="constrained")
-    axes = figure.add_subplot()
-    bars = axes.bar(list(scores), list(scores.values()), color=COLORS[0])
-    axes.bar_label(bars, fmt="%.2f", fontsize=8, label_type="center", color="white")
-    axes.axhline(mean, color=COLORS[1], linestyle="--", label=f"mean {mean:.3f}")
-    axes.set(xlabel="fold", ylabel=metric, ylim=(min(0, *scores.values()), 1), title=f"{metric} by fold")
-    axes.legend()
-    return figure
-
-
 def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure:
     """Precision, recall and F1 of each class side by side, with the interval of the recall if there is one."""
     figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")

@@ -19,7 +19,6 @@ from .plots import (
     curves_figure,
     dimensions_figure,
     distribution_figure,
-    folds_figure,
     per_class_figure,
     reliability_figure,
     robustness_figure,
@@ -175,9 +174,6 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
     if report.corpora:
         confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
         yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
-    if report.protocol.folds:
-        scores = {number: own.metrics[report.main] for number, own in report.protocol.folds.items()}
-        yield "runs", "folds", f"{metric} by fold", folds_figure(scores, score, metric)
     if report.history:
         figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure

@@ -62,11 +62,9 @@ def test_the_title_names_the_evaluated_speakers(changes, people, named):
     assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
 
 
-def test_folds_and_corpora_have_pictures(named):
-    report = over_folds(whole_report())
-    drawn = named(report)
+def test_corpora_have_pictures(named):
+    drawn = named(over_folds(whole_report()))
     assert "training_curves" not in drawn
-    assert [bar.get_height() for bar in drawn["folds"].axes[0].patches] == [report["metrics"]["uar"]] * 2
     titles = [axes.get_title() for axes in drawn["confusion_by_corpus"].axes]
     assert titles == ["a (24 predictions)", "b (24 predictions)", ""]
 
