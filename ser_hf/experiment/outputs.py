@@ -20,7 +20,7 @@ from ..evaluation.predictions import from_table
 from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals, without_details
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
-from ..report.card import Runs, model_card, public, public_name, report_page
+from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
@@ -308,12 +308,11 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
 
 
 def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
-    """Save report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
+    """Save report/: the page, pictures, report.json and the `tables`, such as predictions, as parquet."""
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():
             pq.write_table(table, partial / f"{name}.parquet")
-        (partial / "README.md").write_text(report_page(report), encoding="utf-8")
         write_report(
             partial,
             report,

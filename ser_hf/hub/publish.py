@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts, corpus_options
 from ..inference.reference import read_reference
-from ..report.card import card_of_run, card_pictures, hub_page, public, report_values, run_report, templates
+from ..report.card import card_of_run, card_pictures, hub_page, markdown, public, report_values, run_report
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
@@ -265,7 +264,7 @@ def _report_card(
         "tables": [{"name": name, "rows": rows[name], "holds": REPORT_TABLES[name]} for name in files],
         "licenses": [f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
     }
-    return re.sub(r"\n{3,}", "\n\n", templates().get_template("report_repository.md").render(values))
+    return markdown("report_repository.md", values)
 
 
 def _corpora(report: Report, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:

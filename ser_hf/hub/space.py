@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from huggingface_hub import SpaceCardData, constants
 
 from ..evaluation.metrics import NAMES
-from ..report.card import templates
+from ..report.card import markdown
 from ..report.report import Report
 from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
@@ -119,5 +118,4 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         short_description="Try a speech emotion recognition model",
     )
     link = facts["links"].get(MODEL_LINK)
-    text = templates().get_template("space.md").render(facts, card_data=data.to_yaml(), link=link)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return markdown("space.md", {**facts, "card_data": data.to_yaml(), "link": link})

@@ -1,4 +1,4 @@
-"""Model cards and the report in Markdown, from the templates in hub_cards/."""
+"""Model cards, from the templates in hub_cards/."""
 
 import dataclasses
 import functools
@@ -54,6 +54,11 @@ def plain(value: object) -> object:
     return printable(value).replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
 
 
+def markdown(template: str, values: Mapping[str, Any]) -> str:
+    """A template of hub_cards/ with these values, without repeated empty lines."""
+    return re.sub(r"\n{3,}", "\n\n", templates().get_template(template).render(values)).strip() + "\n"
+
+
 def cell(text: object) -> Markup:
     """Text as one cell of a Markdown table: escaped, in one line."""
     return Markup(re.sub(r"([\\|`<\[])", r"\\\1", " ".join(printable(str(text)).split())))
@@ -65,16 +70,6 @@ def report_values(report: Report) -> dict[str, Any]:
     task = report.measured
     own = {"measured": task, "main": task.main, "main_metrics": task.headline, "definitions": definitions(task)}
     return {**fields, **own, "report": report, "over": None}
-
-
-def report_page(report: Report) -> str:
-    """The report in Markdown, with links to the pictures beside it."""
-    return _tidy(templates().get_template("report.md").render(report_values(report)))
-
-
-def _tidy(text: str) -> str:
-    """The text without repeated empty lines."""
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +203,7 @@ def model_card(
         "pictures": pictures,
         "cost": _cost(report, runs),
     }
-    return ModelCard(_tidy(templates().get_template("model_card.md").render(values)))
+    return ModelCard(markdown("model_card.md", values))
 
 
 def _corpora(report: Report, *parts: str) -> set[str]:

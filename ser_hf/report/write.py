@@ -51,7 +51,6 @@ _FILES = {
     "metrics.parquet": "every score with its interval, one per row",
     "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion, or its "
     "ratings and their predictions",
-    "README.md": "a shorter report in Markdown",
 }
 
 
