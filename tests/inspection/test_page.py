@@ -83,7 +83,7 @@ def test_unusual_values_of_a_table(tmp_path):
         soundfile.write(tmp_path / f"{i}.wav", np.zeros(8000), 16000)
         lines.append(f"{i}.wav,{('sad', 'angry')[i % 2]},a$b_$,{intensity}")
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    inspection = inspect_corpus("csv", tmp_path / "t.csv", url="javascript:alert(1)", near_copies=False)
+    inspection = inspect_corpus("csv", tmp_path / "t.csv", url="javascript:alert(1)")
     page = Page(write_inspection(inspection, tmp_path / "out").read_text(encoding="utf-8"))
     assert [link["href"] for link in page.all("a")] == ["inspect.json"]
     assert "javascript:alert(1)" in page.text
@@ -139,7 +139,7 @@ def error(capsys, *arguments):
 
 def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["inspect", "ravdess", str(small), "--no-near-copies"]) == 0
+    assert cli.main(["inspect", "ravdess", str(small)]) == 0
     printed = capsys.readouterr().out
     assert "RAVDESS: Usable for training: 1 warning" in printed
     assert "16 clips readable" in printed
