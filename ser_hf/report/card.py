@@ -162,15 +162,13 @@ def model_card(
     runs = source if isinstance(source, Runs) else None
     report = source.own if isinstance(source, Runs) else source
     model, corpus = report.model, recipe["corpus"]
-    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    trained_on = _corpora(report, "train", "validation")
-    trained = corpora_facts(corpus["name"], options, trained_on)
-    facts = corpus_facts(corpus["name"], options, trained_on)
+    known = corpora_of(report, corpus, "train", "validation")
+    trained, facts = corpora_facts(*known), corpus_facts(*known)
     sentence, about = network_words(model.architecture)
     if model.origin:
         origin = model.origin
         sentence += plain(f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence}).")
-    evaluated = corpora_facts(corpus["name"], options, _corpora(report, report.evaluated_split))
+    evaluated = corpora_facts(*corpora_of(report, corpus, report.evaluated_split))
     hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
     metadata = ModelCardData(
         language=facts["language"],
@@ -206,10 +204,12 @@ def model_card(
     return ModelCard(markdown("model_card.md", values))
 
 
-def _corpora(report: Report, *parts: str) -> set[str]:
-    """Names of the corpora of the speakers in these splits, as far as the report has them."""
+def corpora_of(report: Report, corpus: Mapping[str, Any], *parts: str) -> tuple[str, dict[str, Any], set[str]]:
+    """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of the speakers in these
+    splits, as far as the report has them."""
+    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
     splits = [report.protocol.parts[part] for part in parts if part in report.protocol.parts]
-    return {name.partition(":")[0] for split in splits for name in split.speakers}
+    return corpus["name"], options, {name.partition(":")[0] for split in splits for name in split.speakers}
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:

@@ -26,81 +26,26 @@ from .plots import (
     slices_figure,
 )
 from .report import SCHEMA, HardClip, Report, report_schema
-from .views import evaluated_speakers, run_kind
+from .views import evaluated_speakers
 
-METRICS_SCHEMA = pa.schema(
-    {
-        # What is measured: judged, pooled, part, class, corpus, fold, seed, foil, condition, or the column of a slice.
-        "of": pa.string(),
-        # Its name: the split, the class, the speaker, ...
-        "name": pa.string(),
-        "clips": pa.int64(),
-        "metric": pa.string(),
-        "value": pa.float64(),
-        # Interval over speakers and their clips; null without one.
-        "low": pa.float64(),
-        "high": pa.float64(),
-    }
-)
 # An SVG of many thousand points is larger than a PNG, and slow.
 _MOST_BYTES = 400_000
 # The files beside the page, as the page describes them.
 _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
-    "metrics.parquet": "every score with its interval, one per row",
     "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion, or its "
     "ratings and their predictions",
 }
 
 
-def metrics_table(report: Report) -> pa.Table:
-    """Columns of, name, clips, metric, value, low, high."""
-    rows = []
-    for of, name, clips, scores, intervals in _scores(report):
-        for metric, value in scores.items():
-            if isinstance(value, float):
-                low, high = intervals.get(metric) or (None, None)
-                rows.append(dict(zip(METRICS_SCHEMA.names, (of, name, clips, metric, value, low, high), strict=True)))
-    return pa.Table.from_pylist(rows, schema=METRICS_SCHEMA)
-
-
-def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
-    """(kind, name, clips, scores, intervals) of everything that a report measures."""
-    evaluated, splits = report.evaluated_split, report.protocol.parts
-    yield "judged", evaluated, report.clips, report.metrics, report.intervals
-    if report.pooled:
-        yield "pooled", evaluated, report.clips, report.pooled.metrics, report.pooled.intervals
-    for part, scores in report.parts.items():
-        yield "part", part, splits[part].clips if part in splits else None, scores, {}
-    for label, own in report.per_class.items():
-        yield "class", label, own.support, own.to_dict(), {"recall": own.recall_interval}
-    for name, own in report.per_dimension.items():
-        yield "dimension", name, report.clips, own.to_dict(), {"ccc": own.ccc_interval}
-    for column, values in report.slices.items():
-        for value, own in values.items():
-            yield column, value, own.clips, own.to_dict(), {report.main: own.interval}
-    for corpus, own in report.corpora.items():
-        yield "corpus by itself", corpus, own.clips, own.metrics, {}
-    for number, own in report.runs.items():
-        clips = own.parts[evaluated].clips if evaluated in own.parts else None
-        yield run_kind(report), number, clips, own.metrics, {}
-    if report.foil:
-        yield "foil", report.foil.protocol, None, report.foil.metrics, {}
-    for own in report.robustness.conditions if report.robustness else ():
-        scores = {key: getattr(own, key) for key in (*report.measured.headline[:3], "drop")}
-        intervals = {report.main: own.interval, "drop": own.drop_interval}
-        yield "condition", own.name, report.robustness.clips, scores, intervals
-
-
 def write_report(folder: Path, report: Report, **page: Any) -> None:
-    """Write report.json with its schema, metrics.parquet, pictures (PNG and SVG) and index.html.
+    """Write report.json with its schema, pictures (PNG and SVG) and index.html.
 
     Args:
         page: recipe, corpus and links, see `write_page`.
     """
     (folder / SCHEMA).write_text(json.dumps(report_schema(), indent=1) + "\n", encoding="utf-8")
-    pq.write_table(metrics_table(report), folder / "metrics.parquet")
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
