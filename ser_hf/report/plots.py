@@ -1,7 +1,6 @@
 """Pictures of a report, as matplotlib figures."""
 
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,13 +103,12 @@ def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence
 
 
 def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")) -> Figure:
-    """Train and validation loss, two metrics, and learning rates; a line marks the selected checkpoint.
+    """Train and validation loss, and two metrics; a line marks the selected checkpoint.
 
     Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
     """
-    rates = _learning_rates(history)
-    figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
-    losses, scores, *more = figure.subplots(1, 3 if rates else 2)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
     validation = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
     fitted = any("candidate" in entry for entry in history)
     axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
@@ -128,10 +126,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         for start, entries, line in (("", validation, "-"), ("train ", trained, ":")):
             known = [(epoch, values[key]) for epoch, values in entries if values.get(key) is not None]
             draw(scores, start + NAMES[key], known, color, line)
-    for axes in more:
-        for color, (name, points) in zip(itertools.cycle(COLORS), rates.items(), strict=False):
-            draw(axes, name, points, color)
-        axes.set(ylabel="learning rate", title="Learning rate", yscale="log")
     losses.set(ylabel="loss", title="Loss")
     low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])  # a correlation may be negative
     scores.set(ylabel="score", title="Scores", ylim=(low, 1))
@@ -143,18 +137,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
-
-
-def _learning_rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """(epoch, rate) of each parameter group; a single group is called model."""
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for entry in history:
-        for key, rate in entry.items():
-            if key.startswith("learning_rate") and rate > 0:
-                groups.setdefault(key.removeprefix("learning_rate_"), []).append((entry["epoch"], rate))
-    if len(groups) > 1:  # the Trainer's own is one of them
-        groups.pop("learning_rate", None)
-    return {"model" if name == "learning_rate" else name: points for name, points in groups.items()}
 
 
 def dimensions_figure(

@@ -57,12 +57,8 @@ def test_reliability_shows_shares_gaps_and_clips():
     assert upper.get_title() == "Reliability: expected calibration error 0.250"
 
 
-def test_curves_show_training_scores_and_every_group_s_learning_rate():
-    rates = {"learning_rate": 1e-5, "learning_rate_encoder": 1e-5, "learning_rate_head": 1e-3}
-    history = [entry | rates | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
-    _, scores, learning = curves_figure(history).axes
+def test_curves_show_training_scores():
+    history = [entry | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
+    _, scores = curves_figure(history).axes
     assert _legend(scores) == ["UAR", "train UAR", "macro-F1", "train macro-F1", "selected: epoch 2"]
     assert scores.lines[1].get_ydata().tolist() == [0.1] * 3
-    assert _legend(learning) == ["encoder", "head", "selected: epoch 2"]
-    (_, _, alone) = curves_figure([entry | {"learning_rate": 1e-4} for entry in HISTORY]).axes
-    assert _legend(alone) == ["model", "selected: epoch 2"]
