@@ -87,6 +87,11 @@ def replace_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON; a number that is not finite is a ValueError."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
 def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
     """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
 

@@ -74,8 +74,6 @@ def demo(tmp_path_factory, clip):
             "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())",
             "demo",
             str(folder / "model"),
-            "--examples",
-            str(clip),
         ]
         with (folder / "log").open("w") as log:
             # A suite that runs in the background ignores Ctrl-C, and so would its children.
