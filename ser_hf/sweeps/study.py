@@ -24,7 +24,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
-from ..evaluation.tasks import EMOTIONS, TASKS
+from ..evaluation.tasks import TASKS
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
@@ -118,7 +118,7 @@ class SweepStudy:
         task, metric = TASKS[base.task], self.search.metric
         if metric not in task.headline:
             raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
-        self.shown = task.headline
+        self.metrics = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
         self.lock = FileLock(self.folder / "sweep.lock")
         self.shared = settings.options.storage is not None
@@ -278,7 +278,7 @@ class SweepStudy:
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
             page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
-            replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows))
+            replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows, self.metrics))
             replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
@@ -336,7 +336,7 @@ def _delete_weights(trial: Path) -> None:
         recipe.with_name("reference.npz").unlink(missing_ok=True)
 
 
-def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str] = EMOTIONS.headline) -> str:
+def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
     table = [
         {
