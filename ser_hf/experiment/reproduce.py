@@ -19,6 +19,7 @@ from ..report.card import public
 from ..report.report import Report, read_report
 from ..utils.environment import PACKAGE, usable_cores
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder, flat
 from ..utils.yaml import read_yaml
 from .recipe import Recipe
@@ -104,9 +105,8 @@ def reproduce(
     finally:
         torch.set_num_threads(before)
     if os.environ.get("RANK", "0") == "0":
-        partial = folder.report / "reproduction.partial"
-        partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.rename(partial.with_suffix(".json"))
+        text = json.dumps(comparison, indent=1, ensure_ascii=False)
+        replace_text(folder.report / "reproduction.json", text + "\n")
     return comparison
 
 

@@ -197,8 +197,9 @@ def stage_report(
     page = {"recipe": dump_yaml(public(recipe)), "corpus": facts, "predictions": source / "predictions.parquet"}
     write_report(folder, report, **page)
     (folder / "predictions").mkdir()
+    predictions = predictions.select([name for name in predictions.column_names if name != "path"])
     for part in dict.fromkeys(predictions["part"].to_pylist()):
-        own = _without_paths(predictions.filter(pc.equal(predictions["part"], part)))
+        own = predictions.filter(pc.equal(predictions["part"], part))
         pq.write_table(own, folder / "predictions" / f"{part}.parquet")
     card = _report_card(report, corpora, folder, repo_id, model_repo, space)
     (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
@@ -210,10 +211,6 @@ def _clip_folder(predictions: pa.Table) -> str | None:
     cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
     above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
     return os.path.commonpath(above) if above else None
-
-
-def _without_paths(table: pa.Table) -> pa.Table:
-    return table.drop_columns(["path"]) if "path" in table.column_names else table
 
 
 def _report_card(

@@ -64,9 +64,6 @@ class Facts:
         """The columns of text and places, for all formats."""
         return [name for name in COLUMNS if name != "predicted" or not self.ranges]
 
-    def to_metadata(self) -> dict[bytes, bytes]:
-        return {METADATA: json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()}
-
 
 def read_facts(schema: pa.Schema) -> dict[str, Any]:
     """The facts in the schema of a table: ``read_facts(pyarrow.parquet.read_schema(path))``."""
@@ -111,7 +108,8 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
     columns |= {facts.kind: of_lists(made), "logits": of_lists(rows.logits)}
     if rows.vectors is not None:
         columns["embedding"] = of_lists(rows.vectors)
-    return pa.table(columns).replace_schema_metadata(facts.to_metadata())
+    metadata = json.dumps(dataclasses.asdict(facts), ensure_ascii=False)
+    return pa.table(columns).replace_schema_metadata({METADATA: metadata})
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray:

@@ -1,9 +1,6 @@
 """The page of an inspection, and `inspect.json` with the same facts."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +8,7 @@ from matplotlib.figure import Figure
 from ..report.page import Picture, picture, template
 from ..report.plots import COLORS, distribution_figure, png, transparent
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, write_json
 from .findings import Inspection
 from .measure import MEASURES, clip_table, ordered_labels
 
@@ -46,7 +43,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     check_folder(folder)
     with atomic_folder(folder, "--output") as partial:
         facts = inspection.to_dict()
-        write_facts(partial, facts)
+        write_json(partial / "inspect.json", facts)
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
             charts=charts(clip_table(inspection.clips)),
@@ -55,11 +52,6 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
-
-
-def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write `inspect.json`."""
-    (folder / "inspect.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def quantity(value: float | None, measure: str) -> str:

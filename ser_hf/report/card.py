@@ -183,6 +183,9 @@ def model_card(
         # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
     )
+    cost = views.cost(report)
+    if runs and (total := views.duration(runs.report.seconds.training)):
+        cost["Training of all runs"] = total
     shown = dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"}))
     values = report_values(report) | {
         "over": runs,
@@ -199,7 +202,7 @@ def model_card(
         "report_repo": report_repo and hub_page(report_repo, "datasets"),
         "space": space and hub_page(space, "spaces"),
         "pictures": pictures,
-        "cost": _cost(report, runs),
+        "cost": cost,
     }
     return ModelCard(markdown("model_card.md", values))
 
@@ -255,14 +258,6 @@ def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     start += f" ({plain(model.revision)[:19]})" if model.revision else ""
     origin = f"with the architecture of `{name}`, randomly initialized" if settings["random_init"] else f"from {start}"
     return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
-
-
-def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
-    """Cost of the weights, and of all runs together if there are several."""
-    cost = views.cost(report)
-    if runs:
-        cost["Training of all runs"] = views.duration(runs.report.seconds.training)
-    return {name: value for name, value in cost.items() if value}
 
 
 def public(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
@@ -60,46 +59,32 @@ def transparent(figure: Figure) -> Figure:
     return figure
 
 
-def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
-    """Shares of each true class, as color and percent, with the counts below."""
-    size = 1.6 + 0.75 * len(names)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
-    axes = figure.add_subplot()
-    image = _draw_confusion(axes, counts, names, title)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    return figure
-
-
-def corpora_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:
-    """The confusion matrix of each corpus, two in a row. Rows of classes that a corpus does not have are empty."""
+def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:
+    """Shares of each true class, as color and percent, with the counts below. A panel for each matrix under its title,
+    two in a row; rows of classes without clips are empty."""
     columns = min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
     figure = Figure(figsize=(columns * size + 0.6, rows * size), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (corpus, counts) in zip(panels, confusions.items(), strict=False):
-        image = _draw_confusion(axes, counts, names, f"{corpus} ({np.sum(counts)} predictions)")
+    for axes, (title, counts) in zip(panels, confusions.items(), strict=False):
+        counts = np.asarray(counts)
+        clips = counts.sum(axis=1)
+        shares = counts / np.maximum(clips[:, None], 1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), share in np.ndenumerate(shares):
+            if clips[i]:
+                color = "white" if share > 0.55 else "black"
+                axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
+        # Names are from files and recipes: a dollar sign in one does not start a formula.
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.set_title(title, parse_math=False)
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=panels.tolist(), shrink=0.5, label="share of the true class")
+    figure.colorbar(image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class")
     return figure
-
-
-def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> AxesImage:
-    counts = np.asarray(counts)
-    clips = counts.sum(axis=1)
-    shares = counts / np.maximum(clips[:, None], 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), share in np.ndenumerate(shares):
-        if clips[i]:
-            color = "white" if share > 0.55 else "black"
-            axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
-    # Names are from files and recipes: a dollar sign in one does not start a formula.
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, parse_math=False)
-    return image
 
 
 def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")) -> Figure:

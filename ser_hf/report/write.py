@@ -1,9 +1,8 @@
 """The folder of a report: report.json with its schema, tables, pictures and the page."""
 
-import json
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES, definitions
+from ..utils.files import write_json
 from .page import Picture, picture, render
 from .plots import (
     confusion_figure,
-    corpora_figure,
     curves_figure,
     dimensions_figure,
     distribution_figure,
@@ -39,47 +38,22 @@ _FILES = {
 }
 
 
-def write_report(folder: Path, report: Report, **page: Any) -> None:
-    """Write report.json with its schema, pictures (PNG and SVG) and index.html.
+def write_report(folder: Path, report: Report, *, predictions: Path | None = None, **page: Any) -> None:
+    """Write report.json with its schema, pictures (PNG and SVG), and index.html with the pictures inside.
 
     Args:
-        page: recipe, corpus and links, see `write_page`.
-    """
-    (folder / SCHEMA).write_text(json.dumps(report_schema(), indent=1) + "\n", encoding="utf-8")
-    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
-    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    write_page(folder, report, **page)
-
-
-def write_page(
-    folder: Path,
-    report: Report,
-    *,
-    recipe: str = "",
-    corpus: Mapping[str, Any] | None = None,
-    links: Mapping[str, Any] | None = None,
-    predictions: Path | None = None,
-) -> None:
-    """Write the pictures of a report, and index.html with the pictures inside.
-
-    Args:
-        recipe, corpus, links: see `ser_hf.report.page.render`.
         predictions: the table of predictions (default: that in the folder).
+        page: recipe, corpus and links, see `ser_hf.report.page.render`.
     """
+    write_json(folder / SCHEMA, report_schema())
+    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
+    write_json(folder / "report.json", values)
     shown: dict[str, list[Picture]] = {}
     for section, name, alt, figure in figures(report, predictions or folder / "predictions.parquet"):
         shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
-    page = render(
-        report,
-        pictures=shown,
-        recipe=recipe,
-        corpus=corpus,
-        links=links,
-        players=players(report.hardest, folder),
-        files={name: holds for name, holds in _FILES.items() if (folder / name).is_file()},
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    files = {name: holds for name, holds in _FILES.items() if (folder / name).is_file()}
+    html = render(report, pictures=shown, players=players(report.hardest, folder), files=files, **page)
+    (folder / "index.html").write_text(html, encoding="utf-8")
 
 
 def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
@@ -104,7 +78,7 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
         yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
     if report.confusion:
-        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
+        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure({title: report.confusion}, names)
     if report.per_class:
         yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
     if report.per_dimension and predictions is not None and predictions.is_file():
@@ -116,8 +90,11 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
     if report.slices:
         yield "slices", "slices", f"{metric} by group", slices_figure(report.slices, report.main, score)
     if report.corpora:
-        confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
-        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
+        confusions = {
+            f"{corpus} ({sum(map(sum, own.confusion))} predictions)": own.confusion
+            for corpus, own in report.corpora.items()
+        }
+        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", confusion_figure(confusions, names)
     if report.history:
         figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure

@@ -100,7 +100,7 @@ def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, n
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_facts", fail)
+        patched.setattr(module, "write_json", fail)
         with pytest.raises(KeyboardInterrupt):
             write_inspection(faulty, folder)
     assert (folder / "index.html").is_file()

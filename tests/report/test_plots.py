@@ -17,7 +17,7 @@ def _legend(axes):
 
 
 def test_confusion_shows_shares_of_the_true_class_and_counts():
-    axes = confusion_figure([[3, 1], [0, 0]], ["angry", "sad"], "A title").axes[0]
+    axes = confusion_figure({"A title": [[3, 1], [0, 0]]}, ["angry", "sad"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["75%\n3", "25%\n1"], "sad has no clips"
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted", "true", "A title")
@@ -33,7 +33,7 @@ def test_curves_show_the_history_and_the_selected_epoch():
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
     for name in ("a.svg", "b.svg", "a.png", "b.png"):
-        save_figure(confusion_figure([[1]], ["a"], "x"), tmp_path / name)
+        save_figure(confusion_figure({"x": [[1]]}, ["a"]), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     drawn = (tmp_path / "a.svg").read_text()
     assert drawn == (tmp_path / "b.svg").read_text()
