@@ -32,7 +32,7 @@ from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
 from ..training.loading import ADAPTER, data_only
 from ..utils.errors import UserError
-from ..utils.files import replace_text
+from ..utils.files import write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
@@ -139,7 +139,7 @@ def publish(
     }
     content["largest_difference"] = verdict.largest_difference
     content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    replace_text(RunFolder(run).published, json.dumps(content, indent=1) + "\n")
+    write_json(RunFolder(run).published, content)
     return Published(model, published_report, published_space, verdict)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..report.page import Picture, picture, template
-from ..report.plots import COLORS, distribution_figure, png, transparent
+from ..report.plots import COLORS, distribution_figure, svg
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, write_json
 from .findings import Inspection
@@ -77,4 +77,4 @@ def charts(table: pd.DataFrame) -> list[Picture]:
     axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
     figures = {"Clips of each label.": classes, "Histogram of the durations of the clips.": durations}
-    return [picture(alt, png(transparent(figure)), figure.get_size_inches()) for alt, figure in figures.items()]
+    return [picture(alt, svg(figure), figure.get_size_inches()) for alt, figure in figures.items()]

@@ -31,32 +31,23 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Without pyplot's global state it works without a display and in threads.
     """
-    path.write_bytes(svg(figure) if path.suffix == ".svg" else png(figure))
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    figure.set_dpi(144)
-    data = io.BytesIO()
-    # The canvas itself, because `Figure.savefig` draws everything twice.
-    FigureCanvasAgg(figure).print_png(data)
-    return data.getvalue()
+    if path.suffix == ".svg":
+        path.write_bytes(svg(figure))
+    else:
+        figure.set_dpi(144)
+        # The canvas itself, because `Figure.savefig` draws everything twice.
+        FigureCanvasAgg(figure).print_png(path)
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG with a transparent background, for light and dark pages."""
+    """The figure as SVG; its background becomes transparent, for light and dark pages."""
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_alpha(0)
     drawn = io.StringIO()
     # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file has no font.
     with matplotlib.rc_context({"svg.hashsalt": "ser_hf", "svg.fonttype": "path"}):
-        FigureCanvasSVG(transparent(figure)).print_svg(drawn, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return drawn.getvalue().encode()
-
-
-def transparent(figure: Figure) -> Figure:
-    """Make the background of a figure transparent."""
-    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
-        patch.set_alpha(0)
-    return figure
 
 
 def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:

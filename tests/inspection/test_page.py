@@ -61,7 +61,7 @@ def test_the_page_is_one_file(page, written):
     images = page.all("img")
     assert len(images) == 2
     for image in images:
-        assert image["src"].startswith("data:image/png;base64,")
+        assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 10
         assert int(image["width"]) > 100
     # Names of files are text.
