@@ -104,8 +104,8 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     header, first, *_ = csv.reader(capsys.readouterr().out.splitlines())
     assert header[-4:] == ["value_arousal", "value_valence", "logit_arousal", "logit_valence"]
     assert len(first) == len(header)
-    assert cli.main(["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.png")]) == 0
-    assert (tmp_path / "time.png").is_file()
+    assert cli.main(["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.csv")]) == 0
+    assert (tmp_path / "time.csv").read_text().startswith("id,path,speaker,label,window,")
 
 
 @pytest.mark.slow
