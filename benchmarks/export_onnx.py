@@ -21,7 +21,7 @@ import torch
 from ser_hf.audio import prepare
 from ser_hf.evaluation.metrics import activated, classification_metrics
 from ser_hf.experiment.data import load_recipe_corpus, training_provenance
-from ser_hf.experiment.evaluate import label_mapping, select_test_clips
+from ser_hf.experiment.evaluate import EvaluationSettings, label_mapping, select_test_clips
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
@@ -56,11 +56,16 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
     folder = RunFolder(model)
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
     corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
-    selection = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
-    selection["fold"] = training_provenance(str(folder.model)).fold
+    settings = EvaluationSettings(
+        protocol=protocol.name,
+        protocol_options=protocol.options,
+        fold=training_provenance(str(folder.model)).fold,
+        part=recipe.evaluation.part,
+        training_speakers=True,
+    )
     classifier = load_classifier(model, device="cpu")
     mapping = label_mapping(classifier.labels)
-    dataset = select_test_clips(corpus, mapping.classes, None, training_speakers=True, **selection).dataset
+    dataset = select_test_clips(corpus, mapping.classes, None, settings).dataset
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     # Without preparation in the store: it is part of what is measured.
     dataset, store = prepare(dataset, classifier.extractor.sampling_rate, None, Preparation())

@@ -261,9 +261,6 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
     with gr.Tab("Recording"):
         # Without buttons: the share button would publish a recording.
         audio = gr.Audio(sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech")
-        files = sorted(str(path) for path in (FOLDER / "examples").glob("*") if not path.name.startswith("."))
-        if files:
-            gr.Examples(files, audio, cache_examples=False)
         shown = [gr.HTML(elem_id="recording"), gr.HTML()]
         audio.change(predict, audio, shown, api_visibility="private")
     with gr.Tab("Live"):

@@ -49,13 +49,6 @@ def inspect(
     root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS]")] = None,
-    no_near_copies: Annotated[
-        bool,
-        Option(
-            "--no-near-copies",
-            help="Do not search for copies that were cut or re-encoded (saves decoding into the cache).",
-        ),
-    ] = False,
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
 
@@ -67,7 +60,7 @@ def inspect(
     own = corpus_recipe(corpus, root, words).corpus
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
-    inspection = inspect_corpus(own.name, root, near_copies=not no_near_copies, **own.options)
+    inspection = inspect_corpus(own.name, root, **own.options)
     page = write_inspection(inspection, folder)
     print(summary(inspection.to_dict()))
     print(f"  page: {page}")

@@ -19,7 +19,6 @@ HOST = "127.0.0.1"
 def demo(
     model: Model,
     port: Annotated[int | None, Option(metavar="N", help="Of this machine.  [default: a free port]")] = None,
-    examples: Annotated[list[str] | None, Option(metavar="FILE", help="A recording to offer; repeatable.")] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -56,7 +55,7 @@ def demo(
             trust_remote_code=trust_remote_code,
             window=window,
         )
-        space = write_space(Path(folder, "space"), demo, examples or [])
+        space = write_space(Path(folder, "space"), demo)
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(Path(folder, "recordings"))}
         runpy.run_path(str(space / "app.py"), run_name="__main__")

@@ -2,13 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from ..utils.errors import UserError
 from .options import BatchSize, Device, Model, Revision, TrustRemoteCode, Window, exit_on_termination
 
 
@@ -26,8 +23,7 @@ def predict(
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits: .csv or .jsonl; .png or .svg for a --timeline of "
-            "one recording.  [default: to standard output]",
+            help="Labels, probabilities and logits: .csv or .jsonl.  [default: to standard output]",
         ),
     ] = None,
     format: Annotated[
@@ -58,8 +54,9 @@ def predict(
     """
     from ..inference.classifier import load_classifier
     from ..inference.inputs import NoneReadable, from_paths
-    from ..inference.outputs import to_terminal, writing
+    from ..inference.outputs import check_output, to_terminal, writing
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
+    from ..report.views import counted
 
     settings = PredictionSettings(
         embeddings=embeddings is not None,
@@ -70,14 +67,15 @@ def predict(
         timeline=timeline,
         hop=hop,
     )
-    paths = _output_files(output, embeddings, timeline, [model, *inputs])
+    paths = {}
+    for key, path, suffixes in (("--output", output, (".csv", ".jsonl")), ("--embeddings", embeddings, (".parquet",))):
+        if path is not None:
+            paths[key] = check_output(path, suffixes, key, [model, *inputs])
     skipped, rows = [], 0
     shown = not paths or format is not None
     exit_on_termination()
     try:
         recordings = from_paths(inputs, on_error == "skip")
-        if len(recordings) > 1 and _is_picture(paths):
-            raise UserError(f"--output: {output} is a picture of one recording, got {len(recordings)} recordings")
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         facts = table_facts(classifier, settings)
         with contextlib.ExitStack() as stack:
@@ -95,36 +93,12 @@ def predict(
         raise Exit(1) from None
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
-        left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
+        left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""
         what = "window" if by_window or timeline else "clip"
-        print(f"{_count(rows, what)}{left_out}", file=log)
+        print(f"{counted(rows, what)}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
         print(f"  {key.removeprefix('--')}{embedding}: {path}", file=log)
     if skipped:
         sys.stdout.flush()
         raise Exit(1)
-
-
-def _output_files(
-    output: str | None, embeddings: str | None, timeline: bool, inputs: Sequence[str]
-) -> dict[str, Path]:
-    """The files to write, by option. Raises a `UserError` for one that may not be written."""
-    from ..inference.outputs import PICTURES, check_output
-
-    kinds = {"--output": (".csv", ".jsonl", *PICTURES), "--embeddings": (".parquet",)}
-    given = {"--output": output, "--embeddings": embeddings}
-    paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
-    if _is_picture(paths) and not timeline:
-        raise UserError(f"--output: {output} is a picture, which needs --timeline; add that option")
-    return paths
-
-
-def _is_picture(paths: Mapping[str, Path]) -> bool:
-    from ..inference.outputs import PICTURES
-
-    return "--output" in paths and paths["--output"].suffix.lower() in PICTURES
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..report.plots import COLORS, save_figure, svg
 from ..report.report import Report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, write_json
 from .reproduce import find_saved_run, read_finished_report, read_predictions
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
@@ -243,8 +242,7 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         # An apostrophe precedes what a spreadsheet would evaluate as a formula.
         table = pd.json_normalize(comparison["runs"]).replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
         table.to_csv(partial / "comparison.csv", index=False)
-        text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
-        (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        write_json(partial / "comparison.json", comparison)
         metric = comparison["metric"]
         figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
         alt = f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}."

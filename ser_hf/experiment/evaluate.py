@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 
 # In a label map: predictions of the label are not counted, and the others share its probability.
 IGNORED = "none"
-_SELECTION = ("protocol", "protocol_options", "fold", "part", "training_speakers")
 _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
@@ -144,6 +143,29 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
+
+    Clips longer than `window` seconds are processed in windows; None is the window of the model's recipe.
+    """
+
+    window: Annotated[float, Range(min=SHORTEST)] | None = None
+    batch_size: Annotated[int, Range(min=1)] = 16
+    bootstrap: Annotated[int, Range(min=1)] = 2000
+    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
+    robustness: bool = False
+    cache_dir: str | None = None
+    protocol: str | None = None
+    protocol_options: dict[str, Any] | None = None
+    fold: int | None = None
+    part: str = "test"
+    training_speakers: bool = False
+
+    def __post_init__(self):
+        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Clips:
     """The test clips, and the report's `protocol` and `audit`."""
 
@@ -153,29 +175,22 @@ class Clips:
 
 
 def select_test_clips(
-    corpus: Corpus,
-    classes: Sequence[str],
-    provenance: TrainingProvenance | None,
-    *,
-    protocol: str | None = None,
-    protocol_options: Mapping[str, Any] | None = None,
-    fold: int | None = None,
-    part: str = "test",
-    training_speakers: bool = False,
+    corpus: Corpus, classes: Sequence[str], provenance: TrainingProvenance | None, settings: EvaluationSettings
 ) -> Clips:
     """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
 
     With `training_speakers` those of the model's training are kept; the report then names the leak.
     """
+    protocol, fold, part = settings.protocol, settings.fold, settings.part
     if part not in PARTS:
         raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
-    if protocol is None and (part != "test" or fold is not None or protocol_options):
+    if protocol is None and (part != "test" or fold is not None or settings.protocol_options):
         raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
     dataset, name, sha256 = corpus.dataset, "whole corpus", ""
     rated = "targets" in dataset.features
     rows = list(range(len(dataset)))
     if protocol is not None:
-        splits = split_corpus(dataset, protocol, None if fold is None else [fold], **(protocol_options or {}))
+        splits = split_corpus(dataset, protocol, None if fold is None else [fold], **(settings.protocol_options or {}))
         if len(splits) > 1:
             raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
         rows, name, sha256 = splits[0].rows[part], f"{protocol}, its {part} part", fingerprint(splits)
@@ -186,7 +201,7 @@ def select_test_clips(
     for row in rows:
         if not rated and names[labels[row]] not in classes:
             left_out[f"the model has no label for {names[labels[row]]}"] += 1
-        elif speakers[row] in known and not training_speakers:
+        elif speakers[row] in known and not settings.training_speakers:
             left_out["their speakers are in the model's training or validation split"] += 1
         else:
             kept.append(row)
@@ -220,29 +235,6 @@ def select_test_clips(
     counted = None if provenance is None or (unnamed and not shared) else len(shared)
     audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
     return Clips(chosen, described, audit)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
-    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
-
-    Clips longer than `window` seconds are processed in windows; None is the window of the model's recipe.
-    """
-
-    window: Annotated[float, Range(min=SHORTEST)] | None = None
-    batch_size: Annotated[int, Range(min=1)] = 16
-    bootstrap: Annotated[int, Range(min=1)] = 2000
-    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
-    robustness: bool = False
-    cache_dir: str | None = None
-    protocol: str | None = None
-    protocol_options: dict[str, Any] | None = None
-    fold: int | None = None
-    part: str = "test"
-    training_speakers: bool = False
-
-    def __post_init__(self):
-        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,10 +296,10 @@ def evaluate_on_corpus(
     elif targets:
         raise UserError(f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out")
     config, rate, found = classifier.model.config, classifier.extractor.sampling_rate, {}
-    selection = {name: getattr(settings, name) for name in _SELECTION}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
-        selection["fold"] = provenance.fold  # whose test split the model has not been trained on
-    clips = select_test_clips(corpus, mapping.classes, provenance, **selection)
+        # Its test split has not trained the model.
+        settings = dataclasses.replace(settings, fold=provenance.fold)
+    clips = select_test_clips(corpus, mapping.classes, provenance, settings)
     dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
     inference = {"window": settings.window, "batch_size": settings.batch_size}
     shares = classify(classifier, store, dataset["id"][:], **inference)

@@ -1,7 +1,6 @@
 """The reports of runs, single and aggregated, and the files that a run saves."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..evaluation.predictions import from_table
 from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals, without_details
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
-from ..report.card import Runs, model_card, public, public_name, report_page
+from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
@@ -30,7 +29,7 @@ from ..training.loading import save_code, weights_hash
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
 from ..utils.environment import environment
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
 from .context import RunContext
@@ -305,17 +304,15 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
     (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
     values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": definitions(run.task)}
-    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "report.json", values)
 
 
 def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
-    """Save report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
+    """Save report/: the page, pictures, report.json and the `tables`, such as predictions, as parquet."""
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():
             pq.write_table(table, partial / f"{name}.parquet")
-        (partial / "README.md").write_text(report_page(report), encoding="utf-8")
         write_report(
             partial,
             report,

@@ -46,7 +46,8 @@ def plan_run(recipe: Recipe) -> str:
         run = RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
         check_runs(run, arguments)
     store = data.store
-    seconds, size = sum(store.lengths) / store.sampling_rate, _bytes(Path(store.folder))
+    seconds = sum(store.lengths) / store.sampling_rate
+    size = sum(path.stat().st_size for path in Path(store.folder).rglob("*") if path.is_file())
     lines = [f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {size / _GIB:.2f} GiB in {store.folder}"]
     runs = len(data.folds) * len(recipe.training.seeds)
     lines.append(f"trainings: {runs} (folds: {len(data.folds)}, seeds: {len(recipe.training.seeds)})")
@@ -65,10 +66,6 @@ def plan_run(recipe: Recipe) -> str:
     if caching := feature_caching(run):
         lines.append(f"cache of frozen outputs: {_cached_bytes(model, run, caching) / _GIB:.3g} GiB")
     return "\n".join([*lines, *_memory_table(model, run, arguments)])
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _cached_bytes(model: nn.Module, run: RunContext, caching: FeatureCaching) -> float:

@@ -1,7 +1,6 @@
 """Reruns the recipe that was saved with a model and compares: splits before any training, then the figures."""
 
 import dataclasses
-import json
 import logging
 import math
 import os
@@ -19,6 +18,7 @@ from ..report.card import public
 from ..report.report import Report, read_report
 from ..utils.environment import PACKAGE, usable_cores
 from ..utils.errors import UserError
+from ..utils.files import write_json
 from ..utils.run_folder import RunFolder, flat
 from ..utils.yaml import read_yaml
 from .recipe import Recipe
@@ -104,9 +104,7 @@ def reproduce(
     finally:
         torch.set_num_threads(before)
     if os.environ.get("RANK", "0") == "0":
-        partial = folder.report / "reproduction.partial"
-        partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.rename(partial.with_suffix(".json"))
+        write_json(folder.report / "reproduction.json", comparison)
     return comparison
 
 

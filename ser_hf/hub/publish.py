@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,15 +15,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
-from ..corpora import corpora_facts, corpus_options
+from ..corpora import corpora_facts
 from ..inference.reference import read_reference
-from ..report.card import card_of_run, card_pictures, hub_page, public, report_values, run_report, templates
+from ..report.card import (
+    card_of_run,
+    card_pictures,
+    corpora_of,
+    hub_page,
+    markdown,
+    public,
+    report_values,
+    run_report,
+)
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
 from ..training.loading import ADAPTER, data_only
 from ..utils.errors import UserError
-from ..utils.files import replace_text
+from ..utils.files import write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
@@ -38,14 +46,6 @@ OWNED = (
 )
 # Files of a model's folder beside weights, configurations and code.
 _BESIDE = ("recipe.yaml", "report.json", *(f"adapter/{name}" for name in (ADAPTER, "adapter_model.safetensors")))
-# Tables, and what a row of each is.
-REPORT_TABLES = {
-    "predictions": "a clip: its label, the prediction, the probability of each emotion",
-    "metrics": "a metric of the report (of a split, class, group, fold or seed) with its interval",
-    "confusion": "a label and a prediction: the number of clips",
-    "embeddings": "the coordinates of an evaluated clip in the plots of embeddings",
-}
-_SPLIT = "report"  # of tables without splits; datasets reserves "all"
 # Patterns of the files that a push of a report writes, and deletes if a later one does not contain them.
 REPORT_OWNED = ("README.md", "index.html", "report.json", SCHEMA, "*.parquet", "*.png", "*.svg")
 
@@ -139,7 +139,7 @@ def publish(
     }
     content["largest_difference"] = verdict.largest_difference
     content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    replace_text(RunFolder(run).published, json.dumps(content, indent=1) + "\n")
+    write_json(RunFolder(run).published, content)
     return Published(model, published_report, published_space, verdict)
 
 
@@ -179,7 +179,7 @@ def stage_report(
 ) -> None:
     """Fill `folder` with the content of the report's repository. The same run gives the same bytes.
 
-    Tables are parquet, each a configuration of the dataset: ``load_dataset(repo, "predictions")`` loads one.
+    ``load_dataset(repo)`` loads the predictions.
 
     Args:
         repo_id: USER/NAME of the repository, for the snippets of its card.
@@ -191,16 +191,15 @@ def stage_report(
     values = public(read_report(source / "report.json").to_dict())
     values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
     report = Report.from_dict(json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source)
-    corpora = _corpora(report, recipe)
+    corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
     folder.mkdir(parents=True, exist_ok=True)
     facts = corpora[0] if len(corpora) == 1 else None
     page = {"recipe": dump_yaml(public(recipe)), "corpus": facts, "predictions": source / "predictions.parquet"}
     write_report(folder, report, **page)
-    if report.confusion:
-        pq.write_table(confusion_table(report), folder / "confusion.parquet")
     (folder / "predictions").mkdir()
+    predictions = predictions.select([name for name in predictions.column_names if name != "path"])
     for part in dict.fromkeys(predictions["part"].to_pylist()):
-        own = _without_paths(predictions.filter(pc.equal(predictions["part"], part)))
+        own = predictions.filter(pc.equal(predictions["part"], part))
         pq.write_table(own, folder / "predictions" / f"{part}.parquet")
     card = _report_card(report, corpora, folder, repo_id, model_repo, space)
     (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
@@ -214,20 +213,6 @@ def _clip_folder(predictions: pa.Table) -> str | None:
     return os.path.commonpath(above) if above else None
 
 
-def _without_paths(table: pa.Table) -> pa.Table:
-    return table.drop_columns(["path"]) if "path" in table.column_names else table
-
-
-def confusion_table(report: Report) -> pa.Table:
-    """A row for each pair of a label and a prediction, with the share of the label's clips."""
-    rows = [
-        {"label": label, "predicted": predicted, "clips": clips, "share": clips / sum(counts) if sum(counts) else None}
-        for label, counts in zip(report.labels, report.confusion, strict=True)
-        for predicted, clips in zip(report.labels, counts, strict=True)
-    ]
-    return pa.Table.from_pylist(rows)
-
-
 def _report_card(
     report: Report,
     corpora: Sequence[Mapping[str, Any]],
@@ -238,23 +223,15 @@ def _report_card(
 ) -> str:
     first = report.evaluated_split  # the viewer shows the first split
     parts = sorted((path.stem for path in (folder / "predictions").iterdir()), key=lambda part: part != first)
-    files = {"predictions": [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]}
-    for name in REPORT_TABLES:
-        path = folder / f"{name}.parquet"
-        if path.is_file() and pq.read_metadata(path).num_rows:  # `load_dataset` refuses a table without rows
-            files[name] = [{"split": _SPLIT, "path": path.name}]
+    files = [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]
     tags = ["speech-emotion-recognition", "evaluation", "ser_hf"]
     data = DatasetCardData(
         pretty_name=f"{report.name}: evaluation report",
         task_categories=["audio-classification"],
         tags=[*tags, "leaky-protocol"] if report.protocol.leak else tags,
-        configs=[
-            {"config_name": name, "data_files": own, **({"default": True} if name == "predictions" else {})}
-            for name, own in files.items()
-        ],
+        configs=[{"config_name": "predictions", "data_files": files, "default": True}],
         **license_metadata(corpora, f"{hub_page(repo_id, 'datasets')}#license"),
     )
-    rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in files.items()}
     values = report_values(report) | {
         "card_data": data.to_yaml(),
         "repo_id": repo_id,
@@ -262,16 +239,7 @@ def _report_card(
         "model_page": model_repo and hub_page(model_repo),
         "space_page": space and hub_page(space, "spaces"),
         "page": f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
-        "tables": [{"name": name, "rows": rows[name], "holds": REPORT_TABLES[name]} for name in files],
+        "rows": sum(pq.read_metadata(folder / file["path"]).num_rows for file in files),
         "licenses": [f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
     }
-    return re.sub(r"\n{3,}", "\n\n", templates().get_template("report_repository.md").render(values))
-
-
-def _corpora(report: Report, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Facts of the evaluated corpora."""
-    evaluated = report.protocol.parts.get(report.evaluated_split)
-    names = sorted({speaker.partition(":")[0] for speaker in (evaluated.speakers if evaluated else ())})
-    corpus = recipe["corpus"]
-    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    return corpora_facts(corpus["name"], options, names)
+    return markdown("report_repository.md", values)

@@ -28,7 +28,6 @@ class Pushed:
     """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if the push made it."""
 
     repo_id: str
-    kind: Kind
     url: str
     commit: str
     changed: bool
@@ -98,7 +97,7 @@ def push(
         done = api.create_commit(repo_id, operations, commit_message=message, repo_type=kind, parent_commit=info.sha)
     if done.oid == info.sha:
         logger.info("%s is up to date: no commit", url)
-    return Pushed(repo_id, kind, url, done.oid, done.oid != info.sha)
+    return Pushed(repo_id, url, done.oid, done.oid != info.sha)
 
 
 @contextlib.contextmanager

@@ -1,21 +1,18 @@
 """The demo of a model as a Gradio Space, whose files do not need ser_hf."""
 
 import dataclasses
-import json
-import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import SpaceCardData, constants
 
 from ..evaluation.metrics import NAMES
-from ..report.card import templates
+from ..report.card import markdown
 from ..report.report import Report
 from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder, packaged
+from ..utils.files import atomic_folder, packaged, write_json
 
 # The versions that the page is tested with.
 GRADIO, PYTHON = "6.31.0", "3.12"
@@ -36,7 +33,6 @@ LIMITS = [
     "(article 50(3)).",
 ]
 MODEL_LINK = "Model and card"
-AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,23 +48,19 @@ class Demo:
     report_page: str | None = None
 
 
-def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] = ()) -> Path:
+def write_space(folder: str | Path, demo: Demo) -> Path:
     """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json; an existing Space is replaced.
 
     Args:
         folder: of the Space.
         demo: the model and what the page shows.
-        examples: audio files to offer. Their license is not checked: use your own recordings.
 
     Raises:
-        UserError: if the folder has other files, or an example is not an audio file.
+        UserError: if the folder has other files.
     """
     folder, report = Path(folder), demo.report
     if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
-    for path in map(Path, examples):
-        if not path.is_file() or path.suffix.lower() not in AUDIO:
-            raise UserError(f"{path}: not an audio file; an example is one of {', '.join(AUDIO)}")
     shared = not Path(demo.model).is_dir()
     links = {MODEL_LINK: f"{constants.ENDPOINT}/{demo.model}" if shared else None, "Report": demo.report_page}
     leak = report and report.protocol.leak
@@ -87,11 +79,8 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
         (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
         more = "opensmile>=2.6,<3\n" if report and "openSMILE" in report.model.preparation else ""
         (partial / "requirements.txt").write_text(REQUIREMENTS + more, encoding="utf-8")
-        (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(partial / "facts.json", facts)
         (partial / "README.md").write_text(_readme(facts, shared), encoding="utf-8")
-        for number, path in enumerate(map(Path, examples), 1):
-            (partial / "examples").mkdir(exist_ok=True)
-            shutil.copyfile(path, partial / "examples" / f"{number} {path.name}")
     return folder
 
 
@@ -119,5 +108,4 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         short_description="Try a speech emotion recognition model",
     )
     link = facts["links"].get(MODEL_LINK)
-    text = templates().get_template("space.md").render(facts, card_data=data.to_yaml(), link=link)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return markdown("space.md", {**facts, "card_data": data.to_yaml(), "link": link})

@@ -1,4 +1,4 @@
-"""Tables of predictions, one row per clip or window, as files, on the terminal and as a picture over time."""
+"""Tables of predictions, one row per clip or window, as files and on the terminal."""
 
 import contextlib
 import csv
@@ -14,7 +14,6 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..evaluation.metrics import activated
@@ -26,7 +25,6 @@ from .inputs import Chunk
 
 METADATA = b"ser_hf"
 COLUMNS = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
-PICTURES = (".png", ".svg")
 Write = Callable[[pa.Table], None]
 
 
@@ -65,9 +63,6 @@ class Facts:
     def columns(self) -> list[str]:
         """The columns of text and places, for all formats."""
         return [name for name in COLUMNS if name != "predicted" or not self.ranges]
-
-    def to_metadata(self) -> dict[bytes, bytes]:
-        return {METADATA: json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()}
 
 
 def read_facts(schema: pa.Schema) -> dict[str, Any]:
@@ -113,7 +108,8 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
     columns |= {facts.kind: of_lists(made), "logits": of_lists(rows.logits)}
     if rows.vectors is not None:
         columns["embedding"] = of_lists(rows.vectors)
-    return pa.table(columns).replace_schema_metadata(facts.to_metadata())
+    metadata = json.dumps(dataclasses.asdict(facts), ensure_ascii=False)
+    return pa.table(columns).replace_schema_metadata({METADATA: metadata})
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray:
@@ -126,27 +122,6 @@ def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
     """(rows, size) as a column of float32 lists."""
     flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])
-
-
-# Okabe and Ito (2008), safe for color-blind readers; more labels than that are dashed.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
-
-
-def timeline_figure(table: pa.Table) -> Figure:
-    """What is predicted of one recording's windows over its seconds, each at the middle of its window."""
-    facts, starts, ends = read_facts(table.schema), table["start"].to_numpy(), table["end"].to_numpy()
-    shares = matrix(table, "logits" if facts["ranges"] else "probabilities")
-    figure = Figure(figsize=(min(6 + (ends[-1] - starts[0]) / 30, 16), 4), layout="constrained")
-    axes = figure.add_subplot()
-    for i, label in enumerate(facts["labels"]):
-        style = {"color": _COLORS[i % len(_COLORS)], "linestyle": "-" if i < len(_COLORS) else "--"}
-        axes.plot((starts + ends) / 2, shares[:, i], marker="o", markersize=3, label=label, **style)
-    axes.set(xlim=(starts[0], ends[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
-    if facts["ranges"]:
-        axes.set(ylim=(min(0, shares.min()), max(1, shares.max())), ylabel="share of the range of the ratings")
-    axes.set_title(os.path.basename(table["path"][0].as_py()), parse_math=False)  # a name may hold two dollar signs
-    figure.legend(loc="outside right upper", frameon=False)
-    return figure
 
 
 def csv_rows(file: TextIO, facts: Facts) -> Write:
@@ -239,7 +214,7 @@ def writing(path: Path, key: str, facts: Facts) -> Iterator[Write]:
 
     CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``; in JSON
     as objects), or the value and the logit of each dimension (``value_arousal``), and no embeddings; Parquet holds the
-    tables as they are. A picture (PNG, SVG) shows windows over time, of one recording.
+    tables as they are.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.
@@ -263,7 +238,7 @@ def _opened(path: Path, suffix: str, facts: Facts) -> Iterator[Write]:
     if suffix in (".csv", ".jsonl"):
         with path.open("w", encoding="utf-8", newline="") as file:
             yield (csv_rows if suffix == ".csv" else json_lines)(file, facts)
-    elif suffix == ".parquet":
+    else:
         path.touch()
         with contextlib.ExitStack() as opened:
             writer: pq.ParquetWriter | None = None
@@ -275,7 +250,3 @@ def _opened(path: Path, suffix: str, facts: Facts) -> Iterator[Write]:
                 writer.write_table(table)
 
             yield write
-    else:
-        tables: list[pa.Table] = []
-        yield tables.append
-        timeline_figure(pa.concat_tables(tables)).savefig(path, format=suffix[1:], dpi=150)

@@ -69,7 +69,6 @@ class Inspection:
     Attributes:
         facts: `ser_hf.corpora.corpus_facts`.
         files: every audio file, sorted by path.
-        near_copies: None if they were not searched.
     """
 
     name: str
@@ -77,7 +76,7 @@ class Inspection:
     options: dict[str, Any]
     facts: dict[str, Any]
     files: list[AudioFile]
-    near_copies: list[NearCopy] | None
+    near_copies: list[NearCopy]
     findings: list[Finding]
 
     @property
@@ -89,7 +88,7 @@ class Inspection:
         """The content of `inspect.json`: stable keys, no NaN."""
         level, text = verdict(self.findings)
         clips, table = self.clips, clip_table(self.clips)
-        copies = self.near_copies and [
+        copies = [
             vars(pair) | {"first": first.shown, "second": second.shown} for first, second, pair in self.near_copies
         ]
         return {
@@ -117,21 +116,15 @@ class Inspection:
 
 
 def inspect_corpus(
-    name: str,
-    root: str | Path | None = None,
-    *,
-    near_copies: bool = True,
-    cache_dir: str | None = None,
-    **options: Any,
+    name: str, root: str | Path | None = None, *, cache_dir: str | None = None, **options: Any
 ) -> Inspection:
     """Measure every audio file of a corpus; bad files are findings, never exceptions.
 
     Args:
         name: a key of `ser_hf.corpora.CORPORA`.
         root: the folder of the audio (of ``csv`` the table).
-        near_copies: whether to search clips that contain the same take cut, re-encoded or at another level. This
-            decodes all clips into the waveform store, 64 kB a second.
-        cache_dir: where that store is (default: see `ser_hf.utils.cache.cache_root`).
+        cache_dir: of the waveform store (default: see `ser_hf.utils.cache.cache_root`), into which all clips are
+            decoded, 64 kB a second, to find those with the same take cut, re-encoded or at another level.
         options: of the corpus.
 
     Returns:
@@ -144,9 +137,9 @@ def inspect_corpus(
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     files = measure_files(find_files(name, root, options))
     release = check_release(name, root) if name in OFFICIAL else None
-    copies = _search_near_copies(files, cache_dir) if near_copies else None
+    copies = _search_near_copies(files, cache_dir)
     facts = corpus_facts(name, options)
-    findings = find(files, release, copies or [], facts["title"])
+    findings = find(files, release, copies, facts["title"])
     shown = None if root is None else printable_path(str(root), None)
     return Inspection(name, shown, options, facts, files, copies, findings)
 

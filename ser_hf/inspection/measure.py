@@ -100,19 +100,17 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
     """
     module = CORPORA[name]
     listing = module.parse(root=root, on_unknown="skip", **options)
-    base = _base_folder(root, [clip.path for clip in listing.clips])
+    # The folder of a table, or of generated clips.
+    base = Path(os.path.commonpath([clip.path for clip in listing.clips]) if root is None else root)
+    base = base if base.is_dir() else base.parent
     files = [AudioFile(clip.path, printable_path(clip.path, base), "clip", clip) for clip in listing.clips]
+    read_name = getattr(module, "read_name", None)
     for path, reason in listing.skipped:
-        clip = _read_name(name, path)
-        unknown = clip is None if hasattr(module, "read_name") else "file name" in reason
+        clip = read_name(PurePath(path)) if read_name else None
+        unknown = clip is None if read_name else "file name" in reason
         role = "unknown name" if unknown else "left out" if os.path.isfile(path) else "absent"
         files.append(AudioFile(path, printable_path(path, base), role, clip, reason))
     return sorted(files, key=lambda file: file.path)
-
-
-def _read_name(name: str, path: str | Path) -> Clip | None:
-    reader = getattr(CORPORA[name], "read_name", None)
-    return reader(PurePath(path)) if reader else None
 
 
 def printable_path(path: str, base: Path | None) -> str:
@@ -121,13 +119,6 @@ def printable_path(path: str, base: Path | None) -> str:
         path = Path(path).relative_to(base).as_posix()
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def _base_folder(root: str | Path | None, paths: list[str]) -> Path:
-    """The root, the folder of a table, or the common folder of generated clips."""
-    if root is None:
-        return Path(os.path.commonpath(paths))
-    return Path(root) if Path(root).is_dir() else Path(root).parent
 
 
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:

@@ -1,17 +1,14 @@
 """The page of an inspection, and `inspect.json` with the same facts."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..report.page import Picture, picture, template
-from ..report.plots import COLORS, distribution_figure, png, transparent
+from ..report.plots import COLORS, distribution_figure, svg
 from ..utils.errors import UserError
-from ..utils.files import atomic_folder
+from ..utils.files import atomic_folder, write_json
 from .findings import Inspection
 from .measure import MEASURES, clip_table, ordered_labels
 
@@ -46,7 +43,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     check_folder(folder)
     with atomic_folder(folder, "--output") as partial:
         facts = inspection.to_dict()
-        write_facts(partial, facts)
+        write_json(partial / "inspect.json", facts)
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
             charts=charts(clip_table(inspection.clips)),
@@ -55,11 +52,6 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
-
-
-def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write `inspect.json`."""
-    (folder / "inspect.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def quantity(value: float | None, measure: str) -> str:
@@ -85,4 +77,4 @@ def charts(table: pd.DataFrame) -> list[Picture]:
     axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
     figures = {"Clips of each label.": classes, "Histogram of the durations of the clips.": durations}
-    return [picture(alt, png(transparent(figure)), figure.get_size_inches()) for alt, figure in figures.items()]
+    return [picture(alt, svg(figure), figure.get_size_inches()) for alt, figure in figures.items()]

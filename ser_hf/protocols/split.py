@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict
 
 from ..corpora.schema import UNNAMED
 from ..utils.errors import UserError
-from ..utils.files import replace_text
+from ..utils.files import write_json
 
 PARTS = ("train", "validation", "test")
 PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
@@ -181,7 +181,7 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_json(path, content)
 
 
 def fingerprint(splits: Sequence[Split]) -> str:

@@ -1,4 +1,4 @@
-"""Model cards and the report in Markdown, from the templates in hub_cards/."""
+"""Model cards, from the templates in hub_cards/."""
 
 import dataclasses
 import functools
@@ -54,6 +54,11 @@ def plain(value: object) -> object:
     return printable(value).replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
 
 
+def markdown(template: str, values: Mapping[str, Any]) -> str:
+    """A template of hub_cards/ with these values, without repeated empty lines."""
+    return re.sub(r"\n{3,}", "\n\n", templates().get_template(template).render(values)).strip() + "\n"
+
+
 def cell(text: object) -> Markup:
     """Text as one cell of a Markdown table: escaped, in one line."""
     return Markup(re.sub(r"([\\|`<\[])", r"\\\1", " ".join(printable(str(text)).split())))
@@ -65,16 +70,6 @@ def report_values(report: Report) -> dict[str, Any]:
     task = report.measured
     own = {"measured": task, "main": task.main, "main_metrics": task.headline, "definitions": definitions(task)}
     return {**fields, **own, "report": report, "over": None}
-
-
-def report_page(report: Report) -> str:
-    """The report in Markdown, with links to the pictures beside it."""
-    return _tidy(templates().get_template("report.md").render(report_values(report)))
-
-
-def _tidy(text: str) -> str:
-    """The text without repeated empty lines."""
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,15 +162,13 @@ def model_card(
     runs = source if isinstance(source, Runs) else None
     report = source.own if isinstance(source, Runs) else source
     model, corpus = report.model, recipe["corpus"]
-    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    trained_on = _corpora(report, "train", "validation")
-    trained = corpora_facts(corpus["name"], options, trained_on)
-    facts = corpus_facts(corpus["name"], options, trained_on)
+    known = corpora_of(report, corpus, "train", "validation")
+    trained, facts = corpora_facts(*known), corpus_facts(*known)
     sentence, about = network_words(model.architecture)
     if model.origin:
         origin = model.origin
         sentence += plain(f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence}).")
-    evaluated = corpora_facts(corpus["name"], options, _corpora(report, report.evaluated_split))
+    evaluated = corpora_facts(*corpora_of(report, corpus, report.evaluated_split))
     hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
     metadata = ModelCardData(
         language=facts["language"],
@@ -190,6 +183,9 @@ def model_card(
         # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
         **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
     )
+    cost = views.cost(report)
+    if runs and (total := views.duration(runs.report.seconds.training)):
+        cost["Training of all runs"] = total
     shown = dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"}))
     values = report_values(report) | {
         "over": runs,
@@ -206,15 +202,17 @@ def model_card(
         "report_repo": report_repo and hub_page(report_repo, "datasets"),
         "space": space and hub_page(space, "spaces"),
         "pictures": pictures,
-        "cost": _cost(report, runs),
+        "cost": cost,
     }
-    return ModelCard(_tidy(templates().get_template("model_card.md").render(values)))
+    return ModelCard(markdown("model_card.md", values))
 
 
-def _corpora(report: Report, *parts: str) -> set[str]:
-    """Names of the corpora of the speakers in these splits, as far as the report has them."""
+def corpora_of(report: Report, corpus: Mapping[str, Any], *parts: str) -> tuple[str, dict[str, Any], set[str]]:
+    """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of the speakers in these
+    splits, as far as the report has them."""
+    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
     splits = [report.protocol.parts[part] for part in parts if part in report.protocol.parts]
-    return {name.partition(":")[0] for split in splits for name in split.speakers}
+    return corpus["name"], options, {name.partition(":")[0] for split in splits for name in split.speakers}
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
@@ -260,14 +258,6 @@ def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     start += f" ({plain(model.revision)[:19]})" if model.revision else ""
     origin = f"with the architecture of `{name}`, randomly initialized" if settings["random_init"] else f"from {start}"
     return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
-
-
-def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
-    """Cost of the weights, and of all runs together if there are several."""
-    cost = views.cost(report)
-    if runs:
-        cost["Training of all runs"] = views.duration(runs.report.seconds.training)
-    return {name: value for name, value in cost.items() if value}
 
 
 def public(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Pictures of a report, as matplotlib figures."""
 
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
@@ -33,84 +31,60 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Without pyplot's global state it works without a display and in threads.
     """
-    path.write_bytes(svg(figure) if path.suffix == ".svg" else png(figure))
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    figure.set_dpi(144)
-    data = io.BytesIO()
-    # The canvas itself, because `Figure.savefig` draws everything twice.
-    FigureCanvasAgg(figure).print_png(data)
-    return data.getvalue()
+    if path.suffix == ".svg":
+        path.write_bytes(svg(figure))
+    else:
+        figure.set_dpi(144)
+        # The canvas itself, because `Figure.savefig` draws everything twice.
+        FigureCanvasAgg(figure).print_png(path)
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG with a transparent background, for light and dark pages."""
+    """The figure as SVG; its background becomes transparent, for light and dark pages."""
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_alpha(0)
     drawn = io.StringIO()
     # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file has no font.
     with matplotlib.rc_context({"svg.hashsalt": "ser_hf", "svg.fonttype": "path"}):
-        FigureCanvasSVG(transparent(figure)).print_svg(drawn, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return drawn.getvalue().encode()
 
 
-def transparent(figure: Figure) -> Figure:
-    """Make the background of a figure transparent."""
-    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
-        patch.set_alpha(0)
-    return figure
-
-
-def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
-    """Shares of each true class, as color and percent, with the counts below."""
-    size = 1.6 + 0.75 * len(names)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
-    axes = figure.add_subplot()
-    image = _draw_confusion(axes, counts, names, title)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    return figure
-
-
-def corpora_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:
-    """The confusion matrix of each corpus, two in a row. Rows of classes that a corpus does not have are empty."""
+def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:
+    """Shares of each true class, as color and percent, with the counts below. A panel for each matrix under its title,
+    two in a row; rows of classes without clips are empty."""
     columns = min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
     figure = Figure(figsize=(columns * size + 0.6, rows * size), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (corpus, counts) in zip(panels, confusions.items(), strict=False):
-        image = _draw_confusion(axes, counts, names, f"{corpus} ({np.sum(counts)} predictions)")
+    for axes, (title, counts) in zip(panels, confusions.items(), strict=False):
+        counts = np.asarray(counts)
+        clips = counts.sum(axis=1)
+        shares = counts / np.maximum(clips[:, None], 1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), share in np.ndenumerate(shares):
+            if clips[i]:
+                color = "white" if share > 0.55 else "black"
+                axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
+        # Names are from files and recipes: a dollar sign in one does not start a formula.
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.set_title(title, parse_math=False)
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=panels.tolist(), shrink=0.5, label="share of the true class")
+    figure.colorbar(image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class")
     return figure
 
 
-def _draw_confusion(axes: Axes, counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> AxesImage:
-    counts = np.asarray(counts)
-    clips = counts.sum(axis=1)
-    shares = counts / np.maximum(clips[:, None], 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), share in np.ndenumerate(shares):
-        if clips[i]:
-            color = "white" if share > 0.55 else "black"
-            axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
-    # Names are from files and recipes: a dollar sign in one does not start a formula.
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, parse_math=False)
-    return image
-
-
 def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")) -> Figure:
-    """Train and validation loss, two metrics, and learning rates; a line marks the selected checkpoint.
+    """Train and validation loss, and two metrics; a line marks the selected checkpoint.
 
     Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
     """
-    rates = _learning_rates(history)
-    figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
-    losses, scores, *more = figure.subplots(1, 3 if rates else 2)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
     validation = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
     fitted = any("candidate" in entry for entry in history)
     axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
@@ -128,10 +102,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         for start, entries, line in (("", validation, "-"), ("train ", trained, ":")):
             known = [(epoch, values[key]) for epoch, values in entries if values.get(key) is not None]
             draw(scores, start + NAMES[key], known, color, line)
-    for axes in more:
-        for color, (name, points) in zip(itertools.cycle(COLORS), rates.items(), strict=False):
-            draw(axes, name, points, color)
-        axes.set(ylabel="learning rate", title="Learning rate", yscale="log")
     losses.set(ylabel="loss", title="Loss")
     low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])  # a correlation may be negative
     scores.set(ylabel="score", title="Scores", ylim=(low, 1))
@@ -143,18 +113,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
-
-
-def _learning_rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """(epoch, rate) of each parameter group; a single group is called model."""
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for entry in history:
-        for key, rate in entry.items():
-            if key.startswith("learning_rate") and rate > 0:
-                groups.setdefault(key.removeprefix("learning_rate_"), []).append((entry["epoch"], rate))
-    if len(groups) > 1:  # the Trainer's own is one of them
-        groups.pop("learning_rate", None)
-    return {"model" if name == "learning_rate" else name: points for name, points in groups.items()}
 
 
 def dimensions_figure(
@@ -202,18 +160,6 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(ylabel="clips", title="Clips per class")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def folds_figure(scores: Mapping[str, float], mean: float, metric: str = "UAR") -> Figure:
-    """The main metric of each fold, with the mean."""
-    figure = Figure(figsize=(2 + 0.6 * len(scores), 4), layout="constrained")
-    axes = figure.add_subplot()
-    bars = axes.bar(list(scores), list(scores.values()), color=COLORS[0])
-    axes.bar_label(bars, fmt="%.2f", fontsize=8, label_type="center", color="white")
-    axes.axhline(mean, color=COLORS[1], linestyle="--", label=f"mean {mean:.3f}")
-    axes.set(xlabel="fold", ylabel=metric, ylim=(min(0, *scores.values()), 1), title=f"{metric} by fold")
-    axes.legend()
     return figure
 
 

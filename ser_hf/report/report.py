@@ -501,7 +501,7 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
     shown = report.main, report.measured.beside[0]
     drawn = all(_drawable(entry, shown, report.selected_by or report.main) for entry in report.history)
-    yield "history", drawn, "expected a number for epoch, loss, learning rate and each metric"
+    yield "history", drawn, "expected a number for epoch, loss and each metric"
     chosen = {str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None}
     yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
     yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
@@ -518,7 +518,7 @@ def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
 
 def _drawable(entry: dict[str, Any], shown: tuple[str, ...], metric: str) -> bool:
     """Whether an entry of the history has what the training curves show."""
-    numbers = [entry.get("epoch"), *(entry[key] for key in entry if key.startswith(("learning_rate", "train_loss")))]
+    numbers = [entry.get("epoch"), entry.get("train_loss", 0.0)]
     for key, names in (("train", shown), ("validation", (*shown, "loss", metric))):
         if scores := entry.get(key):
             numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]

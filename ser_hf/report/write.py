@@ -1,9 +1,8 @@
 """The folder of a report: report.json with its schema, tables, pictures and the page."""
 
-import json
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES, definitions
+from ..utils.files import write_json
 from .page import Picture, picture, render
 from .plots import (
     confusion_figure,
-    corpora_figure,
     curves_figure,
     dimensions_figure,
     distribution_figure,
-    folds_figure,
     per_class_figure,
     reliability_figure,
     robustness_figure,
@@ -27,116 +25,35 @@ from .plots import (
     slices_figure,
 )
 from .report import SCHEMA, HardClip, Report, report_schema
-from .views import evaluated_speakers, run_kind
+from .views import evaluated_speakers
 
-METRICS_SCHEMA = pa.schema(
-    {
-        # What is measured: judged, pooled, part, class, corpus, fold, seed, foil, condition, or the column of a slice.
-        "of": pa.string(),
-        # Its name: the split, the class, the speaker, ...
-        "name": pa.string(),
-        "clips": pa.int64(),
-        "metric": pa.string(),
-        "value": pa.float64(),
-        # Interval over speakers and their clips; null without one.
-        "low": pa.float64(),
-        "high": pa.float64(),
-    }
-)
 # An SVG of many thousand points is larger than a PNG, and slow.
 _MOST_BYTES = 400_000
 # The files beside the page, as the page describes them.
 _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
-    "metrics.parquet": "every score with its interval, one per row",
     "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion, or its "
     "ratings and their predictions",
-    "README.md": "a shorter report in Markdown",
 }
 
 
-def metrics_table(report: Report) -> pa.Table:
-    """Columns of, name, clips, metric, value, low, high."""
-    rows = []
-    for of, name, clips, scores, intervals in _scores(report):
-        for metric, value in scores.items():
-            if isinstance(value, float):
-                low, high = intervals.get(metric) or (None, None)
-                rows.append(dict(zip(METRICS_SCHEMA.names, (of, name, clips, metric, value, low, high), strict=True)))
-    return pa.Table.from_pylist(rows, schema=METRICS_SCHEMA)
-
-
-def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
-    """(kind, name, clips, scores, intervals) of everything that a report measures."""
-    evaluated, splits = report.evaluated_split, report.protocol.parts
-    yield "judged", evaluated, report.clips, report.metrics, report.intervals
-    if report.pooled:
-        yield "pooled", evaluated, report.clips, report.pooled.metrics, report.pooled.intervals
-    for part, scores in report.parts.items():
-        yield "part", part, splits[part].clips if part in splits else None, scores, {}
-    for label, own in report.per_class.items():
-        yield "class", label, own.support, own.to_dict(), {"recall": own.recall_interval}
-    for name, own in report.per_dimension.items():
-        yield "dimension", name, report.clips, own.to_dict(), {"ccc": own.ccc_interval}
-    for column, values in report.slices.items():
-        for value, own in values.items():
-            yield column, value, own.clips, own.to_dict(), {report.main: own.interval}
-    for corpus, own in report.corpora.items():
-        yield "corpus by itself", corpus, own.clips, own.metrics, {}
-    for number, own in report.runs.items():
-        clips = own.parts[evaluated].clips if evaluated in own.parts else None
-        yield run_kind(report), number, clips, own.metrics, {}
-    if report.foil:
-        yield "foil", report.foil.protocol, None, report.foil.metrics, {}
-    for own in report.robustness.conditions if report.robustness else ():
-        scores = {key: getattr(own, key) for key in (*report.measured.headline[:3], "drop")}
-        intervals = {report.main: own.interval, "drop": own.drop_interval}
-        yield "condition", own.name, report.robustness.clips, scores, intervals
-
-
-def write_report(folder: Path, report: Report, **page: Any) -> None:
-    """Write report.json with its schema, metrics.parquet, pictures (PNG and SVG) and index.html.
+def write_report(folder: Path, report: Report, *, predictions: Path | None = None, **page: Any) -> None:
+    """Write report.json with its schema, pictures (PNG and SVG), and index.html with the pictures inside.
 
     Args:
-        page: recipe, corpus and links, see `write_page`.
-    """
-    (folder / SCHEMA).write_text(json.dumps(report_schema(), indent=1) + "\n", encoding="utf-8")
-    pq.write_table(metrics_table(report), folder / "metrics.parquet")
-    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
-    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    write_page(folder, report, **page)
-
-
-def write_page(
-    folder: Path,
-    report: Report,
-    *,
-    recipe: str = "",
-    corpus: Mapping[str, Any] | None = None,
-    links: Mapping[str, Any] | None = None,
-    predictions: Path | None = None,
-) -> None:
-    """Write the pictures of a report, and index.html with the pictures inside.
-
-    Args:
-        recipe, corpus, links: see `ser_hf.report.page.render`.
         predictions: the table of predictions (default: that in the folder).
+        page: recipe, corpus and links, see `ser_hf.report.page.render`.
     """
+    write_json(folder / SCHEMA, report_schema())
+    values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
+    write_json(folder / "report.json", values)
     shown: dict[str, list[Picture]] = {}
     for section, name, alt, figure in figures(report, predictions or folder / "predictions.parquet"):
         shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
-    page = render(
-        report,
-        pictures=shown,
-        recipe=recipe,
-        corpus=corpus,
-        links=links,
-        players=players(report.hardest, folder),
-        files={name: holds for name, holds in _FILES.items() if (folder / name).is_file()},
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    files = {name: holds for name, holds in _FILES.items() if (folder / name).is_file()}
+    html = render(report, pictures=shown, players=players(report.hardest, folder), files=files, **page)
+    (folder / "index.html").write_text(html, encoding="utf-8")
 
 
 def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
@@ -161,7 +78,7 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
         yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
     if report.confusion:
-        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
+        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure({title: report.confusion}, names)
     if report.per_class:
         yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
     if report.per_dimension and predictions is not None and predictions.is_file():
@@ -173,11 +90,11 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
     if report.slices:
         yield "slices", "slices", f"{metric} by group", slices_figure(report.slices, report.main, score)
     if report.corpora:
-        confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
-        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
-    if report.protocol.folds:
-        scores = {number: own.metrics[report.main] for number, own in report.protocol.folds.items()}
-        yield "runs", "folds", f"{metric} by fold", folds_figure(scores, score, metric)
+        confusions = {
+            f"{corpus} ({sum(map(sum, own.confusion))} predictions)": own.confusion
+            for corpus, own in report.corpora.items()
+        }
+        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", confusion_figure(confusions, names)
     if report.history:
         figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure

@@ -19,18 +19,16 @@ from typing import Any
 import optuna
 import pandas as pd
 from filelock import FileLock
-from matplotlib.figure import Figure
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
-from ..evaluation.tasks import EMOTIONS, TASKS
+from ..evaluation.tasks import TASKS
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
-from ..report.page import picture, template
-from ..report.plots import svg
+from ..report.page import template
 from ..report.report import read_report
 from ..report.views import duration
 from ..training.loading import first_line
@@ -120,7 +118,7 @@ class SweepStudy:
         task, metric = TASKS[base.task], self.search.metric
         if metric not in task.headline:
             raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
-        self.shown = task.headline
+        self.metrics = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
         self.lock = FileLock(self.folder / "sweep.lock")
         self.shared = settings.options.storage is not None
@@ -280,7 +278,7 @@ class SweepStudy:
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
             page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
-            replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows))
+            replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows, self.metrics))
             replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
@@ -338,7 +336,7 @@ def _delete_weights(trial: Path) -> None:
         recipe.with_name("reference.npz").unlink(missing_ok=True)
 
 
-def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str] = EMOTIONS.headline) -> str:
+def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
     table = [
         {
@@ -373,25 +371,6 @@ def leaderboard_page(name: str, search: Search, rows: Sequence[Row], tested: dic
         winner=rows[0] if rows and rows[0].state == "complete" else None,
         tested=tested,
         tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
-        chart=_chart([row for row in by_number if row.value is not None], NAMES[search.metric]),
         pages={key: path for key, path in pages.items() if (folder / path).is_file()},
         seconds=sum(row.seconds or 0.0 for row in rows),
     )
-
-
-def _chart(rows: Sequence[Row], title: str) -> str | None:
-    """The metric by trial with intervals, and the best so far, as the address of an SVG; None below two trials."""
-    if len(rows) < 2:
-        return None
-    drawn = Figure(figsize=(7, 3), layout="constrained")
-    axes = drawn.add_subplot()
-    complete = [row for row in rows if row.state == "complete"]
-    for row in rows:
-        ends = [[abs(end - row.value)] for end in row.interval] if row.interval else None
-        face = "C0" if row in complete else "none"
-        axes.errorbar(row.number, row.value, ends, fmt="o", color="C0", markerfacecolor=face, elinewidth=0.8)
-    best = [max(row.value for row in complete[: i + 1]) for i in range(len(complete))]
-    axes.step([row.number for row in complete], best, color="C2", where="post")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="trial", ylabel=f"{title} on validation")
-    return picture(title, svg(drawn), drawn.get_size_inches()).source

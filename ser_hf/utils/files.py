@@ -88,6 +88,11 @@ def replace_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """As `replace_text`, a value as indented JSON; a number that is not finite is a ValueError."""
+    replace_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
     """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
 

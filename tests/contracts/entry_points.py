@@ -69,11 +69,11 @@ def report_page(run: Path, scratch: Path) -> str:
     from ser_hf.corpora import corpus_facts
     from ser_hf.experiment.outputs import report_links
     from ser_hf.report.report import read_report
-    from ser_hf.report.write import write_page
+    from ser_hf.report.write import write_report
     from ser_hf.utils.run_folder import RunFolder
 
     copy = RunFolder(shutil.copytree(run, scratch / run.name))
     report = read_report(copy.report / "report.json")
     corpus = corpus_facts("synthetic", {})
-    write_page(copy.report, report, recipe=copy.recipe.read_text(), corpus=corpus, links=report_links(report, copy))
+    write_report(copy.report, report, recipe=copy.recipe.read_text(), corpus=corpus, links=report_links(report, copy))
     return (copy.report / "index.html").read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def test_loaded_prepared_split_and_inspected(corpus):
         assert all(own.rows[part] for part in PARTS)
         assert not own.leak
         audit(own, dataset)
-    facts = inspect_corpus(name, root, near_copies=False, **options).to_dict()
+    facts = inspect_corpus(name, root, **options).to_dict()
     assert facts["counts"]["readable_clips"] == len(dataset)
     assert facts["counts"]["speakers"] == 4
     assert "error" not in {finding["level"] for finding in facts["findings"]}

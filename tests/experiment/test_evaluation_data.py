@@ -7,7 +7,7 @@ from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
 from ser_hf.experiment.data import TrainingProvenance
-from ser_hf.experiment.evaluate import label_mapping, select_test_clips
+from ser_hf.experiment.evaluate import EvaluationSettings, label_mapping, select_test_clips
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
 
@@ -33,7 +33,7 @@ def trained_on(*speakers):
 
 
 def test_unknown_labels_and_training_speakers_are_left_out(corpus):
-    clips = select_test_clips(corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"))
+    clips = select_test_clips(corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"), EvaluationSettings())
     assert len(clips.dataset) == 2 * 3 * 2
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
     assert any(note.startswith("6 clips are not evaluated: their speakers") for note in clips.protocol["notes"])
@@ -44,7 +44,7 @@ def test_unknown_labels_and_training_speakers_are_left_out(corpus):
 
 
 def test_requested_training_speakers_are_a_leak(corpus):
-    clips = select_test_clips(corpus, NAMES, trained_on("toy:a"), training_speakers=True)
+    clips = select_test_clips(corpus, NAMES, trained_on("toy:a"), EvaluationSettings(training_speakers=True))
     assert len(clips.dataset) == 24
     assert clips.protocol["leak"].startswith("1 of 3 test speakers are in the model's training")
     report = typed(whole_report(protocol=clips.protocol, audit=clips.audit))
@@ -52,7 +52,7 @@ def test_requested_training_speakers_are_a_leak(corpus):
 
 
 def test_unknown_speakers_may_be_in_the_training_data(corpus):
-    clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"))
+    clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationSettings())
     assert clips.protocol["leak"].startswith("Clips of toy have unknown speakers")
     assert clips.audit["shared"]["train/test"]["speakers"] is None
     report = typed(whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit))
@@ -60,16 +60,16 @@ def test_unknown_speakers_may_be_in_the_training_data(corpus):
 
 
 def test_unknown_training_data_are_noted(corpus):
-    clips = select_test_clips(corpus, NAMES, None)
+    clips = select_test_clips(corpus, NAMES, None, EvaluationSettings())
     assert clips.audit["shared"]["train/test"]["speakers"] is None
     assert any("training data of this model are unknown" in note for note in clips.protocol["notes"])
 
 
 def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
     chosen = {"protocol": "speaker_independent", "protocol_options": {"test": 0.34, "validation": 0.34}}
-    parts = {
-        part: select_test_clips(corpus, NAMES, None, part=part, **chosen) for part in ("train", "validation", "test")
-    }
+    parts = {}
+    for part in ("train", "validation", "test"):
+        parts[part] = select_test_clips(corpus, NAMES, None, EvaluationSettings(part=part, **chosen))
     assert {part: len(own.dataset) for part, own in parts.items()} == dict.fromkeys(parts, 8)
     assert len({own.protocol["sha256"] for own in parts.values()}) == 3
     assert parts["test"].protocol["name"] == "speaker_independent, its test part"
@@ -77,11 +77,11 @@ def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
 
 def test_a_selection_without_clips_is_an_error(corpus):
     with pytest.raises(UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"):
-        select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"))
+        select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationSettings())
     with pytest.raises(UserError, match="no label for angry.*--label-map"):
-        select_test_clips(corpus, ["fear", "disgust"], None)
+        select_test_clips(corpus, ["fear", "disgust"], None, EvaluationSettings())
     with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
-        select_test_clips(corpus, NAMES, None, protocol="leave_one_speaker_out")
+        select_test_clips(corpus, NAMES, None, EvaluationSettings(protocol="leave_one_speaker_out"))
 
 
 def test_common_names_of_emotions_are_known_in_any_case_and_after_a_sex():

@@ -89,4 +89,4 @@ def test_results_standardized_per_speaker_are_flagged_and_change_no_model(tmp_pa
         notes = [note for note in one.warnings if note.startswith("Standardized per speaker, UAR is ")]
         assert len(notes) == 1
         assert f"UAR is {one.transductive['uar']:.3f}" in notes[0]
-        assert notes[0] in (tmp_path / place / "report" / "README.md").read_text(encoding="utf-8")
+        assert notes[0] in (tmp_path / place / "report" / "index.html").read_text(encoding="utf-8")

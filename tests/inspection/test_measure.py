@@ -118,10 +118,10 @@ def test_a_table_of_the_user(tmp_path):
         lines.append(f"calls/{i}.wav,{('angry', 'sad')[i % 2]},anna,f")
     lines.append("calls/9.wav,sad,anna,f")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls", near_copies=False)
+    inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls")
     assert roles(inspection.files) == {**{f"calls/{i}.wav": "clip" for i in range(4)}, "table.csv, line 6": "absent"}
     facts = inspection.to_dict()
-    assert facts["near_copies"] is facts["tables"]["label_by_intensity"] is None
+    assert facts["tables"]["label_by_intensity"] is None
     assert facts["corpus"]["title"] == "Calls"
     assert facts["counts"]["roles"]["absent"] == 1
 

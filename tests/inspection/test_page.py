@@ -61,7 +61,7 @@ def test_the_page_is_one_file(page, written):
     images = page.all("img")
     assert len(images) == 2
     for image in images:
-        assert image["src"].startswith("data:image/png;base64,")
+        assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 10
         assert int(image["width"]) > 100
     # Names of files are text.
@@ -83,7 +83,7 @@ def test_unusual_values_of_a_table(tmp_path):
         soundfile.write(tmp_path / f"{i}.wav", np.zeros(8000), 16000)
         lines.append(f"{i}.wav,{('sad', 'angry')[i % 2]},a$b_$,{intensity}")
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    inspection = inspect_corpus("csv", tmp_path / "t.csv", url="javascript:alert(1)", near_copies=False)
+    inspection = inspect_corpus("csv", tmp_path / "t.csv", url="javascript:alert(1)")
     page = Page(write_inspection(inspection, tmp_path / "out").read_text(encoding="utf-8"))
     assert [link["href"] for link in page.all("a")] == ["inspect.json"]
     assert "javascript:alert(1)" in page.text
@@ -100,7 +100,7 @@ def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, n
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_facts", fail)
+        patched.setattr(module, "write_json", fail)
         with pytest.raises(KeyboardInterrupt):
             write_inspection(faulty, folder)
     assert (folder / "index.html").is_file()
@@ -139,7 +139,7 @@ def error(capsys, *arguments):
 
 def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["inspect", "ravdess", str(small), "--no-near-copies"]) == 0
+    assert cli.main(["inspect", "ravdess", str(small)]) == 0
     printed = capsys.readouterr().out
     assert "RAVDESS: Usable for training: 1 warning" in printed
     assert "16 clips readable" in printed

@@ -1,4 +1,4 @@
-"""Model cards and the report in Markdown: metadata that the Hub reads, well-formed tables, no gaps, no local paths."""
+"""Model cards: metadata that the Hub reads, well-formed tables, no gaps, no local paths."""
 
 import copy
 import functools
@@ -13,7 +13,7 @@ from support.reports import over_folds, typed, whole_report
 
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import ARCHITECTURES
-from ser_hf.report.card import Runs, card_of_run, card_pictures, model_card, report_page, run_report
+from ser_hf.report.card import Runs, card_of_run, card_pictures, model_card, run_report
 from ser_hf.report.citations import network_words
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import dump_yaml
@@ -342,38 +342,3 @@ def test_the_card_of_several_runs_has_figures_and_pictures_of_the_published_one(
     (run / "fold-2" / "seed-2" / "report" / "report.json").unlink()
     with pytest.raises(UserError, match="fold-2/seed-2: no finished run; it has no report/report.json"):
         card_of_run(run, "someone/toy")
-
-
-# The report in Markdown
-
-PAGES = {
-    "one run": ({}, 10),
-    "leaky": (changed("protocol", name="random", leak=LEAK), 10),
-    "seeds": (over_seeds(a_report()), 11),
-    "folds": (over_folds(a_report()), 11),
-    "little": (CASES["little"][0], 9),
-}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_report_has_no_gaps(page):
-    changes, number = PAGES[page]
-    markdown = report_page(typed(a_report(**changes)))
-    for gap in ("None", "{{", "{%", "Undefined", "null"):
-        assert gap not in markdown
-    assert not re.search(r"\n{3,}|\(\)| +\n", markdown)
-    assert markdown.startswith("# toy: evaluation report\n\n**UAR 0.7")
-    assert len(tables(markdown)) >= number
-    assert ("> **Leaky protocol (`random`).**" in markdown) is (page == "leaky")
-    assert ("training_curves.png" in markdown) is (page not in ("seeds", "folds"))
-
-
-def test_names_from_files_stay_in_their_cells():
-    """Labels, speakers and sentences may contain cell separators, code, HTML and line breaks."""
-    odd = "a|b`c\n<i>"
-    source = {"corpus": "csv", "emotion": "sad", "word": odd, "clips": 1, "label": None, "left_out": odd}
-    parts = {part: {"clips": 1, "speakers": [f"csv:{odd}"]} for part in ("train", "validation", "test")}
-    slices = {"sentence": {odd: {"clips": 1, "uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}}}
-    page = report_page(typed(a_report(sources=[source], slices=slices, gaps={}, **changed("protocol", parts=parts))))
-    assert page.count("a\\|b\\`c \\<i>") == 2 + 3 + 1
-    assert "a|b" not in page

@@ -25,7 +25,7 @@ from ser_hf.inference.reference import read_reference
 from ser_hf.report.card import card_of_run
 from ser_hf.report.page import render
 from ser_hf.report.report import read_report
-from ser_hf.report.write import figures, metrics_table
+from ser_hf.report.write import figures
 from ser_hf.utils.errors import UserError
 
 DEEP = "DEEP" * 3
@@ -141,7 +141,6 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
     def shows():
         read_recipe(folder / "recipe.yaml")
         report = read_report(folder / "report" / "report.json")
-        metrics_table(report)
         list(figures(report))
         pages = [render(report), str(card_of_run(folder, "someone/model", pictures=False))]
         assert not any(SCRIPT in page for page in pages)

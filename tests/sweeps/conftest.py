@@ -1,22 +1,15 @@
 import gc
 
 import pytest
-from stubs import RECIPE, SPACE, Runs, without_chart
+from stubs import RECIPE, SPACE, Runs
 
-from ser_hf.sweeps import SweepOptions, study, sweep
+from ser_hf.sweeps import SweepOptions, sweep
 
 
 @pytest.fixture(autouse=True)
 def without_garbage_collection(monkeypatch):
     """The end of a trial looks through all of torch's objects for garbage: most of a test's time."""
     monkeypatch.setattr(gc, "collect", lambda: None)
-
-
-@pytest.fixture(autouse=True)
-def without_charts(request, monkeypatch):
-    """The chart is drawn in `test_leaderboard`, which looks at it."""
-    if "leaderboard" not in request.module.__name__:
-        monkeypatch.setattr(study, "_chart", without_chart)
 
 
 @pytest.fixture

@@ -21,10 +21,6 @@ def without_waiting_for_the_disk(connection, _):
     connection.execute("PRAGMA synchronous = OFF")
 
 
-def without_chart(rows, title):
-    """Drawing the chart after every trial takes longer than a trial of the stub."""
-
-
 def grid(*rates, **settings):
     return {"search": "grid", "trials": None, "space": {"training.learning_rate": list(rates)}, **settings}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from filelock import FileLock, Timeout
-from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of, without_chart
+from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of
 from support.processes import started
 
 from ser_hf import cli
@@ -151,7 +151,6 @@ def sweep_until_killed(folder, begun):
             begun.touch()
             signal.pause()
 
-    study._chart = without_chart
     sweep(RECIPE, {**SPACE, **GRID}, [], SweepOptions(output=folder), run=Runs(before=wait))
 
 
@@ -270,7 +269,6 @@ def sweep_beside(folder, url, space, name):
         (folder / f"{Path(recipe.output_dir).name} {name}").touch()
         wait_for(lambda: {path.name[-1] for path in folder.iterdir()} == {"a", "b"})
 
-    study._chart = without_chart
     options = SweepOptions(output=folder.with_name("sweep"), storage=url)
     sweep(RECIPE, {**SPACE, **space}, [], options, run=Runs(before=beside))
 
