@@ -40,11 +40,7 @@ def test_a_launch_starts_the_requested_processes(name):
     command = [
         "--config_file",
         str(FOLDER / f"{name}.yaml"),
-        "--num_processes",
-        "4",
-        "-m",
-        "ser_hf.train",
-        "recipe.yaml",
+        *["--num_processes", "4", "-m", "ser_hf.train", "recipe.yaml"],
     ]
     command[:0] = ["--machine_rank", "0"] if name == "ddp_two_machines" else []
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(command))

@@ -214,17 +214,18 @@ def test_what_a_model_does_not_need_is_left_out(untrusted, forked):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "predict {} clip.wav",
-        "evaluate {} --corpus synthetic speakers=3 takes=1",
-        "export {} --output model.onnx",
-        "verify {}",
-        "demo {}",
-        "train recipe.yaml",
-    ],
-)
+EVALUATE = "evaluate {} --corpus synthetic speakers=3 takes=1"
+COMMANDS = [
+    "predict {} clip.wav",
+    EVALUATE,
+    "export {} --output model.onnx",
+    "verify {}",
+    "demo {}",
+    "train recipe.yaml",
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_refuses_in_one_line(untrusted, monkeypatch, capsys, words):
     folder, marker = untrusted("wav2vec2")
     as_pickle(folder, marker)
