@@ -3,11 +3,11 @@
 import os
 import pickle
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.damage import Payload
 from support.layouts import write_audformat
 from support.testing.corpora import Clip
 
@@ -122,14 +122,6 @@ def test_a_table_that_is_missing_or_damaged_is_named(database):
         parse(root)
 
 
-class Harm:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
-
-
 @pytest.mark.parametrize("kind", ["alone", "older", "newer", "tag"])
 def test_code_in_a_database_never_runs(database, kind):
     """In pickles, which audformat prefers to tables beside them, and in tags of the header."""
@@ -138,7 +130,7 @@ def test_code_in_a_database_never_runs(database, kind):
     if kind == "tag":
         edit(root, "db.yaml", "source: support.testing", f"source: !!python/object/apply:os.mkdir ['{marker}']")
     else:
-        table.with_suffix(".pkl").write_bytes(pickle.dumps(Harm(marker)))
+        table.with_suffix(".pkl").write_bytes(pickle.dumps(Payload(marker)))
         os.utime(table, ns=(time := table.with_suffix(".pkl").stat().st_mtime_ns,) * 2)
         os.utime(table, ns=(time + {"alone": 0, "older": 10**9, "newer": -(10**9)}[kind],) * 2)
     if kind == "alone":

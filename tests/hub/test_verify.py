@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file, save_file
+from support.damage import change
 from support.hub import LoopbackHub
 from support.testing import tiny_config
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
@@ -79,10 +80,6 @@ def faulty(models, tmp_path):
         return Path(shutil.copytree(models.folder / name, tmp_path / f"{name}_{tmp_path.name}"))
 
     return copied
-
-
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def change_weights(folder, function):
