@@ -64,18 +64,9 @@ def test_a_mapping_is_read_with_defaults_and_not_changed():
 
 
 def test_overrides_reach_sections_nested_sections_and_new_sections():
-    recipe = read_recipe(
-        MINIMAL,
-        [
-            "name=twin",
-            "training.learning_rate=3e-5",
-            "training.early_stopping.patience=4",
-            "audio={max_duration: 2}",
-            "audio.normalize=yes",
-            "corpus.root=some/where=else",
-            "protocol.test=[1, 3-5]",
-        ],
-    )
+    overrides = ["name=twin", "training.learning_rate=3e-5", "training.early_stopping.patience=4"]
+    overrides += ["audio={max_duration: 2}", "audio.normalize=yes"]
+    recipe = read_recipe(MINIMAL, [*overrides, "corpus.root=some/where=else", "protocol.test=[1, 3-5]"])
     assert recipe.output_dir == "runs/twin"
     assert recipe.training.arguments["learning_rate"] == 3e-5
     assert recipe.training.early_stopping.patience == 4

@@ -94,9 +94,8 @@ def test_roles_of_files(tmp_path):
     assert kinds.pop("Actor_01/notes.wav") == "unknown name"
     assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
     assert set(kinds.values()) == {"clip"}
-    assert (
-        roles(measuring.find_files("ravdess", tmp_path, {"song": True}))["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
-    )
+    sung = roles(measuring.find_files("ravdess", tmp_path, {"song": True}))
+    assert sung["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
     with pytest.raises(UserError, match="name the folder that holds"):
         measuring.find_files("ravdess", tmp_path / "nowhere", {})
 
@@ -141,9 +140,8 @@ def table(*clips):
 
 def test_crosstable_includes_clips_without_a_value():
     assert measuring.ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
-    clips = table(
-        *(("sad", 1.0, "a", "male"), ("sad", 1.0, "a", "female"), ("angry", 1.0, "a", "female"), ("angry", 1.0))
-    )
+    sad, angry = [("sad", 1.0, "a", sex) for sex in ("male", "female")], ("angry", 1.0, "a", "female")
+    clips = table(*sad, angry, ("angry", 1.0))
     assert measuring.crosstable(clips, "sex") == {
         "labels": ["angry", "sad"],
         "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},

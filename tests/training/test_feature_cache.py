@@ -86,10 +86,8 @@ def _steps(model, batches):
 @torch.no_grad()
 def _logits(model, collator, clips):
     model.eval()
-    batches = [collator([clip]) for clip in clips]
-    return torch.cat(
-        [model(**{key: own for key, own in batch.items() if key != "labels"}).logits for batch in batches]
-    )
+    batches = [{key: own for key, own in collator([clip]).items() if key != "labels"} for clip in clips]
+    return torch.cat([model(**batch).logits for batch in batches])
 
 
 @torch.no_grad()
