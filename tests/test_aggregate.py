@@ -19,7 +19,7 @@ from ser_hf.experiment.data import Fold
 from ser_hf.experiment.outputs import aggregate, merged_warnings, read_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
-from ser_hf.protocols import make_split
+from ser_hf.protocols import PAIRS, make_split
 from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Report
 from ser_hf.utils.run_folder import RunFolder
@@ -29,11 +29,7 @@ BARE = {"name": "toy", "judged_on": "test", "labels": LABELS, "protocol": {}, "a
 BARE |= {"metrics": {"uar": 0.5}, "confusion": []}
 ROBUSTNESS = whole_report()["robustness"]
 CLIPS, SPEAKERS = 72, 6
-AUDIT = {
-    "shared": {pair: {"speakers": 0} for pair in ("train/validation", "train/test", "validation/test")},
-    "apart": {pair: ["speakers"] for pair in ("train/validation", "train/test", "validation/test")},
-    "duplicates": 0,
-}
+AUDIT = {"shared": dict.fromkeys(PAIRS, {"speakers": 0}), "apart": dict.fromkeys(PAIRS, ["speakers"]), "duplicates": 0}
 # Test speakers of three folds of unequal size, so that a mean over folds is not the pooled figure.
 TESTED = {1: [0], 2: [1, 2], 3: [3, 4, 5]}
 
@@ -42,15 +38,9 @@ TESTED = {1: [0], 2: [1, 2], 3: [3, 4, 5]}
 def dataset():
     """Six speakers of twelve clips; ids are in the reverse order of the rows, so that sorting by id would show."""
     clips = range(CLIPS)
-    columns = {
-        "id": [f"toy/{CLIPS - i:02d}" for i in clips],
-        "label": [i % 3 for i in clips],
-        "speaker": [f"toy:{i // 12}" for i in clips],
-        "sex": [None] * CLIPS,
-        "intensity": [None] * CLIPS,
-        "corpus": ["c" for _ in clips],
-        "sentence": [f"s{i % 2}" for i in clips],
-    }
+    columns = {name: [value] * CLIPS for name, value in (("sex", None), ("intensity", None), ("corpus", "c"))}
+    columns |= {"id": [f"toy/{CLIPS - i:02d}" for i in clips], "speaker": [f"toy:{i // 12}" for i in clips]}
+    columns |= {"label": [i % 3 for i in clips], "sentence": [f"s{i % 2}" for i in clips]}
     return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))
 
 
@@ -59,13 +49,9 @@ def folds(dataset):
     speaker = np.arange(CLIPS) // 12
     made = []
     for number, tested in TESTED.items():
-        validation = (max(tested) + 1) % SPEAKERS
-        rows = {
-            "test": np.flatnonzero(np.isin(speaker, tested)).tolist(),
-            "validation": np.flatnonzero(speaker == validation).tolist(),
-        }
-        used = {*rows["test"], *rows["validation"]}
-        rows["train"] = [row for row in range(CLIPS) if row not in used]
+        speakers = {"test": tested, "validation": [(max(tested) + 1) % SPEAKERS]}
+        speakers["train"] = [own for own in range(SPEAKERS) if own not in sum(speakers.values(), [])]
+        rows = {part: np.flatnonzero(np.isin(speaker, own)).tolist() for part, own in speakers.items()}
         made.append(Fold(number, make_split("toy", dataset, rows, fold=f"fold of {tested}"), AUDIT, "digest"))
     return made
 
@@ -76,9 +62,8 @@ def experiment_data(dataset, folds):
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
     more = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."], "ranges": {}}
-    return SimpleNamespace(
-        dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0}, **more
-    )
+    more["seconds"] = {"preparation": 1.0}
+    return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **more)
 
 
 def recipe(*overrides):
@@ -113,11 +98,10 @@ def write_run(folder, dataset, split, seeds, column=True):
 
 def child_report(dataset, split, predicted):
     labels = np.asarray(dataset["label"][:])
-    measured = {
-        part: [classification_metrics(labels[split.rows[part]], run, 3) for run in runs]
-        for part, runs in predicted.items()
-    }
-    means = {part: {k: float(np.mean([m[k] for m in own])) for k in own[0]} for part, own in measured.items()}
+    means = {}
+    for part, runs in predicted.items():
+        measured = [classification_metrics(labels[split.rows[part]], run, 3) for run in runs]
+        means[part] = {name: float(np.mean([own[name] for own in measured])) for name in measured[0]}
     return bare(
         metrics=means["test"],
         parts={"train": means["validation"], "validation": means["validation"]},

@@ -40,26 +40,17 @@ def predict(draw, right, labels=LABELS, clips=CLIPS, part="test", **more):
 
 
 def report(name, metrics, labels=LABELS, sha256="a" * 64, **changes):
-    values = {
-        "name": name,
-        "judged_on": "test",
-        "labels": labels,
-        "protocol": {
-            "name": "speaker_independent",
-            "sha256": sha256,
-            "leak": None,
-            "parts": {"test": {"clips": CLIPS, "speakers": [f"toy:{i:02d}" for i in range(SPEAKERS)]}},
-        },
+    parts = {"test": {"clips": CLIPS, "speakers": [f"toy:{i:02d}" for i in range(SPEAKERS)]}}
+    return {
+        **{"name": name, "judged_on": "test", "labels": labels, "confidence": 0.95},
+        "protocol": {"name": "speaker_independent", "sha256": sha256, "leak": None, "parts": parts},
         "audit": {"shared": {"train/test": {"speakers": 0}}},
-        "metrics": metrics,
+        **{"metrics": metrics, "parts": {"validation": metrics}},
         "confusion": np.zeros((3, 3), int).tolist(),
         "intervals": {name: [value - 0.05, value + 0.04] for name, value in metrics.items()},
-        "confidence": 0.95,
-        "parts": {"validation": metrics},
         "model": {"parameters": 190_000, "learning": 648},
         "seconds": {"training": 7260.0, "per_epoch": None},
-    }
-    return values | changes
+    } | changes
 
 
 def write(folder, values, table=None):
@@ -112,11 +103,8 @@ def test_the_bootstrap_uses_all_seeds(tmp_path):
         tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
         mean = {key: float(np.mean([own[key] for own in metrics])) for key in metrics[0]}
         seeded = {str(seed): {"metrics": own, "validation": own} for seed, own in zip(seeds, metrics, strict=True)}
-        folders.append(
-            write(
-                tmp_path / name, report(name, mean, seeds=seeded, deviations={"uar": 0.01}), pa.concat_tables(tables)
-            )
-        )
+        values = report(name, mean, seeds=seeded, deviations={"uar": 0.01})
+        folders.append(write(tmp_path / name, values, pa.concat_tables(tables)))
     compared = compare(*folders)
     row = next(row for row in compared["runs"] if row["name"] == "three")
     assert (row["seeds"], row["folds"]) == (3, 0)

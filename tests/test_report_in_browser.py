@@ -47,13 +47,13 @@ def drawn(rendered):
     """A context in which the SVG pictures of pages are drawn, but not the PNG files beside them."""
     from ser_hf.report import plots
 
+    def save(figure, path):
+        path.write_bytes(plots.svg(figure) if path.suffix == ".svg" else b"a picture")
+
     @contextlib.contextmanager
     def real():
         with rendered(), pytest.MonkeyPatch.context() as patched:
-            patched.setattr(
-                "ser_hf.report.write.save_figure",
-                lambda figure, path: path.write_bytes(plots.svg(figure) if path.suffix == ".svg" else b"a picture"),
-            )
+            patched.setattr("ser_hf.report.write.save_figure", save)
             yield
 
     return real
@@ -130,9 +130,8 @@ def test_the_page_opens_without_messages_and_loads_nothing(browser, report):
     open_page(browser, report)
     headings = {heading.get_attribute("id") for heading in browser.find_elements(By.TAG_NAME, "h2")}
     assert headings >= SECTIONS
-    assert browser.execute_script(
-        "return [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
-    )
+    drawn = "return [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
+    assert browser.execute_script(drawn)
     assert browser.get_log("browser") == []
     assert requested(browser, report) == {(report / "index.html").as_uri()}
 

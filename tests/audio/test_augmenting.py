@@ -58,11 +58,7 @@ def test_each_step_changes_the_clip_and_not_its_input(name):
 
 
 @settings(max_examples=15)
-@given(
-    length=st.sampled_from([1, 2, 3, 100, 1601]),
-    level=st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 1e6]),
-    seed=st.integers(0, 1000),
-)
+@given(st.sampled_from([1, 2, 3, 100, 1601]), st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 1e6]), st.integers(0, 1000))
 def test_any_clip_survives_all_steps(length, level, seed):
     augmenter = Augmenter(ALWAYS, RATE)
     out = augmenter(read_only(tone(length) * np.float32(10 * level)), seeded(seed))

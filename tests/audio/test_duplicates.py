@@ -25,11 +25,9 @@ def wav(samples, rate=RATE, **form):
 
 
 def coded(samples, kind):
-    if kind == "mp3":
-        form = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
-    else:
-        form = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
-    return wav(samples, **form)
+    mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
+    vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
+    return wav(samples, **(mp3 if kind == "mp3" else vorbis))
 
 
 def piece_of_coded(samples, kind, begin):

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from ser_hf.models.preparation import (
-    Preparation,
-    fix_length,
-    gated_loudness,
-    prepare_waveform,
-    set_level,
-    trim_silence,
-)
+from ser_hf.models import preparation
+from ser_hf.models.preparation import Preparation, fix_length, gated_loudness, prepare_waveform, trim_silence
 
 RATES = [8000, 16000, 22050, 44100, 48000]
 EACH_RATE = pytest.mark.parametrize("rate", RATES)
@@ -116,7 +110,7 @@ def test_silent_and_empty_clips_and_low_rates_have_no_loudness():
 @pytest.mark.parametrize("target", [-40.0, -23.0, -5.0])
 def test_loudness_reaches_its_target(rate, target):
     for seconds in (0.1, 0.5, 2.0):
-        samples = set_level(voice(rate, seconds, silence=(0, 0)), rate, "loudness", target)
+        samples = preparation.set_level(voice(rate, seconds, silence=(0, 0)), rate, "loudness", target)
         assert samples.dtype == np.float32
         assert recursive_loudness(samples, rate) == pytest.approx(target, abs=0.01)
 
@@ -125,7 +119,7 @@ def test_loudness_reaches_its_target(rate, target):
 @pytest.mark.parametrize("scale", [3.0, -0.01, 1e-30])
 def test_a_peak_reaches_its_target(target, scale):
     samples = voice(16000) * np.float32(scale)
-    levelled = set_level(samples, 16000, "peak", target)
+    levelled = preparation.set_level(samples, 16000, "peak", target)
     assert levelled.dtype == np.float32
     assert np.abs(levelled).max() == pytest.approx(10 ** (target / 20), rel=1e-6)
     np.testing.assert_allclose(levelled / np.abs(levelled).max(), samples / np.abs(samples).max(), rtol=1e-5)
@@ -147,7 +141,7 @@ def test_a_fixed_length_keeps_the_start_and_pads_the_end():
 def test_the_steps_are_taken_in_their_order():
     samples = voice(22050)
     whole = Preparation(trim_silence=35, level="loudness", target_level=-20, fixed_duration=3)
-    by_hand = fix_length(set_level(trim_silence(samples, 22050, 35), 22050, "loudness", -20), 3 * 22050)
+    by_hand = fix_length(preparation.set_level(trim_silence(samples, 22050, 35), 22050, "loudness", -20), 3 * 22050)
     np.testing.assert_array_equal(prepare_waveform(samples, 22050, whole), by_hand)
     assert len(trim_silence(samples, 22050, 35)) < len(samples) < 3.5 * 22050
 

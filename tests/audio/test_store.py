@@ -39,6 +39,10 @@ def folders(cache):
     return [path.name for path in (cache / "waveforms").iterdir() if path.is_dir()]
 
 
+def contents(store):
+    return [(store.folder / name).read_bytes() for name in ("waveforms.f32", "index.npz")]
+
+
 def test_the_store_has_the_decoded_samples(sources, tmp_path):
     store = open_store(sources, 16000, tmp_path / "cache")
     assert len(store) == 4
@@ -67,11 +71,7 @@ def test_rows_are_indexed_like_a_sequence(sources, tmp_path):
 
 def test_a_second_opening_does_not_decode(sources, tmp_path, monkeypatch):
     first = open_store(sources, 16000, tmp_path / "cache")
-
-    def never(*_):
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr("ser_hf.audio.store.decode", never)
+    monkeypatch.setattr("ser_hf.audio.store.decode", lambda *_: pytest.fail("decoded again"))
     second = open_store(sources, 16000, tmp_path / "cache")
     assert second.folder == first.folder
     assert second.content_hashes == first.content_hashes
@@ -97,8 +97,7 @@ def test_another_rate_or_order_makes_another_store(sources, tmp_path):
 def test_any_number_of_workers_gives_the_same_store(sources, tmp_path):
     many = sources * 10  # more clips than one worker may hold in flight
     stores = [open_store(many, 16000, tmp_path / f"cache{workers}", workers) for workers in (1, 2, 5)]
-    for name in ("waveforms.f32", "index.npz"):
-        assert len({(store.folder / name).read_bytes() for store in stores}) == 1
+    assert contents(stores[0]) == contents(stores[1]) == contents(stores[2])
 
 
 @pytest.mark.parametrize("bad", [[2], [0, 2, 3]], ids=["one", "several"])
@@ -128,13 +127,12 @@ def test_bad_files_are_named_and_counted_and_leave_nothing(sources, tmp_path, ca
 )
 def test_a_damaged_store_is_named_and_built_again(sources, tmp_path, caplog, name, damage):
     store = open_store(sources, 16000, tmp_path / "cache")
-    names = ("index.npz", "waveforms.f32")
-    expected = [(store.folder / name).read_bytes() for name in names]
+    expected = contents(store)
     damage(store.folder / name)
     open_store(sources, 16000, tmp_path / "cache")
     (message,) = caplog.messages
     assert message.startswith(f"{store.folder} is damaged (")
-    assert [(store.folder / name).read_bytes() for name in names] == expected
+    assert contents(store) == expected
 
 
 @pytest.fixture
@@ -143,10 +141,6 @@ def decoded(monkeypatch):
     paths, real = [], building.decode
     monkeypatch.setattr("ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given))
     return paths
-
-
-def contents(store):
-    return [(store.folder / name).read_bytes() for name in ("waveforms.f32", "index.npz")]
 
 
 def die_at(sources, cache, at):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import soundfile
@@ -74,20 +75,12 @@ def test_a_command_that_does_not_parse_prints_one_line(words, expected, capsys):
 
 
 def test_overrides_and_options_of_a_training_mix(monkeypatch, capsys):
-    calls = []
-
-    def run_recipe(*args, **kwargs):
-        calls.append((*args, kwargs))
-        raise KeyboardInterrupt
-
+    run_recipe = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
-    expected = ("a.yaml", ["training.learning_rate=3e-4", "b.c=[1, -2]"], {"resume": True, "overwrite": False})
-    for words in (
-        ["a.yaml", "training.learning_rate=3e-4", "--resume", "b.c=[1, -2]"],
-        ["--resume", "a.yaml", "training.learning_rate=3e-4", "b.c=[1, -2]"],
-    ):
+    overrides = ["training.learning_rate=3e-4", "b.c=[1, -2]"]
+    for words in (["a.yaml", overrides[0], "--resume", overrides[1]], ["--resume", "a.yaml", *overrides]):
         assert cli.main(["train", *words]) == 130
-        assert calls.pop() == expected
+        assert run_recipe.call_args == (("a.yaml", overrides), {"resume": True, "overwrite": False})
         assert capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
 
 
@@ -137,10 +130,7 @@ def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
 
 @pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(errno.EINVAL, "Invalid argument")])
 def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
-    def run_recipe(*_, **__):
-        raise fault
-
-    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=fault))
     with Path(os.devnull).open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         with pytest.raises(type(fault)) as raised:
@@ -151,10 +141,7 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (
-            OSError(errno.ENOSPC, "No space left", "run/split.partial"),
-            "run/split.partial: No space left on .*make room",
-        ),
+        (OSError(errno.ENOSPC, "No space left", "run/x.partial"), "run/x.partial: No space left on .*make room"),
         (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; change its rights"),
         (OSError(errno.EMFILE, "Too many open files", "x"), r"x: Too many open files; .*ulimit -n"),
         (OSError(errno.ENOENT, "No such file or directory", "run/checkpoints"), "run/checkpoints: No such file"),
@@ -164,10 +151,7 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
     ],
 )
 def test_a_fault_of_the_machine_is_one_line_with_a_remedy(fault, expected, monkeypatch, capsys):
-    def run_recipe(*_, **__):
-        raise fault
-
-    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=fault))
     line = complaint(capsys, "train", "a.yaml")
     assert re.search(expected, line)
     assert line.endswith("; --resume continues from the last checkpoint")
@@ -207,11 +191,8 @@ def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     recipe, *overrides = table
     counted = load_experiment_data(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
     shared = counted.folds[0].audit["shared"]
-    assert {pair: own["near_duplicates"] for pair, own in shared.items()} == {
-        "train/validation": 0,
-        "train/test": 1,
-        "validation/test": 0,
-    }
+    found = {pair: own["near_duplicates"] for pair, own in shared.items()}
+    assert found == {"train/validation": 0, "train/test": 1, "validation/test": 0}
     assert "near_duplicates" not in counted.folds[0].audit["apart"]["train/test"]
     excluded = load_experiment_data(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
     assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
@@ -253,12 +234,10 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     assert "UAR" in summary
     assert f'model="{run}/model"' in summary
 
-    assert "contains a run already; continue it with --resume, replace it with --overwrite" in complaint(
-        capsys, "train", *arguments
-    )
-    assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
-        capsys, "train", *arguments, "training.learning_rate=0.5", "--resume"
-    )
+    remedy = "contains a run already; continue it with --resume, replace it with --overwrite"
+    assert remedy in complaint(capsys, "train", *arguments)
+    line = complaint(capsys, "train", *arguments, "training.learning_rate=0.5", "--resume")
+    assert "training.learning_rate: 0.5 here, 0.003 in the run" in line
     assert cli.main(["train", *arguments, "--resume"]) == 0
     assert (run / "report" / "report.json").read_bytes() == report
 

@@ -31,36 +31,24 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-TRAINING = {
-    "corpus.name=ravdes": "corpus.name",
-    "corpus.speekers=4": "corpus.speekers",
-    "corpus.speakers=many": "corpus.speakers",
+# Overrides whose own key is named.
+NAMED = """
+corpus.name=ravdes corpus.speekers=4 corpus.speakers=many corpus.exclude=[synthetic/x] corpus.speakers
+protocol.name=spaker_independent protocol.k=3 protocol.folds=[2] protocol.foil=rendom protocol.test=[99]
+model.architecture=crn model.chanels=[8] training.lerning_rate=1 training.learning_rate=fast training.seeds=1
+training.solver=sklearn evaluation.part=tests output_dir=thesis output_dir=clip.wav
+"""
+TRAINING = {override: override.partition("=")[0] for override in NAMED.split()} | {
     "corpus.labels=[angry, bored]": "corpus.labels",
     "corpus.labels=[angry, happy]": "corpus.merge",
-    "corpus.exclude=[synthetic/x]": "corpus.exclude",
     "corpus={name: ravdess, root: /nowhere/RAVDESS}": "/nowhere/RAVDESS",
     "corpus={name: ravdess}": "corpus.root",
     "corpus={name: csv, root: nowhere.csv}": "nowhere.csv",
-    "protocol.name=spaker_independent": "protocol.name",
-    "protocol.k=3": "protocol.k",
-    "protocol.folds=[2]": "protocol.folds",
-    "protocol.foil=rendom": "protocol.foil",
-    "protocol.test=[99]": "protocol.test",
-    "model.architecture=crn": "model.architecture",
-    "model.chanels=[8]": "model.chanels",
     "model={architecture: encoder}": "model.checkpoint",
     "model={architecture: encoder, checkpoint: nowhere/at/all}": "model.checkpoint",
-    "training.lerning_rate=1": "training.lerning_rate",
-    "training.learning_rate=fast": "training.learning_rate",
-    "training.seeds=1": "training.seeds",
-    "training.solver=sklearn": "training.solver",
-    "evaluation.part=tests": "evaluation.part",
     "lora.rank=4": "lora",
     "trainig.seeds=[1]": "trainig",
-    "corpus.speakers": "corpus.speakers",
     "output_dir=run": "--overwrite",
-    "output_dir=thesis": "output_dir",
-    "output_dir=clip.wav": "output_dir",
 }
 OTHERS = {
     "train nowhere.yaml": "nowhere.yaml",

@@ -2,40 +2,29 @@
 
 import json
 
+import golden
 import pyarrow.parquet as pq
 import pytest
 from entry_points import command, dropped_keys, resolved
-from golden import (
-    EXACT,
-    FIGURES,
-    PROBABILITIES,
-    changed_keys,
-    columns_of,
-    files_of,
-    key_types,
-    read,
-    run_recipes,
-    unpacked,
-)
 
 import ser_hf
 
-RUNS = read("runs.json")
+RUNS = golden.read("runs.json")
 
 
 def assert_as_before(run, frozen):
-    assert files_of(run) == frozen["files"]
-    assert frozen["columns"].items() <= columns_of(run).items()
+    assert golden.files_of(run) == frozen["files"]
+    assert frozen["columns"].items() <= golden.columns_of(run).items()
     for place, files in frozen["keys"].items():
         for file, keys in files.items():
-            assert changed_keys(keys, key_types(run / place / file)) == {}, f"{place}/{file}"
+            assert golden.changed_keys(keys, golden.key_types(run / place / file)) == {}, f"{place}/{file}"
 
 
 @pytest.mark.parametrize("name", ["seeds", "lora"])
 def test_a_run_leaves_the_same_files_and_keys(name, tmp_path):
-    recipe = run_recipes()[name]
+    recipe = golden.run_recipes()[name]
     if name == "lora":
-        recipe["model"]["checkpoint"] = str(unpacked() / "checkpoints" / "wav2vec2")
+        recipe["model"]["checkpoint"] = str(golden.unpacked() / "checkpoints" / "wav2vec2")
     ser_hf.run_recipe(recipe, [f"output_dir={tmp_path / name}"])
     assert_as_before(tmp_path / name, RUNS[name])
 
@@ -44,8 +33,8 @@ def test_a_run_leaves_the_same_files_and_keys(name, tmp_path):
 def test_a_saved_run_is_reproduced(name, tmp_path):
     """By the command: the same files, keys, split and recipe; what scikit-learn fits also gives the same figures on
     other processors, where a training by gradient has only its first loss in common."""
-    tolerance = FIGURES if name == "folds" or EXACT else 1.0
-    source, run = unpacked() / "runs" / name, tmp_path / name
+    tolerance = golden.FIGURES if name == "folds" or golden.EXACT else 1.0
+    source, run = golden.unpacked() / "runs" / name, tmp_path / name
     assert command("reproduce", source, "--output", run, "--tolerance", tolerance) == 0
     comparison = json.loads((run / "report" / "reproduction.json").read_text())
     (run / "report" / "reproduction.json").unlink()
@@ -57,8 +46,8 @@ def test_a_saved_run_is_reproduced(name, tmp_path):
         if row["metric"] in ("uar", "macro_f1", "wa"):
             assert row["now"] == pytest.approx(row["saved"], abs=tolerance + 1e-12), row
     for saved, now in zip(history(source), history(run), strict=True):
-        assert now["train_loss"] == pytest.approx(saved["train_loss"], rel=1e-6 if EXACT else 0.1)
-        if not EXACT:
+        assert now["train_loss"] == pytest.approx(saved["train_loss"], rel=1e-6 if golden.EXACT else 0.1)
+        if not golden.EXACT:
             break
 
 
@@ -67,18 +56,18 @@ def history(run):
 
 
 def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
-    run, frozen = unpacked() / "runs" / "single", read("evaluation.json")
+    run, frozen = golden.unpacked() / "runs" / "single", golden.read("evaluation.json")
     assert command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu") == 0
-    assert files_of(tmp_path / "out") == frozen["files"]
-    assert changed_keys(frozen["keys"], key_types(tmp_path / "out" / "report.json")) == {}
+    assert golden.files_of(tmp_path / "out") == frozen["files"]
+    assert golden.changed_keys(frozen["keys"], golden.key_types(tmp_path / "out" / "report.json")) == {}
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     for name in ("uar", "wa", "macro_f1"):
-        assert report["metrics"][name] == pytest.approx(frozen["metrics"][name], abs=FIGURES + 1e-12)
+        assert report["metrics"][name] == pytest.approx(frozen["metrics"][name], abs=golden.FIGURES + 1e-12)
     saved = _probabilities(run / "report" / "predictions.parquet")
     now = _probabilities(tmp_path / "out" / "predictions.parquet")
     assert now
     for clip, values in now.items():
-        assert values == pytest.approx(saved[clip], abs=PROBABILITIES)
+        assert values == pytest.approx(saved[clip], abs=golden.PROBABILITIES)
 
 
 def _probabilities(table):
@@ -90,10 +79,10 @@ def _probabilities(table):
 CHANGED_DEFAULTS = ("audio.level", "training.ddp_timeout")
 
 
-@pytest.mark.parametrize("kind", read("recipes.json.xz"))
+@pytest.mark.parametrize("kind", golden.read("recipes.json.xz"))
 def test_a_recipe_has_the_same_keys_and_defaults(kind):
     """New keys may be added. A saved recipe is read back equal."""
-    recipe = read("recipes.json.xz")[kind]
+    recipe = golden.read("recipes.json.xz")[kind]
     now = resolved(recipe["given"])
     assert_within(recipe["resolved"], now)
     for key in CHANGED_DEFAULTS:
@@ -115,7 +104,7 @@ def assert_within(frozen, now, place=""):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_saved_recipe_of_a_run_reads_as_itself(name):
-    path = unpacked() / "runs" / name / "recipe.yaml"
+    path = golden.unpacked() / "runs" / name / "recipe.yaml"
     again = resolved(path)
     assert resolved(again) == again
-    assert_within(resolved(run_recipes()[name]), again)
+    assert_within(resolved(golden.run_recipes()[name]), again)

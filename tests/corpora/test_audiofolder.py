@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audiofolder import parse
@@ -17,14 +18,10 @@ def folder(tmp_path):
     """A function that writes empty audio files and a text file below a folder, and gives the folder."""
 
     def write(*names, **texts):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(b"not decoded here")
         for name, text in texts.items():
             name = name.replace("__", "/").replace("_csv", ".csv").replace("_jsonl", ".jsonl")
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text, encoding="utf-8")
-        return tmp_path
+            write_blank(tmp_path, name, content=text.encode())
+        return write_blank(tmp_path, *names)
 
     return write
 
@@ -49,8 +46,7 @@ def test_parts_may_be_below_other_folders(folder):
 
 
 def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "a.wav").write_bytes(b"not decoded here")
+    elsewhere = write_blank(tmp_path_factory.mktemp("elsewhere"), "a.wav")
     (elsewhere / "metadata.csv").write_text("file_name,label,speaker\na.wav,sad,anna\n", encoding="utf-8")
     root = folder(".ipynb_checkpoints/x.wav")
     (root / ".ipynb_checkpoints/metadata.csv").write_text("file_name,label\nx.wav,happy\n", encoding="utf-8")
@@ -71,11 +67,10 @@ def test_recordings_in_unsupported_formats_are_named(folder, caplog):
 
 
 def test_metadata_of_each_part_in_json_lines(folder):
-    lines = [{"file_name": "a.wav", "label": "sad", "speaker": 7, "code": "007", "words": ["x"]}, {}]
-    lines[1] = {"file_name": "b.wav", "label": "angry", "speaker": "8", "code": "8"}
-    text = "\n".join(map(json.dumps, lines)) + "\n\n"
-    other = json.dumps(lines[0])
-    root = folder("train/a.wav", "train/b.wav", "test/a.wav", train__metadata_jsonl=text, test__metadata_jsonl=other)
+    one = json.dumps({"file_name": "a.wav", "label": "sad", "speaker": 7, "code": "007", "words": ["x"]})
+    other = json.dumps({"file_name": "b.wav", "label": "angry", "speaker": "8", "code": "8"})
+    texts = {"train__metadata_jsonl": f"{one}\n{other}\n\n", "test__metadata_jsonl": one}
+    root = folder("train/a.wav", "train/b.wav", "test/a.wav", **texts)
     clips = {clip.id: clip for clip in parse(root, language="de").clips}
     assert clips["audiofolder/train/a"].speaker == "audiofolder:7"
     assert clips["audiofolder/train/a"].extra == {"split": "train", "code": "007"}
@@ -89,7 +84,7 @@ def test_metadata_of_each_part_in_json_lines(folder):
         ({"metadata.parquet": "PAR1"}, "metadata.parquet: Parquet is not read here; save it as metadata.csv"),
         ({"metadata_csv": "file_name,label,speaker\n"}, "metadata.csv: no row; fill it in, or remove it"),
         (
-            {"metadata_csv": "file,label,speaker\na.wav,sad,x\n"},
+            {"metadata_csv": "file,label\na.wav,sad\n"},
             "metadata.csv, line 2: no file_name; it is the path of the audio",
         ),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),

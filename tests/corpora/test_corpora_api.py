@@ -1,6 +1,7 @@
 """From a corpus's name to rows: order, options, exclusions, log messages, and the facts for a card."""
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, load_corpus
 from ser_hf.utils.errors import UserError
@@ -9,13 +10,7 @@ from ser_hf.utils.errors import UserError
 @pytest.fixture
 def savee(tmp_path):
     """A function that writes SAVEE by name."""
-
-    def write(*names):
-        for name in names:
-            (tmp_path / name).write_bytes(b"not decoded here")
-        return tmp_path
-
-    return write
+    return lambda *names: write_blank(tmp_path, *names)
 
 
 @pytest.mark.parametrize("name", sorted(CORPORA))
@@ -29,8 +24,7 @@ def test_every_corpus_has_the_facts_of_a_card(name):
         assert facts["url"].startswith("http")
         assert len(facts["citation"]) > 60
         assert facts["license"]
-        free = ("cremad",)
-        assert facts["non_commercial"] is (name not in free)
+        assert facts["non_commercial"] is (name != "cremad")
 
 
 @pytest.mark.parametrize("name", sorted(CORPORA))

@@ -8,19 +8,10 @@ from pathlib import Path, PurePath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.blank import write_blank
 
-from ser_hf.corpora import load_corpus
-from ser_hf.corpora.cremad import (
-    EMOTION_CODES,
-    GRAMMAR,
-    IDENTICAL,
-    KNOWN_BAD,
-    LEVELS,
-    SENTENCES,
-    parse,
-    read_name,
-    read_votes,
-)
+from ser_hf.corpora import cremad, load_corpus
+from ser_hf.corpora.cremad import IDENTICAL, KNOWN_BAD, parse, read_name, read_votes
 from ser_hf.corpora.files import manifest
 from ser_hf.utils.errors import UserError
 
@@ -37,21 +28,15 @@ VOICE = {
 
 
 def write(root, *stems):
-    root.mkdir(parents=True, exist_ok=True)
-    for stem in stems:
-        (root / f"{stem}.wav").write_bytes(b"not decoded here")
-    return root
+    return write_blank(root, *(f"{stem}.wav" for stem in stems))
 
 
 def write_table(folder, *rows, header=HEADER, end="\r\n", mark=""):
     """The release's vote table cut down to some rows of (number, six counts, clip)."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [
-        header,
-        *(f'"{number}",{",".join(map(str, counts))},"{stem}",10,0.5,"A"' for number, counts, stem in rows),
-    ]
+    lines = [f'"{number}",{",".join(map(str, counts))},"{stem}",10,0.5,"A"' for number, counts, stem in rows]
     table = folder / "tabulatedVotes.csv"
-    table.write_bytes((mark + end.join(lines) + end).encode())
+    table.write_bytes((mark + end.join([header, *lines]) + end).encode())
     return table
 
 
@@ -70,19 +55,14 @@ def read(stem):
 
 @pytest.mark.parametrize(
     "stem",
-    [
-        "1092_IEO_ANG_HI",
-        "100٣_IEO_ANG_HI",  # a digit, but not an ASCII one
-        "1001_XYZ_ANG_HI",
-        "1001_IEO_ANG_HI_2",
-        "1001_IEO_ANG_HI\n",
-    ],
+    # The second has a digit, but not an ASCII one.
+    ["1092_IEO_ANG_HI", "100٣_IEO_ANG_HI", "1001_XYZ_ANG_HI", "1001_IEO_ANG_HI_2", "1001_IEO_ANG_HI\n"],
 )
 def test_other_names_are_refused(stem):
     assert read(stem) is None
 
 
-@given(st.text(LETTERS) | st.from_regex(GRAMMAR, fullmatch=True, alphabet=LETTERS))
+@given(st.text(LETTERS) | st.from_regex(cremad.GRAMMAR, fullmatch=True, alphabet=LETTERS))
 def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     clip = read(stem)
     if clip is None:
@@ -91,8 +71,9 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    fields = (clip.speaker.removeprefix("cremad:"), code(SENTENCES, clip.sentence), code(EMOTION_CODES, clip.emotion))
-    assert "_".join([*fields, code(LEVELS, clip.intensity)]) == stem
+    sentence, emotion = code(cremad.SENTENCES, clip.sentence), code(cremad.EMOTION_CODES, clip.emotion)
+    fields = clip.speaker.removeprefix("cremad:"), sentence, emotion, code(cremad.LEVELS, clip.intensity)
+    assert "_".join(fields) == stem
     assert clip.id == f"cremad/{stem}"
 
 
@@ -158,7 +139,7 @@ def test_soft_clips_carry_votes_and_ties_stay(release):
     assert not listing.skipped
     clips = {clip.id.removeprefix("cremad/"): clip for clip in listing.clips}
     for stem, counts in VOICE.items():
-        assert dict(clips[stem].votes) == dict(zip(EMOTION_CODES.values(), counts, strict=True))
+        assert dict(clips[stem].votes) == dict(zip(cremad.EMOTION_CODES.values(), counts, strict=True))
     # The intended emotion where it is among the tied, else the first of the tied in canonical order.
     assert (clips[TIED].emotion, clips[TIED].extra["agreement"]) == ("happy", 0.4)
     assert (clips[TIED_APART].emotion, clips[TIED_APART].extra["intended"]) == ("fear", "sad")
@@ -168,9 +149,8 @@ def test_soft_clips_carry_votes_and_ties_stay(release):
 def test_clips_of_too_little_agreement_are_left_out(release):
     listing = parse(release, target="voice", agreement=0.8)
     assert [clip.id for clip in listing.clips] == [f"cremad/{CLEAR}"]
-    assert (str(release / f"{BARE}.wav"), "less than 0.8 of the voice votes agree (corpus.agreement)") in (
-        listing.skipped
-    )
+    reason = "less than 0.8 of the voice votes agree (corpus.agreement)"
+    assert (str(release / f"{BARE}.wav"), reason) in listing.skipped
     soft = parse(release, target="voice", agreement=0.4, soft=True)
     assert {clip.id.removeprefix("cremad/") for clip in soft.clips} == {CLEAR, TIED}
 

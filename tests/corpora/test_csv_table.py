@@ -2,6 +2,7 @@
 
 import pytest
 from datasets import Value
+from support.blank import write_blank
 
 from ser_hf.corpora import corpus_facts, load_corpus
 from ser_hf.corpora.schema import EMOTIONS
@@ -15,9 +16,7 @@ PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 @pytest.fixture
 def table(tmp_path):
     """A function that writes a table and a few audio files, and returns the path of the table."""
-    for name in ("a.wav", "sub/b.wav", "sub/c.flac"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"not decoded here")
+    write_blank(tmp_path, "a.wav", "sub/b.wav", "sub/c.flac")
 
     def write(text, name="clips.csv", encoding="utf-8"):
         (tmp_path / name).write_bytes(text.encode(encoding))
@@ -92,10 +91,7 @@ def test_every_common_word_means_a_canonical_emotion():
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
-        (
-            "path,label,speaker" + "".join(f",c{i}" for i in range(1000)),
-            "1,003 columns; a table of clips has 1,000 at",
-        ),
+        ("path,label,speaker" + ",c" * 1000, "1,003 columns; a table of clips has 1,000 at"),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
     ],
 )

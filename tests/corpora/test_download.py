@@ -126,9 +126,8 @@ def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_pa
         f"{tmp_path}: not RAVDESS as released; of 8 files: 3 missing (first Actor_01/03-01-05-01-01-01-01.wav); "
         f"2 altered, damaged or converted (first {paths[0]}); delete what is altered"
     )
-    assert (
-        check_release("ravdess", tmp_path, hashed=False).altered == check.altered[1:]
-    )  # a flipped bit is no new size
+    # A flipped bit is no new size.
+    assert check_release("ravdess", tmp_path, hashed=False).altered == check.altered[1:]
 
 
 def test_every_corpus_with_a_list_has_sources_or_a_registration():

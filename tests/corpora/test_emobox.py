@@ -1,9 +1,11 @@
 """EmoBox's metadata: rows of 32 corpora with the folds of its figures, and mistakes in its files."""
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
 from ser_hf.corpora.emobox import parse
@@ -32,9 +34,7 @@ def emobox(tmp_path):
         for clip, _, word in clips:
             key = f"{name}-{Path(clip).stem}"
             lines[clip] = line(key, f"downloads/{name}/{clip}", word, name, (more or {}).get(clip, {}))
-        for wav in [clip for clip, *_ in clips] if wavs is None else wavs:
-            (audio / wav).parent.mkdir(parents=True, exist_ok=True)
-            (audio / wav).write_bytes(b"not decoded here")
+        write_blank(audio, *((clip for clip, *_ in clips) if wavs is None else wavs))
         if whole:
             (root / f"{name}.jsonl").write_text("\n".join(lines.values()) + "\n", encoding="utf-8")
         if stm:
@@ -103,25 +103,18 @@ def test_the_speaker_in_iemocap_is_read_from_the_file_name(emobox):
 
 
 def test_audio_is_found_in_another_place_and_format_by_the_end_of_its_path(emobox):
-    clips = [("AudioData/DC/a01.wav", "DC", "a"), ("AudioData/JE/a01.wav", "JE", "a")]
-    for i, (clip, *_) in enumerate(clips):
-        clips[i] = (clip, clips[i][1], "sad")
-    options = emobox(clips[:1], "turevdb", wavs=["DC/a01.flac", "JE/a01.flac", "x.wav"])
+    wavs = ["DC/a01.flac", "JE/a01.flac", "x.wav"]
+    options = emobox([("AudioData/DC/a01.wav", "DC", "sad")], "turevdb", wavs=wavs)
     assert parse(**options).clips[0].path.endswith("DC/a01.flac")
-    root = Path(options["audio_root"])
-    (root / "copy/DC").mkdir(parents=True)
-    (root / "copy/DC/a01.wav").write_bytes(b"")
-    with pytest.raises(
-        UserError, match=r"copy/DC/a01.wav: matches EmoBox's downloads/turevdb/.*a01.wav as .*DC/a01.flac"
-    ):
+    write_blank(Path(options["audio_root"]), "copy/DC/a01.wav")
+    message = r"copy/DC/a01.wav: matches EmoBox's downloads/turevdb/.*a01.wav as .*DC/a01.flac"
+    with pytest.raises(UserError, match=message):
         parse(**options)
 
 
 CASIA = [
     (f"{speaker}/{emotion}/{number}.wav", speaker, emotion)
-    for speaker in ("liu", "wang")
-    for emotion in ("angry", "sad")
-    for number in (201, 202)
+    for speaker, emotion, number in itertools.product(("liu", "wang"), ("angry", "sad"), (201, 202))
 ]
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora.iemocap import GRAMMAR, parse, read_ratings
 from ser_hf.utils.errors import UserError
@@ -21,15 +22,12 @@ def write(root, *dialogues, labels=LABELS):
     for dialogue in dialogues:
         session = root / f"Session{dialogue[4]}"
         recordings = session / "sentences" / "wav" / dialogue
-        recordings.mkdir(parents=True)
-        table = session / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
-        table.parent.mkdir(parents=True, exist_ok=True)
         text = HEADER
         turns = [(f"F{i:03d}", label) for i, label in enumerate(labels)] + [("M000", labels[0])]
         for turn, label in turns:
-            (recordings / f"{dialogue}_{turn}.wav").write_bytes(b"not decoded here")
+            write_blank(recordings, f"{dialogue}_{turn}.wav")
             text += line(f"{dialogue}_{turn}", label)
-        table.write_text(text)
+        write_blank(session, f"dialog/EmoEvaluation/{dialogue}.txt", content=text.encode())
     return root
 
 
@@ -44,19 +42,11 @@ def test_a_clip_has_the_fields_of_its_name_and_its_line(tmp_path):
     assert clips[0].path == str(path)
     assert (clips[0].id, clips[0].emotion) == ("iemocap/Ses03M_script02_1b_F000", "frustrated")
     # The M of the dialogue wore the markers; the F of the turn speaks.
-    assert [(clip.speaker, clip.sex) for clip in clips] == [
-        ("iemocap:Ses03F", "female"),
-        ("iemocap:Ses03F", "female"),
-        ("iemocap:Ses03M", "male"),
-    ]
+    woman, man = ("iemocap:Ses03F", "female"), ("iemocap:Ses03M", "male")
+    assert [(clip.speaker, clip.sex) for clip in clips] == [woman, woman, man]
     assert clips[0].language == "en"
-    assert clips[0].extra == {
-        "session": "Session3",
-        "kind": "scripted",
-        "valence": 2.5,
-        "activation": 3.0,
-        "dominance": 3.5,
-    }
+    ratings = {"valence": 2.5, "activation": 3.0, "dominance": 3.5}
+    assert clips[0].extra == {"session": "Session3", "kind": "scripted", **ratings}
 
 
 @pytest.mark.parametrize(
@@ -98,9 +88,7 @@ def test_a_dialogue_without_labels_is_an_error(tmp_path):
 def test_recordings_and_lines_without_each_other_are_left_out(tmp_path):
     folder = write(tmp_path, "Ses01F_impro01") / "Session1"
     whole, turns = folder / "dialog/wav/Ses01F_impro01.wav", folder / "sentences/wav/Ses01F_impro01"
-    whole.parent.mkdir()
-    for path in (whole, turns / "Ses01F_impro01_MXX0.wav"):
-        path.write_bytes(b"not decoded here")
+    write_blank(folder, whole, turns / "Ses01F_impro01_MXX0.wav")
     (turns / "Ses01F_impro01_F003.wav").unlink()
     reasons = dict(parse(tmp_path).skipped)
     assert reasons[str(whole)] == "the recording of a complete dialogue"
@@ -110,7 +98,7 @@ def test_recordings_and_lines_without_each_other_are_left_out(tmp_path):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     stray = write(tmp_path, "Ses01F_impro01") / "Ses06F_impro01_F000.wav"
-    stray.write_bytes(b"not decoded here")
+    write_blank(tmp_path, stray)
     with pytest.raises(UserError, match="Ses06F_impro01_F000.wav: not a file name of IEMOCAP"):
         parse(tmp_path)
     assert (str(stray), "not a file name of IEMOCAP") in parse(tmp_path, on_unknown="skip").skipped

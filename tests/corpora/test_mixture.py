@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from datasets import Value
+from support.blank import write_blank
 from support.layouts import write_votes
 from support.testing import write_corpus
 
@@ -23,9 +24,8 @@ def roots(tmp_path_factory):
         paths = write_corpus(name, folder / name, speakers=3, takes=1, seed=seed)
         if name == "cremad":
             write_votes(folder / name, paths, seed)
-    return {name: str(folder / name) for name in ("ravdess", "cremad", "savee", "iemocap")} | {
-        "csv": str(folder / "csv" / "clips.csv")
-    }
+    folders = {name: str(folder / name) for name in ("ravdess", "cremad", "savee", "iemocap")}
+    return folders | {"csv": str(folder / "csv" / "clips.csv")}
 
 
 @pytest.fixture
@@ -35,8 +35,7 @@ def item(roots):
 
 
 def table(path, text):
-    for line in text.splitlines()[1:]:
-        (path.parent / line.partition(",")[0]).write_bytes(b"not decoded here")
+    write_blank(path.parent, *(line.partition(",")[0] for line in text.splitlines()[1:]))
     path.write_text(text, encoding="utf-8")
     return str(path)
 
@@ -74,17 +73,9 @@ def test_labels_are_treated_over_all_corpora_together(item):
 def test_a_column_of_one_corpus_is_null_in_the_others(item):
     rated = item("cremad", target="voice", soft=True)
     dataset = load_corpus("mixture", corpora=[rated, item("csv"), item("iemocap"), item("savee")])
-    known = {
-        column: {row["corpus"] for row in dataset if row[column] is not None}
-        for column in ("votes", "loudness", "session", "kind", "valence")
-    }
-    assert known == {
-        "votes": {"cremad"},
-        "loudness": {"csv"},
-        "session": {"csv", "iemocap"},
-        "kind": {"iemocap"},
-        "valence": {"iemocap"},
-    }
+    own = {"votes": {"cremad"}, "loudness": {"csv"}, "kind": {"iemocap"}, "valence": {"iemocap"}}
+    for column, corpora in (own | {"session": {"csv", "iemocap"}}).items():
+        assert {row["corpus"] for row in dataset if row[column] is not None} == corpora
     assert dataset.features["loudness"] == Value("float64")
 
 
@@ -100,7 +91,7 @@ def test_sessions_are_prefixed_and_sentences_are_not(tmp_path, item):
 
 def test_on_unknown_of_an_item_takes_precedence(tmp_path, item, caplog):
     write_corpus("savee", tmp_path, speakers=2, takes=1)
-    (tmp_path / "notes.wav").write_bytes(b"not decoded here")
+    write_blank(tmp_path, "notes.wav")
     savee = {"name": "savee", "root": str(tmp_path)}
     with pytest.raises(UserError, match=r"notes\.wav: not a .*, or set corpus\.corpora\[1\]\.on_unknown: skip"):
         load_corpus("mixture", corpora=[item("cremad"), savee])
@@ -115,16 +106,11 @@ def test_on_unknown_of_an_item_takes_precedence(tmp_path, item, caplog):
 @pytest.mark.parametrize(
     ("corpora", "message"),
     [
-        (None, "corpus.corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}"),
-        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: unknown corpus 'mixture'; choose one of "),
-        ([{"name": "cremad", "target": "voices"}], "corpus.corpora[0].target: expected one of intended, voice, "),
-        *(
-            (
-                [{"name": "savee", "weight": weight}],
-                f"corpus.corpora[0].weight: expected more than 0 and at most 100, got {float(weight)}",
-            )
-            for weight in (0, 101)
-        ),
+        (None, "corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}"),
+        ([{"name": "savee"}, {"name": "mixture"}], "corpora[1].name: unknown corpus 'mixture'; choose one of "),
+        ([{"name": "cremad", "target": "voices"}], "corpora[0].target: expected one of intended, voice, "),
+        ([{"name": "savee", "weight": 0}], "corpora[0].weight: expected more than 0 and at most 100, got 0.0"),
+        ([{"name": "tess", "weight": 101}], "corpora[0].weight: expected more than 0 and at most 100, got 101.0"),
     ],
 )
 def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, message):
@@ -132,7 +118,7 @@ def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, mes
     for refused in (lambda: read_recipe(recipe), lambda: load_corpus("mixture", corpora=corpora)):
         with pytest.raises(UserError) as error:
             refused()
-        assert str(error.value).startswith(message)
+        assert str(error.value).startswith(f"corpus.{message}")
 
 
 def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
@@ -144,7 +130,7 @@ def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
     with pytest.raises(UserError) as error:
         load_corpus("mixture", corpora=[{"name": "ravdess", "root": str(odd)}])
     assert str(error.value).startswith(f"corpus.corpora[0].root: {tmp_path}/corpus.root/")
-    (odd / "strange.wav").write_bytes(b"not decoded here")
+    write_blank(odd, "strange.wav")
     with pytest.raises(UserError, match=r"corpora\[1\]\.root: .* holds no clip of savee \(1 files"):
         load_corpus("mixture", corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}])
     words = table(tmp_path / "odd.csv", "path,label,speaker\na.wav,zestful,anna\n")
@@ -160,9 +146,8 @@ def test_a_corpus_is_in_a_mixture_once(item):
 
 
 def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tmp_path):
-    recipe = read_recipe(
-        {"corpus": {"name": "mixture", "corpora": [item("ravdess", song="yes"), item("cremad")]}, "model": MODEL}
-    )
+    corpus = {"name": "mixture", "corpora": [item("ravdess", song="yes"), item("cremad")]}
+    recipe = read_recipe({"corpus": corpus, "model": MODEL})
     first, second = recipe.corpus.options["corpora"]
     own = {"on_unknown": None, "merge": {}, "drop": [], "weight": 1.0, "cap": None}
     assert first == item("ravdess", song=True, **own)
@@ -183,10 +168,8 @@ def test_the_facts_of_all_corpora():
     assert facts["acted"] is True
     assert facts["non_commercial"] is True, "one that forbids it forbids it for all"
     corpora = [{"name": "cremad"}, {"name": "ravdess"}, {"name": "csv", "corpus_name": "calls"}]
-    facts = [
-        corpus_facts("mixture", {"corpora": corpora}, trained_on)
-        for trained_on in ({"cremad"}, {"calls", "cremad"}, {"x"})
-    ]
+    trainings = {"cremad"}, {"calls", "cremad"}, {"x"}
+    facts = [corpus_facts("mixture", {"corpora": corpora}, trained_on) for trained_on in trainings]
     assert [one["title"].count("RAVDESS") for one in facts] == [0, 0, 1], "only what the model is trained on"
     assert [one["non_commercial"] for one in facts] == [False, False, True]
     free = corpus_facts("mixture", {"corpora": [{"name": "cremad"}]})
@@ -211,9 +194,8 @@ def outcomes(corpus):
 def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
     corpora = [item("ravdess", merge={"calm": "calm"}), item("savee", merge={"surprise": "happy"}, drop=["disgust"])]
     with caplog.at_level("INFO", "ser_hf"):
-        corpus = read_corpus(
-            "mixture", corpora=corpora, merge={"calm": "neutral"}, drop=["fear"], exclude=["savee/DC_a01"]
-        )
+        rules = {"merge": {"calm": "neutral"}, "drop": ["fear"], "exclude": ["savee/DC_a01"]}
+        corpus = read_corpus("mixture", corpora=corpora, **rules)
     found = outcomes(corpus)
     assert found["ravdess", "calm"] == {"calm": 3}
     assert found["savee", "surprise"] == {"happy": 3}

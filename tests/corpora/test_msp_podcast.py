@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.msp_podcast import parse
@@ -27,12 +28,9 @@ def tree(tmp_path):
     """A function that writes a release with these rows, without the audio of some, and returns its folder."""
 
     def write(rows=ROWS, header=HEADER, without=(), votes=VOTES):
-        for folder in ("Audios", "Labels"):
-            (tmp_path / folder).mkdir()
         names = [row.partition(",")[0] for row in rows]
-        for name in names:
-            if name not in without:
-                (tmp_path / "Audios" / name).write_bytes(b"not decoded here")
+        write_blank(tmp_path / "Audios", *(name for name in names if name not in without))
+        (tmp_path / "Labels").mkdir()
         (tmp_path / "Labels" / "labels_consensus.csv").write_text("\n".join([header, *rows]) + "\n")
         detailed = [f"{name},worker{i},{word},4" for name in names for i, word in enumerate(votes)]
         text = "\n".join(["FileName,Worker,EmoClass_Major,EmoAct", *detailed])
@@ -72,9 +70,8 @@ def test_votes_of_workers_are_soft_labels(tree):
     assert clips[0].votes == {"neutral": 2, "happy": 1, "other": 1}
     dataset = load_corpus("msp_podcast", clips[0].path.rpartition("/Audios")[0], soft=True, drop=["other"])
     names = dataset.features["label"].names
-    assert dict(zip(names, dataset["votes"][0], strict=True)) == pytest.approx(
-        dict.fromkeys(names, 0) | {"neutral": 2 / 3, "happy": 1 / 3}
-    )
+    shares = dict(zip(names, dataset["votes"][0], strict=True))
+    assert shares == pytest.approx(dict.fromkeys(names, 0) | {"neutral": 2 / 3, "happy": 1 / 3})
 
 
 @pytest.mark.parametrize(
@@ -96,9 +93,8 @@ def test_missing_files_and_votes(tree):
     with pytest.raises(UserError, match=re.escape("labels_detailed.csv has no vote for it")):
         parse(root, soft=True)
     (root / "Labels" / "labels_consensus.csv").unlink()
-    with pytest.raises(
-        UserError, match="labels_consensus.csv: cannot be read .* name the folder of Audios and Labels"
-    ):
+    message = "labels_consensus.csv: cannot be read .* name the folder of Audios and Labels"
+    with pytest.raises(UserError, match=message):
         parse(root)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, text, with_splits
@@ -55,8 +56,7 @@ def test_parts_come_before_a_column_of_that_name():
 @pytest.fixture
 def row(tmp_path):
     """A function that makes a row of a table over a file that is there."""
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"not decoded here")
+    path = write_blank(tmp_path, "a.wav") / "a.wav"
 
     def make(**fields):
         usual = {"where": "t.csv, line 2", "path": path, "name": "a", "place": "anna_07/a.wav", "label": "joy"}
@@ -122,7 +122,7 @@ def test_absent_audio_and_git_lfs_pointers_have_a_reason(tmp_path):
     assert absent(path).startswith(f"no file {path}; correct the path, or set corpus.on_unknown: skip")
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert "a.wav is a Git LFS pointer" in absent(path)
-    path.write_bytes(b"not decoded here")
+    write_blank(tmp_path, "a.wav")
     assert absent(path) is None
 
 
@@ -143,9 +143,8 @@ def test_spellings_of_an_unknown_speaker(row, speaker):
 
 
 def test_a_list_is_not_a_speaker(row):
-    with pytest.raises(
-        UserError, match=r"^t.csv, line 2: expected one speaker name \(corpus.speaker\), got \['s0', 'q'\]"
-    ):
+    message = r"^t.csv, line 2: expected one speaker name \(corpus.speaker\), got \['s0', 'q'\]"
+    with pytest.raises(UserError, match=message):
         read(row(speaker=["s0", "q"]), no_speaker="one")
 
 

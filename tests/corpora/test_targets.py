@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from datasets import Audio, Dataset
+from support.blank import write_blank
 from support.testing import write_corpus
 from test_iemocap import write as write_iemocap
 from test_msp_podcast import HEADER, ROWS
@@ -122,12 +123,8 @@ def test_iemocap_and_msp_podcast_have_ranges_and_all_their_clips(tmp_path):
     assert corpus.ranges == {"valence": [1, 5]}
     assert sorted(targets_of(corpus.dataset, range(4))[:, 0].tolist()) == [0.375, 0.375, 0.375, 1]
     assert set(corpus.dataset.features["label"].names) == {"angry", "surprise", "other"}
-    released = tmp_path / "msp"
-    for folder in ("Audios", "Labels"):
-        (released / folder).mkdir(parents=True)
-    for row in ROWS:
-        (released / "Audios" / row.partition(",")[0]).write_bytes(b"not decoded here")
-    (released / "Labels" / "labels_consensus.csv").write_text("\n".join([HEADER, *ROWS]) + "\n")
+    released = write_blank(tmp_path / "msp", *(f"Audios/{row.partition(',')[0]}" for row in ROWS))
+    write_blank(released, "Labels/labels_consensus.csv", content="\n".join([HEADER, *ROWS, ""]).encode())
     corpus = read_corpus("msp_podcast", released, classes="all", targets=["arousal"])
     assert len(corpus.dataset) == 6, "with the segment without a majority"
     assert corpus.ranges == {"arousal": [1, 7]}

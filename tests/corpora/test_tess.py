@@ -3,15 +3,9 @@
 from pathlib import PurePath
 
 import pytest
+from support.blank import write_blank
 
 from ser_hf.corpora.tess import parse, read_name
-
-
-def write(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"not decoded here")
-    return root
 
 
 @pytest.mark.parametrize(
@@ -41,6 +35,6 @@ def test_other_names_are_refused(stem):
 
 
 def test_the_misspelt_file_is_read(tmp_path):
-    root = write(tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav")
+    root = write_blank(tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav")
     clips = parse(root).clips
     assert sorted(clip.id for clip in clips) == ["tess/OAF_back_neutral", "tess/OAF_bite_neutral"]

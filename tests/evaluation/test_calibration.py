@@ -62,11 +62,7 @@ def test_windows_are_fitted_as_they_are_evaluated():
 def test_facts_are_the_scores_without_and_with_the_temperature():
     logits, labels = drawn(clips=300)
     facts = temperature_facts(2.0, labels, 2 * logits, logits, stored=False)
-    assert {key: facts[key] for key in ("value", "fitted_on", "stored")} == {
-        "value": 2.0,
-        "fitted_on": "validation",
-        "stored": False,
-    }
+    assert (facts["value"], facts["fitted_on"], facts["stored"]) == (2.0, "validation", False)
     for when, own in (("before", 2 * logits), ("after", logits)):
         measured = all_metrics(labels, softmax(own, axis=1))
         assert facts[when] == pytest.approx({name: measured[name] for name in ("log_loss", "ece", "brier")})

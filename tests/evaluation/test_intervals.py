@@ -128,9 +128,8 @@ def test_a_clip_of_several_folds_is_drawn_once(by_speaker):
     """If copies of a validation clip in several folds were drawn independently, the interval would be too narrow."""
     (fold,) = _folds(count=1, speakers=5)
     alone = metric_intervals(fold, by_speaker, resamples=300)
-    assert fold_intervals([fold] * 4, True, by_speaker, resamples=300) == {
-        name: pytest.approx(own) for name, own in alone.items()
-    }
+    expected = {name: pytest.approx(own) for name, own in alone.items()}
+    assert fold_intervals([fold] * 4, True, by_speaker, resamples=300) == expected
     everything = dataclasses.replace(
         fold,
         ids=fold.ids * 4,
@@ -139,14 +138,13 @@ def test_a_clip_of_several_folds_is_drawn_once(by_speaker):
         columns={name: values * 4 for name, values in fold.columns.items()},
     )
     pooled = metric_intervals(everything, by_speaker, resamples=300)
-    assert pooled == {name: pytest.approx(own) for name, own in alone.items()}
+    assert pooled == expected
 
 
 def test_clips_with_unknown_speakers_are_drawn_alone():
     labels, predictions = _part()
-    nobody, unnamed, one = (
-        predictions_of(labels, predictions, 4, [name] * 80) for name in (None, "mer:unknown", "mer:a")
-    )
+    names = None, "mer:unknown", "mer:a"
+    nobody, unnamed, one = (predictions_of(labels, predictions, 4, [name] * 80) for name in names)
     alone = metric_intervals(nobody, False, resamples=200)
     for part in (nobody, unnamed):
         found = metric_intervals(part, True, resamples=200)

@@ -41,12 +41,8 @@ def test_clips_without_a_value_are_in_no_slice():
 def test_ages_and_durations_are_grouped_in_order():
     slices, _ = _slices(age=[61, 17.5, 18, None], duration=[12.0, 0.5, 2.0, 2.9])
     assert list(slices["age_group"]) == ["under 18 years", "18 to 30 years", "60 years and more"]
-    assert {value: row["clips"] for value, row in slices["duration"].items()} == {
-        "under 1 s": 1,
-        "2 to 3 s": 2,
-        "10 s and more": 1,
-    }
-    assert list(slices["duration"]) == ["under 1 s", "2 to 3 s", "10 s and more"]
+    clips = [(value, row["clips"]) for value, row in slices["duration"].items()]
+    assert clips == [("under 1 s", 1), ("2 to 3 s", 2), ("10 s and more", 1)]
 
 
 def test_an_age_in_words_is_unknown():

@@ -19,15 +19,9 @@ CLIPS = 24
 def dataset():
     """Four speakers, six clips each, every emotion twice; the speakers' sex alternates, there is one sentence."""
     clips = range(CLIPS)
-    columns = {
-        "id": [f"toy/{i:02d}" for i in clips],
-        "label": [i % 3 for i in clips],
-        "speaker": [f"toy/{i // 6}" for i in clips],
-        "sex": ["female" if i // 6 % 2 else "male" for i in clips],
-        "intensity": [None] * CLIPS,
-        "corpus": ["c"] * CLIPS,
-        "sentence": ["s1"] * CLIPS,
-    }
+    columns = {name: [value] * CLIPS for name, value in (("intensity", None), ("corpus", "c"), ("sentence", "s1"))}
+    columns |= {"id": [f"toy/{i:02d}" for i in clips], "speaker": [f"toy/{i // 6}" for i in clips]}
+    columns |= {"label": [i % 3 for i in clips], "sex": ["female" if i // 6 % 2 else "male" for i in clips]}
     return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))
 
 

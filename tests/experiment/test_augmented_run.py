@@ -19,29 +19,17 @@ from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
+EXCLUDED = [f"synthetic/s0{i}_sad_001" for i in range(6)]
+STEPS = ("speed", "gaussian_noise", "coloured_noise", "gain", "mixup")
 RECIPE = {
-    "corpus": {
-        "name": "synthetic",
-        "speakers": 6,
-        "takes": 2,
-        "exclude": [f"synthetic/s0{i}_sad_00{j}" for i in range(6) for j in (1,)],
-    },
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 2, "exclude": EXCLUDED},
     "protocol": {"name": "speaker_independent", "validation": 0.2, "near_duplicates": "skip"},
     "audio": {"max_duration": 0.8},
     "model": TINY_CRNN | {"normalization": "corpus"},
-    "augment": {
-        "speed": {"probability": 0.5},
-        "gaussian_noise": {"probability": 0.5},
-        "coloured_noise": {"probability": 0.5},
-        "gain": {"probability": 0.5},
-        "mixup": {"probability": 0.5},
-    },
+    "augment": {step: {"probability": 0.5} for step in STEPS},
     "training": {
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 8,
-        "gradient_accumulation_steps": 2,
-        "seeds": [3],
-        "use_cpu": True,
+        **{"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+        **{"num_train_epochs": 2, "seeds": [3], "use_cpu": True},
     },
     "evaluation": {"bootstrap": 20},
 }

@@ -40,16 +40,10 @@ def recipe(tmp_path_factory):
         for row in rows:
             ratings = np.clip(np.array(MEANS[row["label"]]) + rng.normal(0, 0.2, 2), 1, 5)
             table.writerow([row["path"], row["speaker"], row["sex"], *ratings.round(2)])
+    ratings = {"label": None, "targets": TARGETS, "ranges": dict.fromkeys(TARGETS, [1, 5])}
     return {
-        "name": "rated",
-        "task": "dimensions",
-        "corpus": {
-            "name": "csv",
-            "root": str(root / "rated.csv"),
-            "label": None,
-            "targets": TARGETS,
-            "ranges": dict.fromkeys(TARGETS, [1, 5]),
-        },
+        **{"name": "rated", "task": "dimensions"},
+        "corpus": {"name": "csv", "root": str(root / "rated.csv"), **ratings},
         "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
         "audio": {"sampling_rate": 8000},
         "model": TINY_CRNN | {"n_fft": 256, "win_length": 200, "hop_length": 128},
@@ -111,32 +105,13 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
 @pytest.mark.slow
 def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     folder, report = run
-    again = ser_hf.evaluate_model(
-        folder,
-        "csv",
-        recipe["corpus"]["root"],
-        output=tmp_path / "again",
-        **{
-            "settings": {key: recipe["corpus"][key] for key in ("label", "targets", "ranges")}
-            | {"sampling_rate": 8000},
-            "protocol": "speaker_independent",
-            "protocol_options": {"validation": 0.2, "test": 0.4},
-            "bootstrap": 20,
-        },
-    )
+    given = folder, "csv", recipe["corpus"]["root"]
+    settings = {"label": None, "targets": TARGETS, "ranges": recipe["corpus"]["ranges"], "sampling_rate": 8000}
+    split = {"protocol": "speaker_independent", "protocol_options": {"validation": 0.2, "test": 0.4}}
+    again = ser_hf.evaluate_model(*given, output=tmp_path / "again", settings=settings, bootstrap=20, **split)
     assert again.metrics == pytest.approx(report.metrics, rel=1e-4)
-    one = ser_hf.evaluate_model(
-        folder,
-        "csv",
-        recipe["corpus"]["root"],
-        bootstrap=20,
-        settings={
-            "label": None,
-            "targets": ["valence"],
-            "ranges": {"valence": [1, 5]},
-            "sampling_rate": 8000,
-        },
-    )
+    settings |= {"targets": ["valence"], "ranges": {"valence": [1, 5]}}
+    one = ser_hf.evaluate_model(*given, settings=settings, bootstrap=20)
     assert one.labels == ["valence"]
     assert one.metrics["ccc"] == pytest.approx(one.per_dimension["valence"].ccc)
     with pytest.raises(UserError, match="corpus.targets: the model predicts arousal, valence, the corpus has the tar"):
@@ -191,10 +166,7 @@ def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
         ("task=valence", "task: expected one of emotions, dimensions"),
         ("task=emotions", "corpus.targets: have no effect without task: dimensions"),
         ("corpus={name: csv, root: x.csv}", "corpus.targets: missing; name the columns of the ratings"),
-        (
-            "training.early_stopping.metric=uar",
-            "metric: unknown metric 'uar' of dimensions; choose one of ccc",
-        ),
+        ("training.early_stopping.metric=uar", "metric: unknown metric 'uar' of dimensions; choose one of ccc"),
         ("training.loss.focal_gamma=1", "training.loss.focal_gamma: not of task dimensions"),
         ("training.loss.weights={joy: 1}", "training.loss.weights.joy: not in corpus.targets"),
         ("training.loss.weights={arousal: 0, valence: 0}", "training.loss.weights: every target weighs 0"),

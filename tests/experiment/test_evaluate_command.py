@@ -11,14 +11,10 @@ import ser_hf
 from ser_hf.cli import main
 
 LABELS = ["angry", "happy", "neutral", "sad"]
+DROPPED = ["fear", "disgust", "surprise"]
 RECIPE = {
     "name": "tiny",
-    "corpus": {
-        "name": "ravdess",
-        "labels": LABELS,
-        "merge": {"calm": "neutral"},
-        "drop": ["fear", "disgust", "surprise"],
-    },
+    "corpus": {"name": "ravdess", "labels": LABELS, "merge": {"calm": "neutral"}, "drop": DROPPED},
     "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4},
     "audio": {"trim_silence": 40},
     "model": TINY_CRNN,

@@ -154,8 +154,7 @@ def context_of(recipe):
     [
         (["training.balance=corpus"], ("cremad",), "corpus.corpora[0].weight: training.balance makes corpora equally"),
         (
-            ["training.balance=class", "training.loss.class_weights=balanced"],
-            ("savee",),
+            *(["training.balance=class", "training.loss.class_weights=balanced"], ("savee",)),
             "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
         (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),

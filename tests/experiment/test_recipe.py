@@ -11,9 +11,7 @@ from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-SHIPPED = sorted(
-    path for path in RECIPES.rglob("*.yaml") if path.relative_to(RECIPES).parts[0] not in ("accelerate", "sweeps")
-)
+SHIPPED = sorted({*RECIPES.rglob("*.yaml")} - {*RECIPES.glob("accelerate/*")} - {*RECIPES.glob("sweeps/*")})
 MINIMAL = {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
 
 shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -66,18 +64,9 @@ def test_a_mapping_is_read_with_defaults_and_not_changed():
 
 
 def test_overrides_reach_sections_nested_sections_and_new_sections():
-    recipe = read_recipe(
-        MINIMAL,
-        [
-            "name=twin",
-            "training.learning_rate=3e-5",
-            "training.early_stopping.patience=4",
-            "audio={max_duration: 2}",
-            "audio.normalize=yes",
-            "corpus.root=some/where=else",
-            "protocol.test=[1, 3-5]",
-        ],
-    )
+    overrides = ["name=twin", "training.learning_rate=3e-5", "training.early_stopping.patience=4"]
+    overrides += ["audio={max_duration: 2}", "audio.normalize=yes"]
+    recipe = read_recipe(MINIMAL, [*overrides, "corpus.root=some/where=else", "protocol.test=[1, 3-5]"])
     assert recipe.output_dir == "runs/twin"
     assert recipe.training.arguments["learning_rate"] == 3e-5
     assert recipe.training.early_stopping.patience == 4
@@ -134,36 +123,23 @@ def test_a_mistake_is_named_by_its_full_key(override, expected):
 
 
 # One value of each option that a protocol takes, none of them its default.
+DRAWN = {"validation": 0.25, "seed": 4}
 OPTIONS = {
     "speaker_independent": {"train": [1, "3-5"], "validation": [6], "test": 0.3, "seed": 4},
-    "kfold": {"k": 3, "validation": 0.25, "seed": 4},
-    "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
-    "leave_one_session_out": {"validation": 0.25, "seed": 4},
-    "leave_one_corpus_out": {"validation": 0.25, "seed": 4},
-    "file": {"path": "parts.json", "shared_speakers": True, "validation": 0.25, "seed": 4},
+    "kfold": DRAWN | {"k": 3},
+    **{f"leave_one_{unit}_out": DRAWN for unit in ("speaker", "session", "corpus")},
+    "file": DRAWN | {"path": "parts.json", "shared_speakers": True},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
-    "column": {
-        "column": ["fold_1", "fold_2"],
-        "parts": {"learn": "train"},
-        "shared_speakers": True,
-        "validation": 0.25,
-        "seed": 4,
-    },
-    "emobox/lists": {"validation": 0.25, "seed": 4},
-    **{
-        f"emobox/{corpus}": {"validation": 0.25, "seed": 4}
-        for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")
-    },
-    "random": {"validation": 0.25, "test": 0.3, "seed": 4},
-    "random_stratified": {"validation": 0.25, "test": 0.3, "seed": 4},
+    "column": DRAWN | {"column": ["fold_1", "fold_2"], "parts": {"learn": "train"}, "shared_speakers": True},
+    **{f"emobox/{corpus}": DRAWN for corpus in ("lists", "cremad", "emodb", "ravdess", "savee", "tess")},
+    **dict.fromkeys(("random", "random_stratified"), DRAWN | {"test": 0.3}),
 }
 
 
 def test_the_options_below_are_those_of_every_protocol():
-    assert {name: set(options) for name, options in OPTIONS.items()} == {
-        name: set(protocol_options(name)) for name in PROTOCOLS
-    }
+    taken = {name: set(protocol_options(name)) for name in PROTOCOLS}
+    assert {name: set(options) for name, options in OPTIONS.items()} == taken
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -9,6 +9,7 @@ CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}
 BYOLS = CORPUS | {"model": {"architecture": "byols", "checkpoint": "weights.pth"}}
 CRNN = CORPUS | {"model": {"architecture": "crnn"}}
+FITTED = ["training.solver=sklearn"]
 
 
 @pytest.mark.parametrize(
@@ -27,13 +28,9 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint: missing; byols needs the file"),
         (BYOLS, ["model.head=svm"], "model.head: support vector machines have no gradient"),
-        (BYOLS, ["training.solver=sklearn", "freeze.layers=1"], "freeze.layers: has no effect with scikit-learn"),
-        (ENCODER, ["training.solver=sklearn"], "training.solver: scikit-learn fits only the classifier"),
-        (
-            ENCODER,
-            ["training.solver=sklearn", "model.pooling=mean", "lora.rank=2"],
-            "lora.rank: has no effect with scikit-learn",
-        ),
+        (BYOLS, [*FITTED, "freeze.layers=1"], "freeze.layers: has no effect with scikit-learn"),
+        (ENCODER, FITTED, "training.solver: scikit-learn fits only the classifier"),
+        (ENCODER, [*FITTED, "model.pooling=mean", "lora.rank=2"], "lora.rank: has no effect with scikit-learn"),
         (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, between 0.1 and 86,400"),
     ],
 )

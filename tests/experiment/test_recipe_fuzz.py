@@ -33,10 +33,7 @@ TEXTS = {
     "an escape code": (RECIPE + 'name: "a\\eb"\n', "name: "),
     "UTF-16": (RECIPE.encode("utf-16"), "UTF-8"),
     "a byte order mark": (b"\xef\xbb\xbf" + RECIPE.encode() + b"nme: x\n", "nme: unknown key"),
-    "a null byte, nested": (
-        RECIPE + 'training: {lr_scheduler_kwargs: {a: "\\0"}}\n',
-        "a: expected a word",
-    ),
+    "a null byte, nested": (RECIPE + 'training: {lr_scheduler_kwargs: {a: "\\0"}}\n', "a: expected a word"),
     "half a surrogate pair": (RECIPE + 'name: "\\uD800"\n', "not valid YAML"),
     "a line break in a key": (RECIPE + '"tra\\nin": 1\n', "tra in: unknown key"),
     "nothing as key": (RECIPE + "training: {~: 1}\n", "training.None: unknown key"),

@@ -25,16 +25,8 @@ RECIPE = {
     "protocol": {"train": ["s00", "s01", "s02", "s03"], "validation": ["s04"], "test": ["s05"]},
     "audio": {"max_duration": 0.8},
     "model": {
-        "architecture": "crnn",
-        "channels": [8, 8],
-        "time_pooling": [2, 4],
-        "band_pooling": [4, 4],
-        "lstm_hidden": 8,
-        "hop_length": 320,
-        "conv_dropout": 0.0,
-        "dropout": 0.1,
-        "time_masks": 0,
-        "band_masks": 0,
+        **{"architecture": "crnn", "channels": [8, 8], "time_pooling": [2, 4], "band_pooling": [4, 4]},
+        **{"lstm_hidden": 8, "hop_length": 320, "conv_dropout": 0.0, "dropout": 0.1, "time_masks": 0, "band_masks": 0},
     },
     "training": {"num_train_epochs": 6, "learning_rate": 1e-2, "per_device_train_batch_size": 4},
     "evaluation": {"bootstrap": 20},
@@ -118,11 +110,8 @@ def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
     comparison = read(folder / "report" / "reproduction.json")
     assert comparison["verdict"] == "reproduced to the last digit"
     assert comparison["reproduced"]
-    assert comparison["protocol"]["sha256"] == {
-        "saved": saved["protocol"]["sha256"],
-        "now": saved["protocol"]["sha256"],
-        "equal": True,
-    }
+    sha256 = saved["protocol"]["sha256"]
+    assert comparison["protocol"]["sha256"] == {"saved": sha256, "now": sha256, "equal": True}
     assert comparison["protocol"]["clips"]["equal"]
     assert comparison["recipe"] == {}
     assert comparison["missing"] == comparison["incomparable"] == []
@@ -248,16 +237,8 @@ def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, tmp_p
 def test_other_initial_weights_are_reported_before_training(corpus, encoder_folder, tmp_path):
     checkpoint = shutil.copytree(encoder_folder("wav2vec2"), tmp_path / "checkpoint")
     model = {"architecture": "encoder", "checkpoint": str(checkpoint)}
-    training = {"num_train_epochs": 1, "seeds": [1]}
-    first = ser_hf.run_recipe(
-        RECIPE
-        | {
-            "corpus": RECIPE["corpus"] | {"root": str(corpus)},
-            "model": model,
-            "training": training,
-            "output_dir": str(tmp_path / "run"),
-        }
-    )
+    own = {"model": model, "training": {"num_train_epochs": 1, "seeds": [1]}}
+    first = ser_hf.run_recipe(RECIPE | own, [f"corpus.root={corpus}", f"output_dir={tmp_path / 'run'}"])
     assert first.model.revision.startswith("sha256:")
     weights = checkpoint / "model.safetensors"
     save_file({name: tensor + 0.01 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})

@@ -68,13 +68,8 @@ def demo(tmp_path_factory, clip):
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         environment = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
         environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy)
-        command = [
-            sys.executable,
-            "-c",
-            "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())",
-            "demo",
-            str(folder / "model"),
-        ]
+        program = "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())"
+        command = [sys.executable, "-c", program, "demo", str(folder / "model")]
         with (folder / "log").open("w") as log:
             # A suite that runs in the background ignores Ctrl-C, and so would its children.
             interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

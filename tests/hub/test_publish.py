@@ -162,9 +162,8 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
     monkeypatch.setattr(publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
-    ser_hf.run_recipe(
-        {"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True
-    )  # nothing of it is trained again
+    # Nothing of it is trained again.
+    ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True)
     facts = {"private": True, "report_repo": None, "space": True}
     assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
 

@@ -118,13 +118,9 @@ def test_the_same_run_gives_the_same_bytes(run, staged, tmp_path):
 
 def test_pushed_reports_load(staged, tmp_path):
     with LoopbackHub() as hub:
-        done = subprocess.run(
-            [sys.executable, "-c", PUSH_AND_LOAD, str(staged)],
-            env={**os.environ, **hub.environment(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        command = [sys.executable, "-c", PUSH_AND_LOAD, str(staged)]
+        environment = os.environ | hub.environment(tmp_path / "home")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
         content = json.loads(done.stdout.splitlines()[-1])
         assert content["commits"][0] == content["commits"][1]

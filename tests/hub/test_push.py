@@ -38,12 +38,9 @@ def pushed(hub, tmp_path):
     """A function that pushes folders one after the other, in one process, and returns their results."""
 
     def run(*pushes, **environment):
-        done = subprocess.run(
-            [sys.executable, "-c", PUSH, json.dumps(pushes)],
-            env=os.environ | hub.environment(tmp_path / "home") | environment,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, "-c", PUSH, json.dumps(pushes)]
+        environment = os.environ | hub.environment(tmp_path / "home") | environment
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert hub.token not in done.stdout + done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -84,18 +81,16 @@ def test_files_that_the_folder_lost_are_deleted_and_other_files_stay(hub, pushed
     (folder / "adapter" / "adapter_config.json").unlink()
     (folder / "config.json").write_text('{"a": 1}')
     pushed([str(folder), "model", {"owned": ["adapter/*", "*.safetensors", "config.json"]}])
-    assert set(hub.files("tester/model")) - {".gitattributes"} == {
-        *("README.md", "config.json", "model.safetensors", "notes.txt")
-    }
+    there = set(hub.files("tester/model")) - {".gitattributes"}
+    assert there == {"README.md", "config.json", "model.safetensors", "notes.txt"}
     assert set(hub.commits("tester/model")[0].files) == {"adapter/adapter_config.json", "config.json"}
 
 
 def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
     hub.fail("POST", "/commit/", 500)
     failed, done = pushed([str(folder), "model", {}], [str(folder), "model", {}])
-    assert failed == (
-        "tester/model: the Hub fails (HTTP 500); it keeps what has arrived, and the same command continues"
-    )
+    reason = "the Hub fails (HTTP 500); it keeps what has arrived, and the same command continues"
+    assert failed == f"tester/model: {reason}"
     assert done[2]
     uploads = [request for request in hub.requests if request.method == "PUT"]
     assert len(uploads) == 1  # what had arrived was not sent again

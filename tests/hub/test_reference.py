@@ -22,11 +22,8 @@ from ser_hf.utils.run_folder import RunFolder
 
 UNPREPARED = Preparation()
 CORPUS = {"name": "synthetic", "speakers": 6, "takes": 1}
-COMMON = {
-    "corpus": CORPUS,
-    "protocol": {"validation": 0.2, "test": 0.2, "near_duplicates": "skip"},
-    "evaluation": {"bootstrap": 20},
-}
+PROTOCOL = {"validation": 0.2, "test": 0.2, "near_duplicates": "skip"}
+COMMON = {"corpus": CORPUS, "protocol": PROTOCOL, "evaluation": {"bootstrap": 20}}
 
 
 def test_clips_are_of_different_lengths_and_none_is_too_long():

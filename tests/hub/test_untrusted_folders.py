@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
+from support.damage import Payload
 from support.testing import tiny_config
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
@@ -27,16 +28,6 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 CONFIG, EXTRACTOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-
-
-class Payload:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
 
 
 @pytest.fixture(scope="module")
@@ -214,17 +205,11 @@ def test_what_a_model_does_not_need_is_left_out(untrusted, forked):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "predict {} clip.wav",
-        "evaluate {} --corpus synthetic speakers=3 takes=1",
-        "export {} --output model.onnx",
-        "verify {}",
-        "demo {}",
-        "train recipe.yaml",
-    ],
-)
+COMMANDS = ["predict {} clip.wav", "evaluate {} --corpus synthetic speakers=3 takes=1"]
+COMMANDS += ["export {} --output model.onnx", "verify {}", "demo {}", "train recipe.yaml"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_refuses_in_one_line(untrusted, monkeypatch, capsys, words):
     folder, marker = untrusted("wav2vec2")
     as_pickle(folder, marker)

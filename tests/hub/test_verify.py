@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file, save_file
+from support.damage import change
 from support.hub import LoopbackHub
 from support.testing import tiny_config
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
@@ -81,10 +82,6 @@ def faulty(models, tmp_path):
     return copied
 
 
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
 def change_weights(folder, function):
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -113,9 +110,8 @@ def _random_head(folder):
 
 
 def _renamed_head(folder):
-    change_weights(
-        folder, lambda tensors: {k.replace("classifier.", "classifier.dense."): v for k, v in tensors.items()}
-    )
+    old, new = "classifier.", "classifier.dense."
+    change_weights(folder, lambda tensors: {key.replace(old, new): value for key, value in tensors.items()})
 
 
 def _torn(folder):
@@ -228,9 +224,8 @@ def test_repositories_of_the_hub(models, tmp_path):
         ("tester/pickled", {}),
         ("tester/gated", {"token": False}),
     ]
-    changed, pickled = (
-        shutil.copytree(models.folder / "crnn", models.folder / name) for name in ("changed", "pickled")
-    )
+    names = "changed", "pickled"
+    changed, pickled = (shutil.copytree(models.folder / "crnn", models.folder / name) for name in names)
     (changed / "layers.py").write_text("raise SystemExit(3)")
     torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
     (pickled / "model.safetensors").unlink()
@@ -257,22 +252,11 @@ def test_repositories_of_the_hub(models, tmp_path):
 CLIP = {"logits": [2.0, -2.0]}
 REFUSED = {"error": "RuntimeError: too short"}
 RESPONSE = {
-    "versions": {"torch": "2.12"},
-    "code_from": [],
-    "remote_code": False,
-    "loads": True,
-    "tensors": 10,
-    "missing": [],
-    "unexpected": [],
-    "labels": ["calm", "angry"],
-    "problem_type": None,
-    "sampling_rate": 16000,
-    "config_sampling_rate": None,
-    "front_end": "Wav2Vec2FeatureExtractor",
-    "model": "Wav2Vec2ForSequenceClassification",
-    "predictions": [CLIP, CLIP],
-    "alone": CLIP,
-    "padded": CLIP,
+    **{"versions": {"torch": "2.12"}, "code_from": [], "remote_code": False},
+    **{"loads": True, "tensors": 10, "missing": [], "unexpected": []},
+    **{"labels": ["calm", "angry"], "problem_type": None, "sampling_rate": 16000, "config_sampling_rate": None},
+    **{"front_end": "Wav2Vec2FeatureExtractor", "model": "Wav2Vec2ForSequenceClassification"},
+    **{"predictions": [CLIP, CLIP], "alone": CLIP, "padded": CLIP},
 }
 
 

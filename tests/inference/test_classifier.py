@@ -1,20 +1,15 @@
 """Where models are found, and which are refused."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.close import assert_near
+from support.damage import change
 from torch import nn
 
 from ser_hf import UserError
 from ser_hf.inference.batches import capture_embeddings
 from ser_hf.inference.classifier import load_classifier
-
-
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 @pytest.fixture
@@ -55,9 +50,8 @@ def test_a_recipe_of_another_form_has_no_window(window, copy):
 
 
 def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
-    with pytest.raises(
-        UserError, match=r"a \w+ without a trained classifier, 4 tensors are missing \(classifier.bias\)"
-    ):
+    message = r"a \w+ without a trained classifier, 4 tensors are missing \(classifier.bias\)"
+    with pytest.raises(UserError, match=message):
         load_classifier(encoder_folder("wav2vec2"), device="cpu")
 
 
@@ -181,8 +175,6 @@ def test_embeddings_of_other_networks_are_the_input_of_the_layer_that_makes_the_
         with pytest.raises(UserError, match="has no last layer with one input vector per clip"):
             take(2)
     object.__setattr__(classifier, "model", OtherHead(nn.Linear(5, 7)))
-    with (
-        pytest.raises(UserError, match="does not end with a linear layer of 4 labels"),
-        capture_embeddings(classifier),
-    ):
+    message = "does not end with a linear layer of 4 labels"
+    with pytest.raises(UserError, match=message), capture_embeddings(classifier):
         pass

@@ -117,15 +117,9 @@ def test_they_are_evaluated_on_the_ratings_of_a_corpus(dense, tmp_path):
     from support.testing import write_corpus
 
     write_corpus("csv", tmp_path / "corpus", speakers=3, takes=1)
-    settings = {"targets": ["loudness"], "ranges": {"loudness": [-60, 0]}}
-    report = ser_hf.evaluate_model(
-        dense[0],
-        "csv",
-        tmp_path / "corpus" / "clips.csv",
-        settings=settings,
-        loading={"label_map": {"arousal": "loudness", "dominance": "none"}},
-        bootstrap=20,
-    )
+    more = {"settings": {"targets": ["loudness"], "ranges": {"loudness": [-60, 0]}}, "bootstrap": 20}
+    more["loading"] = {"label_map": {"arousal": "loudness", "dominance": "none"}}
+    report = ser_hf.evaluate_model(dense[0], "csv", tmp_path / "corpus" / "clips.csv", **more)
     assert (report.task, report.labels, report.clips) == ("dimensions", ["loudness"], 18)
     words = [(row.word, row.emotion, row.counted) for row in report.label_words]
     assert words == [("arousal", "loudness", True), ("dominance", None, False), ("valence", "valence", False)]

@@ -33,9 +33,8 @@ def test_predictions_of_files_and_folders_are_printed(published, recordings, cap
     assert cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
     results = predict(model, files, window=0.4)
-    for line, predicted, probabilities, name in zip(
-        lines, results.predicted, results.probabilities, results.ids, strict=True
-    ):
+    expected = results.predicted, results.probabilities, results.ids
+    for line, predicted, probabilities, name in zip(lines, *expected, strict=True):
         probability, label, path, *windows = line.split(maxsplit=3)
         assert (float(probability), label, path) == (round(float(probabilities.max()), 3), predicted, name)
     assert "(3 windows)" in lines[0]

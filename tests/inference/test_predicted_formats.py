@@ -22,11 +22,7 @@ FORMATS = [
     ("opus", "OPUS", 48000, 1),
     ("aiff", "PCM_24", RATE, 2),
     ("caf", "ALAC_16", RATE, 1),
-    ("w64", "PCM_16", RATE, 1),
-    ("rf64", "PCM_16", RATE, 1),
-    ("au", "PCM_16", RATE, 1),
-    ("voc", "PCM_16", RATE, 1),
-    ("sph", "PCM_16", RATE, 1),
+    *((suffix, "PCM_16", RATE, 1) for suffix in ("w64", "rf64", "au", "voc", "sph")),
 ]
 
 

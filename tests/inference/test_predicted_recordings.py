@@ -74,18 +74,9 @@ def test_a_missing_path_is_refused(folder):
 
 
 def test_the_rows_of_a_dataset_keep_labels_and_speakers():
-    dataset = Dataset.from_dict(
-        {
-            "audio": [
-                {"path": "x.wav", "bytes": None},
-                {"path": None, "bytes": b"RIFF"},
-                {"path": "y.wav", "bytes": None},
-            ],
-            "label": [1, None, -1],
-            "speaker": [7, None, None],
-            "other": [1, 2, 3],
-        }
-    )
+    files = [{"path": "x.wav", "bytes": None}, {"path": None, "bytes": b"RIFF"}, {"path": "y.wav", "bytes": None}]
+    known = {"label": [1, None, -1], "speaker": [7, None, None], "other": [1, 2, 3]}
+    dataset = Dataset.from_dict({"audio": files, **known})
     named = list(from_dataset(dataset.cast_column("label", ClassLabel(names=["angry", "sad"]))))
     assert named[0] == Recording("x.wav", "x.wav", "sad", "7")
     assert named[1] == Recording("row 1", "row 1", None, None, b"RIFF")

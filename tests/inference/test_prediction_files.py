@@ -71,10 +71,8 @@ def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
 def test_a_file_that_cannot_be_written_is_named(results, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.csv"
-    with (
-        pytest.raises(UserError, match=r"--output: .*x.csv cannot be written: "),
-        writing(path, "--output", results.facts),
-    ):
+    message = r"--output: .*x.csv cannot be written: "
+    with pytest.raises(UserError, match=message), writing(path, "--output", results.facts):
         pass
 
 

@@ -11,18 +11,7 @@ from support.testing import write_corpus
 from ser_hf.corpora.schema import Clip
 from ser_hf.evaluation.slices import explained_variance
 from ser_hf.inspection import inspect_corpus
-from ser_hf.inspection.measure import (
-    AudioFile,
-    Measurement,
-    clip_table,
-    clipped_share,
-    crosstable,
-    describe,
-    find_files,
-    measure,
-    ordered_labels,
-    printable_path,
-)
+from ser_hf.inspection import measure as measuring
 from ser_hf.utils.errors import UserError
 
 RATE = 16000
@@ -31,7 +20,7 @@ TONE = (0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)).astype(np.float3
 
 def written(path, samples, rate=RATE, **keywords):
     soundfile.write(path, samples, rate, **({"subtype": "PCM_16"} | keywords))
-    return measure(str(path))
+    return measuring.measure(str(path))
 
 
 # Measurements
@@ -69,10 +58,10 @@ def test_the_floor(tmp_path):
 def test_only_runs_at_full_scale_are_clipping():
     samples = np.zeros(1000, np.float32)
     samples[[0, 1, 10, 20, 21, 999]] = 1.0
-    assert clipped_share(samples) == 0
+    assert measuring.clipped_share(samples) == 0
     samples[2] = 1.0
     samples[500:504] = -1.0
-    assert clipped_share(samples) == 7 / 1000
+    assert measuring.clipped_share(samples) == 7 / 1000
 
 
 def test_channels_are_mixed(tmp_path):
@@ -81,11 +70,11 @@ def test_channels_are_mixed(tmp_path):
 
 def test_a_bad_file_is_a_measurement_with_an_error(tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
-    assert measure(str(tmp_path / "empty.wav")).error == "an empty file (0 bytes); restore or remove it"
-    assert measure(str(tmp_path / "empty.wav")).bytes == 0
-    assert "No such file" in measure(str(tmp_path / "missing.wav")).error
+    assert measuring.measure(str(tmp_path / "empty.wav")).error == "an empty file (0 bytes); restore or remove it"
+    assert measuring.measure(str(tmp_path / "empty.wav")).bytes == 0
+    assert "No such file" in measuring.measure(str(tmp_path / "missing.wav")).error
     (tmp_path / "text.wav").write_text("not audio")
-    assert measure(str(tmp_path / "text.wav")).error.startswith("not readable as audio")
+    assert measuring.measure(str(tmp_path / "text.wav")).error.startswith("not readable as audio")
 
 
 # Roles of files
@@ -99,15 +88,16 @@ def test_roles_of_files(tmp_path):
     paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
     paths[0].rename(paths[0].with_name("notes.wav"))
     paths[1].rename(paths[1].with_name("03-02-02-01-01-01-01.wav"))
-    found = find_files("ravdess", tmp_path, {})
+    found = measuring.find_files("ravdess", tmp_path, {})
     assert [file.path for file in found] == sorted(file.path for file in found)
     kinds = roles(found)
     assert kinds.pop("Actor_01/notes.wav") == "unknown name"
     assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
     assert set(kinds.values()) == {"clip"}
-    assert roles(find_files("ravdess", tmp_path, {"song": True}))["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
+    sung = roles(measuring.find_files("ravdess", tmp_path, {"song": True}))
+    assert sung["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
     with pytest.raises(UserError, match="name the folder that holds"):
-        find_files("ravdess", tmp_path / "nowhere", {})
+        measuring.find_files("ravdess", tmp_path / "nowhere", {})
 
 
 def test_a_table_of_the_user(tmp_path):
@@ -127,12 +117,12 @@ def test_a_table_of_the_user(tmp_path):
 
 
 def test_paths_are_printable(tmp_path):
-    assert printable_path(f"{tmp_path}/a/b.wav", tmp_path) == "a/b.wav"
-    assert printable_path("/elsewhere/b.wav", tmp_path) == "/elsewhere/b.wav"
-    assert printable_path(os.fsdecode(b"/x/\xffb\n\x1b.wav"), Path("/x")) == r"\xffb\n\x1b.wav"
-    assert printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
+    assert measuring.printable_path(f"{tmp_path}/a/b.wav", tmp_path) == "a/b.wav"
+    assert measuring.printable_path("/elsewhere/b.wav", tmp_path) == "/elsewhere/b.wav"
+    assert measuring.printable_path(os.fsdecode(b"/x/\xffb\n\x1b.wav"), Path("/x")) == r"\xffb\n\x1b.wav"
+    assert measuring.printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
     # Generated clips are shown below their common folder.
-    assert find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown == "s00_angry_000.wav"
+    assert measuring.find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown == "s00_angry_000.wav"
 
 
 # Tables
@@ -144,25 +134,24 @@ def table(*clips):
     for label, *more in clips:
         duration, speaker, sex, intensity = [*more, *(1.0, "a", None, None)[len(more) :]]
         clip = Clip(path="x", emotion=label, speaker=speaker, id="x", sex=sex, intensity=intensity)
-        files.append(AudioFile("x", "x", "clip", clip, measured=Measurement(duration=duration)))
-    return clip_table(files)
+        files.append(measuring.AudioFile("x", "x", "clip", clip, measured=measuring.Measurement(duration=duration)))
+    return measuring.clip_table(files)
 
 
 def test_crosstable_includes_clips_without_a_value():
-    assert ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
-    clips = table(
-        *(("sad", 1.0, "a", "male"), ("sad", 1.0, "a", "female"), ("angry", 1.0, "a", "female"), ("angry", 1.0))
-    )
-    assert crosstable(clips, "sex") == {
+    assert measuring.ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
+    sad, angry = [("sad", 1.0, "a", sex) for sex in ("male", "female")], ("angry", 1.0, "a", "female")
+    clips = table(*sad, angry, ("angry", 1.0))
+    assert measuring.crosstable(clips, "sex") == {
         "labels": ["angry", "sad"],
         "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},
         "total": [2, 2],
     }
-    assert crosstable(table(("sad", 1.0)), "sex") is crosstable(table(), "sex") is None
+    assert measuring.crosstable(table(("sad", 1.0)), "sex") is measuring.crosstable(table(), "sex") is None
 
 
 def test_statistics_of_a_measure():
-    assert describe(table(*(("sad", float(i)) for i in range(101)))) == {
+    assert measuring.describe(table(*(("sad", float(i)) for i in range(101)))) == {
         "duration": {"clips": 101, "minimum": 0, "p05": 5, "median": 50, "p95": 95, "maximum": 100}
     }
     clips = table(("sad", 0.0), ("sad", 1.0), ("angry", 4.0), ("angry", 5.0))

@@ -23,11 +23,8 @@ def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
     frames, _ = model.stack(*model.front_end(clip, torch.tensor([9000])))
     picture = frames.unflatten(2, (8, 8)).permute(0, 2, 1, 3)
     size = 1 if over == "frames_and_bands" else (1, 8)
-    both = {
-        "mean": functional.adaptive_avg_pool2d(picture, size),
-        "max": functional.adaptive_max_pool2d(picture, size),
-    }
-    expected = both[pooling] if pooling in both else both["mean"] + both["max"]
+    mean, most = functional.adaptive_avg_pool2d(picture, size), functional.adaptive_max_pool2d(picture, size)
+    expected = {"mean": mean, "max": most}.get(pooling, mean + most)
     assert_near(seen[0][:1], expected.flatten(1))
 
 
@@ -52,9 +49,8 @@ def test_a_waveform_is_brought_to_unit_level_by_its_real_samples():
 def test_the_1d_cnn_is_that_of_the_paper(channels, depths, layers, millions):
     # Dai et al. 2017, table 1: 8 kHz, filters of 80 samples every 4; the last of M5's and M11's layers classifies. The
     # paper pools before each wider block, which is four times in M11 too.
-    config = CNN1dConfig(
-        sampling_rate=8000, num_labels=10, first_kernel=80, first_stride=4, channels=channels, depths=depths
-    )
+    first = {"sampling_rate": 8000, "first_kernel": 80, "first_stride": 4}
+    config = CNN1dConfig(num_labels=10, channels=channels, depths=depths, **first)
     model = CNN1dForAudioClassification(config)
     convolutions = [block.conv for block in model.blocks]
     assert len(convolutions) == layers

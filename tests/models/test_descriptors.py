@@ -17,10 +17,8 @@ SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]
 def _descriptors(rate, n_fft, win_length, hop_length, names=None, min_frames=1, **settings):
     """All descriptors, or those of `names`; the least pitch is what a frame can hold."""
     settings = {"pitch_min": max(60.0, 2 * rate / n_fft), "descriptors": list(names or DESCRIPTORS)} | settings
-    config = CNN1dDescriptorsConfig(
-        sampling_rate=rate, n_fft=n_fft, win_length=win_length, hop_length=hop_length, **settings
-    )
-    return FrameDescriptors(config, min_frames)
+    settings |= {"sampling_rate": rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
+    return FrameDescriptors(CNN1dDescriptorsConfig(**settings), min_frames)
 
 
 def _describe(descriptors, samples):
@@ -140,16 +138,11 @@ def test_noise_is_unvoiced_and_a_voice_is_voiced():
     assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, "hisses cross zero often and have no pitch"
 
 
-def _network(**settings):
-    return CNN1dDescriptorsForAudioClassification(tiny_config("cnn1d_descriptors", **settings)).eval()
-
-
 @torch.no_grad()
 def test_aggregated_the_statistics_of_a_clip_are_one_sequence_of_one_channel():
-    model, clip = (
-        _network(aggregate=True, descriptors=["rms", "pitch"], statistics=["mean", "max", "std"]),
-        torch.from_numpy(_noise(9000))[None],
-    )
+    settings = {"aggregate": True, "descriptors": ["rms", "pitch"], "statistics": ["mean", "max", "std"]}
+    model = CNN1dDescriptorsForAudioClassification(tiny_config("cnn1d_descriptors", **settings)).eval()
+    clip = torch.from_numpy(_noise(9000))[None]
     features, mask = model.front_end(clip, torch.tensor([9000]))
     assert features.shape == (1, 1, 6)
     frames, _ = FrontEnd(model.config, features=FrameDescriptors).eval()(clip, torch.tensor([9000]))

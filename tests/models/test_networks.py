@@ -27,11 +27,8 @@ EACH = pytest.mark.parametrize("name", NETWORKS)
 
 # Transferred networks are large, and have the same layers in any size.
 SIZES = [pytest.param(name, True, id=f"tiny-{name}") for name in NETWORKS]
-SIZES += [
-    pytest.param(name, False, id=f"default-{name}", marks=pytest.mark.slow)
-    for name in NETWORKS
-    if name not in TRANSFERRED
-]
+OWN = [name for name in NETWORKS if name not in TRANSFERRED]
+SIZES += [pytest.param(name, False, id=f"default-{name}", marks=pytest.mark.slow) for name in OWN]
 
 
 @pytest.mark.parametrize(("name", "tiny"), SIZES)

@@ -24,16 +24,10 @@ EXPORTED = {
     },
     "se_resnet": {"channels": [4], "compression": "db", "normalization": "corpus", "frames": 100},
     "separable_resnet": {"frames": 100, "frame_fit": "resize"},
-    "cnn1d": {},
-    "cnn1d_descriptors": {},
-    "parallel_cnn_transformer": {},
-    "mfcc_svm": {},
-    "mfcc_rbf_svm": {},
-    "mfcc_forest": {},
     "mfcc_mlp": {"hidden": [8]},
-    "byols": {},
-    "vggish": {},
     "cnn14": {"channels": [2, 4]},
+    **dict.fromkeys(("cnn1d", "cnn1d_descriptors", "parallel_cnn_transformer", "byols", "vggish"), {}),
+    **dict.fromkeys(("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"), {}),
 }
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]

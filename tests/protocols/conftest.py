@@ -30,17 +30,9 @@ def make_corpus():
         clips = []
         for number, (speaker, emotions) in enumerate(speakers.items()):
             for take, emotion in enumerate(emotions):
-                clip = Clip(
-                    path=f"{speaker}/{take}.wav",
-                    emotion=emotion,
-                    speaker=speaker,
-                    id=f"{speaker}/{take}",
-                    sex=("female", "male")[number % 2],
-                    sentence=sentence(number, take),
-                    take=take,
-                    extra={"session": session(number, take)} if session else {},
-                )
-                clips.append(clip)
+                known = {"sex": ("female", "male")[number % 2], "sentence": sentence(number, take), "take": take}
+                known["extra"] = {"session": session(number, take)} if session else {}
+                clips.append(Clip(f"{speaker}/{take}.wav", emotion, speaker, f"{speaker}/{take}", **known))
         clips = [clips[i] for i in order] if order is not None else clips
         dataset = to_dataset(Listing(prefix, clips), [clip.emotion for clip in clips], list(labels), 16000)
         return replaced(dataset, "content_hash", [f"hash of {clip.id}" for clip in clips])

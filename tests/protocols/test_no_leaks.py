@@ -20,10 +20,8 @@ from ser_hf.protocols.listed import OF_COLUMNS, PUBLISHED
 from ser_hf.utils.errors import UserError
 
 # scikit-learn warns of labels with fewer clips than folds; the notes of the splits describe it.
-pytestmark = [
-    pytest.mark.usefixtures("few_draws"),
-    pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
-]
+quiet = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+pytestmark = [pytest.mark.usefixtures("few_draws"), quiet]
 
 GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
@@ -80,18 +78,11 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
             }.get(sessions)
             known = sentences and chance.random() >= unknown
             same = rows and chance.random() < copies
-            row = {
-                "label": int(label),
-                "speaker": f"x:{speaker}",
-                "corpus": f"c{speaker % mixed}",
-                "id": f"x/{speaker}_{take}",
-                "sex": sex,
-                "sentence": f"sentence {sentence}" if known else None,
-                "take": take,
-                "content_hash": rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}",
-                "session": None if session is None else f"session {session}",
-            }
-            rows.append(row)
+            row = {"label": int(label), "speaker": f"x:{speaker}", "id": f"x/{speaker}_{take}", "take": take}
+            row |= {"sex": sex, "corpus": f"c{speaker % mixed}"}
+            row["sentence"] = f"sentence {sentence}" if known else None
+            row["content_hash"] = rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}"
+            rows.append(row | {"session": None if session is None else f"session {session}"})
     order = chance.permutation(len(rows))
     return rows_to_dataset([rows[i] for i in order], classes, sessions != "none")
 
@@ -176,10 +167,9 @@ def require_audit(split, dataset):
         refusal = str(error)
     assert bool(crossing) == ("are the same recording" in refusal) == bool(refusal)
     if not crossing:
-        assert [audited["shared"][pair]["speakers"] for pair in PAIRS] == [
-            len(set(split.speakers[one]) & set(split.speakers[other]))
-            for one, other in (pair.split("/") for pair in PAIRS)
-        ]
+        for pair in PAIRS:
+            one, other = (set(split.speakers[part]) for part in pair.split("/"))
+            assert audited["shared"][pair]["speakers"] == len(one & other)
 
 
 def require_sound(splits, dataset, name, test_apart=None):
@@ -257,9 +247,8 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     ids, speakers = column_of(dataset, "id"), column_of(dataset, "speaker")
     pool = sorted({*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers})
-    part_of = data.draw(
-        st.lists(st.sampled_from(["train", *PARTS, "dev", None]), min_size=len(pool), max_size=len(pool))
-    )
+    words = st.sampled_from(["train", *PARTS, "dev", None])
+    part_of = data.draw(st.lists(words, min_size=len(pool), max_size=len(pool)))
     listed = {part: [e for e, own in zip(pool, part_of, strict=True) if own == part] for part in (*PARTS, "dev")}
     path = tmp_path_factory.mktemp("list") / "list.json"
     path.write_text(json.dumps(listed))

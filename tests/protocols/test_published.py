@@ -23,9 +23,8 @@ def sizes(split):
 
 
 def test_emobox_has_as_many_folds_and_test_clips_as_published():
-    by_clip = {
-        corpus: [len(fold.split()) for fold in EMOBOX[corpus]["folds"]] for corpus in ("cremad", "emodb", "tess")
-    }
+    names = "cremad", "emodb", "tess"
+    by_clip = {corpus: [len(fold.split()) for fold in EMOBOX[corpus]["folds"]] for corpus in names}
     assert by_clip == {"cremad": [1856], "emodb": [107] * 5, "tess": [700]}
     assert [len(fold) for fold in EMOBOX["ravdess"]["folds"]] == [4] * 6
     assert [len(fold) for fold in EMOBOX["savee"]["folds"]] == [1] * 4
@@ -123,9 +122,8 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     listed = set(EMOBOX["cremad"]["folds"][0].split())
     pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
     assert any(len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX")))
-    with pytest.raises(
-        UserError, match="protocol emobox/cremad: these are the same recording in two parts: cremad/10"
-    ):
+    message = "protocol emobox/cremad: these are the same recording in two parts: cremad/10"
+    with pytest.raises(UserError, match=message):
         audit(split_official("emobox/cremad")[0], official("cremad"))
     split = split_official("audb/cremad")[0]
     assert audit(split, official("cremad"))["duplicates"] == 3

@@ -53,6 +53,7 @@ def spoken_by(**speakers):
 
 
 MIXED = spoken_by(train=["cremad:1", "emodb:3"], validation=["cremad:2"], test=["cremad:3", "emodb:8"])
+REPOSITORIES = {"location": "someone/toy", "report_repo": "someone/toy-report", "space": "someone/toy-demo"}
 MIXTURE = {"name": "mixture", "corpora": [{"name": "cremad"}, {"name": "emodb"}]}
 # Name -> changes of the report, corpus and model of the recipe, other arguments.
 CASES = {
@@ -67,14 +68,7 @@ CASES = {
     "little": ({"robustness": None, "temperature": None, "warnings": [], "slices": {}, "foil": None}, {}, {}),
     "seeds": ({}, {}, {"over": over_seeds}),
     "folds": ({}, {}, {"over": over_folds}),
-    "published": (
-        {},
-        {},
-        {
-            **{"location": "someone/toy", "report_repo": "someone/toy-report", "space": "someone/toy-demo"},
-            "pictures": ["confusion_matrix", "reliability"],
-        },
-    ),
+    "published": ({}, {}, REPOSITORIES | {"pictures": ["confusion_matrix", "reliability"]}),
 }
 every_case = pytest.mark.parametrize("case", CASES)
 

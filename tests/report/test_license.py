@@ -49,9 +49,8 @@ def test_several_corpora(licenses, content):
 
 
 def test_a_license_of_the_user_becomes_a_name():
-    assert license_metadata([corpus("Our Terms (2024)", url="https://x.org")]) == named(
-        "our-terms-2024", "https://x.org"
-    )
+    ours = corpus("Our Terms (2024)", url="https://x.org")
+    assert license_metadata([ours]) == named("our-terms-2024", "https://x.org")
     assert license_metadata([corpus(OTHER)]) == named("my-table-terms")
     assert license_metadata([corpus(OTHER, True)]) == named("my-table-non-commercial")
     assert license_metadata([corpus("unknown")]) == {"license": "unknown"}

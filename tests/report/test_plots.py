@@ -2,7 +2,7 @@
 
 import re
 
-from ser_hf.report.plots import confusion_figure, curves_figure, reliability_figure, save_figure
+from ser_hf.report import plots
 from ser_hf.report.report import Calibration
 
 HISTORY = [
@@ -17,7 +17,7 @@ def _legend(axes):
 
 
 def test_confusion_shows_shares_of_the_true_class_and_counts():
-    axes = confusion_figure({"A title": [[3, 1], [0, 0]]}, ["angry", "sad"]).axes[0]
+    axes = plots.confusion_figure({"A title": [[3, 1], [0, 0]]}, ["angry", "sad"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["75%\n3", "25%\n1"], "sad has no clips"
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted", "true", "A title")
@@ -25,7 +25,7 @@ def test_confusion_shows_shares_of_the_true_class_and_counts():
 
 
 def test_curves_show_the_history_and_the_selected_epoch():
-    losses, scores = curves_figure(HISTORY).axes
+    losses, scores = plots.curves_figure(HISTORY).axes
     assert _legend(losses) == ["train", "validation", "selected: epoch 2"]
     assert _legend(scores) == ["UAR", "macro-F1", "selected: epoch 2"]
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
@@ -33,7 +33,7 @@ def test_curves_show_the_history_and_the_selected_epoch():
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
     for name in ("a.svg", "b.svg", "a.png", "b.png"):
-        save_figure(confusion_figure({"x": [[1]]}, ["a"]), tmp_path / name)
+        plots.save_figure(plots.confusion_figure({"x": [[1]]}, ["a"]), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     drawn = (tmp_path / "a.svg").read_text()
     assert drawn == (tmp_path / "b.svg").read_text()
@@ -48,7 +48,7 @@ BINS = [
 
 
 def test_reliability_shows_shares_gaps_and_clips():
-    upper, lower = reliability_figure(Calibration(bins=BINS, ece=0.25)).axes
+    upper, lower = plots.reliability_figure(Calibration(bins=BINS, ece=0.25)).axes
     share, gap = upper.patches
     assert (share.get_x(), share.get_width(), share.get_height()) == (0.5, 0.5, 0.5)
     assert (gap.get_y(), gap.get_height()) == (0.5, 0.25)
@@ -59,6 +59,6 @@ def test_reliability_shows_shares_gaps_and_clips():
 
 def test_curves_show_training_scores():
     history = [entry | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
-    _, scores = curves_figure(history).axes
+    _, scores = plots.curves_figure(history).axes
     assert _legend(scores) == ["UAR", "train UAR", "macro-F1", "train macro-F1", "selected: epoch 2"]
     assert scores.lines[1].get_ydata().tolist() == [0.1] * 3

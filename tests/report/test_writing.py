@@ -23,9 +23,8 @@ def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, m
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability")
     numbers = {"report.json", "report_schema.json", "index.html"}
-    assert {path.name for path in tmp_path.iterdir()} == numbers | {
-        f"{name}.{kind}" for name in pictures for kind in ("png", "svg")
-    }
+    drawn = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")}
+    assert {path.name for path in tmp_path.iterdir()} == numbers | drawn
     content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=_refuse)
     assert (tmp_path / content["$schema"]).is_file()
     assert set(content["definitions"]) >= set(content["metrics"])

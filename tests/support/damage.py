@@ -1,4 +1,7 @@
-"""Ways to damage a file."""
+"""Ways to damage a file, or to change what it says."""
+
+import json
+from pathlib import Path
 
 
 def cut(path):
@@ -14,6 +17,21 @@ def flip(path):
 
 def empty(path):
     path.write_bytes(b"")
+
+
+def change(path, **values):
+    """Other values of some keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
 
 
 def fill(path):

@@ -22,17 +22,10 @@ def _evaluated(paths):
     """The evaluation of the predictions, computed once."""
     labels, probabilities = guesses(CLIPS, 3)
     speakers = [f"{'ab'[i // 24]}:{i // 6}" for i in range(CLIPS)]
-    predictions = predictions_of(
-        labels,
-        None,
-        3,
-        speakers,
-        probabilities,
-        names=LABELS,
-        corpus=["ab"[i // 24] for i in range(CLIPS)],
-        sex=["female" if i // 6 % 2 else "male" for i in range(CLIPS)],
-        perceived=[LABELS[(label + (i % 4 == 0)) % 3] for i, label in enumerate(labels)],
-    )
+    known = {"corpus": ["ab"[i // 24] for i in range(CLIPS)]}
+    known["sex"] = ["female" if i // 6 % 2 else "male" for i in range(CLIPS)]
+    known["perceived"] = [LABELS[(label + (i % 4 == 0)) % 3] for i, label in enumerate(labels)]
+    predictions = predictions_of(labels, None, 3, speakers, probabilities, names=LABELS, **known)
     if paths:
         predictions.paths.extend(paths)
     return evaluate_predictions(predictions, bootstrap=50), labels, speakers
@@ -55,17 +48,10 @@ def whole_report(paths=None, **changes):
     noise = clean | {"uar": 0.4, "interval": [0.2, 0.6], "drop": clean["uar"] - 0.4, "drop_interval": [0.1, 0.3]}
     noise |= {"kind": "noise", "unit": "dB", "description": "pink noise", "changed": CLIPS}
     return {
-        "name": "toy",
-        "judged_on": "test",
-        "labels": LABELS,
+        **{"name": "toy", "judged_on": "test", "labels": LABELS},
         "protocol": {
-            "name": "speaker_independent",
-            "sha256": "ab" * 32,
-            "clips": ["c0ffee"],
-            "leak": None,
-            "notes": ["A note of the protocol."],
-            "fold": None,
-            "parts": parts,
+            **{"name": "speaker_independent", "sha256": "ab" * 32, "clips": ["c0ffee"], "leak": None, "fold": None},
+            **{"notes": ["A note of the protocol."], "parts": parts},
         },
         "audit": {
             "shared": {pair: dict(nothing) for pair in pairs},
@@ -78,27 +64,15 @@ def whole_report(paths=None, **changes):
         ],
         "label_words": [{"word": "HAP", "emotion": "happy"}, {"word": "noise", "emotion": None}],
         "foil": {
-            "protocol": "random",
-            "sha256": "cd" * 32,
-            "metrics": leaky,
-            "intervals": report["intervals"],
-            "audit": {"shared": {"train/test": {"speakers": 8}}},
-            "against": report["metrics"],
+            **{"protocol": "random", "sha256": "cd" * 32, "audit": {"shared": {"train/test": {"speakers": 8}}}},
+            **{"metrics": leaky, "intervals": report["intervals"], "against": report["metrics"]},
             "gap": {key: 0.1 for key, value in report["metrics"].items() if value is not None},
         },
         "model": {
-            "architecture": "crnn",
-            "model_type": "ser_crnn",
-            "checkpoint": None,
-            "remote_code": True,
-            "padding_safe": True,
-            "preparation": "silence trimmed off",
-            "depth": "All parameters are trained.",
-            "augmentation": "speed (in 50 % of them)",
-            "adapter": False,
-            "parameters": 123456,
-            "learning": 123456,
-            "solver": "trainer",
+            **{"architecture": "crnn", "model_type": "ser_crnn", "checkpoint": None, "adapter": False},
+            **{"remote_code": True, "padding_safe": True, "preparation": "silence trimmed off"},
+            **{"depth": "All parameters are trained.", "augmentation": "speed (in 50 % of them)"},
+            **{"parameters": 123456, "learning": 123456, "solver": "trainer"},
         },
         **report,
         "parts": dict.fromkeys(("train", "validation"), report["metrics"]),
@@ -121,13 +95,8 @@ def whole_report(paths=None, **changes):
         },
         "environment": {
             "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
-            "git_revision": "0123456789abcdef",
-            "platform": "Linux",
-            "processor": "A processor",
-            "cores": 2,
-            "threads": 1,
-            "accelerator": None,
-            "processes": 1,
+            **{"git_revision": "0123456789abcdef", "platform": "Linux", "processor": "A processor"},
+            **{"cores": 2, "threads": 1, "accelerator": None, "processes": 1},
         },
         "class_distribution": {
             part: {label: int(np.sum(labels == i)) for i, label in enumerate(LABELS)} for part in parts

@@ -6,22 +6,16 @@ from transformers import Wav2Vec2FeatureExtractor, pipeline
 from ser_hf.models import ARCHITECTURES
 from support.testing import tiny_config
 
+LABELS = ["angry", "happy", "neutral", "sad"]
+TRAIN = {"clips": 8, "speakers": ["ravdess:01", "ravdess:02"]}
 REPORT = {
-    "name": "voices",
-    "judged_on": "test",
-    "labels": ["angry", "happy", "neutral", "sad"],
+    **{"name": "voices", "judged_on": "test", "labels": LABELS, "confidence": 0.95},
     "confusion": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
     "metrics": {"uar": 0.512, "wa": 0.53, "macro_f1": 0.498, "weighted_f1": 0.52},
     "intervals": {"uar": [0.431, 0.59]},
-    "confidence": 0.95,
-    "protocol": {
-        "name": "speaker_independent",
-        "leak": None,
-        "parts": {"train": {"clips": 8, "speakers": ["ravdess:01", "ravdess:02"]}},
-    },
+    "protocol": {"name": "speaker_independent", "leak": None, "parts": {"train": TRAIN}},
     "audit": {"shared": {"train/test": {"speakers": 0}}},
 }
-LABELS = ("angry", "happy", "neutral", "sad")
 
 
 def tiny_model(folder):

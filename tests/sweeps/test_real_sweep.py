@@ -38,9 +38,8 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     result = sweep(RECIPE, space, changes, SweepOptions(tmp_path))
     rows = table(tmp_path)
     assert [(rows[n]["state"], rows[n]["epochs"]) for n in (0, 1)] == [("complete", "2"), ("complete", "2")]
-    trial, best = (
-        json.loads((RunFolder(tmp_path / name).report / "report.json").read_text()) for name in ("trials/0", "best")
-    )
+    folders = RunFolder(tmp_path / "trials" / "0"), RunFolder(tmp_path / "best")
+    trial, best = (json.loads((folder.report / "report.json").read_text()) for folder in folders)
     assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
     assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
     assert best["metrics"]["uar"] == result["tested"]["report"].metrics["uar"]

@@ -131,7 +131,8 @@ def test_only_whole_epochs_of_the_first_fold_are_compared(swept):
     assert trial.intermediate_values == {1: pytest.approx(0.87 * 2 / 8), 2: pytest.approx(0.87 * 4 / 8)}
 
 
-def test_ctrl_c_leaves_the_trial_to_be_continued(swept):
+def test_ctrl_c_leaves_the_trial_to_be_continued(swept, monkeypatch):
+    monkeypatch.setattr(study, "MAX_RETRIES", 1)
     stop = raise_at(KeyboardInterrupt, lambda recipe, epoch: epoch == 2 and recipe.output_dir.endswith("/1"))
     for _ in range(study.MAX_RETRIES + 2):  # however often it comes
         with pytest.raises(KeyboardInterrupt):
@@ -168,7 +169,8 @@ def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(s
     assert states(swept.folder) == ["complete"] * 6
 
 
-def test_a_trial_that_kills_its_process_again_and_again_fails(swept):
+def test_a_trial_that_kills_its_process_again_and_again_fails(swept, monkeypatch):
+    monkeypatch.setattr(study, "MAX_RETRIES", 1)
     die = raise_at(Killed, lambda recipe, epoch: recipe.output_dir.endswith("/1"))
     for _ in range(study.MAX_RETRIES + 1):
         with pytest.raises(Killed):
@@ -251,10 +253,10 @@ def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
 
 
 def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
-    folds = Runs(
-        change=lambda _, report: report["protocol"].update(folds={n: {"metrics": report["metrics"]} for n in "123"})
-    )
-    swept(grid(1e-3), folds)
+    def fold(_, report):
+        report["protocol"]["folds"] = {number: {"metrics": report["metrics"]} for number in "123"}
+
+    swept(grid(1e-3), Runs(change=fold))
     assert "had no part in the selection" not in page(swept.folder)
     leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
     _, _, lines = swept(grid(1e-3), leaky, output=tmp_path / "leaky")
@@ -357,8 +359,6 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
 
 
 def test_optuna_is_named_by_its_extra():
-    program = (
-        "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b.yaml'])"
-    )
+    program = "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900)
     assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"

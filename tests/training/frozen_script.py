@@ -25,17 +25,10 @@ def train_frozen(folder, name, batch):
     clips = clips.cast_column("label", ClassLabel(names=labels))
     plan = blueprint("encoder", labels, checkpoint=str(folder / "encoder"))
     seed_everything(0)
-    fitted = fit(
-        build_model(plan),
-        plan.extractor,
-        store,
-        clip_table(clips, range(8), store, 0.4),
-        clip_table(clips, range(8, 12), store),
-        arguments,
-        compute_metrics,
-        cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
-    )
-    _, logits = merge(*window_logits(fitted.trainer, clip_table(clips, range(8, 12), store)))
+    train, validation = clip_table(clips, range(8), store, 0.4), clip_table(clips, range(8, 12), store)
+    given = build_model(plan), plan.extractor, store, train, validation, arguments, compute_metrics
+    fitted = fit(*given, cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"))
+    _, logits = merge(*window_logits(fitted.trainer, validation))
     return np.concatenate([[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]), arguments
 
 

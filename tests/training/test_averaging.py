@@ -134,13 +134,8 @@ def test_a_checkpoint_resumes_the_average(tmp_path):
         average.update()
     evaluated, other = _averaged(average, model), copy.deepcopy(model)
     average.save(tmp_path)
-    assert set(load_file(tmp_path / TRAINED_WEIGHTS)) == {
-        "first.weight",
-        "first.bias",
-        "tied.bias",
-        "running",
-        "steps",
-    }
+    saved = set(load_file(tmp_path / TRAINED_WEIGHTS))
+    assert saved == {"first.weight", "first.bias", "tied.bias", "running", "steps"}
     resumed = WeightAverage(other)
     other.load_state_dict(evaluated)  # the Trainer loads the model's file, which has the average
     resumed.load(tmp_path)

@@ -9,12 +9,8 @@ import pytest
 from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from transformers import BertConfig
 
-from ser_hf.models import (
-    TRANSFERRED,
-    CRNNForAudioClassification,
-    PooledEncoderConfig,
-    PooledEncoderForAudioClassification,
-)
+from ser_hf import models
+from ser_hf.models import CRNNForAudioClassification, PooledEncoderConfig
 from ser_hf.models.preparation import Preparation
 from ser_hf.training import factory
 from ser_hf.training.factory import blueprint, build_model
@@ -80,7 +76,7 @@ def test_any_setting_of_the_head_selects_ours(checkpoint, labels, settings):
     assert plan.encoder_config.model_type == "hubert"
     assert plan.remote_code
     model = build_model(plan)
-    assert type(model) is PooledEncoderForAudioClassification
+    assert type(model) is models.PooledEncoderForAudioClassification
     assert model.classifier.out_features == len(labels)
 
 
@@ -213,9 +209,8 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
     assert plan.config.head_dropout == build_model(plan).head[0].p == 0.5
     assert plan.config.encoder.mask_time_prob == 0.125
     for settings in ({"pooling": "mean"}, {"head_layers": [6, 6]}):
-        with pytest.raises(
-            UserError, match=rf"^model\.{next(iter(settings))}: the head of .*, which is kept; leave it out"
-        ):
+        message = rf"^model\.{next(iter(settings))}: the head of .*, which is kept; leave it out"
+        with pytest.raises(UserError, match=message):
             blueprint("encoder", labels, checkpoint=pushed, **settings)
 
 
@@ -228,7 +223,7 @@ def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, 
     assert plan.checkpoint == str(file)
     assert not plan.random_init
     build_model(plan)
-    assert settings == [(TRANSFERRED["byols"], str(file))]
+    assert settings == [(models.TRANSFERRED["byols"], str(file))]
     build_model(blueprint("byols", labels, checkpoint=str(file), random_init=True))
     assert len(settings) == 1
 

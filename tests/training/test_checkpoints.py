@@ -6,16 +6,7 @@ import os
 import pytest
 from transformers.trainer_callback import TrainerState
 
-from ser_hf.training.checkpoints import (
-    MARKER,
-    check_step_batch_size,
-    has_stopped,
-    is_complete,
-    last_checkpoint,
-    rotate,
-    seal,
-    write_error,
-)
+from ser_hf.training import checkpoints
 from ser_hf.utils.errors import UserError
 
 MADE_BY = {"processes": 1, "step_batch_size": 16}
@@ -32,26 +23,26 @@ def checkpoint(tmp_path):
         (folder / "shard" / "0.pt").write_bytes(b"state")
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": step} | state))
         if sealed:
-            seal(folder, MADE_BY)
+            checkpoints.seal(folder, MADE_BY)
         return folder
 
     return write
 
 
 def test_the_newest_whole_checkpoint_is_the_last(checkpoint, tmp_path):
-    assert last_checkpoint(tmp_path) is None
+    assert checkpoints.last_checkpoint(tmp_path) is None
     checkpoint(8)
     newest = checkpoint(16)
     checkpoint(24, sealed=False)
     (tmp_path / "checkpoint-best").mkdir()
     (tmp_path / "checkpoint-99").touch()
-    assert last_checkpoint(tmp_path) == newest
+    assert checkpoints.last_checkpoint(tmp_path) == newest
 
 
 @pytest.mark.parametrize("damage", ["truncate", "rewrite", "remove", "cut marker", "[]", '{"files": {}}'])
 def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
     folder = checkpoint(4)
-    assert is_complete(folder)
+    assert checkpoints.is_complete(folder)
     if damage == "truncate":
         os.truncate(folder / "shard" / "0.pt", 2)
     elif damage == "remove":
@@ -59,8 +50,8 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
     elif damage == "rewrite":
         (folder / "shard" / "0.pt").write_bytes(b"stale")
     else:
-        (folder / MARKER).write_text('{"files": {"mod' if damage == "cut marker" else damage)
-    assert not is_complete(folder)
+        (folder / checkpoints.MARKER).write_text('{"files": {"mod' if damage == "cut marker" else damage)
+    assert not checkpoints.is_complete(folder)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +61,15 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
 def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path, kept, best, left):
     for step in (2, 4, 6, 8, 10):
         checkpoint(step)
-    rotate(tmp_path, kept, best)
+    checkpoints.rotate(tmp_path, kept, best)
     assert sorted(int(path.name[11:]) for path in tmp_path.iterdir()) == left
 
 
 def test_another_batch_in_a_step_is_refused(checkpoint):
     folder = checkpoint(2)
-    check_step_batch_size(folder, {"processes": 2, "step_batch_size": 16})
+    checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 16})
     with pytest.raises(UserError, match=r"1 processes took 16 clips a step, 2 take 32; resume with as many"):
-        check_step_batch_size(folder, {"processes": 2, "step_batch_size": 32})
+        checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 32})
 
 
 @pytest.mark.parametrize(("waited", "stopped"), [(2, False), (3, True), (4, True)])
@@ -88,14 +79,14 @@ def test_a_training_without_patience_left_has_stopped(waited, stopped):
         "attributes": {"early_stopping_patience_counter": waited},
     }
     for stored in (state, [state]):
-        assert has_stopped(TrainerState(stateful_callbacks={"Patience": stored})) is stopped
+        assert checkpoints.has_stopped(TrainerState(stateful_callbacks={"Patience": stored})) is stopped
 
 
 def test_a_checkpoint_that_cannot_be_written_is_removed(checkpoint):
     last = checkpoint(8)
     half = checkpoint(16, sealed=False)
-    error = write_error(half, OSError(28, "No space left on device"))
+    error = checkpoints.write_error(half, OSError(28, "No space left on device"))
     assert str(error).startswith(f"{half}: cannot be written (No space left on device; ")
     assert str(error).endswith("make room, then --resume")
     assert not half.exists()
-    assert is_complete(last)
+    assert checkpoints.is_complete(last)

@@ -55,9 +55,8 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 def problem(classes, clips=160):
     """Overlapping clouds of 6 features in float32, with a rare class, and 8 speakers."""
     weights = [0.15, *[0.85 / (classes - 1)] * (classes - 1)]
-    vectors, labels = make_classification(
-        clips, 6, n_informative=4, n_redundant=1, n_classes=classes, weights=weights, random_state=1
-    )
+    settings = {"n_informative": 4, "n_redundant": 1, "n_classes": classes, "weights": weights, "random_state": 1}
+    vectors, labels = make_classification(clips, 6, **settings)
     return vectors.astype(np.float32), labels, np.arange(clips) % 8
 
 
@@ -186,9 +185,8 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     np.testing.assert_array_equal([held_rows, held_lengths], [rows[last], lengths[last]])
     assert_near(torch.from_numpy(logits).log_softmax(dim=1).numpy(), expected[last])
     pooled = compute_metrics(EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)]))
-    assert done.history[best]["validation"] == pytest.approx(
-        {"loss": done.history[best]["validation"]["loss"], **pooled}
-    )
+    found = done.history[best]["validation"]
+    assert found == pytest.approx({"loss": found["loss"], **pooled})
     assert done.refit == {"selection": "cross-validation over speakers", "folds": 3, "speakers": 3, "clips": 12}
     assert (len(done.history[best]["folds"]), done.notes) == (3, [])
 

@@ -86,10 +86,8 @@ def _steps(model, batches):
 @torch.no_grad()
 def _logits(model, collator, clips):
     model.eval()
-    batches = [collator([clip]) for clip in clips]
-    return torch.cat(
-        [model(**{key: own for key, own in batch.items() if key != "labels"}).logits for batch in batches]
-    )
+    batches = [{key: own for key, own in collator([clip]).items() if key != "labels"} for clip in clips]
+    return torch.cat([model(**batch).logits for batch in batches])
 
 
 @torch.no_grad()
@@ -183,18 +181,14 @@ def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
         return ARCHITECTURES[name](tiny_config(name, **settings))
 
     for model, freezing, message in (
-        (encoder, Freezing(layers=1), "freeze.cache: only a fully frozen encoder can be cached"),
-        (network("cnn14"), Freezing(layers=1), "freeze.cache: only the whole encoder of cnn14"),
-        (
-            network("byols", time_masks=1),
-            FROZEN,
-            "freeze.cache: only the whole encoder of byols .* leave out model.time_masks",
-        ),
-        (sew, FROZEN, "freeze.cache: sew cannot be cached"),
-        (spectrogram, FROZEN, "freeze.cache: audio-spectrogram-transformer cannot be cached"),
-        (network("crnn", band_warp=0.1), Freezing(), "freeze.cache: model.band_warp changes the features"),
-        (network("cnn1d_descriptors"), Freezing(), "freeze.cache: cnn1d_descriptors has no front end"),
-        (network("cnn1d"), Freezing(), "freeze.cache: cnn1d has no front end"),
+        (encoder, Freezing(layers=1), "only a fully frozen encoder can be cached"),
+        (network("cnn14"), Freezing(layers=1), "only the whole encoder of cnn14"),
+        (network("byols", time_masks=1), FROZEN, "only the whole encoder of byols .* leave out model.time_masks"),
+        (sew, FROZEN, "sew cannot be cached"),
+        (spectrogram, FROZEN, "audio-spectrogram-transformer cannot be cached"),
+        (network("crnn", band_warp=0.1), Freezing(), "model.band_warp changes the features"),
+        (network("cnn1d_descriptors"), Freezing(), "cnn1d_descriptors has no front end"),
+        (network("cnn1d"), Freezing(), "cnn1d has no front end"),
     ):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=f"freeze.cache: {message}"):
             cached_module(model, freezing)

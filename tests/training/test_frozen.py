@@ -33,10 +33,8 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
     """Runs `fit` on six clips, four of them longer than the crop."""
 
     def run(kind="wav2vec2-layer", freezing=WHOLE, cached=True, folder="run", resume=False, **settings):
-        options = dict.fromkeys(STILL, 0.0)
-        plan = blueprint(
-            "encoder", labels, checkpoint=str(encoder_folder(kind)), options=options, weighted_layer_sum=True
-        )
+        settled = {"options": dict.fromkeys(STILL, 0.0), "weighted_layer_sum": True}
+        plan = blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), **settled)
         seed_everything(0)
         model = build_model(plan)
         freeze(model, freezing)
@@ -78,9 +76,8 @@ def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, ca
     assert full.cached is None
     evaluated = clip_table(clips, [10, 11], store)
     np.testing.assert_allclose(predict(fast.trainer, evaluated)[1], predict(full.trainer, evaluated)[1], atol=5e-3)
-    small, large = (
-        {*load_file(sorted((tmp_path / name).glob("checkpoint-*/model.safetensors"))[-1])} for name in ("run", "full")
-    )
+    saved = (sorted(tmp_path.glob(f"{name}/checkpoint-*/model.safetensors"))[-1] for name in ("run", "full"))
+    small, large = ({*load_file(path)} for path in saved)
     assert not any("wav2vec2" in name for name in small), "checkpoints hold the remaining modules"
     assert any("wav2vec2" in name for name in large)
     assert [*fast.trainer.model.state_dict()] == [*full.trainer.model.state_dict()]

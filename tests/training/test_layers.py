@@ -103,6 +103,9 @@ def _frozen(model):
     return [names[id(module)] for module in frozen_modules(model)]
 
 
+BELOW = "pos_conv_embed layer_norm layers.0 layers.1"
+
+
 @pytest.mark.parametrize(
     ("freezing", "expected"),
     [
@@ -110,14 +113,7 @@ def _frozen(model):
         (STEM, ["feature_extractor"]),
         (
             Freezing(layers=2),
-            [
-                "feature_extractor",
-                "feature_projection",
-                "encoder.pos_conv_embed",
-                "encoder.layer_norm",
-                "encoder.layers.0",
-                "encoder.layers.1",
-            ],
+            ["feature_extractor", "feature_projection", *(f"encoder.{name}" for name in BELOW.split())],
         ),
         (Freezing(encoder=True), [""]),
     ],

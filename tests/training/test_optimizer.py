@@ -35,9 +35,8 @@ def _trainable(model):
 
 
 def _models():
-    yield from (
-        (name, lambda name=name: ARCHITECTURES[name](tiny_config(name))) for name in ("crnn", "vgg16", "mfcc_svm")
-    )
+    for name in ("crnn", "vgg16", "mfcc_svm"):
+        yield name, lambda name=name: ARCHITECTURES[name](tiny_config(name))
     yield from ((name, lambda name=name: _encoder(name)) for name in CHECKPOINTS)
 
 
@@ -61,14 +60,9 @@ def test_every_trainable_parameter_is_in_one_group(name, build):
 def test_layer_decay_does_not_change_the_rate_of_the_head_and_lists_parts_from_the_top():
     model = _encoder("wav2vec2-stable")
     groups = parameter_groups(model, 1e-4, 0.1, head_learning_rate=1e-3, layer_decay=0.5)
-    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == [
-        ("head", 1e-3),
-        ("encoder.output", 0.5e-4),
-        ("encoder.layer 2", 0.5e-4),
-        ("encoder.layer 1", 0.25e-4),
-        ("encoder.layer 0", 0.125e-4),
-        ("encoder.input", 0.0625e-4),
-    ]
+    layers = {"encoder.layer 2": 0.5e-4, "encoder.layer 1": 0.25e-4, "encoder.layer 0": 0.125e-4}
+    expected = {"head": 1e-3, "encoder.output": 0.5e-4, **layers, "encoder.input": 0.0625e-4}
+    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == list(expected.items())
     # With decay, then without, of each part that has both.
     assert [group["weight_decay"] for group in groups if group["name"] == "head"] == [0.1, 0.0]
     assert [group["weight_decay"] for group in groups if group["name"] == "encoder.output"] == [0.0]
@@ -106,11 +100,9 @@ def test_names_are_those_of_the_bare_model_under_compilation_and_several_process
     model = _encoder("wav2vec2-stable")
     expected = parameter_groups(model, 1, 0.1, 2, 0.5)
     wrapped = copy.copy(model)
-    layers = torch.nn.ModuleList(
-        _within(layer, "_checkpoint_wrapped_module") for layer in model.wav2vec2.encoder.layers
-    )
+    layers = [_within(layer, "_checkpoint_wrapped_module") for layer in model.wav2vec2.encoder.layers]
     decayed = decayed_names(model)
-    model.wav2vec2.encoder.layers = layers
+    model.wav2vec2.encoder.layers = torch.nn.ModuleList(layers)
     wrapped._modules = dict(model._modules) | {"wav2vec2": _within(model.wav2vec2, "_fsdp_wrapped_module")}
     wrapped = _within(_within(wrapped, "module"), "_orig_mod")
     found = parameter_groups(wrapped, 1, 0.1, 2, 0.5)

@@ -26,21 +26,13 @@ def training(clips, store, labels, tmp_path):
 
     def run(metric="uar", patience=None, resume=False, max_duration=0.3, **arguments):
         plan = blueprint("crnn", labels, options=TINY)
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4}
         own = {name: arguments.pop(name) for name in OWN if name in arguments}
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
+        parts = clip_table(clips, range(8), store, max_duration), clip_table(clips, range(8, 12), store)
+        arguments = training_arguments(settings, tmp_path, 0, metric, progress=False, **own), compute_metrics
         seed_everything(0)
         model = build_model(plan)
-        return fit(
-            model,
-            plan.extractor,
-            store,
-            clip_table(clips, range(8), store, max_duration),
-            clip_table(clips, range(8, 12), store),
-            training_arguments(settings | arguments, tmp_path, 0, metric, progress=False, **own),
-            compute_metrics,
-            patience=patience,
-            resume=resume,
-        )
+        return fit(model, plan.extractor, store, *parts, *arguments, patience=patience, resume=resume)
 
     return run
 

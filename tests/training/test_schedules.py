@@ -80,9 +80,8 @@ def test_wrong_settings_are_refused_before_there_is_a_model(name, kwargs, warmup
 
 
 def test_a_warm_up_leaves_steps_to_train():
-    with pytest.raises(
-        UserError, match=r"training\.warmup_steps: expected fewer than the 12 steps of the run, got 12"
-    ):
+    message = r"training\.warmup_steps: expected fewer than the 12 steps of the run, got 12"
+    with pytest.raises(UserError, match=message):
         make_schedule("cosine", _optimizer(), steps=12, warmup_steps=12)
     optimizer = _optimizer()
     make_schedule("cosine", optimizer, steps=1, warmup_steps=1)

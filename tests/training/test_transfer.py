@@ -69,12 +69,8 @@ def _byols(tensors, waveform):
     layers = []
     for inputs in (1, 4, 4):
         layers += [nn.Conv2d(inputs, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
-    network = nn.ModuleDict(
-        {
-            "features": nn.Sequential(*layers),
-            "fc": nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 8), nn.ReLU()),
-        }
-    ).eval()
+    dense = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 8), nn.ReLU())
+    network = nn.ModuleDict({"features": nn.Sequential(*layers), "fc": dense}).eval()
     network.load_state_dict(tensors)
     frames = network["features"](picture)[0].permute(2, 1, 0).flatten(1)  # time, then bands, then channels
     frames = network["fc"](frames)

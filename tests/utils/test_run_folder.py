@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from unittest.mock import Mock
 
 import pytest
 
@@ -114,12 +115,8 @@ def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_
     started.check(new, False, True)
     started.open(new, resume=False)
     assert read_yaml(started.recipe) == new
-    assert sorted(child.name for child in started.path.iterdir()) == [
-        "figures",
-        "notes.txt",
-        "recipe.yaml",
-        "seed-notes.txt",
-    ]
+    left = {child.name for child in started.path.iterdir()}
+    assert left == {"figures", "notes.txt", "recipe.yaml", "seed-notes.txt"}
     assert [path.read_text() for path in own] == ["mine"] * 3
     assert (scratch / "file").read_text() == "x"
 
@@ -161,11 +158,9 @@ def test_a_child_is_a_run_folder_inside(folder):
 def test_a_partly_cleared_folder_is_an_unfinished_run(started, monkeypatch):
     """The report is removed first, the recipe last."""
     (started.report / "report.json").write_text("{}")
-    removed, rmtree = [], shutil.rmtree
-    monkeypatch.setattr(
-        "ser_hf.utils.run_folder.shutil.rmtree", lambda path, *a, **k: (removed.append(path), rmtree(path))
-    )
+    removal = Mock(side_effect=shutil.rmtree)
+    monkeypatch.setattr("ser_hf.utils.run_folder.shutil.rmtree", removal)
     started.open(RECIPE, resume=False)
-    assert removed[0] == started.report
+    assert removal.call_args_list[0].args[0] == started.report
     assert started.recipe.is_file()
     assert not started.complete

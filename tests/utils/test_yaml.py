@@ -26,22 +26,14 @@ class Outer:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("3e-5", 3e-5),
-        ("-2.5E+3", -2500.0),
-        (".5", 0.5),
-        ("1.", 1.0),
-        ("-.inf", -math.inf),
-        ("-3", -3),
-        ("0x1F", 31),
+        *(("3e-5", 3e-5), ("-2.5E+3", -2500.0), (".5", 0.5), ("1.", 1.0), ("-.inf", -math.inf)),
+        *(("-3", -3), ("0x1F", 31)),
         *(("012", 12), ("08", 8), ("0o17", 15)),  # YAML 1.1 reads 012 as ten, 12:30:00 as 45,000
         *(("12:30:00", "12:30:00"), ("1_000", "1_000")),
-        ("true", True),
-        ("False", False),
-        ("null", None),
+        *(("true", True), ("False", False), ("null", None)),
         *((word, word) for word in ("no", "No", "on", "yes", "off", "y", "n")),
         *((word, word) for word in ("2024-01-31", "2024-01-31 10:00:00", "1-16", "1.2.3", "1e", "e5", "+")),
-        ('"3e-5"', "3e-5"),
-        ("'true'", "true"),
+        *(('"3e-5"', "3e-5"), ("'true'", "true")),
     ],
 )
 def test_plain_scalars_follow_yaml_1_2(text, value):
@@ -61,12 +53,7 @@ def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [
-        ("a: 1\nb: [1, 2\nc: 3\n", 3),
-        ("a: 1\n\tb: 2\n", 2),
-        ("a: 1\n---\nb: 2\n", 2),
-        ("a: !!python/name:os.system x\n", 1),
-    ],
+    [("a: 1\nb: [1, 2\nc: 3\n", 3), ("a: 1\n\tb: 2\n", 2), ("a: 1\n---\nb: 2\n", 2), ("a: !!python/name:id x\n", 1)],
 )
 def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
     path = tmp_path / "bad.yaml"

@@ -49,35 +49,26 @@ COMMON = {
 }
 SCHEMAS = {
     "model": _object(
-        **COMMON,
-        library_name=TEXT,
+        **COMMON | {"library_name": TEXT, "metrics": TEXTS, "base_model": IDS},
         pipeline_tag={"enum": [TASK]},
-        metrics=TEXTS,
-        base_model=IDS,
         base_model_relation={"enum": ["adapter", "merge", "quantized", "finetune"]},
         **{"model-index": {"type": "array", "items": _object("name results", results={"items": RESULT})}},
     ),
     "dataset": _object(
-        **COMMON,
-        pretty_name=TEXT,
+        **COMMON | {"pretty_name": TEXT, "source_datasets": TEXTS},
         task_categories={"type": "array", "items": {"enum": [TASK]}},
         size_categories={"type": "array", "items": {"enum": SIZES.split()}},
-        source_datasets=TEXTS,
         configs={"type": "array", "items": _object("config_name", data_files=DATA_FILES)},
     ),
     "space": _object(
         "sdk",
-        **COMMON,
-        title=TEXT,
+        **COMMON | {"title": TEXT, "app_file": TEXT, "models": IDS},
+        **dict.fromkeys(("colorFrom", "colorTo"), {"enum": COLORS}),
         emoji={"type": "string", "pattern": r"^[^\x00-\x7f]{1,8}$"},
-        colorFrom={"enum": COLORS},
-        colorTo={"enum": COLORS},
         sdk={"enum": ["gradio", "streamlit", "docker", "static"]},
         sdk_version={"type": "string", "pattern": r"^\d+(\.\d+)*$"},
-        app_file=TEXT,
         short_description={"type": "string", "maxLength": 60},
         pinned={"type": "boolean"},
-        models=IDS,
     ),
 }
 ONE_OR_MORE = ("license", "language", "datasets", "metrics", "base_model", "size_categories", "source_datasets")

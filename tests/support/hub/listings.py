@@ -32,16 +32,10 @@ def describe(store: Store, request: Any, repo_type: str, repo_id: str, revision:
     files = [{"rfilename": path, "size": len(file.content), **_id(file)} for path, file in commit.tree.items()]
     return {
         "_id": hashlib.md5(f"{repository.type} {repository.id}".encode()).hexdigest()[:24],
-        "id": repository.id,
-        "author": repository.owner,
-        "private": repository.private,
-        "gated": repository.gated,
-        "sha": commit.oid,
-        "createdAt": repository.commits[0].date,
-        "lastModified": commit.date,
+        **{"id": repository.id, "author": repository.owner, "private": repository.private, "gated": repository.gated},
+        **{"sha": commit.oid, "createdAt": repository.commits[0].date, "lastModified": commit.date},
         "tags": [*card.get("tags", []), *filter(None, known.values())],
-        "cardData": card,
-        "siblings": files,
+        **{"cardData": card, "siblings": files},
         **{key: value for key, value in known.items() if value},
     }
 

@@ -101,13 +101,9 @@ class LoopbackHub:
         offline = dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"), "0")
         silent = ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
         return {
-            "HF_ENDPOINT": self.url,
-            "HF_HOME": str(home),
-            "HF_TOKEN": self.token,
-            **offline,
+            **{"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_TOKEN": self.token, **offline},
             **{f"HF_HUB_DISABLE_{name}": "1" for name in silent},
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            **{"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"},
             **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
         }
 

@@ -27,19 +27,10 @@ from ser_hf.corpora import cremad, emodb, iemocap, msp_podcast, ravdess, savee, 
 from ser_hf.corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices have six emotions; others are spoken as a similar one.
-_SIMILAR = {
-    "calm": "neutral",
-    "surprise": "happy",
-    "boredom": "neutral",
-    "excited": "happy",
-    "frustrated": "angry",
-    "xxx": "neutral",
-}
+_SIMILAR = {"calm": "neutral", "boredom": "neutral", "xxx": "neutral", "surprise": "happy", "excited": "happy"}
+_SIMILAR |= {"frustrated": "angry"}
 _TESS_WORDS = "back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain chair chalk chat"
-_TESS_FOLDERS = {
-    "OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"},
-    "YAF": {"ps": "pleasant_surprised"},
-}
+_TESS_FOLDERS = {"OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"}, "YAF": {"ps": "pleasant_surprised"}}
 
 
 class Plan(NamedTuple):
@@ -231,15 +222,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) 
         writer.writerows(rows)
 
 
-_PLANS = {
-    "ravdess": _ravdess,
-    "cremad": _cremad,
-    "tess": _tess,
-    "savee": _savee,
-    "emodb": _emodb,
-    "iemocap": _iemocap,
-    "msp_podcast": _msp_podcast,
-    "csv": _csv,
-}
+_PLANS = {"ravdess": _ravdess, "cremad": _cremad, "tess": _tess, "savee": _savee, "emodb": _emodb}
+_PLANS |= {"iemocap": _iemocap, "msp_podcast": _msp_podcast, "csv": _csv}
 # The files beside the audio, of corpora that have some.
 _TABLES = {"csv": _write_table, "iemocap": _write_evaluations, "msp_podcast": _write_consensus}
