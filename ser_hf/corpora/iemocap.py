@@ -37,13 +37,8 @@ CITATION = (
 ACTED = True
 
 EMOTION_CODES = {"ang": "angry", "hap": "happy", "exc": "excited", "neu": "neutral", "sad": "sad", "fru": "frustrated"}
-LEFT_OUT = {
-    "xxx": "other",
-    "sur": "surprise",
-    "fea": "fear",
-    "dis": "disgust",
-    "oth": "other",
-}  # but for `classes: all`
+# But for `classes: all`.
+LEFT_OUT = {"xxx": "other", "sur": "surprise", "fea": "fear", "dis": "disgust", "oth": "other"}
 RANGES = dict.fromkeys(("valence", "activation", "dominance"), (1, 5))
 KINDS = {"impro": "improvised", "script": "scripted"}
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"

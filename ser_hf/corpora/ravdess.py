@@ -55,7 +55,6 @@ GRAMMAR = re.compile(
     r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
     r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
-MANIFEST_PART = "the spoken part"
 KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07"}
 
 
@@ -78,9 +77,9 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def in_manifest(clip: Clip) -> bool:
-    """Whether the packaged list of official files (`MANIFEST_PART` only) covers such a clip."""
-    return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "01"
+def is_sung(clip: Clip) -> bool:
+    """Whether a clip is of the sung part, which the packaged list of official files leaves out."""
+    return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "02"
 
 
 def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
@@ -90,11 +89,7 @@ def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
     return channel == "01" or (emotion not in ("07", "08") and actor != "18")
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    song: bool = False,
-) -> Listing:
+def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", song: bool = False) -> Listing:
     """Read the clips below `root`, labelled by the emotion that the actor intended.
 
     Args:
@@ -102,13 +97,10 @@ def parse(
     """
 
     def leave_out(clip: Clip) -> str | None:
-        name = PurePath(clip.path).stem
-        if name in KNOWN_BAD:
-            return KNOWN_BAD[name]
-        sung = GRAMMAR.fullmatch(name)["channel"] == "02"
-        return "song (corpus.song is false)" if sung and not song else None
+        sung = "song (corpus.song is false)" if is_sung(clip) and not song else None
+        return KNOWN_BAD.get(PurePath(clip.path).stem, sung)
 
     listing = parse_files(root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out)
-    if song and all(map(in_manifest, listing.clips)):
+    if song and not any(map(is_sung, listing.clips)):
         raise UserError(f"corpus.song: no sung clip in {root}; unpack Audio_Song_Actors_01-24.zip of {URL} into it")
     return listing

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import patch_environment
+from accelerate.utils import patch_environment, reduce
 from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback, TrainerCallback, TrainerState
@@ -169,10 +169,8 @@ class TrainingCounts:
 
     def take(self) -> torch.Tensor:
         """The counts of all processes, int64 (classes, classes), true classes as rows; each process must call it."""
-        counts = self._counts.clone()
+        counts = reduce(self._counts, "sum")
         self._counts.zero_()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
         return counts.view(self.classes, self.classes).cpu()
 
     def scores(self) -> dict[str, float]:
@@ -199,12 +197,11 @@ class TrainingSums:
 
     def scores(self) -> dict[str, float]:
         """CCC and Pearson's correlation, means over dimensions; empty without clips."""
-        sums = self._sums.clone()
+        state = PartialState()
+        # A single process may have an Apple GPU, which has no float64.
+        sums = reduce(self._sums.to(state.device if state.num_processes > 1 else "cpu"), "sum").cpu()
         self._sums.zero_()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            sums = sums.to(PartialState().device)
-            torch.distributed.all_reduce(sums)
-        clips, *means = sums.cpu()
+        clips, *means = sums
         value, target, squares, other, product = (own / clips for own in means)
         covariance, variances = product - value * target, (squares - value**2, other - target**2)
         ccc = 2 * covariance / (sum(variances) + (value - target) ** 2)

@@ -205,7 +205,7 @@ def blueprint(
 
     if revision is not None and Path(checkpoint).exists():
         raise UserError(f"model.revision: {checkpoint} is a folder, which has no revisions; leave it out")
-    config, revision = _checkpoint_config(checkpoint, revision)
+    config, own_extractor, revision = _read_checkpoint(checkpoint, revision)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
     _set_task(config, problem_type, ranges)
@@ -217,7 +217,7 @@ def blueprint(
     except _INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {error}") from None
     _require_memory(network, copies=1)
-    extractor = _checkpoint_extractor(checkpoint, config, sampling_rate, revision)
+    extractor = _checkpoint_extractor(own_extractor, checkpoint, config, sampling_rate)
     if window is not None:
         shorten_window(config, extractor, window)
     if extractor.sampling_rate != sampling_rate:
@@ -332,39 +332,33 @@ def _extractor(sampling_rate: int, normalize: bool) -> Wav2Vec2FeatureExtractor:
     )
 
 
-def _checkpoint_config(checkpoint: str, revision: str | None) -> tuple[PreTrainedConfig, str | None]:
-    """The configuration of a checkpoint, and its commit on the Hub."""
+def _read_checkpoint(
+    checkpoint: str, revision: str | None
+) -> tuple[PreTrainedConfig, SequenceFeatureExtractor | None, str | None]:
+    """The configuration of a checkpoint, its extractor if it has one, and its commit on the Hub."""
     is_path = checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
+    where, extractor = f"model.checkpoint: {checkpoint}", None
     try:
-        where = f"model.checkpoint: {checkpoint}"
         with data_only(checkpoint, where=where, revision=revision, weights=False) as (folder, commit, _):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+                raise UserError(f"{where}: no audio classifier in transformers for {config.model_type}")
+            if Path(folder, "preprocessor_config.json").is_file():
+                where = f"model.checkpoint: feature extractor of {checkpoint}"
+                extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
     except UserError:
         raise
     except _INVALID as error:
-        raise UserError(f"model.checkpoint: {checkpoint}: {first_line(error)}") from None
-    if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
-        raise UserError(
-            f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
-        )
-    return config, commit
+        raise UserError(f"{where}: {first_line(error)}") from None
+    return config, extractor, commit
 
 
 def _checkpoint_extractor(
-    checkpoint: str, config: PreTrainedConfig, sampling_rate: int, revision: str | None
+    extractor: SequenceFeatureExtractor | None, checkpoint: str, config: PreTrainedConfig, sampling_rate: int
 ) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
-    try:
-        where = f"model.checkpoint: {checkpoint}"
-        with data_only(checkpoint, where=where, revision=revision, weights=False) as (folder, *_):
-            found = Path(folder, "preprocessor_config.json").is_file()
-            extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False) if found else None
-    except UserError:
-        raise
-    except _INVALID as error:
-        raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
     if extractor is not None:
         check_extractor(config, extractor, checkpoint)
     elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":

@@ -139,8 +139,12 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
     for name, parameter in model.named_parameters():
         if not freezing.trains(where.place(name), layers):
             parameter.requires_grad_(False)
+    release_frozen_stems(model, where)
+
+
+def release_frozen_stems(model: PreTrainedModel, where: Structure) -> None:
+    """For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph."""
     for stem in map(model.get_submodule, where.stem):
-        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if hasattr(stem, "_requires_grad"):
             stem._requires_grad = any(parameter.requires_grad for parameter in stem.parameters())
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from ..utils.errors import UserError
 from .encoders import encoder_config, encoder_facts
-from .freezing import Structure, structure
+from .freezing import Structure, release_frozen_stems, structure
 
 # WavLM's attention hands the weights of its projections to one function of torch's and never calls the layers: an
 # adapter around one of them has no effect.
@@ -99,10 +99,7 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         adapted = AdaptedModel(model, config)
     for parameter in model.parameters(recurse=False):
         parameter.requires_grad_(True)
-    for stem in map(model.get_submodule, where.stem):
-        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
-        if hasattr(stem, "_requires_grad"):
-            stem._requires_grad = False
+    release_frozen_stems(model, where)
     return adapted
 
 

@@ -141,8 +141,6 @@ class EmotionTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
         """Batches of `get_test_dataloader`; by default of the validation clips."""
-        if self.args.padding_safe or self.args.world_size > 1:
-            return super().get_eval_dataloader(eval_dataset)
         return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
