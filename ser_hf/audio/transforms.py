@@ -161,7 +161,7 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
     """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder with locked phases
     (Laroche and Dolson 1999): only those of spectral peaks advance, and all bins around a peak rotate with it. Without
     that, as in librosa and torchaudio, half of the power is lost."""
-    size = _frame_size(sampling_rate)
+    size = 2 ** max(4, round(np.log2(_FRAME_SECONDS * sampling_rate)))
     spectra = _spectra(waveform, size)
     steps = np.arange(0, len(spectra), factor)
     at = steps.astype(int)
@@ -198,10 +198,6 @@ def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
     last = np.append(frames[1:] != frames[:-1], True)
     ends = np.where(last, peaks.shape[1], (at + np.append(at[1:], 0) + 1) // 2)
     return np.repeat(at, np.diff(frames * peaks.shape[1] + ends, prepend=0)).reshape(peaks.shape)
-
-
-def _frame_size(sampling_rate: int) -> int:
-    return 2 ** max(4, round(np.log2(_FRAME_SECONDS * sampling_rate)))
 
 
 def _spectra(waveform: np.ndarray, size: int) -> np.ndarray:

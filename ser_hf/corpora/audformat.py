@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from . import tables
 from .schema import Listing
 from .tables import KNOWN, NO_LABEL, Row, RowParser, absent, split_name, text
@@ -66,7 +66,7 @@ def parse(
         except UserError:
             raise
         except Exception as error:  # of several kinds: YAML, missing keys, wrong types, CSV, parquet
-            raise UserError(f"{root / 'db.yaml'}: the database cannot be read: {_message(error)}") from None
+            raise UserError(f"{root / 'db.yaml'}: the database cannot be read: {one_line(error)}") from None
         for name in tables or ():
             if name not in database.tables:
                 raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
@@ -87,7 +87,7 @@ def parse(
         except Exception as error:  # of several kinds, as above
             raise UserError(
                 f"corpus.tables: the tables of {first}, {', '.join(having)}, are damaged or contradict each other; "
-                f"choose among them: {_message(error)}"
+                f"choose among them: {one_line(error)}"
             ) from None
         splits = _splits(database, tables or having)
     rows = []
@@ -127,10 +127,6 @@ def _copy_data(root: Path, copy: Path) -> None:
     for path in root.glob("db.*.pkl"):
         if not any((copy / f"{path.stem}.{kind}").exists() for kind in ("csv", "parquet")):
             raise UserError(f"{path}: a pickle, which may run code, is not opened; save the table as CSV or Parquet")
-
-
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _schemes(database: Any) -> set[str]:

@@ -25,17 +25,7 @@ from ..utils.yaml import read_text
 from . import tables
 from .files import audio_files, other_recordings
 from .schema import Listing
-from .tables import (
-    KNOWN,
-    NO_LABEL,
-    Row,
-    RowParser,
-    absent,
-    extra_columns,
-    relative,
-    split_name,
-    with_splits,
-)
+from .tables import KNOWN, NO_LABEL, Row, RowParser, absent, extra_columns, relative, split_name, with_splits
 
 ROW_OPTIONS = RowParser
 facts = tables.facts

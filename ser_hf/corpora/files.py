@@ -26,7 +26,7 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}")
-    files = _named_as_audio(Path(root), _refuse_unfinished)
+    files = _named_as_audio(Path(root), finished=True)
     for path in files:
         if not path.exists():
             raise UserError(f"{path}: a broken link to {os.readlink(path)}; restore its target or remove the link")
@@ -42,15 +42,16 @@ def audio_paths(root: Path) -> list[Path]:
     return [path for path in _named_as_audio(root) if path.exists()]
 
 
-def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: None) -> list[Path]:
-    """Files with the suffix of audio, and broken links that may be folders; calls `check` with each folder."""
+def _named_as_audio(root: Path, finished: bool = False) -> list[Path]:
+    """Files with the suffix of audio, and broken links that may be folders; of `finished` downloads only."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable")
 
     found = []  # with their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
-        check(folder)
+        if finished and unfinished(folder):
+            raise UserError(f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it")
         for name in names:
             path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
             if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
@@ -62,11 +63,6 @@ def unfinished(folder: str | Path) -> bool:
     """Whether an unfinished download into this folder has left files."""
     staging = Path(folder, UNFINISHED)
     return staging.is_dir() and any(staging.iterdir())
-
-
-def _refuse_unfinished(folder: str) -> None:
-    if unfinished(folder):
-        raise UserError(f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it")
 
 
 def parse_files(

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
 
 from ..utils.cache import built_once, cache_root, key_of
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from . import tables
 from .schema import Listing
 from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
@@ -103,10 +103,9 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
         raise
     except Exception as error:  # of many kinds: network, card, parquet, an extra package that is missing
         key = "root" if root is not None else "dataset"
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"corpus.{key}: {name} cannot be loaded: {reason}; a repository of audio files instead of parquet can be "
-            "downloaded and read as corpus.name: audiofolder"
+            f"corpus.{key}: {name} cannot be loaded: {one_line(error)}; a repository of audio files instead of "
+            "parquet can be downloaded and read as corpus.name: audiofolder"
         ) from None
 
 

@@ -276,9 +276,7 @@ class Source:
 
 
 def label_sources(
-    outcomes: Iterable[tuple[Clip, str | None, str | None]],
-    skipped: Sequence[tuple[str, str]],
-    corpus: str,
+    outcomes: Iterable[tuple[Clip, str | None, str | None]], skipped: Sequence[tuple[str, str]], corpus: str
 ) -> list[Source]:
     """Count clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
     reason if it was left out; `skipped` are corpus and reason of each file that is no clip."""

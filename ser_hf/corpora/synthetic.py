@@ -182,7 +182,7 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
     )
 
 
-def utterance(speaker: int, emotion: str, take: int, seed: int) -> np.ndarray:
+def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     """Synthesize one clip with sentence ``take % len(SENTENCES)``.
 
     Args:
@@ -190,19 +190,20 @@ def utterance(speaker: int, emotion: str, take: int, seed: int) -> np.ndarray:
         emotion: one of `EMOTIONS`.
         take: number of the clip of this speaker and emotion.
         seed: of the voices and all details; equal arguments give equal samples.
+        sampling_rate: Hz, at least 8000.
 
     Returns:
         float32 (samples,) within ±1, one to three seconds long.
     """
     prosody, habit = clip_prosody(speaker, emotion, take, seed), voice(speaker, seed)
     rng = np.random.default_rng((_SOUND_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
-    syllables = _timing(SENTENCES[take % len(SENTENCES)], prosody.tempo, rng)
-    samples = syllables[-1].stop + int(0.08 * SAMPLING_RATE)
+    syllables = _timing(SENTENCES[take % len(SENTENCES)], prosody.tempo, rng, sampling_rate)
+    samples = syllables[-1].stop + int(0.08 * sampling_rate)
 
-    pitch = _pitch_contour(syllables, samples, prosody, rng)
-    source = _glottal_source(pitch, prosody, rng) * _loudness_contour(syllables, samples, rng)
-    speech = _vocal_tract(source, syllables, habit.tract_scale)
-    _add_consonants(speech, syllables, rng)
+    pitch = _pitch_contour(syllables, samples, prosody, rng, sampling_rate)
+    source = _glottal_source(pitch, prosody, rng, sampling_rate) * _loudness_contour(syllables, samples, rng)
+    speech = _vocal_tract(source, syllables, habit.tract_scale, sampling_rate)
+    _add_consonants(speech, syllables, rng, sampling_rate)
 
     speech *= _amplitude(prosody.level_db) / _rms(speech[syllables[0].start : syllables[-1].stop])
     speech += _amplitude(habit.noise_db) * _noise(rng, samples)
@@ -223,7 +224,7 @@ def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     return (rng.random(samples, dtype=np.float32) - np.float32(0.5)) * np.float32(12.0**0.5)
 
 
-def _timing(sentence: str, tempo: float, rng: np.random.Generator) -> list[_Syllable]:
+def _timing(sentence: str, tempo: float, rng: np.random.Generator, sampling_rate: int) -> list[_Syllable]:
     """The syllables of a sentence on the time axis: a pause between words, the last syllable drawn out."""
     words = sentence.split()
     clock = 0.08
@@ -234,20 +235,22 @@ def _timing(sentence: str, tempo: float, rng: np.random.Generator) -> list[_Syll
             final = word_number == len(words) - 1 and letter == len(word) - 2
             length = (1.1 if stressed else 0.9) * (1.3 if final else 1.0) * rng.uniform(0.88, 1.12) / tempo
             start, nucleus, stop = clock, clock + 0.32 * length, clock + length
-            edges = (int(second * SAMPLING_RATE) for second in (start, nucleus, stop))
+            edges = (int(second * sampling_rate) for second in (start, nucleus, stop))
             syllables.append(_Syllable(word[letter], word[letter + 1], stressed, *edges))
             clock = stop
         clock += rng.uniform(0.1, 0.3) / tempo
     return syllables
 
 
-def _pitch_contour(syllables: list[_Syllable], samples: int, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+def _pitch_contour(
+    syllables: list[_Syllable], samples: int, prosody: Prosody, rng: np.random.Generator, sampling_rate: int
+) -> np.ndarray:
     """Fundamental frequency in Hz, shape ``(samples,)``: an accent on each stressed syllable over a straight line."""
     middles = np.array([(syllable.nucleus + syllable.stop) / 2 for syllable in syllables])
     accents = np.array([0.5 if syllable.stressed else -0.5 for syllable in syllables])
     accents += rng.normal(0.0, 0.15, len(syllables))
     semitones = prosody.range_st * (accents - accents.mean())
-    semitones += prosody.slope_st_per_s * (middles - middles.mean()) / SAMPLING_RATE
+    semitones += prosody.slope_st_per_s * (middles - middles.mean()) / sampling_rate
     return np.interp(np.arange(samples, dtype=float), middles, prosody.pitch_hz * 2.0 ** (semitones / 12.0))
 
 
@@ -266,41 +269,41 @@ def _loudness_contour(syllables: list[_Syllable], samples: int, rng: np.random.G
     return np.interp(np.arange(samples, dtype=float), times, gains).astype(np.float32)
 
 
-def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator, sampling_rate: int) -> np.ndarray:
     """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both ``(samples,)``."""
-    cycle = (np.cumsum(pitch) / SAMPLING_RATE).astype(np.int32)
+    cycle = (np.cumsum(pitch) / sampling_rate).astype(np.int32)
     jitter = prosody.jitter * _noise(rng, cycle[-1] + 1)
-    phase = np.cumsum(pitch * (1.0 + jitter[cycle])) / SAMPLING_RATE
+    phase = np.cumsum(pitch * (1.0 + jitter[cycle])) / sampling_rate
     cycle = phase.astype(np.int32)
     opening = np.minimum((phase - cycle).astype(np.float32) / _OPEN_QUOTIENT, 1.0)
     shimmer = 1.0 + prosody.shimmer * _noise(rng, cycle[-1] + 1)
     # Rosenberg's polynomial for the flow, 1 at its peak. Its differences alias far less than the sampled derivative.
     flow = 6.75 * opening * opening * (1.0 - opening)
     pulses = np.zeros_like(flow)
-    pulses[1:] = np.diff(flow * shimmer[cycle]) * (SAMPLING_RATE / prosody.pitch_hz)
-    pulses = _tilted(pulses, prosody.tilt_db)
+    pulses[1:] = np.diff(flow * shimmer[cycle]) * (sampling_rate / prosody.pitch_hz)
+    pulses = _tilted(pulses, prosody.tilt_db, sampling_rate)
     # Air is turbulent mostly while the glottis is open.
     turbulence = (0.3 + 0.7 * flow) * _noise(rng, len(pitch))
     return pulses + _amplitude(prosody.breath_db) * _rms(pulses) * turbulence
 
 
-def _tilted(signal: np.ndarray, tilt_db: float) -> np.ndarray:
+def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarray:
     """The signal through the one-pole low-pass that takes ``tilt_db`` off at 3 kHz and nothing at 0 Hz."""
     power = _amplitude(-tilt_db) ** 2
-    half = (1.0 - power * np.cos(2.0 * np.pi * 3000.0 / SAMPLING_RATE)) / (1.0 - power)
+    half = (1.0 - power * np.cos(2.0 * np.pi * 3000.0 / sampling_rate)) / (1.0 - power)
     pole = half - np.sqrt(half**2 - 1.0)
     return scipy.signal.lfilter(np.array([1.0 - pole], signal.dtype), np.array([1.0, -pole], signal.dtype), signal)
 
 
-def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float) -> np.ndarray:
+def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int) -> np.ndarray:
     """The source through the formants of one vowel after the other, which change where the voice is silent."""
     speech = np.empty_like(source)
-    state, radius = np.zeros((len(_BANDWIDTHS), 2)), np.exp(-np.pi * _BANDWIDTHS / SAMPLING_RATE)
+    state, radius = np.zeros((len(_BANDWIDTHS), 2)), np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
     begin = 0
     for syllable in syllables:
         end = len(source) if syllable is syllables[-1] else syllable.stop
         frequencies = scale * np.array(_FORMANTS[syllable.vowel])
-        angle = 2.0 * np.pi * np.minimum(frequencies / SAMPLING_RATE, 0.45)
+        angle = 2.0 * np.pi * np.minimum(frequencies / sampling_rate, 0.45)
         # Klatt's digital resonators in cascade, with unit gain at 0 Hz.
         sections = np.zeros((len(frequencies), 6))
         sections[:, 3], sections[:, 4], sections[:, 5] = 1.0, -2.0 * radius * np.cos(angle), radius**2
@@ -310,7 +313,9 @@ def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float) -
     return speech
 
 
-def _add_consonants(speech: np.ndarray, syllables: list[_Syllable], rng: np.random.Generator) -> None:
+def _add_consonants(
+    speech: np.ndarray, syllables: list[_Syllable], rng: np.random.Generator, sampling_rate: int
+) -> None:
     """Add, in place, a hiss for each fricative and, after a silence, a burst for each plosive."""
     loudness = _rms(speech)
     for syllable in syllables:
@@ -318,8 +323,8 @@ def _add_consonants(speech: np.ndarray, syllables: list[_Syllable], rng: np.rand
             continue
         hiss = _HISSES[syllable.consonant]
         length = int(hiss.share * (syllable.nucleus - syllable.start))
-        angle = 2.0 * np.pi * min(hiss.centre_hz / SAMPLING_RATE, 0.45)
-        radius = np.exp(-np.pi * hiss.bandwidth_hz / SAMPLING_RATE)
+        angle = 2.0 * np.pi * min(hiss.centre_hz / sampling_rate, 0.45)
+        radius = np.exp(-np.pi * hiss.bandwidth_hz / sampling_rate)
         noise = scipy.signal.lfilter(
             [1.0, 0.0, -1.0], [1.0, -2.0 * radius * np.cos(angle), radius**2], _noise(rng, length)
         )

@@ -95,15 +95,11 @@ def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
     for key, entries in listed.items():
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        parts[_part(key, path)] += entries
+        part = split_name(key)
+        if part is None:
+            raise UserError(f"{path}: unknown part {key!r}; choose one of train, validation (or dev) and test")
+        parts[part] += entries
     return name if isinstance(name, str) else None, parts
-
-
-def _part(word: str, where: str) -> str:
-    part = split_name(word)
-    if part is None:
-        raise UserError(f"{where}: unknown part {word!r}; choose one of train, validation (or dev) and test")
-    return part
 
 
 def by_column(

@@ -166,10 +166,7 @@ def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int
 
 
 def save_splits(
-    splits: Sequence[Split],
-    audits: Sequence[Mapping[str, Any]],
-    path: Path,
-    clips: Sequence[str] = (),
+    splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path, clips: Sequence[str] = ()
 ) -> None:
     """Write split.json. `clips` are digests of the clips of each split."""
     described = []

@@ -17,7 +17,7 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Train
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import TrainerState
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from .encoders import layerdrop_key
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def has_stopped(state: TrainerState) -> bool:
 def write_error(checkpoint: Path, error: Exception) -> UserError:
     """The error for a checkpoint that cannot be written; deletes its partial files."""
     delete(checkpoint)
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    reason = getattr(error, "strerror", None) or one_line(error)
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
     return UserError(f"{checkpoint}: cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume")
 

@@ -12,12 +12,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import (
-    AutoModelForAudioClassification,
-    PreTrainedModel,
-    SequenceFeatureExtractor,
-    Trainer,
-)
+from transformers import AutoModelForAudioClassification, PreTrainedModel, SequenceFeatureExtractor, Trainer
 from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore

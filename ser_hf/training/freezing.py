@@ -1,7 +1,7 @@
 """Freezing: which parameters are trainable, and the table of trainable parameters."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -176,15 +176,11 @@ def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13}"]
     for name in dict.fromkeys(group.get("name", "model") for group in groups):
         own = [group for group in groups if group.get("name", "model") == name]
-        if size := _size(value for group in own for value in group["params"] if value.requires_grad):
+        if trained := sum(size(value) for group in own for value in group["params"] if value.requires_grad):
             rate, decay = own[0].get("initial_lr", own[0]["lr"]), max(group["weight_decay"] for group in own)
-            lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g}")
+            lines.append(f"{name:<24} {trained:>12,} {rate:>14.3g} {decay:>13.3g}")
     # peft keeps the original head beside the trained one.
     used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
-    frozen = _size(parameter for parameter in used if not parameter.requires_grad)
+    frozen = sum(size(parameter) for parameter in used if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
-    return "\n".join([*lines, f"{'total':<24} {_size(used):>12,}"])
-
-
-def _size(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(map(size, parameters))
+    return "\n".join([*lines, f"{'total':<24} {sum(map(size, used)):>12,}"])

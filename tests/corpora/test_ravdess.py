@@ -5,19 +5,11 @@ from pathlib import Path, PurePath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.blank import write_blank
 
-from ser_hf.corpora import load_corpus
+from ser_hf.corpora import load_corpus, ravdess
 from ser_hf.corpora.files import manifest
-from ser_hf.corpora.ravdess import (
-    EMOTION_CODES,
-    GRAMMAR,
-    INTENSITIES,
-    KNOWN_BAD,
-    STATEMENTS,
-    is_sung,
-    parse,
-    read_name,
-)
+from ser_hf.corpora.ravdess import parse, read_name
 from ser_hf.utils.errors import UserError
 
 SPEECH = "03-01-05-02-01-02-12"
@@ -26,11 +18,8 @@ LETTERS = "0123456789-٣ \n"  # of names, and what a mirror may add: a foreign d
 PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
 
 
-def write(root, *stems, suffix=".wav", content=b"not decoded here"):
-    root.mkdir(parents=True, exist_ok=True)
-    for stem in stems:
-        (root / f"{stem}{suffix}").write_bytes(content)
-    return root
+def write(root, *stems):
+    return write_blank(root, *(f"{stem}.wav" for stem in stems))
 
 
 def read(stem):
@@ -39,9 +28,9 @@ def read(stem):
 
 def every_name(channel):
     """All names that the grammar's fields can make, the release's or not."""
-    for emotion in EMOTION_CODES:
-        for intensity in INTENSITIES:
-            for statement in STATEMENTS:
+    for emotion in ravdess.EMOTION_CODES:
+        for intensity in ravdess.INTENSITIES:
+            for statement in ravdess.STATEMENTS:
                 for repetition in ("01", "02"):
                     for actor in range(1, 25):
                         yield f"03-{channel}-{emotion}-{intensity}-{statement}-{repetition}-{actor:02d}"
@@ -70,7 +59,7 @@ def test_other_names_are_refused(stem):
     assert read(stem) is None
 
 
-@given(st.text(LETTERS) | st.from_regex(GRAMMAR, fullmatch=True, alphabet=LETTERS))
+@given(st.text(LETTERS) | st.from_regex(ravdess.GRAMMAR, fullmatch=True, alphabet=LETTERS))
 def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     clip = read(stem)
     if clip is None:
@@ -79,8 +68,8 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    emotion, statement = code(EMOTION_CODES, clip.emotion), code(STATEMENTS, clip.sentence)
-    intensity, actor = code(INTENSITIES, clip.intensity), clip.speaker.removeprefix("ravdess:")
+    emotion, statement = code(ravdess.EMOTION_CODES, clip.emotion), code(ravdess.STATEMENTS, clip.sentence)
+    intensity, actor = code(ravdess.INTENSITIES, clip.intensity), clip.speaker.removeprefix("ravdess:")
     assert stem[:6] in {f"0{modality}-0{channel}-" for modality in (1, 2, 3) for channel in (1, 2)}
     assert f"{emotion}-{intensity}-{statement}-{clip.take:02d}-{actor}" == stem[6:]
     assert clip.id == f"ravdess/{stem}"
@@ -92,8 +81,8 @@ def test_spoken_names_are_those_of_the_release():
 
 
 def test_the_list_of_official_files_covers_the_spoken_part():
-    assert not any(is_sung(read_name(PurePath(entry.path))) for entry in manifest("ravdess"))
-    assert all(is_sung(clip) for clip in map(read, every_name("02")) if clip is not None)
+    assert not any(ravdess.is_sung(read_name(PurePath(entry.path))) for entry in manifest("ravdess"))
+    assert all(ravdess.is_sung(clip) for clip in map(read, every_name("02")) if clip is not None)
 
 
 def test_sung_clips_are_listed_as_skipped_or_taken(tmp_path):
@@ -112,8 +101,8 @@ def test_the_second_of_two_identical_files_is_left_out(tmp_path):
     root = write(tmp_path, *PAIR)
     listing = parse(root)
     assert [clip.id for clip in listing.clips] == [f"ravdess/{PAIR[0]}"]
-    assert listing.skipped == [(str(root / f"{PAIR[1]}.wav"), KNOWN_BAD[PAIR[1]])]
-    assert PAIR[0] in KNOWN_BAD[PAIR[1]]
+    assert listing.skipped == [(str(root / f"{PAIR[1]}.wav"), ravdess.KNOWN_BAD[PAIR[1]])]
+    assert PAIR[0] in ravdess.KNOWN_BAD[PAIR[1]]
 
 
 def test_the_release_has_that_pair_of_identical_files_alone():
@@ -121,7 +110,7 @@ def test_the_release_has_that_pair_of_identical_files_alone():
     for entry in manifest("ravdess"):
         by_hash.setdefault(entry.sha256, []).append(PurePath(entry.path).stem)
     assert [tuple(stems) for stems in by_hash.values() if len(stems) > 1] == [PAIR]
-    assert set(KNOWN_BAD) == {PAIR[1]}
+    assert set(ravdess.KNOWN_BAD) == {PAIR[1]}
 
 
 def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path, monkeypatch):

@@ -39,6 +39,14 @@ def test_clips_are_finite_unclipped_mono_float32_of_plausible_length():
                 assert 0.8 < len(clip) / 16000 < 3.5
 
 
+@pytest.mark.parametrize("sampling_rate", [8000, 22050, 48000])
+def test_a_clip_lasts_equally_long_at_any_sampling_rate(sampling_rate):
+    clip = utterance(0, "happy", 0, seed=0, sampling_rate=sampling_rate)
+    assert np.isfinite(clip).all()
+    assert np.abs(clip).max() < 1.0
+    assert len(clip) / sampling_rate == pytest.approx(len(utterance(0, "happy", 0, seed=0)) / 16000, abs=0.002)
+
+
 def test_emotions_overlap_but_are_recognized_for_unseen_speakers():
     recalls = []
     for seed in range(3):
