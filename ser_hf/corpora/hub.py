@@ -17,10 +17,9 @@ Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf)
 """
 
 import dataclasses
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,6 @@ from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
 ROW_OPTIONS = RowParser
 facts = tables.facts
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_INDEX = "index.json"  # number of a row, file, size and date of each file
 _MAGIC = ((b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"FORM", ".aiff"))
 
 
@@ -81,6 +79,8 @@ def parse(
     for split in dict.fromkeys(clip.path.partition("/")[0] for clip in clips):
         numbered = unpack(chosen[split], audio, f"{dataset or Path(root).stem} {split}")
         files |= {f"{split}/{number}": path for number, path in numbered.items()}
+    if lost := next((clip.path for clip in clips if clip.path not in files), None):
+        raise UserError(f"{cache_root() / 'unpacked'}: the audio of {lost} is missing; delete this folder")
     return Listing(corpus_name, [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips], skipped)
 
 
@@ -177,26 +177,12 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
     content = _audio(rows, column)
     key = key_of([rows._fingerprint, column])
     folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
-    with built_once(folder, lambda built: list(_indexed(built))) as fresh:
-        if fresh is not None:
-            index = []
-            for number, row in enumerate(content):
-                cell = row[column]
-                if cell and cell["bytes"]:
-                    file = fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}"
-                    file.write_bytes(cell["bytes"])
-                    index.append([number, file.name, file.stat().st_size, file.stat().st_mtime_ns])
-            (fresh / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-    return dict(_indexed(folder))
-
-
-def _indexed(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Number and file of each row; raises an OSError or ValueError if a file has changed since it was written."""
-    for number, name, *expected in json.loads((folder / _INDEX).read_text(encoding="utf-8")):
-        stat = (folder / name).stat()
-        if [stat.st_size, stat.st_mtime_ns] != expected:
-            raise ValueError(f"{name} has changed since it was written")
-        yield number, folder / name
+    with built_once(folder) as fresh:
+        for number, row in enumerate(() if fresh is None else content):
+            cell = row[column]
+            if cell and cell["bytes"]:
+                (fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}").write_bytes(cell["bytes"])
+    return {int(path.stem.removeprefix("row_")): path for path in folder.iterdir()}
 
 
 def _suffix(name: str | None, content: bytes) -> str:

@@ -132,7 +132,7 @@ def _published_code(path: Path) -> bytes:
 
 
 def save_code(model: PreTrainedModel, folder: Path) -> None:
-    """Save the network of a plug-in with the files of ser_hf.models that it imports, so that it loads without ser_hf."""
+    """Save a plug-in's network with the files of ser_hf.models that it imports, so that it loads without ser_hf."""
     own = Path(inspect.getfile(type(model)))
     if own in _code_files() and own.parent != _MODELS:
         (folder / own.name).write_bytes(_published_code(own))
