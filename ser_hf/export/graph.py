@@ -6,13 +6,18 @@ clip what it gets alone, up to the last digits of float32.
 """
 
 import copy
+import math
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..models import preparation as numpy_steps
+from ..models.front_end import LogMel
+from ..models.layers import ConvBlock, ConvBlock1d
 from ..models.modeling_pooled_encoder import shortest_waveform
+from ..models.modeling_resnet import ResidualBlock
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
 from ..training.factory import RANGES_KEY
@@ -56,7 +61,7 @@ class WaveformClassifier(nn.Module):
         self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
         self.extract = WaveformInput(extractor)
-        self.model = copy.deepcopy(model).to("cpu", torch.float32).requires_grad_(False)
+        self.model = _for_runtimes(copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False))
         # Our own head pads short waveforms for its encoder; for other models it is done here.
         pads = config.model_type == "ser_encoder" and shortest_waveform(config.encoder) is not None
         self.shortest = shortest_clip(config) if kind in ENCODERS and not pads else 0
@@ -163,6 +168,74 @@ class WaveformInput(nn.Module):
             waveform = waveform / torch.sqrt(variance + _VARIANCE_FLOOR)
         waveform = torch.where(real, waveform, self.padding_value)
         return {"input_values": waveform} | ({"attention_mask": real.long()} if self.masked else {})
+
+
+class ProductLogMel(nn.Module):
+    """`LogMel` by matrix products: runtimes are slow at Fourier transforms, above all of lengths such as 922.
+
+    After Cooley and Tukey: samples are rows of `columns`, and bin a + b * rows is summed over rows for each column and
+    a, by a convolution that also frames and windows, then over columns for each b. Bins above the half mirror others.
+    """
+
+    def __init__(self, mel: LogMel):
+        super().__init__()
+        size, hop = mel.config.n_fft, mel.config.hop_length
+        # With the fewest multiplications in both steps.
+        divisors = [q for q in range(1, hop + 1) if hop % q == size % q == 0]
+        columns = min(divisors, key=lambda q: (size // q // 2 + 1) * (2 * size + 4 * q * q))
+        rows = size // columns
+        self.mel, self.columns, self.stride = mel, columns, hop // columns
+        column, low = torch.arange(columns), torch.arange(rows // 2 + 1)
+        sample = torch.arange(size).view(rows, columns).T[:, None]
+        angles = (sample * low[:, None]).double() * (-2 * math.pi / size)
+        factors = torch.polar(mel.short_time.window.double()[sample].expand_as(angles), angles)
+        self.register_buffer("first", torch.view_as_real(factors).movedim(3, 1).reshape(-1, 1, rows).float())
+        bins = low + rows * column[:, None]
+        bins = torch.minimum(bins, size - bins)
+        once = np.zeros(bins.numel(), np.float32)
+        once[np.unique(bins, return_index=True)[1]] = 1
+        filters = mel.filters[bins] * torch.from_numpy(once).view(*bins.shape, 1)
+        used = filters.flatten(1).any(dim=1)
+        self.register_buffer("filters", filters[used].flatten(0, 1).T.contiguous())
+        angles = torch.outer(column[used], column).double() * (-2 * math.pi / columns)
+        factors = torch.polar(torch.ones_like(angles), angles)
+        self.register_buffer("real", torch.stack([factors.real, -factors.imag], dim=2).flatten(1).float())
+        self.register_buffer("imaginary", torch.stack([factors.imag, factors.real], dim=2).flatten(1).float())
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        padded, columns = self.mel.short_time.pad(waveform, lengths), self.columns
+        rows = padded[:, : padded.shape[1] // columns * columns].unflatten(1, (-1, columns)).transpose(1, 2)
+        sums = nn.functional.conv1d(rows, self.first, stride=self.stride, groups=columns)
+        frames, sums = sums.shape[2], sums.unflatten(1, (2 * columns, -1)).flatten(2)
+        power = (self.real @ sums).square() + (self.imaginary @ sums).square()
+        bands = (self.filters @ power.reshape(-1, self.filters.shape[1], frames)).transpose(1, 2)
+        mask = self.mel.short_time.mask(bands, lengths)
+        return self.mel._compress(bands, mask), mask
+
+
+class _Unmasked(nn.Module):
+    """Batch normalization that leaves padding to a later mask, so that runtimes join it with the convolution."""
+
+    def __init__(self, norm: nn.modules.batchnorm._BatchNorm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        norm = self.norm
+        mean, variance = norm.running_mean, norm.running_var
+        return nn.functional.batch_norm(features, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+
+
+def _for_runtimes(model: nn.Module) -> nn.Module:
+    """Replace modules by ones of equal outputs that runtimes compute faster."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LogMel):
+            model.set_submodule(name, ProductLogMel(module))
+        elif isinstance(module, ConvBlock | ConvBlock1d):  # both mask what they return
+            module.norm = _Unmasked(module.norm)
+        elif isinstance(module, ResidualBlock):
+            module.norm1 = _Unmasked(module.norm1)
+    return model
 
 
 def _fixed(waveform: torch.Tensor, samples: int) -> torch.Tensor:

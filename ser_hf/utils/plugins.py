@@ -43,6 +43,9 @@ class WithPlugins(Mapping[str, Any]):
             del self.points[name]
         return self.entries[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries or name in self.points
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self.entries, *self.points}))
 

@@ -7,8 +7,10 @@ from models_exported import PREPARATIONS, RATE, clips, write_encoder
 from support.close import assert_near
 from transformers import AutoFeatureExtractor
 
-from ser_hf.export.graph import PrepareWaveform, WaveformClassifier, WaveformInput
+from ser_hf.export.graph import PrepareWaveform, ProductLogMel, WaveformClassifier, WaveformInput
 from ser_hf.inference.classifier import load_classifier
+from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.front_end import LogMel
 from ser_hf.models.preparation import prepare_waveform
 from ser_hf.training.encoders import shortest_clip
 from ser_hf.utils.errors import UserError
@@ -91,3 +93,16 @@ def test_trimming_to_different_lengths_needs_an_attention_mask(encoder_folder, t
 def outputs(classifier, clip):
     graph = WaveformClassifier(classifier.model, classifier.extractor)
     return graph(torch.from_numpy(clip)[None], torch.ones(1, len(clip), dtype=torch.long))
+
+
+@pytest.mark.parametrize("size", [(512, 400, 160), (1024, 1024, 256), (922, 922, 154), (461, 400, 101)])
+@pytest.mark.parametrize("compression", [{"compression": "log"}, {"compression": "db"}])
+def test_mel_bands_by_matrix_products_are_those_of_the_fourier_transform(size, compression):
+    n_fft, win_length, hop_length = size
+    settings = {"n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
+    mel = LogMel(AcousticConfig(**settings, **compression)).eval()
+    waveforms, lengths = batch_of(clips(*LENGTHS))
+    expected, expected_mask = mel(waveforms, lengths)
+    found, mask = ProductLogMel(mel)(waveforms, lengths)
+    assert torch.equal(mask, expected_mask)
+    torch.testing.assert_close(found[mask], expected[mask], atol=2e-3, rtol=1e-3)

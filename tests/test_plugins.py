@@ -1,0 +1,88 @@
+"""Corpora and networks of other packages: the example package, installed, works in every command; mistakes are named."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import ser_hf.corpora
+import ser_hf.models
+from ser_hf.utils import plugins
+from ser_hf.utils.errors import UserError
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
+PROGRAM = "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the example package as pip installs it, for PYTHONPATH."""
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--target"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(target), str(EXAMPLE)], check=True)
+    return target
+
+
+def write_calls(folder):
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for speaker in ("anna", "bert", "cleo", "dora", "emil"):
+        for number, emotion in enumerate(("angry", "happy", "neutral", "sad") * 2):
+            noise = 0.1 * generator.standard_normal(8000) * np.sin(np.arange(8000) / (3 + number % 4))
+            soundfile.write(folder / f"{speaker}_{emotion}_{number}.wav", noise, 16000)
+
+
+@pytest.mark.slow
+def test_the_example_package_trains_and_its_model_loads_without_ser_hf(installed, tmp_path, monkeypatch):
+    write_calls(tmp_path / "data" / "Hotline")
+    monkeypatch.setenv("PYTHONPATH", f"{installed}:{Path(ser_hf.__file__).parents[1]}")
+    monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "cache"))
+
+    def command(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    command("inspect", "hotline", "data/Hotline", "--output", "inspection")
+    recipe = ["training.num_train_epochs=1", "evaluation.bootstrap=10", "output_dir=run"]
+    command("train", str(EXAMPLE / "hotline.yaml"), *recipe)
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Hotline" in card and "the mean of each mel band over a clip" in card
+    assert "ser_hf." not in (tmp_path / "run" / "model" / "modeling_mean_mlp.py").read_text().partition('"""\n')[2]
+    assert "good" in command("verify", "run")  # through `pipeline`, in a process that cannot import ser_hf
+    assert "angry" in command("predict", "run", "data/Hotline/anna_angry_0.wav")
+
+
+@pytest.mark.parametrize(
+    ("group", "value", "expected"),
+    [
+        ("corpora", "no_such_package.corpus", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("corpora", "json", "a corpus is a module with a function parse(root, on_unknown)"),
+        ("corpora", "ser_hf.corpora.synthetic:parse", "a corpus is a module with a function parse"),
+        ("networks", "json:JSONDecoder", "a network is a class derived from"),
+        ("networks", "ser_hf.models:CRNNForAudioClassification", "CRNNConfig needs a model_type of its own"),
+    ],
+)
+def test_a_plugin_that_is_none_is_named_when_it_is_used(group, value, expected, monkeypatch):
+    point = EntryPoint("odd", value, f"ser_hf.{group}")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    known = {"corpora": ser_hf.corpora.CORPORA, "networks": ser_hf.models.ARCHITECTURES}[group]
+    table = plugins.WithPlugins(known.entries, known.group, known.check)
+    assert "odd" in table and list(table) == sorted({*known, "odd"})
+    with pytest.raises(UserError, match=f"plug-in odd .ser_hf.{group}. of the package {value}: ") as caught:
+        table["odd"]
+    assert expected in str(caught.value)
+
+
+def test_a_plugin_takes_no_name_of_ser_hf(monkeypatch):
+    point = EntryPoint("ravdess", "json", "ser_hf.corpora")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    known = ser_hf.corpora.CORPORA
+    with pytest.raises(UserError, match="plug-in ravdess .*: ser_hf has a ravdess, so its entry point needs"):
+        plugins.WithPlugins(known.entries, known.group, known.check)["ravdess"]
