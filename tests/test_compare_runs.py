@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.commands import complaint
 from support.html_page import Page
 from support.reports import whole_report
 
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.compare import summary
+from ser_hf.experiment.compare import FILES, paper_table, summary
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS, CLIPS = 12, 120
@@ -231,22 +232,28 @@ def test_the_command(two, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(["compare", good, poor, "--output", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "good over poor" in printed
-    assert "good is better" in printed
-    assert "190,000" in printed
-    assert "121.0 min" in printed
-    assert {path.name for path in out.iterdir()} == {
-        *("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
-    }
-    for arguments, expected in (
-        ([good], "a comparison needs two runs or more"),
-        ([good, good], "name it once"),
-        ([good, poor, "--output", good], "report is not of a comparison; choose another folder"),
-    ):
-        assert cli.main(["compare", *arguments]) == 2
-        assert expected in capsys.readouterr().err
+    assert all(words in printed for words in ("good over poor", "good is better", "190,000", "121.0 min"))
+    assert {path.name for path in out.iterdir()} == {*FILES}
+    assert "a comparison needs two runs or more" in complaint(capsys, "compare", good)
+    assert "is not of a comparison" in complaint(capsys, "compare", good, poor, "--output", good)
     assert cli.main(["compare", good, poor, "--output", str(out), "--metric", "wa"]) == 0
     assert json.loads((out / "comparison.json").read_text())["metric"] == "wa"
+
+
+def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_path, capsys):
+    assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
+    latex, compared = capsys.readouterr().out, compare(*two)
+    uar = compared["runs"][0]["metrics"]["uar"]
+    assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to {uar + 0.04:.3f}" in latex
+    assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(compared, "markdown")
+    (row, _) = csv.DictReader(paper_table(compared, "csv").splitlines())
+    assert float(row["intervals.uar.low"]) == pytest.approx(uar - 0.05)
+    compared["runs"][0]["protocol"]["shared_speakers"] = 2
+    assert f"| good (knows test speakers) | {uar:.3f} |" in paper_table(compared, "markdown")
+    equal = compare(two[0], run(tmp_path / "a_|b", 2, 0.9))
+    assert r"a_\|b" in paper_table(equal, "markdown")
+    assert r"a\_|b" in paper_table(equal, "latex")
+    assert "**" not in paper_table(equal, "markdown")
 
 
 def test_the_files_say_the_same(two, tmp_path):

@@ -1,21 +1,23 @@
 """ser-hf compare and reproduce: a table of runs with tests of their differences; a saved recipe rerun."""
 
+import logging
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
 from ..utils.errors import printable
-from .options import Overrides, Overwrite, Resume, require_one_of
+from .options import Json, Overrides, Overwrite, Resume, as_json, require_one_of
+
+logger = logging.getLogger(__name__)
 
 
 def compare(
     runs: Annotated[
         list[str],
         Argument(
-            metavar="RUN",
-            help="The folder of a run, an evaluation, a sweep (its best run) or a published model, a Hub id, or a "
-            "report.json.",
+            metavar="RUN", help="A run, an evaluation, a sweep (its best run), a model, a Hub id or a report.json."
         ),
     ],
     metric: Annotated[
@@ -23,18 +25,29 @@ def compare(
         Option(help="For the order, the chart and the tests.  [default: UAR, or CCC of dimensions]"),
     ] = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Write a page, a bar chart and tables.")] = None,
+    format: Annotated[
+        Literal["markdown", "latex", "csv"] | None, Option(help="Print a table for a paper, with intervals.")
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Compare runs, with tests of their differences.
 
-    Prints a table; --output adds a page and a bar chart with intervals.
+    Prints a table; --output adds a page and a bar chart with intervals. In a table for a paper the best figure is bold
+    if its difference from the next one is significant.
 
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
-    from ..experiment.compare import compare_runs, summary
+    require_one_of(json=json, format=format)
+    from ..experiment.compare import compare_runs, paper_table, summary
 
-    print(summary(compare_runs(runs, metric=metric, output=output)))
-    if output is not None:
-        print(f"  page: {output}/index.html")
+    comparison = compare_runs(runs, metric=metric, output=output)
+    if format is not None:
+        print(paper_table(comparison, format))
+        for warning in comparison["warnings"]:
+            logger.warning("%s", warning)
+        return
+    page = "" if output is None else f"\n  page: {Path(output, 'index.html').absolute().as_uri()}"
+    print(as_json(comparison) if json else summary(comparison) + page)
 
 
 def reproduce(
@@ -44,16 +57,14 @@ def reproduce(
     overrides: Overrides = None,
     output: Annotated[
         str | None,
-        Option(
-            metavar="DIR",
-            help="Folder of the new run.  [default: NAME-reproduced beside a run, otherwise runs/NAME-reproduced]",
-        ),
+        Option(metavar="DIR", help="The new run's folder.  [default: NAME-reproduced beside the run, or in runs/]"),
     ] = None,
     tolerance: Annotated[
         float, Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced.")
     ] = 0.005,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    json: Json = False,
 ) -> None:
     """Rerun the recipe saved with a model, and compare.
 
@@ -62,14 +73,14 @@ def reproduce(
 
     Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
     """
-    require_one_of(resume, overwrite)
+    require_one_of(resume=resume, overwrite=overwrite)
     from ..experiment.reproduce import reproduce
 
     comparison = reproduce(
         source, overrides or [], output=output, tolerance=tolerance, resume=resume, overwrite=overwrite
     )
     if os.environ.get("RANK", "0") == "0":
-        print(summary(comparison))
+        print(as_json(comparison) if json else summary(comparison))
     if not comparison["reproduced"]:
         raise Exit(1)
 

@@ -1,5 +1,6 @@
 """ser-hf download and inspect: the files of a corpus, and a page about it."""
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from ..utils.errors import UserError
-from .options import CorpusWords, corpus_recipe, root_or_word
+from .options import CorpusWords, Json, as_json, corpus_recipe, root_or_word
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ def download(
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
     verify: Annotated[bool, Option("--verify", help="Only compare the files with the release.")] = False,
+    json: Json = False,
 ) -> None:
     """Download a corpus and check every file.
 
@@ -41,14 +43,15 @@ def download(
             )
     if not check.complete:
         raise UserError(check.summary())
-    print(check.summary())
+    print(as_json(dataclasses.asdict(check)) if json else check.summary())
 
 
 def inspect(
     corpus: Annotated[str, Argument(help="Such as ravdess; csv for your own table.")],
     root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: CorpusWords = None,
-    output: Annotated[str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS]")] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="[default: inspect-CORPUS]")] = None,
+    json: Json = False,
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
 
@@ -62,8 +65,7 @@ def inspect(
     check_folder(folder)
     inspection = inspect_corpus(own.name, root, **own.options)
     page = write_inspection(inspection, folder)
-    print(summary(inspection.to_dict()))
-    print(f"  page: {page}")
+    print(as_json(inspection.to_dict()) if json else f"{summary(inspection.to_dict())}\n  page: {page}")
 
 
 def summary(facts: dict[str, Any]) -> str:

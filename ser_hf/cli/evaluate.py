@@ -13,12 +13,14 @@ from .options import (
     CorpusRecipe,
     CorpusWords,
     Device,
+    Json,
     Model,
     Overwrite,
     Revision,
     Root,
     TrustRemoteCode,
     Window,
+    as_json,
     corpus_recipe,
     recipe_path,
 )
@@ -37,11 +39,7 @@ def evaluate(
     fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
     label_map: Annotated[
         str | None,
-        Option(
-            metavar="MAP",
-            help="The emotion of each label of the model, as WORD=EMOTION,...; none leaves a label out.  [default: "
-            "emotions and their common names are recognized]",
-        ),
+        Option(metavar="MAP", help="Emotions of the model's labels, as WORD=EMOTION,...; none leaves a label out."),
     ] = None,
     training_speakers: Annotated[
         bool, Option("--training-speakers", help="Also evaluate on speakers of its training.")
@@ -55,6 +53,7 @@ def evaluate(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    json: Json = False,
 ) -> None:
     """Evaluate a trained model of any origin on a corpus.
 
@@ -100,8 +99,9 @@ def evaluate(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
     facts = corpus_facts(own.corpus.name, own.corpus.options)
-    print(evaluation.summary(evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)))
-    print(f"report: {folder / 'index.html'}")
+    report = evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)
+    page = (folder / "index.html").absolute().as_uri()
+    print(as_json(report.to_dict()) if json else f"{evaluation.summary(report)}\nreport: {page}")
 
 
 def _label_map(text: str | None) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """ser-hf export: a trained model as an ONNX file, from the waveform to probabilities, that runs without ser_hf."""
 
+import dataclasses
 from typing import Annotated
 
 from typer import Option
 
-from .options import Clips, Model, Revision, TrustRemoteCode
+from .options import Clips, Json, Model, Revision, TrustRemoteCode, as_json
 
 
 def export(
@@ -14,14 +15,12 @@ def export(
     ] = False,
     output: Annotated[
         str | None,
-        Option(
-            metavar="FILE",
-            help="Ends with .onnx; a script that runs it is written beside it.  [default: exports/MODEL/model.onnx]",
-        ),
+        Option(metavar="FILE", help="With a script that runs it beside it.  [default: exports/MODEL/model.onnx]"),
     ] = None,
     clips: Clips = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    json: Json = False,
 ) -> None:
     """Export a model to ONNX and compare the file with the model.
 
@@ -35,6 +34,9 @@ def export(
     export = export_model(
         model, output, int8=int8, clips=clips, revision=revision, trust_remote_code=trust_remote_code
     )
+    if json:
+        print(as_json(dataclasses.asdict(export)))
+        return
     files = export.files
     print(f"compared on {files['onnx'].difference.clips} {export.compared_on}:")
     for name, file in files.items():

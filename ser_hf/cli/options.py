@@ -1,5 +1,6 @@
 """Options that several verbs share, and how `key=value` words on the command line are read."""
 
+import json
 import os
 import signal
 import sys
@@ -42,13 +43,20 @@ BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
 Clips = Annotated[list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")]
 Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 
 
-def require_one_of(resume: bool, overwrite: bool) -> None:
-    """Refuse --resume together with --overwrite."""
-    if resume and overwrite:
-        raise UserError("--resume: contradicts --overwrite; give one of the two")
+def require_one_of(**given: object) -> None:
+    """Refuse two options that contradict each other, such as --resume and --overwrite."""
+    if all(given.values()):
+        one, other = (name.replace("_", "-") for name in given)
+        raise UserError(f"--{one}: contradicts --{other}; give one of the two")
+
+
+def as_json(content: Any) -> str:
+    """The output of --json."""
+    return json.dumps(content, indent=1, ensure_ascii=False, default=str)
 
 
 def exit_on_termination() -> None:

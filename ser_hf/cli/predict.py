@@ -14,17 +14,12 @@ def predict(
     inputs: Annotated[
         list[str],
         Argument(
-            metavar="INPUT",
-            help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV) with a column path.",
+            metavar="INPUT", help="Audio files (as libsndfile reads), folders, or CSV and TSV with a column path."
         ),
     ],
     output: Annotated[
         str | None,
-        Option(
-            metavar="FILE",
-            help="Labels, probabilities and logits: .csv or .jsonl.  [default: to standard output]",
-        ),
+        Option(metavar="FILE", help="Labels, probabilities and logits: .csv or .jsonl.  [default: standard output]"),
     ] = None,
     format: Annotated[
         Literal["table", "jsonl", "csv"] | None, Option(help="Of standard output.  [default: table]")

@@ -5,7 +5,7 @@ from typing import Annotated
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import Clips, Model, Private, Revision, TrustRemoteCode
+from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
 
 
 def publish(
@@ -42,7 +42,7 @@ def verify(
     model: Model,
     revision: Revision = None,
     clips: Clips = None,
-    json: Annotated[bool, Option("--json", help="Print everything as one JSON object.")] = False,
+    json: Json = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Check that a model works where ser_hf is not installed.

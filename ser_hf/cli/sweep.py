@@ -1,11 +1,12 @@
 """ser-hf sweep: runs of one recipe with different values of some keys, selected on validation."""
 
 import functools
+import sys
 from typing import Annotated
 
 from typer import Argument, Option
 
-from .options import Overrides, RecipeFile
+from .options import Json, Overrides, RecipeFile, as_json
 
 
 def sweep(
@@ -17,24 +18,25 @@ def sweep(
     storage: Annotated[
         str | None,
         Option(
-            metavar="URL",
-            help="A database for Optuna, such as postgresql://..., which several processes and machines with the same "
-            "--output share.  [default: a file in the folder, for one process]",
+            metavar="URL", help="A database that several processes share, such as postgresql://...  [default: a file]"
         ),
     ] = None,
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
     keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Repeat all failed trials.")] = False,
+    json: Json = False,
 ) -> None:
     """Search for the best values of a recipe's keys.
 
     Runs the recipe many times and selects on validation.
 
-    Example: ser-hf sweep recipes/cremad_full.yaml recipes/sweeps/cremad_wav2vec2.yaml corpus.root=data/CREMA-D
-    --trials 60
+    Example: ser-hf sweep cremad_full space.yaml corpus.root=data/CREMA-D --trials 60
     """
     from ..sweeps import SweepOptions, sweep
 
     options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed)
     # Other processes may write to the same terminal or file.
-    sweep(recipe, space, overrides or [], options, echo=functools.partial(print, flush=True))
+    echo = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
+    found = sweep(recipe, space, overrides or [], options, echo=echo)
+    if json:
+        print(as_json(found))

@@ -1,6 +1,6 @@
 """ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of recipes."""
 
-import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,35 +9,42 @@ from typer import Argument, Option
 
 from ..train import run_recipe
 from ..utils.errors import UserError
-from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
+from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
 
 if TYPE_CHECKING:
     from ..report.report import Report
+
+logger = logging.getLogger(__name__)
 
 
 def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="The recipe's output_dir.  [default: runs/NAME]")] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")] = False,
+    json: Json = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
 
     Writes the model with its card and a report.
 
-    Example: ser-hf train recipes/quickstart.yaml training.num_train_epochs=5
+    Example: ser-hf train quickstart training.num_train_epochs=5
     """
-    require_one_of(resume, overwrite)
+    require_one_of(resume=resume, overwrite=overwrite)
+    require_one_of(json=json, dry_run=dry_run)
+    changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
+    logger.info("%s: reading the recipe and loading libraries", recipe)  # which takes seconds
     if dry_run:
         from ..experiment.plan import plan_run
         from ..experiment.recipe_checks import read_recipe
 
-        print(plan_run(read_recipe(recipe, overrides or ())))
+        print(plan_run(read_recipe(recipe, changes)))
         return
-    report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
+    report = run_recipe(recipe, changes, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        print(summary(report))
+        print(as_json(report.to_dict()) if json else summary(report))
 
 
 def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None) -> None:
@@ -68,7 +75,7 @@ def schema() -> None:
 
     from ..experiment.recipe import Recipe
 
-    print(json.dumps(TypeAdapter(Recipe).json_schema(), indent=2))
+    print(as_json(TypeAdapter(Recipe).json_schema()))
 
 
 def summary(report: "Report") -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,7 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "folds": len(protocol.folds or ()),
         "seeds": len(report.seeds or ()),
         "metrics": {metric: report.metrics[metric] for metric in compared},
+        "confidence": report.confidence,
         "intervals": {metric: report.intervals[metric] for metric in compared if metric in report.intervals},
         "deviations": {metric: report.deviations[metric] for metric in compared if metric in report.deviations},
         "noise": getattr(areas["noise"], report.main) if "noise" in areas else None,
@@ -239,9 +241,7 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
         figure = bar_chart(comparison["runs"], comparison["metric"])
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
-        # An apostrophe precedes what a spreadsheet would evaluate as a formula.
-        table = pd.json_normalize(comparison["runs"]).replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
-        table.to_csv(partial / "comparison.csv", index=False)
+        (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
         write_json(partial / "comparison.json", comparison)
         metric = comparison["metric"]
         figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
@@ -262,7 +262,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
-        leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+        leaky = _leaky(row)
         low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
         axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
@@ -316,6 +316,57 @@ def summary(comparison: Mapping[str, Any]) -> str:
     """The tables of runs and pairs, and the warnings, for the terminal."""
     lines = [f"\n{table.to_string(index=False)}" for table in tables(comparison) if len(table)]
     return "\n".join(lines + [f"  warning: {warning}" for warning in comparison["warnings"]])
+
+
+def paper_table(comparison: Mapping[str, Any], format: str) -> str:
+    """The runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
+
+    The best figure is bold if a paired test shows that it is better than the next one, and the run has no leak.
+    """
+    if format == "csv":
+        return _csv(comparison).rstrip()
+    rows, metric, table = comparison["runs"], NAMES[comparison["metric"]], tables(comparison)[0]
+    others = [NAMES[name] for name in rows[0]["metrics"] if NAMES[name] != metric]
+    table = table[["run", metric, "interval", *others]].rename(
+        columns={"interval": f"{100 * rows[0]['confidence']:g} % interval"}
+    )
+    table["run"] += [" (knows test speakers)" * _leaky(row) for row in rows]
+    bold, note = _best(comparison)
+    figure, place = table.loc[0, metric], "\ue000"  # a character that no format escapes
+    table.loc[0, metric] = place
+    if format == "latex":
+        text, best = table.to_latex(index=False, escape=True), r"\textbf{{{}}}"
+    else:
+        cells = table.map(lambda cell: re.sub(r"([\\`*|<])", r"\\\1", cell)).to_numpy().tolist()
+        lines = [f"| {' | '.join(row)} |\n" for row in ([*table], ["---"] * len(table.columns), *cells)]
+        text, best = "".join(lines), "**{}**"
+    text = text.replace(place, best.format(figure) if bold else figure)
+    return f"{text}\n{'% ' * (format == 'latex')}{note}"
+
+
+def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether the first run is shown to be better than the second, and a sentence about it."""
+    best, names = comparison["runs"][0], {row["name"] for row in comparison["runs"][:2]}
+    pair = next((pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == names), None)
+    if pair is None or _leaky(best):
+        return False, "The best two are not compared: other clips, missing predictions, or known test speakers."
+    bold = pair["verdict"] == f"{best['name']} is better"
+    found = "Bold: better than the next" if bold else "No difference between the best two is shown"
+    return bold, f"{found} (paired bootstrap, p = {pair['p_holm']:.2g} after Holm's correction)."
+
+
+def _leaky(row: Mapping[str, Any]) -> bool:
+    return bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+
+
+def _csv(comparison: Mapping[str, Any]) -> str:
+    """The runs with the ends of intervals; an apostrophe precedes what a spreadsheet would evaluate as a formula."""
+    table = pd.json_normalize(comparison["runs"])
+    for name in [name for name in table if name.startswith("intervals.")]:
+        for end, key in enumerate(("low", "high")):
+            table[f"{name}.{key}"] = table[name].str[end]
+        del table[name]
+    return table.replace(r"^([=+\-@\t\r])", r"'\1", regex=True).to_csv(index=False)
 
 
 def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:

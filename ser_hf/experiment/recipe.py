@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -283,13 +284,24 @@ def built_in_recipes() -> dict[str, Path]:
     return {name.removesuffix(".yaml"): files[name] for name in sorted(files) if name.endswith(".yaml")}
 
 
+def recipe_file(source: str | Path) -> Path:
+    """A file as it is, or the file of the built-in recipe of that name."""
+    name, found = str(source), built_in_recipes()
+    if os.path.exists(name) or Path(name).suffix or os.sep in name:
+        return Path(name)
+    if name not in found:
+        nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)[0]
+        raise UserError(f"{name}: no such file, and no built-in recipe (ser-hf recipes); the nearest is {nearest}")
+    return found[name]
+
+
 def recipe_values(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The keys of a recipe with overrides applied, not checked; see `ser_hf.experiment.recipe_checks.read_recipe`."""
     if isinstance(source, Mapping):
         values = copy.deepcopy(dict(source))
         name = values.setdefault("name", "run")
     else:
-        values = read_yaml(source if os.path.exists(source) else built_in_recipes().get(str(source), source))
+        values = read_yaml(recipe_file(source))
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)

@@ -15,7 +15,7 @@ import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ..experiment.recipe import Recipe
+from ..experiment.recipe import Recipe, recipe_file
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
 from ..training.loading import first_line
@@ -92,7 +92,7 @@ def read_sweep(
 ) -> tuple[SweepSettings, Recipe]:
     """Read the recipe and the space, and check the recipe at the points of the space."""
     search = read_space(space, options.trials)
-    raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
+    raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(recipe_file(source))
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
     base, points = read_recipe(raw, changes), [resolve(search.parameters, point) for point in search.points]
     for change in changes:

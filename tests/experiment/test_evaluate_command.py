@@ -69,7 +69,7 @@ def test_a_run_is_evaluated_again_on_its_test_split(run, roots, tmp_path, capsys
     )
     by_id = {row["id"]: row for row in before}
     assert {row["id"]: row for row in again} == by_id
-    assert f"report: {tmp_path / 'again' / 'index.html'}" in capsys.readouterr().out
+    assert f"report: {(tmp_path / 'again' / 'index.html').as_uri()}" in capsys.readouterr().out
 
 
 def test_training_speakers_are_left_out_unless_requested(run, roots, tmp_path):
