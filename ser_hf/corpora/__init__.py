@@ -23,6 +23,7 @@ from .schema import (
     Listing,
     Rule,
     Source,
+    custom_labels,
     label_sources,
     require_unique_ids,
     sources_facts,
@@ -192,7 +193,9 @@ def read_corpus(
     clips = [clip for clip in everything if clip.id not in set(exclude)]
     rules = {corpus: member.rule for corpus, member in members.items()}
     treatment = treat_labels(clips, labels, merge, drop, rules, least=1 if targets else 2)
-    _warn_of_idle_rules(clips, [Rule(merge or {}, drop), *(member.rule for member in members.values())])
+    _warn_of_idle_rules(
+        clips, [Rule(merge or {}, drop, custom=custom_labels(clips)), *(member.rule for member in members.values())]
+    )
     left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
     if on_unknown == "skip":
         left_out |= {i: f"no {name}" for name in targets for i, clip in enumerate(clips) if rating(clip, name) is None}

@@ -58,7 +58,7 @@ class Member:
 
     @property
     def rule(self) -> Rule:
-        return Rule(self.item["merge"], self.item["drop"], self.key)
+        return Rule(self.item["merge"], self.item["drop"], self.key, self.item.get("custom_labels") or ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
             raise UserError(f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}")
         own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
-        Rule(own["merge"], own["drop"], key)  # checks the words
+        Rule(own["merge"], own["drop"], key, own.get("custom_labels") or ())  # checks the words
         items.append(own)
     return items
 

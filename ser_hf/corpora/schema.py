@@ -128,15 +128,16 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The `merge` and `drop` of one key of a recipe, checked: emotions, and no contradiction."""
+    """The `merge` and `drop` of one key of a recipe, checked: emotions or custom labels, and no contradiction."""
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
     drop: Sequence[str] = ()
     key: str = "corpus"
+    custom: Sequence[str] = ()
 
     def __post_init__(self):
-        _require_canonical(f"{self.key}.merge", [*self.merge, *self.merge.values()])
-        _require_canonical(f"{self.key}.drop", self.drop)
+        _require_known(f"{self.key}.merge", [*self.merge, *self.merge.values()], self.custom)
+        _require_known(f"{self.key}.drop", self.drop, self.custom)
         for word in self.drop:
             if word in self.merge or word in self.merge.values():
                 raise UserError(f"{self.key}.drop: {word!r} is also merged; keep one of the two")
@@ -172,13 +173,15 @@ def treat_labels(
     """Map each clip's emotion to a class, of which there must be `least`.
 
     Args:
-        labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
+        labels: the classes, in the order of their ids; by default every emotion left, in canonical order, and then
+            custom labels.
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
         own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
     """
-    common, own = Rule(merge or {}, drop), own or {}
-    _require_canonical("corpus.labels", labels or ())
+    custom = custom_labels(clips)
+    common, own = Rule(merge or {}, drop, custom=custom), own or {}
+    _require_known("corpus.labels", labels or (), custom)
     for rule in [common, *own.values()]:
         for word, target in rule.merge.items():
             if labels is not None and target not in labels:
@@ -203,7 +206,7 @@ def treat_labels(
         _require_end(emotion, rule_of(corpus, emotion), lambda word, corpus=corpus: rule_of(corpus, word))
     targets = [counted_as(clip, clip.emotion) for clip in clips]
     present = set(targets) - {None}
-    classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
+    classes = list(labels) if labels is not None else [label for label in (*EMOTIONS, *custom) if label in present]
     if present - set(classes):
         unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
         first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
@@ -239,10 +242,15 @@ def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> No
     raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which is also in {key}; remove one")
 
 
-def _require_canonical(key: str, words: Sequence[str]) -> None:
+def custom_labels(clips: Iterable[Clip]) -> list[str]:
+    """The labels of clips that are no canonical emotions, sorted; only tables have some (`corpus.custom_labels`)."""
+    return sorted({clip.emotion for clip in clips}.difference(EMOTIONS))
+
+
+def _require_known(key: str, words: Sequence[str], custom: Sequence[str]) -> None:
     for word in words:
-        if word not in EMOTIONS:
-            nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
+        if word not in (*EMOTIONS, *custom):
+            nearest = difflib.get_close_matches(word, (*EMOTIONS, *custom), n=1, cutoff=0.0)[0]
             raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
 
 
@@ -284,7 +292,8 @@ def label_sources(
         (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why) for clip, label, why in outcomes
     )
     counts.update((own, None, None, None, why) for own, why in skipped)
-    place = (*EMOTIONS, None).index
+    custom = {label for key in counts for label in (key[1], key[3])} - {None, *EMOTIONS}
+    place = (*EMOTIONS, *sorted(custom), None).index
     order = sorted(counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or ""))
     return [Source(*key, counts[key]) for key in order]
 

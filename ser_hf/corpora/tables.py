@@ -164,12 +164,13 @@ class RowParser:
     Attributes:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
         columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
-        label_map: the table's words -> canonical emotions.
+        label_map: the table's words -> canonical emotions or custom labels.
         speaker_pattern: regular expression searched in a clip's path; the speaker is the group ``speaker``, or the
             match.
         no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker `UNNAMED` for all. A
             split with some of them on one side and clips of the corpus on the other counts as speaker-dependent.
         language: of rows that name none (ISO 639).
+        custom_labels: labels beside the canonical emotions, such as ``[satisfied]``.
     """
 
     corpus_name: str
@@ -178,6 +179,7 @@ class RowParser:
     speaker_pattern: str | None = None
     no_speaker: NoSpeaker = "error"
     language: str | None = None
+    custom_labels: list[str] | None = None
 
     @classmethod
     def from_options(cls, corpus_name: str, options: Mapping[str, Any]) -> "RowParser":
@@ -191,10 +193,17 @@ class RowParser:
                 f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers; give a name "
                 "without colons, slashes, |, `, < and line breaks"
             )
-        for word, emotion in (self.label_map or {}).items():
-            if emotion not in EMOTIONS:
+        for label in self.custom_labels or ():
+            if not label.isidentifier() or label != label.lower() or label in self.labels[: len(EMOTIONS)]:
                 raise UserError(
-                    f"corpus.label_map.{word}: unknown emotion {emotion!r}; choose one of {', '.join(EMOTIONS)}"
+                    f"corpus.custom_labels: {label!r}: give words of lower-case letters, digits and _ that are no "
+                    "canonical emotions"
+                )
+        for word, emotion in (self.label_map or {}).items():
+            if emotion not in self.labels:
+                raise UserError(
+                    f"corpus.label_map.{word}: unknown emotion {emotion!r}; choose one of {', '.join(self.labels)}, "
+                    "or list it in corpus.custom_labels"
                 )
         for name in self.columns or {}:
             if name not in KNOWN:
@@ -204,16 +213,21 @@ class RowParser:
         except re.error as error:
             raise UserError(f"corpus.speaker_pattern: not a regular expression: {error}") from None
 
+    @property
+    def labels(self) -> list[str]:
+        """The canonical emotions and custom labels."""
+        return [*EMOTIONS, *(self.custom_labels or ())]
+
     def column(self, name: str) -> str:
         """The table's name for one of `KNOWN`."""
         return (self.columns or {}).get(name, name)
 
     def emotion(self, word: str | None) -> str | None:
-        """The canonical emotion of a table's word, or None."""
+        """The canonical emotion or custom label of a table's word, or None."""
         if word in (self.label_map or {}):
             return self.label_map[word]
         lower = (word or "").lower()
-        return lower if lower in EMOTIONS else SYNONYMS.get(lower)
+        return lower if lower in self.labels else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
         """The speaker without the corpus's prefix; None to leave the row out.
@@ -309,7 +323,8 @@ def _unknown_label(label: str | None) -> str:
         return "no label; fill it in, or set corpus.on_unknown: skip"
     label = label[:100]
     nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
-    example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, or set corpus.on_unknown: skip"
+    example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, list it in corpus.custom_labels, or set "
+    example += "corpus.on_unknown: skip"
     return f"{label!r} is not a known emotion; {example}"
 
 

@@ -1,9 +1,7 @@
 """Reads recipes and checks keys against each other: contradictions, and keys that would be ignored."""
 
 import dataclasses
-import logging
 import re
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,8 +25,6 @@ from .recipe import (
     TrainingSection,
     recipe_values,
 )
-
-logger = logging.getLogger(__name__)
 
 MOST_RUNS = 1000  # of a recipe: seeds, and folds
 FIXED_POOLINGS = ("mean", "max", "mean_std")  # without parameters
@@ -315,8 +311,6 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         if section == "model":  # the first section whose keys are torch's: all others are checked before it is loaded
             from_mapping(Recipe, values | {"model": ModelSection("any"), "training": TrainingSection()})
             _check_names(values)
-            if "transformers" not in sys.modules:  # the next seconds pass in silence otherwise
-                logger.info("%s: loading torch and transformers", values["name"])
         if isinstance(values.get(section, {}), Mapping):  # `from_mapping` refuses anything else
             values[section] = complete(dict(values.get(section, {})), values)
     recipe = from_mapping(Recipe, values)

@@ -117,3 +117,29 @@ def test_facts_come_from_the_options(table):
     facts = corpus_facts("csv", recipe.corpus.options)
     assert [facts[key] for key in ("title", "license", "url", "acted")] == ["calls", "cc0-1.0", None, True]
     assert corpus_facts("csv", {"title": "Calls of 2020"})["title"] == "Calls of 2020"
+
+
+def test_custom_labels_are_classes_after_the_emotions_and_can_be_merged(table):
+    text = "path,label,speaker\na.wav,Satisfied,anna\nsub/b.wav,sad,ben\nsub/c.flac,fine,ben\n"
+    settings = {"custom_labels": ["satisfied", "pleased"], "label_map": {"fine": "pleased"}}
+    dataset = load_corpus("csv", table(text), **settings)
+    assert dataset.features["label"].names == ["sad", "pleased", "satisfied"]
+    merged = load_corpus("csv", table(text), **settings, merge={"pleased": "satisfied"}, labels=["satisfied", "sad"])
+    assert merged["label"][:] == [0, 1, 0]
+    assert load_corpus("csv", table(text), **settings, merge={"pleased": "happy"}).features["label"].names[0] == "happy"
+    mixed = load_corpus("mixture", corpora=[{"name": "csv", "root": str(table(text)), "drop": ["pleased"], **settings}])
+    assert mixed.features["label"].names == ["sad", "satisfied"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"custom_labels": ["angry"]}, "custom_labels: 'angry': give words of lower-case letters"),
+        ({"custom_labels": ["a b"]}, "custom_labels: 'a b': give words of lower-case letters"),
+        ({"label_map": {"sad": "satisfied"}}, "'satisfied'; choose one of .*or list it in corpus.custom_labels"),
+        ({"drop": ["satisfied"]}, "drop: 'satisfied' is not a canonical emotion"),
+    ],
+)
+def test_labels_that_are_no_custom_labels(table, settings, message):
+    with pytest.raises(UserError, match=message):
+        load_corpus("csv", table(PLAIN), **settings)
