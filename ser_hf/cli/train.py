@@ -35,7 +35,10 @@ def train(
     require_one_of(resume=resume, overwrite=overwrite)
     require_one_of(json=json, dry_run=dry_run)
     changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
-    logger.info("%s: reading the recipe and loading libraries", recipe)  # which takes seconds
+    from ..experiment.recipe import recipe_file
+
+    if os.path.isfile(recipe_file(recipe)):
+        logger.info("%s: loading libraries", recipe)  # which takes seconds
     if dry_run:
         from ..experiment.plan import plan_run
         from ..experiment.recipe_checks import read_recipe
