@@ -29,8 +29,19 @@ HYBRIDS = (
     *("cnn_lstm", "parallel_cnn_transformer", "stacked_cnn_lstm"),
     *("stacked_cnn_attention_lstm", "parallel_cnn_attention_lstm"),
 )
+# RAVDESS and EMO-DB as training and test corpus of each other, in their six common emotions.
+BETWEEN = [
+    "corpus={name: mixture, corpora: [{name: ravdess, root: data/RAVDESS, merge: {calm: neutral}, drop: [surprise]}, "
+    "{name: emodb, root: data/EMO-DB, drop: [boredom]}], labels: [angry, disgust, fear, happy, neutral, sad]}",
+    "protocol={name: leave_one_corpus_out}",
+]
+PER_SPEAKER = "evaluation.per_speaker=true"
+EGEMAPS = "model.feature_set=eGeMAPSv02"
 # Name -> recipe and overrides.
 RUNS: dict[str, tuple[str, list[str]]] = {
+    "emodb_compare_svm_per_speaker": ("emodb_compare_svm", [PER_SPEAKER]),
+    "between_corpora_compare": ("emodb_compare_svm", [*BETWEEN, PER_SPEAKER]),
+    "between_corpora_egemaps": ("emodb_compare_svm", [*BETWEEN, PER_SPEAKER, EGEMAPS]),
     "ravdess_vggish_random": ("ravdess_vggish", RANDOM),
     "emodb_cnn2d": ("emodb_crnn", ["model.architecture=cnn2d"]),
     **{f"ravdess_{name}": ("ravdess_hybrids", [f"model.architecture={name}"]) for name in HYBRIDS},
@@ -65,8 +76,10 @@ def measure(name: str, recipe: str, overrides: list[str], corpora: Path, epochs:
     """Start, resume or read one run, and save its report without paths of this machine."""
     file = ROOT / "recipes" / f"{recipe}.yaml"
     values = read_recipe(file, overrides)
-    overrides = [*overrides, f"name={name}", f"output_dir={runs / name}"]
-    overrides.append(f"corpus.root={corpora / FOLDERS[values.corpus.name]}")
+    overrides = [item.replace("data/", f"{corpora}/") for item in overrides]
+    overrides += [f"name={name}", f"output_dir={runs / name}"]
+    if values.corpus.name in FOLDERS:  # a mixture has a root for each corpus
+        overrides.append(f"corpus.root={corpora / FOLDERS[values.corpus.name]}")
     if values.training.solver == "trainer":
         own = values.training.arguments.get("num_train_epochs", epochs)
         overrides.append(f"training.num_train_epochs={min(epochs, own)}")
