@@ -1,6 +1,7 @@
 """ser-hf predict: labels, probabilities and embeddings of recordings, clip by clip or over time."""
 
 import contextlib
+import os
 import sys
 from typing import Annotated, Literal
 
@@ -50,7 +51,7 @@ def predict(
     from ..inference.classifier import load_classifier
     from ..inference.inputs import NoneReadable, from_paths
     from ..inference.outputs import check_output, to_terminal, writing
-    from ..inference.predict import PredictionSettings, predict_tables, table_facts
+    from ..inference.predict import PredictionSettings, predict_in_processes, predict_tables, table_facts
     from ..report.views import counted
 
     settings = PredictionSettings(
@@ -68,6 +69,15 @@ def predict(
             paths[key] = check_output(path, suffixes, key, [model, *inputs])
     skipped, rows = [], 0
     shown = not paths or format is not None
+    tables_of, first = predict_tables, True
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        import torch
+        from accelerate import PartialState
+
+        # It selects the process's GPU; without GPUs it counts processes only if told so.
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+        tables_of, first = predict_in_processes, state.is_main_process
+        paths, shown = (paths, shown) if first else ({}, False)
     exit_on_termination()
     try:
         recordings = from_paths(inputs, on_error == "skip")
@@ -77,7 +87,7 @@ def predict(
             writes = [stack.enter_context(writing(path, key, facts)) for key, path in paths.items()]
             if shown:
                 writes.append(to_terminal(format or "table", facts))
-            for table in predict_tables(classifier, recordings, settings, facts, skipped):
+            for table in tables_of(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
                     write(table)
@@ -86,6 +96,8 @@ def predict(
             raise
         sys.stderr.write(f"error: {error}\n")
         raise Exit(1) from None
+    if not first:
+        return
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""

@@ -10,10 +10,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
+from ..training.arguments import end_process_group
 from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
@@ -224,7 +227,8 @@ def predict_tables(
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if settings.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
-        bar = stack.enter_context(tqdm(desc="predicting", disable=None, **unit))
+        quiet = True if os.environ.get("RANK", "0") != "0" else None  # None: unless on a terminal
+        bar = stack.enter_context(tqdm(desc="predicting", disable=quiet, **unit))
         warned = grid is not None or window is not None
         on_error = skip if settings.on_error == "skip" else None
         for chunk in read_chunks(rows, rate, classifier.preparation, on_error, grid):
@@ -239,3 +243,28 @@ def predict_tables(
             yield table(chunk, outputs, classifier, settings.by_window, facts)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
+
+
+def predict_in_processes(
+    classifier: Classifier,
+    recordings: Sequence[Recording],
+    settings: PredictionSettings,
+    facts: Facts,
+    skipped: list[tuple[str, str]],
+) -> Iterator[pa.Table]:
+    """`predict_tables` with the recordings divided among the processes of `accelerate launch`.
+
+    Yields:
+        In the first process the tables of all, in the order of the recordings; in the others nothing.
+    """
+    state, own_skipped, tables = PartialState(), [], []
+    begin, end = (len(recordings) * (state.process_index + i) // state.num_processes for i in (0, 1))
+    if begin < end:
+        with contextlib.suppress(NoneReadable):
+            tables = list(predict_tables(classifier, recordings[begin:end], settings, facts, own_skipped))
+    for own, reasons in gather_object([(tables, own_skipped)]):
+        skipped += reasons
+        yield from own if state.is_main_process else ()
+    end_process_group()
+    if len(skipped) == len(recordings):
+        raise NoneReadable(f"{skipped[0][1]}; none of {len(recordings)} recordings can be read")
