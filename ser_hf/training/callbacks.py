@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import patch_environment, reduce
 from transformers import EarlyStoppingCallback, Trainer
 from transformers.integrations import get_reporting_integration_callbacks
@@ -181,34 +180,3 @@ class TrainingCounts:
         labels, predictions = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1)
         metrics = classification_metrics(labels, predictions, len(counts))
         return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}
-
-
-class TrainingSums:
-    """As `TrainingCounts`, of dimensions: the sums from which CCC and Pearson's correlation follow."""
-
-    def __init__(self, dimensions: int):
-        self._sums = torch.zeros(6, dimensions, dtype=torch.float64)
-
-    @torch.no_grad()
-    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        values, targets = logits.double(), labels.double()
-        products = (torch.ones_like(values), values, targets, values**2, targets**2, values * targets)
-        self._sums += torch.stack([own.sum(dim=0) for own in products]).cpu()
-
-    def scores(self) -> dict[str, float]:
-        """CCC and Pearson's correlation, means over dimensions; empty without clips."""
-        state = PartialState()
-        # A single process may have an Apple GPU, which has no float64.
-        sums = reduce(self._sums.to(state.device if state.num_processes > 1 else "cpu"), "sum").cpu()
-        self._sums.zero_()
-        clips, *means = sums
-        value, target, squares, other, product = (own / clips for own in means)
-        covariance, variances = product - value * target, (squares - value**2, other - target**2)
-        ccc = 2 * covariance / (sum(variances) + (value - target) ** 2)
-        pearson = covariance / torch.sqrt(variances[0] * variances[1])
-        means = {"ccc": float(ccc.mean()), "pearson": float(pearson.mean())}
-        return {name: mean for name, mean in means.items() if math.isfinite(mean)}
-
-
-# By the problem type of a model; `TrainingCounts` for others.
-COUNTS = {"regression": TrainingSums}

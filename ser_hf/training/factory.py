@@ -344,7 +344,9 @@ def _read_checkpoint(
         with data_only(checkpoint, where=where, revision=revision, weights=False) as (folder, commit, _):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
-                raise UserError(f"{where}: no audio classifier in transformers for {config.model_type}")
+                raise UserError(
+                    f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
+                )
             if Path(folder, "preprocessor_config.json").is_file():
                 where = f"model.checkpoint: feature extractor of {checkpoint}"
                 extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)

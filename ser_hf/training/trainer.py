@@ -20,7 +20,7 @@ from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .callbacks import COUNTS, StepBar, TrainingCounts, selecting_metric
+from .callbacks import StepBar, TrainingCounts, selecting_metric
 from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
 from .encoders import ENCODERS, encoder_config, layerdrop_key
@@ -65,7 +65,7 @@ class EmotionTrainer(Trainer):
     ):
         loss = loss or ClassificationLoss()
         self.problem_type = model.config.problem_type
-        self.counts = COUNTS.get(self.problem_type, TrainingCounts)(model.config.num_labels)
+        self.counts = TrainingCounts(model.config.num_labels)
         self.bookkeeping = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
@@ -111,7 +111,7 @@ class EmotionTrainer(Trainer):
             return_freed_memory()  # once an epoch
 
     def _counted_loss(self, loss: Loss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.problem_type != "regression":
             self.counts.add(outputs["logits"].detach(), labels)
         return loss(outputs, labels, num_items_in_batch)
 

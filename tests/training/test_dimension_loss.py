@@ -1,4 +1,4 @@
-"""The loss of dimensions equals its definition, whatever the micro-batches; scores of training batches; new heads."""
+"""The loss of dimensions equals its definition, whatever the micro-batches; new heads."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from support.testing import tiny_config
 
 from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.models import ARCHITECTURES
-from ser_hf.training.callbacks import TrainingSums
 from ser_hf.training.data import merge
 from ser_hf.training.factory import start_at
 from ser_hf.training.loss import DimensionLoss
@@ -61,17 +60,6 @@ def test_a_clip_alone_has_no_gradient_and_no_nan():
     loss.backward()
     assert loss.item() == pytest.approx(1)
     torch.testing.assert_close(values.grad, torch.zeros_like(values))
-
-
-def test_scores_of_training_batches_are_those_of_all_their_clips():
-    sums = TrainingSums(3)
-    batches = [batch(4, seed=seed) for seed in range(3)]
-    for values, targets in batches:
-        sums.add(values, targets)
-    values, targets = (torch.cat(own).detach().numpy() for own in zip(*batches, strict=True))
-    expected = all_metrics(targets, values, names=("ccc", "pearson"))
-    assert sums.scores() == pytest.approx(expected, rel=1e-6)
-    assert sums.scores() == {}
 
 
 def test_values_of_windows_are_averaged_by_duration():
