@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 import torch
 from ddp_script import ENCODER as CERTAIN
 from ddp_script import STEP, curves, hold_batch_norm, load, step_arguments, write_models
@@ -16,6 +18,9 @@ from frozen_script import train_frozen
 from lora_script import adapted_curves, stock_classifier
 from test_encoder_matrix import KINDS
 from test_gradients import assert_same
+
+from ser_hf import cli
+from ser_hf.corpora.synthetic import utterance
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -106,3 +111,20 @@ def test_counts_are_summed_and_buffers_broadcast(folder):
         assert first.tolist() == [[2, 1, 0], [0, 0, 0], [0, 1, 0]]
         assert not second.any()
         assert running_mean.tolist() == [1, 1, 1], "the buffers of process 0"
+
+
+def test_two_processes_predict_as_one(folder):
+    """The rows of both, in the order of the recordings; the second process has a file that cannot be read."""
+    (folder / "clips").mkdir()
+    for number in range(5):
+        voice = utterance(number, "sad", number, 0, 16000)[: 8000 + 2000 * number]
+        soundfile.write(folder / "clips" / f"{number}.wav", voice, 16000)
+    (folder / "clips" / "5.wav").write_text("no audio")
+    command = [str(folder / "run"), str(folder / "clips"), "--output"]
+    assert cli.main(["predict", *command, str(folder / "one.csv")]) == 1
+    one = pd.read_csv(folder / "one.csv")
+    with pytest.raises(AssertionError, match="exitcode: 1"):
+        launch(["-m", "ser_hf.predict", *command, str(folder / "two.csv")], folder)
+    two = pd.read_csv(folder / "two.csv")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
+    assert [Path(path).name for path in two["path"]] == [f"{number}.wav" for number in range(5)]
