@@ -1,7 +1,6 @@
 """The scripts in examples/ run as they stand with a tiny checkpoint, the notebooks with small settings."""
 
 import json
-import os
 import runpy
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
     write_checkpoint(tmp_path / "tiny", **CHECKPOINTS["wav2vec2"])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(os.environ, "SER_HF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "tiny")])
     runpy.run_path(str(EXAMPLES / script), run_name="__main__")
     assert "test_uar" in capsys.readouterr().out
@@ -28,7 +26,6 @@ def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
 def test_notebooks(notebook, tmp_path, monkeypatch):
     """The first code cell has the settings, for which small ones are set after it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(os.environ, "SER_HF_CACHE", str(tmp_path / "cache"))
     cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     names = {}
     for number, cell in enumerate(cells):
