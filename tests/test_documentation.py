@@ -22,6 +22,7 @@ from ser_hf.cli.options import corpus_recipe, root_or_word
 from ser_hf.corpora.download import SOURCES
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.sweeps.space import read_space
+from ser_hf.training.argument_names import argument_names
 from ser_hf.utils.yaml import parse_yaml
 
 # Recipes that a page writes: their first line is a comment with the name of the file.
@@ -138,11 +139,27 @@ def test_names_of_the_package_exist():
             pkgutil.resolve_name(name)
 
 
-def test_the_reference_has_every_key_and_every_part():
+def reference():
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    page = (ROOT / "docs" / "recipe-keys.md").read_text()
-    assert reference.documented_keys(page) == {place: {*keys} for place, keys in reference.recipe_fields().items()}
-    parts = reference.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
-    assert sorted(parts) == sorted(reference.PARTS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_keys_in_code_spans_exist():
+    """In the sections whose keys do not depend on a corpus, a network or a protocol."""
+    fields = reference().recipe_fields()
+    keys = {*fields, *(f"{section}.{key}" for section in fields for key in fields[section])}
+    keys |= {f"training.{argument}" for argument in argument_names()}
+    for page in PAGES:
+        spans = re.findall(
+            r"`((?:audio|augment|evaluation|freeze|hub|lora|training)(?:\.\w+)+)(?:[:=]|`)", page.read_text()
+        )
+        assert {*spans} <= keys, page
+
+
+def test_the_reference_has_every_key_and_every_part():
+    page, module = (ROOT / "docs" / "recipe-keys.md").read_text(), reference()
+    assert module.documented_keys(page) == {place: {*keys} for place, keys in module.recipe_fields().items()}
+    parts = module.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
+    assert sorted(parts) == sorted(module.PARTS)

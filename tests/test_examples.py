@@ -9,20 +9,26 @@ import pytest
 from support.testing import CHECKPOINTS, write_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS, NOTEBOOKS = sorted(EXAMPLES.glob("*.py")), sorted(EXAMPLES.glob("*.ipynb"))
+
+
+def test_every_example_is_described():
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
+    assert all(f"(../examples/{path.name})" in page for path in [*SCRIPTS, *NOTEBOOKS])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["own_trainer.py", "dataset_dict.py"])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
     write_checkpoint(tmp_path / "tiny", **CHECKPOINTS["wav2vec2"])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "tiny")])
-    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "tiny")])
+    runpy.run_path(str(script), run_name="__main__")
     assert "test_uar" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda notebook: notebook.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_notebooks(notebook, tmp_path, monkeypatch):
     """The first code cell has the settings, for which small ones are set after it."""
     monkeypatch.chdir(tmp_path)

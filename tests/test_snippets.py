@@ -1,5 +1,6 @@
 """The Python blocks of README and docs run as they stand, in a folder with a small corpus and a tiny trained model."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
-from support.pages import PAGES, blocks, name_of
+from support.pages import PAGES, ROOT, blocks, name_of
 from support.recipes import TINY_CRNN
 
 import ser_hf
@@ -58,3 +59,10 @@ def test_python_blocks(name, workplace, encoder_folder, monkeypatch):
         given["trainer"].args.max_steps = 2
         given["trainer"].train()
         assert "eval_uar" in given["trainer"].evaluate()
+
+
+@pytest.mark.slow
+def test_readme_lists_the_run_folder(workplace):
+    listed = re.search(r"^```\n(recipe.yaml .*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    names = re.findall(r"^([\w.]+)|(?<=/ )(\w+)/", listed, re.MULTILINE)
+    assert {*map("".join, names)} == {path.name for path in (workplace / "runs/quickstart").iterdir()}
