@@ -2,43 +2,107 @@
 mkdocs: `.ci/run docs` builds the site."""
 
 import importlib.util
+import itertools
 import os
+import pkgutil
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
+from accelerate.commands.launch import launch_command_parser
+from support.pages import OF_THE_SITE, PAGES, ROOT, blocks, name_of
+from torch.distributed.run import get_args_parser
 
 from ser_hf.cli import app
+from ser_hf.cli.options import corpus_recipe, root_or_word
+from ser_hf.corpora.download import SOURCES
 from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.sweeps.space import read_space
+from ser_hf.training.argument_names import argument_names
 from ser_hf.utils.yaml import parse_yaml
 
-ROOT = Path(__file__).parents[1]
-OF_THE_SITE = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")), *OF_THE_SITE]
+# Recipes that a page writes: their first line is a comment with the name of the file.
+RECIPES = {
+    name: parse_yaml(block, name)
+    for page in PAGES
+    for block in blocks(page, "yaml")
+    for name in re.findall(r"\A# (\S+\.yaml)$", block, re.MULTILINE)
+}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
 
 
 def commands(page):
-    """The `ser-hf` commands in the code blocks and code spans of a page, without pipes and comments."""
+    """The words of each command in shell blocks and code spans of a page, without variables and comments."""
     text = page.read_text(encoding="utf-8")
-    found = re.findall(r"(?:^|\| |\$ )(ser-hf [a-z].*)$", text, re.MULTILINE) + re.findall(
-        r"`(ser-hf [a-z][^`]*)`", text
-    )
-    return [shlex.split(re.split(r" {2,}#| \| jq| > ", line)[0].replace("...", "")) for line in found]
+    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", "").splitlines()]
+    lines += re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    lines += re.findall(r"`((?:\w+=\S+ )?(?:ser-hf|accelerate|torchrun|python|pip)\s[^`]*)`", text)
+    for line in lines:
+        words = shlex.shlex(line.replace("...", ""), posix=True, punctuation_chars="|&;>")
+        words.whitespace_split = True
+        for stop, command in itertools.groupby(words, key=lambda word: set(word) <= set("|&;>")):
+            command = [*itertools.dropwhile(lambda word: re.match(r"\w+=", word), command)]
+            if command and not stop:
+                yield command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_commands_parse(page):
+def test_words_of_commands(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text('```bash\nA=1 b "c d" \\\n  e | f > g  # h\n```\n\n```console\n$ i\nj\n```\n\n`ser-hf k\nl`, `m`')
+    assert [*commands(page)] == [["b", "c d", "e"], ["f"], ["g"], ["i"], ["ser-hf", "k", "l"]]
+
+
+def launched(program, *words):
+    """The words of `ser-hf train` that a launcher is given, after a check of its own options."""
+    if program == "python":
+        assert words[:2] == ("-m", "ser_hf.train")
+        return words[2:]
+    parser = get_args_parser() if program == "torchrun" else launch_command_parser()
+    given = parser.parse_args(words[program == "accelerate" :])
+    assert given.module
+    assert given.training_script == "ser_hf.train"
+    assert program == "torchrun" or given.config_file is None or (ROOT / given.config_file).exists()
+    return given.training_script_args
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_parse(page, monkeypatch):
+    """Verbs and options exist, and recipes and corpora are accepted with their `key=value` words."""
+    monkeypatch.chdir(ROOT)
     group = typer.main.get_command(app)
-    for _, verb, *arguments in commands(page):
+    for words in commands(page):
+        if "ser_hf.train" in words:
+            words = ["ser-hf", "train", *launched(*words)]
+        if words[0] == "python" and words[1].endswith(".py"):
+            assert Path(words[1]).exists()
+        for extras in re.findall(r"\.\[([\w,]+)\]", " ".join(words)) if words[0] == "pip" else ():
+            assert {*extras.split(",")} <= EXTRAS
+        if words[0] != "ser-hf" or not words[1][0].islower():  # not a verb, or the word VERB
+            continue
+        _, verb, *arguments = words
         assert verb in group.commands
         if arguments:  # a verb without arguments is a name
-            group.commands[verb].make_context(verb, arguments)
+            check_values(verb, group.commands[verb].make_context(verb, arguments).params)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def check_values(verb, given):
+    if verb in ("train", "sweep") and given["recipe"] != "RECIPE":
+        read_recipe(RECIPES.get(given["recipe"], given["recipe"]), given["overrides"] or ())
+    if verb == "sweep":
+        assert Path(given["space"]).exists() or given["space"].isupper()
+    elif verb == "inspect" and given["corpus"] != "CORPUS":
+        corpus_recipe(given["corpus"], *root_or_word(given["root"], given["words"]))
+    elif verb == "evaluate" and given["recipe"] is None:
+        corpus_recipe(given["corpus"], given["root"], given["words"], given["protocol"])
+    elif verb == "download":
+        assert given["corpus"] in SOURCES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         path, _, anchor = link.partition("#")
@@ -59,19 +123,43 @@ def test_every_page_is_in_the_navigation_once():
     assert sorted(named) == [page.relative_to(ROOT / "docs").as_posix() for page in OF_THE_SITE]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_recipes_can_be_read(page):
-    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+    for block in blocks(page, "yaml"):
         values = parse_yaml(block, page.name)
-        if {"corpus", "model"} <= values.keys():
-            read_recipe(values)
+        if "search" in values:
+            read_space(values)
+        else:
+            read_recipe({"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}} | values)
+
+
+def test_names_of_the_package_exist():
+    for page in PAGES:
+        for name in set(re.findall(r"\bser_hf(?:\.\w+)+", page.read_text(encoding="utf-8"))):
+            pkgutil.resolve_name(name)
+
+
+def reference():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_keys_in_code_spans_exist():
+    """In the sections whose keys do not depend on a corpus, a network or a protocol."""
+    fields = reference().recipe_fields()
+    keys = {*fields, *(f"{section}.{key}" for section in fields for key in fields[section])}
+    keys |= {f"training.{argument}" for argument in argument_names()}
+    for page in PAGES:
+        spans = re.findall(
+            r"`((?:audio|augment|evaluation|freeze|hub|lora|training)(?:\.\w+)+)(?:[:=]|`)", page.read_text()
+        )
+        assert {*spans} <= keys, page
 
 
 def test_the_reference_has_every_key_and_every_part():
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    page = (ROOT / "docs" / "recipe-keys.md").read_text()
-    assert reference.documented_keys(page) == {place: {*keys} for place, keys in reference.recipe_fields().items()}
-    parts = reference.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
-    assert sorted(parts) == sorted(reference.PARTS)
+    page, module = (ROOT / "docs" / "recipe-keys.md").read_text(), reference()
+    assert module.documented_keys(page) == {place: {*keys} for place, keys in module.recipe_fields().items()}
+    parts = module.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
+    assert sorted(parts) == sorted(module.PARTS)

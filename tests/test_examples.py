@@ -1,6 +1,6 @@
-"""The scripts in examples/ run as they stand, with a tiny checkpoint."""
+"""The scripts in examples/ run as they stand with a tiny checkpoint, the notebooks with small settings."""
 
-import os
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -9,13 +9,36 @@ import pytest
 from support.testing import CHECKPOINTS, write_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS, NOTEBOOKS = sorted(EXAMPLES.glob("*.py")), sorted(EXAMPLES.glob("*.ipynb"))
+
+
+def test_every_example_is_described():
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
+    assert all(f"(../examples/{path.name})" in page for path in [*SCRIPTS, *NOTEBOOKS])
 
 
 @pytest.mark.slow
-def test_a_trainer_of_your_own(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
     write_checkpoint(tmp_path / "tiny", **CHECKPOINTS["wav2vec2"])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(os.environ, "SER_HF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sys, "argv", ["own_trainer.py", str(tmp_path / "tiny")])
-    runpy.run_path(str(EXAMPLES / "own_trainer.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "tiny")])
+    runpy.run_path(str(script), run_name="__main__")
     assert "test_uar" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebooks(notebook, tmp_path, monkeypatch):
+    """The first code cell has the settings, for which small ones are set after it."""
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    names = {}
+    for number, cell in enumerate(cells):
+        assert not cell["outputs"]
+        exec(compile("".join(cell["source"]), f"{notebook.name}, code cell {number + 1}", "exec"), names)
+        if number == 0:
+            assert {"SPEAKERS", "TAKES", "EPOCHS"} <= names.keys()
+            names |= {"SPEAKERS": 10, "TAKES": 1, "EPOCHS": 1}
+    assert names["report"].metrics["uar"] >= 0
+    assert len(names["predictions"]) == names["report"].clips

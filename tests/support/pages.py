@@ -1,0 +1,18 @@
+"""README and docs, and their code blocks."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OF_THE_SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")), *OF_THE_SITE]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of one language, without their fences."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
