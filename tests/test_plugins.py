@@ -1,7 +1,9 @@
 """Corpora and networks of other packages: the example package works in every command; mistakes are named."""
 
+import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -20,10 +22,16 @@ PROGRAM = "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A folder with the example package as pip installs it, for PYTHONPATH."""
+    """A folder with the example package as an installer leaves it, for PYTHONPATH."""
     target = tmp_path_factory.mktemp("installed")
-    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--target"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(target), str(EXAMPLE)], check=True)
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    shutil.copytree(EXAMPLE / "ser_hf_example", target / "ser_hf_example")
+    facts = target / f"{project['name']}-{project['version']}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    with (facts / "entry_points.txt").open("w") as file:
+        for group, points in project["entry-points"].items():
+            file.write(f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items()))
     return target
 
 

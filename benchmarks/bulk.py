@@ -1,0 +1,176 @@
+"""Measure `ser-hf predict` on many files and on one long recording, beside its floor: decoding and the network alone.
+
+    python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3] [--results FILE]
+
+The files are links to RAVDESS's clips, repeated; the recording is its clips one after the other, 16 kHz FLAC. The
+network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all cores
+as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same batches.
+The floor is their sum where all cores compute the network, and less where decoding has a core of its own. The three
+alternate, in processes of their own, which also report their largest memory.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from fixed_split import write
+
+from ser_hf.audio.decode import decode
+from ser_hf.models.preparation import UNPREPARED
+from ser_hf.utils.environment import environment, freed_memory_kept
+from ser_hf.utils.order import in_order
+
+RESULTS = Path(__file__).parent / "results" / "bulk.json"
+RATE = 16000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus-root", type=Path, default=Path("data/RAVDESS"))
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--hours", type=float, default=3.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # kind, model, input: in a process of its own
+    options = parser.parse_args()
+    if options.work:
+        print(json.dumps(WORK[options.work[0]](*options.work[1:])))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_model(folder / "model")
+        clips = sorted(options.corpus_root.resolve().rglob("*.flac")) or sorted(options.corpus_root.rglob("*.wav"))
+        inputs = {
+            f"{options.files:,} files": link_files(clips, folder / "files", options.files),
+            f"one recording of {options.hours:g} h": write_recording(clips, folder / "long.flac", options.hours),
+        }
+        rows = [measure(what, folder / "model", path, options.repeats) for what, path in inputs.items()]
+    command = (
+        f"python benchmarks/bulk.py --files {options.files} --hours {options.hours:g} --repeats {options.repeats}"
+    )
+    write(options.results, {"rows": rows, "command": command, "environment": environment()})
+    for row in rows:
+        print(row)
+
+
+def write_model(folder: Path) -> None:
+    from transformers import set_seed
+
+    from ser_hf.training.factory import blueprint, build_model
+
+    set_seed(1)
+    plan = blueprint("crnn", ["angry", "happy", "neutral", "sad"], options={"normalization": "fixed"})
+    build_model(plan).save_pretrained(folder)
+    plan.published_extractor.save_pretrained(folder)
+
+
+def link_files(clips: list[Path], folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number, clip in zip(range(count), itertools.cycle(clips), strict=False):
+        (folder / f"{number:06d}{clip.suffix}").symlink_to(clip)
+    return folder
+
+
+def write_recording(clips: list[Path], path: Path, hours: float) -> Path:
+    left = round(3600 * hours * RATE)
+    with soundfile.SoundFile(path, "w", RATE, 1, format="FLAC", subtype="PCM_16") as file:
+        for clip in itertools.cycle(clips):
+            samples = decode(str(clip), None, RATE).samples[:left]
+            file.write(samples)
+            left -= len(samples)
+            if left <= 0:
+                break
+    return path
+
+
+def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
+    """Run the three kinds of work alternately, in reversed order in every other repeat."""
+    runs: dict[str, list[dict]] = {kind: [] for kind in WORK}
+    for repeat in range(repeats):
+        for kind in list(WORK)[:: 1 if repeat % 2 == 0 else -1]:
+            command = [sys.executable, __file__, "--work", kind, str(model), str(path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"  {what}, {kind}: {runs[kind][-1]}", flush=True)
+    seconds = {kind: float(np.median([run["seconds"] for run in own])) for kind, own in runs.items()}
+    processor = {kind: float(np.median([run["processor"] for run in own])) for kind, own in runs.items()}
+    hours = runs["predict"][0]["hours"]
+    return {
+        "what": what,
+        "hours": hours,
+        "runs": runs,
+        "real_time_factor": seconds["predict"] / (3600 * hours),
+        "share_of_floor": (seconds["decoding"] + seconds["network"]) / seconds["predict"],
+        "share_of_floor_processor": (processor["decoding"] + processor["network"]) / processor["predict"],
+        "largest_memory_mib": max(run["memory_mib"] for run in runs["predict"]),
+    }
+
+
+def recordings_of(path: str) -> list:
+    from ser_hf.inference.inputs import from_paths
+
+    return from_paths([path])
+
+
+def timed(work, hours: float | None = None) -> dict:
+    with freed_memory_kept():
+        began, processor = time.perf_counter(), time.process_time()
+        found = work()
+        return {
+            "seconds": time.perf_counter() - began,
+            "processor": time.process_time() - processor,
+            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "hours": hours if hours is not None else found,
+        }
+
+
+def decoding(model: str, path: str) -> dict:
+    def work() -> float:
+        return sum(in_order(lambda one: len(decode(one.path, None, RATE).samples), recordings_of(path))) / RATE / 3600
+
+    return timed(work)
+
+
+def network(model: str, path: str) -> dict:
+    """Without decoding: the same chunks, made before the clock starts, one after the other."""
+    from ser_hf.inference.batches import run_batches
+    from ser_hf.inference.classifier import load_classifier
+    from ser_hf.inference.inputs import read_chunks
+
+    classifier, spent = load_classifier(model), {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0}
+    window = classifier.window(WINDOW)
+    for chunk in read_chunks(recordings_of(path), RATE, UNPREPARED):
+        one = timed(lambda chunk=chunk: run_batches(classifier, chunk, window, 16), chunk.lengths.sum() / RATE / 3600)
+        spent = {key: max(one[key], spent[key]) if "memory" in key else spent[key] + one[key] for key in spent}
+    return spent
+
+
+def whole(model: str, path: str) -> dict:
+    from ser_hf.inference.classifier import load_classifier
+    from ser_hf.inference.predict import PredictionSettings, predict_tables, table_facts
+
+    classifier, settings = load_classifier(model), PredictionSettings(window=WINDOW)
+    facts, recordings = table_facts(classifier, settings), recordings_of(path)
+
+    def work() -> float:
+        rows = pairs = 0
+        for table in predict_tables(classifier, recordings, settings, facts, []):
+            rows, pairs = rows + len(table), pairs + sum(table["end"].to_pylist())
+        return pairs / 3600
+
+    return timed(work)
+
+
+WINDOW = 10.0  # seconds; longer clips are processed in windows
+WORK = {"predict": whole, "decoding": decoding, "network": network}
+
+if __name__ == "__main__":
+    main()
