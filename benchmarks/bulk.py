@@ -3,10 +3,10 @@
     python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3] [--results FILE]
 
 The files are links to RAVDESS's clips, repeated; the recording is its clips one after the other, 16 kHz FLAC. The
-network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all cores
-as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same batches.
-The floor is their sum where all cores compute the network, and less where decoding has a core of its own. The three
-alternate, in processes of their own, which also report their largest memory.
+network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all
+cores as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same
+batches. The floor is their sum where all cores compute the network, and less where decoding has a core of its own.
+The three alternate, in processes of their own, which also report their largest memory.
 """
 
 import argparse
