@@ -110,6 +110,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         if kept is not None:
             axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=f"selected: {axis} {kept:g}")
         axes.set(xlabel=axis)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
