@@ -241,7 +241,7 @@ def clock(seconds: float) -> str:
 
 
 def about() -> str:
-    """The name of the model, its main metrics and its limits."""
+    """The name of the model and its main metrics."""
     name, escape = FACTS["title"], html.escape
     links = [
         f'<a href="{escape(place)}">{word}</a>' if place.startswith("http") else f"{word}: {escape(place)}"
@@ -249,11 +249,12 @@ def about() -> str:
     ]
     leak = f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>' if FACTS["leak"] else ""
     headline = f"<p>{escape(FACTS['headline'])}</p>" if FACTS["headline"] else ""
-    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in FACTS["limits"])
-    return (
-        f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
-        f'<div class="note">{paragraphs}</div>'
-    )
+    return f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
+
+
+def limitations() -> str:
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in FACTS["limits"])
+    return f'<div class="note limits">{paragraphs}</div>'
 
 
 with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300, 600)) as demo:
@@ -274,6 +275,7 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
         microphone.start_recording(lambda: (None, "", ""), None, now, **quietly)
         often = {"stream_every": EVERY, "time_limit": 300, "concurrency_limit": 4}
         microphone.stream(predict_live, [microphone, state], now, **often, **quietly)
+    gr.HTML(limitations())  # below the input, which is in sight on a phone
 
 if __name__ == "__main__":
     _, address, _ = demo.launch(

@@ -150,6 +150,8 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     assert banner.text == "Leaky protocol (random). Test speakers are in the training data."
     assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
+    places = [browser.find_element(By.CSS_SELECTOR, own).rect["y"] for own in ("button[role=tab]", ".note.limits")]
+    assert places == sorted(places), "the input comes before the limits"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
