@@ -27,6 +27,7 @@ from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
 from ser_hf import cli
+from ser_hf.corpora.schema import EMOTION_COLORS
 from ser_hf.corpora.synthetic import utterance
 
 pytestmark = pytest.mark.slow  # loads torch in another process, and starts a browser
@@ -135,6 +136,9 @@ def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     open_page(browser, demo).send_keys(str(demo.clip))
     assert shown(browser, "recording") == rounded(demo.expected)
     assert max(demo.expected.values()) > 1.2 * sorted(demo.expected.values())[-2], "no coin tossed"
+    for row in browser.find_elements(By.CSS_SELECTOR, "#recording .prediction li"):
+        red, green, blue = bytes.fromhex(EMOTION_COLORS[row.text.split("\n")[0]][1:])
+        assert color(row.find_element(By.TAG_NAME, "i"), "background-color") == [red, green, blue]
     best = max(demo.expected, key=demo.expected.get)
     assert browser.find_element(By.CSS_SELECTOR, "#recording strong").text == best
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
