@@ -55,6 +55,8 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compare runs in a table, the best by `metric` first, and test the differences of runs on the same clips.
 
+    Example: `ser_hf.compare_runs(["runs/a", "runs/b"], output="comparison")["pairs"]`
+
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or report.json files.
         metric: of the order, the bar chart and the verdicts: "uar" (the default), "wa" or "macro_f1"; of dimensions

@@ -119,6 +119,8 @@ def predict(
 ) -> PredictionTable:
     """Predict the emotions of recordings as the model was evaluated: same preparation, windows and padding.
 
+    Example: `ser_hf.predict("runs/a", ["recording.wav"]).predicted`
+
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
         inputs: audio files, folders or tables (`ser_hf.inference.inputs.from_paths`), or a dataset.

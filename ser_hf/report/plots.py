@@ -18,8 +18,7 @@ from ..evaluation.robustness import KINDS
 from .report import Calibration, ClassScores, Condition, DimensionScores, Robustness, Slice, Temperature
 from .views import figure as figure_of
 
-# Of lines and bars, first blue, orange and green, which color-blind readers distinguish; without yellow, which is lost
-# on light pages.
+# Of lines and bars: those of `EMOTION_COLORS` that are visible on light and on dark pages.
 COLORS = tuple(EMOTION_COLORS[name] for name in ("sad", "surprise", "disgust", "fear", "calm", "angry", "neutral"))
 # The largest number of groups that a panel of slices shows; of more the lowest and the highest.
 MOST_SLICES = 30
