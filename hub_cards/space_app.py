@@ -5,6 +5,7 @@ process: they are sent nowhere else, and their files are deleted.
 """
 
 import html
+import itertools
 import json
 import math
 import os
@@ -40,8 +41,10 @@ QUIET = 1e-3  # a peak below it (-60 dBFS) is silence
 EVERY, SHOWN = 1, 120  # seconds between two live predictions, and seconds of them that stay visible
 BATCH = 8
 
-# From the palette of Okabe and Ito, for color-blind people too.
-PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#999999"]
+# Of each label; labels that are no emotions get the remaining colors.
+FREE = [color for name, color in FACTS["colors"].items() if name not in {label.lower() for label in LABELS}]
+FREE = itertools.cycle(FREE or FACTS["colors"].values())
+COLORS = [FACTS["colors"].get(label.lower()) or next(FREE) for label in LABELS]
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
@@ -63,10 +66,12 @@ CSS = """
   padding: .15rem 0; }
 .prediction .label { overflow-wrap: anywhere; }
 .prediction .bar { height: .8rem; background: var(--border-color-primary); border-radius: 2px; overflow: hidden; }
-.prediction .bar i { display: block; height: 100%; }
+.prediction .bar i { display: block; height: 100%; outline-offset: -1px;
+  outline: 1px solid color-mix(in srgb, currentColor 40%, transparent); }
 .prediction .value { text-align: right; font-variant-numeric: tabular-nums; }
 .strips li { grid-template-columns: 5.5rem 1fr; }
 .strips svg { width: 100%; height: 1.8rem; border-bottom: 1px solid var(--border-color-primary); }
+.strips path { stroke: currentColor; stroke-width: .5px; vector-effect: non-scaling-stroke; }
 .strips .times { display: flex; justify-content: space-between; margin-left: 6.1rem; font-size: .85rem; }
 """
 
@@ -187,7 +192,7 @@ def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
     for i in np.argsort(-prediction, kind="stable") if known and ranked and not RATED else range(len(LABELS)):
         width, value = (f"{100 * np.clip(prediction[i], 0, 1):.1f}%", number(prediction[i], i)) if known else ("0", "")
         label = f'<span class="label">{html.escape(LABELS[i])}</span>'
-        bar = f'<span class="bar"><i style="width: {width}; background: {color(i)}"></i></span>'
+        bar = f'<span class="bar"><i style="width: {width}; background: {COLORS[i]}"></i></span>'
         rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
     best = (
         f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})" if known and not RATED else what
@@ -223,7 +228,7 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
         mean = np.nanmean([prediction[i] for prediction in predictions]) if steps else 0
         picture = (
             '<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" '
-            f'aria-label="{number(mean, i)} on average"><path d="{"".join(steps)}" fill="{color(i)}"/></svg>'
+            f'aria-label="{number(mean, i)} on average"><path d="{"".join(steps)}" fill="{COLORS[i]}"/></svg>'
         )
         rows.append(f'<li><span class="label">{html.escape(label)}</span>{picture}</li>')
     times = "".join(f"<span>{clock(at)}</span>" for at in (first, (first + end) / 2, end))
@@ -232,16 +237,12 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
     return f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol><div class="times">{times}</div></div>'
 
 
-def color(label: int) -> str:
-    return PALETTE[label % len(PALETTE)]
-
-
 def clock(seconds: float) -> str:
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
 def about() -> str:
-    """The name of the model, its main metrics and its limits."""
+    """The name of the model and its main metrics."""
     name, escape = FACTS["title"], html.escape
     links = [
         f'<a href="{escape(place)}">{word}</a>' if place.startswith("http") else f"{word}: {escape(place)}"
@@ -249,11 +250,12 @@ def about() -> str:
     ]
     leak = f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>' if FACTS["leak"] else ""
     headline = f"<p>{escape(FACTS['headline'])}</p>" if FACTS["headline"] else ""
-    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in FACTS["limits"])
-    return (
-        f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
-        f'<div class="note">{paragraphs}</div>'
-    )
+    return f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
+
+
+def limitations() -> str:
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in FACTS["limits"])
+    return f'<div class="note limits">{paragraphs}</div>'
 
 
 with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300, 600)) as demo:
@@ -274,6 +276,7 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
         microphone.start_recording(lambda: (None, "", ""), None, now, **quietly)
         often = {"stream_every": EVERY, "time_limit": 300, "concurrency_limit": 4}
         microphone.stream(predict_live, [microphone, state], now, **often, **quietly)
+    gr.HTML(limitations())  # below the input, which is in sight on a phone
 
 if __name__ == "__main__":
     _, address, _ = demo.launch(

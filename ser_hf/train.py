@@ -33,6 +33,7 @@ def run_recipe(
     """Run a recipe: training, evaluation, report and model card, in the recipe's `output_dir`.
 
     With `hub.repo` the run is then published. If only that failed, `resume` publishes again.
+    Example: `ser_hf.run_recipe("quickstart", ["output_dir=runs/a"]).metrics["uar"]`
 
     Args:
         recipe: a YAML file or a mapping.

@@ -273,6 +273,9 @@ def test_the_files_say_the_same(two, tmp_path):
     (image,) = page.all("img")
     assert image["src"].startswith("data:image/svg+xml;base64,")
     assert "good 0." in image["alt"]
+    (narrow,) = page.all("source")
+    assert narrow["srcset"].startswith("data:image/svg+xml;base64,")
+    assert narrow["srcset"] != image["src"]
     assert not [tag for tag in ("script", "link", "iframe") if page.all(tag)]
     assert {link["href"] for link in page.all("a")} <= {path.name for path in out.iterdir()}
     first = (out / "comparison.svg").read_bytes()

@@ -1,7 +1,9 @@
 """README and docs: commands parse, links lead somewhere, recipes can be read, site and reference are complete. Without
 mkdocs: `.ci/run docs` builds the site."""
 
+import ast
 import importlib.util
+import inspect
 import itertools
 import os
 import pkgutil
@@ -17,6 +19,7 @@ from accelerate.commands.launch import launch_command_parser
 from support.pages import OF_THE_SITE, PAGES, ROOT, blocks, name_of
 from torch.distributed.run import get_args_parser
 
+import ser_hf
 from ser_hf.cli import app
 from ser_hf.cli.options import corpus_recipe, root_or_word
 from ser_hf.corpora.download import SOURCES
@@ -163,3 +166,19 @@ def test_the_reference_has_every_key_and_every_part():
     assert module.documented_keys(page) == {place: {*keys} for place, keys in module.recipe_fields().items()}
     parts = module.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
     assert sorted(parts) == sorted(module.PARTS)
+
+
+@pytest.mark.parametrize("name", sorted({*ser_hf.__all__} - {"__version__"}))
+def test_public_objects_have_examples_that_fit_their_signatures(name):
+    (code,) = re.findall(r"^ *Example: `(.+)`$", inspect.getdoc(getattr(ser_hf, name)), re.MULTILINE)
+    used = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[0] == "ser_hf":
+            used[node.func.attr] = node
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ser_hf":
+            used.setdefault(node.attr, None)
+    assert name in used
+    for name, call in used.items():
+        if call is not None:
+            words = {word.arg: word.value for word in call.keywords}
+            inspect.signature(getattr(ser_hf, name)).bind(*call.args, **words)

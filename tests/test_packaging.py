@@ -117,7 +117,7 @@ def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
     assert workflow["permissions"] == {"contents": "read"}
     jobs = workflow["jobs"]
     commands = {job["steps"][-1]["run"] for job in jobs.values()}
-    assert commands == {".ci/run", *(f".ci/run {name}" for name in ("lint", "docs", "audit", "secrets"))}
+    assert commands == {".ci/run", *(f".ci/run {name}" for name in ("lint", "types", "docs", "audit", "secrets"))}
     assert all("timeout-minutes" in job for job in jobs.values())
     script = (ROOT / ".ci/run").read_text()
     assert all(f"\n  {command.split()[1]})\n" in script for command in commands - {".ci/run"})

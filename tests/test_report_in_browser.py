@@ -107,6 +107,9 @@ def test_a_comparison_loads_nothing_and_is_accessible(browser, axe, comparison):
     for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
         open_page(browser, comparison, width, scheme)
         assert violations(browser, axe, scheme) == []
+    open_page(browser, comparison, 390)
+    boxes = browser.find_elements(By.CSS_SELECTOR, ".scroll, img")
+    assert all(box.get_property("scrollWidth") <= 358 for box in boxes), "on a phone every figure is in sight"
 
 
 def test_report_json_follows_its_schema(report):

@@ -104,6 +104,8 @@ class NearDuplicate:
 def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
     """Find all pairs of clips that are one take, cut, re-encoded or copied; the result is cached.
 
+    Example: `pairs = ser_hf.near_duplicates(store)`
+
     Args:
         store: waveforms of the clips, from `prepare`.
 

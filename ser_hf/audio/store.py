@@ -321,6 +321,8 @@ def prepare(
 ) -> tuple["Dataset", WaveformStore]:
     """Decode every clip once into a waveform store on disk, and add duration and content hash to the dataset.
 
+    Example: `dataset, store = ser_hf.prepare(ser_hf.load_corpus("synthetic"))`
+
     Args:
         sampling_rate: of the stored waveforms, in Hz.
         cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).

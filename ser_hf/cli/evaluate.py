@@ -86,12 +86,7 @@ def evaluate(
         chosen = {"protocol": own.protocol.name, "protocol_options": own.protocol.options}
         chosen |= {"fold": fold or only, "part": part or own.evaluation.part}
     settings = evaluation.EvaluationSettings(
-        window,
-        batch_size,
-        bootstrap,
-        robustness=robustness,
-        training_speakers=training_speakers,
-        **chosen,
+        window, batch_size, bootstrap, robustness=robustness, training_speakers=training_speakers, **chosen
     )
     labels = _label_map(label_map)
     rows = load_recipe_corpus(own)

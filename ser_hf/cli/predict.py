@@ -14,9 +14,7 @@ def predict(
     model: Model,
     inputs: Annotated[
         list[str],
-        Argument(
-            metavar="INPUT", help="Audio files (as libsndfile reads), folders, or CSV and TSV with a column path."
-        ),
+        Argument(metavar="INPUT", help="Audio files (as libsndfile reads), folders, CSV or TSV with a column path."),
     ],
     output: Annotated[
         str | None,
@@ -31,9 +29,7 @@ def predict(
     window: Window = None,
     by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
     timeline: Annotated[bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")] = False,
-    hop: Annotated[float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")] = (
-        None
-    ),
+    hop: Annotated[float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")] = None,
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"], Option(help="End at a file that cannot be read, or leave it out and return 1.")
@@ -74,7 +70,7 @@ def predict(
         import torch
         from accelerate import PartialState
 
-        # It selects the process's GPU; without GPUs it counts processes only if told so.
+        # Selects the process's GPU. With cpu=True it counts processes without GPUs too.
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
         tables_of, first = predict_in_processes, state.is_main_process
         paths, shown = (paths, shown) if first else ({}, False)

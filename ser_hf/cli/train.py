@@ -116,6 +116,10 @@ def summary(report: "Report") -> str:
         )
     lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
     trust = ", trust_remote_code=True" if report.model.remote_code else ""
+    last = f"publish {report.output_dir} --repo USER/NAME"
+    if report.evaluated_split == "validation":
+        last = f"train {report.output_dir}/recipe.yaml evaluation.part=test --output {report.output_dir}_test"
+        last += "  (when nothing is left to choose: evaluates on the test split)"
     return "\n".join(
         [
             *lines,
@@ -124,6 +128,6 @@ def summary(report: "Report") -> str:
             f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
             f"  next: ser-hf predict {report.output_dir} recording.wav",
             f"        ser-hf demo {report.output_dir}",
-            f"        ser-hf publish {report.output_dir} --repo USER/NAME",
+            f"        ser-hf {last}",
         ]
     )

@@ -132,6 +132,8 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Dataset:
     """Load the rows of a corpus as a `datasets.Dataset`, in the order of their ids; the audio is not decoded.
 
+    Example: `ser_hf.load_corpus("ravdess", "data/RAVDESS", merge={"calm": "neutral"})`
+
     Args:
         name: a key of `CORPORA`, such as ``"ravdess"`` or ``"csv"``.
         root: the folder of the audio, or the table.

@@ -38,8 +38,7 @@ EMOTION_CODES = {
 }
 AGES = {"OAF": 64, "YAF": 26}
 GRAMMAR = re.compile(
-    rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})",
-    re.IGNORECASE | re.ASCII,
+    rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})", re.IGNORECASE | re.ASCII
 )
 _MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
 

@@ -405,10 +405,7 @@ def values(outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)) ->
 
 
 def all_metrics(
-    labels: Sequence,
-    probabilities: np.ndarray,
-    votes: np.ndarray | None = None,
-    names: Sequence[str] = tuple(METRICS),
+    labels: Sequence, probabilities: np.ndarray, votes: np.ndarray | None = None, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float | None]:
     """Compute metrics of one run over all clips.
 
@@ -430,7 +427,10 @@ def classification_metrics(labels: Sequence[int], predictions: Sequence[int], cl
 
 
 def compute_metrics(prediction) -> dict[str, float]:
-    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips, outputs)."""
+    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips, outputs).
+
+    Example: `Trainer(model, args, compute_metrics=ser_hf.compute_metrics)`
+    """
     labels = np.asarray(prediction.label_ids)
     return all_metrics(labels, prediction.predictions, names=task_of(labels).headline)
 

@@ -45,11 +45,7 @@ EMOTIONS = Task(
     headline=("uar", "wa", "macro_f1", "weighted_f1"),
     beside=("macro_f1", "wa"),
     compared=("uar", "wa", "macro_f1"),
-    hub={
-        "uar": ("recall", {"average": "macro"}),
-        "wa": ("accuracy", None),
-        "macro_f1": ("f1", {"average": "macro"}),
-    },
+    hub={"uar": ("recall", {"average": "macro"}), "wa": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})},
     outputs="emotions",
     predicts="a probability for each of {} emotions of an utterance",
     hardest="The clips with the lowest probability of the true emotion",

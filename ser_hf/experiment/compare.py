@@ -3,13 +3,12 @@
 import dataclasses
 import itertools
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, holm, paired_comparison
@@ -55,6 +54,8 @@ def compare_runs(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Compare runs in a table, the best by `metric` first, and test the differences of runs on the same clips.
+
+    Example: `ser_hf.compare_runs(["runs/a", "runs/b"], output="comparison")["pairs"]`
 
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or report.json files.
@@ -238,7 +239,7 @@ def _warnings(
 
 def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
     with atomic_folder(folder, "--output") as partial:
-        figure = bar_chart(comparison["runs"], comparison["metric"])
+        figure, narrow = (bar_chart(comparison["runs"], comparison["metric"], width) for width in (8.5, 3.7))
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
         (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
@@ -250,30 +251,34 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
             **comparison,
             version=__version__,
             names=NAMES,
-            tables=[Markup(table.to_html(index=False, border=0)) for table in tables(comparison)],
+            tables=[table.to_dict("records") for table in tables(comparison)],
             picture=picture(alt, svg(figure), figure.get_size_inches()),
+            narrow=picture(alt, svg(narrow), narrow.get_size_inches()),
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
 
 
-def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
-    """A bar for each run with its interval; runs that are evaluated on training speakers are hatched."""
-    figure = Figure(figsize=(8.5, 1.2 + 0.42 * len(rows)), layout="constrained")
+def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str, width: float = 8.5) -> Figure:
+    """A bar for each run with its interval, below its name; runs evaluated on training speakers are hatched.
+
+    `width` is in inches; of a name that is longer than the figure the end is shown.
+    """
+    figure = Figure(figsize=(width, 1 + 0.55 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
         leaky = _leaky(row)
         low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
-        axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
+        axes.barh(place, value, 0.45, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)
-    # A dollar sign in a name is no formula.
-    axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows], parse_math=False, fontsize=9)
-    axes.set(
-        xlim=(min(0, axes.get_xlim()[0]), 1.1),
-        xlabel=f"{NAMES[metric]} (lines: intervals; hatched: evaluated on training speakers)",
-    )
-    axes.set_ylim(len(rows) - 0.45, -0.55)
+        room = int(12 * width)  # letters
+        name = row["name"] if len(row["name"]) <= room else f"…{row['name'][1 - room :]}"
+        # A dollar sign in a name is no formula.
+        axes.text(0.01, place - 0.3, name, va="bottom", fontsize=9, parse_math=False)
+    hatched = "; hatched: evaluated on training speakers" if any(map(_leaky, rows)) else ""
+    label = textwrap.fill(f"{NAMES[metric]} (lines: intervals{hatched})", int(12 * width))
+    axes.set(xlim=(min(0, axes.get_xlim()[0]), 1.1), xlabel=label, yticks=[], ylim=(len(rows) - 0.6, -0.8))
     return figure
 
 

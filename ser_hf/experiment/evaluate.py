@@ -436,6 +436,8 @@ def evaluate_model(
 ) -> Report:
     """Evaluate any audio classifier (a run's folder, a model folder or a Hub id) on a corpus.
 
+    Example: `ser_hf.evaluate_model("runs/a", "emodb", "data/EMO-DB").metrics["uar"]`
+
     Args:
         corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.

@@ -247,6 +247,9 @@ class Recipe:
     hub: HubSection = HubSection()
     provenance: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return f"Recipe({self.name}: {self.model.architecture} on {self.corpus.name}, {self.protocol.name})"
+
     @property
     def preparation(self) -> dict[str, Any]:
         """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as it is."""

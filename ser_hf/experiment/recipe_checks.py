@@ -292,6 +292,8 @@ def _changed(section: Any) -> list[str]:
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, apply overrides, and check it before any audio is read.
 
+    Example: `ser_hf.read_recipe("quickstart", ["training.num_train_epochs=2"])`
+
     Args:
         source: a YAML file or a mapping.
         overrides: such as ``corpus.root=data``.

@@ -192,10 +192,7 @@ def _run_one(run: RunContext) -> Report:
 
 
 def _save(
-    run: RunContext,
-    model: PreTrainedModel | PeftModel,
-    report: Report,
-    by_split: Mapping[str, Predictions],
+    run: RunContext, model: PreTrainedModel | PeftModel, report: Report, by_split: Mapping[str, Predictions]
 ) -> Report:
     settings = run.recipe.evaluation
     predictions = by_split[settings.part]

@@ -103,6 +103,8 @@ def export_model(
 ) -> Export:
     """Export an audio classifier, from the waveform to probabilities, and compare the file with the model.
 
+    Example: `ser_hf.export_model("runs/a", "model.onnx", int8=True)`
+
     Args:
         source: a run folder, a model folder or a Hub id, of an audio classifier that takes waveforms.
         output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
@@ -387,7 +389,6 @@ def quantize(source: Path, path: Path) -> None:
 
     Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
     extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
-
     """
     require("onnx", "onnxruntime")
     import onnx

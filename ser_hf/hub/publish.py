@@ -10,23 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts
 from ..inference.reference import read_reference
-from ..report.card import (
-    card_of_run,
-    card_pictures,
-    corpora_of,
-    hub_page,
-    markdown,
-    public,
-    report_values,
-    run_report,
-)
+from ..report.card import card_of_run, card_pictures, corpora_of, hub_page, markdown, public, report_values, run_report
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
@@ -85,6 +75,7 @@ def publish(
     Before and after the upload a process without ser_hf loads the model through `pipeline` and must predict the run's
     reference clips as the training process did. The model is one commit; the same call again makes none, and continues
     an interrupted push. The run's published.json records the repositories.
+    Example: `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
 
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.
@@ -187,7 +178,9 @@ def stage_report(
     """
     source, recipe = RunFolder(run).report, read_yaml(RunFolder(run).recipe)
     predictions = pq.read_table(source / "predictions.parquet")
-    places = machine_paths(run, _clip_folder(predictions), recipe=recipe)
+    cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
+    above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
+    places = machine_paths(run, os.path.commonpath(above) if above else None, recipe=recipe)
     values = public(read_report(source / "report.json").to_dict())
     values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
     report = Report.from_dict(json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source)
@@ -204,13 +197,6 @@ def stage_report(
     card = _report_card(report, corpora, folder, repo_id, model_repo, space)
     (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
     require_no_paths(folder, places)
-
-
-def _clip_folder(predictions: pa.Table) -> str | None:
-    """The common folder of the clips in a table of predictions."""
-    cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
-    above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
-    return os.path.commonpath(above) if above else None
 
 
 def _report_card(

@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import SpaceCardData, constants
 
+from ..corpora.schema import EMOTION_COLORS
 from ..evaluation.metrics import NAMES
 from ..report.card import markdown
 from ..report.report import Report
@@ -73,6 +74,7 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
         "headline": headline(report) if report else None,
         "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
         "limits": LIMITS,
+        "colors": EMOTION_COLORS,
         "links": {name: address for name, address in links.items() if address},
     }
     with atomic_folder(folder, "folder") as partial:

@@ -107,6 +107,8 @@ def verify(
 ) -> Verdict:
     """Check what a user without ser_hf gets from a model that `pipeline` loads.
 
+    Example: `print(ser_hf.verify("runs/a"))`
+
     Args:
         where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its `reference.npz`.
         revision: branch, tag or commit of a model on the Hub.
@@ -158,9 +160,7 @@ def verify(
 
 
 def _inspect(
-    request: dict[str, Any],
-    clips: Sequence[np.ndarray | str | Path] | None,
-    token: str | None,
+    request: dict[str, Any], clips: Sequence[np.ndarray | str | Path] | None, token: str | None
 ) -> dict[str, Any]:
     """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without one."""
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:

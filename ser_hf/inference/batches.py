@@ -115,8 +115,8 @@ def run_batches(
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
     for begin, end in batches([own["length"] for own in windows], batch_size, classifier.padding_safe, most):
         batch = collator(windows[begin:end])
-        del batch["labels"]
-        own = classifier.model(**batch.to(classifier.model.device)).logits.float()
+        batch = {name: values.to(classifier.model.device) for name, values in batch.items() if name != "labels"}
+        own = classifier.model(**batch).logits.float()
         if own.shape[1:] != (len(classifier.labels),):
             raise UserError(
                 f"{classifier.source}: makes {'x'.join(map(str, own.shape[1:]))} logits for {len(classifier.labels)} "

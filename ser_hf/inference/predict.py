@@ -122,6 +122,8 @@ def predict(
 ) -> PredictionTable:
     """Predict the emotions of recordings as the model was evaluated: same preparation, windows and padding.
 
+    Example: `ser_hf.predict("runs/a", ["recording.wav"]).predicted`
+
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
         inputs: audio files, folders or tables (`ser_hf.inference.inputs.from_paths`), or a dataset.
@@ -227,7 +229,7 @@ def predict_tables(
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if settings.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
-        quiet = True if os.environ.get("RANK", "0") != "0" else None  # None: unless on a terminal
+        quiet = os.environ.get("RANK", "0") != "0" or None  # None: unless on a terminal
         bar = stack.enter_context(tqdm(desc="predicting", disable=quiet, **unit))
         warned = grid is not None or window is not None
         on_error = skip if settings.on_error == "skip" else None

@@ -46,10 +46,7 @@ def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list
 
 
 def compute_logits(
-    model: "nn.Module",
-    extractor: "SequenceFeatureExtractor",
-    preparation: "Preparation",
-    clips: Sequence[np.ndarray],
+    model: "nn.Module", extractor: "SequenceFeatureExtractor", preparation: "Preparation", clips: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Compute the logits of clips one at a time, in evaluation mode and exact float32; adapters need not be merged.
 

@@ -79,6 +79,9 @@ class Inspection:
     near_copies: list[NearCopy]
     findings: list[Finding]
 
+    def __repr__(self) -> str:
+        return f"Inspection({self.name}, {len(self.files)} files; {verdict(self.findings)[1]})"
+
     @property
     def clips(self) -> list[AudioFile]:
         """The usable clips: of the corpus, and decodable."""
@@ -119,6 +122,8 @@ def inspect_corpus(
     name: str, root: str | Path | None = None, *, cache_dir: str | None = None, **options: Any
 ) -> Inspection:
     """Measure every audio file of a corpus; bad files are findings, never exceptions.
+
+    Example: `ser_hf.inspect_corpus("emodb", "data/EMO-DB").findings`
 
     Args:
         name: a key of `ser_hf.corpora.CORPORA`.

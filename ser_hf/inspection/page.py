@@ -33,6 +33,8 @@ def check_folder(folder: str | Path) -> None:
 def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     """Write the page and the JSON file; an earlier inspection is replaced.
 
+    Example: `ser_hf.write_inspection(ser_hf.inspect_corpus("synthetic"), "inspection")`
+
     Returns:
         The path of the page.
 
@@ -45,10 +47,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         facts = inspection.to_dict()
         write_json(partial / "inspect.json", facts)
         page = template(__package__, "page.html", quantity=quantity).render(
-            **facts,
-            charts=charts(clip_table(inspection.clips)),
-            listed=FILES_LISTED,
-            speakers_listed=SPEAKERS_LISTED,
+            **facts, charts=charts(clip_table(inspection.clips)), listed=FILES_LISTED, speakers_listed=SPEAKERS_LISTED
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"

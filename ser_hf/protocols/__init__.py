@@ -66,6 +66,8 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
 def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
     """Split a corpus by a named protocol.
 
+    Example: `folds = ser_hf.split_corpus(dataset, "leave_one_speaker_out")`
+
     Args:
         name: a key of `PROTOCOLS`, such as ``"leave_one_speaker_out"``.
         folds: numbers of the folds to return, counted from 1 (default: all).

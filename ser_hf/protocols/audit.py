@@ -22,6 +22,7 @@ def audit(
 
     A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
     protocol keeps it apart (`Split.apart`). Other shared sentences are only counted.
+    Example: `ser_hf.audit(split, dataset)["shared"]`
 
     Args:
         twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a search.

@@ -129,6 +129,8 @@ def speaker_independent(
 ) -> Split:
     """Split by speaker: each speaker is in one of train, validation and test.
 
+    Example: `split = ser_hf.speaker_independent(dataset, validation=0.2, test=["17-20"])`
+
     Args:
         train: training speakers; by default all others.
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers

@@ -37,6 +37,10 @@ class Split:
     fold: str | None = None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        clips = ", ".join(f"{len(self.rows[part])} {part}" for part in PARTS)
+        return f"Split({self.name}{f', fold {self.fold}' if self.fold else ''}, clips: {clips}, {self.sha256[:8]})"
+
     @property
     def sha256(self) -> str:
         """Fingerprint over each part's sorted ids: equal fingerprints mean the same clips in the same parts."""
@@ -70,9 +74,7 @@ class Split:
         return DatasetDict({part: dataset.select(self.rows[part]) for part in PARTS})
 
     def to_dict(self) -> dict[str, Any]:
-        described = {"protocol": self.name, "sha256": self.sha256}
-        if self.fold is not None:
-            described["fold"] = self.fold
+        described = {"protocol": self.name, "sha256": self.sha256} | ({} if self.fold is None else {"fold": self.fold})
         apart = {pair: list(columns) for pair, columns in self.apart.items()}
         described |= {"leak": self.leak, "notes": list(self.notes), "apart": apart}
         return described | {"speakers": self.speakers, "ids": self.ids}
@@ -89,12 +91,10 @@ class Split:
         left_out = len(dataset) - sum(len(rows) for rows in self.rows.values())
         if left_out:
             lines.append(f"{'in no part':<11} {left_out:>6}")
-        lines += [f"{part}: {_shortened(self.speakers[part])}" for part in PARTS]
+        for part, names in self.speakers.items():
+            some = names if len(names) <= 8 else [*names[:3], f"... {len(names) - 4} more ...", names[-1]]
+            lines.append(f"{part}: {', '.join(some)}")
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names if len(names) <= 8 else [*names[:3], f"... {len(names) - 4} more ...", names[-1]])
 
 
 def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:

@@ -12,15 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ..corpora.schema import EMOTION_COLORS
 from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
 from .report import Calibration, ClassScores, Condition, DimensionScores, Robustness, Slice, Temperature
 from .views import figure as figure_of
 
-# Blue, orange and green of Okabe and Ito (2008), which color-blind readers distinguish.
-COLORS = ("#0072B2", "#E69F00", "#009E73")
-# More of them, with a gray instead of their black, which is lost on dark pages.
-MORE_COLORS = (*COLORS, "#CC79A7", "#56B4E9", "#D55E00", "#6B6B6B")
+# Of lines and bars: those of `EMOTION_COLORS` that are visible on light and on dark pages.
+COLORS = tuple(EMOTION_COLORS[name] for name in ("sad", "surprise", "disgust", "fear", "calm", "angry", "neutral"))
 # The largest number of groups that a panel of slices shows; of more the lowest and the highest.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
@@ -110,6 +109,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] =
         if kept is not None:
             axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=f"selected: {axis} {kept:g}")
         axes.set(xlabel=axis)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
@@ -154,8 +154,7 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     width = 0.8 / len(counts)
     for i, (part, values) in enumerate(counts.items()):
         places = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * width
-        color = MORE_COLORS[i % len(MORE_COLORS)]
-        bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=color)
+        bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=COLORS[i % len(COLORS)])
         axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(ylabel="clips", title="Clips per class")

@@ -75,7 +75,7 @@ class Audit(Section):
 
     shared: dict[str, dict[Kind, Count | None]] = Field(
         description="By pair of splits (`train/test`), then by kind: number of speakers, sessions, sentences, "
-        "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown.",
+        "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown."
     )
     apart: dict[str, list[str]] = Field({}, description="By pair of splits: what the protocol keeps apart.")
     duplicates: Count = Field(0, description="Clips that repeat the samples of another clip within a split.")
@@ -354,7 +354,7 @@ class Report(Section):
     schema_file: str | None = Field(None, alias="$schema", description="The schema file beside the report.")
     name: str = Field(description="Name of the recipe.")
     kind: Literal["evaluation"] | None = Field(None, description="Absent for a training run.")
-    judged_on: Literal["test", "validation"] = Field(description="The evaluated split.")
+    evaluated_split: Literal["test", "validation"] = Field(alias="judged_on", description="The evaluated split.")
     output_dir: str | None = Field(None, description="Folder of the run, as the recipe names it.")
     task: Literal[tuple(TASKS)] = Field("emotions", description="What is predicted: classes, or dimensions.")
     ranges: dict[str, Interval] = Field({}, description="By dimension: the ratings that 0 and 1 stand for.")
@@ -387,8 +387,7 @@ class Report(Section):
     temperature: Temperature | None = Field(None, description="Temperature scaling; null if it was not fitted.")
     temperatures: dict[str, Positive] | None = Field(None, description="Over folds or seeds: of each run, by number.")
     slices: dict[str, dict[str, Slice]] = Field(
-        {},
-        description="By column (speaker, sex, ...), then by value; ages in years, durations in seconds.",
+        {}, description="By column (speaker, sex, ...), then by value; ages in years, durations in seconds."
     )
     gaps: dict[str, Gap] | None = Field(None, description="By column: the best and the worst group.")
     perceived: Perceived | None = Field(None, description="The same predictions against a second label.")
@@ -420,6 +419,10 @@ class Report(Section):
     training: Training = Field(Training(), description="What the machine or the recipe decided.")
     definitions: dict[str, str] = Field({}, description="Definition of each metric.")
 
+    def __repr__(self) -> str:
+        score = self.metrics.get(self.main)
+        return f"Report({self.name}, {self.main} on {self.evaluated_split}: {score and round(score, 3)})"
+
     @classmethod
     def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":
         """The report of JSON values.
@@ -444,11 +447,6 @@ class Report(Section):
     def main(self) -> str:
         """The key of the metric of headlines and pictures."""
         return self.measured.main
-
-    @property
-    def evaluated_split(self) -> str:
-        """The name of the split that the results are about."""
-        return self.judged_on
 
     @property
     def runs(self) -> dict[str, Run]:

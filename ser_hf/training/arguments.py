@@ -155,6 +155,7 @@ class EmotionTrainingArguments(TrainingArguments):
     `schedule` is the name of the learning rate schedule; `kept_checkpoints` are kept beside the best one
     (`save_total_limit` would delete before a new one is complete); the mean metric of the last `selecting_evaluations`
     selects the best one. Batches of evaluation hold clips of one length for models that are not `padding_safe`.
+    Example: `ser_hf.EmotionTrainingArguments("runs/own", head_learning_rate=1e-3)`
     """
 
     schedule: str = "linear"

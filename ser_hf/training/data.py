@@ -331,6 +331,7 @@ def clip_table(
 
     A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value per class, which are
     used as labels in place of `labels`.
+    Example: `clips = ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
 
     Args:
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
@@ -386,6 +387,7 @@ class Collator:
     Training batches are also augmented before the crop and mixed before the extractor; with mixup, labels are shares
     (batch, classes). Random numbers depend on seed, epoch and clip only: they do not change with the number of workers
     or after an interruption. `epoch` is shared memory, set by the Trainer.
+    Example: `Trainer(model, args, data_collator=ser_hf.Collator(store, extractor))`
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.
@@ -406,7 +408,7 @@ class Collator:
         self.transforms = transforms or TrainTransforms()
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
+    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
         transforms = self.transforms if training else TrainTransforms()
         waveforms, labels = [self._read(clip, transforms) for clip in clips], labels_of(clips)
         if mixing := transforms.mixing:
@@ -421,8 +423,7 @@ class Collator:
             batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
         else:
             batch = self._extract(waveforms)
-        batch["labels"] = torch.from_numpy(labels)
-        return batch
+        return {**batch, "labels": torch.from_numpy(labels)}
 
     def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
         waveform, limit = self.store[clip["row"]], clip["max_samples"]

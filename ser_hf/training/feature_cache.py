@@ -21,7 +21,7 @@ from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import BatchFeature, PreTrainedConfig, PreTrainedModel, Trainer
+from transformers import PreTrainedConfig, PreTrainedModel, Trainer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..audio import WaveformStore
@@ -182,7 +182,7 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
 
 @torch.no_grad()
 def compute_activations(
-    model: PreTrainedModel, cached: CachedModule, batch: BatchFeature
+    model: PreTrainedModel, cached: CachedModule, batch: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Activations of a batch in evaluation mode, float32 (batch, states, frames, size), and frames per clip."""
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
@@ -364,14 +364,14 @@ class CachedCollator:
         stock = model.config.model_type != "ser_encoder"
         self._masked = cached.kind == "encoder" and not (stock and has_fixed_length(model.config))
 
-    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
+    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
         stored = [self.store[clip["row"], clip["start"], clip["length"]] for clip in clips]
         frames = np.asarray([states.shape[1] for states in stored])
         states = np.zeros((len(stored), self.store.states, frames.max(), self.store.size), dtype=_DTYPE)
         for i, own in enumerate(stored):
             states[i, :, : own.shape[1]] = own
         batch = {STATES: states, FRAMES: frames, "labels": labels_of(clips)}
-        batch = BatchFeature({name: torch.from_numpy(values) for name, values in batch.items()})
+        batch = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self._masked:
             batch["attention_mask"] = (torch.arange(int(frames.max())) < batch[FRAMES][:, None]).long()
         # Only the shape of the inputs is used; expanding takes no memory.

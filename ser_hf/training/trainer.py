@@ -48,7 +48,10 @@ class Bookkeeping(TrainerCallback):
 
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints and
-    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.clip_table`."""
+    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.clip_table`.
+
+    Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
+    """
 
     args: EmotionTrainingArguments
 

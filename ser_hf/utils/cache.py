@@ -49,9 +49,7 @@ def format_size(size: float) -> str:
 
 @contextmanager
 def built_once(
-    folder: Path,
-    check: Callable[[Path], Any] | None = None,
-    resumed: bool = False,
+    folder: Path, check: Callable[[Path], Any] | None = None, resumed: bool = False
 ) -> Iterator[Path | None]:
     """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 

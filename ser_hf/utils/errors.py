@@ -9,7 +9,10 @@ MOST = 300  # characters of a message
 
 
 class UserError(ValueError):
-    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2)."""
+    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2).
+
+    Example: `raise ser_hf.UserError("corpus.root: data/RAVDESS is not a folder")`
+    """
 
     def __init__(self, message: object):
         super().__init__(one_line(message))

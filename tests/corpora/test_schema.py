@@ -5,7 +5,7 @@ from datasets import Audio, ClassLabel, List, Value
 from support.blank import write_blank
 
 from ser_hf.corpora import EMOTIONS, load_corpus
-from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.corpora.schema import EMOTION_COLORS, Clip, Listing, to_dataset
 from ser_hf.utils.errors import UserError
 
 COLUMNS = {
@@ -95,3 +95,11 @@ def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
     clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]
     with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', a reserved name"):
         to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000, [[1.0]])
+
+
+def test_every_emotion_has_a_color_and_the_common_ones_those_that_readers_expect():
+    assert len(set(EMOTION_COLORS.values())) == len(EMOTIONS)
+    red, blue, yellow = (bytes.fromhex(EMOTION_COLORS[name][1:]) for name in ("angry", "sad", "happy"))
+    assert red[0] > 2 * max(red[1:])
+    assert blue[2] > max(blue[:2])
+    assert min(yellow[:2]) > 2 * yellow[2]

@@ -27,6 +27,7 @@ from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
 from ser_hf import cli
+from ser_hf.corpora.schema import EMOTION_COLORS
 from ser_hf.corpora.synthetic import utterance
 
 pytestmark = pytest.mark.slow  # loads torch in another process, and starts a browser
@@ -135,6 +136,9 @@ def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     open_page(browser, demo).send_keys(str(demo.clip))
     assert shown(browser, "recording") == rounded(demo.expected)
     assert max(demo.expected.values()) > 1.2 * sorted(demo.expected.values())[-2], "no coin tossed"
+    for row in browser.find_elements(By.CSS_SELECTOR, "#recording .prediction li"):
+        red, green, blue = bytes.fromhex(EMOTION_COLORS[row.text.split("\n")[0]][1:])
+        assert color(row.find_element(By.TAG_NAME, "i"), "background-color") == [red, green, blue]
     best = max(demo.expected, key=demo.expected.get)
     assert browser.find_element(By.CSS_SELECTOR, "#recording strong").text == best
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
@@ -150,6 +154,8 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     assert banner.text == "Leaky protocol (random). Test speakers are in the training data."
     assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
+    places = [browser.find_element(By.CSS_SELECTOR, own).rect["y"] for own in ("button[role=tab]", ".note.limits")]
+    assert places == sorted(places), "the input comes before the limits"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])

@@ -4,7 +4,10 @@ import hashlib
 import json
 
 import pytest
+from support.reports import typed, whole_report
 
+import ser_hf
+from ser_hf.inspection.findings import Finding, Inspection
 from ser_hf.protocols import PAIRS, PARTS, audit, fingerprint, make_split, save_splits
 from ser_hf.protocols.split import rows_where
 from ser_hf.utils.errors import UserError
@@ -142,3 +145,12 @@ def test_clips_with_unknown_speakers_may_be_of_a_test_speaker(make_corpus, with_
             f"may have been {message}, and these figures may not hold for unseen speakers."
         )
         assert split.table(dataset).endswith(split.leak)
+
+
+def test_what_functions_return_is_one_line_at_the_prompt(make_corpus):
+    split = split_of(make_corpus(4))
+    assert repr(split).startswith(f"Split({split.name}, clips: ")
+    assert repr(typed(whole_report())).startswith("Report(toy, uar on test: 0.")
+    assert repr(ser_hf.read_recipe("quickstart")) == "Recipe(quickstart: crnn on synthetic, speaker_independent)"
+    found = Inspection("x", None, {}, {}, [], [], [Finding("code", "note", "A note.")])
+    assert repr(found) == "Inspection(x, 0 files; Ready for training: 1 note.)"

@@ -29,6 +29,8 @@ def test_curves_show_the_history_and_the_selected_epoch():
     assert _legend(losses) == ["train", "validation", "selected: epoch 2"]
     assert _legend(scores) == ["UAR", "macro-F1", "selected: epoch 2"]
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
+    for figure in (plots.curves_figure(HISTORY), plots.curves_figure(HISTORY[:1])):
+        assert all(tick == int(tick) for axes in figure.axes for tick in axes.get_xticks())
 
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):

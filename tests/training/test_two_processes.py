@@ -124,7 +124,7 @@ def test_two_processes_predict_as_one(folder):
     assert cli.main(["predict", *command, str(folder / "one.csv")]) == 1
     one = pd.read_csv(folder / "one.csv")
     with pytest.raises(AssertionError, match="exitcode: 1"):
-        launch(["-m", "ser_hf.predict", *command, str(folder / "two.csv")], folder)
+        launch(["-m", "ser_hf.cli", "predict", *command, str(folder / "two.csv")], folder)
     two = pd.read_csv(folder / "two.csv")
     pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
     assert [Path(path).name for path in two["path"]] == [f"{number}.wav" for number in range(5)]

@@ -1,0 +1,8 @@
+"""The command line, for launchers: accelerate launch -m ser_hf.cli predict runs/ravdess_crnn calls/"""
+
+import sys
+
+from . import main
+
+if __name__ == "__main__":
+    sys.exit(main())
