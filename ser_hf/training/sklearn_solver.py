@@ -171,7 +171,7 @@ def embed(
         batches = arguments.evaluation_batches(part["length"][:])
         for batch in DataLoader(part, batch_sampler=batches, collate_fn=collator):
             batch.pop("labels")
-            model(**batch.to(model.device))
+            model(**{name: values.to(model.device) for name, values in batch.items()})
     finally:
         listener.remove()
     vectors, voices = torch.cat(vectors).numpy(), np.asarray(speakers)[part["row"][:]] if speakers else []
