@@ -115,7 +115,8 @@ def single_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 mixture = importlib.import_module(".mixture", __package__)  # uses the functions above
-CORPORA: Mapping[str, ModuleType] = WithPlugins({**_MODULES, "mixture": mixture}, "ser_hf.corpora", _check_plugin)
+_ALL = dict(sorted({**_MODULES, "mixture": mixture}.items()))
+CORPORA: Mapping[str, ModuleType] = WithPlugins(_ALL, "ser_hf.corpora", _check_plugin)
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:

@@ -47,7 +47,7 @@ class WithPlugins(Mapping[str, Any]):
         return name in self.entries or name in self.points
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self.entries, *self.points}))
+        return iter({**self.entries, **self.points})
 
     def __len__(self) -> int:
         return len({*self.entries, *self.points})
