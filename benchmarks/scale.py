@@ -9,7 +9,9 @@ Writes a `csv` corpus of noise (16 kHz, 0.25 s per clip: 24 kB per clip on the d
   The clips are too short for a match, so only their fingerprints are timed (see `benchmarks/near_duplicates.py`);
 - `second`: the same with everything prepared;
 - `resumed`: prepare in another cache, where an earlier process was killed (SIGKILL) halfway;
-- `damaged`: prepare again after one bit of a clip in the middle of the store was flipped.
+- `damaged`: prepare again after one bit of a clip in the middle of the store was flipped;
+- `floor`: read each file with libsndfile and do nothing with it, on one thread;
+- `added`: prepare in another cache that has a store of the first half of the clips, as after adding a second corpus.
 
 Each step has its wall time, its processor time (all threads; the figure to compare on a busy machine) and its peak of
 resident memory, and the peak after all imports is measured too. The peak of `near duplicates` includes pages of the
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 RATE, SECONDS = 16000, 0.25
@@ -84,6 +87,10 @@ def measure(clips: int, scratch: Path) -> dict[str, Any]:
         file.write(bytes([byte ^ 1]))
     found["store_bytes"] = samples.stat().st_size
     found["damaged"] = measure_process(table, cache, last="prepare")
+    found["floor"] = read_all(table)
+    shutil.rmtree(cache)
+    measure_process(half_of(table), cache, last="prepare")
+    found["added"] = measure_process(table, cache, last="prepare")
     print(clips, json.dumps(found), flush=True)
     return found
 
@@ -101,6 +108,23 @@ def write(clips: int, folder: Path) -> Path:
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "speaker"), *rows])
     return folder / "clips.csv"
+
+
+def read_all(table: Path) -> dict[str, float]:
+    with table.open(newline="") as file:
+        paths = [str(table.parent / row["path"]) for row in csv.DictReader(file)]
+    clock, processor = time.perf_counter(), time.process_time()
+    for path in paths:
+        soundfile.read(path, dtype="float32")
+    return {"seconds": time.perf_counter() - clock, "processor_seconds": time.process_time() - processor}
+
+
+def half_of(table: Path) -> Path:
+    """Write a table of the first half of the clips and return its path."""
+    rows = table.read_text().splitlines(keepends=True)
+    half = table.with_name("half.csv")
+    half.write_text("".join(rows[: (len(rows) + 1) // 2]))
+    return half
 
 
 def _header(size: int) -> bytes:
@@ -149,17 +173,21 @@ def start(table: Path, cache: Path, die_at: int, last: str) -> None:
 
 
 def count_decoded(store: Any, die_at: int) -> list[None]:
-    """Return a list that grows with every clip that the store writes; kill the process at clip `die_at`."""
-    written, append = [], store.append
+    """Return a list that grows with every clip that is decoded; kill the process when clip `die_at` is written."""
+    decoded, decode, written, append = [], store.decode, [], store.append
 
-    def counted(*arguments: Any) -> None:
+    def counted(*arguments: Any) -> Any:
+        decoded.append(None)
+        return decode(*arguments)
+
+    def deadly(*arguments: Any) -> None:
         append(*arguments)
         written.append(None)
         if len(written) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store.append = counted
-    return written
+    store.decode, store.append = counted, deadly
+    return decoded
 
 
 def peak() -> float:
@@ -180,6 +208,7 @@ def table_of(sizes: dict[str, Any]) -> str:
 
     everything = ("load", "split", "prepare", "near duplicates", "audit")
     line("waveforms", lambda found: f"{found['store_bytes'] / 1e6:,.0f} MB")
+    line("reading alone", lambda found: f"{found['floor']['processor_seconds']:.1f} s")
     line("first run: preparing", lambda found: f"{processor(found['first'], 'prepare'):.1f} s")
     line("... all before training", lambda found: f"{processor(found['first'], *everything):.1f} s")
     line("second run: opening", lambda found: f"{processor(found['second'], 'prepare'):.2f} s")
@@ -189,6 +218,8 @@ def table_of(sizes: dict[str, Any]) -> str:
     line("memory of opening", lambda found: f"{_growth(found['second'], 'split', 'prepare'):,.0f} MB")
     line("killed halfway: decoded again", lambda found: f"{found['resumed']['decoded']:,}")
     line("one bit flipped: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
+    line("half of it prepared: decoded", lambda found: f"{found['added']['decoded']:,}")
+    line("... processor time", lambda found: f"{processor(found['added'], 'prepare'):.1f} s")
     return "\n".join(lines)
 
 

@@ -34,14 +34,12 @@ class NotAudioError(AudioError):
 
 class Decoded(NamedTuple):
     """Mono samples, float32 (samples,), at `sampling_rate` Hz, and a hash of the samples before resampling, equal for
-    the same recording in any lossless container. `format` is libsndfile's name of the container."""
+    the same recording in any lossless container."""
 
     samples: np.ndarray
     sampling_rate: int
     content_hash: str
-    source_rate: int
     channels: int
-    format: str
 
 
 def decode(path: str | None, data: bytes | None = None, sampling_rate: int | None = None) -> Decoded:
@@ -86,7 +84,7 @@ def decode(path: str | None, data: bytes | None = None, sampling_rate: int | Non
         raise AudioError(f"{name}: holds NaN or infinite samples; restore or remove this file")
     if len(mono) == 0:
         raise AudioError(f"{name}: too short for a single sample at {sampling_rate} Hz; remove this file")
-    return Decoded(mono, own, content_hash, source_rate, channels, kind)
+    return Decoded(mono, own, content_hash, channels)
 
 
 def read_header(path: str, data: bytes | None = None) -> Any:

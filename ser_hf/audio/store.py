@@ -1,8 +1,9 @@
 """The waveform store: every clip decoded, resampled and prepared once, in one memory-mapped float32 file.
 
 A store is a folder with `waveforms.f32` (all samples in a row) and `index.npz` (offset, metadata and checksum of each
-clip). Its name is a hash of the settings and of each source's path, size and modification time: a changed file or
-setting makes another store, and an unchanged corpus opens in milliseconds.
+clip). A clip's key is a hash of the settings and of its file's path, size and modification time, and a store is named
+by its clips' keys: a changed file or setting makes another store, into which the clips that other stores of the cache
+have are copied, and an unchanged corpus opens in milliseconds.
 """
 
 import contextlib
@@ -20,10 +21,10 @@ import soxr
 from tqdm.auto import tqdm
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import REBUILT, MappedFile, built_once, cache_root, key_of
+from ..utils.cache import REBUILT, UNREADABLE, MappedFile, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, Decoded, decode, read_header
+from .decode import AudioError, decode, read_header
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,14 +35,13 @@ logger = logging.getLogger(__name__)
 
 SAMPLES, JOURNAL = "waveforms.f32", "journal"
 SAMPLE_BYTES = 4
-_FORMAT = 3
+_FORMAT = 4
 _PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
 _LISTED_ERRORS = 5
 # Stores up to this size are verified at each opening; that takes a second if they are in memory.
 _VERIFIED_BYTES = 4e9
 _SMALL_BYTES = 1 << 18
 _AHEAD_BYTES = 1 << 30  # of decoded audio in memory
-_DECODED_FIELDS = ("source_rate", "channels", "format", "content_hash")
 _DAMAGED = "damaged"  # a file in a store with a wrong checksum
 
 # The length comes first and the checksum (xxh3, 64 bits, of the samples) last: a record that a power cut left half
@@ -50,10 +50,9 @@ RECORD = np.dtype(
     [
         ("length", "<i8"),  # samples as stored
         ("source_length", "<i8"),  # at the store's rate, before the preparation
-        ("source_rate", "<i4"),  # Hz
         ("channels", "<i2"),
-        ("format", "S16"),
         ("content_hash", "S32"),
+        ("key", "S24"),
         ("checksum", "<u8"),
     ]
 )
@@ -123,8 +122,8 @@ class WaveformStore:
         self.offsets: np.ndarray = index["offsets"]
         self.content_hashes: list[str] = index["content_hashes"].tolist()
         self.channels: np.ndarray = index["channels"]
-        # Samples at the store's rate before the preparation, (clips,); stored if they differ.
-        self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
+        self.keys: np.ndarray = index["keys"]  # bytes, (clips,)
+        self.source_lengths: np.ndarray = index["source_lengths"]  # samples before the preparation, (clips,)
         self.checksums: np.ndarray = index["checksums"]
         self._samples = MappedFile(folder / SAMPLES, np.float32)
         expected = SAMPLE_BYTES * int(self.offsets[-1])
@@ -191,8 +190,9 @@ def open_store(
 ) -> WaveformStore:
     """The store of `sources`, built if it does not exist or is damaged.
 
-    An interrupted build continues after its last complete clip. Other processes wait for the one that builds. All
-    checksums of a store up to 4 GB (17 hours at 16 kHz) are verified, those of a larger one when a clip is first read.
+    Clips that another store of the cache has with the same settings are copied from there. An interrupted build
+    continues after its last complete clip. Other processes wait for the one that builds. All checksums of a store of
+    up to 4 GB (17 hours at 16 kHz) are verified, those of a larger one when a clip is first read.
 
     Args:
         sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per row.
@@ -206,7 +206,8 @@ def open_store(
     """
     if preparation is not None and not preparation.active:
         preparation = None
-    folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate, preparation)
+    keys = _keys(sources, sampling_rate, preparation)
+    folder = cache_root(cache_dir) / "waveforms" / key_of(keys)
     existing: list[WaveformStore] = []
 
     def check(folder: Path) -> None:
@@ -217,23 +218,23 @@ def open_store(
 
     with built_once(folder, check, resumed=True) as fresh:
         if fresh is not None:
-            _build(fresh, sources, sampling_rate, workers, preparation)
+            _build(fresh, sources, keys, sampling_rate, workers, preparation)
             _write_index(fresh, sampling_rate)
     return existing[-1] if existing else WaveformStore(folder)
 
 
-def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> str:
-    described = {
+def _keys(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> list[str]:
+    settings = {
         "format": _FORMAT,
         "sampling_rate": sampling_rate,
         "versions": [soundfile.__libsndfile_version__, soxr.__version__],
-        "sources": [_identity(source) for source in sources],
     }
     if preparation is not None:
-        described["preparation"] = [_PREPARATION_FORMAT, dataclasses.asdict(preparation)]
+        settings["preparation"] = [_PREPARATION_FORMAT, dataclasses.asdict(preparation)]
         if preparation.functionals is not None:
-            described["versions"].append(version("opensmile"))
-    return key_of(described)
+            settings["versions"].append(version("opensmile"))
+    common = key_of(settings)
+    return [key_of([common, *_identity(source)]) for source in sources]
 
 
 def _identity(source: dict) -> list:
@@ -247,42 +248,70 @@ def _identity(source: dict) -> list:
 
 
 def _build(
-    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+    folder: Path,
+    sources: Sequence[dict],
+    keys: Sequence[str],
+    sampling_rate: int,
+    workers: int | None,
+    preparation: "Preparation | None",
 ) -> None:
     """Append the clips that the folder lacks; raises an AudioError that names bad files."""
     complete, failures = complete_clips(folder), []
     if complete:
         logger.info("continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder)
+    held = _held_by_others(folder.parent, keys[complete:])
+    if held:
+        logger.info("%d of %d clips are copied from other stores in %s", len(held), len(sources), folder.parent)
 
-    def work(source: dict) -> tuple[Decoded, np.ndarray] | AudioError:
+    def work(item: tuple[str, dict]) -> tuple[dict, np.ndarray] | AudioError:
+        key, source = item
+        if key in held:
+            store, row = held[key]
+            with contextlib.suppress(UserError):  # damaged or removed meanwhile: decoded
+                known = {"channels": store.channels[row], "content_hash": store.content_hashes[row], "key": key}
+                return known | {"source_length": store.source_lengths[row]}, store[row]
         try:
             decoded = decode(source["path"], source.get("bytes"), sampling_rate)
         except AudioError as error:
             return error
-        if preparation is None:
-            return decoded, decoded.samples
-        # Imported here because its package loads torch, which decoding does not need.
-        from ..models.preparation import prepare_waveform
+        samples = decoded.samples
+        if preparation is not None:
+            # Imported here because its package loads torch, which decoding does not need.
+            from ..models.preparation import prepare_waveform
 
-        return decoded, prepare_waveform(decoded.samples, sampling_rate, preparation)
+            samples = prepare_waveform(samples, sampling_rate, preparation)
+        known = {"channels": decoded.channels, "content_hash": decoded.content_hash, "key": key}
+        return known | {"source_length": len(decoded.samples)}, samples
 
-    left = (sources[row] for row in range(complete, len(sources)))
+    def size(item: tuple[str, dict]) -> float:
+        return 0.0 if item[0] in held else _decoded_size(item[1])
+
+    left = ((keys[row], sources[row]) for row in range(complete, len(sources)))
     # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
-    clips = in_order(work, left, workers, _decoded_size, _AHEAD_BYTES)
+    clips = in_order(work, left, workers, size, _AHEAD_BYTES)
     with (folder / SAMPLES).open("ab") as samples, (folder / JOURNAL).open("ab") as journal:
         bar = {"total": len(sources), "initial": complete, "desc": "preparing audio", "unit": "clip", "disable": None}
         for clip in tqdm(clips, **bar):
             if isinstance(clip, AudioError):
                 failures.append(clip)
             elif not failures:
-                decoded, prepared = clip
-                metadata = {name: getattr(decoded, name) for name in _DECODED_FIELDS}
-                append(samples, journal, prepared, metadata | {"source_length": len(decoded.samples)})
+                metadata, prepared = clip
+                append(samples, journal, prepared, metadata)
     for error in failures[1:_LISTED_ERRORS]:
         logger.error("%s", error)
     if failures:
         count = f"; {len(failures)} of {len(sources)} files are bad" if len(failures) > 1 else ""
         raise AudioError(f"{failures[0]}{count}")
+
+
+def _held_by_others(caches: Path, keys: Sequence[str]) -> dict[str, tuple[WaveformStore, int]]:
+    """Store and row of each key that a complete store below `caches` has."""
+    wanted, held = set(keys), {}
+    for index in caches.glob("*/index.npz"):
+        with contextlib.suppress(*UNREADABLE):  # damaged, removed meanwhile, or of another format
+            store = WaveformStore(index.parent)
+            held |= {key: (store, row) for row, key in enumerate(store.keys.astype(str).tolist()) if key in wanted}
+    return held
 
 
 def _decoded_size(source: dict) -> float:
@@ -298,17 +327,15 @@ def _decoded_size(source: dict) -> float:
 def _write_index(folder: Path, sampling_rate: int) -> None:
     """Convert a folder's journal to its index."""
     records = read_journal(folder)
-    changed = (records["source_length"] != records["length"]).any()
     np.savez(
         folder / "index.npz",
         sampling_rate=sampling_rate,
         offsets=np.concatenate([[0], np.cumsum(records["length"], dtype=np.int64)]),
         content_hashes=records["content_hash"].astype(str),
-        source_rates=records["source_rate"],
         channels=records["channels"],
-        formats=records["format"].astype(str),
+        keys=records["key"],
         checksums=records["checksum"],
-        **({"source_lengths": records["source_length"]} if changed else {}),
+        source_lengths=records["source_length"],
     )
     (folder / JOURNAL).unlink()
 

@@ -21,7 +21,7 @@ from .errors import UserError, one_line
 logger = logging.getLogger(__name__)
 
 # What reading files of arrays (`numpy.load`) raises when one of their bytes has changed.
-_UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
 _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
 REBUILT = "the next run builds it again, and --resume continues from the last checkpoint"
@@ -136,7 +136,7 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
     try:
         if check is not None:
             check(folder)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return one_line(error)
     return None
 

@@ -143,6 +143,33 @@ def decoded(monkeypatch):
     return paths
 
 
+def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
+    """A second corpus, or a recording more, decodes the new clips alone; another order or choice decodes none."""
+    caplog.set_level(logging.INFO, "ser_hf")
+    shared, preparation = tmp_path / "cache", Preparation(trim_silence=30)
+    for rows in (padded[1:2], padded[2:]):
+        open_store(rows, 16000, shared, preparation=preparation)
+    decoded.clear()
+    store = open_store(padded, 16000, shared, preparation=preparation)
+    assert decoded == [padded[0]["path"]]
+    assert f"2 of 3 clips are copied from other stores in {shared / 'waveforms'}" in caplog.messages
+    assert contents(store) == contents(open_store(padded, 16000, tmp_path / "alone", preparation=preparation))
+    decoded.clear()
+    open_store(padded[::-1], 16000, shared, preparation=preparation)
+    assert decoded == []
+    open_store(padded, 16000, shared)  # other settings have no clips yet
+    assert sorted(decoded) == sorted(source["path"] for source in padded)
+
+
+def test_clips_of_a_damaged_store_are_decoded(sources, tmp_path, decoded):
+    flip_in(open_store(sources[:2], 16000, tmp_path / "cache"), 1)
+    (open_store(sources[3:], 16000, tmp_path / "cache").folder / "index.npz").write_bytes(b"no index")
+    decoded.clear()
+    store = open_store(sources, 16000, tmp_path / "cache")
+    assert sorted(decoded) == [source["path"] for source in sources[1:]]
+    assert contents(store) == contents(open_store(sources, 16000, tmp_path / "alone"))
+
+
 def die_at(sources, cache, at):
     """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip `at`."""
     real, begun = building.decode, []
@@ -342,7 +369,7 @@ LENGTHS = [5, 0, 3, 8]
 @pytest.fixture
 def interrupted(tmp_path):
     """A build of four clips, one of them without a sample."""
-    metadata = {"source_length": 7, "source_rate": 48000, "channels": 2, "format": "WAV"}
+    metadata = {"source_length": 7, "channels": 2, "key": "0" * 24}
     with (tmp_path / SAMPLES).open("ab") as samples, (tmp_path / JOURNAL).open("ab") as journal:
         for i, length in enumerate(LENGTHS):
             clip = np.arange(length, dtype=np.float32)
