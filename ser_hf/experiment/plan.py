@@ -13,7 +13,6 @@ from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.data import Collator, EpochSchedule
 from ..training.encoders import lengths_needed
 from ..training.factory import build_model
-from ..training.feature_cache import FeatureCaching, cached_module, compute_activations, segments_of
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES
@@ -23,7 +22,7 @@ from ..utils.run_folder import RunFolder
 from .context import RunContext, arguments_for
 from .data import load_experiment_data
 from .recipe import Recipe
-from .run import check_runs, feature_caching
+from .run import check_runs
 
 # Clips of a batch whose memory is estimated, besides the recipe's own.
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -31,8 +30,8 @@ _GIB = 2**30
 
 
 def plan_run(recipe: Recipe) -> str:
-    """Check everything that a run checks before training, and describe it: store, cache, trainable parameters, steps,
-    and memory by batch size. Splits and their audit are logged.
+    """Check everything that a run checks before training, and describe it: store, trainable parameters, steps, and
+    memory by batch size. Splits and their audit are logged.
 
     The waveforms are prepared, as for the run; nothing else is written. Memory is that of the weights, gradients and
     AdamW's two moments, and of the activations kept for the gradient, which are counted in two small batches here.
@@ -63,24 +62,7 @@ def plan_run(recipe: Recipe) -> str:
     total = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     lines += [trainable_table(model, parameter_groups(model, *arguments.rates))]
     lines.append(f"steps: {steps:,} an epoch of {arguments.step_batch_size} clips each, {total:,} in all")
-    if caching := feature_caching(run):
-        lines.append(f"cache of frozen outputs: {_cached_bytes(model, run, caching) / _GIB:.3g} GiB")
     return "\n".join([*lines, *_memory_table(model, run, arguments)])
-
-
-def _cached_bytes(model: nn.Module, run: RunContext, caching: FeatureCaching) -> float:
-    """Bytes of the cache that the run will build or has: float16 for every frame, whose number grows with a clip's
-    samples as between the shortest and the longest one."""
-    segments = {segment for clips in caching.others for segment in segments_of(clips)}
-    lengths = np.array([length for *_, length in segments])
-    collator = Collator(run.data.store, run.data.plan.extractor, 0, *lengths_needed(model.config))
-    cached, ends = cached_module(model, caching.freezing), []
-    for pick in (min, max):
-        row, start, length = pick(segments, key=lambda segment: segment[2])
-        clip = {"row": row, "start": start, "length": length, "labels": 0, "max_samples": 0}
-        states, frames = compute_activations(model, cached, collator([clip]))
-        ends.append(2 * states.shape[1] * states.shape[3] * int(frames[0]))
-    return float(np.interp(lengths, [lengths.min(), lengths.max()], ends).sum())
 
 
 def _memory_table(model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments) -> list[str]:

@@ -1,7 +1,6 @@
 """Publishes a finished run on the Hub: the model, its report and its Space, with a round trip before and after."""
 
 import dataclasses
-import datetime
 import json
 import os
 import shutil
@@ -22,7 +21,6 @@ from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
 from ..training.loading import ADAPTER, data_only
 from ..utils.errors import UserError
-from ..utils.files import write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
@@ -74,7 +72,7 @@ def publish(
 
     Before and after the upload a process without ser_hf loads the model through `pipeline` and must predict the run's
     reference clips as the training process did. The model is one commit; the same call again makes none, and continues
-    an interrupted push. The run's published.json records the repositories.
+    an interrupted push.
     Example: `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
 
     Args:
@@ -123,14 +121,6 @@ def publish(
             require_no_paths(staging / "space", machine_paths(run, recipe=recipe))
             message = f"A demo of {repo_id}"
             published_space = push(staging / "space", space, kind="space", message=message, **pushing)
-    # Neither the token nor anything about its user.
-    content: dict[str, Any] = {
-        name: pushed and {"repo_id": pushed.repo_id, "url": pushed.url, "commit": pushed.commit}
-        for name, pushed in (("model", model), ("report", published_report), ("space", published_space))
-    }
-    content["largest_difference"] = verdict.largest_difference
-    content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    write_json(RunFolder(run).published, content)
     return Published(model, published_report, published_space, verdict)
 
 

@@ -15,7 +15,7 @@ from .yaml import dump_yaml, read_yaml
 CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
     *(f"{name}{end}" for name in ("model", "report") for end in ("", ".partial", ".replaced", ".lock")),
-    *("reference.npz", "reference.partial", "published.json", "published.partial"),
+    *("reference.npz", "reference.partial"),
 )
 _CHILD = re.compile(r"(seed|fold)-\d+|foil")
 _WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}  # on what a run computes
@@ -32,7 +32,6 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report"
         self.reference = self.path / "reference.npz"
-        self.published = self.path / "published.json"
         self.checkpoints = self.path / "checkpoints"
         self.log = self.path / "logs" / "run.log"
         self.lock = self.path / ".lock"

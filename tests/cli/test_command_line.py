@@ -219,17 +219,6 @@ def test_a_dry_run_describes_the_training_and_writes_nothing(tmp_path, capsys):
     assert not run.exists()
 
 
-def test_a_dry_run_gives_the_size_of_the_cache(tmp_path, capsys):
-    settings = [*TINY, "freeze.cache=true", f"audio.cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'run'}"]
-    arguments = ["train", str(RECIPES / "quickstart.yaml"), *settings]
-    assert cli.main([*arguments, "--dry-run"]) == 0
-    stated = float(re.search(r"cache of frozen outputs: ([\d.e-]+) GiB", capsys.readouterr().out)[1]) * 2**30
-    assert not list(tmp_path.glob("cache/frozen/*"))
-    assert cli.main(arguments) == 0
-    [states] = tmp_path.glob("cache/frozen/*/states")
-    assert stated == pytest.approx(states.stat().st_size, rel=0.05)
-
-
 def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     run = tmp_path / "run"
     arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
