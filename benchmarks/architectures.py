@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS [--epochs 30] [--seeds 1]
         [--only crnn cnn2d] [--readme]
     OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS --test [crnn ...] [--again]
+        [--set KEY=VALUE ...]
 
 All networks use the same clips without leading and trailing silence, crops of 2.2 s, batches of 16, label smoothing
 0.1, AdamW with a cosine schedule and a short warm-up, and the same number of epochs. Each network has its default
@@ -21,6 +22,7 @@ has changed since; `--again` scores it again and keeps the earlier scores.
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--test", nargs="*", metavar="NAME", help=f"score {', '.join(FINAL)} on the test speakers")
     parser.add_argument("--again", action="store_true", help="with --test: score again what has a score")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with --test: override the recipe")
     options = parser.parse_args()
     if unknown := set(options.test or ()) - set(FINAL):
         parser.error(f"unknown final configuration {', '.join(sorted(unknown))}; choose from {', '.join(FINAL)}")
@@ -87,6 +90,7 @@ def main() -> None:
                     options.runs,
                     options.results,
                     options.again,
+                    options.set,
                 )
         else:
             for seed in options.seeds or [1]:
@@ -123,7 +127,9 @@ def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path
     print(f"{name}, seed {seed}: validation UAR {report['metrics']['uar']:.3f}", flush=True)
 
 
-def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again: bool) -> None:
+def score(
+    name: str, seeds: list[int], root: str, runs: Path, path: Path, again: bool, changes: Sequence[str] = ()
+) -> None:
     """Score a final configuration on the test speakers, once per seed."""
     from ser_hf.experiment.recipe_checks import read_recipe
     from ser_hf.utils.cache import key_of
@@ -135,7 +141,7 @@ def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again:
         return
     # The number of the scoring is in the name, so that an interrupted scoring is resumed and counts once.
     folder = runs / "final" / f"{name}-scoring{len(scored) + 1}"
-    overrides = [f"corpus.root={root}", f"training.seeds={seeds}", f"output_dir={folder}"]
+    overrides = [f"corpus.root={root}", f"training.seeds={seeds}", f"output_dir={folder}", *changes]
     values = read_recipe(ROOT / "recipes" / f"ravdess_{name}.yaml", overrides).to_dict()
     if values["evaluation"]["part"] != "test":
         raise UserError(f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not test")
