@@ -51,4 +51,5 @@ trainer = Trainer(
     callbacks=[EarlyStoppingCallback(early_stopping_patience=2), PrintUAR()],
 )
 trainer.train()
+trainer.remove_callback(EarlyStoppingCallback)  # it looks for the metric of the validation clips
 print(trainer.evaluate(parts["test"], metric_key_prefix="test"))

@@ -283,12 +283,9 @@ def _build(
         known = {"channels": decoded.channels, "content_hash": decoded.content_hash, "key": key}
         return known | {"source_length": len(decoded.samples)}, samples
 
-    def size(item: tuple[str, dict]) -> float:
-        return 0.0 if item[0] in held else _decoded_size(item[1])
-
     left = ((keys[row], sources[row]) for row in range(complete, len(sources)))
     # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
-    clips = in_order(work, left, workers, size, _AHEAD_BYTES)
+    clips = in_order(work, left, workers, lambda item: 0 if item[0] in held else _decoded_size(item[1]), _AHEAD_BYTES)
     with (folder / SAMPLES).open("ab") as samples, (folder / JOURNAL).open("ab") as journal:
         bar = {"total": len(sources), "initial": complete, "desc": "preparing audio", "unit": "clip", "disable": None}
         for clip in tqdm(clips, **bar):

@@ -46,7 +46,7 @@ def compare(
         for warning in comparison["warnings"]:
             logger.warning("%s", warning)
         return
-    page = "" if output is None else f"\n  page: {Path(output, 'index.html').absolute().as_uri()}"
+    page = "" if output is None else f"\n  page: {Path(output, 'index.html').resolve().as_uri()}"
     print(as_json(comparison) if json else summary(comparison) + page)
 
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
 from .options import CorpusWords, Json, as_json, corpus_recipe, root_or_word
@@ -55,6 +55,8 @@ def inspect(
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
 
+    The exit code is 1 if there is an error that training would stop at.
+
     Example: ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song
     """
     from ..inspection import check_folder, inspect_corpus, write_inspection
@@ -65,7 +67,10 @@ def inspect(
     check_folder(folder)
     inspection = inspect_corpus(own.name, root, **own.options)
     page = write_inspection(inspection, folder)
-    print(as_json(inspection.to_dict()) if json else f"{summary(inspection.to_dict())}\n  page: {page}")
+    facts = inspection.to_dict()
+    print(as_json(facts) if json else f"{summary(facts)}\n  page: {page}")
+    if facts["verdict"]["level"] == "error":
+        raise Exit(1)
 
 
 def summary(facts: dict[str, Any]) -> str:
@@ -77,4 +82,7 @@ def summary(facts: dict[str, Any]) -> str:
         f"  {counts['readable_clips']} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
         f"labels: {counts['labels']}",
     ]
-    return "\n".join(lines + [f"  {finding['level']}: {finding['text']}" for finding in facts["findings"]])
+    for finding in facts["findings"]:
+        lines.append(f"  {finding['level']}: {finding['text']}")
+        lines += [f"    {place}: {remark}" for place, remark in finding["files"][:3] if finding["level"] == "error"]
+    return "\n".join(lines)

@@ -11,9 +11,9 @@ from .options import Json, Overrides, RecipeFile, as_json
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, Argument(help="YAML file of the search space; see recipes/sweeps/.")],
+    space: Annotated[str, Argument(metavar="SPACE", help="YAML file of the search space; see recipes/sweeps/.")],
     overrides: Overrides = None,
-    output: Annotated[str | None, Option(metavar="DIR", help="Resumable.  [default: runs/RECIPE-SPACE]")] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="Its folder.  [default: runs/RECIPE-SPACE]")] = None,
     trials: Annotated[int | None, Option(metavar="N", help="In total.  [default: the space's number]")] = None,
     storage: Annotated[
         str | None,
@@ -30,7 +30,7 @@ def sweep(
 
     Runs the recipe many times and selects on validation.
 
-    Example: ser-hf sweep cremad_full space.yaml corpus.root=data/CREMA-D --trials 60
+    Example: ser-hf sweep quickstart space.yaml --trials 20
     """
     from ..sweeps import SweepOptions, sweep
 

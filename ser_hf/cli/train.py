@@ -2,13 +2,14 @@
 
 import logging
 import os
+import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from ..train import run_recipe
-from ..utils.errors import UserError
 from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
 
 if TYPE_CHECKING:
@@ -55,16 +56,15 @@ def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print thi
 
     Example: ser-hf recipes quickstart > my.yaml
     """
-    from ..experiment.recipe import built_in_recipes
+    from ..experiment.recipe import built_in_recipes, recipe_file
 
-    found = built_in_recipes()
-    if name is None:
-        for key, file in found.items():
-            print(f"{key:<30}{file.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
-    elif name in found:
-        print(found[name].read_text(encoding="utf-8"), end="")
-    else:
-        raise UserError(f"recipes: no built-in recipe is called {name}; ser-hf recipes lists them")
+    if name is not None:
+        print(recipe_file(name).read_text(encoding="utf-8"), end="")
+        return
+    columns = shutil.get_terminal_size().columns
+    for key, file in built_in_recipes().items():
+        about = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        print(textwrap.fill(about, columns, initial_indent=f"{key:<30}", subsequent_indent=" " * 30))
 
 
 def schema() -> None:
@@ -84,7 +84,7 @@ def schema() -> None:
 def summary(report: "Report") -> str:
     """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
     from ..evaluation.metrics import NAMES
-    from ..report.views import confidence, evaluated_speakers, figure, selection, span
+    from ..report.views import confidence, degraded, evaluated_speakers, figure, selection, span
 
     metrics, protocol, main, others = report.metrics, report.protocol, report.main, report.measured.headline[1:]
     name = NAMES[main]
@@ -108,7 +108,7 @@ def summary(report: "Report") -> str:
     for part, split in protocol.parts.items():
         listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
         lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
-    lines.append(f"  {selection(report)}")
+    lines += [f"  {selection(report)}", *(f"  {line}" for line in degraded(report))]
     if foil := report.foil:
         lines.append(
             f"  foil: under the leaky protocol {foil.protocol} the same recipe has {name} "
@@ -123,7 +123,7 @@ def summary(report: "Report") -> str:
     return "\n".join(
         [
             *lines,
-            f"  report: {(Path(report.output_dir) / 'report' / 'index.html').absolute().as_uri()}",
+            f"  report: {(Path(report.output_dir) / 'report' / 'index.html').resolve().as_uri()}",
             f"  card: {report.output_dir}/model/README.md",
             f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
             f"  next: ser-hf predict {report.output_dir} recording.wav",

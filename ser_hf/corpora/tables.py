@@ -207,7 +207,7 @@ class RowParser:
                 )
         for name in self.columns or {}:
             if name not in KNOWN:
-                raise UserError(f"corpus.columns.{name}: unknown column; choose one of {', '.join(KNOWN)}")
+                raise UserError(f"corpus.columns.{name}: choose one of {', '.join(KNOWN)}; for labels, corpus.label")
         try:
             re.compile(self.speaker_pattern or "")
         except re.error as error:
@@ -375,7 +375,7 @@ def parse(
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")
     if not table.is_file():
-        raise UserError(f"corpus.root: {root or 'missing'}; csv needs the CSV or TSV file that lists the audio")
+        raise UserError(f"corpus.root: {f'no file {root}' if root else 'missing'}; csv needs a table of clips")
     columns, lines = read_table(table, read_text(table))
     needed = {"path": path, "label": label, "speaker": speaker}
     if parser.speaker_pattern is not None or parser.no_speaker != "error":

@@ -242,7 +242,7 @@ DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
     "more epochs or less regularization.": ModelFacts.near_chance,
     "One or two validation speakers selected the model{}, which may not suit others: use more validation speakers, "
     "training.refit or a protocol with folds.": ModelFacts.few_selecting,
-    "The validation clips determine no temperature{}, so none is stored: use more of them.": ModelFacts.no_temperature,
+    "The validation clips determine no temperature{}: use more of them.": ModelFacts.no_temperature,
 }
 
 

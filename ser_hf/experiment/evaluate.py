@@ -31,7 +31,7 @@ from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
-from ..report.views import figure, span
+from ..report.views import degraded, figure, span
 from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
@@ -420,7 +420,7 @@ def summary(report: Report) -> str:
         f"{'labels' if report.confusion else report.measured.outputs}"
     )
     leaks = [f"leaks: {report.protocol.leak}"] if report.protocol.leak else []
-    return "\n  ".join([line, *leaks, *report.protocol.notes, *report.warnings])
+    return "\n  ".join([line, *degraded(report), *leaks, *report.protocol.notes, *report.warnings])
 
 
 def evaluate_model(

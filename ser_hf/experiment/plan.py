@@ -2,7 +2,6 @@
 
 import copy
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,7 @@ def plan_run(recipe: Recipe) -> str:
         check_runs(run, arguments)
     store = data.store
     seconds = sum(store.lengths) / store.sampling_rate
-    size = sum(path.stat().st_size for path in Path(store.folder).rglob("*") if path.is_file())
-    lines = [f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {size / _GIB:.2f} GiB in {store.folder}"]
+    lines = [f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {store.bytes / _GIB:.2f} GiB in {store.folder}"]
     runs = len(data.folds) * len(recipe.training.seeds)
     lines.append(f"trainings: {runs} (folds: {len(data.folds)}, seeds: {len(recipe.training.seeds)})")
     if recipe.training.solver == "sklearn":

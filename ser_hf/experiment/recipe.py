@@ -283,8 +283,8 @@ def _plain(value: Any) -> Any:
 def built_in_recipes() -> dict[str, Path]:
     """The files of the recipes that come with the package, by name."""
     folder = packaged("recipes")
-    files = {file.name: folder / file.name for file in folder.iterdir() if file.is_file()}
-    return {name.removesuffix(".yaml"): files[name] for name in sorted(files) if name.endswith(".yaml")}
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {name.removesuffix(".yaml"): folder / name for name in names}
 
 
 def recipe_file(source: str | Path) -> Path:

@@ -106,7 +106,8 @@ class PrepareWaveform(nn.Module):
         if steps.fixed_duration is not None:
             samples = max(1, round(steps.fixed_duration * self.rate))
             # The zeros behind a short clip count as a part of it.
-            waveform, lengths = _fixed(waveform, samples), torch.full_like(lengths, samples)
+            padded = nn.functional.pad(waveform, (0, samples))
+            waveform, lengths = padded[:, :samples], torch.full_like(lengths, samples)
         return waveform, lengths
 
     def _trim(self, waveform: torch.Tensor, lengths: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -236,11 +237,6 @@ def _for_runtimes(model: nn.Module) -> nn.Module:
         elif isinstance(module, ResidualBlock):
             module.norm1 = _Unmasked(module.norm1)
     return model
-
-
-def _fixed(waveform: torch.Tensor, samples: int) -> torch.Tensor:
-    """The first `samples` of (batch, any samples), padded with zeros."""
-    return nn.functional.pad(waveform, (0, samples))[:, :samples]
 
 
 def _is_real(places: int, counts: torch.Tensor) -> torch.Tensor:

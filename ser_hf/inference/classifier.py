@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.util
 import json
 import math
@@ -202,9 +203,9 @@ def load_classifier(
     if source.endswith(".onnx"):
         return load_onnx(source)
     place = find_model(source, revision)
-    check_configurations(place, revision)
     try:
-        commit = extract_commit_hash(find_file(place, "config.json", revision, required=False), None)
+        commit = extract_commit_hash(find_file(place, "config.json", revision), None)
+        check_configurations(place, revision)
         if own := load_own_head(place, source, commit or revision):
             model, extractor, missing = *own, []
         else:
@@ -265,6 +266,9 @@ def find_model(source: str, revision: str | None) -> str:
     if folder.is_file():
         raise UserError(f"{source}: a file; name a run's folder, a model folder or a Hub id")
     if not folder.is_dir():
+        runs = [path.parent.name for path in folder.parent.glob("*/recipe.yaml") if "/" in source]
+        for nearest in difflib.get_close_matches(folder.name, runs, n=1, cutoff=0.0):
+            raise UserError(f"{source}: no such run; the nearest is {folder.parent / nearest}")
         return source
     if revision is not None:
         raise UserError(f"--revision: {source} is a folder, which has no revisions; leave it out")

@@ -151,6 +151,13 @@ def development(report: Report) -> str:
     return f"{biased}The test split was not used."
 
 
+def degraded(report: Report) -> list[str]:
+    """A line about the degraded clips, if they were evaluated."""
+    areas = report.robustness.areas if report.robustness else {}
+    scores = [f"{kind} {figure(getattr(area, report.main))}" for kind, area in areas.items()]
+    return [f"degraded clips, mean {NAMES[report.main]}: {', '.join(scores)}"] if scores else []
+
+
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:
     number = len(report.protocol.parts[part].speakers)
     shared = [report.audit.shared.get(f"{other}/{part}", {}).get("speakers") for other in earlier]
@@ -230,6 +237,8 @@ def _gap(report: Report, column: str) -> str:
     return (
         f"Lowest: {own.worst} with {NAMES[report.main]} {figure(getattr(values[own.worst], report.main))}; highest: "
         f"{own.best} with {figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
+        if own.gap
+        else "No difference between the groups."
     )
 
 

@@ -15,9 +15,7 @@ _MANAGED: dict[str, str] = {
     "use training.precision": "bf16 fp16 tf32 bf16_full_eval fp16_full_eval",
     "use --resume": "resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint save_only_model",
     "use a file of recipes/accelerate": "fsdp fsdp_config deepspeed accelerator_config local_rank",
-    "use ser-hf push after the run": (
-        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision hub_token"
-    ),
+    "use hub": "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision hub_token",
     "the run sets it; leave it out": (
         "remove_unused_columns label_names dataloader_persistent_workers average_tokens_across_devices log_level "
         "log_level_replica length_column_name prediction_loss_only include_for_metrics batch_eval_metrics "

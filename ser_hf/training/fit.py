@@ -202,7 +202,7 @@ def fit(
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
     history = _history(state.log_history, state.best_global_step)
     kept = next(entry["epoch"] for entry in history if "kept" in entry)
-    logger.info("selected: epoch %g, %s %.3f", kept, arguments.metric_for_best_model, state.best_metric)
+    logger.info("selected: epoch %g, mean %s %.3f", kept, arguments.metric_for_best_model, state.best_metric)
     return Fit(
         trainer,
         history,

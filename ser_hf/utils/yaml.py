@@ -175,12 +175,8 @@ class Range:
         low, high = max(self.min, self.above), min(self.max, self.below)
         unit = f"{self.unit}, " if self.unit else ""
         if high < math.inf and low > -math.inf:
-            words = (
-                f"more than {low:,.12g} and at most"
-                if self.above == low and self.max == high
-                else f"between {low:,.12g} and"
-            )
-            return f"{unit}{words} {high:,.12g}"
+            words = "more than {} and at most" if self.above == low and self.max == high else "between {} and"
+            return f"{unit}{words.format(f'{low:,.12g}')} {high:,.12g}"
         if high < math.inf:
             return f"{unit}less than {high:,.12g}"
         word = {0: "zero", 1: "one"}.get(low, f"{low:,.12g}")

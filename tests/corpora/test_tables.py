@@ -173,7 +173,7 @@ def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
     ("options", "message"),
     [
         ({"label_map": {"Wut": "anger"}}, "corpus.label_map.Wut: unknown emotion 'anger'; choose one of "),
-        ({"columns": {"gender": "sex"}}, "corpus.columns.gender: unknown column; choose one of id, sex, age, "),
+        ({"columns": {"gender": "sex"}}, "corpus.columns.gender: choose one of id, sex, age, "),
         ({"speaker_pattern": "(a"}, "corpus.speaker_pattern: not a regular expression: missing"),
     ],
 )

@@ -75,6 +75,13 @@ def test_a_damaged_folder_prints_one_line(spoil, message, copy):
     assert "\n" not in str(refused.value)
 
 
+def test_a_misspelt_run_is_not_searched_on_the_hub(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.yaml").touch()
+    with pytest.raises(UserError, match=f"^{tmp_path}/mime: no such run; the nearest is {tmp_path}/mine$"):
+        load_classifier(tmp_path / "mime")
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path, copy):
     empty = tmp_path / "empty"
     empty.mkdir()

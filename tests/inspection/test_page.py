@@ -1,6 +1,7 @@
 """The page and `inspect.json` of an inspection, their folder, and the command."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -146,6 +147,16 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     assert "  warning: 1,424 files of the release missing, 16 with other bytes." in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
+
+
+def test_errors_name_files_and_return_1(small, tmp_path, capsys):
+    shutil.copytree(small, tmp_path / "corpus")
+    bad = min((tmp_path / "corpus").rglob("*.wav"))
+    bad.write_bytes(b"not audio")
+    assert cli.main(["inspect", "ravdess", str(tmp_path / "corpus"), "--output", str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("  error: 1 file of 16 not readable"))
+    assert lines[place + 1].startswith(f"    {bad.relative_to(tmp_path / 'corpus').as_posix()}: not readable as audio")
 
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):
