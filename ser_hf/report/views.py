@@ -231,14 +231,12 @@ def slices(report: Report) -> list[dict[str, Any]]:
 
 def _gap(report: Report, column: str) -> str:
     own, values = (report.gaps or {}).get(column), report.slices[column]
-    if own is None:
-        return "Too few clips or speakers to compare groups."
+    if own is None or not own.gap:
+        return "No difference between the groups." if own else "Too few clips or speakers to compare groups."
     interval = f" ({confidence(report)} interval {span(own.interval)})" if own.interval else ""
     return (
         f"Lowest: {own.worst} with {NAMES[report.main]} {figure(getattr(values[own.worst], report.main))}; highest: "
         f"{own.best} with {figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
-        if own.gap
-        else "No difference between the groups."
     )
 
 
