@@ -4,7 +4,9 @@ import html
 import re
 from pathlib import Path
 
+import pytest
 from stubs import Runs, grid, rate_of, table
+from support.browser import chromium, forget, show
 
 from ser_hf.utils.errors import UserError
 
@@ -31,6 +33,17 @@ def test_the_page_shows_every_trial_and_needs_no_network(swept):
     assert not re.search(r"(src|href)=.(?!data:)|url\(|@import", page)
     assert "prefers-color-scheme: dark" in page
     assert not list(swept.folder.glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_every_figure_is_in_sight_on_a_phone(swept, tmp_path):
+    swept(grid(1e-3, 1.2e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2}))
+    with chromium(tmp_path / "browser") as browser:
+        forget(browser)
+        show(browser, (swept.folder / "leaderboard.html").as_uri(), 390)
+        assert browser.get_log("browser") == []
+        wide = "return [...document.querySelectorAll('*')].filter(e => e.scrollWidth > 390).map(e => e.outerHTML)"
+        assert browser.execute_script(wide) == []
 
 
 def test_the_page_links_reports_and_the_best_recipe_is_written_after_each_trial(swept):
