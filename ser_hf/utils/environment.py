@@ -160,17 +160,17 @@ def quiet_libraries() -> Iterator[None]:
     import datasets
     from transformers.utils import logging as transformers_logging
 
-    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()
+    verbosity, libraries = transformers_logging.get_verbosity(), (datasets.utils.logging, transformers_logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]  # an outer context hides them
     transformers_logging.set_verbosity_error()
+    for library in shown:
+        library.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-        transformers_logging.enable_progress_bar()
-        if bars:
-            datasets.enable_progress_bars()
+        for library in shown:
+            library.enable_progress_bar()
 
 
 @contextlib.contextmanager
