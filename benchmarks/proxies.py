@@ -7,7 +7,8 @@
 - `tess_crnn`: two actresses of RAVDESS (02 and 04), one of them for training. TESS has 23 times as many clips, so the
   proxy has 20 times as many epochs.
 - `cremad_mfcc`, `cremad_cnn1d_descriptors`, `cremad_cnn2d`: the six emotions of CREMA-D in RAVDESS (24 speakers, not
-  91), without the foil.
+  91), without the foil. CREMA-D has 7 times as many clips: epochs, patience and the patience of the rate are 7 times
+  as many, so that the steps are the same.
 
 A figure on a proxy says that the settings train, and is none of the corpus. Each recipe is scored once, and
 benchmarks/results/proxies.json is resumed: recipes with a row are left out unless named.
@@ -26,12 +27,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "proxies.json"
 SAVEE_SPREAD = -25.0  # dB
 CREMAD = ["corpus={name: ravdess, root: ROOT, drop: [calm, surprise]}", "protocol.foil=null"]
+LONGER = ["training.early_stopping.patience=56", "training.lr_scheduler_kwargs.patience=21"]
 PROXIES = {
     "savee_crnn": ["corpus={name: emodb, root: ROOT}"],
     "tess_crnn": ["corpus={name: ravdess, root: ROOT}", "training.num_train_epochs=200"],
     "cremad_mfcc": CREMAD,
-    "cremad_cnn1d_descriptors": CREMAD,
-    "cremad_cnn2d": CREMAD,
+    "cremad_cnn1d_descriptors": [*CREMAD, *LONGER, "training.num_train_epochs=350"],
+    "cremad_cnn2d": [*CREMAD, *LONGER, "training.num_train_epochs=245"],
 }
 
 
