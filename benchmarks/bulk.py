@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # kind, model, input: in a process of its own
     options = parser.parse_args()
     if options.work:
-        print(json.dumps(WORK[options.work[0]](*options.work[1:])))
+        with freed_memory_kept():  # as the command does, for the whole of each kind of work
+            print(json.dumps(WORK[options.work[0]](*options.work[1:])))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -121,15 +122,14 @@ def recordings_of(path: str) -> list:
 
 
 def timed(work, hours: float | None = None) -> dict:
-    with freed_memory_kept():
-        began, processor = time.perf_counter(), time.process_time()
-        found = work()
-        return {
-            "seconds": time.perf_counter() - began,
-            "processor": time.process_time() - processor,
-            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "hours": hours if hours is not None else found,
-        }
+    began, processor = time.perf_counter(), time.process_time()
+    found = work()
+    return {
+        "seconds": time.perf_counter() - began,
+        "processor": time.process_time() - processor,
+        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "hours": hours if hours is not None else found,
+    }
 
 
 def decoding(model: str, path: str) -> dict:
