@@ -1,8 +1,9 @@
 """Measure `ser-hf predict` on many files and on one long recording, beside its floor: decoding and the network alone.
 
-    python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3] [--results FILE]
+    OMP_NUM_THREADS=1 python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3]
+        [--results FILE]
 
-The files are links to RAVDESS's clips, repeated; the recording is its clips one after the other, 16 kHz FLAC. The
+The files are copies of RAVDESS's clips, repeated; the recording is its clips one after the other, 16 kHz FLAC. The
 network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all
 cores as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same
 batches. The floor is their sum where all cores compute the network, and less where decoding has a core of its own.
@@ -12,7 +13,9 @@ The three alternate, in processes of their own, which also report their largest 
 import argparse
 import itertools
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,13 +53,12 @@ def main() -> None:
         write_model(folder / "model")
         clips = sorted(options.corpus_root.resolve().rglob("*.flac")) or sorted(options.corpus_root.rglob("*.wav"))
         inputs = {
-            f"{options.files:,} files": link_files(clips, folder / "files", options.files),
+            f"{options.files:,} files": copy_files(clips, folder / "files", options.files),
             f"one recording of {options.hours:g} h": write_recording(clips, folder / "long.flac", options.hours),
         }
         rows = [measure(what, folder / "model", path, options.repeats) for what, path in inputs.items()]
-    command = (
-        f"python benchmarks/bulk.py --files {options.files} --hours {options.hours:g} --repeats {options.repeats}"
-    )
+    given = f"--files {options.files} --hours {options.hours:g} --repeats {options.repeats}"
+    command = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/bulk.py {given}"
     write(options.results, {"rows": rows, "command": command, "environment": environment()})
     for row in rows:
         print(row)
@@ -73,10 +75,11 @@ def write_model(folder: Path) -> None:
     plan.published_extractor.save_pretrained(folder)
 
 
-def link_files(clips: list[Path], folder: Path, count: int) -> Path:
+def copy_files(clips: list[Path], folder: Path, count: int) -> Path:
+    """Copies, because several links to a file are one recording."""
     folder.mkdir()
     for number, clip in zip(range(count), itertools.cycle(clips), strict=False):
-        (folder / f"{number:06d}{clip.suffix}").symlink_to(clip)
+        shutil.copyfile(clip, folder / f"{number:06d}{clip.suffix}")
     return folder
 
 
