@@ -375,7 +375,7 @@ def parse(
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")
     if not table.is_file():
-        raise UserError(f"corpus.root: {f'no file {root}' if root else 'missing'}; csv needs a table of clips")
+        raise UserError(f"corpus.root: {f'{root}: no such file' if root else 'missing'}; csv needs a table of clips")
     columns, lines = read_table(table, read_text(table))
     needed = {"path": path, "label": label, "speaker": speaker}
     if parser.speaker_pattern is not None or parser.no_speaker != "error":

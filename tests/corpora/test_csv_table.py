@@ -107,7 +107,7 @@ def test_a_table_that_is_not_utf8_is_named(table):
 
 @pytest.mark.parametrize(("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")])
 def test_a_missing_table_is_named(tmp_path, missing, message):
-    with pytest.raises(UserError, match=f"corpus.root: {message}; csv needs a table of clips"):
+    with pytest.raises(UserError, match=f"corpus.root: {message}.*; csv needs a table of clips"):
         parse(None if missing is None else tmp_path / missing)
 
 

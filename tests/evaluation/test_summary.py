@@ -104,8 +104,8 @@ CONSTANT, UNUSED = [[60, 0, 0], [59, 1, 0], [60, 0, 0]], [[60, 2, 0], [1, 40, 0]
         ({"train_score": 0.45}, None),
         ({"selecting": ["toy:1", "toy:2"]}, "selected the model (toy:1, toy:2), which"),
         ({"selecting": ["toy:unknown"]}, None),
-        ({"temperature": LOWEST}, "no temperature (0.01, the sharper the better), so"),
-        ({"temperature": HIGHEST}, "no temperature (100, the flatter the better), so"),
+        ({"temperature": LOWEST}, "no temperature (0.01, the sharper the better):"),
+        ({"temperature": HIGHEST}, "no temperature (100, the flatter the better):"),
     ],
 )
 def test_a_degenerate_model_has_one_warning_for_each_fault(changes, warned):
