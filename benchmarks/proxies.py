@@ -10,7 +10,7 @@
   91), without the foil. CREMA-D has 7 times as many clips: epochs, patience and the patience of the rate are 7 times
   as many, so that the steps are the same.
 
-A figure on a proxy says that the settings train, and is none of the corpus. Each recipe is scored once, and
+A figure on a proxy says whether the settings train, and nothing about the corpus: the proxies are development data.
 benchmarks/results/proxies.json is resumed: recipes with a row are left out unless named.
 """
 
