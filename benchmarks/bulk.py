@@ -1,4 +1,4 @@
-"""Measure `ser-hf predict` on many files and on one long recording, beside its floor: decoding and the network alone.
+"""Measure `ser-hf predict` and `evaluate` on many files and one long recording, beside decoding and the network alone.
 
     OMP_NUM_THREADS=1 python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3]
         [--results FILE]
@@ -7,7 +7,9 @@ The files are copies of RAVDESS's clips, repeated; the recording is its clips on
 network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all
 cores as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same
 batches. The floor is their sum where all cores compute the network, and less where decoding has a core of its own.
-The three alternate, in processes of their own, which also report their largest memory.
+The kinds of work alternate, in processes of their own, which also report their largest memory. `evaluate` also reads
+the folder as a corpus (folders are labels; the end of a name is the speaker, one of 100), hashes the clips,
+and computes metrics, intervals and the report. It does not run on the long recording, which has no label.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from ser_hf.utils.order import in_order
 
 RESULTS = Path(__file__).parent / "results" / "bulk.json"
 RATE = 16000
+LABELS = ["angry", "happy", "neutral", "sad"]
 
 
 def main() -> None:
@@ -70,16 +73,17 @@ def write_model(folder: Path) -> None:
     from ser_hf.training.factory import blueprint, build_model
 
     set_seed(1)
-    plan = blueprint("crnn", ["angry", "happy", "neutral", "sad"], options={"normalization": "fixed"})
+    plan = blueprint("crnn", LABELS, options={"normalization": "fixed"})
     build_model(plan).save_pretrained(folder)
     plan.published_extractor.save_pretrained(folder)
 
 
 def copy_files(clips: list[Path], folder: Path, count: int) -> Path:
     """Copies, because several links to a file are one recording."""
-    folder.mkdir()
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
     for number, clip in zip(range(count), itertools.cycle(clips), strict=False):
-        shutil.copyfile(clip, folder / f"{number:06d}{clip.suffix}")
+        shutil.copyfile(clip, folder / LABELS[number % len(LABELS)] / f"{number:06d}{clip.suffix}")
     return folder
 
 
@@ -96,10 +100,11 @@ def write_recording(clips: list[Path], path: Path, hours: float) -> Path:
 
 
 def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
-    """Run the three kinds of work alternately, in reversed order in every other repeat."""
-    runs: dict[str, list[dict]] = {kind: [] for kind in WORK}
+    """Run the kinds of work alternately, in reversed order in every other repeat."""
+    kinds = [kind for kind in WORK if kind != "evaluate" or path.is_dir()]
+    runs: dict[str, list[dict]] = {kind: [] for kind in kinds}
     for repeat in range(repeats):
-        for kind in list(WORK)[:: 1 if repeat % 2 == 0 else -1]:
+        for kind in kinds[:: 1 if repeat % 2 == 0 else -1]:
             command = [sys.executable, __file__, "--work", kind, str(model), str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
@@ -107,15 +112,15 @@ def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
     seconds = {kind: float(np.median([run["seconds"] for run in own])) for kind, own in runs.items()}
     processor = {kind: float(np.median([run["processor"] for run in own])) for kind, own in runs.items()}
     hours = runs["predict"][0]["hours"]
-    return {
-        "what": what,
-        "hours": hours,
-        "runs": runs,
-        "real_time_factor": seconds["predict"] / (3600 * hours),
-        "share_of_floor": (seconds["decoding"] + seconds["network"]) / seconds["predict"],
-        "share_of_floor_processor": (processor["decoding"] + processor["network"]) / processor["predict"],
-        "largest_memory_mib": max(run["memory_mib"] for run in runs["predict"]),
-    }
+    row = {"what": what, "hours": hours, "runs": runs}
+    for kind in (kind for kind in ("predict", "evaluate") if kind in kinds):
+        row[kind] = {
+            "real_time_factor": seconds[kind] / (3600 * hours),
+            "share_of_floor": (seconds["decoding"] + seconds["network"]) / seconds[kind],
+            "share_of_floor_processor": (processor["decoding"] + processor["network"]) / processor[kind],
+            "largest_memory_mib": max(run["memory_mib"] for run in runs[kind]),
+        }
+    return row
 
 
 def recordings_of(path: str) -> list:
@@ -172,8 +177,18 @@ def whole(model: str, path: str) -> dict:
     return timed(work)
 
 
+def evaluation(model: str, path: str) -> dict:
+    import ser_hf
+
+    def work() -> float:
+        settings, output = {"speaker_pattern": r"(\d\d)\.\w+$"}, Path(path).parent / "report"
+        ser_hf.evaluate_model(model, "audiofolder", path, settings=settings, output=output, overwrite=True)
+
+    return timed(work)
+
+
 WINDOW = 10.0  # seconds; longer clips are processed in windows
-WORK = {"predict": whole, "decoding": decoding, "network": network}
+WORK = {"predict": whole, "evaluate": evaluation, "decoding": decoding, "network": network}
 
 if __name__ == "__main__":
     main()
