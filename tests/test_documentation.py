@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 from accelerate.commands.launch import launch_command_parser
-from support.pages import OF_THE_SITE, PAGES, ROOT, blocks, name_of
+from support.pages import OF_THE_SITE, PAGES, ROOT, blocks, name_of, named_recipes
 from torch.distributed.run import get_args_parser
 
 import ser_hf
@@ -29,13 +29,7 @@ from ser_hf.sweeps.space import read_space
 from ser_hf.training.argument_names import argument_names
 from ser_hf.utils.yaml import parse_yaml
 
-# Recipes that a page writes: their first line is a comment with the name of the file.
-RECIPES = {
-    name: parse_yaml(block, name)
-    for page in PAGES
-    for block in blocks(page, "yaml")
-    for name in re.findall(r"\A# (\S+\.yaml)$", block, re.MULTILINE)
-}
+RECIPES = {name: parse_yaml(text, name) for name, text in named_recipes().items()}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
 
 

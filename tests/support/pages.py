@@ -16,3 +16,9 @@ def blocks(page: Path, language: str) -> list[str]:
     """The blocks of one language, without their fences."""
     text = page.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def named_recipes() -> dict[str, str]:
+    """Recipes that a page writes: their first line is a comment with the name of the file."""
+    texts = [block for page in PAGES for block in blocks(page, "yaml")]
+    return {name: text for text in texts for name in re.findall(r"\A# (\S+\.yaml)$", text, re.MULTILINE)}
