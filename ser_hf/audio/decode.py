@@ -99,23 +99,23 @@ def read_header(path: str, data: bytes | None = None) -> Any:
 
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
     """The next frames as mono float32 (samples,), the number read, a hash of them, and whether all are finite."""
-    hashed, blocks, count, finite = xxhash.xxh3_128(), [], 0, True
+    hashed, count, written, finite = xxhash.xxh3_128(), 0, 0, True
     rates, stream = (file.samplerate, rate), None
     if rate != file.samplerate and frames > _BLOCK:
         # The same samples as below, but slower for a single block.
         stream = soxr.ResampleStream(*rates, 1, dtype="float32")
-    while count < frames:
-        samples = file.read(min(frames - count, max(_BLOCK // file.channels, 1)), dtype="float32", always_2d=True)
-        if len(samples) == 0:
-            break
+    # The system gives memory only where something is written, however much a damaged header announces.
+    result = np.empty(frames if stream is None else frames * rate // file.samplerate + 2, dtype=np.float32)
+    most = max(_BLOCK // file.channels, 1)
+    while count < frames and len(samples := file.read(min(most, frames - count), dtype="float32", always_2d=True)):
         count += len(samples)
         mono = np.ascontiguousarray(samples[:, 0]) if file.channels == 1 else samples.mean(axis=1)
         finite = finite and bool(np.isfinite(mono).all())
         hashed.update(mono)
-        blocks.append(mono if stream is None else stream.resample_chunk(mono))
-    if stream is not None and count:
-        blocks.append(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+        block = mono if stream is None else stream.resample_chunk(mono, last=count == frames)
+        result[written : written + len(block)] = block
+        written += len(block)
+    samples = result[:written]
     if rate != file.samplerate and stream is None and count:
         samples = soxr.resample(samples, *rates)
     return samples, count, hashed.hexdigest(), finite
