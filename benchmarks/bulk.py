@@ -7,20 +7,20 @@ The files are copies of RAVDESS's clips, repeated; the recording is its clips on
 network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all
 cores as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same
 batches. The floor is their sum where all cores compute the network, and less where decoding has a core of its own.
-The kinds of work alternate, in processes of their own, which also report their largest memory. `evaluate` also reads
-the folder as a corpus (folders are labels; the end of a name is the speaker, one of 100), hashes the clips,
-and computes metrics, intervals and the report. It does not run on the long recording, which has no label.
+The kinds of work alternate, in processes of their own, which also report their largest memory without pages of files.
+`evaluate` also reads the folder as a corpus (folders are labels; the end of a name is the speaker, one of 100), hashes
+the clips, and computes metrics, intervals and the report. It does not run on the long recording, which has no label.
 """
 
 import argparse
 import itertools
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -130,14 +130,29 @@ def recordings_of(path: str) -> list:
 
 
 def timed(work, hours: float | None = None) -> dict:
-    began, processor = time.perf_counter(), time.process_time()
+    began, processor, largest, ended = time.perf_counter(), time.process_time(), [0.0], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.05):
+            largest[0] = max(largest[0], anonymous_mib())
+
+    sampling = threading.Thread(target=sample)
+    sampling.start()
     found = work()
+    ended.set()
+    sampling.join()
     return {
         "seconds": time.perf_counter() - began,
         "processor": time.process_time() - processor,
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mib": max(largest[0], anonymous_mib()),
         "hours": hours if hours is not None else found,
     }
+
+
+def anonymous_mib() -> float:
+    """Memory of this process without pages of files, such as those of the libraries and of the waveform store."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1]) / 1024
 
 
 def decoding(model: str, path: str) -> dict:
