@@ -51,9 +51,9 @@ def main() -> None:
         torch.set_num_threads(1)
         for name in options.names:
             with tempfile.TemporaryDirectory() as folder:
-                results["networks"][name] = measure(write_model(name, Path(folder, name)), options.repeats)
+                row = measure(write_model(name, Path(folder, name)), options.repeats)
+            results["networks"][name] = row | {"environment": environment()}
             print(table({name: results["networks"][name]}), flush=True)
-        results["environment"] = environment()
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results["networks"]))
 
