@@ -9,13 +9,17 @@
 - `cremad_mfcc`, `cremad_cnn1d_descriptors`, `cremad_cnn2d`: the six emotions of CREMA-D in RAVDESS (24 speakers, not
   91), without the foil. CREMA-D has 7 times as many clips: epochs, patience and the patience of the rate are 7 times
   as many, so that the steps are the same.
+- `mixture_four_cnn2d`: clips of RAVDESS in four parts without common speakers: 10 actors as RAVDESS, 10 as CREMA-D
+  (without calm and surprise), 2 as TESS, and four speakers of EMO-DB as SAVEE.
 
 A figure on a proxy says whether the settings train, and nothing about the corpus: the proxies are development data.
 benchmarks/results/proxies.json is resumed: recipes with a row are left out unless named.
 """
 
 import argparse
+import csv
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import level
@@ -34,6 +38,11 @@ PROXIES = {
     "cremad_mfcc": CREMAD,
     "cremad_cnn1d_descriptors": [*CREMAD, *LONGER, "training.num_train_epochs=350"],
     "cremad_cnn2d": [*CREMAD, *LONGER, "training.num_train_epochs=245"],
+    "mixture_four_cnn2d": [
+        "corpus.corpora=[{name: ravdess, root: ROOT}, {name: csv, corpus_name: cremad, root: ROOT/cremad.csv, "
+        "weight: 0.5}, {name: csv, corpus_name: tess, root: ROOT/tess.csv}, {name: csv, corpus_name: savee, "
+        "root: ROOT/savee.csv, weight: 2.0}]"
+    ],
 }
 
 
@@ -62,16 +71,41 @@ def measure(name: str, corpora: Path, folder: Path, changes: list[str]) -> None:
     if name == "savee_crnn":
         level.LOWEST_GAIN = SAVEE_SPREAD
         level.write_copies(corpora / "EMO-DB", root, seed=1)
+    elif name == "mixture_four_cnn2d":
+        actors = [f"ravdess:{number:02d}" for number in range(1, 25)]
+        link(corpora, root, actors[:10])
+        write_table(root / "cremad.csv", "ravdess", corpora / "RAVDESS", actors[10:20], {"calm", "surprise"})
+        write_table(root / "tess.csv", "ravdess", corpora / "RAVDESS", actors[21:24:2])
+        write_table(
+            root / "savee.csv", "emodb", corpora / "EMO-DB", [f"emodb:{id}" for id in ("03", "08", "09", "10")]
+        )
     else:
-        actors = ("02", "04") if name == "tess_crnn" else ("*",)
-        for actor in (found for number in actors for found in (corpora / "RAVDESS").glob(f"Actor_{number}")):
-            (root / actor.name).symlink_to(actor.resolve())
+        link(corpora, root, ["ravdess:02", "ravdess:04"] if name == "tess_crnn" else ["ravdess:*"])
     overrides = [item.replace("ROOT", str(root)) for item in PROXIES[name]]
     overrides += [f"audio.cache_dir={folder / 'cache'}", f"output_dir={folder / 'run'}", *changes]
     report = ser_hf.run_recipe(ROOT / "recipes" / f"{name}.yaml", overrides).to_dict()
     row = summary(report) | {"clips": report["clips"], "speakers": report["speakers"], "changes": changes}
     row |= {"chance": 1 / len(report["labels"]), "warnings": report["warnings"]}
     write(RESULTS, read(RESULTS) | {name: row})
+
+
+def link(corpora: Path, root: Path, speakers: list[str]) -> None:
+    """Link these actors of RAVDESS below `root`."""
+    for number in (speaker.partition(":")[2] for speaker in speakers):
+        for actor in (corpora / "RAVDESS").glob(f"Actor_{number}"):
+            (root / actor.name).symlink_to(actor.resolve())
+
+
+def write_table(path: Path, corpus: str, root: Path, speakers: list[str], left_out: Collection[str] = ()) -> None:
+    """Write a table of the clips of these speakers, as `corpus.name: csv` reads it."""
+    dataset = ser_hf.load_corpus(corpus, root)
+    names = dataset.features["label"].names
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "speaker"])
+        for audio, label, speaker in zip(dataset["audio"], dataset["label"], dataset["speaker"], strict=True):
+            if speaker in speakers and names[label] not in {"boredom", *left_out}:
+                writer.writerow([Path(audio["path"]).resolve(), names[label], speaker])
 
 
 if __name__ == "__main__":
