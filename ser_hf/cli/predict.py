@@ -27,7 +27,6 @@ def predict(
         str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
     window: Window = None,
-    by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
     timeline: Annotated[bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")] = False,
     hop: Annotated[float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")] = None,
     batch_size: BatchSize = 16,
@@ -53,7 +52,6 @@ def predict(
     settings = PredictionSettings(
         embeddings=embeddings is not None,
         window=window,
-        by_window=by_window,
         batch_size=batch_size,
         on_error=on_error,
         timeline=timeline,
@@ -97,7 +95,7 @@ def predict(
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""
-        what = "window" if by_window or timeline else "clip"
+        what = "window" if timeline else "clip"
         print(f"{counted(rows, what)}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""

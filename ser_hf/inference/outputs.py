@@ -70,7 +70,7 @@ def read_facts(schema: pa.Schema) -> dict[str, Any]:
     return json.loads(schema.metadata[METADATA])
 
 
-def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window: bool, facts: Facts) -> pa.Table:
+def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, facts: Facts) -> pa.Table:
     """The rows of a chunk.
 
     Columns: `id`, `path`, `speaker` and `label` (null if unknown); `window`, its number from 0 (null if a row is the
@@ -79,14 +79,10 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
     `embedding`, float32 (size,), if requested. Lists have a fixed size, so that they read as matrices. Of dimensions
     `values`, on the scale of the ratings, replace `predicted` and `probabilities`.
     """
-    counts = np.bincount(outputs.rows, minlength=len(chunk))
-    rows = outputs if by_window else outputs.by_clip(classifier.problem_type)
+    rows = outputs.by_clip(classifier.problem_type)
     own = [chunk.recordings[row] for row in rows.rows]
-    windows = counts[rows.rows]
-    if by_window:  # windows of a clip follow each other
-        numbers = np.arange(len(rows.rows)) - (np.cumsum(counts) - counts)[rows.rows]
-    else:
-        numbers = np.where(windows == 1, 0, -1)
+    windows = np.bincount(outputs.rows, minlength=len(chunk))[rows.rows]
+    numbers = np.where(windows == 1, 0, -1)
     starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))

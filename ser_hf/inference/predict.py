@@ -36,9 +36,9 @@ class PredictionSettings:
 
     Args:
         embeddings: return embeddings, the input of the classifier's last layer.
-        window: seconds; longer clips are processed in windows of at most that. None is the window of the model's own
-            evaluation. The longest clip that the model can process limits both.
-        by_window: one row per window; else one per clip, with means over its windows weighted by duration.
+        window: seconds; longer clips are processed in windows of at most that, and their row has means over them,
+            weighted by duration. None is the window of the model's own evaluation. The longest clip that the model can
+            process limits both.
         batch_size: windows at a time.
         on_error: raise at the first recording that cannot be read, or skip such recordings with a warning.
         timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each prepared as a clip
@@ -51,7 +51,6 @@ class PredictionSettings:
 
     embeddings: bool = False
     window: Annotated[float, Range(min=SHORTEST, unit="seconds")] | None = None
-    by_window: bool = False
     batch_size: Annotated[int, Range(min=1)] = 16
     on_error: Literal["error", "skip"] = "error"
     timeline: bool = False
@@ -61,8 +60,6 @@ class PredictionSettings:
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
         if self.hop is not None and not self.timeline:
             raise UserError("--hop: needs overlapping windows; add --timeline")
-        if self.timeline and self.by_window:
-            raise UserError("--timeline: has a row for each window already; leave out --by-window")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,18 +228,20 @@ def predict_tables(
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
         quiet = os.environ.get("RANK", "0") != "0" or None  # None: unless on a terminal
         bar = stack.enter_context(tqdm(desc="predicting", disable=quiet, **unit))
-        warned = grid is not None or window is not None
+        warned = grid is not None
         on_error = skip if settings.on_error == "skip" else None
         for chunk in read_chunks(rows, rate, classifier.preparation, on_error, grid):
             longest = int(chunk.lengths.argmax())
             if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
                 warned = True
-                message = "%s is processed as a whole, which may take much memory; --window 30 processes it in windows"
+                message = "%s gets one label for its whole length; --timeline predicts its course"
+                if window is None:
+                    message += ". It is processed as a whole, which may take much memory; --window 30 takes less"
                 logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
             outputs = run_batches(classifier, chunk, window, settings.batch_size, take, bar.update)
-            yield table(chunk, outputs, classifier, settings.by_window, facts)
+            yield table(chunk, outputs, classifier, facts)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
 

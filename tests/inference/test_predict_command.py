@@ -39,9 +39,6 @@ def test_predictions_of_files_and_folders_are_printed(published, recordings, cap
         assert (float(probability), label, path) == (round(float(probabilities.max()), 3), predicted, name)
     assert "(3 windows)" in lines[0]
     assert "windows" not in lines[1]
-    assert cli.main(["predict", str(model), str(files[1]), "--window", "0.4", "--by-window"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.rpartition("  ")[2] for line in lines] == ["(0.00-0.25 s)", "(0.25-0.50 s)"]
 
 
 def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, capsys):

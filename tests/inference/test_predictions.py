@@ -17,8 +17,11 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 import ser_hf
 from ser_hf import UserError, predict
 from ser_hf.audio import decode
+from ser_hf.evaluation.metrics import activated
 from ser_hf.inference import inputs as reading
 from ser_hf.inference import predict as predictions
+from ser_hf.inference.batches import capture_embeddings, run_batches
+from ser_hf.inference.classifier import load_classifier
 from ser_hf.training.data import batches
 
 # With a mask and without, one that padding harms all the same, features of the extractor's making, one fixed length,
@@ -95,21 +98,22 @@ def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(multi_label, p
         model.save_pretrained(tmp_path)
         AutoFeatureExtractor.from_pretrained(folder).save_pretrained(tmp_path)
         folder = tmp_path
-    settings = {"embeddings": True, "window": 0.3, "batch_size": 3}
-    pieces = predict(folder, recordings, by_window=True, **settings).table.to_pylist()
-    clips = predict(folder, recordings, **settings).table.to_pylist()
+    clips = predict(folder, recordings, embeddings=True, window=0.3, batch_size=3).table.to_pylist()
+    classifier = load_classifier(folder)
+    (chunk,) = reading.read_chunks(reading.from_paths([recordings]), RATE, classifier.preparation)
+    with capture_embeddings(classifier) as take:
+        windows = run_batches(classifier, chunk, classifier.window(0.3), 3, take)
     assert [row["windows"] for row in clips] == [3, 1, 3, 2, 3, 2]
     assert [row["window"] for row in clips] == [None, 0, None, None, None, None]
-    for clip in clips:
-        own = [row for row in pieces if row["id"] == clip["id"]]
-        assert [row["window"] for row in own] == list(range(clip["windows"]))
-        assert own[0]["start"] == 0
-        assert own[-1]["end"] == clip["end"]
-        assert [row["start"] for row in own[1:]] == [row["end"] for row in own[:-1]]
-        seconds = [row["end"] - row["start"] for row in own]
-        for column in ("probabilities", "embedding"):
-            mean = np.average([row[column] for row in own], axis=0, weights=seconds)
-            assert_near(clip[column], mean)
+    for number, clip in enumerate(clips):
+        own = windows.rows == number
+        assert windows.starts[own].tolist() == [0, *np.cumsum(windows.lengths[own])[:-1]]
+        assert sum(windows.lengths[own]) / RATE == clip["end"]
+        for column, values in {
+            "probabilities": activated(windows.logits, classifier.problem_type),
+            "embedding": windows.vectors,
+        }.items():
+            assert_near(clip[column], np.average(values[own], axis=0, weights=windows.lengths[own]))
         expected = logit(clip["probabilities"]) if multi_label else np.log(clip["probabilities"])
         if clip["windows"] > 1:
             np.testing.assert_allclose(clip["logits"], expected, atol=1e-4)
@@ -178,11 +182,11 @@ def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog)
     monkeypatch.setattr(predictions, "_LONG_SECONDS", 0.3)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
     predict(published("crnn"), [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"])
-    message = [record.getMessage() for record in caplog.records if "processed as a whole" in record.getMessage()]
-    assert len(message) == 1
-    assert "e.wav is processed as a whole" in message[0]
+    (message,) = [record.getMessage() for record in caplog.records if "one label" in record.getMessage()]
+    assert "e.wav gets one label for its whole length; --timeline predicts its course. It is processed" in message
     caplog.clear()
     predict(published("crnn"), recordings / "e.wav", window=1)
+    assert "one label" in caplog.text
     assert "processed as a whole" not in caplog.text
 
 
