@@ -65,11 +65,6 @@ class Facts:
         return [name for name in COLUMNS if name != "predicted" or not self.ranges]
 
 
-def read_facts(schema: pa.Schema) -> dict[str, Any]:
-    """The facts in the schema of a table: ``read_facts(pyarrow.parquet.read_schema(path))``."""
-    return json.loads(schema.metadata[METADATA])
-
-
 def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, facts: Facts) -> pa.Table:
     """The rows of a chunk.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from support.close import assert_near
 from tiny_models import LABELS
 
 from ser_hf import UserError, predict
-from ser_hf.inference.outputs import COLUMNS, check_output, read_facts, writing
+from ser_hf.inference.outputs import COLUMNS, METADATA, check_output, writing
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path)
     assert dataset.features["embedding"].length == results.embeddings.shape[1]
     assert dataset.features["embedding"].feature.dtype == "float32"
     np.testing.assert_array_equal(np.asarray(dataset["embedding"][:], dtype=np.float32), results.embeddings)
-    facts = read_facts(pq.read_schema(tmp_path / "x.parquet"))
+    facts = json.loads(pq.read_schema(tmp_path / "x.parquet").metadata[METADATA])
     assert facts["embedding"] == "input of the classifier's last layer"
     assert facts["revision"].startswith("sha256:")
     assert (facts["sampling_rate"], facts["window"]) == (16000, 0.4)
