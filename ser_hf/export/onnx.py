@@ -385,12 +385,11 @@ def quantize(source: Path, path: Path, clips: Sequence[np.ndarray]) -> None:
     """Write a copy of an exported file with int8 weights.
 
     In networks of ser_hf, convolutions and linear layers compute in int8, with the ranges that their activations have
-    on `clips`, each float32 (samples,). Pretrained encoders have int8 linear layers, whose activations
-    are quantized at each call by the range of the batch: a clip's logits would depend on the other clips, so that
-    `padding_safe` is false in the metadata, and clips are processed one at a time. Feature extraction stays float32:
+    on `clips`, float32 (samples,) each. Pretrained encoders have int8 linear layers, whose activations are quantized
+    at each call by the range of the batch: a clip's logits would depend on the other clips, so that `padding_safe` is
+    false in the metadata, and clips are processed one at a time. Recurrent layers and feature extraction stay float32:
     quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
     """
-    require("onnx", "onnxruntime")
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
@@ -404,17 +403,14 @@ def quantize(source: Path, path: Path, clips: Sequence[np.ndarray]) -> None:
     metadata = {item.key: item.value for item in model.metadata_props}
     scopes = {node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node}
     excluded = [node for node, scope in scopes.items() if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)]
-    # Seven bits for weights: sums of products of eight saturate on processors without VNNI.
-    settings = {
-        "nodes_to_exclude": excluded,
-        "weight_type": QuantType.QInt8,
-        "per_channel": True,
-        "reduce_range": True,
-    }
+    # Seven bits of weights: sums of products of eight would saturate on processors without VNNI.
+    settings = {"nodes_to_exclude": excluded, "weight_type": QuantType.QInt8}
+    settings |= {"per_channel": True, "reduce_range": True}
     # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
     del model.graph.value_info[:]
     with _quiet():  # it recommends preprocessing that the exporter has done already
         if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
+            settings |= {"activation_type": QuantType.QUInt8}  # has the fastest kernels with signed weights
             quantize_static(model, path, Clips(), op_types_to_quantize=["Conv", "MatMul", "Gemm"], **settings)
             metadata["quantized"] = "int8 convolutions and linear layers, static"
         else:
