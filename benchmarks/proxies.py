@@ -10,7 +10,8 @@
   91), without the foil. CREMA-D has 7 times as many clips: epochs, patience and the patience of the rate are 7 times
   as many, so that the steps are the same.
 - `mixture_four_cnn2d`: clips of RAVDESS in four parts without common speakers: 10 actors as RAVDESS, 10 as CREMA-D
-  (without calm and surprise), 2 as TESS, and four speakers of EMO-DB as SAVEE.
+  (without calm and surprise), 2 as TESS, and four speakers of EMO-DB as SAVEE; 7 times as many epochs of a seventh of
+  the steps.
 
 A figure on a proxy says whether the settings train, and nothing about the corpus: the proxies are development data.
 benchmarks/results/proxies.json is resumed: recipes with a row are left out unless named.
@@ -41,7 +42,8 @@ PROXIES = {
     "mixture_four_cnn2d": [
         "corpus.corpora=[{name: ravdess, root: ROOT}, {name: csv, corpus_name: cremad, root: ROOT/cremad.csv, "
         "weight: 0.5}, {name: csv, corpus_name: tess, root: ROOT/tess.csv}, {name: csv, corpus_name: savee, "
-        "root: ROOT/savee.csv, weight: 2.0}]"
+        "root: ROOT/savee.csv, weight: 2.0}]",
+        "training.num_train_epochs=280",
     ],
 }
 
