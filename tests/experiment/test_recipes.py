@@ -88,7 +88,11 @@ def leaves(value, key=""):
 @pytest.mark.parametrize(
     ("one", "other", "keys"),
     [
-        ("ravdess_emobox_se_resnet", "ravdess_emobox_robust", r"\.(audio\.trim_silence|augment)\b"),
+        (
+            "ravdess_emobox_se_resnet",
+            "ravdess_emobox_robust",
+            r"\.(audio\.trim_silence|augment|training\.num_train_epochs)\b",
+        ),
         ("ravdess_cnn2d", "ravdess_cnn1d", r"\.(model|augment\.gain)\."),
         ("cremad_cnn2d", "cremad_cnn1d_descriptors", r"\.(model|training\.num_train_epochs$)"),
         ("mixture_four_cnn2d", "mixture_leave_one_corpus_out", r"\.(corpus|protocol)\."),
