@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/serving.py [NAME ...] [--repeats 15] [--readme]
 
 The networks have random weights and the sizes of their recipes; the encoder is that of wav2vec2-base. `ser-hf export`
-writes the files, with int8 ones calibrated on four clips of noise. Then noise of 3 s is classified from waveform to
-logits by torch, the ONNX file and the int8 file in turn, so that other work on the machine slows down all of them.
-`network` is torch without the front end, from features on: a floor. Times are processor time in one thread, divided by
-the clips of a batch. Results are merged into benchmarks/results/serving.json; `--readme` prints its table.
+writes the files, with int8 ones. Then noise of 3 s is classified from waveform to logits by torch, the ONNX file and
+the int8 file in turn, so that other work on the machine slows down all of them. `network` is torch without the front
+end, from features on: a floor. Times are processor time in one thread, divided by the clips of a batch. Results are
+merged into benchmarks/results/serving.json; `--readme` prints its table without measuring.
 """
 
 import argparse
@@ -93,10 +93,10 @@ def settle(model: AcousticClassifier) -> None:
 def measure(folder: Path, repeats: int) -> dict:
     """Measure one network in its forms."""
     classifier = load_classifier(folder, device="cpu")
+    exports = export_model(folder, folder / "model.onnx", int8=True)
+    classifiers = {"torch": classifier} | {form: load_classifier(file.path) for form, file in exports.files.items()}
     rate = classifier.extractor.sampling_rate
     noise = np.random.default_rng(0).standard_normal((max(BATCHES), round(SECONDS * rate))).astype(np.float32) * 0.1
-    exports = export_model(folder, folder / "model.onnx", int8=True, clips=list(noise[:4]))
-    classifiers = {"torch": classifier} | {form: load_classifier(file.path) for form, file in exports.files.items()}
     result = {"parameters": sum(parameter.numel() for parameter in classifier.model.parameters()), "forms": {}}
     outputs = {form: logits_of(own, noise, max(BATCHES)) for form, own in classifiers.items()}
     for form, logits in outputs.items():

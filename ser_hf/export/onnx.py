@@ -145,7 +145,7 @@ def export_model(
             files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
             if int8:
                 logger.info("quantizing weights to int8")
-                quantize(partial, small, clips)
+                quantize(partial, small)
                 files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
             for complete in os.listdir(folder):
                 os.replace(Path(folder, complete), path.with_name(complete))
@@ -381,42 +381,36 @@ def _quiet() -> Iterator[None]:
         logging.root.handlers[:] = handlers  # the quantizer logs by the root logger, which adds a handler
 
 
-def quantize(source: Path, path: Path, clips: Sequence[np.ndarray]) -> None:
+def quantize(source: Path, path: Path) -> None:
     """Write a copy of an exported file with int8 weights.
 
-    In networks of ser_hf, convolutions and linear layers compute in int8, with the ranges that their activations have
-    on `clips`, float32 (samples,) each. Pretrained encoders have int8 linear layers, whose activations are quantized
-    at each call by the range of the batch: a clip's logits would depend on the other clips, so that `padding_safe` is
-    false in the metadata, and clips are processed one at a time. Recurrent layers and feature extraction stay float32:
-    quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+    Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
+    would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
+
+    Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
+    extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+    Fixed ranges of activations would be faster, but change many predictions unless dozens of clips calibrate them.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
-
-    class Clips(CalibrationDataReader):
-        rows = ({"input_values": clip[None], "attention_mask": np.ones((1, len(clip)), np.int64)} for clip in clips)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self.rows, None)
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
     scopes = {node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node}
     excluded = [node for node, scope in scopes.items() if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)]
-    # Seven bits of weights: sums of products of eight would saturate on processors without VNNI.
-    settings = {"nodes_to_exclude": excluded, "weight_type": QuantType.QInt8}
-    settings |= {"per_channel": True, "reduce_range": True}
+    weights = {weight.name for weight in model.graph.initializer}  # the quantizer refuses computed ones
+    excluded += [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[1] not in weights]
+    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less with a range for
+    # each channel. A Gemm becomes a MatMul.
+    settings = {"op_types_to_quantize": ["MatMul", "LSTM"], "weight_type": QuantType.QInt8, "per_channel": True}
+    if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
+        settings = {"op_types_to_quantize": ["MatMul", "LSTM", "Conv"], "weight_type": QuantType.QUInt8}
     # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
     del model.graph.value_info[:]
     with _quiet():  # it recommends preprocessing that the exporter has done already
-        if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
-            settings |= {"activation_type": QuantType.QUInt8}  # has the fastest kernels with signed weights
-            quantize_static(model, path, Clips(), op_types_to_quantize=["Conv", "MatMul", "Gemm"], **settings)
-            metadata["quantized"] = "int8 convolutions and linear layers, static"
-        else:
-            quantize_dynamic(model, path, op_types_to_quantize=["MatMul"], **settings)
-            metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
+        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
     quantized = onnx.load(path)
     del quantized.metadata_props[:]
+    metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
     onnx.helper.set_model_props(quantized, metadata)
     onnx.save(quantized, path)
