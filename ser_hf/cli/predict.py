@@ -95,8 +95,7 @@ def predict(
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""
-        what = "window" if timeline else "clip"
-        print(f"{counted(rows, what)}{left_out}", file=log)
+        print(f"{counted(rows, 'window' if timeline else 'clip')}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
         print(f"  {key.removeprefix('--')}{embedding}: {path}", file=log)

@@ -46,13 +46,7 @@ class WaveformClassifier(nn.Module):
         if type(extractor) is not Wav2Vec2FeatureExtractor or (kind in ENCODERS and not takes_waveforms(config)):
             features = type(extractor).__name__
             raise UserError(f"{kind}: export supports networks that take waveforms, and this one needs {features}")
-        trims = preparation.trim_silence is not None and preparation.fixed_duration is None
-        if trims and kind in ENCODERS and not extractor.return_attention_mask:
-            raise UserError(
-                f"{kind} cannot be exported: without an attention mask its output depends on the trimmed length "
-                f"(trim_silence {preparation.trim_silence:g}), which differs within a batch; train it with "
-                "audio.fixed_duration, or without trim_silence"
-            )
+        self.trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         self.extractor, self.preparation = extractor, preparation
         self.problem_type = config.problem_type
         ranges = getattr(config, RANGES_KEY, None) or {}
@@ -69,9 +63,8 @@ class WaveformClassifier(nn.Module):
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Take float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any values may follow."""
-        lengths = attention_mask.sum(dim=1)
-        waveform = torch.where(attention_mask > 0, input_values, 0.0)
-        waveform, lengths = self.prepare(waveform, lengths)
+        waveform, mask = self.prepare(input_values, attention_mask)
+        lengths = mask.sum(dim=1)
         if self.shortest:
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform, lengths = nn.functional.pad(waveform, (0, missing)), lengths.clamp(min=self.shortest)
@@ -82,7 +75,7 @@ class WaveformClassifier(nn.Module):
 
 
 class PrepareWaveform(nn.Module):
-    """`prepare_waveform` on a batch."""
+    """`prepare_waveform` on a batch, which ends with the longest clip that trimming leaves."""
 
     def __init__(self, preparation: Preparation, sampling_rate: int):
         super().__init__()
@@ -93,8 +86,9 @@ class PrepareWaveform(nn.Module):
             parts = torch.view_as_real(torch.from_numpy(response)).float()
             self.register_buffer("response", parts, persistent=False)
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        steps = self.preparation
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        steps, lengths = self.preparation, attention_mask.sum(dim=1)
+        waveform = torch.where(attention_mask > 0, input_values, 0.0)
         if steps.trim_silence is not None:
             waveform, lengths = self._trim(waveform, lengths, 10 ** (-steps.trim_silence / 10))
         if steps.level == "peak":
@@ -108,7 +102,12 @@ class PrepareWaveform(nn.Module):
             # The zeros behind a short clip count as a part of it.
             padded = nn.functional.pad(waveform, (0, samples))
             waveform, lengths = padded[:, :samples], torch.full_like(lengths, samples)
-        return waveform, lengths
+        mask = _is_real(waveform.shape[1], lengths).long()
+        if steps.trim_silence is not None and steps.fixed_duration is None:
+            longest = lengths.max().item()
+            torch._check(longest <= waveform.shape[1])
+            waveform, mask = waveform[:, :longest], mask[:, :longest]
+        return waveform, mask
 
     def _trim(self, waveform: torch.Tensor, lengths: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         hop, hops = max(1, round(numpy_steps._HOP_SECONDS * self.rate)), numpy_steps._HOPS

@@ -39,14 +39,14 @@ from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.reference import read_reference
 from ..models.layers import BiLSTM
-from ..models.preparation import PreparedFeatureExtractor, prepare_waveform
+from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform
 from ..training.encoders import ENCODERS, encoder_config, mask_valid
 from ..training.factory import RANGES_KEY, TEMPERATURE_KEY
 from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
-from .graph import WaveformClassifier
+from .graph import PrepareWaveform, WaveformClassifier
 
 logger = logging.getLogger(__name__)
 
@@ -248,20 +248,44 @@ def export_onnx(
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
     if size >= LARGEST:
         raise UserError(f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds at most 2 GB")
-    # Imported late: it is optional, and takes a second.
-    from onnxscript import optimizer
+    import onnx
 
     graph = WaveformClassifier(model, extractor)
     metadata = metadata_of(graph) | dict(facts or {})
     _replace_lstms(graph.model)
-    clips = torch.zeros(2, graph.sampling_rate)
-    axes = {0: "batch", 1: "samples"}
+    names = ["logits", "values" if graph.problem_type == "regression" else "probabilities"]
+    prepare, rate = graph.prepare, graph.sampling_rate
+    if graph.trims:
+        graph.prepare = PrepareWaveform(Preparation(), rate)
+    file = _exported(graph, names, rate)
+    if graph.trims:
+        # A separate graph: the length that remains depends on the samples, which the exporter follows no further.
+        first = onnx.compose.add_prefix(
+            _exported(prepare, ["waveform", "mask"], rate), "prepare_", rename_inputs=False
+        )
+        places = [("prepare_waveform", "input_values"), ("prepare_mask", "attention_mask")]
+        file = onnx.compose.merge_models(first, file, places)
+        del file.opset_import[1:]  # the same twice
+    for key, value in metadata.items():
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            file.metadata_props.add(key=key, value=text)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(file, path)
+    return Path(path)
+
+
+def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> Any:
+    """A module that takes waveforms and a mask, as an `onnx.ModelProto`."""
+    from onnxscript import optimizer
+
+    clips, axes = torch.zeros(2, sampling_rate), {0: "batch", 1: "samples"}
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 graph,
                 kwargs={"input_values": clips, "attention_mask": torch.ones_like(clips, dtype=torch.long)},
-                output_names=["logits", "values" if graph.problem_type == "regression" else "probabilities"],
+                output_names=outputs,
                 dynamic_shapes={"input_values": axes, "attention_mask": axes},
                 opset_version=OPSET,
                 dynamo=True,
@@ -272,7 +296,7 @@ def export_onnx(
             cause: BaseException = error
             while cause.__cause__ is not None:  # the exporter's own message runs over pages
                 cause = cause.__cause__
-            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {first_line(cause)}") from error
+            raise UserError(f"the network cannot be exported to ONNX: {first_line(cause)}") from error
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
@@ -281,13 +305,7 @@ def export_onnx(
         node.metadata_props.clear()
         if scopes is not None:
             node.metadata_props[_SCOPES] = scopes
-    for key, value in metadata.items():
-        if value is not None:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            program.model.metadata_props[key] = text
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    program.save(path, external_data=False)
-    return Path(path)
+    return program.model_proto
 
 
 def require(*packages: str) -> None:
@@ -386,10 +404,8 @@ def quantize(source: Path, path: Path) -> None:
 
     Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
     would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
-
     Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
     extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
-    Fixed ranges of activations would be faster, but change many predictions unless dozens of clips calibrate them.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -410,7 +426,6 @@ def quantize(source: Path, path: Path) -> None:
     with _quiet():  # it recommends preprocessing that the exporter has done already
         quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
     quantized = onnx.load(path)
-    del quantized.metadata_props[:]
     metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
     onnx.helper.set_model_props(quantized, metadata)
     onnx.save(quantized, path)

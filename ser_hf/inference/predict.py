@@ -36,9 +36,8 @@ class PredictionSettings:
 
     Args:
         embeddings: return embeddings, the input of the classifier's last layer.
-        window: seconds; longer clips are processed in windows of at most that, and their row has means over them,
-            weighted by duration. None is the window of the model's own evaluation. The longest clip that the model can
-            process limits both.
+        window: seconds; longer clips are processed in windows of at most that, and averaged by their duration. None is
+            the window of the model's own evaluation. The longest clip that the model can process limits both.
         batch_size: windows at a time.
         on_error: raise at the first recording that cannot be read, or skip such recordings with a warning.
         timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each prepared as a clip
@@ -234,9 +233,7 @@ def predict_tables(
             longest = int(chunk.lengths.argmax())
             if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
                 warned = True
-                message = "%s gets one label for its whole length; --timeline predicts its course"
-                if window is None:
-                    message += ". It is processed as a whole, which may take much memory; --window 30 takes less"
+                message = "%s gets one label for its whole length; --timeline predicts its course, with less memory"
                 logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)

@@ -23,6 +23,11 @@ def batch_of(given):
     return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), torch.tensor([len(clip) for clip in given])
 
 
+def masked(given):
+    waveforms, lengths = batch_of(given)
+    return waveforms, (torch.arange(waveforms.shape[1]) < lengths[:, None]).long()
+
+
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-layer"])
 def test_waveforms_are_normalized_and_masked_as_by_the_extractor(kind, encoder_folder):
     extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(kind))
@@ -41,11 +46,13 @@ def test_preparations(preparation):
     quiet = [np.zeros(5000, np.float32), np.concatenate([np.zeros(8000, np.float32), clips(900)[0]])]
     given = [*clips(*LENGTHS), *clips(300, 6401), *quiet]  # of less than a frame, and of a block of loudness
     module = PrepareWaveform(preparation, RATE)
-    waveforms, lengths = module(*batch_of(given))
+    waveforms, mask = module(*masked(given))
+    assert waveforms.shape == mask.shape
+    assert mask.any(dim=0).all(), "as long as the longest clip that remains"
     for i, clip in enumerate(given):
         expected = prepare_waveform(clip, RATE, preparation)
-        alone, length = module(*batch_of([clip]))
-        assert int(length) == int(lengths[i]) == len(expected)
+        alone, own = module(*masked([clip]))
+        assert int(own.sum()) == int(mask[i].sum()) == len(expected)
         assert_near(alone[0, : len(expected)], expected)
         assert_near(waveforms[i, : len(expected)], expected)
         assert not waveforms[i, len(expected) :].any()
@@ -53,8 +60,8 @@ def test_preparations(preparation):
 
 def test_the_loudness_of_a_rate_without_its_filter_stays():
     module = PrepareWaveform(PREPARATIONS[2], 6000)
-    waveform, lengths = batch_of(clips(3000))
-    assert torch.equal(module(waveform, lengths)[0], waveform)
+    waveform, mask = masked(clips(3000))
+    assert torch.equal(module(waveform, mask)[0], waveform)
 
 
 def test_clips_too_short_for_an_encoder_are_padded(encoder_folder, tmp_path):
@@ -82,14 +89,6 @@ def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folde
         WaveformClassifier(classifier.model, classifier.extractor)
 
 
-def test_trimming_to_different_lengths_needs_an_attention_mask(encoder_folder, tmp_path):
-    folder = write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0])
-    extractor, model = AutoFeatureExtractor.from_pretrained(folder), load_classifier(folder, device="cpu").model
-    with pytest.raises(UserError, match=r"without an attention mask.*trim_silence 30"):
-        WaveformClassifier(model, extractor)
-    WaveformClassifier(model, type(extractor).from_dict(extractor.to_dict() | {"fixed_duration": 1.0}))
-
-
 def outputs(classifier, clip):
     graph = WaveformClassifier(classifier.model, classifier.extractor)
     return graph(torch.from_numpy(clip)[None], torch.ones(1, len(clip), dtype=torch.long))
@@ -106,3 +105,12 @@ def test_mel_bands_by_matrix_products_are_those_of_the_fourier_transform(size, c
     found, mask = ProductLogMel(mel)(waveforms, lengths)
     assert torch.equal(mask, expected_mask)
     torch.testing.assert_close(found[mask], expected[mask], atol=2e-3, rtol=1e-3)
+
+
+def test_trimmed_clips_of_an_encoder_without_mask_are_exact_alone(encoder_folder, tmp_path):
+    classifier = load_classifier(write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0]), device="cpu")
+    clip = np.pad(clips(9000)[0], 4000)
+    with torch.no_grad():
+        expected = classifier.model(**classifier.extractor(clip, sampling_rate=RATE, return_tensors="pt")).logits
+        logits, _ = outputs(classifier, clip)
+    assert_near(logits, expected)
