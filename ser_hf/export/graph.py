@@ -204,7 +204,7 @@ class ProductLogMel(nn.Module):
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         padded, columns = self.mel.short_time.pad(waveform, lengths), self.columns
-        rows = padded[:, : padded.shape[1] // columns * columns].unflatten(1, (-1, columns)).transpose(1, 2)
+        rows = padded.unfold(1, columns, columns).transpose(1, 2)
         sums = nn.functional.conv1d(rows, self.first, stride=self.stride, groups=columns)
         frames, sums = sums.shape[2], sums.unflatten(1, (2 * columns, -1)).flatten(2)
         power = (self.real @ sums).square() + (self.imaginary @ sums).square()
