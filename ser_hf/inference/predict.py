@@ -233,7 +233,7 @@ def predict_tables(
             longest = int(chunk.lengths.argmax())
             if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
                 warned = True
-                message = "%s gets one label for its whole length; --timeline predicts its course, with less memory"
+                message = "%s gets one label; --timeline predicts its course, and --window 30 limits the memory"
                 logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)

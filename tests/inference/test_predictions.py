@@ -183,7 +183,7 @@ def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
     predict(published("crnn"), [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"])
     (message,) = [record.getMessage() for record in caplog.records if "one label" in record.getMessage()]
-    assert "e.wav gets one label for its whole length; --timeline predicts its course" in message
+    assert "e.wav gets one label; --timeline predicts its course, and --window 30" in message
 
 
 def test_more_logits_than_labels_are_refused(published, recordings, monkeypatch):
