@@ -1,19 +1,22 @@
-"""Measure the effect of each augmentation on the validation UAR, alone and all together, on RAVDESS's fixed split.
+"""Measure the effect of each augmentation on the validation UAR, alone and all together, on
+RAVDESS's fixed split.
 
-    OMP_NUM_THREADS=1 python benchmarks/augmentations.py --corpus-root data/RAVDESS [--epochs 20] [--seeds 1 2 3]
+    OMP_NUM_THREADS=1 python benchmarks/augmentations.py --corpus-root data/RAVDESS [--epochs 20]
+    [--seeds 1 2 3]
         [--only "no augmentation" pitch gain] [--readme]
 
-A shallow `cnn_lstm` is trained on crops of 2.2 s without silence for the same number of epochs. The baseline has no
-augmentation, not even SpecAugment. Runs with the same seed are paired: they start from the same weights and have the
-same order of clips and the same crops. Their difference is therefore less noisy than their scores. All runs are
-evaluated on the validation speakers only.
+A shallow `cnn_lstm` is trained on crops of 2.2 s without silence for the same number of epochs. The
+baseline has no augmentation, not even SpecAugment. Runs with the same seed are paired: they start
+from the same weights and have the same order of clips and the same crops. Their difference is
+therefore less noisy than their scores. All runs are evaluated on the validation speakers only.
 
-Each run has two figures: the UAR of its best epoch, which is the one that a report has, and the mean UAR of the last
-quarter of its epochs. The mean is not the best of many epochs, so it varies less by chance.
+Each run has two figures: the UAR of its best epoch, which is the one that a report has, and the
+mean UAR of the last quarter of its epochs. The mean is not the best of many epochs, so it varies
+less by chance.
 
-Each run is a folder below `--runs`. The same command resumes an interrupted run. All settings are run with the first
-seed before the second seed begins. Rows are merged into benchmarks/results/augmentations.json; `--readme` prints its
-table without running anything.
+Each run is a folder below `--runs`. The same command resumes an interrupted run. All settings are
+run with the first seed before the second seed begins. Rows are merged into
+benchmarks/results/augmentations.json; `--readme` prints its table without running anything.
 """
 
 import argparse
@@ -46,8 +49,15 @@ NETWORK_OPTIONS = {
 
 def settings() -> dict[str, dict[str, Any]]:
     """Return name -> sections of the recipe that differ from the baseline, `model` by keys."""
-    partners = {"mixup, any speaker": "any", "mixup, same speaker": "same", "mixup, other speakers": "other"}
-    mixups = {name: {"augment": {"mixup": {"probability": 0.5, "speakers": kind}}} for name, kind in partners.items()}
+    partners = {
+        "mixup, any speaker": "any",
+        "mixup, same speaker": "same",
+        "mixup, other speakers": "other",
+    }
+    mixups = {
+        name: {"augment": {"mixup": {"probability": 0.5, "speakers": kind}}}
+        for name, kind in partners.items()
+    }
     together = {name: {"probability": SHARE_OF_ALL} for name in STEPS}
     together |= {"mixup": {"probability": 0.5}}
     return {
@@ -68,7 +78,9 @@ def _merged(keys: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     known = settings()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -99,7 +111,9 @@ def measure(name: str, sections: dict[str, Any], seed: int, options: argparse.Na
     word = name.replace(",", "").replace(" ", "-")
     folder = options.runs / f"{word}-{options.epochs}-epochs-seed{seed}"
     others = {key: value for key, value in sections.items() if key != "model"}
-    values = recipe(options.corpus_root, folder, NETWORK | sections.get("model", {}), training, **others)
+    values = recipe(
+        options.corpus_root, folder, NETWORK | sections.get("model", {}), training, **others
+    )
     report = run(values)
     results = read(options.results)
     rows = results.setdefault("epochs", {}).setdefault(str(options.epochs), {}).setdefault(name, {})
@@ -130,7 +144,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         cells = []
         for figure in (best, late_mean):
             scores = {seed: figure(run) for seed, run in rows[name].items()}
-            paired = [score - figure(baseline[seed]) for seed, score in scores.items() if seed in baseline]
+            paired = [
+                score - figure(baseline[seed]) for seed, score in scores.items() if seed in baseline
+            ]
             cells += [f"{statistics.mean(scores.values()):.3f}", _deviation(list(scores.values()))]
             cells.append("" if name == BASELINE else difference(paired))
         seconds = statistics.median(run["seconds"]["per_epoch"] for run in rows[name].values())

@@ -1,9 +1,11 @@
-"""Measure how much padding changes the logits of a trained model: clips alone and padded in a batch.
+"""Measure how much padding changes the logits of a trained model: clips alone and padded in a
+batch.
 
     python benchmarks/batch_invariance.py runs/ravdess_crnn [--clips 240]
 
-Loads RUN/model as a user does and classifies test clips of the run, first alone, then in batches padded with zeros to
-three times their length. Writes the largest logit difference to benchmarks/results/batch_invariance.json.
+Loads RUN/model as a user does and classifies test clips of the run, first alone, then in batches
+padded with zeros to three times their length. Writes the largest logit difference to
+benchmarks/results/batch_invariance.json.
 """
 
 import argparse
@@ -20,7 +22,9 @@ from ser_hf.utils.environment import environment
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--clips", type=int, default=240)
     options = parser.parse_args()
@@ -33,12 +37,16 @@ def main() -> None:
         waveform = data.store[row]
         alone = extractor(waveform, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         padded = {
-            key: torch.nn.functional.pad(value, (0, 2 * value.shape[1])).repeat(2, 1) for key, value in alone.items()
+            key: torch.nn.functional.pad(value, (0, 2 * value.shape[1])).repeat(2, 1)
+            for key, value in alone.items()
         }
         with torch.no_grad():
             logits = model(**alone).logits
             difference = (model(**padded).logits - logits).abs().max().item()
-        largest, largest_logit = max(largest, difference), max(largest_logit, logits.abs().max().item())
+        largest, largest_logit = (
+            max(largest, difference),
+            max(largest_logit, logits.abs().max().item()),
+        )
     result = {
         "run": options.run.name,
         "clips": min(options.clips, len(data.folds[0].split.rows["test"])),
@@ -49,7 +57,9 @@ def main() -> None:
     target = Path(__file__).parent / "results" / "batch_invariance.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit {largest_logit:.1f})")
+    print(
+        f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit {largest_logit:.1f})"
+    )
 
 
 if __name__ == "__main__":

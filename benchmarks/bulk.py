@@ -1,15 +1,19 @@
-"""Measure `ser-hf predict` and `evaluate` on many files and one long recording, beside decoding and the network alone.
+"""Measure `ser-hf predict` and `evaluate` on many files and one long recording, beside decoding and
+the network alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours 3] [--repeats 3]
+    OMP_NUM_THREADS=1 python benchmarks/bulk.py --corpus-root data/RAVDESS [--files 10000] [--hours
+    3] [--repeats 3]
         [--results FILE]
 
-The files are copies of RAVDESS's clips, repeated; the recording is its clips one after the other, 16 kHz FLAC. The
-network is a crnn with its default options and random weights. "Decoding" reads and resamples the recordings on all
-cores as predict does and drops them; "network" computes the model on waveforms that are prepared before, in the same
-batches. The floor is their sum where all cores compute the network, and less where decoding has a core of its own.
-The kinds of work alternate, in processes of their own, which also report their largest memory without pages of files.
-`evaluate` also reads the folder as a corpus (folders are labels; the end of a name is the speaker, one of 100), hashes
-the clips, and computes metrics, intervals and the report. It does not run on the long recording, which has no label.
+The files are copies of RAVDESS's clips, repeated; the recording is its clips one after the other,
+16 kHz FLAC. The network is a crnn with its default options and random weights. "Decoding" reads and
+resamples the recordings on all cores as predict does and drops them; "network" computes the model
+on waveforms that are prepared before, in the same batches. The floor is their sum where all cores
+compute the network, and less where decoding has a core of its own. The kinds of work alternate, in
+processes of their own, which also report their largest memory without pages of files. `evaluate`
+also reads the folder as a corpus (folders are labels; the end of a name is the speaker, one of
+100), hashes the clips, and computes metrics, intervals and the report. It does not run on the long
+recording, which has no label.
 """
 
 import argparse
@@ -39,13 +43,16 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpus-root", type=Path, default=Path("data/RAVDESS"))
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)  # kind, model, input: in a process of its own
+    # kind, model, input: in a process of its own
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         with freed_memory_kept():  # as the command does, for the whole of each kind of work
@@ -54,14 +61,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_model(folder / "model")
-        clips = sorted(options.corpus_root.resolve().rglob("*.flac")) or sorted(options.corpus_root.rglob("*.wav"))
+        clips = sorted(options.corpus_root.resolve().rglob("*.flac")) or sorted(
+            options.corpus_root.rglob("*.wav")
+        )
         inputs = {
             f"{options.files:,} files": copy_files(clips, folder / "files", options.files),
-            f"one recording of {options.hours:g} h": write_recording(clips, folder / "long.flac", options.hours),
+            f"one recording of {options.hours:g} h": write_recording(
+                clips, folder / "long.flac", options.hours
+            ),
         }
-        rows = [measure(what, folder / "model", path, options.repeats) for what, path in inputs.items()]
+        rows = [
+            measure(what, folder / "model", path, options.repeats) for what, path in inputs.items()
+        ]
     given = f"--files {options.files} --hours {options.hours:g} --repeats {options.repeats}"
-    command = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/bulk.py {given}"
+    command = (
+        f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/bulk.py {given}"
+    )
     write(options.results, {"rows": rows, "command": command, "environment": environment()})
     for row in rows:
         print(row)
@@ -109,15 +124,20 @@ def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"  {what}, {kind}: {runs[kind][-1]}", flush=True)
-    seconds = {kind: float(np.median([run["seconds"] for run in own])) for kind, own in runs.items()}
-    processor = {kind: float(np.median([run["processor"] for run in own])) for kind, own in runs.items()}
+    seconds = {
+        kind: float(np.median([run["seconds"] for run in own])) for kind, own in runs.items()
+    }
+    processor = {
+        kind: float(np.median([run["processor"] for run in own])) for kind, own in runs.items()
+    }
     hours = runs["predict"][0]["hours"]
     row = {"what": what, "hours": hours, "runs": runs}
     for kind in (kind for kind in ("predict", "evaluate") if kind in kinds):
         row[kind] = {
             "real_time_factor": seconds[kind] / (3600 * hours),
             "share_of_floor": (seconds["decoding"] + seconds["network"]) / seconds[kind],
-            "share_of_floor_processor": (processor["decoding"] + processor["network"]) / processor[kind],
+            "share_of_floor_processor": (processor["decoding"] + processor["network"])
+            / processor[kind],
             "largest_memory_mib": max(run["memory_mib"] for run in runs[kind]),
         }
     return row
@@ -130,7 +150,12 @@ def recordings_of(path: str) -> list:
 
 
 def timed(work, hours: float | None = None) -> dict:
-    began, processor, largest, ended = time.perf_counter(), time.process_time(), [0.0], threading.Event()
+    began, processor, largest, ended = (
+        time.perf_counter(),
+        time.process_time(),
+        [0.0],
+        threading.Event(),
+    )
 
     def sample() -> None:
         while not ended.wait(0.05):
@@ -150,14 +175,26 @@ def timed(work, hours: float | None = None) -> dict:
 
 
 def anonymous_mib() -> float:
-    """Memory of this process without pages of files, such as those of the libraries and of the waveform store."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+    """Memory of this process without pages of files, such as those of the libraries and of the
+    waveform store.
+    """
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    ]
     return int(line.split()[1]) / 1024
 
 
 def decoding(model: str, path: str) -> dict:
     def work() -> float:
-        return sum(in_order(lambda one: len(decode(one.path, None, RATE).samples), recordings_of(path))) / RATE / 3600
+        return (
+            sum(
+                in_order(lambda one: len(decode(one.path, None, RATE).samples), recordings_of(path))
+            )
+            / RATE
+            / 3600
+        )
 
     return timed(work)
 
@@ -168,11 +205,20 @@ def network(model: str, path: str) -> dict:
     from ser_hf.inference.classifier import load_classifier
     from ser_hf.inference.inputs import read_chunks
 
-    classifier, spent = load_classifier(model), {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0}
+    classifier, spent = (
+        load_classifier(model),
+        {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0},
+    )
     window = classifier.window(WINDOW)
     for chunk in read_chunks(recordings_of(path), RATE, UNPREPARED):
-        one = timed(lambda chunk=chunk: run_batches(classifier, chunk, window, 16), chunk.lengths.sum() / RATE / 3600)
-        spent = {key: max(one[key], spent[key]) if "memory" in key else spent[key] + one[key] for key in spent}
+        one = timed(
+            lambda chunk=chunk: run_batches(classifier, chunk, window, 16),
+            chunk.lengths.sum() / RATE / 3600,
+        )
+        spent = {
+            key: max(one[key], spent[key]) if "memory" in key else spent[key] + one[key]
+            for key in spent
+        }
     return spent
 
 
@@ -197,7 +243,9 @@ def evaluation(model: str, path: str) -> dict:
 
     def work() -> float:
         settings, output = {"speaker_pattern": r"(\d\d)\.\w+$"}, Path(path).parent / "report"
-        ser_hf.evaluate_model(model, "audiofolder", path, settings=settings, output=output, overwrite=True)
+        ser_hf.evaluate_model(
+            model, "audiofolder", path, settings=settings, output=output, overwrite=True
+        )
 
     return timed(work)
 

@@ -1,13 +1,16 @@
-"""Measure time and memory of a training step by the number of trainable layers, for a wav2vec2-base-sized encoder.
+"""Measure time and memory of a training step by the number of trainable layers, for a
+wav2vec2-base-sized encoder.
 
-    OMP_NUM_THREADS=1 python benchmarks/depth.py [NAME ...] [--batch 4] [--seconds 3] [--steps 5] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/depth.py [NAME ...] [--batch 4] [--seconds 3] [--steps 5]
+    [--readme]
 
-The encoder has the configuration of wav2vec2-base and random weights, since neither time nor memory depends on their
-values. Each variant runs in a separate process on noise of `--seconds`. A step is forward, backward and AdamW, as in
-the Trainer, with SpecAugment and dropout; frozen modules are in evaluation mode. Times are medians over all steps
-except the first. On a CPU they are processor time, which other processes hardly affect. Memory is the peak resident
-memory of the process while it trains, minus its memory before the model was built (on CUDA: the peak of what torch
-allocated). `saved` is the size of the model's tensors in a checkpoint. Results are merged into
+The encoder has the configuration of wav2vec2-base and random weights, since neither time nor memory
+depends on their values. Each variant runs in a separate process on noise of `--seconds`. A step is
+forward, backward and AdamW, as in the Trainer, with SpecAugment and dropout; frozen modules are in
+evaluation mode. Times are medians over all steps except the first. On a CPU they are processor
+time, which other processes hardly affect. Memory is the peak resident memory of the process while
+it trains, minus its memory before the model was built (on CUDA: the peak of what torch allocated).
+`saved` is the size of the model's tensors in a checkpoint. Results are merged into
 benchmarks/results/depth.json; `--readme` prints the table of that file without measuring.
 """
 
@@ -42,25 +45,37 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--readme", action="store_true")
-    parser.add_argument("--worker", action="store_true", help="measure one variant in this process and print JSON")
+    parser.add_argument(
+        "--worker", action="store_true", help="measure one variant in this process and print JSON"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(VARIANTS):
-        parser.error(f"unknown variant {', '.join(sorted(unknown))}; choose from {', '.join(VARIANTS)}")
+        parser.error(
+            f"unknown variant {', '.join(sorted(unknown))}; choose from {', '.join(VARIANTS)}"
+        )
     if options.worker:
         print(json.dumps(measure(options.names[0], options.batch, options.seconds, options.steps)))
         return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"variants": {}}
     if not options.readme:
         for name in options.names:
-            settings = (f"--batch={options.batch}", f"--seconds={options.seconds}", f"--steps={options.steps}")
+            settings = (
+                f"--batch={options.batch}",
+                f"--seconds={options.seconds}",
+                f"--steps={options.steps}",
+            )
             finished = subprocess.run(
-                [sys.executable, __file__, name, "--worker", *settings], stdout=subprocess.PIPE, check=True
+                [sys.executable, __file__, name, "--worker", *settings],
+                stdout=subprocess.PIPE,
+                check=True,
             )
             results["variants"][name] = json.loads(finished.stdout)
             print(name, results["variants"][name], flush=True)
@@ -100,7 +115,9 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
         model.save_pretrained(folder)
         saved = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
     return {
-        "trainable": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "trainable": sum(
+            parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+        ),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds_per_step": statistics.median(times[1:]),
         "memory_mib": (_peak(device) - before) / 2**20,
@@ -121,11 +138,16 @@ def _peak(device: torch.device) -> int:
 
 def table(variants: dict) -> str:
     full = variants["full"]
-    lines = ["| trained | trainable parameters | time per step | memory | saved |", "|---|---|---|---|---|"]
+    lines = [
+        "| trained | trainable parameters | time per step | memory | saved |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in variants.items():
         times = f"{row['seconds_per_step']:.2f} s ({row['seconds_per_step'] / full['seconds_per_step']:.2f} x)"
         memory = f"{row['memory_mib']:,.0f} MiB ({row['memory_mib'] / full['memory_mib']:.2f} x)"
-        lines.append(f"| {name} | {row['trainable']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |")
+        lines.append(
+            f"| {name} | {row['trainable']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |"
+        )
     return "\n".join(lines)
 
 

@@ -1,14 +1,16 @@
-"""Dimensions of emotion on real recordings, with targets made from published means of emotion words.
+"""Dimensions of emotion on real recordings, with targets made from published means of emotion
+words.
 
     OMP_NUM_THREADS=1 python benchmarks/dimensions.py --ravdess data/RAVDESS --emodb data/EMO-DB
 
-No corpus with ratings is open, so every clip of a class gets the same arousal and valence: the means that Russell and
-Mehrabian (1977, Journal of Research in Personality 11) report for its word, from -1 to 1; neutral is the origin. This
-shows that the task works from audio to report. It is **no benchmark**: the targets are classes in other clothes, and
-nobody rated these clips. Calm, which they do not have, is left out.
+No corpus with ratings is open, so every clip of a class gets the same arousal and valence: the
+means that Russell and Mehrabian (1977, Journal of Research in Personality 11) report for its word,
+from -1 to 1; neutral is the origin. This shows that the task works from audio to report. It is **no
+benchmark**: the targets are classes in other clothes, and nobody rated these clips. Calm, which
+they do not have, is left out.
 
-A crnn, five folds of speakers for RAVDESS and ten of EMO-DB. Runs are in --runs, are resumed, and their figures are
-written to benchmarks/results/dimensions.json.
+A crnn, five folds of speakers for RAVDESS and ten of EMO-DB. Runs are in --runs, are resumed, and
+their figures are written to benchmarks/results/dimensions.json.
 """
 
 import argparse
@@ -40,7 +42,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "epochs": 40,
         "audio": {"trim_silence": 40, "max_duration": 2.2},
     },
-    "emodb": {"protocol": {"name": "leave_one_speaker_out"}, "epochs": 40, "audio": {"max_duration": 3.0}},
+    "emodb": {
+        "protocol": {"name": "leave_one_speaker_out"},
+        "epochs": 40,
+        "audio": {"max_duration": 3.0},
+    },
 }
 RESULT = Path(__file__).parent / "results" / "dimensions.json"
 
@@ -55,8 +61,12 @@ def write_table(corpus: str, root: str, path: Path) -> None:
         rows.writerow(["path", "label", "speaker", "sex", "sentence", *TARGETS])
         for row in dataset:
             label = names[row["label"]]
-            audio = Path(row["audio"]["path"]).absolute().relative_to(Path(root).absolute()).as_posix()
-            rows.writerow([audio, label, row["speaker"], row["sex"], row["sentence"], *MEANS[label]])
+            audio = (
+                Path(row["audio"]["path"]).absolute().relative_to(Path(root).absolute()).as_posix()
+            )
+            rows.writerow(
+                [audio, label, row["speaker"], row["sex"], row["sentence"], *MEANS[label]]
+            )
 
 
 def recipe(corpus: str, root: str, runs: Path) -> dict[str, Any]:
@@ -77,7 +87,11 @@ def recipe(corpus: str, root: str, runs: Path) -> dict[str, Any]:
         },
         "protocol": settings["protocol"],
         "audio": settings["audio"],
-        "model": {"architecture": "crnn", "channels": [16, 32, 64, 64], "pooling": "attentive_stats"},
+        "model": {
+            "architecture": "crnn",
+            "channels": [16, 32, 64, 64],
+            "pooling": "attentive_stats",
+        },
         "training": {
             "learning_rate": 2.0e-3,
             "num_train_epochs": settings["epochs"],
@@ -89,11 +103,15 @@ def recipe(corpus: str, root: str, runs: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for corpus in SETTINGS:
         parser.add_argument(f"--{corpus}", metavar="DIR", help="Folder of the corpus.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
-    parser.add_argument("overrides", nargs="*", help="Of both recipes, such as training.num_train_epochs=1.")
+    parser.add_argument(
+        "overrides", nargs="*", help="Of both recipes, such as training.num_train_epochs=1."
+    )
     options = parser.parse_args()
     results = {}
     for corpus in SETTINGS:
@@ -102,8 +120,21 @@ def main() -> None:
             values = recipe(corpus, root, options.runs)
             resume = Path(values["output_dir"]).exists()
             report = run_recipe(values, options.overrides, resume=resume).to_dict()
-            shown = ("name", "task", "labels", "ranges", "protocol", "clips", "metrics", "intervals", "per_dimension")
-            kept = {key: report[key] for key in (*shown, "pooled", "gaps", "deviations", "seconds", "environment")}
+            shown = (
+                "name",
+                "task",
+                "labels",
+                "ranges",
+                "protocol",
+                "clips",
+                "metrics",
+                "intervals",
+                "per_dimension",
+            )
+            kept = {
+                key: report[key]
+                for key in (*shown, "pooled", "gaps", "deviations", "seconds", "environment")
+            }
             results[corpus] = public(kept)
             write(RESULT, results)
             print(report["name"], report["metrics"], flush=True)

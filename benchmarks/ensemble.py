@@ -2,8 +2,9 @@
 
     python benchmarks/ensemble.py RUN RUN... --result benchmarks/results/NAME.json
 
-The runs are folders of `ser_hf.train` with the same clips in each split of each fold, so that no network predicts
-clips that it was trained on. Nothing is fitted or trained here. The result names the runs.
+The runs are folders of `ser_hf.train` with the same clips in each split of each fold, so that no
+network predicts clips that it was trained on. Nothing is fitted or trained here. The result names
+the runs.
 """
 
 import argparse
@@ -26,16 +27,23 @@ PARTS = ("validation", "test")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--result", type=Path, required=True)
     options = parser.parse_args()
     try:
-        reports = [json.loads((run / "report" / "report.json").read_text(encoding="utf-8")) for run in options.runs]
+        reports = [
+            json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
+            for run in options.runs
+        ]
         numbers = reports[0]["protocol"].get("folds") or {}
         if len(numbers) < 2:
             raise UserError(f"{options.runs[0]}: not a run over several folds")
-        folds = {number: average([run / f"fold-{number}" for run in options.runs]) for number in numbers}
+        folds = {
+            number: average([run / f"fold-{number}" for run in options.runs]) for number in numbers
+        }
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename}: no such file; is this a finished run over folds?")
     except UserError as error:
@@ -47,11 +55,15 @@ def main() -> None:
             for report in reports
         ],
         "parameters": sum(report["model"]["parameters"] for report in reports),
-        "folds": {number: {part: scores(fold[part]) for part in PARTS} for number, fold in folds.items()},
+        "folds": {
+            number: {part: scores(fold[part]) for part in PARTS} for number, fold in folds.items()
+        },
     }
     for part in PARTS:
         values = [fold[part] for fold in result["folds"].values()]
-        result[part] = {key: statistics.mean(fold[key] for fold in values) for key in ("uar", "wa", "macro_f1")}
+        result[part] = {
+            key: statistics.mean(fold[key] for fold in values) for key in ("uar", "wa", "macro_f1")
+        }
         result[part]["uar_deviation"] = statistics.stdev(fold["uar"] for fold in values)
         intervals = fold_intervals([fold[part] for fold in folds.values()], draw_folds=True)
         result[part]["intervals"] = {key: intervals[key] for key in ("uar", "wa", "macro_f1")}
@@ -65,7 +77,9 @@ def average(folders: list[Path]) -> dict[str, Predictions]:
     Raises:
         UserError: if the runs have different clips or labels.
     """
-    tables = [pq.read_table(folder / "report" / "predictions.parquet").sort_by("id") for folder in folders]
+    tables = [
+        pq.read_table(folder / "report" / "predictions.parquet").sort_by("id") for folder in folders
+    ]
     names = emotions(tables[0])
     for folder, table in zip(folders[1:], tables[1:], strict=True):
         same = all(table[name].equals(tables[0][name]) for name in ("id", "part", "label"))
@@ -85,7 +99,9 @@ def emotions(table: pa.Table) -> list[str]:
 
 def scores(predictions: Predictions) -> dict[str, float]:
     (predicted,) = predictions.predicted
-    return classification_metrics(predictions.labels, predicted, len(predictions.names)) | {"clips": len(predictions)}
+    return classification_metrics(predictions.labels, predicted, len(predictions.names)) | {
+        "clips": len(predictions)
+    }
 
 
 if __name__ == "__main__":

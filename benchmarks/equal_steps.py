@@ -2,11 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/equal_steps.py [--steps 20]
 
-Trains a few steps of 16 clips by the command of users (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
-compares loss and gradient norm of each step to those of one process with one batch. There are 102 training clips, so
-that the last step of an epoch has fewer than 16. The networks are an encoder with random weights, and the crnn, whose
-batch normalization computes the statistics of one process. Dropout and SpecAugment are off, because their random
-numbers differ from batch to batch. Writes benchmarks/results/equal_steps.json; `--readme` prints its table.
+Trains a few steps of 16 clips by the command of users (`python -m ser_hf.train`, `torchrun ... -m
+ser_hf.train`) and compares loss and gradient norm of each step to those of one process with one
+batch. There are 102 training clips, so that the last step of an epoch has fewer than 16. The
+networks are an encoder with random weights, and the crnn, whose batch normalization computes the
+statistics of one process. Dropout and SpecAugment are off, because their random numbers differ from
+batch to batch. Writes benchmarks/results/equal_steps.json; `--readme` prints its table.
 """
 
 import argparse
@@ -40,7 +41,14 @@ COMMON = {
     "evaluation": {"part": "validation", "bootstrap": 10},
 }
 NO_DROPOUT = dict.fromkeys(
-    ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout", "layerdrop"),
+    (
+        "attention_dropout",
+        "activation_dropout",
+        "hidden_dropout",
+        "feat_proj_dropout",
+        "final_dropout",
+        "layerdrop",
+    ),
     0.0,
 )
 CRNN = {
@@ -55,8 +63,8 @@ CRNN = {
     "time_masks": 0,
     "band_masks": 0,
 }
-# Network, how a step of 16 clips is divided, processes, batch, accumulation, overrides. The first case of a network is
-# the reference of the others.
+# Network, how a step of 16 clips is divided, processes, batch, accumulation, overrides. The first
+# case of a network is the reference of the others.
 CASES = [
     ("encoder", "one batch of 16", 1, 16, 1, []),
     ("encoder", "4 accumulated batches of 4", 1, 4, 4, []),
@@ -69,7 +77,9 @@ CASES = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
@@ -79,18 +89,28 @@ def main() -> None:
     cases, reference = [], {}
     with tempfile.TemporaryDirectory() as folder:
         models = {"crnn": CRNN, "encoder": encoder(Path(folder))}
-        for number, (network, division, processes, batch, accumulation, overrides) in enumerate(CASES):
+        for number, (network, division, processes, batch, accumulation, overrides) in enumerate(
+            CASES
+        ):
             steps = [
                 f"training.per_device_train_batch_size={batch}",
                 f"training.gradient_accumulation_steps={accumulation}",
                 f"training.max_steps={options.steps}",
                 f"output_dir={folder}/{number}",
             ]
-            curve = train(COMMON | {"model": models[network]}, processes, [*steps, *overrides], Path(folder))
+            curve = train(
+                COMMON | {"model": models[network]}, processes, [*steps, *overrides], Path(folder)
+            )
             reference.setdefault(network, curve)
             gaps = {key: largest_gap(reference[network][key], curve[key]) for key in curve}
             cases.append(
-                {"network": network, "division": division, "processes": processes, "gaps": gaps, "curve": curve}
+                {
+                    "network": network,
+                    "division": division,
+                    "processes": processes,
+                    "gaps": gaps,
+                    "curve": curve,
+                }
             )
             print(network, division, gaps, flush=True)
     RESULTS.write_text(json.dumps({"cases": cases, "environment": environment()}, indent=1) + "\n")
@@ -100,10 +120,16 @@ def main() -> None:
 def encoder(folder: Path) -> dict:
     """Write a tiny wav2vec2 with layer normalization and random weights."""
     checkpoint = write_checkpoint(folder / "encoder", "wav2vec2", "layer")
-    return {"architecture": "encoder", "checkpoint": str(checkpoint), "mask_time_prob": 0.0} | NO_DROPOUT
+    return {
+        "architecture": "encoder",
+        "checkpoint": str(checkpoint),
+        "mask_time_prob": 0.0,
+    } | NO_DROPOUT
 
 
-def train(recipe: dict, processes: int, overrides: list[str], folder: Path) -> dict[str, list[float]]:
+def train(
+    recipe: dict, processes: int, overrides: list[str], folder: Path
+) -> dict[str, list[float]]:
     """Train by the command and return loss and gradient norm of each step."""
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))  # JSON is YAML
@@ -114,15 +140,23 @@ def train(recipe: dict, processes: int, overrides: list[str], folder: Path) -> d
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
-    (output,) = [Path(word.partition("=")[2]) for word in overrides if word.startswith("output_dir=")]
+    (output,) = [
+        Path(word.partition("=")[2]) for word in overrides if word.startswith("output_dir=")
+    ]
     history = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))["history"]
     logged = [entry for entry in history if "train_loss" in entry]
-    return {"loss": [entry["train_loss"] for entry in logged], "grad_norm": [entry["grad_norm"] for entry in logged]}
+    return {
+        "loss": [entry["train_loss"] for entry in logged],
+        "grad_norm": [entry["grad_norm"] for entry in logged],
+    }
 
 
 def largest_gap(reference: list[float], curve: list[float]) -> float:
     """Return the largest relative difference over all steps."""
-    return max(abs(value - expected) / abs(expected) for value, expected in zip(curve, reference, strict=True))
+    return max(
+        abs(value - expected) / abs(expected)
+        for value, expected in zip(curve, reference, strict=True)
+    )
 
 
 def table(cases: list[dict]) -> str:

@@ -1,12 +1,14 @@
-"""The training loop of transformers' audio-classification example, as the reference of the throughput benchmark.
+"""The training loop of transformers' audio-classification example, as the reference of the
+throughput benchmark.
 
-It follows the documented behavior of `examples/pytorch/audio-classification/run_audio_classification.py` of
-transformers 5. A transform of the data set decodes each clip at each access, resamples it if its rate differs, crops
-it at random to `max_length_seconds` if it is longer, and calls the feature extractor. The stock Trainer pads random
-batches. Validation clips are not cropped, and have the order of the data set.
+It follows the documented behavior of
+`examples/pytorch/audio-classification/run_audio_classification.py` of transformers 5. A transform
+of the data set decodes each clip at each access, resamples it if its rate differs, crops it at
+random to `max_length_seconds` if it is longer, and calls the feature extractor. The stock Trainer
+pads random batches. Validation clips are not cropped, and have the order of the data set.
 
-datasets' `Audio` decodes with torchcodec. Here soundfile decodes and librosa resamples (with soxr, its default), as
-users of datasets without torchcodec do.
+datasets' `Audio` decodes with torchcodec. Here soundfile decodes and librosa resamples (with soxr,
+its default), as users of datasets without torchcodec do.
 """
 
 import random
@@ -24,9 +26,14 @@ from transformers.trainer_callback import PrinterCallback
 
 def clips(paths: list[str], labels: list[int]) -> Dataset:
     audio = [{"path": path, "bytes": None} for path in paths]
-    features = Features({"audio": {"path": Value("string"), "bytes": Value("binary")}, "label": Value("int64")})
-    # The storage type of an Audio column, cast afterwards: encoding an Audio column needs torchcodec.
-    return Dataset.from_dict({"audio": audio, "label": labels}, features).cast_column("audio", Audio(decode=False))
+    features = Features(
+        {"audio": {"path": Value("string"), "bytes": Value("binary")}, "label": Value("int64")}
+    )
+    # The storage type of an Audio column, cast afterwards: encoding an Audio column needs
+    # torchcodec.
+    return Dataset.from_dict({"audio": audio, "label": labels}, features).cast_column(
+        "audio", Audio(decode=False)
+    )
 
 
 def example_trainer(
@@ -55,10 +62,16 @@ def decode(path: str | Path, rate: int) -> np.ndarray:
     waveform, file_rate = soundfile.read(path, dtype="float32")
     if waveform.ndim > 1:
         waveform = waveform.mean(axis=1)
-    return waveform if file_rate == rate else librosa.resample(waveform, orig_sr=file_rate, target_sr=rate)
+    return (
+        waveform
+        if file_rate == rate
+        else librosa.resample(waveform, orig_sr=file_rate, target_sr=rate)
+    )
 
 
-def _transform(extractor: SequenceFeatureExtractor, max_length_seconds: float | None) -> Callable[[dict], dict]:
+def _transform(
+    extractor: SequenceFeatureExtractor, max_length_seconds: float | None
+) -> Callable[[dict], dict]:
     name, rate = extractor.model_input_names[0], extractor.sampling_rate
     limit = None if max_length_seconds is None else round(max_length_seconds * rate)
 

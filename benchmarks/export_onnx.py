@@ -1,12 +1,15 @@
-"""Compare exported models to the model in torch: time per clip and agreement on all evaluated clips of its run.
+"""Compare exported models to the model in torch: time per clip and agreement on all evaluated clips
+of its run.
 
-    OMP_NUM_THREADS=1 python benchmarks/export_onnx.py runs/ravdess_crnn --corpus-root data/RAVDESS [--repeats 3]
+    OMP_NUM_THREADS=1 python benchmarks/export_onnx.py runs/ravdess_crnn --corpus-root data/RAVDESS
+    [--repeats 3]
 
-The model is exported to ONNX, and to ONNX with int8 weights, in a temporary folder. Then each clip of the evaluated
-split of its run is classified alone, as it was decoded: in torch (preparation, feature extractor and network), by the
-ONNX file and by the int8 file. The three alternate, so that other processes slow down all of them. The time of a clip
-is the minimum over the repeats. Results are merged into benchmarks/results/export_onnx.json under the name of the run;
-`--readme` prints the table of that file without measuring.
+The model is exported to ONNX, and to ONNX with int8 weights, in a temporary folder. Then each clip
+of the evaluated split of its run is classified alone, as it was decoded: in torch (preparation,
+feature extractor and network), by the ONNX file and by the int8 file. The three alternate, so that
+other processes slow down all of them. The time of a clip is the minimum over the repeats. Results
+are merged into benchmarks/results/export_onnx.json under the name of the run; `--readme` prints the
+table of that file without measuring.
 """
 
 import argparse
@@ -33,11 +36,17 @@ RESULTS = Path(__file__).parent / "results" / "export_onnx.json"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", help="folder of a run")
-    parser.add_argument("--corpus-root", help="folder of its corpus (default: the one in its recipe)")
+    parser.add_argument(
+        "--corpus-root", help="folder of its corpus (default: the one in its recipe)"
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clips", type=int, help="number of clips, for a short trial (default: all)")
+    parser.add_argument(
+        "--clips", type=int, help="number of clips, for a short trial (default: all)"
+    )
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"models": {}}
@@ -92,7 +101,9 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
             "changed": found.changed,
             "largest_logit_difference": found.logits,
             "largest_probability_difference": found.probabilities,
-            "uar": classification_metrics(labels, class_probabilities.argmax(axis=1), len(mapping.classes))["uar"],
+            "uar": classification_metrics(
+                labels, class_probabilities.argmax(axis=1), len(mapping.classes)
+            )["uar"],
         }
     return {
         "model_type": classifier.model.config.model_type,
@@ -112,7 +123,8 @@ def classify_all(forms_to_run: dict, store, repeats: int) -> tuple[dict, dict]:
         clip = np.array(store[row])
         durations_of = {form: [] for form in forms_to_run}
         for form, classify in forms_to_run.items():
-            logits[form].append(classify(clip)[0])  # the first call with a new length allocates memory
+            # the first call with a new length allocates memory
+            logits[form].append(classify(clip)[0])
         for _ in range(repeats):
             for form, classify in forms_to_run.items():
                 began = time.perf_counter()
@@ -120,7 +132,9 @@ def classify_all(forms_to_run: dict, store, repeats: int) -> tuple[dict, dict]:
                 durations_of[form].append(1000 * (time.perf_counter() - began))
         for form, durations in durations_of.items():
             times[form].append(min(durations))
-    return {form: np.stack(rows) for form, rows in logits.items()}, {form: np.array(ms) for form, ms in times.items()}
+    return {form: np.stack(rows) for form, rows in logits.items()}, {
+        form: np.array(ms) for form, ms in times.items()
+    }
 
 
 def table(models: dict) -> str:

@@ -1,14 +1,16 @@
 """Compare the seconds of an epoch with and without `freeze.cache`, for an encoder that is frozen.
 
-    OMP_NUM_THREADS=1 python benchmarks/frozen_cache.py [NAME ...] [--clips 8] [--seconds 3] [--epochs 2] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/frozen_cache.py [NAME ...] [--clips 8] [--seconds 3]
+    [--epochs 2] [--readme]
 
-The encoder has the configuration of wav2vec2-base and random weights, and the clips are noise, since neither time nor
-size depends on their values. Each setting trains with `ser_hf.training.fit.fit`, as a recipe does, once with the store
-of features and once without, in one process. The first epoch of each training is not counted. `with_evaluation` is an
-epoch with validation (two clips) and checkpoint; on a CPU it is processor time, which other processes hardly affect.
-`epoch` is the wall time of the training alone, as in reports, and `build_seconds` the wall time in which the store is
-computed. Results are merged into benchmarks/results/frozen_cache.json; `--readme` prints the table of that file
-without measuring.
+The encoder has the configuration of wav2vec2-base and random weights, and the clips are noise,
+since neither time nor size depends on their values. Each setting trains with
+`ser_hf.training.fit.fit`, as a recipe does, once with the store of features and once without, in
+one process. The first epoch of each training is not counted. `with_evaluation` is an epoch with
+validation (two clips) and checkpoint; on a CPU it is processor time, which other processes hardly
+affect. `epoch` is the wall time of the training alone, as in reports, and `build_seconds` the wall
+time in which the store is computed. Results are merged into benchmarks/results/frozen_cache.json;
+`--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -43,7 +45,9 @@ DEPTHS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=list(DEPTHS), metavar="NAME")
     parser.add_argument("--clips", type=int, default=8, help="number of training clips")
     parser.add_argument("--seconds", type=float, default=3.0)
@@ -52,7 +56,9 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.names) - set(DEPTHS):
-        parser.error(f"unknown setting {', '.join(sorted(unknown))}; choose from {', '.join(DEPTHS)}")
+        parser.error(
+            f"unknown setting {', '.join(sorted(unknown))}; choose from {', '.join(DEPTHS)}"
+        )
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"depths": {}}
     if not options.readme:
         for name in options.names:
@@ -68,7 +74,9 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
         folder = Path(scratch)
         store = _noise(folder, options.clips + 2, round(options.seconds * RATE))
         uncached = _train(freezing, summed, options, folder / "uncached", store, None)
-        cached = _train(freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder))
+        cached = _train(
+            freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder)
+        )
     facts = uncached.pop("facts") or cached.pop("facts")
     return {
         "uncached": uncached,
@@ -94,14 +102,23 @@ def _noise(folder: Path, clips: int, samples: int):
     return open_store(sources, RATE, folder)
 
 
-def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache: FeatureCaching | None) -> dict:
-    """Return the median seconds of an epoch without and with evaluation, and the facts about the store."""
+def _train(
+    freezing: Freezing, summed: bool, options, folder: Path, store, cache: FeatureCaching | None
+) -> dict:
+    """Return the median seconds of an epoch without and with evaluation, and the facts about the
+    store.
+    """
     torch.manual_seed(0)
-    config = Wav2Vec2Config(num_labels=CLASSES, layerdrop=0.0, mask_time_prob=0.0, use_weighted_layer_sum=summed)
+    config = Wav2Vec2Config(
+        num_labels=CLASSES, layerdrop=0.0, mask_time_prob=0.0, use_weighted_layer_sum=summed
+    )
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
     labels = Dataset.from_dict({"label": [i % CLASSES for i in range(len(store))]})
     labels = labels.cast_column("label", ClassLabel(num_classes=CLASSES))
-    settings = {"num_train_epochs": 1 + options.epochs, "per_device_train_batch_size": options.batch}
+    settings = {
+        "num_train_epochs": 1 + options.epochs,
+        "per_device_train_batch_size": options.batch,
+    }
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     logged: list[float] = []
     model = Wav2Vec2ForSequenceClassification(config)
@@ -112,7 +129,9 @@ def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache
         store,
         clip_table(labels, range(options.clips), store),
         clip_table(labels, range(options.clips, len(store)), store),
-        training_arguments(HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False),
+        training_arguments(
+            HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False
+        ),
         compute_metrics,
         watch=lambda *_: logged.append(clock()),
         cache=cache,
@@ -130,9 +149,13 @@ def table(depths: dict) -> str:
     ]
     lines.append("|---|---|---|---|---|---|---|")
     for name, row in depths.items():
-        seconds = " | ".join(f"{row[way]['with_evaluation']:.2f} s" for way in ("uncached", "cached"))
+        seconds = " | ".join(
+            f"{row[way]['with_evaluation']:.2f} s" for way in ("uncached", "cached")
+        )
         size = f"{row['store_mb']:.1f} MB | {row['build_seconds']:.1f} s"
-        lines.append(f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | {size} |")
+        lines.append(
+            f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | {size} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,12 +1,13 @@
-"""Audio files, tables, recipes and folders damaged at random, for as long as you like: how many are read, how many are
-refused in one line, and every fault.
+"""Audio files, tables, recipes and folders damaged at random, for as long as you like: how many are
+read, how many are refused in one line, and every fault.
 
-    python benchmarks/fuzz.py --minutes 60 --seed 0 [--only audio tables]
-    python benchmarks/fuzz.py --only audio --seed 123 --examples 1    # repeats one example, with its traceback
+    python benchmarks/fuzz.py --minutes 60 --seed 0 [--only audio tables] python benchmarks/fuzz.py
+    --only audio --seed 123 --examples 1    # repeats one example, with its traceback
 
-A fault is any exception but a `UserError`, a message of several lines or more than 300 characters, an example that
-takes more than 60 s or a gigabyte, or a process that dies. An example depends on its generator and seed alone. Counts
-are added to those of the same revision and first seed in benchmarks/results/fuzz.json; seeds continue where these end.
+A fault is any exception but a `UserError`, a message of several lines or more than 300 characters,
+an example that takes more than 60 s or a gigabyte, or a process that dies. An example depends on
+its generator and seed alone. Counts are added to those of the same revision and first seed in
+benchmarks/results/fuzz.json; seeds continue where these end.
 """
 
 import argparse
@@ -70,7 +71,9 @@ GENERATORS = {"audio": audio, "tables": tables, "recipes": recipes, "folders": f
 
 
 def work(name: str, seed: int, seconds: float, examples: int) -> None:
-    """Try examples, and print a line of JSON for each: seed, outcome, and of a fault its place and details."""
+    """Try examples, and print a line of JSON for each: seed, outcome, and of a fault its place and
+    details.
+    """
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no reply
     sys.path.insert(0, str(ROOT / "tests"))
@@ -91,10 +94,15 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
             taken = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
             assert taken < BYTES or number == seed, f"{taken / 1e9:.1f} GB of memory"
         except Exception as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in f.filename]
+            frames = [
+                f for f in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in f.filename
+            ]
             place = f"{Path(frames[-1].filename).relative_to(ROOT)}:{frames[-1].lineno}"
             notes = [note[:400] for note in getattr(error, "__notes__", [])]
-            outcome, details = "fault", [f"{type(error).__name__} in {place}", str(error)[:300], *notes]
+            outcome, details = (
+                "fault",
+                [f"{type(error).__name__} in {place}", str(error)[:300], *notes],
+            )
             if examples == 1:
                 traceback.print_exc()
         faulthandler.cancel_dump_traceback_later()
@@ -102,29 +110,51 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
 
 
 def turn(name: str, seed: int, seconds: float, examples: int) -> list[list]:
-    """The outcomes of a process that tries examples of one generator; if it dies, its last example is a fault."""
-    command = [sys.executable, __file__, "--worker", name, "--seed", str(seed), "--examples", str(examples)]
+    """The outcomes of a process that tries examples of one generator; if it dies, its last example
+    is a fault.
+    """
+    command = [
+        sys.executable,
+        __file__,
+        "--worker",
+        name,
+        "--seed",
+        str(seed),
+        "--examples",
+        str(examples),
+    ]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     with tempfile.TemporaryDirectory() as cache:
         environment |= {"SER_HF_CACHE": cache, "HF_HOME": cache, "TMPDIR": cache}
         done = subprocess.run(
-            [*command, "--minutes", str(seconds / 60)], capture_output=True, env=environment, check=False
+            [*command, "--minutes", str(seconds / 60)],
+            capture_output=True,
+            env=environment,
+            check=False,
         )
     outcomes = [json.loads(line) for line in done.stdout.decode().splitlines()]
     if examples == 1:
         sys.stderr.buffer.write(done.stderr)
     if done.returncode:
         last = outcomes[-1][0] + 1 if outcomes else seed
-        trace = done.stderr.decode(errors="replace").replace(f"{ROOT}/", "").replace(f"{sys.prefix}/", "")
+        trace = (
+            done.stderr.decode(errors="replace")
+            .replace(f"{ROOT}/", "")
+            .replace(f"{sys.prefix}/", "")
+        )
         outcomes.append([last, "fault", [f"exit code {done.returncode}", trace[-900:]]])
     return outcomes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60, help="of all generators together")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--examples", type=int, default=10**9, help="of a turn of a generator at most")
+    parser.add_argument(
+        "--examples", type=int, default=10**9, help="of a turn of a generator at most"
+    )
     parser.add_argument("--only", nargs="+", choices=GENERATORS, default=list(GENERATORS))
     parser.add_argument("--worker", choices=GENERATORS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -134,15 +164,25 @@ def main() -> None:
 
     machine = environment()
     runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
-    same = [run for run in runs if (run["revision"], run["seed"]) == (machine["git_revision"], given.seed)]
-    run = same[0] if same else {"revision": machine["git_revision"], "seed": given.seed, "minutes": 0.0}
+    same = [
+        run
+        for run in runs
+        if (run["revision"], run["seed"]) == (machine["git_revision"], given.seed)
+    ]
+    run = (
+        same[0]
+        if same
+        else {"revision": machine["git_revision"], "seed": given.seed, "minutes": 0.0}
+    )
     if not same:
         run |= {"date": datetime.date.today().isoformat(), "generators": {}, "machine": machine}
         runs.append(run)
     end = time.monotonic() + 60 * given.minutes
     for name in itertools.cycle(given.only):
         began = time.monotonic()
-        counts = run["generators"].setdefault(name, {"examples": 0, "accepted": 0, "refused": 0, "faults": {}})
+        counts = run["generators"].setdefault(
+            name, {"examples": 0, "accepted": 0, "refused": 0, "faults": {}}
+        )
         seconds = min(SLICE, max(end - began, 1))
         first = given.seed + (counts["examples"] if given.examples > 1 else 0)
         for seed, outcome, details in turn(name, first, seconds, given.examples):
@@ -151,13 +191,21 @@ def main() -> None:
                 counts[outcome] += 1
                 continue
             place, *rest = details
-            counts["faults"].setdefault(place, {"count": 0, "seed": seed, "details": rest})["count"] += 1
+            counts["faults"].setdefault(place, {"count": 0, "seed": seed, "details": rest})[
+                "count"
+            ] += 1
         run["minutes"] = round(run["minutes"] + (time.monotonic() - began) / 60, 2)
         shown = [counts[key] for key in ("examples", "accepted", "refused")]
-        print(f"{name}: {shown[0]} examples, {shown[1]} accepted, {shown[2]} refused", *counts["faults"], sep="\n    ")
+        print(
+            f"{name}: {shown[0]} examples, {shown[1]} accepted, {shown[2]} refused",
+            *counts["faults"],
+            sep="\n    ",
+        )
         if given.examples == 1:  # an example that is repeated is no part of a run
             return None
-        RESULTS.write_text(json.dumps({"runs": runs}, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+        RESULTS.write_text(
+            json.dumps({"runs": runs}, indent=1, ensure_ascii=True) + "\n", encoding="utf-8"
+        )
         if time.monotonic() >= end:
             break
     return None

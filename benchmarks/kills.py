@@ -1,11 +1,12 @@
 """A run that is killed in every stage ends as one that is left alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/kills.py [--kills 20] [--seed 0] [--output benchmarks/results/kills.json]
+    OMP_NUM_THREADS=1 python benchmarks/kills.py [--kills 20] [--seed 0] [--output
+    benchmarks/results/kills.json]
 
-Runs a small recipe once without interruption and publishes it to a Hub on this machine. Then runs it again with
-SIGKILLs of its process group at random moments in preparation, training, evaluation, report and publishing, each
-followed by --resume, and compares figures, predictions, and what was published. Random crops, dropout and averaged
-weights are on.
+Runs a small recipe once without interruption and publishes it to a Hub on this machine. Then runs
+it again with SIGKILLs of its process group at random moments in preparation, training, evaluation,
+report and publishing, each followed by --resume, and compares figures, predictions, and what was
+published. Random crops, dropout and averaged weights are on.
 """
 
 import argparse
@@ -66,7 +67,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -100,11 +103,19 @@ class Case:
 
     def __init__(self, folder: Path, name: str, hub: LoopbackHub):
         self.folder, self.name, self.hub = folder / name, name, hub
-        self.repositories = {"model": f"tester/{name}", "dataset": f"tester/{name}-report", "space": f"tester/{name}"}
-        self.environment = os.environ | hub.environment(folder / "home") | {"SER_HF_CACHE": f"{self.folder}-cache"}
+        self.repositories = {
+            "model": f"tester/{name}",
+            "dataset": f"tester/{name}-report",
+            "space": f"tester/{name}",
+        }
+        self.environment = (
+            os.environ | hub.environment(folder / "home") | {"SER_HF_CACHE": f"{self.folder}-cache"}
+        )
 
     def start(self) -> tuple[subprocess.Popen, int]:
-        """The command with --resume in a process group of its own, and the end of a pipe with its stages."""
+        """The command with --resume in a process group of its own, and the end of a pipe with its
+        stages.
+        """
         places = [f"output_dir={self.folder}", f"hub.repo=tester/{self.name}"]
         places += [f"hub.report_repo=tester/{self.name}-report", "hub.space=true", "--resume"]
         reading, writing = os.pipe()
@@ -135,7 +146,9 @@ class Case:
         return json.loads((self.folder / "report" / "report.json").read_text(encoding="utf-8"))
 
 
-def kill_repeatedly(case: Case, seconds: dict[str, float], options: argparse.Namespace) -> list[dict[str, Any]]:
+def kill_repeatedly(
+    case: Case, seconds: dict[str, float], options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Kill the run in each stage in turn, at random moments of it, and return the moments."""
     draw = random.Random(options.seed)
     kills: list[dict[str, Any]] = []
@@ -159,7 +172,9 @@ def kill_repeatedly(case: Case, seconds: dict[str, float], options: argparse.Nam
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         elif process.returncode:
-            sys.exit(f"a run ended with exit code {process.returncode} by itself; see {case.folder}.log")
+            sys.exit(
+                f"a run ended with exit code {process.returncode} by itself; see {case.folder}.log"
+            )
         else:
             continue  # it was quicker than the first one
         kills.append(
@@ -168,7 +183,9 @@ def kill_repeatedly(case: Case, seconds: dict[str, float], options: argparse.Nam
                 "seconds_after_start": time.perf_counter() - began,
                 "share_of_stage": moment,
                 "exit_code": process.wait(),
-                "left": sorted(path.name for path in case.folder.glob("*")) if case.folder.is_dir() else [],
+                "left": sorted(path.name for path in case.folder.glob("*"))
+                if case.folder.is_dir()
+                else [],
             }
         )
         print(kills[-1], flush=True)
@@ -181,11 +198,18 @@ def compare(whole: Case, killed: Case) -> dict[str, Any]:
     keys = ("metrics", "intervals", "parts", "confusion", "per_class", "validated", "robustness")
     differences = {key: difference(one[key], other[key]) for key in keys}
     equal = {key: value <= TOLERANCE for key, value in differences.items()}
-    tables = [pq.read_table(case.folder / "report" / "predictions.parquet") for case in (whole, killed)]
-    tables = [table.drop_columns("path").to_pydict() for table in tables]  # each run has its own cache
+    tables = [
+        pq.read_table(case.folder / "report" / "predictions.parquet") for case in (whole, killed)
+    ]
+    # each run has its own cache
+    tables = [table.drop_columns("path").to_pydict() for table in tables]
     equal["predictions"] = difference(*tables) <= TOLERANCE
     validated = [
-        {entry["step"]: entry["validation"]["uar"] for entry in report["history"] if "validation" in entry}
+        {
+            entry["step"]: entry["validation"]["uar"]
+            for entry in report["history"]
+            if "validation" in entry
+        }
         for report in (one, other)
     ]
     equal["history of validation"] = difference(*validated) <= TOLERANCE

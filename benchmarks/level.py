@@ -1,19 +1,23 @@
-"""Measure what recordings whose speakers stand decibels apart cost, and which treatment repairs it, on EMO-DB.
+"""Measure what recordings whose speakers stand decibels apart cost, and which treatment repairs it,
+on EMO-DB.
 
-    OMP_NUM_THREADS=1 python benchmarks/level.py --root data/EMO-DB --checkpoint weights/default512_BYOLAs64x96.pth
+    OMP_NUM_THREADS=1 python benchmarks/level.py --root data/EMO-DB --checkpoint
+    weights/default512_BYOLAs64x96.pth
         [--models mfcc_linear byols ...] [--treatments none loudness ...] [--seeds 1 2 3] [--readme]
     OMP_NUM_THREADS=1 python benchmarks/level.py --spread ravdess=data/RAVDESS emodb=data/EMO-DB
 
-Four speakers of EMO-DB who have all seven emotions, two women and two men, are tested one at a time; one of the other
-three is for validation, two are for training. Their clips are `untouched`, or `gained`: a constant gain per speaker,
-drawn from -30 to 0 dB with the seed of the training. The copies are written in float to a temporary folder. EMO-DB is
-development data here: the cells may be scored as often as needed. `default` is what a recipe without `audio.level`
-does. `--epochs` caps the epochs of trained networks.
+Four speakers of EMO-DB who have all seven emotions, two women and two men, are tested one at a
+time; one of the other three is for validation, two are for training. Their clips are `untouched`,
+or `gained`: a constant gain per speaker, drawn from -30 to 0 dB with the seed of the training. The
+copies are written in float to a temporary folder. EMO-DB is development data here: the cells may be
+scored as often as needed. `default` is what a recipe without `audio.level` does. `--epochs` caps
+the epochs of trained networks.
 
-Each cell (model, clips, treatment, seed) is a run over four folds in a folder below `--runs`. The same command repeats
-an interrupted cell, and skips those that benchmarks/results/level.json has. All cells are run with the first seed
-before the second seed begins. `--readme` prints the table without running anything. `--spread` prints how much of the
-variance of the loudness of whole corpora the speaker explains, by which `audio.level: auto` chooses.
+Each cell (model, clips, treatment, seed) is a run over four folds in a folder below `--runs`. The
+same command repeats an interrupted cell, and skips those that benchmarks/results/level.json has.
+All cells are run with the first seed before the second seed begins. `--readme` prints the table
+without running anything. `--spread` prints how much of the variance of the loudness of whole
+corpora the speaker explains, by which `audio.level: auto` chooses.
 """
 
 import argparse
@@ -49,20 +53,28 @@ TREATMENTS = {
     "loudness": ["audio.level=loudness"],
     "peak": ["audio.level=peak"],
     "clip normalization": ["audio.level=null", "model.normalization=clip"],
-    "gain augmentation": ["audio.level=null", "augment.gain={probability: 1.0, decibels: [-15, 15]}"],
+    "gain augmentation": [
+        "audio.level=null",
+        "augment.gain={probability: 1.0, decibels: [-15, 15]}",
+    ],
     "default": [],
 }
-# MFCCs have no normalization, crnn has that of the clip anyway, and scikit-learn fits clips as they are.
+# MFCCs have no normalization, crnn has that of the clip anyway, and scikit-learn fits clips as they
+# are.
 IMPOSSIBLE = {(model, "clip normalization") for model in ("mfcc_linear", "mfcc_svm", "crnn")}
 IMPOSSIBLE |= {(model, "gain augmentation") for model in ("mfcc_linear", "mfcc_svm", "byols")}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, default=Path("data/EMO-DB"))
     parser.add_argument("--checkpoint", default="weights/default512_BYOLAs64x96.pth")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--clips", nargs="+", default=["gained", "untouched"], choices=["gained", "untouched"])
+    parser.add_argument(
+        "--clips", nargs="+", default=["gained", "untouched"], choices=["gained", "untouched"]
+    )
     parser.add_argument("--treatments", nargs="+", default=list(TREATMENTS), choices=TREATMENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=20)
@@ -88,8 +100,16 @@ def measure(model: str, clips: str, treatment: str, seed: int, options: argparse
     key = "/".join([model, clips, treatment, str(seed)])
     if key in read(options.results).get("cells", {}):
         return
-    overrides = [*TREATMENTS[treatment], f"training.seeds=[{seed}]", f"output_dir={options.runs / key}", "name=level"]
-    overrides += ["protocol={name: leave_one_speaker_out, validation: 0.3}", "evaluation.bootstrap=100"]
+    overrides = [
+        *TREATMENTS[treatment],
+        f"training.seeds=[{seed}]",
+        f"output_dir={options.runs / key}",
+        "name=level",
+    ]
+    overrides += [
+        "protocol={name: leave_one_speaker_out, validation: 0.3}",
+        "evaluation.bootstrap=100",
+    ]
     if model in FROM_SCRATCH:
         overrides.append(f"training.num_train_epochs={options.epochs}")
     if model == "mfcc_svm":
@@ -100,11 +120,16 @@ def measure(model: str, clips: str, treatment: str, seed: int, options: argparse
         gains = write_copies(options.root, Path(folder), seed if clips == "gained" else None)
         overrides.append(f"corpus={{name: emodb, root: '{folder}'}}")
         overrides.append(f"audio.cache_dir={folder}/cache")
-        report = ser_hf.run_recipe(ROOT / "recipes" / f"{MODELS[model]}.yaml", overrides, overwrite=True)
+        report = ser_hf.run_recipe(
+            ROOT / "recipes" / f"{MODELS[model]}.yaml", overrides, overwrite=True
+        )
     shutil.rmtree(options.runs / key)
     folds = {number: fold.metrics["uar"] for number, fold in report.protocol.folds.items()}
     row: dict[str, Any] = {"uar": report.metrics["uar"], "folds": folds, "gains": gains}
-    row |= {"epochs": options.epochs if model in FROM_SCRATCH else None, "preparation": report.model.preparation}
+    row |= {
+        "epochs": options.epochs if model in FROM_SCRATCH else None,
+        "preparation": report.model.preparation,
+    }
     row |= {"seconds": report.seconds.training, "git_revision": report.environment.git_revision}
     results = read(options.results)
     results.setdefault("cells", {})[key] = row
@@ -113,10 +138,18 @@ def measure(model: str, clips: str, treatment: str, seed: int, options: argparse
 
 
 def write_copies(root: Path, folder: Path, seed: int | None) -> dict[str, float]:
-    """Write the clips of the four speakers as float WAV, with gains drawn with `seed`, and return the gains in dB."""
+    """Write the clips of the four speakers as float WAV, with gains drawn with `seed`, and return
+    the gains in dB.
+    """
     rng = random.Random(seed)
-    gains = {speaker: 0.0 if seed is None else rng.uniform(LOWEST_GAIN, 0.0) for speaker in SPEAKERS}
-    files = [path for path in sorted(root.rglob("*")) if path.suffix in (".wav", ".flac") and path.name[:2] in gains]
+    gains = {
+        speaker: 0.0 if seed is None else rng.uniform(LOWEST_GAIN, 0.0) for speaker in SPEAKERS
+    }
+    files = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.suffix in (".wav", ".flac") and path.name[:2] in gains
+    ]
     for path in files:
         samples, rate = soundfile.read(path, dtype="float32")
         scaled = samples * np.float32(10 ** (gains[path.name[:2]] / 20))
@@ -125,18 +158,34 @@ def write_copies(root: Path, folder: Path, seed: int | None) -> dict[str, float]
 
 
 def table(cells: dict[str, dict[str, Any]]) -> str:
-    """Format the cells as Markdown: the mean UAR over folds and seeds, and its difference from untouched clips."""
-    lines = ["| model | treatment | seeds | untouched | gained | gained, minus untouched without treatment |"]
+    """Format the cells as Markdown: the mean UAR over folds and seeds, and its difference from
+    untouched clips.
+    """
+    lines = [
+        "| model | treatment | seeds | untouched | gained | gained, minus untouched without treatment |"
+    ]
     lines.append("|---|---|---|---|---|---|")
     for model in MODELS:
         for treatment in TREATMENTS:
-            scores = {clips: _scores(cells, model, clips, treatment) for clips in ("untouched", "gained")}
+            scores = {
+                clips: _scores(cells, model, clips, treatment) for clips in ("untouched", "gained")
+            }
             reference = _scores(cells, model, "untouched", "none")
-            paired = [score - reference[seed] for seed, score in scores["gained"].items() if seed in reference]
+            paired = [
+                score - reference[seed]
+                for seed, score in scores["gained"].items()
+                if seed in reference
+            ]
             if any(scores.values()):
-                means = [f"{statistics.mean(own.values()):.3f}" if own else "" for own in scores.values()]
+                means = [
+                    f"{statistics.mean(own.values()):.3f}" if own else "" for own in scores.values()
+                ]
                 seeds = " / ".join(str(len(own)) for own in scores.values())
-                error = f" ± {statistics.stdev(paired) / len(paired) ** 0.5:.3f}" if len(paired) > 1 else ""
+                error = (
+                    f" ± {statistics.stdev(paired) / len(paired) ** 0.5:.3f}"
+                    if len(paired) > 1
+                    else ""
+                )
                 lost = f"{statistics.mean(paired):+.3f}{error}" if paired else ""
                 lines.append(f"| {model} | {treatment} | {seeds} | {' | '.join(means)} | {lost} |")
     return "\n".join(lines)
@@ -145,11 +194,17 @@ def table(cells: dict[str, dict[str, Any]]) -> str:
 def _scores(cells: dict[str, dict[str, Any]], *key: str) -> dict[str, float]:
     """The UAR of each seed."""
     prefix = "/".join(key) + "/"
-    return {name.removeprefix(prefix): row["uar"] for name, row in cells.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): row["uar"]
+        for name, row in cells.items()
+        if name.startswith(prefix)
+    }
 
 
 def spread(name: str, root: str) -> str:
-    """Describe which share of the variance of loudness a corpus's speakers explain; above 50 %, `auto` is loudness."""
+    """Describe which share of the variance of loudness a corpus's speakers explain; above 50 %,
+    `auto` is loudness.
+    """
     values = {
         "corpus": {"name": name, "root": root},
         "protocol": {"name": "leave_one_speaker_out", "near_duplicates": "skip"},

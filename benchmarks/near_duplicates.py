@@ -1,11 +1,13 @@
-"""Measure how many copies of real clips the search for near duplicates finds, and its false positives.
+"""Measure how many copies of real clips the search for near duplicates finds, and its false
+positives.
 
     python benchmarks/near_duplicates.py FOLDER... [--clips 100] [--speeds 0.87 0.93 1.07 1.15]
 
-Each FOLDER is one corpus. First its audio files are searched unchanged. Then altered copies of `--clips` random clips,
-one of each kind below, are added to the corpus. For each kind the result has the number of copies that are found with
-their original and their bit errors, and for all pairs the number that join different takes. Last, all corpora are
-searched together, each also at several speeds (which are different clips to the search), to show how the time grows.
+Each FOLDER is one corpus. First its audio files are searched unchanged. Then altered copies of
+`--clips` random clips, one of each kind below, are added to the corpus. For each kind the result
+has the number of copies that are found with their original and their bit errors, and for all pairs
+the number that join different takes. Last, all corpora are searched together, each also at several
+speeds (which are different clips to the search), to show how the time grows.
 
 The margin is the largest correlation of two different takes whose fingerprints are similar.
 Writes benchmarks/results/near_duplicates.json.
@@ -46,7 +48,12 @@ def copies(samples: np.ndarray, rng: np.random.Generator) -> dict[str, bytes]:
     begin = rng.integers(voice[0], max(voice[0], voice[-1] - RATE) + 1)
     excerpt = slice(begin, begin + RATE)
     cut = slice(rng.integers(len(samples) // 4), len(samples) - rng.integers(len(samples) // 4))
-    mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
+    mp3 = {
+        "format": "MP3",
+        "subtype": "MPEG_LAYER_III",
+        "bitrate_mode": "CONSTANT",
+        "compression_level": 0.95,
+    }
     vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
     telephone = sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), samples)
     noise = rng.standard_normal(len(samples)) * np.sqrt(np.mean(samples[voice] ** 2))
@@ -66,7 +73,9 @@ def copies(samples: np.ndarray, rng: np.random.Generator) -> dict[str, bytes]:
     }
     for name in ("mp3", "vorbis"):
         coded, _ = soundfile.read(io.BytesIO(copies_by_kind[name]))
-        copies_by_kind[f"{name}, then piece of 1 s, 10 dB quieter"] = encode(10**-0.5 * coded[excerpt])
+        copies_by_kind[f"{name}, then piece of 1 s, 10 dB quieter"] = encode(
+            10**-0.5 * coded[excerpt]
+        )
     return copies_by_kind
 
 
@@ -78,9 +87,16 @@ def search(store: WaveformStore) -> tuple[list, float]:
 
 def margin(store: WaveformStore) -> dict:
     """Return the most similar pairs of different takes among those with similar fingerprints."""
-    similar = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).similar_pairs()
-    different = [pair for pair in similar if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]]
-    heights = [_correlation(store[a], store[b], store.sampling_rate, offset)[1] for a, b, offset, _ in different]
+    similar = _Comparison(
+        [fingerprint(clip, store.sampling_rate) for clip in store]
+    ).similar_pairs()
+    different = [
+        pair for pair in similar if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]
+    ]
+    heights = [
+        _correlation(store[a], store[b], store.sampling_rate, offset)[1]
+        for a, b, offset, _ in different
+    ]
     return {
         "alike_by_fingerprint": len(different),
         "largest_correlation": max(heights, default=None),
@@ -94,7 +110,11 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
     store = open_store(sources, RATE, cache)
     pairs, seconds = search(store)
     again = search(store)[1]
-    same = [pair for pair in pairs if store.content_hashes[pair.first] == store.content_hashes[pair.second]]
+    same = [
+        pair
+        for pair in pairs
+        if store.content_hashes[pair.first] == store.content_hashes[pair.second]
+    ]
     names = [[Path(files[pair.first]).name, Path(files[pair.second]).name] for pair in pairs]
     result = {
         "corpus": folder.name,
@@ -126,7 +146,11 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
             found[kinds[pair.second]].append(pair.bit_error_rate)
     identical = {(pair.first, pair.second) for pair in same}
     families = {frozenset(pair) for pair in identical} | {frozenset([row]) for row in original}
-    wrong = [pair for pair in pairs if frozenset([original[pair.first], original[pair.second]]) not in families]
+    wrong = [
+        pair
+        for pair in pairs
+        if frozenset([original[pair.first], original[pair.second]]) not in families
+    ]
     result["planted"] = {
         "originals": len(chosen),
         "clips": len(sources),
@@ -146,11 +170,15 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
 
 
 def measure_scale(folders: list[Path], speeds: list[float], cache: str) -> dict:
-    files = sorted(str(path) for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(
+        str(path) for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES
+    )
     store = open_store([{"path": path, "bytes": None} for path in files], RATE, cache)
     sources = [{"path": path, "bytes": None} for path in files]
     for speed in speeds:
-        sources += [{"path": None, "bytes": encode(soxr.resample(clip, speed, 1.0))} for clip in store]
+        sources += [
+            {"path": None, "bytes": encode(soxr.resample(clip, speed, 1.0))} for clip in store
+        ]
     store = open_store(sources, RATE, cache)
     pairs, seconds = search(store)
     return {
@@ -162,7 +190,9 @@ def measure_scale(folders: list[Path], speeds: list[float], cache: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--speeds", type=float, nargs="*", default=[0.87, 0.93, 1.07, 1.15])

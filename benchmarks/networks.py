@@ -1,12 +1,15 @@
-"""Measure parameters, multiply-adds per second of audio and milliseconds per clip of each network on one CPU core.
+"""Measure parameters, multiply-adds per second of audio and milliseconds per clip of each network
+on one CPU core.
 
-    OMP_NUM_THREADS=1 python benchmarks/networks.py [NAME ...] [--seconds 3] [--batch 16] [--repeats 7] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/networks.py [NAME ...] [--seconds 3] [--batch 16] [--repeats
+    7] [--readme]
 
-The networks have their default options and eight classes. The front end is included. `forward` is a pass in evaluation
-mode without gradients; `backward` is the backward pass of a training step. Times are medians over the repeats, divided
-by the clips of a batch. Multiply-adds are counted for a clip of `--seconds` and divided by its length; the Fourier
-transform and elementwise operations are left out. Results are merged into benchmarks/results/networks.json, so that
-single networks can be measured again; `--readme` prints the table of that file without measuring.
+The networks have their default options and eight classes. The front end is included. `forward` is a
+pass in evaluation mode without gradients; `backward` is the backward pass of a training step. Times
+are medians over the repeats, divided by the clips of a batch. Multiply-adds are counted for a clip
+of `--seconds` and divided by its length; the Fourier transform and elementwise operations are left
+out. Results are merged into benchmarks/results/networks.json, so that single networks can be
+measured again; `--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -23,11 +26,14 @@ from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "networks.json"
 CLASSES = 8
-TIMED = [name for name in ARCHITECTURES if not name.startswith("functionals")]  # those that take waveforms
+# those that take waveforms
+TIMED = [name for name in ARCHITECTURES if not name.startswith("functionals")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=TIMED, metavar="NAME")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=16)
@@ -40,7 +46,9 @@ def main() -> None:
         return
     unknown = set(options.names) - set(TIMED)
     if unknown:
-        parser.error(f"unknown network {', '.join(sorted(unknown))}; choose from {', '.join(TIMED)}")
+        parser.error(
+            f"unknown network {', '.join(sorted(unknown))}; choose from {', '.join(TIMED)}"
+        )
     for name in options.names:
         results["networks"][name] = measure(name, options.seconds, options.batch, options.repeats)
         results["networks"][name]["threads"] = torch.get_num_threads()
@@ -66,15 +74,26 @@ def measure(name: str, seconds: float, batch: int, repeats: int) -> dict:
         if trainable:
             model.train()
             outputs = []
-            training.append(clock(lambda losses=outputs: losses.append(model(waveforms, labels=labels).loss)))
+            training.append(
+                clock(lambda losses=outputs: losses.append(model(waveforms, labels=labels).loss))
+            )
             backward.append(clock(outputs[0].backward))
     model.eval()
-    # The counter does not know oneDNN's fused LSTM; without it the LSTM consists of matrix products.
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+    # The counter does not know oneDNN's fused LSTM; without it the LSTM consists of matrix
+    # products.
+    with (
+        torch.no_grad(),
+        torch.backends.mkldnn.flags(enabled=False),
+        FlopCounterMode(display=False) as counter,
+    ):
         model(waveforms[:1])
     milliseconds = {
         f"{what}_ms_per_clip": 1000 * statistics.median(times[1:]) / batch if times else None
-        for what, times in (("forward", forward), ("training_forward", training), ("backward", backward))
+        for what, times in (
+            ("forward", forward),
+            ("training_forward", training),
+            ("backward", backward),
+        )
     }
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -94,13 +113,20 @@ def clock(work) -> float:
 
 def table(networks: dict) -> str:
     """Format the table of docs/networks.md."""
-    lines = ["| network | parameters | multiply-adds per second | forward | backward |", "|---|---|---|---|---|"]
+    lines = [
+        "| network | parameters | multiply-adds per second | forward | backward |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in networks.items():
         if name not in ARCHITECTURES:
             continue
         # The number of support vectors or nodes depends on the corpus.
-        parameters = "as fitted" if name in ("mfcc_rbf_svm", "mfcc_forest") else f"{row['parameters']:,}"
-        backward = "" if row["backward_ms_per_clip"] is None else f"{row['backward_ms_per_clip']:.1f} ms"
+        parameters = (
+            "as fitted" if name in ("mfcc_rbf_svm", "mfcc_forest") else f"{row['parameters']:,}"
+        )
+        backward = (
+            "" if row["backward_ms_per_clip"] is None else f"{row['backward_ms_per_clip']:.1f} ms"
+        )
         lines.append(
             f"| `{name}` | {parameters} | {row['multiply_adds_per_second'] / 1e6:,.1f} M "
             f"| {row['forward_ms_per_clip']:.1f} ms | {backward} |"

@@ -14,16 +14,26 @@ WIDTH, HEIGHT = 1000, 1140
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     page = (parser.parse_args().run / "report" / "index.html").resolve(strict=True)
     IMAGES.mkdir(exist_ok=True)
     for name, dark in (("report-light.png", []), ("report-dark.png", ["--force-dark-mode"])):
         picture = IMAGES / name
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *dark]
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            *dark,
+        ]
         command += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
-        Image.open(picture).convert("RGB").quantize(64).save(picture, optimize=True)  # a quarter of the bytes
+        # a quarter of the bytes
+        Image.open(picture).convert("RGB").quantize(64).save(picture, optimize=True)
         print(f"{picture}: {picture.stat().st_size // 1024} KB")
 
 

@@ -1,11 +1,13 @@
-"""Compare the preparation of 48 kHz recordings to decoding and resampling with libsndfile and soxr alone.
+"""Compare the preparation of 48 kHz recordings to decoding and resampling with libsndfile and soxr
+alone.
 
     python benchmarks/prepare_audio.py FOLDER [--hours 1] [--rounds 5]
 
-Takes the WAV files below FOLDER (48 kHz, such as RAVDESS as released) and repeats them to `--hours`. Two ways
-alternate: a plain loop of soundfile.read, mean over channels and soxr.resample on one core, which is the minimum cost
-of decoding in each epoch; and `ser_hf.audio.open_store`, which decodes on all cores, checks each file, hashes its
-content and writes the memory-mapped store. Writes medians and their ratio to benchmarks/results/prepare_audio.json.
+Takes the WAV files below FOLDER (48 kHz, such as RAVDESS as released) and repeats them to
+`--hours`. Two ways alternate: a plain loop of soundfile.read, mean over channels and soxr.resample
+on one core, which is the minimum cost of decoding in each epoch; and `ser_hf.audio.open_store`,
+which decodes on all cores, checks each file, hashes its content and writes the memory-mapped store.
+Writes medians and their ratio to benchmarks/results/prepare_audio.json.
 """
 
 import argparse
@@ -45,7 +47,9 @@ def store_seconds(paths: list[str], workers: int | None) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
@@ -70,13 +74,20 @@ def main() -> None:
         "source_rate": soundfile.info(files[0]).samplerate,
         "seconds": measured,
         "median_seconds": medians,
-        "ratio_to_bare": {name: medians[name] / medians["bare"] for name in ("store_one_core", "store")},
+        "ratio_to_bare": {
+            name: medians[name] / medians["bare"] for name in ("store_one_core", "store")
+        },
         "environment": environment(),
     }
     target = Path(__file__).parent / "results" / "prepare_audio.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({key: result[key] for key in ("audio_seconds", "median_seconds", "ratio_to_bare")}, indent=1))
+    print(
+        json.dumps(
+            {key: result[key] for key in ("audio_seconds", "median_seconds", "ratio_to_bare")},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Run recipes from start to end, test split included, and save their reports in benchmarks/results.
 
-    OMP_NUM_THREADS=1 python benchmarks/recipes.py [NAME ...] [--corpora data] [--epochs 60] [--runs runs/recipes]
+    OMP_NUM_THREADS=1 python benchmarks/recipes.py [NAME ...] [--corpora data] [--epochs 60] [--runs
+    runs/recipes]
         [--set KEY=VALUE ...] [--list]
 
-A NAME is one of `RUNS` (recipes with overrides) or a recipe without its suffix; without any, all of `RUNS` that have
-no report yet are run in their order, the fastest first. `--epochs` caps the epochs of each recipe. `--corpora` is the
-folder of RAVDESS/ and EMO-DB/. Each run is a folder below `--runs`, and the same command resumes an interrupted run.
-A configuration is scored on its test split once: one with a report is run again only if its NAME is given. `--list`
-prints a row for each report without running anything.
+A NAME is one of `RUNS` (recipes with overrides) or a recipe without its suffix; without any, all of
+`RUNS` that have no report yet are run in their order, the fastest first. `--epochs` caps the epochs
+of each recipe. `--corpora` is the folder of RAVDESS/ and EMO-DB/. Each run is a folder below
+`--runs`, and the same command resumes an interrupted run. A configuration is scored on its test
+split once: one with a report is run again only if its NAME is given. `--list` prints a row for each
+report without running anything.
 """
 
 import argparse
@@ -52,7 +54,9 @@ RUNS: dict[str, tuple[str, list[str]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     recipes = [path.stem for path in sorted((ROOT / "recipes").glob("*.yaml"))]
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--corpora", type=Path, default=Path("data"))
@@ -62,17 +66,28 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.names) - {*RUNS, *recipes}:
-        parser.error(f"unknown name {', '.join(sorted(unknown))}; choose from {', '.join(RUNS)}, or a recipe")
+        parser.error(
+            f"unknown name {', '.join(sorted(unknown))}; choose from {', '.join(RUNS)}, or a recipe"
+        )
     if options.list:
         print(table())
         return
     for name in options.names or [name for name in RUNS if not (RESULTS / f"{name}.json").exists()]:
         recipe, overrides = RUNS.get(name, (name, []))
-        measure(name, recipe, overrides + options.overrides, options.corpora, options.epochs, options.runs)
+        measure(
+            name,
+            recipe,
+            overrides + options.overrides,
+            options.corpora,
+            options.epochs,
+            options.runs,
+        )
     print(table())
 
 
-def measure(name: str, recipe: str, overrides: list[str], corpora: Path, epochs: int, runs: Path) -> None:
+def measure(
+    name: str, recipe: str, overrides: list[str], corpora: Path, epochs: int, runs: Path
+) -> None:
     """Start, resume or read one run, and save its report without paths of this machine."""
     file = ROOT / "recipes" / f"{recipe}.yaml"
     values = read_recipe(file, overrides)
@@ -86,12 +101,18 @@ def measure(name: str, recipe: str, overrides: list[str], corpora: Path, epochs:
     report = ser_hf.run_recipe(file, overrides, resume=True).to_dict()
     for clip in report.get("hardest", ()):
         clip.pop("path", None)
-    write(RESULTS / f"{name}.json", public(report | {"recipe": read_recipe(file, overrides).to_dict()}))
+    write(
+        RESULTS / f"{name}.json",
+        public(report | {"recipe": read_recipe(file, overrides).to_dict()}),
+    )
 
 
 def table() -> str:
     """Format the reports of `RUNS` as Markdown."""
-    lines = ["| run | UAR | 95 % interval | WA | macro-F1 | training |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| run | UAR | 95 % interval | WA | macro-F1 | training |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in RUNS:
         path = RESULTS / f"{name}.json"
         if path.exists():

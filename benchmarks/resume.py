@@ -1,11 +1,13 @@
 """Check that a run that is killed and resumed many times gives the result of an uninterrupted run.
 
-    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 35] [--seed 0]
+    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 35]
+    [--seed 0]
 
-Runs a smaller quickstart once without interruption and once with SIGKILLs. The kills come at random moments after the
-start of the process, some of them while a checkpoint is being written. After each kill `--resume` continues the run.
-Random crops, dropout and averaged weights (EMA) are on. Checkpoints are also written within epochs. Compares metrics
-of every split, histories, predictions and weights of the two runs, and writes benchmarks/results/resume.json.
+Runs a smaller quickstart once without interruption and once with SIGKILLs. The kills come at random
+moments after the start of the process, some of them while a checkpoint is being written. After each
+kill `--resume` continues the run. Random crops, dropout and averaged weights (EMA) are on.
+Checkpoints are also written within epochs. Compares metrics of every split, histories, predictions
+and weights of the two runs, and writes benchmarks/results/resume.json.
 """
 
 import argparse
@@ -36,12 +38,21 @@ RECIPE = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--while-saving", type=int, default=2)
-    parser.add_argument("--longest", type=float, default=35.0, help="maximum seconds until a kill at a random moment")
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=35.0,
+        help="maximum seconds until a kill at a random moment",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="folder of the two runs (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder of the two runs (default: a temporary folder)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -71,7 +82,14 @@ def main() -> None:
 
 
 def start(run: Path, resume: bool = False) -> subprocess.Popen:
-    command = [sys.executable, "-m", "ser_hf.train", *RECIPE, f"output_dir={run}", *(["--resume"] if resume else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "ser_hf.train",
+        *RECIPE,
+        f"output_dir={run}",
+        *(["--resume"] if resume else []),
+    ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -89,10 +107,14 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
             moment = "a random moment"
             time.sleep(draw.uniform(0, options.longest))
         if process.poll() is not None:
-            sys.exit(f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; use another seed")
+            sys.exit(
+                f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; use another seed"
+            )
         process.send_signal(signal.SIGKILL)
         process.wait()
-        checkpoints = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+        checkpoints = sorted(
+            (run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:])
+        )
         kills.append(
             {
                 "at": moment,
@@ -126,9 +148,12 @@ def report(run: Path) -> dict:
 def compare(uninterrupted: Path, killed: Path) -> dict[str, bool]:
     """Return which results of the two runs are exactly equal."""
     one, other = report(uninterrupted), report(killed)
-    equal = {key: one[key] == other[key] for key in ("metrics", "parts", "confusion", "per_class", "validated")}
-    # Losses and scores of training clips are not compared: they are sums over an epoch, and a kill loses the part of
-    # the epoch before it.
+    equal = {
+        key: one[key] == other[key]
+        for key in ("metrics", "parts", "confusion", "per_class", "validated")
+    }
+    # Losses and scores of training clips are not compared: they are sums over an epoch, and a kill
+    # loses the part of the epoch before it.
     validations = [
         {entry["step"]: entry["validation"] for entry in run["history"] if "validation" in entry}
         for run in (one, other)
@@ -136,7 +161,13 @@ def compare(uninterrupted: Path, killed: Path) -> dict[str, bool]:
     equal["history of validation"] = validations[0] == validations[1]
     for name in ("model/model.safetensors", "report/predictions.parquet"):
         equal[name] = (
-            len({hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (uninterrupted, killed)}) == 1
+            len(
+                {
+                    hashlib.sha256((run / name).read_bytes()).hexdigest()
+                    for run in (uninterrupted, killed)
+                }
+            )
+            == 1
         )
     return equal
 

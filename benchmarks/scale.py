@@ -1,22 +1,28 @@
-"""Measure time and memory of the steps before training by the size of a corpus, also after a kill and after damage.
+"""Measure time and memory of the steps before training by the size of a corpus, also after a kill
+and after damage.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py [--clips 1000 10000 100000] [--scratch FOLDER] [--again] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [--clips 1000 10000 100000] [--scratch FOLDER]
+    [--again] [--readme]
 
-Writes a `csv` corpus of noise (16 kHz, 0.25 s per clip: 24 kB per clip on the disk with its waveform, 2.4 GB for
-100,000 clips). Then it does the steps of a run before training, each time in a separate process:
+Writes a `csv` corpus of noise (16 kHz, 0.25 s per clip: 24 kB per clip on the disk with its
+waveform, 2.4 GB for 100,000 clips). Then it does the steps of a run before training, each time in a
+separate process:
 
-- `first`: load the table, split it by speakers, prepare the waveforms, search for near duplicates, audit the split.
-  The clips are too short for a match, so only their fingerprints are timed (see `benchmarks/near_duplicates.py`);
+- `first`: load the table, split it by speakers, prepare the waveforms, search for near duplicates,
+  audit the split. The clips are too short for a match, so only their fingerprints are timed (see
+  `benchmarks/near_duplicates.py`);
 - `second`: the same with everything prepared;
 - `resumed`: prepare in another cache, where an earlier process was killed (SIGKILL) halfway;
 - `damaged`: prepare again after one bit of a clip in the middle of the store was flipped;
 - `floor`: read each file with libsndfile and do nothing with it, on one thread;
-- `added`: prepare in another cache that has a store of the first half of the clips, as after adding a second corpus.
+- `added`: prepare in another cache that has a store of the first half of the clips, as after adding
+  a second corpus.
 
-Each step has its wall time, its processor time (all threads; the figure to compare on a busy machine) and its peak of
-resident memory, and the peak after all imports is measured too. The peak of `near duplicates` includes pages of the
-mapped file, which the system can free. Sizes in benchmarks/results/scale.json are measured again with `--again` only.
-The corpus and the caches are deleted at the end.
+Each step has its wall time, its processor time (all threads; the figure to compare on a busy
+machine) and its peak of resident memory, and the peak after all imports is measured too. The peak
+of `near duplicates` includes pages of the mapped file, which the system can free. Sizes in
+benchmarks/results/scale.json are measured again with `--again` only. The corpus and the caches are
+deleted at the end.
 """
 
 import argparse
@@ -44,12 +50,18 @@ CLIPS_OF_A_SPEAKER, CLIPS_IN_A_FOLDER = 50, 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=int, nargs="+", default=[1000, 10000, 100000])
     parser.add_argument("--scratch", help="folder for temporary files (default: the system's)")
     parser.add_argument("--again", action="store_true", help="measure sizes that have results")
-    parser.add_argument("--readme", action="store_true", help="print the table of the results without measuring")
-    parser.add_argument("--start", nargs=4, metavar=("TABLE", "CACHE", "DIE_AT", "LAST"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--readme", action="store_true", help="print the table of the results without measuring"
+    )
+    parser.add_argument(
+        "--start", nargs=4, metavar=("TABLE", "CACHE", "DIE_AT", "LAST"), help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     if options.start:
         table, cache, die_at, last = options.start
@@ -75,7 +87,10 @@ def save(results: dict[str, Any]) -> None:
 
 def measure(clips: int, scratch: Path) -> dict[str, Any]:
     table, cache = write(clips, scratch / "corpus"), scratch / "cache"
-    found: dict[str, Any] = {"first": measure_process(table, cache), "second": measure_process(table, cache)}
+    found: dict[str, Any] = {
+        "first": measure_process(table, cache),
+        "second": measure_process(table, cache),
+    }
     shutil.rmtree(cache)
     measure_process(table, cache, die_at=clips // 2)
     found["resumed"] = measure_process(table, cache, last="prepare")
@@ -116,7 +131,10 @@ def read_all(table: Path) -> dict[str, float]:
     clock, processor = time.perf_counter(), time.process_time()
     for path in paths:
         soundfile.read(path, dtype="float32")
-    return {"seconds": time.perf_counter() - clock, "processor_seconds": time.process_time() - processor}
+    return {
+        "seconds": time.perf_counter() - clock,
+        "processor_seconds": time.process_time() - processor,
+    }
 
 
 def half_of(table: Path) -> Path:
@@ -129,12 +147,18 @@ def half_of(table: Path) -> Path:
 
 def _header(size: int) -> bytes:
     """Return the header of a mono WAV file with `size` bytes of 16-bit samples."""
-    chunks = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    chunks = struct.pack(
+        "<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16
+    )
     return chunks + struct.pack("<4sI", b"data", size)
 
 
-def measure_process(table: Path, cache: Path, die_at: int = 0, last: str = "audit") -> dict[str, Any]:
-    """Run `start` in a separate process and return its figures; empty if `die_at` is set and it was killed there."""
+def measure_process(
+    table: Path, cache: Path, die_at: int = 0, last: str = "audit"
+) -> dict[str, Any]:
+    """Run `start` in a separate process and return its figures; empty if `die_at` is set and it was
+    killed there.
+    """
     command = [sys.executable, __file__, "--start", str(table), str(cache), str(die_at), last]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != (-signal.SIGKILL if die_at else 0):
@@ -163,7 +187,9 @@ def start(table: Path, cache: Path, die_at: int, last: str) -> None:
         return result
 
     dataset = step("load", lambda: load_corpus("csv", table))
-    (split,) = step("split", lambda: split_corpus(dataset, "speaker_independent", validation=0.1, test=0.2))
+    (split,) = step(
+        "split", lambda: split_corpus(dataset, "speaker_independent", validation=0.1, test=0.2)
+    )
     dataset, waveforms = step("prepare", lambda: prepare(dataset, RATE, cache))
     measured["decoded"] = len(decoded)
     if last == "audit":
@@ -173,7 +199,9 @@ def start(table: Path, cache: Path, die_at: int, last: str) -> None:
 
 
 def count_decoded(store: Any, die_at: int) -> list[None]:
-    """Return a list that grows with every clip that is decoded; kill the process when clip `die_at` is written."""
+    """Return a list that grows with every clip that is decoded; kill the process when clip `die_at`
+    is written.
+    """
     decoded, decode, written, append = [], store.decode, [], store.append
 
     def counted(*arguments: Any) -> Any:
@@ -197,8 +225,13 @@ def peak() -> float:
 
 
 def table_of(sizes: dict[str, Any]) -> str:
-    """Format processor seconds by size, and the memory that rows, preparing and opening add, as Markdown."""
-    lines = ["| clips | " + " | ".join(f"{int(clips):,}" for clips in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    """Format processor seconds by size, and the memory that rows, preparing and opening add, as
+    Markdown.
+    """
+    lines = [
+        "| clips | " + " | ".join(f"{int(clips):,}" for clips in sizes) + " |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
 
     def line(name: str, cell: Callable[[dict], str]) -> None:
         lines.append(f"| {name} | " + " | ".join(cell(found) for found in sizes.values()) + " |")
@@ -212,10 +245,19 @@ def table_of(sizes: dict[str, Any]) -> str:
     line("first run: preparing", lambda found: f"{processor(found['first'], 'prepare'):.1f} s")
     line("... all before training", lambda found: f"{processor(found['first'], *everything):.1f} s")
     line("second run: opening", lambda found: f"{processor(found['second'], 'prepare'):.2f} s")
-    line("... all before training", lambda found: f"{processor(found['second'], *everything):.1f} s")
-    line("memory of the rows", lambda found: f"{_growth(found['first'], 'imported', 'load'):,.0f} MB")
-    line("memory of preparing", lambda found: f"{_growth(found['first'], 'split', 'prepare'):,.0f} MB")
-    line("memory of opening", lambda found: f"{_growth(found['second'], 'split', 'prepare'):,.0f} MB")
+    line(
+        "... all before training", lambda found: f"{processor(found['second'], *everything):.1f} s"
+    )
+    line(
+        "memory of the rows", lambda found: f"{_growth(found['first'], 'imported', 'load'):,.0f} MB"
+    )
+    line(
+        "memory of preparing",
+        lambda found: f"{_growth(found['first'], 'split', 'prepare'):,.0f} MB",
+    )
+    line(
+        "memory of opening", lambda found: f"{_growth(found['second'], 'split', 'prepare'):,.0f} MB"
+    )
     line("killed halfway: decoded again", lambda found: f"{found['resumed']['decoded']:,}")
     line("one bit flipped: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
     line("half of it prepared: decoded", lambda found: f"{found['added']['decoded']:,}")

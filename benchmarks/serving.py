@@ -1,12 +1,14 @@
-"""Compare exported files with the model in torch: processor time for a clip, alone and in batches, and agreement.
+"""Compare exported files with the model in torch: processor time for a clip, alone and in batches,
+and agreement.
 
     OMP_NUM_THREADS=1 python benchmarks/serving.py [NAME ...] [--repeats 15] [--readme]
 
-The networks have random weights and the sizes of their recipes; the encoder is that of wav2vec2-base. `ser-hf export`
-writes the files, with int8 ones. Then noise of 3 s is classified from waveform to logits by torch, the ONNX file and
-the int8 file in turn, so that other work on the machine slows down all of them. `network` is torch without the front
-end, from features on: a floor. Times are processor time in one thread, divided by the clips of a batch. Results are
-merged into benchmarks/results/serving.json; `--readme` prints its table without measuring.
+The networks have random weights and the sizes of their recipes; the encoder is that of
+wav2vec2-base. `ser-hf export` writes the files, with int8 ones. Then noise of 3 s is classified
+from waveform to logits by torch, the ONNX file and the int8 file in turn, so that other work on the
+machine slows down all of them. `network` is torch without the front end, from features on: a floor.
+Times are processor time in one thread, divided by the clips of a batch. Results are merged into
+benchmarks/results/serving.json; `--readme` prints its table without measuring.
 """
 
 import argparse
@@ -24,7 +26,10 @@ from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import Classifier, load_classifier
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.modeling_base import AcousticClassifier
-from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.models.modeling_pooled_encoder import (
+    PooledEncoderConfig,
+    PooledEncoderForAudioClassification,
+)
 from ser_hf.utils.environment import environment
 from ser_hf.utils.yaml import read_yaml
 
@@ -41,8 +46,12 @@ SECONDS, CLASSES, BATCHES = 3.0, 8, (1, 16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(RECIPES), metavar="NAME", help=", ".join(RECIPES))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", default=list(RECIPES), metavar="NAME", help=", ".join(RECIPES)
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
@@ -63,16 +72,25 @@ def write_model(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     recipe = RECIPES[name]
     if recipe is None:
-        encoder = Wav2Vec2Config(feat_extract_norm="layer", conv_bias=True)  # the variant that supports padding
-        model = PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, num_labels=CLASSES))
+        # the variant that supports padding
+        encoder = Wav2Vec2Config(feat_extract_norm="layer", conv_bias=True)
+        model = PooledEncoderForAudioClassification(
+            PooledEncoderConfig(encoder=encoder, num_labels=CLASSES)
+        )
     else:
         options = read_yaml(ROOT / "recipes" / f"{recipe}.yaml")["model"]
-        options = {key: value for key, value in options.items() if key not in ("architecture", "checkpoint")}
+        options = {
+            key: value
+            for key, value in options.items()
+            if key not in ("architecture", "checkpoint")
+        }
         network = ARCHITECTURES[name]
         model = network(network.config_class(num_labels=CLASSES, **options))
         settle(model)
     model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=recipe is None, return_attention_mask=True).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(
+        do_normalize=recipe is None, return_attention_mask=True
+    ).save_pretrained(folder)
     return folder
 
 
@@ -94,15 +112,29 @@ def measure(folder: Path, repeats: int) -> dict:
     """Measure one network in its forms."""
     classifier = load_classifier(folder, device="cpu")
     exports = export_model(folder, folder / "model.onnx", int8=True)
-    classifiers = {"torch": classifier} | {form: load_classifier(file.path) for form, file in exports.files.items()}
+    classifiers = {"torch": classifier} | {
+        form: load_classifier(file.path) for form, file in exports.files.items()
+    }
     rate = classifier.extractor.sampling_rate
-    noise = np.random.default_rng(0).standard_normal((max(BATCHES), round(SECONDS * rate))).astype(np.float32) * 0.1
-    result = {"parameters": sum(parameter.numel() for parameter in classifier.model.parameters()), "forms": {}}
+    noise = (
+        np.random.default_rng(0)
+        .standard_normal((max(BATCHES), round(SECONDS * rate)))
+        .astype(np.float32)
+        * 0.1
+    )
+    result = {
+        "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
+        "forms": {},
+    }
     outputs = {form: logits_of(own, noise, max(BATCHES)) for form, own in classifiers.items()}
     for form, logits in outputs.items():
         found = compare(logits, outputs["torch"], None)
         size = exports.files[form].bytes if form in exports.files else 4 * result["parameters"]
-        result["forms"][form] = {"bytes": size, "logit_difference": found.logits, "changed": found.changed}
+        result["forms"][form] = {
+            "bytes": size,
+            "logit_difference": found.logits,
+            "changed": found.changed,
+        }
     for batch in BATCHES:
         clips = noise[:batch]
         work = {form: partial(logits_of, own, clips, batch) for form, own in classifiers.items()}
@@ -116,7 +148,9 @@ def measure(folder: Path, repeats: int) -> dict:
 
 
 def network_alone(classifier: Classifier, clips: np.ndarray):
-    """A function that runs the network of ser_hf on features that were computed before; None for encoders."""
+    """A function that runs the network of ser_hf on features that were computed before; None for
+    encoders.
+    """
     model = classifier.model
     if not isinstance(model, AcousticClassifier):
         return None

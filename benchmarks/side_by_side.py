@@ -1,4 +1,6 @@
-"""Helpers of the throughput benchmarks: alternating timings, the table of results, and clips of RAVDESS."""
+"""Helpers of the throughput benchmarks: alternating timings, the table of results, and clips of
+RAVDESS.
+"""
 
 import statistics
 import time
@@ -20,10 +22,14 @@ RATE = 16000
 Times = dict[str, list[float]]
 
 
-def time_alternately(functions: dict[str, Callable[[], tuple[float, float]]], repeats: int) -> dict[str, Times]:
-    """Time functions alternately; return name -> `seconds` of each repeat and `cpu`, processor seconds of all threads.
+def time_alternately(
+    functions: dict[str, Callable[[], tuple[float, float]]], repeats: int
+) -> dict[str, Times]:
+    """Time functions alternately; return name -> `seconds` of each repeat and `cpu`, processor
+    seconds of all threads.
 
-    The order is reversed in every other repeat, so that a machine that becomes slower affects all of them.
+    The order is reversed in every other repeat, so that a machine that becomes slower affects all
+    of them.
     """
     measured: dict[str, Times] = {name: {"seconds": [], "cpu": []} for name in functions}
     for repeat in range(repeats):
@@ -42,7 +48,9 @@ def clock(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-def row(what: str, against: str, clips: int, ours: Times, theirs: Times, target: float | None = None) -> dict:
+def row(
+    what: str, against: str, clips: int, ours: Times, theirs: Times, target: float | None = None
+) -> dict:
     """Return one row of the table: the speed-up of ours in each repeat, for `clips` clips."""
     ratios = _ratios(theirs["seconds"], ours["seconds"])
     result = {
@@ -58,7 +66,8 @@ def row(what: str, against: str, clips: int, ours: Times, theirs: Times, target:
         "target": target,
     }
     if "cpu" in ours:
-        # Other processes hardly affect processor time. It shows neither the gain of threads nor the cost of waits.
+        # Other processes hardly affect processor time. It shows neither the gain of threads nor the
+        # cost of waits.
         result["cpu_ratios"] = _ratios(theirs["cpu"], ours["cpu"])
     return result
 
@@ -81,11 +90,15 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
                 f"{one['clips_per_second_against']:,.1f} | {one['ratio']:.2f} | "
                 f"{min(one['ratios']):.2f} to {max(one['ratios']):.2f} | {target} |"
             )
-    return "\n".join(lines if "e" in parts else [*lines, "| e: steps on a GPU | | no GPU | | | | |"])
+    return "\n".join(
+        lines if "e" in parts else [*lines, "| e: steps on a GPU | | no GPU | | | | |"]
+    )
 
 
 def corpus(root: str, count: int) -> tuple[Dataset, WaveformStore, dict[str, list[int]]]:
-    """Load RAVDESS; select `count` clips of the training speakers, a quarter as many of the validation speakers."""
+    """Load RAVDESS; select `count` clips of the training speakers, a quarter as many of the
+    validation speakers.
+    """
     dataset, store = ser_hf.prepare(ser_hf.load_corpus("ravdess", root))
     options = {key: value for key, value in SPLIT.items() if key != "name"}
     split = ser_hf.split_corpus(dataset, SPLIT["name"], **options)[0].rows
@@ -95,7 +108,9 @@ def corpus(root: str, count: int) -> tuple[Dataset, WaveformStore, dict[str, lis
 
 def thin_out(rows: list[int], size: int) -> list[int]:
     """Select `size` of the rows at equal distances."""
-    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(size, len(rows))).round().astype(int)]
+    return [
+        rows[i] for i in np.linspace(0, len(rows) - 1, min(size, len(rows))).round().astype(int)
+    ]
 
 
 def write_clips(store: WaveformStore, rows: list[int], folder: Path, kind: str) -> dict[int, str]:
@@ -112,6 +127,13 @@ def write_clips(store: WaveformStore, rows: list[int], folder: Path, kind: str) 
 
 def encoder_config(quick: bool = False) -> Wav2Vec2Config:
     """Return the configuration of wav2vec2-base, or of a much smaller encoder with `quick`."""
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    small = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     # Without layerdrop: a dropped layer would make a step faster.
-    return Wav2Vec2Config(num_labels=8, layerdrop=0.0, **(small | {"conv_dim": (16,) * 7} if quick else {}))
+    return Wav2Vec2Config(
+        num_labels=8, layerdrop=0.0, **(small | {"conv_dim": (16,) * 7} if quick else {})
+    )

@@ -1,10 +1,11 @@
-"""Measure what `model.test_speeds` gains: the saved models of a run over folds, with and without it.
+"""Measure what `model.test_speeds` gains: the saved models of a run over folds, with and without
+it.
 
     OMP_NUM_THREADS=1 python benchmarks/speeds.py RUN --result benchmarks/results/NAME.json
 
-RUN was trained and evaluated with `test_speeds`; its predictions are read from its folder. The same weights predict
-the same validation and test clips once more at their own speed alone. The comparison is paired, over speakers and
-clips of all folds, for each split.
+RUN was trained and evaluated with `test_speeds`; its predictions are read from its folder. The same
+weights predict the same validation and test clips once more at their own speed alone. The
+comparison is paired, over speakers and clips of all folds, for each split.
 """
 
 import argparse
@@ -26,7 +27,9 @@ from ser_hf.inference.classifier import load_classifier
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--result", type=Path, required=True)
     options = parser.parse_args()
@@ -53,7 +56,10 @@ def main() -> None:
         print(folder.name, flush=True)
     for part, own in found.items():
         labels = np.asarray(own["labels"])
-        sides = {name: [Outputs(labels, np.asarray(own[name]), int(labels.max()) + 1)] for name in ("speeds", "own")}
+        sides = {
+            name: [Outputs(labels, np.asarray(own[name]), int(labels.max()) + 1)]
+            for name in ("speeds", "own")
+        }
         compared = paired_comparison(sides, own["speakers"])
         result[part] = {"clips": len(labels)} | compared["speeds", "own"]
         print(part, result[part]["uar"])

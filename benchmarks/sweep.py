@@ -1,12 +1,14 @@
 """Check that a sweep on real speech that is killed within a trial is resumed by the same command.
 
-    OMP_NUM_THREADS=1 python benchmarks/sweep.py --corpus-root DIR/RAVDESS [--trials 8] [--kill-at 3] [--folder DIR]
+    OMP_NUM_THREADS=1 python benchmarks/sweep.py --corpus-root DIR/RAVDESS [--trials 8] [--kill-at
+    3] [--folder DIR]
 
-Runs `ser-hf sweep` with a small version of recipes/ravdess_crnn.yaml (a tenth of its channels, 8 epochs, one seed)
-over learning rate, dropout and label smoothing, with TPE and a median pruner. The process gets a SIGKILL after the
-second epoch of trial `--kill-at`. The same command then resumes the sweep, and is called a third time after its end.
-Writes benchmarks/results/sweep.json: the states at the kill, the trials of each call, all trials, and the validation
-and test figures of the best recipe.
+Runs `ser-hf sweep` with a small version of recipes/ravdess_crnn.yaml (a tenth of its channels, 8
+epochs, one seed) over learning rate, dropout and label smoothing, with TPE and a median pruner. The
+process gets a SIGKILL after the second epoch of trial `--kill-at`. The same command then resumes
+the sweep, and is called a third time after its end. Writes benchmarks/results/sweep.json: the
+states at the kill, the trials of each call, all trials, and the validation and test figures of the
+best recipe.
 """
 
 import argparse
@@ -28,7 +30,12 @@ RESULTS = Path(__file__).parent / "results" / "sweep.json"
 RECIPE = "recipes/ravdess_crnn.yaml"
 CHANGES = [
     *("model.channels=[8, 16, 16]", "model.time_pooling=[2, 2, 2]", "model.band_pooling=[4, 2, 2]"),
-    *("model.hop_length=320", "model.lstm_hidden=32", "training.num_train_epochs=8", "training.seeds=[1]"),
+    *(
+        "model.hop_length=320",
+        "model.lstm_hidden=32",
+        "training.num_train_epochs=8",
+        "training.seeds=[1]",
+    ),
     *("evaluation.bootstrap=500", "audio.max_duration=2.0"),
 ]
 SPACE = {
@@ -44,11 +51,15 @@ SPACE = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpus-root", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=SPACE["trials"])
     parser.add_argument("--kill-at", type=int, default=3, help="number of the trial that is killed")
-    parser.add_argument("--folder", type=Path, help="folder of the sweep (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder of the sweep (default: a temporary folder)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         base = options.folder or Path(temporary)
@@ -85,7 +96,9 @@ def main() -> None:
 
 
 def run_and_kill(command: list[str], folder: Path, log: Path, number: int) -> dict:
-    """Run the sweep, kill it after the second epoch of a trial, and return the states of its trials."""
+    """Run the sweep, kill it after the second epoch of a trial, and return the states of its
+    trials.
+    """
     began = time.perf_counter()
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
@@ -133,11 +146,13 @@ def read_log(log: Path, began: float) -> dict:
 
 def checks(calls: list[dict], options: argparse.Namespace) -> dict[str, bool]:
     first, second, third = calls
-    started = first["started"] + second["started"]  # numbers have a gap, as the retry of a killed trial takes one
+    # numbers have a gap, as the retry of a killed trial takes one
+    started = first["started"] + second["started"]
     return {
         "the killed trial was resumed": second["resumed"] == [options.kill_at],
         "every trial was started once": len(started) == len({*started}) == options.trials,
-        "the test split was scored once": [call["best recipe run"] for call in calls] == [False, True, False],
+        "the test split was scored once": [call["best recipe run"] for call in calls]
+        == [False, True, False],
         "a third call had nothing to do": not third["started"] and not third["resumed"],
         "no call failed": second["exit code"] == third["exit code"] == 0,
     }
@@ -151,7 +166,11 @@ def table(folder: Path) -> list[dict]:
 def best_figures(folder: Path) -> dict:
     """Return the validation and test figures of the best recipe."""
     report = json.loads((folder / "best" / "report" / "report.json").read_text(encoding="utf-8"))
-    return {"validation": report["parts"]["validation"], "test": report["metrics"], "intervals": report["intervals"]}
+    return {
+        "validation": report["parts"]["validation"],
+        "test": report["metrics"],
+        "intervals": report["intervals"],
+    }
 
 
 if __name__ == "__main__":

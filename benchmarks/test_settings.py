@@ -2,11 +2,13 @@
 
     python benchmarks/test_settings.py [--settings avx2-sse41-4 busy-1] [pytest's arguments]
 
-Runs pytest (default: the whole suite) in each setting, and appends each run to benchmarks/results/test_settings.json.
-Runs of this revision that are already in the file are not repeated, so that an interrupted measurement continues.
-Nine settings combine three sets of torch's kernels, three of oneDNN's instructions and three numbers of threads: each
-value is in three of them, each pair of values in one. Three more have busy processes beside the tests. The variables
-are inherited by the processes that a test starts. A run longer than --limit seconds is stopped and counts as failed.
+Runs pytest (default: the whole suite) in each setting, and appends each run to
+benchmarks/results/test_settings.json. Runs of this revision that are already in the file are not
+repeated, so that an interrupted measurement continues. Nine settings combine three sets of torch's
+kernels, three of oneDNN's instructions and three numbers of threads: each value is in three of
+them, each pair of values in one. Three more have busy processes beside the tests. The variables are
+inherited by the processes that a test starts. A run longer than --limit seconds is stopped and
+counts as failed.
 """
 
 import argparse
@@ -25,7 +27,11 @@ from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "test_settings.json"
-KERNELS, INSTRUCTIONS, THREADS = ("default", "avx2", "avx512"), ("SSE41", "AVX2", "AVX512_CORE"), ("1", "2", "4")
+KERNELS, INSTRUCTIONS, THREADS = (
+    ("default", "avx2", "avx512"),
+    ("SSE41", "AVX2", "AVX512_CORE"),
+    ("1", "2", "4"),
+)
 SETTINGS = {
     f"{kernels}-{instructions.lower()}-{threads}": {
         "ATEN_CPU_CAPABILITY": kernels,
@@ -43,9 +49,13 @@ SHOWN = ("setting", "passed", "skipped", "seconds", "failed")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--limit", type=float, default=4 * 3600.0, help="seconds of one run, at most")
+    parser.add_argument(
+        "--limit", type=float, default=4 * 3600.0, help="seconds of one run, at most"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     options, arguments = parser.parse_known_args()
     revision = tested_revision()
@@ -68,7 +78,9 @@ def main() -> None:
 def tested_revision() -> str:
     """Return the last commit that changed code or tests, with `+changes` if they differ from it."""
     own = ["--", "ser_hf", "tests"]
-    commit = subprocess.check_output(["git", "log", "-1", "--format=%h", "--abbrev=12", *own], cwd=ROOT, text=True)
+    commit = subprocess.check_output(
+        ["git", "log", "-1", "--format=%h", "--abbrev=12", *own], cwd=ROOT, text=True
+    )
     differs = subprocess.run(["git", "diff", "--quiet", "HEAD", *own], cwd=ROOT).returncode
     return commit.strip() + "+changes" * differs
 
@@ -78,15 +90,27 @@ def run_tests(changes: dict[str, str], arguments: list[str], limit: float) -> di
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "tests.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={table}", "-o", "junit_family=xunit1"]
-        process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=os.environ | changes, start_new_session=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"--junit-xml={table}",
+            "-o",
+            "junit_family=xunit1",
+        ]
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, env=os.environ | changes, start_new_session=True
+        )
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
         cases = list(ET.parse(table).iter("testcase")) if table.exists() else []
-    failed = [f"{case.get('file')}::{case.get('name')}" for case in cases if _is(case, "failure", "error")]
+    failed = [
+        f"{case.get('file')}::{case.get('name')}" for case in cases if _is(case, "failure", "error")
+    ]
     skipped = sum(_is(case, "skipped") for case in cases)
     if code and not failed:
         failed = [f"pytest ended with exit code {code}"]

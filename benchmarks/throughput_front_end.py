@@ -1,4 +1,6 @@
-"""Compare the log-mel front end to torchaudio's and librosa's, each on one thread: part d of `throughput.py`."""
+"""Compare the log-mel front end to torchaudio's and librosa's, each on one thread: part d of
+`throughput.py`.
+"""
 
 import argparse
 import tempfile
@@ -22,14 +24,18 @@ from ser_hf.utils.environment import freed_memory_kept
 
 BATCH, TORCHAUDIO_BATCH = 32, 16
 # 25 ms windows every 10 ms, centered frames as by librosa's default, in decibels.
-CONFIG = AcousticConfig(n_fft=512, win_length=400, hop_length=160, center=True, compression="db", top_db=80.0)
+CONFIG = AcousticConfig(
+    n_fft=512, win_length=400, hop_length=160, center=True, compression="db", top_db=80.0
+)
 
 
 def front_end(options: argparse.Namespace) -> list[dict]:
-    """Compare our front end to torchaudio on equal batches, and, from the store, to librosa on waveforms or files.
+    """Compare our front end to torchaudio on equal batches, and, from the store, to librosa on
+    waveforms or files.
 
     Raises:
-        RuntimeError: if the outputs of librosa differ by more than 0.001 of the value plus 0.001 dB.
+        RuntimeError: if the outputs of librosa differ by more than 0.001 of the value plus 0.001
+            dB.
     """
     _, store, rows = corpus(options.corpus_root, 2 * BATCH if options.quick else 240)
     rows = sorted(rows["train"], key=lambda index: store.lengths[index])
@@ -38,7 +44,9 @@ def front_end(options: argparse.Namespace) -> list[dict]:
     difference = largest_difference(batched_log_mel(network, store, rows), waveforms)
     print(f"  largest difference {difference:.1e} dB", flush=True)
     # Crops of one length, since torchaudio knows no padding.
-    crops = torch.from_numpy(np.stack([np.resize(waveform, round(CROP * RATE)) for waveform in waveforms]))
+    crops = torch.from_numpy(
+        np.stack([np.resize(waveform, round(CROP * RATE)) for waveform in waveforms])
+    )
     batches = [batch for batch in crops.split(TORCHAUDIO_BATCH) if len(batch) == TORCHAUDIO_BATCH]
     lengths = torch.full((TORCHAUDIO_BATCH,), crops.shape[1])
     mel, decibels = torchaudio_log_mel()
@@ -49,7 +57,9 @@ def front_end(options: argparse.Namespace) -> list[dict]:
 
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         files = {
-            kind: list(write_clips(store, rows, Path(scratch) / kind.replace(" ", "-"), kind).values())
+            kind: list(
+                write_clips(store, rows, Path(scratch) / kind.replace(" ", "-"), kind).values()
+            )
             for kind in ("16 kHz FLAC", "48 kHz WAV")
         }
         work: dict[str, Callable[[], Any]] = {
@@ -57,7 +67,10 @@ def front_end(options: argparse.Namespace) -> list[dict]:
             "torchaudio": lambda: [decibels(mel(batch)) for batch in batches],
             "store": lambda: batched_log_mel(network, store, rows),
             "librosa, decoded before": lambda: librosa_of(waveforms),
-            **{f"librosa, {kind} files": lambda paths=paths: librosa_of(paths) for kind, paths in files.items()},
+            **{
+                f"librosa, {kind} files": lambda paths=paths: librosa_of(paths)
+                for kind, paths in files.items()
+            },
         }
         if torch.cuda.is_available():
             on_gpu = LogMel(CONFIG).eval().to("cuda")
@@ -69,7 +82,8 @@ def front_end(options: argparse.Namespace) -> list[dict]:
                 for run in work.values():
                     run()  # warms up
                 measured = time_alternately(
-                    {name: lambda run=run: clock(run) for name, run in work.items()}, max(5, options.repeats)
+                    {name: lambda run=run: clock(run) for name, run in work.items()},
+                    max(5, options.repeats),
                 )
         finally:
             torch.set_num_threads(threads)
@@ -78,10 +92,28 @@ def front_end(options: argparse.Namespace) -> list[dict]:
     lines = [row(what, "torchaudio, the same batches", TORCHAUDIO_BATCH * len(batches), own, peer)]
     for name in work:
         if name.startswith("librosa"):
-            lines.append(row("log-mels from the store", name, len(rows), measured["store"], measured[name], 10.0))
+            lines.append(
+                row(
+                    "log-mels from the store",
+                    name,
+                    len(rows),
+                    measured["store"],
+                    measured[name],
+                    10.0,
+                )
+            )
     if "GPU" in measured:
         name = "librosa, decoded before"
-        lines.append(row("log-mels from the store, GPU", name, len(rows), measured["GPU"], measured[name], 10.0))
+        lines.append(
+            row(
+                "log-mels from the store, GPU",
+                name,
+                len(rows),
+                measured["GPU"],
+                measured[name],
+                10.0,
+            )
+        )
     lines[1]["largest_difference_db"] = difference
     return lines
 
@@ -102,7 +134,9 @@ def torchaudio_log_mel() -> tuple[torch.nn.Module, torch.nn.Module]:
 
 
 @torch.inference_mode()
-def batched_log_mel(network: LogMel, store: WaveformStore, rows: list[int], device: str = "cpu") -> list[torch.Tensor]:
+def batched_log_mel(
+    network: LogMel, store: WaveformStore, rows: list[int], device: str = "cpu"
+) -> list[torch.Tensor]:
     """Return (frames, bands) of each clip, on the CPU."""
     outputs = []
     for begin in range(0, len(rows), BATCH):
@@ -133,7 +167,9 @@ def largest_difference(ours: list[torch.Tensor], waveforms: list[np.ndarray]) ->
     for features, waveform in zip(ours, waveforms, strict=True):
         expected = librosa_log_mel(waveform)
         if features.shape != expected.shape:
-            raise RuntimeError(f"our shape (frames, bands) is {tuple(features.shape)}, librosa's {expected.shape}")
+            raise RuntimeError(
+                f"our shape (frames, bands) is {tuple(features.shape)}, librosa's {expected.shape}"
+            )
         largest = max(largest, float(np.abs(features.numpy() - expected).max()))
         if not np.allclose(features, expected, rtol=1e-3, atol=1e-3):
             raise RuntimeError(f"the front ends differ by {largest:.2g} dB")

@@ -21,7 +21,9 @@ PARTS = {"train": ["1-6"], "validation": ["7"], "test": ["8"]}
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """Seconds of training per epoch, of epochs with validation and checkpoint, and of the run; training clips."""
+    """Seconds of training per epoch, of epochs with validation and checkpoint, and of the run;
+    training clips.
+    """
 
     training: float
     with_evaluation: list[float]
@@ -30,24 +32,34 @@ class Epochs:
 
 
 def frozen_cache(options: argparse.Namespace) -> list[dict]:
-    """Run a recipe with and without `freeze.cache` on one clip of each emotion of eight of RAVDESS's actors.
+    """Run a recipe with and without `freeze.cache` on one clip of each emotion of eight of
+    RAVDESS's actors.
 
-    The time of an epoch is the median of the report, without validation and checkpoint. The cached run has more
-    epochs, because they are fast. Its total duration includes the computation of the cache.
+    The time of an epoch is the median of the report, without validation and checkpoint. The cached
+    run has more epochs, because they are fast. Its total duration includes the computation of the
+    cache.
     """
     dataset = ser_hf.load_corpus("ravdess", options.corpus_root)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _link(dataset, folder / "corpus")
         encoder_config(options.quick).save_pretrained(folder / "encoder")
-        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder / "encoder")
+        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(
+            folder / "encoder"
+        )
         runs = [
-            [_epochs(folder / f"{repeat}", folder, cached, 6 if cached else 3) for cached in (True, False)]
+            [
+                _epochs(folder / f"{repeat}", folder, cached, 6 if cached else 3)
+                for cached in (True, False)
+            ]
             for repeat in range(options.repeats)
         ]
     training, evaluated = (
         [{"seconds": [measure(pair[i]) for pair in runs]} for i in (0, 1)]
-        for measure in (lambda one: one.training, lambda one: statistics.median(one.with_evaluation))
+        for measure in (
+            lambda one: one.training,
+            lambda one: statistics.median(one.with_evaluation),
+        )
     )
     against, clips = "computing it in each epoch", runs[0][0].clips
     lines = [
@@ -66,7 +78,9 @@ def frozen_cache(options: argparse.Namespace) -> list[dict]:
 def _link(dataset: Dataset, folder: Path) -> None:
     """Link the first clip of each emotion of each actor into a small corpus."""
     linked = set()
-    for speaker, label, audio in zip(dataset["speaker"][:], dataset["label"][:], dataset["audio"][:], strict=True):
+    for speaker, label, audio in zip(
+        dataset["speaker"][:], dataset["label"][:], dataset["audio"][:], strict=True
+    ):
         actor = int(speaker.partition(":")[2])
         if actor <= ACTORS and (actor, label) not in linked:
             linked.add((actor, label))
@@ -86,7 +100,11 @@ def _epochs(output: Path, folder: Path, cache: bool, epochs: int) -> Epochs:
             "corpus": {"name": "ravdess", "root": str(folder / "corpus")},
             "protocol": {"name": "speaker_independent", "near_duplicates": "skip"} | PARTS,
             "audio": {"max_duration": CROP, "cache_dir": str(output / "prepared")},
-            "model": {"architecture": "encoder", "checkpoint": str(folder / "encoder"), "random_init": True},
+            "model": {
+                "architecture": "encoder",
+                "checkpoint": str(folder / "encoder"),
+                "random_init": True,
+            },
             "freeze": {"encoder": True, "cache": cache},
             "training": {"num_train_epochs": epochs, "learning_rate": 1e-3, "seeds": [1]},
             "evaluation": {"part": "validation", "bootstrap": 10},

@@ -1,5 +1,5 @@
-"""Compare an epoch of our Trainer to transformers' example, and measure the effect of kept memory: parts a, b and f of
-`throughput.py`."""
+"""Compare an epoch of our Trainer to transformers' example, and measure the effect of kept memory:
+parts a, b and f of `throughput.py`."""
 
 import argparse
 import copy
@@ -29,7 +29,12 @@ from transformers import (
 
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.training.arguments import argument_options, data_workers, precision_arguments, training_arguments
+from ser_hf.training.arguments import (
+    argument_options,
+    data_workers,
+    precision_arguments,
+    training_arguments,
+)
 from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
@@ -67,11 +72,19 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
     plan = blueprint("crnn", dataset.features["label"].names, options={"normalization": "fixed"})
     with tempfile.TemporaryDirectory() as scratch:
         files = {
-            kind: write_clips(store, rows["train"] + rows["validation"], Path(scratch) / kind.replace(" ", "-"), kind)
+            kind: write_clips(
+                store,
+                rows["train"] + rows["validation"],
+                Path(scratch) / kind.replace(" ", "-"),
+                kind,
+            )
             for kind in ("16 kHz WAV", "16 kHz FLAC", "48 kHz WAV")
         }
         paths = [{"path": path, "bytes": None} for path in files["48 kHz WAV"].values()]
-        making = [clock(lambda i=i: open_store(paths, RATE, Path(scratch) / f"store{i}")) for i in range(3)]
+        making = [
+            clock(lambda i=i: open_store(paths, RATE, Path(scratch) / f"store{i}"))
+            for i in range(3)
+        ]
         preparation = statistics.median(seconds for seconds, _ in making)
 
         def network() -> PreTrainedModel:
@@ -79,13 +92,21 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
             return build_model(copy.deepcopy(plan))
 
         def ours(limit: float | None, precision: str) -> tuple[float, float]:
-            parts = clip_table(dataset, rows["train"], store, limit), clip_table(dataset, rows["validation"], store)
+            parts = (
+                clip_table(dataset, rows["train"], store, limit),
+                clip_table(dataset, rows["validation"], store),
+            )
             return time_training_as_run(
-                lambda: our_trainer(network(), plan.extractor, store, *parts, scratch, precision=precision)
+                lambda: our_trainer(
+                    network(), plan.extractor, store, *parts, scratch, precision=precision
+                )
             )
 
         def theirs(kind: str, limit: float, precision: str) -> tuple[float, float]:
-            parts = [clips([files[kind][i] for i in own], [labels[i] for i in own]) for own in rows.values()]
+            parts = [
+                clips([files[kind][i] for i in own], [labels[i] for i in own])
+                for own in rows.values()
+            ]
             made = (plan.extractor, *parts, limit, scratch)
             return time_training(lambda: their_trainer(network(), *made, precision=precision))
 
@@ -93,24 +114,33 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
         compared = [(kind, "crops", "auto") for kind in files]
         compared += [(kind, "whole", "auto") for kind in ("16 kHz WAV", "48 kHz WAV")]
         if fast_bf16():
-            compared += [(kind, length, "bf16") for length in lengths for kind in ("16 kHz WAV", "48 kHz WAV")]
+            compared += [
+                (kind, length, "bf16")
+                for length in lengths
+                for kind in ("16 kHz WAV", "48 kHz WAV")
+            ]
         functions: dict[str, Callable[[], tuple[float, float]]] = {}
         for kind, length, precision in compared:
             our_limit, limit = lengths[length]
-            functions[f"ours, {length}, {precision}"] = lambda our_limit=our_limit, precision=precision: ours(
-                our_limit, precision
+            functions[f"ours, {length}, {precision}"] = (
+                lambda our_limit=our_limit, precision=precision: ours(our_limit, precision)
             )
-            functions[f"{kind}, {length}, {precision}"] = lambda kind=kind, limit=limit, precision=precision: theirs(
-                kind, limit, precision
+            functions[f"{kind}, {length}, {precision}"] = (
+                lambda kind=kind, limit=limit, precision=precision: theirs(kind, limit, precision)
             )
         measured = time_alternately(functions, options.repeats)
     lines = []
     for kind, length, precision in compared:
         own, target = measured[f"ours, {length}, {precision}"], 1.3
         if kind.startswith("48"):
-            own, target = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}, 2.0
+            own, target = (
+                {key: [value + preparation / EPOCHS for value in own[key]] for key in own},
+                2.0,
+            )
         crops = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
-        setting, both = (f"crnn, {crops}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {crops}", "")
+        setting, both = (
+            (f"crnn, {crops}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {crops}", "")
+        )
         other = measured[f"{kind}, {length}, {precision}"]
         lines.append(row(setting, f"the example{both}, {kind} files", count, own, other, target))
         lines[-1] |= {"store_seconds": preparation}
@@ -121,7 +151,9 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
 
 
 def length_groups(options: argparse.Namespace) -> list[dict]:
-    """Measure an epoch of an encoder without validation, on noise, since its cost does not depend on the signal."""
+    """Measure an epoch of an encoder without validation, on noise, since its cost does not depend
+    on the signal.
+    """
     count, batch = (8, 4) if options.quick else (24, 8)
     generator = np.random.default_rng(0)
     seconds = np.clip(generator.lognormal(np.log(2.5), 0.6, count), 1.0, 8.0)
@@ -135,7 +167,9 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
             paths.append(str(Path(scratch) / f"{number}.wav"))
             noise = 0.1 * generator.standard_normal(round(RATE * length))
             soundfile.write(paths[-1], noise, RATE, subtype="PCM_16")
-        store = open_store([{"path": path, "bytes": None} for path in paths], RATE, Path(scratch) / "store")
+        store = open_store(
+            [{"path": path, "bytes": None} for path in paths], RATE, Path(scratch) / "store"
+        )
         parts = clip_table(dataset, range(count), store), clip_table(dataset, range(2), store)
         data = clips(paths, labels), clips(paths[:2], labels[:2])
 
@@ -146,10 +180,15 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
             return made
 
         def ours(order: str, precision: str = "auto") -> tuple[float, float]:
-            more = own | {"train_sampling_strategy": order, "freezing": Freezing(feature_encoder=True)}
+            more = own | {
+                "train_sampling_strategy": order,
+                "freezing": Freezing(feature_encoder=True),
+            }
             more["precision"] = precision
             made = (extractor, store, *parts, scratch)
-            return time_training_as_run(lambda: our_trainer(network(), *made, evaluated=False, **more))
+            return time_training_as_run(
+                lambda: our_trainer(network(), *made, evaluated=False, **more)
+            )
 
         def theirs() -> tuple[float, float]:
             made = (extractor, *data, MAX_LENGTH_SECONDS, scratch)
@@ -163,7 +202,9 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
         if fast_bf16():
             functions["bf16"] = lambda: ours("group_by_length", "bf16")
         measured = time_alternately(functions, min(2, options.repeats))
-    what = f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
+    what = (
+        f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
+    )
     grouped = measured["length groups"]
     lines = [
         row(what, "the example, 16 kHz WAV files", count, grouped, measured["example"]),
@@ -178,7 +219,10 @@ def kept_memory(options: argparse.Namespace) -> list[dict]:
     """Measure an epoch with freed memory kept, as in a run, and returned to the system."""
     count = 32 if options.quick else 96
     dataset, store, rows = corpus(options.corpus_root, count)
-    parts = clip_table(dataset, rows["train"], store, CROP), clip_table(dataset, rows["validation"][:2], store)
+    parts = (
+        clip_table(dataset, rows["train"], store, CROP),
+        clip_table(dataset, rows["validation"][:2], store),
+    )
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         for architecture, words in NETWORKS.items():
@@ -212,7 +256,8 @@ def our_trainer(
     **more: Any,
 ) -> EmotionTrainer:
     defaults = {name: default for name, (_, default) in argument_options().items()}
-    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | more  # as the example
+    # as the example
+    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | more
     folder = Path(tempfile.mkdtemp(dir=scratch))
     arguments = training_arguments(own, folder, seed=1, precision=precision, progress=False)
     # training_arguments always evaluates; changed afterwards
@@ -221,7 +266,9 @@ def our_trainer(
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
     if freezing is not None:
         freeze(network, freezing)
-    return EmotionTrainer(network, arguments, collator, train, validation, compute_metrics=compute_metrics)
+    return EmotionTrainer(
+        network, arguments, collator, train, validation, compute_metrics=compute_metrics
+    )
 
 
 def their_trainer(
@@ -237,18 +284,34 @@ def their_trainer(
 ) -> Trainer:
     """Build the Trainer of the example, with as many data workers as ours."""
     best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
-    own = COMMON | (EVALUATION | best if evaluated else NO_EVALUATION) | precision_arguments(precision) | more
-    own |= {"seed": 1, "dataloader_num_workers": data_workers(), "use_cpu": not torch.cuda.is_available()}
+    own = (
+        COMMON
+        | (EVALUATION | best if evaluated else NO_EVALUATION)
+        | precision_arguments(precision)
+        | more
+    )
+    own |= {
+        "seed": 1,
+        "dataloader_num_workers": data_workers(),
+        "use_cpu": not torch.cuda.is_available(),
+    }
     return example_trainer(
-        network, extractor, train, validation, limit, output_dir=tempfile.mkdtemp(dir=scratch), **own
+        network,
+        extractor,
+        train,
+        validation,
+        limit,
+        output_dir=tempfile.mkdtemp(dir=scratch),
+        **own,
     )
 
 
 def time_training(make: Callable[[], Trainer], kept: bool = False) -> tuple[float, float]:
-    """Return wall and processor seconds of `train()`, after two steps of another Trainer as warm-up.
+    """Return wall and processor seconds of `train()`, after two steps of another Trainer as
+    warm-up.
 
-    Each training has a separate process, so that none inherits memory, torch's settings or, where freed memory is
-    `kept`, the settings of the allocator from another.
+    Each training has a separate process, so that none inherits memory, torch's settings or, where
+    freed memory is `kept`, the settings of the allocator from another.
     """
     with multiprocess.get_context("spawn").Pool(1) as one:
         return one.apply(_time_training, (make, kept))
@@ -263,7 +326,8 @@ def _time_training(make: Callable[[], Trainer], kept: bool) -> tuple[float, floa
 
 
 def fast_bf16() -> bool:
-    """Return whether the CPU multiplies bfloat16 matrices in hardware (Intel's AMX) and there is no GPU.
+    """Return whether the CPU multiplies bfloat16 matrices in hardware (Intel's AMX) and there is no
+    GPU.
 
     `auto` computes in float32 there."""
     return not torch.cuda.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False)

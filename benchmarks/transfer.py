@@ -1,13 +1,16 @@
-"""Measure the effect of pretraining: BYOL-S on RAVDESS, frozen and fine-tuned, and trained from random weights.
+"""Measure the effect of pretraining: BYOL-S on RAVDESS, frozen and fine-tuned, and trained from
+random weights.
 
-    OMP_NUM_THREADS=1 python benchmarks/transfer.py --root data/RAVDESS --checkpoint weights/default512_BYOLAs64x96.pth
+    OMP_NUM_THREADS=1 python benchmarks/transfer.py --root data/RAVDESS --checkpoint
+    weights/default512_BYOLAs64x96.pth
         [SETTING ...] [--folds 1 2 3 4 5 6] [--epochs 8] [--runs runs/transfer] [--readme]
 
-Each of EmoBox's six folds of RAVDESS (`emobox/ravdess`) has four test speakers that are used neither for training nor
-for validation. The frozen settings fit a logistic regression on the embedding of the network; its regularization is
-selected on the validation speakers. The other two settings train the whole network for `--epochs` with the same
-recipe, from pretrained or random weights, and keep the epoch with the best validation UAR. Each run is a folder below
-`--runs`. The same command resumes an interrupted run. Results are merged into benchmarks/results/transfer.json;
+Each of EmoBox's six folds of RAVDESS (`emobox/ravdess`) has four test speakers that are used
+neither for training nor for validation. The frozen settings fit a logistic regression on the
+embedding of the network; its regularization is selected on the validation speakers. The other two
+settings train the whole network for `--epochs` with the same recipe, from pretrained or random
+weights, and keep the epoch with the best validation UAR. Each run is a folder below `--runs`. The
+same command resumes an interrupted run. Results are merged into benchmarks/results/transfer.json;
 `--readme` prints its table without running anything.
 """
 
@@ -20,11 +23,19 @@ import ser_hf
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "transfer.json"
 FROZEN = ["training.solver=sklearn"]
-# Tried for the pretrained network on the validation speakers of the first fold, with few epochs to save time.
+# Tried for the pretrained network on the validation speakers of the first fold, with few epochs to
+# save time.
 TRAINED = [
     *("freeze.encoder=false", "training.solver=trainer", "audio.max_duration=2.5"),
-    *("training.learning_rate=1e-3", "training.lr_scheduler_type=one_cycle", "training.loss.label_smoothing=0.1"),
-    *("training.per_device_train_batch_size=16", "training.train_sampling_strategy=group_by_length"),
+    *(
+        "training.learning_rate=1e-3",
+        "training.lr_scheduler_type=one_cycle",
+        "training.loss.label_smoothing=0.1",
+    ),
+    *(
+        "training.per_device_train_batch_size=16",
+        "training.train_sampling_strategy=group_by_length",
+    ),
 ]
 SETTINGS = {
     "frozen": FROZEN,
@@ -35,7 +46,9 @@ SETTINGS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("settings", nargs="*", default=list(SETTINGS), metavar="SETTING")
     parser.add_argument("--root", default="data/RAVDESS")
     parser.add_argument("--checkpoint", default="weights/default512_BYOLAs64x96.pth")
@@ -45,7 +58,9 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     if unknown := set(options.settings) - set(SETTINGS):
-        parser.error(f"unknown setting {', '.join(sorted(unknown))}; choose from {', '.join(SETTINGS)}")
+        parser.error(
+            f"unknown setting {', '.join(sorted(unknown))}; choose from {', '.join(SETTINGS)}"
+        )
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for setting in [] if options.readme else options.settings:
         overrides = [
@@ -60,7 +75,10 @@ def main() -> None:
         # The same folder for every call, so that a second call resumes the first.
         overrides.append(f"output_dir={options.runs / setting}")
         report = ser_hf.run_recipe(ROOT / "recipes" / "ravdess_byols.yaml", overrides, resume=True)
-        results[setting] = summary(report.to_dict()) | {"overrides": SETTINGS[setting], "epochs": options.epochs}
+        results[setting] = summary(report.to_dict()) | {
+            "overrides": SETTINGS[setting],
+            "epochs": options.epochs,
+        }
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
@@ -79,7 +97,9 @@ def summary(report: dict) -> dict:
 
 
 def table(results: dict) -> str:
-    """Format the results as Markdown; the last column has the folds that all settings have in common."""
+    """Format the results as Markdown; the last column has the folds that all settings have in
+    common.
+    """
     common = sorted(set.intersection(*(set(row["folds"]) for row in results.values())))
     shared = f"UAR, folds {', '.join(common)}"
     lines = [

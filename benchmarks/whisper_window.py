@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/whisper_window.py
 
-Random weights in the shape of openai/whisper-tiny, our head, a clip of 3 s, alternately with each window.
-Writes medians and quartiles of the time per clip, features included, to benchmarks/results/whisper_window.json.
+Random weights in the shape of openai/whisper-tiny, our head, a clip of 3 s, alternately with each
+window. Writes medians and quartiles of the time per clip, features included, to
+benchmarks/results/whisper_window.json.
 """
 
 import json
@@ -31,7 +32,10 @@ def main() -> None:
     clip = np.random.default_rng(0).standard_normal(SECONDS * 16000).astype(np.float32) * 0.1
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         checkpoint = str(write_checkpoint(folder, "whisper", **SHAPE))
-        plans = {w: blueprint("encoder", ["a", "b"], checkpoint=checkpoint, window=w, pooling="mean") for w in WINDOWS}
+        plans = {
+            w: blueprint("encoder", ["a", "b"], checkpoint=checkpoint, window=w, pooling="mean")
+            for w in WINDOWS
+        }
         models = {window: build_model(plan).eval() for window, plan in plans.items()}
         times: dict[int, list[float]] = {window: [] for window in WINDOWS}
         for _ in range(REPEATS + 1):

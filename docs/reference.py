@@ -1,7 +1,7 @@
 """A hook of mkdocs.yml: the parts of the reference that follow from the code.
 
-A line `<!-- from the code: NAME -->` of a page becomes what the function NAME below returns. The tables of
-recipe-keys.md get two columns, and links out of docs/ lead to the repository.
+A line `<!-- from the code: NAME -->` of a page becomes what the function NAME below returns. The
+tables of recipe-keys.md get two columns, and links out of docs/ lead to the repository.
 """
 
 import dataclasses
@@ -12,7 +12,10 @@ import types
 import typing
 
 MARKER = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
-SECTION, ROW = re.compile(r"^#{2,3} (?:`([\w.]+)`|The recipe itself)$"), re.compile(r"^\| `(\w+)` \| (.+) \|$")
+SECTION, ROW = (
+    re.compile(r"^#{2,3} (?:`([\w.]+)`|The recipe itself)$"),
+    re.compile(r"^\| `(\w+)` \| (.+) \|$"),
+)
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -25,7 +28,9 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def recipe_fields():
-    """{section: {key: (type and range, default)}} of recipes; the section of keys at the top is empty."""
+    """{section: {key: (type and range, default)}} of recipes; the section of keys at the top is
+    empty.
+    """
     from ser_hf.experiment.recipe import Recipe
 
     sections = {}
@@ -37,14 +42,18 @@ def recipe_fields():
             hint, inner = hints[field.name], f"{section}.{field.name}".strip(".")
             if dataclasses.is_dataclass(hint):
                 add(hint, inner)
-            elif field.name not in ("options", "arguments", "provenance"):  # further keys of a section; a record
+            elif field.name not in ("options", "arguments", "provenance"):
+                # further keys of a section; a record
                 limits = " to ".join(f"{limit:g}" for limit in field.metadata.get("limits", ()))
                 kind_words = f"lowest and highest number, from {limits}" if limits else words(hint)
                 sections[section][field.name] = (kind_words, default_of(field))
 
     add(Recipe, "")
     # What the reader of recipes adds.
-    sections[""] |= {"name": (words(str), "name of the file"), "output_dir": (words(str), "`runs/NAME`")}
+    sections[""] |= {
+        "name": (words(str), "name of the file"),
+        "output_dir": (words(str), "`runs/NAME`"),
+    }
     return {section: keys for section, keys in sections.items() if keys}
 
 
@@ -95,14 +104,27 @@ def words(kind):
         return f"mapping to: {words(arguments[1])}" if arguments else "mapping"
     if isinstance(kind, type) and hasattr(kind, "model_fields"):
         return f"[{kind.__name__}](#{kind.__name__.lower()})"
-    plain = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
+    plain = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        type(None): "null",
+    }
     return plain.get(kind, "list" if kind is list else "any value")
 
 
 def range_words(bound):
-    ends = {"at least": bound.min, "more than": bound.above, "at most": bound.max, "less than": bound.below}
+    ends = {
+        "at least": bound.min,
+        "more than": bound.above,
+        "at most": bound.max,
+        "less than": bound.below,
+    }
     unit = f" of {bound.unit}" if bound.unit else ""
-    return f"{unit}, " + " and ".join(f"{word} {end:,.12g}" for word, end in ends.items() if math.isfinite(end))
+    return f"{unit}, " + " and ".join(
+        f"{word} {end:,.12g}" for word, end in ends.items() if math.isfinite(end)
+    )
 
 
 def default_of(field):
@@ -124,7 +146,9 @@ def one_paragraph(text):
 
 
 def network_keys():
-    """The keys of each configuration class of the networks, with the meanings that its docstring lists."""
+    """The keys of each configuration class of the networks, with the meanings that its docstring
+    lists.
+    """
     from ser_hf.models import ARCHITECTURES
     from ser_hf.models.configuration import WaveformConfig
 
@@ -139,9 +163,17 @@ def network_keys():
         meanings = {}
         for parent in reversed(kind.__mro__):
             meanings |= argument_meanings(inspect.getdoc(parent) or "") if parent in named else {}
-        fields = [field for field in dataclasses.fields(kind) if field.name in inspect.get_annotations(kind)]
+        fields = [
+            field
+            for field in dataclasses.fields(kind)
+            if field.name in inspect.get_annotations(kind)
+        ]
         fields = [field for field in fields if "ClassVar" not in str(field.type)]
-        based = [f"[{parent.__name__}](#{parent.__name__.lower()})" for parent in kind.__mro__[1:] if parent in named]
+        based = [
+            f"[{parent.__name__}](#{parent.__name__.lower()})"
+            for parent in kind.__mro__[1:]
+            if parent in named
+        ]
         parts.append(f"## {kind.__name__}\n")
         used = f"The keys of {', '.join(architectures)}. " if architectures else ""
         parts.append(used + (f"All keys of {based[0]} too.\n" if based else "") + "\n")
@@ -172,7 +204,9 @@ def command_line():
 
     group, parts = typer.main.get_command(app), []
     for verb, command in sorted(group.commands.items()):
-        context = command.make_context(verb, [], resilient_parsing=True, terminal_width=100, max_content_width=100)
+        context = command.make_context(
+            verb, [], resilient_parsing=True, terminal_width=100, max_content_width=100
+        )
         context.info_name = f"ser-hf {verb}"
         parts.append(f"## `ser-hf {verb}`\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
@@ -184,7 +218,9 @@ def python_api():
     parts = []
     for name in sorted(set(ser_hf.__all__) - {"__version__"}, key=str.lower):
         own = getattr(ser_hf, name)
-        parts.append(f"::: {own.__module__}.{own.__qualname__}\n    options:\n      heading_level: 3\n")
+        parts.append(
+            f"::: {own.__module__}.{own.__qualname__}\n    options:\n      heading_level: 3\n"
+        )
     return "\n".join(parts)
 
 
@@ -196,7 +232,9 @@ def report_keys():
         parts.append(f"## {kind.__name__}\n\n{one_paragraph(inspect.getdoc(kind))}\n\n")
         parts.append("| key | type | meaning |\n|---|---|---|\n")
         for name, field in kind.model_fields.items():
-            parts.append(f"| `{field.alias or name}` | {words(field.annotation)} | {field.description or ''} |\n")
+            parts.append(
+                f"| `{field.alias or name}` | {words(field.annotation)} | {field.description or ''} |\n"
+            )
             kinds += [own for own in models_in(field.annotation) if own not in kinds]
         parts.append("\n")
     return "".join(parts)
@@ -211,8 +249,13 @@ def models_in(kind):
 def metric_definitions():
     from ser_hf.evaluation.metrics import METRICS
 
-    rows = [f"| `{key}` | {metric.name} | {metric.definition} |\n" for key, metric in METRICS.items()]
+    rows = [
+        f"| `{key}` | {metric.name} | {metric.definition} |\n" for key, metric in METRICS.items()
+    ]
     return "| key | name | definition |\n|---|---|---|\n" + "".join(rows)
 
 
-PARTS = {own.__name__: own for own in (network_keys, command_line, python_api, report_keys, metric_definitions)}
+PARTS = {
+    own.__name__: own
+    for own in (network_keys, command_line, python_api, report_keys, metric_definitions)
+}

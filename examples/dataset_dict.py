@@ -1,6 +1,8 @@
-"""Fine-tune an audio classifier on a `DatasetDict`, with callbacks. Corpus, split and metrics are ser_hf's.
+"""Fine-tune an audio classifier on a `DatasetDict`, with callbacks. Corpus, split and metrics are
+ser_hf's.
 
-python examples/dataset_dict.py [CHECKPOINT]         (default: facebook/wav2vec2-base, which is downloaded)
+python examples/dataset_dict.py [CHECKPOINT]         (default: facebook/wav2vec2-base, which is
+downloaded)
 """
 
 import sys
@@ -42,7 +44,9 @@ names = dict(enumerate(dataset.features["label"].names))
 settings = {"num_train_epochs": 5, "metric_for_best_model": "uar", "load_best_model_at_end": True}
 settings |= {"eval_strategy": "epoch", "save_strategy": "epoch", "remove_unused_columns": False}
 trainer = Trainer(
-    AutoModelForAudioClassification.from_pretrained(checkpoint, id2label=names, num_labels=len(names)),
+    AutoModelForAudioClassification.from_pretrained(
+        checkpoint, id2label=names, num_labels=len(names)
+    ),
     TrainingArguments("runs/dataset_dict", **settings),
     data_collator=collate,
     train_dataset=parts["train"],

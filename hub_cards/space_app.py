@@ -1,7 +1,8 @@
-"""A demo of a speech emotion recognition model: record or upload a clip, or see predictions while you speak.
+"""A demo of a speech emotion recognition model: record or upload a clip, or see predictions while
+you speak.
 
-facts.json beside it describes the model; audio files in examples/ are offered as examples. Recordings stay in this
-process: they are sent nowhere else, and their files are deleted.
+facts.json beside it describes the model; audio files in examples/ are offered as examples.
+Recordings stay in this process: they are sent nowhere else, and their files are deleted.
 """
 
 import html
@@ -33,7 +34,8 @@ RATE = EXTRACTOR.sampling_rate
 FIXED = getattr(EXTRACTOR, "fixed_duration", None)  # seconds to which each clip is cut or padded
 CONFIG = CLASSIFIER.model.config
 LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
-RATED = CONFIG.problem_type == "regression"  # it predicts dimensions, and 0 and 1 stand for these ratings
+# it predicts dimensions, and 0 and 1 stand for these ratings
+RATED = CONFIG.problem_type == "regression"
 RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
 
 SHORTEST, LONGEST = 0.1, 600.0  # seconds of a recording
@@ -42,7 +44,11 @@ EVERY, SHOWN = 1, 120  # seconds between two live predictions, and seconds of th
 BATCH = 8
 
 # Of each label; labels that are no emotions get the remaining colors.
-FREE = [color for name, color in FACTS["colors"].items() if name not in {label.lower() for label in LABELS}]
+FREE = [
+    color
+    for name, color in FACTS["colors"].items()
+    if name not in {label.lower() for label in LABELS}
+]
 FREE = itertools.cycle(FREE or FACTS["colors"].values())
 COLORS = [FACTS["colors"].get(label.lower()) or next(FREE) for label in LABELS]
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
@@ -81,14 +87,18 @@ class RecordingError(ValueError):
 
 
 def read(path: str) -> tuple[np.ndarray, float]:
-    """The first `LONGEST` seconds of a file, float32 (samples,) in [-1, 1], mono at `RATE`, and the seconds of the
-    whole file. Raises `RecordingError` for a file without usable audio."""
+    """The first `LONGEST` seconds of a file, float32 (samples,) in [-1, 1], mono at `RATE`, and the
+    seconds of the whole file. Raises `RecordingError` for a file without usable audio."""
     try:
         with soundfile.SoundFile(path) as file:
             rate, seconds = file.samplerate, file.frames / file.samplerate
-            samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(axis=1)
+            samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(
+                axis=1
+            )
     except soundfile.LibsndfileError:
-        raise RecordingError("This file cannot be read as audio; use WAV, FLAC, MP3 or OGG.") from None
+        raise RecordingError(
+            "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
+        ) from None
     if not len(samples):
         raise RecordingError("This recording is empty.")
     if len(samples) < SHORTEST * rate:
@@ -101,10 +111,16 @@ def read(path: str) -> tuple[np.ndarray, float]:
 
 
 def limits() -> tuple[float, float]:
-    """Seconds of windows over time, and of the longest clip that is processed whole: as in the model's evaluation, at
-    most what its extractor takes (Whisper's `chunk_length`; 10 ms for each frame of a spectrogram's `max_length`)."""
+    """Seconds of windows over time, and of the longest clip that is processed whole: as in the
+    model's evaluation, at most what its extractor takes (Whisper's `chunk_length`; 10 ms for each
+    frame of a spectrogram's `max_length`)."""
     frames = getattr(EXTRACTOR, "max_length", None)
-    longest = (FACTS["window"], getattr(EXTRACTOR, "chunk_length", None), frames and frames / 100, 30.0)
+    longest = (
+        FACTS["window"],
+        getattr(EXTRACTOR, "chunk_length", None),
+        frames and frames / 100,
+        30.0,
+    )
     whole = min(seconds for seconds in longest if seconds)
     return min(FIXED or FACTS["window"] or 4.0, whole), whole
 
@@ -113,13 +129,17 @@ WINDOW, WHOLE = limits()
 
 
 def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
-    """Windows that overlap by half, the last one at the end of the recording; and the borders in seconds at which each
-    is shown: start, halfway between the centers of neighbors, end."""
+    """Windows that overlap by half, the last one at the end of the recording; and the borders in
+    seconds at which each is shown: start, halfway between the centers of neighbors, end."""
     length = round(WINDOW * RATE)
     last = max(0, len(samples) - length)
     starts = [*range(0, last, length // 2), last]
-    borders = [(one + other + length) / 2 for one, other in zip(starts[:-1], starts[1:], strict=True)]
-    return [samples[i : i + length] for i in starts], [at / RATE for at in (0, *borders, len(samples))]
+    borders = [
+        (one + other + length) / 2 for one, other in zip(starts[:-1], starts[1:], strict=True)
+    ]
+    return [samples[i : i + length] for i in starts], [
+        at / RATE for at in (0, *borders, len(samples))
+    ]
 
 
 def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -140,7 +160,11 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
     except RecordingError as error:
         return f'<div class="prediction" role="alert"><p>{error}</p></div>', ""
     windows, borders = sliding(samples) if len(samples) > WINDOW * RATE else ([], [])
-    predictions = list(progress.tqdm(probabilities(windows), total=len(windows), unit="windows")) if windows else []
+    predictions = (
+        list(progress.tqdm(probabilities(windows), total=len(windows), unit="windows"))
+        if windows
+        else []
+    )
     if len(samples) <= WHOLE * RATE:
         cut = FIXED is not None and seconds > FIXED
         what = f"the first {FIXED:g} s of {seconds:.1f} s" if cut else f"all of {seconds:.1f} s"
@@ -155,17 +179,27 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
     return bars(prediction, what), strips(predictions, borders)
 
 
-def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tuple[dict | None, str, str]:
-    """Predict the last window after one more chunk from the microphone; also shows the previous predictions.
+def predict_live(
+    chunk: tuple[int, np.ndarray] | None, state: dict | None
+) -> tuple[dict | None, str, str]:
+    """Predict the last window after one more chunk from the microphone; also shows the previous
+    predictions.
 
-    The state of a session stays small: the samples of one window and the predictions of `SHOWN` seconds.
+    The state of a session stays small: the samples of one window and the predictions of `SHOWN`
+    seconds.
     """
     if chunk is None:
         return state, gr.skip(), gr.skip()
     rate, samples = chunk
     scale = np.iinfo(samples.dtype).max
     samples = (samples if samples.ndim == 1 else samples.mean(axis=1)).astype(np.float32) / scale
-    state = state or {"samples": np.zeros(0, np.float32), "predictions": [], "borders": [0.0], "now": 0.0, "skip": 0}
+    state = state or {
+        "samples": np.zeros(0, np.float32),
+        "predictions": [],
+        "borders": [0.0],
+        "now": 0.0,
+        "skip": 0,
+    }
     now, last = state["now"] + len(samples) / rate, np.concatenate([state["samples"], samples])
     state |= {"now": now, "samples": last[-round(WINDOW * rate) :]}
     if state["skip"]:
@@ -175,27 +209,45 @@ def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tu
     if len(last) < 0.5 * rate:
         what = "Listening."
     elif np.abs(last).max() >= QUIET:
-        prediction, what = next(probabilities([soxr.resample(last, rate, RATE)])), f"the last {len(last) / rate:.1f} s"
-    # Gradio keeps one chunk while another is processed, and drops more: a slow model skips predictions.
+        prediction, what = (
+            next(probabilities([soxr.resample(last, rate, RATE)])),
+            f"the last {len(last) / rate:.1f} s",
+        )
+    # Gradio keeps one chunk while another is processed, and drops more: a slow model skips
+    # predictions.
     skip = math.ceil((time.monotonic() - began) / EVERY) - 1
     predictions, borders = [*state["predictions"], prediction], [*state["borders"], now]
     gone = sum(border < now - SHOWN for border in borders[1:])
     state |= {"predictions": predictions[gone:], "borders": borders[gone:], "skip": max(0, skip)}
-    return state, bars(prediction, what, ranked=False), strips(state["predictions"], state["borders"], at_least=10.0)
+    return (
+        state,
+        bars(prediction, what, ranked=False),
+        strips(state["predictions"], state["borders"], at_least=10.0),
+    )
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, the highest first if `ranked`, or dimensions on the scale of their ratings, in order;
-    empty bars for NaN, with the reason in `what`."""
+    """Probabilities as HTML, the highest first if `ranked`, or dimensions on the scale of their
+    ratings, in order; empty bars for NaN, with the reason in `what`."""
     known = not np.isnan(prediction).any()
     rows = []
-    for i in np.argsort(-prediction, kind="stable") if known and ranked and not RATED else range(len(LABELS)):
-        width, value = (f"{100 * np.clip(prediction[i], 0, 1):.1f}%", number(prediction[i], i)) if known else ("0", "")
+    for i in (
+        np.argsort(-prediction, kind="stable")
+        if known and ranked and not RATED
+        else range(len(LABELS))
+    ):
+        width, value = (
+            (f"{100 * np.clip(prediction[i], 0, 1):.1f}%", number(prediction[i], i))
+            if known
+            else ("0", "")
+        )
         label = f'<span class="label">{html.escape(LABELS[i])}</span>'
         bar = f'<span class="bar"><i style="width: {width}; background: {COLORS[i]}"></i></span>'
         rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
     best = (
-        f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})" if known and not RATED else what
+        f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})"
+        if known and not RATED
+        else what
     )
     spoken = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
     return f'<div class="prediction"{spoken}><p>{best}</p><ol>{"".join(rows)}</ol></div>'
@@ -222,7 +274,9 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
         steps = [
             f"M{1000 * (begin - first) / (end - first):.1f} 1V{1 - np.clip(prediction[i], 0, 1):.3f}H"
             f"{1000 * (border - first) / (end - first):.1f}V1Z"
-            for prediction, begin, border in zip(predictions, borders[:-1], borders[1:], strict=True)
+            for prediction, begin, border in zip(
+                predictions, borders[:-1], borders[1:], strict=True
+            )
             if not np.isnan(prediction[i])
         ]
         mean = np.nanmean([prediction[i] for prediction in predictions]) if steps else 0
@@ -245,10 +299,16 @@ def about() -> str:
     """The name of the model and its main metrics."""
     name, escape = FACTS["title"], html.escape
     links = [
-        f'<a href="{escape(place)}">{word}</a>' if place.startswith("http") else f"{word}: {escape(place)}"
+        f'<a href="{escape(place)}">{word}</a>'
+        if place.startswith("http")
+        else f"{word}: {escape(place)}"
         for word, place in FACTS["links"].items()
     ]
-    leak = f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>' if FACTS["leak"] else ""
+    leak = (
+        f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>'
+        if FACTS["leak"]
+        else ""
+    )
     headline = f"<p>{escape(FACTS['headline'])}</p>" if FACTS["headline"] else ""
     return f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
 
@@ -262,15 +322,20 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
     gr.HTML(about())
     with gr.Tab("Recording"):
         # Without buttons: the share button would publish a recording.
-        audio = gr.Audio(sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech")
+        audio = gr.Audio(
+            sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech"
+        )
         shown = [gr.HTML(elem_id="recording"), gr.HTML()]
         audio.change(predict, audio, shown, api_visibility="private")
     with gr.Tab("Live"):
-        microphone = gr.Audio(sources=["microphone"], type="numpy", streaming=True, buttons=[], label="Speech")
+        microphone = gr.Audio(
+            sources=["microphone"], type="numpy", streaming=True, buttons=[], label="Speech"
+        )
         state = gr.State(time_to_live=3600)
         now = [state, gr.HTML(elem_id="live"), gr.HTML(elem_id="live_over_time")]
         quietly = {"show_progress": "hidden", "api_visibility": "private"}
-        # When gradio 6.31 mounts a microphone it sets its own interval of 0.1 s, and then drops most chunks.
+        # When gradio 6.31 mounts a microphone it sets its own interval of 0.1 s, and then drops
+        # most chunks.
         pace = f"() => ({{__type__: 'update', stream_every: {EVERY}}})"
         microphone.start_recording(None, None, microphone, js=pace, **quietly)
         microphone.start_recording(lambda: (None, "", ""), None, now, **quietly)

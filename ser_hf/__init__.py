@@ -1,7 +1,7 @@
 """Fine-tune, evaluate and publish speech emotion recognizers on the Hugging Face stack.
 
-`__init__.pyi` lists the public functions, which are imported on first use: `import ser_hf` loads neither torch nor
-transformers.
+`__init__.pyi` lists the public functions, which are imported on first use: `import ser_hf` loads
+neither torch nor transformers.
 """
 
 import lazy_loader

@@ -1,4 +1,5 @@
-# What `import ser_hf` offers, each imported on first use: `ser_hf/__init__.py` and type checkers read this file.
+# What `import ser_hf` offers, each imported on first use: `ser_hf/__init__.py` and type checkers
+# read this file.
 from .audio import near_duplicates, prepare
 from .corpora import load_corpus
 from .evaluation.metric_objects import load_metric

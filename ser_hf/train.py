@@ -1,8 +1,8 @@
 """Runs one recipe: from a corpus to an evaluated, documented and, if wanted, published model.
 
-accelerate launch -m ser_hf.train recipes/quickstart.yaml
-python -m ser_hf.train recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40
-torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
+accelerate launch -m ser_hf.train recipes/quickstart.yaml python -m ser_hf.train
+recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40 torchrun
+--nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 """
 
 import logging
@@ -40,8 +40,10 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
-        callbacks: of transformers, for the Trainer of every fold and seed; scikit-learn's solver has none.
-        watch: called with every validation; may end the run by raising. See `ser_hf.experiment.context.Watch`.
+        callbacks: of transformers, for the Trainer of every fold and seed; scikit-learn's solver
+            has none.
+        watch: called with every validation; may end the run by raising. See
+            `ser_hf.experiment.context.Watch`.
 
     Returns:
         The report, as saved in report/report.json.
@@ -62,7 +64,8 @@ def run_recipe(
     if publishing:
         from .hub.push import resolve_repo_id
 
-        resolve_repo_id(read.hub.repo, key="hub.repo")  # missing write access is reported before hours of training
+        # missing write access is reported before hours of training
+        resolve_repo_id(read.hub.repo, key="hub.repo")
     with freed_memory_kept():
         report = run(read, resume=resume, overwrite=overwrite, watch=watch, callbacks=callbacks)
     if publishing:

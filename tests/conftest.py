@@ -1,4 +1,6 @@
-"""Shared by all tests: nothing reaches a hub, nothing writes into the user's cache, deprecations are failures."""
+"""Shared by all tests: nothing reaches a hub, nothing writes into the user's cache, deprecations
+are failures.
+"""
 
 import contextlib
 import gc
@@ -13,7 +15,8 @@ from filelock import FileLock
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Each of pytest's processes computes on one core, before torch is imported: more threads than cores are slow.
+# Each of pytest's processes computes on one core, before torch is imported: more threads than cores
+# are slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Tests are about the CPU, also beside a GPU; SER_HF_TEST_GPU=1 runs those that need one.
@@ -26,8 +29,9 @@ settings.load_profile("repeatable")
 
 
 class Unrendered:
-    """Replaces drawing and rendering in the module that writes reports, when it is first imported: pictures take
-    several times as long as a tiny training. Tests that look at pictures use `rendered`."""
+    """Replaces drawing and rendering in the module that writes reports, when it is first imported:
+    pictures take several times as long as a tiny training. Tests that look at pictures use
+    `rendered`."""
 
     looked_at = False
 
@@ -43,7 +47,9 @@ class Unrendered:
 
             load(module)
             module.save_figure = lambda _, path: path.write_bytes(b"a picture")
-            drawn = [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]
+            drawn = [
+                name for name in vars(module) if name.endswith("_figure") and name != "save_figure"
+            ]
             for name in drawn:
                 setattr(module, name, Unrendered.instead(Figure, getattr(module, name)))
 
@@ -56,8 +62,8 @@ class Unrendered:
 
 
 class CompiledOnce:
-    """Lets one process at a time import the parts of librosa: numba compiles most of them on a machine's first import,
-    for half a minute, and keeps the result."""
+    """Lets one process at a time import the parts of librosa: numba compiles most of them on a
+    machine's first import, for half a minute, and keeps the result."""
 
     lock = FileLock(Path(tempfile.gettempdir()) / f"ser_hf-tests-librosa-{os.getuid()}.lock")
 
@@ -83,7 +89,9 @@ sys.meta_path[:0] = [Unrendered, CompiledOnce]
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory):
-    """One cache for the session: a corpus is generated and decoded once, and the cache of the user is not used."""
+    """One cache for the session: a corpus is generated and decoded once, and the cache of the user
+    is not used.
+    """
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SER_HF_CACHE", str(folder))
@@ -92,15 +100,17 @@ def private_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def complete_messages(request, monkeypatch):
-    """Messages keep their middle, however long the paths of temporary folders are, except where that is tested."""
+    """Messages keep their middle, however long the paths of temporary folders are, except where
+    that is tested.
+    """
     if not getattr(request.module, "BOUNDED_MESSAGES", False):
         monkeypatch.setattr("ser_hf.utils.errors.MOST", 5000)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def collected_once():
-    """Keeps imported modules out of garbage collection. The Trainer collects after every training, and searching them
-    takes longer than a tiny training."""
+    """Keeps imported modules out of garbage collection. The Trainer collects after every training,
+    and searching them takes longer than a tiny training."""
     gc.collect()
     gc.freeze()
     yield
@@ -134,7 +144,9 @@ def ravdess_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real_corpora():
-    """A function from a name in shared/corpora, in the parent folder, to its path; skips if it is missing."""
+    """A function from a name in shared/corpora, in the parent folder, to its path; skips if it is
+    missing.
+    """
 
     def find(name):
         path = Path(__file__).resolve().parents[2] / "shared" / "corpora" / name
@@ -147,7 +159,9 @@ def real_corpora():
 
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
-    """A function from a key of `support.testing.CHECKPOINTS` to that tiny checkpoint's folder, each written once."""
+    """A function from a key of `support.testing.CHECKPOINTS` to that tiny checkpoint's folder, each
+    written once.
+    """
     from support.testing import CHECKPOINTS, write_checkpoint
 
     written = {}

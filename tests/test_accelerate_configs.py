@@ -1,5 +1,6 @@
-"""recipes/accelerate/: accelerate knows every key of each file, which starts the requested processes and leaves all
-other settings to the recipe. Files are read and prepared as by `accelerate launch`; nothing is launched."""
+"""recipes/accelerate/: accelerate knows every key of each file, which starts the requested
+processes and leaves all other settings to the recipe. Files are read and prepared as by `accelerate
+launch`; nothing is launched."""
 
 from pathlib import Path
 
@@ -16,9 +17,13 @@ NAMES = ["cpu", "ddp", "ddp_two_machines", "deepspeed_zero2", "deepspeed_zero3",
 def test_each_file_opens_with_its_command(name):
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     opening = text[: text.index("\ncompute_environment")].replace("\\\n#", "")
-    assert opening.startswith(f"# accelerate launch --config_file recipes/accelerate/{name}.yaml --num_processes ")
+    assert opening.startswith(
+        f"# accelerate launch --config_file recipes/accelerate/{name}.yaml --num_processes "
+    )
     words = " ".join(opening.splitlines()[0].split()[3:]).replace("RECIPE", "recipe.yaml")
-    arguments = launch_command_parser().parse_args(words.replace("recipes/accelerate", str(FOLDER)).split())
+    arguments = launch_command_parser().parse_args(
+        words.replace("recipes/accelerate", str(FOLDER)).split()
+    )
     assert arguments.module
     assert arguments.training_script == "ser_hf.train"
     assert arguments.training_script_args == ["recipe.yaml"]

@@ -80,8 +80,14 @@ def compare(*sources, **options):
 
 
 def test_runs_with_robustness_have_the_area_of_noise(two, tmp_path):
-    compared = compare(*two, run(tmp_path / "noisy", 2, 0.8, robustness=whole_report()["robustness"]))
-    assert {row["name"]: row["noise"] for row in compared["runs"]} == {"good": None, "poor": None, "noisy": 0.4}
+    compared = compare(
+        *two, run(tmp_path / "noisy", 2, 0.8, robustness=whole_report()["robustness"])
+    )
+    assert {row["name"]: row["noise"] for row in compared["runs"]} == {
+        "good": None,
+        "poor": None,
+        "noisy": 0.4,
+    }
     assert ["in noise" in summary(own) for own in (compared, compare(*two))] == [True, False]
 
 
@@ -90,7 +96,8 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert [row["name"] for row in compared["runs"]] == ["good", "poor"]
     (pair,) = compared["pairs"]
     own, (good, poor) = pair["metrics"]["uar"], compared["runs"]
-    # Metrics of the predictions equal those of the reports: clips and classes are in the same order.
+    # Metrics of the predictions equal those of the reports: clips and classes are in the same
+    # order.
     assert own["a"] == pytest.approx(good["metrics"]["uar"])
     assert own["b"] == pytest.approx(poor["metrics"]["uar"])
     assert own["interval"][0] > 0
@@ -101,9 +108,14 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
 def test_the_bootstrap_uses_all_seeds(tmp_path):
     folders = []
     for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
-        tables, metrics = zip(*[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
+        tables, metrics = zip(
+            *[predict(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True
+        )
         mean = {key: float(np.mean([own[key] for own in metrics])) for key in metrics[0]}
-        seeded = {str(seed): {"metrics": own, "validation": own} for seed, own in zip(seeds, metrics, strict=True)}
+        seeded = {
+            str(seed): {"metrics": own, "validation": own}
+            for seed, own in zip(seeds, metrics, strict=True)
+        }
         values = report(name, mean, seeds=seeded, deviations={"uar": 0.01})
         folders.append(write(tmp_path / name, values, pa.concat_tables(tables)))
     compared = compare(*folders)
@@ -119,7 +131,9 @@ def test_folds_are_pooled_by_clip(tmp_path):
     table, metrics = predict(0, 0.8)
     fold = [1 if int(name[-3:]) < 40 else 2 for name in table["id"].to_pylist()]
     folded = table.append_column("fold", pa.array(fold))
-    folds = {str(number): {"metrics": metrics, "validation": metrics, "parts": {}} for number in (1, 2)}
+    folds = {
+        str(number): {"metrics": metrics, "validation": metrics, "parts": {}} for number in (1, 2)
+    }
     values = report("folds", metrics)
     values["protocol"] |= {"folds": folds}
     compared = compare(write(tmp_path / "folds", values, folded), run(tmp_path / "plain", 5, 0.8))
@@ -137,14 +151,25 @@ def test_runs_that_cannot_be_paired(two, tmp_path):
     fewer = write(tmp_path / "fewer", report("fewer", metrics, sha256="b" * 64), table)
     renamed = run(tmp_path / "renamed", 5, 0.6, labels=["sad", "angry", "calm"])
     shifted, metrics = predict(6, 0.6)
-    labels = pa.array(["sad" if label == "happy" else label for label in shifted["label"].to_pylist()])
+    labels = pa.array(
+        ["sad" if label == "happy" else label for label in shifted["label"].to_pylist()]
+    )
     relabelled = shifted.set_column(shifted.column_names.index("label"), "label", labels)
     merged = write(tmp_path / "merged", report("merged", metrics), relabelled)
     compared = compare(*two, published, fewer, renamed, merged)
     assert {(pair["a"], pair["b"]) for pair in compared["pairs"]} == {("good", "poor")}
     assert "alone: not paired, its predictions are missing." in compared["warnings"]
-    groups = next(warning for warning in compared["warnings"] if warning.startswith("Only runs with the same clips"))
-    assert sorted(groups.partition(": ")[2].rstrip(".").split("; ")) == ["fewer", "good, poor", "merged", "renamed"]
+    groups = next(
+        warning
+        for warning in compared["warnings"]
+        if warning.startswith("Only runs with the same clips")
+    )
+    assert sorted(groups.partition(": ")[2].rstrip(".").split("; ")) == [
+        "fewer",
+        "good, poor",
+        "merged",
+        "renamed",
+    ]
     assert any("different splits" in warning for warning in compared["warnings"])
 
 
@@ -155,7 +180,10 @@ def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
     values["protocol"]["leak"] = "Speaker-dependent: all test speakers are in the training split."
     path.write_text(json.dumps(values))
     compared = compare(*two, leaky, output=tmp_path / "out")
-    assert "leaky: LEAKY: Speaker-dependent: all test speakers are in the training split." in compared["warnings"]
+    assert (
+        "leaky: LEAKY: Speaker-dependent: all test speakers are in the training split."
+        in compared["warnings"]
+    )
     assert "speaker_independent aaaaaaaa LEAKY" in summary(compared)
     page = (tmp_path / "out" / "index.html").read_text()
     assert "leaky: LEAKY: Speaker-dependent" in page
@@ -167,10 +195,15 @@ def test_few_speakers_and_single_trainings(tmp_path):
         path = folder / "report" / "predictions.parquet"
         table = pq.read_table(path)
         speakers = pa.array([f"toy:{int(name[-3:]) % 4}" for name in table["id"].to_pylist()])
-        pq.write_table(table.set_column(table.column_names.index("speaker"), "speaker", speakers), path)
+        pq.write_table(
+            table.set_column(table.column_names.index("speaker"), "speaker", speakers), path
+        )
     compared = compare(tmp_path / "a", tmp_path / "b")
     assert compared["pairs"][0]["speakers"] == 4
-    assert any(warning.startswith("Differences on fewer than 10 speakers") for warning in compared["warnings"])
+    assert any(
+        warning.startswith("Differences on fewer than 10 speakers")
+        for warning in compared["warnings"]
+    )
     assert any("one training" in warning for warning in compared["warnings"])
 
 
@@ -180,9 +213,16 @@ def test_runs_of_the_same_name_and_without_speakers(tmp_path):
         values = report("crnn", metrics)
         del values["model"], values["seconds"]
         speakers = pa.nulls(len(table), pa.string())
-        write(tmp_path / name, values, table.set_column(table.column_names.index("speaker"), "speaker", speakers))
+        write(
+            tmp_path / name,
+            values,
+            table.set_column(table.column_names.index("speaker"), "speaker", speakers),
+        )
     compared = compare(tmp_path / "first", f"{tmp_path / 'second'}/")
-    assert {row["name"] for row in compared["runs"]} == {str(tmp_path / "first"), str(tmp_path / "second")}
+    assert {row["name"] for row in compared["runs"]} == {
+        str(tmp_path / "first"),
+        str(tmp_path / "second"),
+    }
     (pair,) = compared["pairs"]
     assert pair["speakers"] is None
     assert pair["metrics"]["uar"]["interval"] == pair["metrics"]["uar"]["clip_interval"]
@@ -213,11 +253,17 @@ def _no_report(folder):
     ("make", "expected"),
     [
         (lambda folder: None, r"x: no such folder here"),
-        (lambda folder: folder.mkdir(), r"x: contains no report; name the folder of a finished run"),
+        (
+            lambda folder: folder.mkdir(),
+            r"x: contains no report; name the folder of a finished run",
+        ),
         (_damaged, r"x/report/predictions.parquet: not a table of predictions of ser_hf"),
         (_no_report, r"x/report/report.json: not a report of ser_hf: "),
         (lambda folder: folder.write_text("{"), r"x: cannot be read as JSON: Expecting"),
-        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run as .*good; name it once"),
+        (
+            lambda folder: shutil.copytree(folder.parent / "good", folder),
+            r"x: the same run as .*good; name it once",
+        ),
     ],
 )
 def test_mistakes_print_one_line(two, tmp_path, make, expected):
@@ -232,7 +278,9 @@ def test_the_command(two, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(["compare", good, poor, "--output", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert all(words in printed for words in ("good over poor", "good is better", "190,000", "121.0 min"))
+    assert all(
+        words in printed for words in ("good over poor", "good is better", "190,000", "121.0 min")
+    )
     assert {path.name for path in out.iterdir()} == {*FILES}
     assert "a comparison needs two runs or more" in complaint(capsys, "compare", good)
     assert "is not of a comparison" in complaint(capsys, "compare", good, poor, "--output", good)
@@ -245,7 +293,9 @@ def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_
     latex, compared = capsys.readouterr().out, compare(*two)
     uar = compared["runs"][0]["metrics"]["uar"]
     assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to {uar + 0.04:.3f}" in latex
-    assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(compared, "markdown")
+    assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(
+        compared, "markdown"
+    )
     (row, _) = csv.DictReader(paper_table(compared, "csv").splitlines())
     assert float(row["intervals.uar.low"]) == pytest.approx(uar - 0.05)
     compared["runs"][0]["protocol"]["shared_speakers"] = 2
@@ -263,7 +313,9 @@ def test_the_files_say_the_same(two, tmp_path):
     assert json.loads((out / "comparison.json").read_text()) == compared
     with (out / "comparison.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [float(line["metrics.uar"]) for line in lines] == [row["metrics"]["uar"] for row in compared["runs"]]
+    assert [float(line["metrics.uar"]) for line in lines] == [
+        row["metrics"]["uar"] for row in compared["runs"]
+    ]
     assert lines[0]["seconds"] == "7260.0"
     text = (out / "index.html").read_text()
     page = Page(text)

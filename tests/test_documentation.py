@@ -1,5 +1,5 @@
-"""README and docs: commands parse, links lead somewhere, recipes can be read, site and reference are complete. Without
-mkdocs: `.ci/run docs` builds the site."""
+"""README and docs: commands parse, links lead somewhere, recipes can be read, site and reference
+are complete. Without mkdocs: `.ci/run docs` builds the site."""
 
 import ast
 import importlib.util
@@ -30,13 +30,19 @@ from ser_hf.training.argument_names import argument_names
 from ser_hf.utils.yaml import parse_yaml
 
 RECIPES = {name: parse_yaml(text, name) for name, text in named_recipes().items()}
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+].keys()
 
 
 def commands(page):
-    """The words of each command in shell blocks and code spans of a page, without variables and comments."""
+    """The words of each command in shell blocks and code spans of a page, without variables and
+    comments.
+    """
     text = page.read_text(encoding="utf-8")
-    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", "").splitlines()]
+    lines = [
+        line for block in blocks(page, "bash") for line in block.replace("\\\n", "").splitlines()
+    ]
     lines += re.findall(r"^\$ (.*)$", text, re.MULTILINE)
     lines += re.findall(r"`((?:\w+=\S+ )?(?:ser-hf|accelerate|torchrun|python|pip)\s[^`]*)`", text)
     for line in lines:
@@ -50,7 +56,9 @@ def commands(page):
 
 def test_words_of_commands(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text('```bash\nA=1 b "c d" \\\n  e | f > g  # h\n```\n\n```console\n$ i\nj\n```\n\n`ser-hf k\nl`, `m`')
+    page.write_text(
+        '```bash\nA=1 b "c d" \\\n  e | f > g  # h\n```\n\n```console\n$ i\nj\n```\n\n`ser-hf k\nl`, `m`'
+    )
     assert [*commands(page)] == [["b", "c d", "e"], ["f"], ["g"], ["i"], ["ser-hf", "k", "l"]]
 
 
@@ -128,12 +136,16 @@ def test_recipes_can_be_read(page):
         if "search" in values:
             read_space(values)
         else:
-            read_recipe({"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}} | values)
+            read_recipe(
+                {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}} | values
+            )
 
 
 def test_names_of_the_package_exist():
     for page in PAGES:
-        for name in {*re.findall(r"\bser_hf(?:\.\w+)+", page.read_text(encoding="utf-8"))} - {NETWORKS.group}:
+        for name in {*re.findall(r"\bser_hf(?:\.\w+)+", page.read_text(encoding="utf-8"))} - {
+            NETWORKS.group
+        }:
             pkgutil.resolve_name(name)
 
 
@@ -151,21 +163,26 @@ def test_keys_in_code_spans_exist():
     keys |= {f"training.{argument}" for argument in argument_names()}
     for page in PAGES:
         spans = re.findall(
-            r"`((?:audio|augment|evaluation|freeze|hub|lora|training)(?:\.\w+)+)(?:[:=]|`)", page.read_text()
+            r"`((?:audio|augment|evaluation|freeze|hub|lora|training)(?:\.\w+)+)(?:[:=]|`)",
+            page.read_text(),
         )
         assert {*spans} <= keys, page
 
 
 def test_the_reference_has_every_key_and_every_part():
     page, module = (ROOT / "docs" / "recipe-keys.md").read_text(), reference()
-    assert module.documented_keys(page) == {place: {*keys} for place, keys in module.recipe_fields().items()}
+    assert module.documented_keys(page) == {
+        place: {*keys} for place, keys in module.recipe_fields().items()
+    }
     parts = module.MARKER.findall("\n".join(page.read_text() for page in OF_THE_SITE))
     assert sorted(parts) == sorted(module.PARTS)
 
 
 @pytest.mark.parametrize("name", sorted({*ser_hf.__all__} - {"__version__"}))
 def test_public_objects_have_examples_that_fit_their_signatures(name):
-    (code,) = re.findall(r"^ *Example: `(.+)`$", inspect.getdoc(getattr(ser_hf, name)), re.MULTILINE)
+    (code,) = re.findall(
+        r"^ *Example: `(.+)`$", inspect.getdoc(getattr(ser_hf, name)), re.MULTILINE
+    )
     used = {}
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[0] == "ser_hf":

@@ -1,5 +1,5 @@
-"""The commands of README and docs run, page by page, on small corpora and with two steps of training. That they parse
-is tested in test_documentation.py."""
+"""The commands of README and docs run, page by page, on small corpora and with two steps of
+training. That they parse is tested in test_documentation.py."""
 
 import re
 import shlex
@@ -31,17 +31,27 @@ CODES = {
 
 
 def commands(page):
-    """The words after `ser-hf` in shell blocks, up to a pipe. Launchers of several processes are left out."""
+    """The words after `ser-hf` in shell blocks, up to a pipe. Launchers of several processes are
+    left out.
+    """
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", "").splitlines():
-            line = re.sub(r"^(\w+=\S+ )*(accelerate launch|torchrun|python)\b.* -m ser_hf\.(cli )?", "ser-hf ", line)
+            line = re.sub(
+                r"^(\w+=\S+ )*(accelerate launch|torchrun|python)\b.* -m ser_hf\.(cli )?",
+                "ser-hf ",
+                line,
+            )
             program, *words = shlex.split(line.partition(" | ")[0], comments=True) or [""]
             if program == "ser-hf" and words[0].islower() and words[0] not in ELSEWHERE:
                 yield words
 
 
 # Those of the benchmarks take hours and real corpora.
-BY_PAGE = {name_of(page): found for page in PAGES if "bench" not in str(page) and (found := [*commands(page)])}
+BY_PAGE = {
+    name_of(page): found
+    for page in PAGES
+    if "bench" not in str(page) and (found := [*commands(page)])
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +68,14 @@ def base(tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(clips[0], folder / name)
     write_csv(folder / "calls.csv", ["path"], [["clip.wav"]])
-    for table, words in {"clips.csv": ("cheerful", "anger"), "data/my_clips.csv": ("happy", "angry")}.items():
+    for table, words in {
+        "clips.csv": ("cheerful", "anger"),
+        "data/my_clips.csv": ("happy", "angry"),
+    }.items():
         rows = [
-            [clip, words[clip.parts[-1][7] == "5"], clip.stem[-2:], "female"] for clip in clips if clip.stem[7] in "35"
+            [clip, words[clip.parts[-1][7] == "5"], clip.stem[-2:], "female"]
+            for clip in clips
+            if clip.stem[7] in "35"
         ]
         write_csv(folder / table, ["path", "label", "speaker", "sex"], rows)
     for clip, label, speaker, _ in rows:
@@ -75,7 +90,10 @@ def base(tmp_path_factory):
 
 def write_foreign(tiny, folder):
     """Models that others might have published: two classes or three, without names; dimensions."""
-    dimensions = {"problem_type": "regression", "id2label": dict(enumerate(("arousal", "dominance", "valence")))}
+    dimensions = {
+        "problem_type": "regression",
+        "id2label": dict(enumerate(("arousal", "dominance", "valence"))),
+    }
     kinds = {"USER/MODEL": {"num_labels": 3}, "someone/wav2vec2-emotion": {"num_labels": 2}}
     for name, options in (kinds | {"someone/wav2vec2-dimensions": dimensions}).items():
         config = AutoConfig.from_pretrained(tiny, **options)
@@ -86,7 +104,9 @@ def write_foreign(tiny, folder):
 def small(recipe, *words):
     """Overrides with which a recipe trains in a second."""
     values = read_recipe(recipe, [word for word in words if not word.startswith("-")])
-    settings = [f"model.{key}={value}" for key, value in TINY.get(values.model.architecture, {}).items()]
+    settings = [
+        f"model.{key}={value}" for key, value in TINY.get(values.model.architecture, {}).items()
+    ]
     if values.model.architecture == "encoder":
         settings = ["model.checkpoint=tiny"]
     if values.training.solver == "trainer":
@@ -98,7 +118,11 @@ def small(recipe, *words):
 
 def write_run(folder, seed):
     training = {"max_steps": 2, "seeds": [seed]}
-    values = {"corpus": {"name": "ravdess", "root": "data/RAVDESS"}, "model": TINY_CRNN, "training": training}
+    values = {
+        "corpus": {"name": "ravdess", "root": "data/RAVDESS"},
+        "model": TINY_CRNN,
+        "training": training,
+    }
     ser_hf.run_recipe(values | {"evaluation": {"bootstrap": 10}, "output_dir": folder})
 
 
@@ -118,4 +142,6 @@ def test_commands_run(page, base, tmp_path, monkeypatch):
                 shutil.copytree("runs/published/model", model)
         words = [*words, *(small(*words[1:]) if words[0] == "train" else ())]
         old, new = HERE.get(tuple(words[:2]), ("", ""))
-        assert cli.main([new if word == old else word for word in words]) == CODES.get(line, 0), line
+        assert cli.main([new if word == old else word for word in words]) == CODES.get(line, 0), (
+            line
+        )

@@ -1,4 +1,6 @@
-"""The scripts in examples/ run as they stand with a tiny checkpoint, the notebooks with small settings."""
+"""The scripts in examples/ run as they stand with a tiny checkpoint, the notebooks with small
+settings.
+"""
 
 import json
 import runpy
@@ -32,11 +34,18 @@ def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
 def test_notebooks(notebook, tmp_path, monkeypatch):
     """The first code cell has the settings, for which small ones are set after it."""
     monkeypatch.chdir(tmp_path)
-    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    cells = [
+        cell
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
     names = {}
     for number, cell in enumerate(cells):
         assert not cell["outputs"]
-        exec(compile("".join(cell["source"]), f"{notebook.name}, code cell {number + 1}", "exec"), names)
+        exec(
+            compile("".join(cell["source"]), f"{notebook.name}, code cell {number + 1}", "exec"),
+            names,
+        )
         if number == 0:
             assert {"SPEAKERS", "TAKES", "EPOCHS"} <= names.keys()
             names |= {"SPEAKERS": 10, "TAKES": 1, "EPOCHS": 1}

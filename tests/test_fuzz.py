@@ -1,4 +1,6 @@
-"""Audio files and tables damaged at random are read, or refused in one line; benchmarks/fuzz.py does it for hours."""
+"""Audio files and tables damaged at random are read, or refused in one line; benchmarks/fuzz.py
+does it for hours.
+"""
 
 import random
 

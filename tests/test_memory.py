@@ -7,9 +7,12 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is another one than glibc's")
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the allocator is another one than glibc's"
+)
 
-# Eight times 40 MB, one after the other, each byte written: mapped again they are 80,000 pages of 4 kB.
+# Eight times 40 MB, one after the other, each byte written: mapped again they are 80,000 pages of 4
+# kB.
 STEPS = """
 import resource
 from ser_hf.utils.environment import freed_memory_kept, return_freed_memory
@@ -36,7 +39,9 @@ print(resident() // 2**20)
 def test_memory_is_kept_until_the_end():
     variables = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_MMAP_MAX_")
     environment = {name: value for name, value in os.environ.items() if name not in variables}
-    output = subprocess.run([sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        [sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True, check=True
+    )
     kept, faults, during, returned, after = output.stdout.split()
     assert kept == "True"
     assert int(faults) < 2_000

@@ -1,4 +1,6 @@
-"""The structure of the package: layers, sizes of modules and the number of parameters stay within their bounds."""
+"""The structure of the package: layers, sizes of modules and the number of parameters stay within
+their bounds.
+"""
 
 import ast
 from pathlib import Path
@@ -6,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ser_hf"
-# Lowest first. A package imports from lower layers only; packages on one line do not import each other.
+# Lowest first. A package imports from lower layers only; packages on one line do not import each
+# other.
 LAYERS = [
     {"utils"},
     {"models"},
@@ -18,7 +21,9 @@ LAYERS = [
     {"sweeps"},
     {"cli", "train", "__init__"},
 ]
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {
+    path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
 def layer_of(package: str) -> int:
@@ -26,7 +31,9 @@ def layer_of(package: str) -> int:
 
 
 def imported_packages(path: Path, tree: ast.Module) -> set[str]:
-    """The packages of ser_hf that a module imports at any depth, functions and type checking included."""
+    """The packages of ser_hf that a module imports at any depth, functions and type checking
+    included.
+    """
     folder = path.relative_to(PACKAGE.parent).parent.parts
     found = set()
     for node in ast.walk(tree):
@@ -46,7 +53,11 @@ def test_a_module_imports_from_lower_layers_only(path):
     package = path.relative_to(PACKAGE).with_suffix("").parts[0]
     if layer_of(package) == len(LAYERS) - 1:
         return
-    upward = {name for name in imported_packages(path, TREES[path]) - {package} if layer_of(name) >= layer_of(package)}
+    upward = {
+        name
+        for name in imported_packages(path, TREES[path]) - {package}
+        if layer_of(name) >= layer_of(package)
+    }
     assert not upward, f"{package} must not import {', '.join(sorted(upward))}"
 
 
@@ -55,15 +66,25 @@ def test_the_package_stays_within_its_bounds():
     assert len(TREES) <= 145
     assert sum(lines.values()) <= 28000
     assert {path: number for path, number in lines.items() if number > 600} == {}
-    assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py", "train.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} <= {
+        "__init__.py",
+        "__main__.py",
+        "train.py",
+    }
 
 
 def test_few_functions_have_many_parameters():
-    trees = [tree for path, tree in TREES.items() if path.parent.name != "cli"]  # whose parameters are options
-    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    # whose parameters are options
+    trees = [tree for path, tree in TREES.items() if path.parent.name != "cli"]
+    functions = [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    ]
     many = []
     for function in functions:
-        names = [item.arg for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+        names = [
+            item.arg
+            for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+        ]
         if len([name for name in names if name not in ("self", "cls")]) > 8:
             many.append(function.name)
     assert len(many) <= 12, many

@@ -1,4 +1,6 @@
-"""The wheel, complete and installed where there is no checkout; bounds of dependencies; what CI runs."""
+"""The wheel, complete and installed where there is no checkout; bounds of dependencies; what CI
+runs.
+"""
 
 import json
 import os
@@ -15,7 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support.reports import whole_report
 
-slow = pytest.mark.slow  # building and installing take longer than anything they could show in a quick run
+# building and installing take longer than anything they could show in a quick run
+slow = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 MAKE_A_CARD = """
@@ -37,14 +40,34 @@ assert published_list("emobox")["corpora"]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy of what git would hand out, so that nothing of a build stays in the checkout."""
+    """Built from a copy of what git would hand out, so that nothing of a build stays in the
+    checkout.
+    """
     base = tmp_path_factory.mktemp("wheel")
     source = base / "source"
-    for name in ("ser_hf", "hub_cards", "recipes", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in (
+        "ser_hf",
+        "hub_cards",
+        "recipes",
+        "pyproject.toml",
+        "setup.cfg",
+        "README.md",
+        "LICENSE",
+    ):
         command = ["cp", "-r", str(ROOT / name), str(source / name)]
         source.mkdir(exist_ok=True)
         subprocess.run(command, check=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(base), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(base),
+        str(source),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(base.glob("*.whl"))
@@ -55,7 +78,11 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "ser_hf").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
-    data = [path for path in (ROOT / "ser_hf").rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    data = [
+        path
+        for path in (ROOT / "ser_hf").rglob("*.*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
     assert {".json", ".xz", ".html"} <= {path.suffix for path in data}
     for path in data:
         assert path.relative_to(ROOT).as_posix() in names
@@ -67,21 +94,38 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
 @slow
 def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     """In an environment with the dependencies of this one, but without the checkout."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
     site = next((tmp_path / "venv").rglob("site-packages"))
-    # A path file adds the folder only: the path files in it, such as an editable install's, are not followed.
+    # A path file adds the folder only: the path files in it, such as an editable install's, are not
+    # followed.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = tmp_path / "venv" / "bin" / "python"
     # Through which pip would find the checkout, as if that were installed.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = whole_report(name="wheel")
     report["environment"]["versions"]["transformers"] = "5"
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
     done = subprocess.run(
-        [str(python), "-c", MAKE_A_CARD], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [str(python), "-c", MAKE_A_CARD],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "# wheel" in done.stdout
@@ -100,16 +144,31 @@ def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
 def test_every_dependency_has_an_upper_bound_and_a_tested_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(
-        line.split("==") for line in (ROOT / ".ci/constraints.txt").read_text().splitlines() if line[0] != "#"
+        line.split("==")
+        for line in (ROOT / ".ci/constraints.txt").read_text().splitlines()
+        if line[0] != "#"
     )
     pinned = {canonicalize_name(name): version for name, version in pinned.items()}
     extras = project["optional-dependencies"]
     of_test = [Requirement(line) for line in (*project["dependencies"], *extras["test"])]
-    of_test += [Requirement(line) for own in of_test if own.name == "ser_hf" for line in extras[min(own.extras)]]
+    of_test += [
+        Requirement(line)
+        for own in of_test
+        if own.name == "ser_hf"
+        for line in extras[min(own.extras)]
+    ]
     for requirement in filter(lambda own: own.name != "ser_hf", of_test):
-        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
-    for requirement in (Requirement(line) for lines in extras.values() for line in (*project["dependencies"], *lines)):
-        assert requirement.name == "ser_hf" or {"<"} & {bound.operator for bound in requirement.specifier}, requirement
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), (
+            requirement
+        )
+    for requirement in (
+        Requirement(line)
+        for lines in extras.values()
+        for line in (*project["dependencies"], *lines)
+    ):
+        assert requirement.name == "ser_hf" or {"<"} & {
+            bound.operator for bound in requirement.specifier
+        }, requirement
 
 
 def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
@@ -117,7 +176,10 @@ def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
     assert workflow["permissions"] == {"contents": "read"}
     jobs = workflow["jobs"]
     commands = {job["steps"][-1]["run"] for job in jobs.values()}
-    assert commands == {".ci/run", *(f".ci/run {name}" for name in ("lint", "types", "docs", "audit", "secrets"))}
+    assert commands == {
+        ".ci/run",
+        *(f".ci/run {name}" for name in ("lint", "types", "docs", "audit", "secrets")),
+    }
     assert all("timeout-minutes" in job for job in jobs.values())
     script = (ROOT / ".ci/run").read_text()
     assert all(f"\n  {command.split()[1]})\n" in script for command in commands - {".ci/run"})

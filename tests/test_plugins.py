@@ -1,4 +1,6 @@
-"""Corpora and networks of other packages: the example package works in every command; mistakes are named."""
+"""Corpora and networks of other packages: the example package works in every command; mistakes are
+named.
+"""
 
 import shutil
 import subprocess
@@ -31,7 +33,9 @@ def installed(tmp_path_factory):
     (facts / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
     with (facts / "entry_points.txt").open("w") as file:
         for group, points in project["entry-points"].items():
-            file.write(f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items()))
+            file.write(
+                f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+            )
     return target
 
 
@@ -40,19 +44,27 @@ def write_calls(folder):
     generator = np.random.default_rng(0)
     for speaker in ("anna", "bert", "cleo", "dora", "emil"):
         for number, emotion in enumerate(("angry", "happy", "neutral", "sad") * 2):
-            noise = 0.1 * generator.standard_normal(8000) * np.sin(np.arange(8000) / (3 + number % 4))
+            noise = (
+                0.1 * generator.standard_normal(8000) * np.sin(np.arange(8000) / (3 + number % 4))
+            )
             soundfile.write(folder / f"{speaker}_{emotion}_{number}.wav", noise, 16000)
 
 
 @pytest.mark.slow
-def test_the_example_package_trains_and_its_model_loads_without_ser_hf(installed, tmp_path, monkeypatch):
+def test_the_example_package_trains_and_its_model_loads_without_ser_hf(
+    installed, tmp_path, monkeypatch
+):
     write_calls(tmp_path / "data" / "Hotline")
     monkeypatch.setenv("PYTHONPATH", f"{installed}:{Path(ser_hf.__file__).parents[1]}")
     monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "cache"))
 
     def command(*words):
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600
+            [sys.executable, "-c", PROGRAM, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -63,19 +75,33 @@ def test_the_example_package_trains_and_its_model_loads_without_ser_hf(installed
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "Hotline" in card
     assert "the mean of each mel band over a clip" in card
-    assert "ser_hf." not in (tmp_path / "run" / "model" / "modeling_mean_mlp.py").read_text().partition('"""\n')[2]
-    assert "good" in command("verify", "run")  # through `pipeline`, in a process that cannot import ser_hf
+    assert (
+        "ser_hf."
+        not in (tmp_path / "run" / "model" / "modeling_mean_mlp.py")
+        .read_text()
+        .partition('"""\n')[2]
+    )
+    # through `pipeline`, in a process that cannot import ser_hf
+    assert "good" in command("verify", "run")
     assert "angry" in command("predict", "run", "data/Hotline/anna_angry_0.wav")
 
 
 @pytest.mark.parametrize(
     ("group", "value", "expected"),
     [
-        ("corpora", "no_such_package.corpus", "ModuleNotFoundError: No module named 'no_such_package'"),
+        (
+            "corpora",
+            "no_such_package.corpus",
+            "ModuleNotFoundError: No module named 'no_such_package'",
+        ),
         ("corpora", "json", "a corpus is a module with a function parse(root, on_unknown)"),
         ("corpora", "ser_hf.corpora.synthetic:parse", "a corpus is a module with a function parse"),
         ("networks", "json:JSONDecoder", "a network is a class derived from"),
-        ("networks", "ser_hf.models:CRNNForAudioClassification", "CRNNConfig needs a model_type of its own"),
+        (
+            "networks",
+            "ser_hf.models:CRNNForAudioClassification",
+            "CRNNConfig needs a model_type of its own",
+        ),
     ],
 )
 def test_a_plugin_that_is_none_is_named_when_it_is_used(group, value, expected, monkeypatch):
@@ -84,7 +110,9 @@ def test_a_plugin_that_is_none_is_named_when_it_is_used(group, value, expected, 
     known = {"corpora": ser_hf.corpora.CORPORA, "networks": ser_hf.models.ARCHITECTURES}[group]
     table = plugins.WithPlugins(known.entries, known.group, known.check)
     assert list(table) == [*known, "odd"]
-    with pytest.raises(UserError, match=f"plug-in odd .ser_hf.{group}. of the package {value}: ") as caught:
+    with pytest.raises(
+        UserError, match=f"plug-in odd .ser_hf.{group}. of the package {value}: "
+    ) as caught:
         table["odd"]
     assert expected in str(caught.value)
 
@@ -93,5 +121,7 @@ def test_a_plugin_takes_no_name_of_ser_hf(monkeypatch):
     point = EntryPoint("ravdess", "json", "ser_hf.corpora")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     known = ser_hf.corpora.CORPORA
-    with pytest.raises(UserError, match="plug-in ravdess .*: ser_hf has a ravdess, so its entry point needs"):
+    with pytest.raises(
+        UserError, match="plug-in ravdess .*: ser_hf has a ravdess, so its entry point needs"
+    ):
         plugins.WithPlugins(known.entries, known.group, known.check)["ravdess"]

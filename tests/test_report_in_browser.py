@@ -1,7 +1,8 @@
-"""Pages of real runs in Chromium, from their files: they load nothing, fit the window and are accessible.
+"""Pages of real runs in Chromium, from their files: they load nothing, fit the window and are
+accessible.
 
-Needs Chromium with its driver (Debian: chromium, chromium-driver) and axe-core (`npm install --prefix .venv/axe
-axe-core`, or AXE_CORE with the path of its axe.min.js).
+Needs Chromium with its driver (Debian: chromium, chromium-driver) and axe-core (`npm install
+--prefix .venv/axe axe-core`, or AXE_CORE with the path of its axe.min.js).
 """
 
 import contextlib
@@ -25,7 +26,17 @@ pytestmark = pytest.mark.slow  # trains, and starts a browser
 ROOT = Path(__file__).parents[1]
 WIDTHS, SCHEMES = (360, 1280), ("light", "dark")
 SECTIONS = {
-    *("results", "protocol", "classes", "training", "confusion", "per_class", "slices", "calibration", "hardest"),
+    *(
+        "results",
+        "protocol",
+        "classes",
+        "training",
+        "confusion",
+        "per_class",
+        "slices",
+        "calibration",
+        "hardest",
+    ),
     *("sources", "cost", "environment", "recipe", "cite", "files"),
 }
 
@@ -66,7 +77,12 @@ def ravdess(real_corpora, tmp_path_factory, drawn):
     for actor in range(1, 7):
         (root / f"Actor_{actor:02d}").symlink_to(real_corpora("RAVDESS") / f"Actor_{actor:02d}")
     changes = [f"corpus.root={root}", f"output_dir={folder}", "evaluation.bootstrap=100"]
-    changes += ["protocol.train=[1-3]", "protocol.validation=[4]", "protocol.test=[5, 6]", "training.grid.C=[0.01]"]
+    changes += [
+        "protocol.train=[1-3]",
+        "protocol.validation=[4]",
+        "protocol.test=[5, 6]",
+        "training.grid.C=[0.01]",
+    ]
     changes += ["protocol.near_duplicates=skip"]
     with drawn():
         ser_hf.run_recipe(ROOT / "recipes" / "ravdess_mfcc_linear.yaml", changes)
@@ -77,7 +93,12 @@ def ravdess(real_corpora, tmp_path_factory, drawn):
 def built_in(tmp_path_factory, drawn):
     """Two seeds of the built-in corpus, evaluated under a leaky protocol."""
     folder = tmp_path_factory.mktemp("runs") / "built_in"
-    changes = ["corpus.speakers=8", "corpus.takes=4", "training.num_train_epochs=2", "evaluation.bootstrap=100"]
+    changes = [
+        "corpus.speakers=8",
+        "corpus.takes=4",
+        "training.num_train_epochs=2",
+        "evaluation.bootstrap=100",
+    ]
     changes += ["protocol={name: random, validation: 0.2, test: 0.3}", "training.seeds=[1, 2]"]
     changes += ["model.channels=[4, 4, 4]", f"output_dir={folder}"]
     with drawn():
@@ -95,7 +116,12 @@ def comparison(ravdess, built_in, tmp_path_factory, drawn):
     """The page of both runs side by side."""
     folder = tmp_path_factory.mktemp("others") / "comparison"
     with drawn():
-        assert cli.main(["compare", str(ravdess.parent), str(built_in.parent), "--output", str(folder)]) == 0
+        assert (
+            cli.main(
+                ["compare", str(ravdess.parent), str(built_in.parent), "--output", str(folder)]
+            )
+            == 0
+        )
     return folder
 
 
@@ -109,7 +135,9 @@ def test_a_comparison_loads_nothing_and_is_accessible(browser, axe, comparison):
         assert violations(browser, axe, scheme) == []
     open_page(browser, comparison, 390)
     boxes = browser.find_elements(By.CSS_SELECTOR, ".scroll, img")
-    assert all(box.get_property("scrollWidth") <= 358 for box in boxes), "on a phone every figure is in sight"
+    assert all(box.get_property("scrollWidth") <= 358 for box in boxes), (
+        "on a phone every figure is in sight"
+    )
 
 
 def test_report_json_follows_its_schema(report):
@@ -148,9 +176,13 @@ def test_the_page_fits_and_axe_finds_nothing(browser, axe, report, width, scheme
 
 def violations(browser, axe, scheme):
     """What axe finds on the open page, which fits into its window and has the colors of its scheme."""
-    browser.execute_script("document.querySelectorAll('details').forEach((own) => { own.open = true; })")
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach((own) => { own.open = true; })"
+    )
     page = "document.documentElement"
-    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), "nothing to scroll sideways"
+    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), (
+        "nothing to scroll sideways"
+    )
     ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
     browser.execute_script(axe)
@@ -186,7 +218,9 @@ def test_players_play_and_name_missing_files(browser, ravdess):
         players[0],
     )
     assert 2 < seconds < 6
-    browser.execute_script("arguments[0].preload = 'auto'; arguments[0].src = 'gone%20away.wav'", players[1])
+    browser.execute_script(
+        "arguments[0].preload = 'auto'; arguments[0].src = 'gone%20away.wav'", players[1]
+    )
     end = time.monotonic() + PATIENCE
     while len(browser.find_elements(By.TAG_NAME, "audio")) == 20 and time.monotonic() < end:
         time.sleep(0.05)
@@ -202,14 +236,18 @@ def test_the_recipe_can_be_copied(browser, ravdess):
     end = time.monotonic() + PATIENCE
     while button.text == "Copy" and time.monotonic() < end:
         time.sleep(0.05)
-    assert button.text == "Copied" or browser.execute_script("return getSelection().toString()").startswith("name:")
+    assert button.text == "Copied" or browser.execute_script(
+        "return getSelection().toString()"
+    ).startswith("name:")
 
 
 def test_a_leak_is_first_and_runs_are_linked(browser, built_in):
     open_page(browser, built_in)
     banner = browser.find_element(By.CSS_SELECTOR, "main > :first-child")
     assert "Leaky protocol (random)." in banner.text
-    red, green, blue = map(int, re.findall(r"\d+", banner.value_of_css_property("background-color"))[:3])
+    red, green, blue = map(
+        int, re.findall(r"\d+", banner.value_of_css_property("background-color"))[:3]
+    )
     assert red > 2 * max(green, blue)
     browser.find_element(By.LINK_TEXT, "seed 2").click()
     assert browser.current_url == (built_in.parent / "seed-2" / "report" / "index.html").as_uri()

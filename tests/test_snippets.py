@@ -1,4 +1,6 @@
-"""The Python blocks of README and docs run as they stand, in a folder with a small corpus and a tiny trained model."""
+"""The Python blocks of README and docs run as they stand, in a folder with a small corpus and a
+tiny trained model.
+"""
 
 import re
 import shutil
@@ -14,12 +16,18 @@ from support.recipes import TINY_CRNN
 
 import ser_hf
 
-BLOCKS = {f"{name_of(page)}-{number}": block for page in PAGES for number, block in enumerate(blocks(page, "python"))}
+BLOCKS = {
+    f"{name_of(page)}-{number}": block
+    for page in PAGES
+    for number, block in enumerate(blocks(page, "python"))
+}
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, ravdess_root):
-    """The files that the blocks name: recordings, runs, a model that was published, weights in a pickle."""
+    """The files that the blocks name: recordings, runs, a model that was published, weights in a
+    pickle.
+    """
     folder = tmp_path_factory.mktemp("snippets")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
@@ -27,23 +35,38 @@ def workplace(tmp_path_factory, ravdess_root):
             Path(name).mkdir()
         Path("data/RAVDESS").symlink_to(ravdess_root)
         shutil.copy(next(ravdess_root.rglob("*.wav")), "clip.wav")
-        recipe = {"name": "quickstart", "corpus": {"name": "ravdess", "root": "data/RAVDESS"}, "model": TINY_CRNN}
-        ser_hf.run_recipe(recipe | {"training": {"num_train_epochs": 1}, "evaluation": {"bootstrap": 10}})
+        recipe = {
+            "name": "quickstart",
+            "corpus": {"name": "ravdess", "root": "data/RAVDESS"},
+            "model": TINY_CRNN,
+        }
+        ser_hf.run_recipe(
+            recipe | {"training": {"num_train_epochs": 1}, "evaluation": {"bootstrap": 10}}
+        )
         Path("runs/ravdess_crnn").symlink_to("quickstart")
         Path("USER/quickstart").symlink_to("../runs/quickstart/model")
-        torch.save(safetensors.torch.load_file("runs/quickstart/model/model.safetensors"), "FOLDER/pytorch_model.bin")
+        torch.save(
+            safetensors.torch.load_file("runs/quickstart/model/model.safetensors"),
+            "FOLDER/pytorch_model.bin",
+        )
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BLOCKS)
 def test_python_blocks(name, workplace, encoder_folder, monkeypatch):
-    """A block without imports has its names from the text around it. Uploads are only recorded here: a push to a Hub
-    is in tests/hub/test_split_datasets.py."""
+    """A block without imports has its names from the text around it. Uploads are only recorded
+    here: a push to a Hub is in tests/hub/test_split_datasets.py."""
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(workplace / "modules"))
+    monkeypatch.setattr(
+        transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(workplace / "modules")
+    )
     pushed = []
-    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", lambda *given, **options: pushed.append((given, options)))
+    monkeypatch.setattr(
+        datasets.DatasetDict,
+        "push_to_hub",
+        lambda *given, **options: pushed.append((given, options)),
+    )
     given = {}
     if "import" not in BLOCKS[name]:
         tiny = encoder_folder("wav2vec2")
@@ -51,7 +74,9 @@ def test_python_blocks(name, workplace, encoder_folder, monkeypatch):
         given |= {
             "ser_hf": ser_hf,
             "extractor": transformers.AutoFeatureExtractor.from_pretrained(tiny),
-            "model": transformers.AutoModelForAudioClassification.from_pretrained(tiny, num_labels=8),
+            "model": transformers.AutoModelForAudioClassification.from_pretrained(
+                tiny, num_labels=8
+            ),
         }
     exec(compile(BLOCKS[name], name, "exec"), given)
     assert len(pushed) == BLOCKS[name].count("push_to_hub")
@@ -63,6 +88,10 @@ def test_python_blocks(name, workplace, encoder_folder, monkeypatch):
 
 @pytest.mark.slow
 def test_readme_lists_the_run_folder(workplace):
-    listed = re.search(r"^```\n(recipe.yaml .*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    listed = re.search(
+        r"^```\n(recipe.yaml .*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
     names = re.findall(r"^([\w.]+)|(?<=/ )(\w+)/", listed, re.MULTILINE)
-    assert {*map("".join, names)} == {path.name for path in (workplace / "runs/quickstart").iterdir()}
+    assert {*map("".join, names)} == {
+        path.name for path in (workplace / "runs/quickstart").iterdir()
+    }

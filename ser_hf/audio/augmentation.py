@@ -1,7 +1,7 @@
 """Augmentation of training clips: the settings of each step, and the `Augmenter` that applies them.
 
-Each step draws a value uniformly from its range for every clip and epoch, from a generator that depends on seed, epoch
-and clip only. Steps run in the order of the fields of `Augmentation`.
+Each step draws a value uniformly from its range for every clip and epoch, from a generator that
+depends on seed, epoch and clip only. Steps run in the order of the fields of `Augmentation`.
 """
 
 import dataclasses
@@ -31,7 +31,9 @@ class Step:
     probability: Annotated[float, Range(min=0, max=1)] | None = None
 
     def __post_init__(self):
-        if self.probability is None and dataclasses.replace(self, probability=0.0) != type(self)(0.0):
+        if self.probability is None and dataclasses.replace(self, probability=0.0) != type(self)(
+            0.0
+        ):
             raise ValueError("probability: missing; the other keys have no effect without it")
         for field in dataclasses.fields(self):
             if field.metadata:
@@ -45,12 +47,16 @@ class Step:
 
 
 def _between(low: float, high: float, least: float, most: float) -> Any:
-    return dataclasses.field(default_factory=lambda: [low, high], metadata={"limits": (least, most)})
+    return dataclasses.field(
+        default_factory=lambda: [low, high], metadata={"limits": (least, most)}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Speed(Step):
-    """Play faster (above 1) or slower: tempo, pitch and formants change together (Ko et al., Interspeech 2015)."""
+    """Play faster (above 1) or slower: tempo, pitch and formants change together (Ko et al.,
+    Interspeech 2015).
+    """
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
 
@@ -64,8 +70,8 @@ class Pitch(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Reverberation(Step):
-    """Convolution with a room's impulse response: a file under `folder`, or one generated with a decay time (s, to
-    -60 dB) and a direct-to-reverberant ratio (dB) from these ranges."""
+    """Convolution with a room's impulse response: a file under `folder`, or one generated with a
+    decay time (s, to -60 dB) and a direct-to-reverberant ratio (dB) from these ranges."""
 
     decay: list[float] = _between(0.1, 0.8, 0.02, 10.0)
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
@@ -74,14 +80,18 @@ class Reverberation(Step):
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise(Step):
-    """White noise at a signal-to-noise ratio in dB, of the mean powers over the whole clip, pauses and all."""
+    """White noise at a signal-to-noise ratio in dB, of the mean powers over the whole clip, pauses
+    and all.
+    """
 
     snr: list[float] = _between(10.0, 40.0, -20.0, 100.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class ColoredNoise(Step):
-    """Noise whose power falls with frequency as 1 / f ** `exponent` (0 white, 1 pink, 2 brown), at an `snr` in dB."""
+    """Noise whose power falls with frequency as 1 / f ** `exponent` (0 white, 1 pink, 2 brown), at
+    an `snr` in dB.
+    """
 
     snr: list[float] = _between(10.0, 40.0, -20.0, 100.0)
     exponent: list[float] = _between(0.0, 2.0, -2.0, 4.0)
@@ -104,7 +114,9 @@ class BackgroundNoise(Step):
 class Telephone(Step):
     """The band of a telephone (300 to 3400 Hz) at 8 kHz, through one of `codecs`."""
 
-    codecs: list[Literal["mu_law", "a_law", "gsm", "adpcm"]] = dataclasses.field(default_factory=lambda: [*CODECS])
+    codecs: list[Literal["mu_law", "a_law", "gsm", "adpcm"]] = dataclasses.field(
+        default_factory=lambda: [*CODECS]
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -121,15 +133,17 @@ class Gain(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Mixup(Step):
-    """A clip mixed with another of its batch, and their labels in the same shares (Zhang et al. 2018,
-    arXiv:1710.09412), in shares from Beta(`alpha`, `alpha`)."""
+    """A clip mixed with another of its batch, and their labels in the same shares (Zhang et al.
+    2018, arXiv:1710.09412), in shares from Beta(`alpha`, `alpha`)."""
 
     alpha: Annotated[float, Range(above=0, max=100)] = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """The steps for training clips in order: voice, room, background, telephone line, level; then `mixup`."""
+    """The steps for training clips in order: voice, room, background, telephone line, level; then
+    `mixup`.
+    """
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
@@ -155,20 +169,24 @@ class Augmenter:
     """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
-        cache_dir: of the decoded recordings of folders (default: see `ser_hf.utils.cache.cache_root`).
+        cache_dir: of the decoded recordings of folders (default: see
+            `ser_hf.utils.cache.cache_root`).
 
     Raises:
         UserError: naming the key of a folder that is missing or has no audio.
     """
 
-    def __init__(self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None):
+    def __init__(
+        self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
+    ):
         self.augmentation, self.sampling_rate = augmentation, sampling_rate
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment one clip, float32 (samples,) -> float32 (new samples,), at least one sample.
 
-        The result may be the clip itself or a view of it. Each step depends on one number from `rng` and its own name.
+        The result may be the clip itself or a view of it. Each step depends on one number from
+        `rng` and its own name.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
@@ -182,7 +200,8 @@ class Augmenter:
         """Apply one step to a clip, whatever its probability.
 
         Args:
-            name: a field of `Augmentation`. The folder of a step is only read if its probability is above 0.
+            name: a field of `Augmentation`. The folder of a step is only read if its probability is
+                above 0.
             waveform: float32 (samples,).
             rng: draws the values of the step.
 
@@ -198,7 +217,9 @@ class Augmenter:
             case "reverberation":
                 return transforms.reverberate(waveform, self._response(rng))
             case "gaussian_noise":
-                return transforms.add_noise(waveform, transforms.gaussian(len(waveform), rng), draw("snr"))
+                return transforms.add_noise(
+                    waveform, transforms.gaussian(len(waveform), rng), draw("snr")
+                )
             case "coloured_noise":
                 noise = transforms.colored(len(waveform), draw("exponent"), rate, rng)
                 return transforms.add_noise(waveform, noise, draw("snr"))
@@ -212,7 +233,9 @@ class Augmenter:
         raise ValueError(f"{name}: not a step on waveforms")
 
     def draw(self, name: str, rng: np.random.Generator, field: str) -> Any:
-        """Draw a value for one clip: a number from the range `field` of the step `name`, or one of its codecs."""
+        """Draw a value for one clip: a number from the range `field` of the step `name`, or one of
+        its codecs.
+        """
         values = getattr(getattr(self.augmentation, name), field)
         return values[rng.integers(len(values))] if field == "codecs" else rng.uniform(*values)
 
@@ -220,7 +243,9 @@ class Augmenter:
         recorded = self.recordings.get("reverberation")
         if recorded is not None:
             return recorded[int(rng.integers(len(recorded)))]
-        decay, ratio = (self.draw("reverberation", rng, field) for field in ("decay", "direct_to_reverberant"))
+        decay, ratio = (
+            self.draw("reverberation", rng, field) for field in ("decay", "direct_to_reverberant")
+        )
         return transforms.generated_response(decay, ratio, self.sampling_rate, rng)
 
 
@@ -238,12 +263,15 @@ def open_recordings(
 def open_audio_folder(
     folder: str | Path, sampling_rate: int, key: str, cache_dir: str | Path | None = None
 ) -> WaveformStore:
-    """The audio files below `folder`, sorted by path, as a store of waveforms at `sampling_rate` Hz in `cache_dir`.
+    """The audio files below `folder`, sorted by path, as a store of waveforms at `sampling_rate` Hz
+    in `cache_dir`.
 
-    Links are followed, a folder with several links is read once, and hidden folders and files are left out.
+    Links are followed, a folder with several links is read once, and hidden folders and files are
+    left out.
 
     Raises:
-        UserError: naming `key` of the recipe, and the path that is missing, cannot be read or has no audio.
+        UserError: naming `key` of the recipe, and the path that is missing, cannot be read or has
+            no audio.
         AudioError: naming the files that cannot be decoded.
     """
 
@@ -254,12 +282,22 @@ def open_audio_folder(
         raise UserError(f"{key}: {str(folder)!r} is not a folder; give its path, or remove the key")
     try:
         root = Path(folder).expanduser()
-        files = [Path(below, name) for below, names in folders_below(root, refuse) for name in names]
+        files = [
+            Path(below, name) for below, names in folders_below(root, refuse) for name in names
+        ]
         # A broken link is refused: it may be a folder of recordings.
         audio = [path for path in files if path.suffix.lower() in _SUFFIXES or path.is_symlink()]
-        paths = sorted(path for path in audio if path.stat() and path.is_file() and path.suffix.lower() in _SUFFIXES)
+        paths = sorted(
+            path
+            for path in audio
+            if path.stat() and path.is_file() and path.suffix.lower() in _SUFFIXES
+        )
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, no such user's home
-        raise UserError(f"{key}: cannot read {str(folder)!r}: {error}; correct the path, or remove the key") from None
+        raise UserError(
+            f"{key}: cannot read {str(folder)!r}: {error}; correct the path, or remove the key"
+        ) from None
     if not paths:
         raise UserError(f"{key}: {folder}: no audio file there ({', '.join(sorted(_SUFFIXES))})")
-    return open_store([{"path": str(path), "bytes": None} for path in paths], sampling_rate, cache_dir)
+    return open_store(
+        [{"path": str(path), "bytes": None} for path in paths], sampling_rate, cache_dir
+    )

@@ -1,10 +1,10 @@
 """Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs with a low bit
-error rate over the frames active in both (Haitsma and Kalker 2002) are then compared by the correlation of their
-waveforms: codecs keep it, another take does not have it. Not found are copies changed in pitch or tempo, recorded in a
-room or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures what
-is found.
+Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs
+with a low bit error rate over the frames active in both (Haitsma and Kalker 2002) are then compared
+by the correlation of their waveforms: codecs keep it, another take does not have it. Not found are
+copies changed in pitch or tempo, recorded in a room or under noise, and segments with less than
+half a second in common. `benchmarks/near_duplicates.py` measures what is found.
 """
 
 import json
@@ -28,10 +28,12 @@ BITS = 32  # of a sub-fingerprint
 FRAME = 1024  # samples
 HOP = 64  # samples
 HOP_SECONDS = HOP / RATE
-# Between the two frames whose difference gives the bits: half a frame, which a Hann window makes nearly independent.
+# Between the two frames whose difference gives the bits: half a frame, which a Hann window makes
+# nearly independent.
 _LAG = 8
 ACTIVE_DB = 30.0
-# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm constant.
+# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm
+# constant.
 _FLOOR_DB = 60.0
 _BLOCK_FRAMES = 128  # frames at once: half a megabyte, which stays in a core's cache
 _WINDOW = np.hanning(FRAME).astype(np.float32)
@@ -39,14 +41,16 @@ _EDGES = np.rint(np.geomspace(*BAND, BITS + 2) * FRAME / RATE).astype(int)
 
 METHOD_VERSION = 3  # increase it with any change that may alter a result
 
-# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27, and copies by
-# more than 0.9, but for those under noise and those that a telephone's filter changed (mostly 0.7 to 0.9).
+# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most
+# 0.27, and copies by more than 0.9, but for those under noise and those that a telephone's filter
+# changed (mostly 0.7 to 0.9).
 _MAX_ERROR = 0.36
 _MIN_CORRELATION = 0.5
 # Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
 _SHORT_SECONDS, _MIN_SHORT_CORRELATION = 1.25, 0.75
 _SEGMENT_SECONDS = 0.064
-_MIN_FRAMES = 62  # of the overlap: 0.5 s, which with the length of two overlapping frames is a segment of 0.7 s
+# of the overlap: 0.5 s, which with the length of two overlapping frames is a segment of 0.7 s
+_MIN_FRAMES = 62
 _MIN_ACTIVE = 40  # frames active in both clips: 0.32 s
 # The bits of a key: so many adjacent ones, from each of these on, in two frames so far apart.
 _KEY_BITS, _KEY_STARTS, _KEY_GAP = 12, (0, 10, 20), 16
@@ -58,16 +62,17 @@ _SORTED = 1 << 21  # frames, about, that are sorted by key together, in some 100
 
 
 class Fingerprint(NamedTuple):
-    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool (frames,), False
-    where the clip is too quiet for the bits to mean anything."""
+    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool
+    (frames,), False where the clip is too quiet for the bits to mean anything."""
 
     bits: np.ndarray
     active: np.ndarray
 
 
 def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
-    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of differences of band energies
-    between neighboring bands and frames. Clips under 0.19 s give an empty fingerprint."""
+    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of
+    differences of band energies between neighboring bands and frames. Clips under 0.19 s give an
+    empty fingerprint."""
     samples = np.asarray(samples, dtype=np.float32)
     if sampling_rate != RATE:
         samples = soxr.resample(samples, sampling_rate, RATE)
@@ -76,12 +81,16 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
     blocks = []
     for begin in range(0, len(frames), _BLOCK_FRAMES):
-        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)[:, : _EDGES[-1]]
+        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)[
+            :, : _EDGES[-1]
+        ]
         blocks.append(np.add.reduceat(spectra.real**2 + spectra.imag**2, _EDGES[:-1], axis=1))
     energies = np.concatenate(blocks)
     totals = energies.sum(axis=1)
     loud = np.quantile(totals, 0.95)
-    levels = np.log(energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny)
+    levels = np.log(
+        energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny
+    )
     slopes = np.diff(levels, axis=1)
     rising = slopes[_LAG:] > slopes[:-_LAG]
     bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
@@ -92,8 +101,9 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take, and the seconds that they have in common. `bit_error_rate` is the
-    share of different bits of the fingerprints there: 0 for equal samples, 0.5 by chance."""
+    """Two rows, first < second, of the same take, and the seconds that they have in common.
+    `bit_error_rate` is the share of different bits of the fingerprints there: 0 for equal samples,
+    0.5 by chance."""
 
     first: int
     second: int
@@ -117,7 +127,9 @@ def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
     with built_once(folder, _read) as fresh:
         if fresh is not None:
             pairs = [astuple(pair) for pair in _search(store)]
-            (fresh / "pairs.json").write_text(json.dumps({"pairs": pairs, "checksum": key_of(pairs)}))
+            (fresh / "pairs.json").write_text(
+                json.dumps({"pairs": pairs, "checksum": key_of(pairs)})
+            )
     return _read(folder)
 
 
@@ -133,37 +145,51 @@ def _search(store: WaveformStore) -> list[NearDuplicate]:
         return fingerprint(store[row], store.sampling_rate)
 
     prints = list(
-        tqdm(in_order(work, range(len(store))), total=len(store), desc="fingerprints", unit="clip", disable=None)
+        tqdm(
+            in_order(work, range(len(store))),
+            total=len(store),
+            desc="fingerprints",
+            unit="clip",
+            disable=None,
+        )
     )
     found = []
     for a, b, offset, error in _Comparison(prints).similar_pairs():
         overlap, correlation = _correlation(store[a], store[b], store.sampling_rate, offset)
-        if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
+        if correlation >= (
+            _MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION
+        ):
             found.append(NearDuplicate(a, b, round(overlap, 3), round(error, 4)))
     return sorted(found)
 
 
 class _Comparison:
-    """Fingerprints of all clips end to end, and the similar pairs among them. An alignment is a clip, a later
-    clip, and the frame of the later one at which the first begins."""
+    """Fingerprints of all clips end to end, and the similar pairs among them. An alignment is a
+    clip, a later clip, and the frame of the later one at which the first begins."""
 
     def __init__(self, prints: list[Fingerprint]):
         self.bits = np.concatenate([np.zeros(0, np.uint32), *(clip.bits for clip in prints)])
         self.active = np.concatenate([np.zeros(0, bool), *(clip.active for clip in prints)])
         # Frames that begin a key: active, as is the frame `_KEY_GAP` later in the same clip.
         gap = np.zeros(_KEY_GAP, bool)
-        keyed = [np.append(clip.active[_KEY_GAP:], gap)[: len(clip.active)] & clip.active for clip in prints]
+        keyed = [
+            np.append(clip.active[_KEY_GAP:], gap)[: len(clip.active)] & clip.active
+            for clip in prints
+        ]
         self.keyed = np.concatenate([np.zeros(0, bool), *keyed])
         self.lengths = np.array([len(clip.bits) for clip in prints], dtype=np.int64)
         self.begins = np.cumsum(self.lengths) - self.lengths
         self.longest = int(self.lengths.max(initial=0))
 
     def similar_pairs(self) -> list[tuple[int, int, int, float]]:
-        """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`, sorted.
+        """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`,
+        sorted.
 
         The best alignment of a pair is the one least likely by chance: few errors in many frames.
         """
-        near = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._probed, self._collisions())]))
+        near = np.unique(
+            np.concatenate([np.zeros(0, np.int64), *map(self._probed, self._collisions())])
+        )
         # A key may be shared one frame beside the best offset.
         near = np.unique(np.concatenate([near - 1, near, near + 1]))
         errors, counts = self._errors(near)
@@ -176,8 +202,9 @@ class _Comparison:
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
     def _collisions(self) -> Iterator[np.ndarray]:
-        """Packed alignments, each once, at which two clips share a key: each frame of a key is compared with the
-        `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's first half, to save memory."""
+        """Packed alignments, each once, at which two clips share a key: each frame of a key is
+        compared with the `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's
+        first half, to save memory."""
         mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
@@ -185,7 +212,9 @@ class _Comparison:
             for lowest in range(0, values, step):
                 # Stable sorting keeps the frames of a key in the order of the clips.
                 frames = np.flatnonzero(self.keyed & (half >= lowest) & (half < lowest + step))
-                keys = half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
+                keys = (
+                    half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
+                )
                 order = np.argsort(keys, kind="stable")
                 keys, frames = keys[order], frames[order]
                 for distance in range(1, _KEY_NEIGHBORS + 1):
@@ -193,9 +222,14 @@ class _Comparison:
                     if len(same) == 0:
                         break
                     one, other = frames[same], frames[same + distance]
-                    a, b = (np.searchsorted(self.begins, each, side="right") - 1 for each in (one, other))
+                    a, b = (
+                        np.searchsorted(self.begins, each, side="right") - 1
+                        for each in (one, other)
+                    )
                     offset = (other - self.begins[b]) - (one - self.begins[a])
-                    packed = (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
+                    packed = (
+                        (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
+                    )
                     yield np.unique(packed[a != b])
 
     def _unpack(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -204,14 +238,18 @@ class _Comparison:
         return a, b, offset - 2 * self.longest
 
     def _overlaps(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The first frame of the overlap in each clip (counted over all clips), and its length in frames."""
+        """The first frame of the overlap in each clip (counted over all clips), and its length in
+        frames.
+        """
         a, b, offset = self._unpack(alignments)
         start = np.maximum(0, -offset)
         stop = np.minimum(self.lengths[a], self.lengths[b] - offset)
         return self.begins[a] + start, self.begins[b] + start + offset, stop - start
 
     def _probed(self, alignments: np.ndarray) -> np.ndarray:
-        """Those that are long enough and differ in few bits of a few frames spread over the overlap."""
+        """Those that are long enough and differ in few bits of a few frames spread over the
+        overlap.
+        """
         kept = [np.zeros(0, np.int64)]
         for begin in range(0, len(alignments), _BLOCK):
             block = alignments[begin : begin + _BLOCK]
@@ -236,8 +274,12 @@ class _Comparison:
         return wrong / np.maximum(BITS * counts, 1), counts
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over segments."""
+def _correlation(
+    first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int
+) -> tuple[float, float]:
+    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over
+    segments.
+    """
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])
@@ -252,7 +294,8 @@ def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offs
     one, other = scipy.fft.irfft(spectra, size, axis=1)
     length = round(_SEGMENT_SECONDS * sampling_rate)
     one, other = (
-        signal[: size // length * length].reshape(-1, length).astype(float) for signal in (one, np.roll(other, -lag))
+        signal[: size // length * length].reshape(-1, length).astype(float)
+        for signal in (one, np.roll(other, -lag))
     )
     energies = (one**2).sum(axis=1) * (other**2).sum(axis=1)
     loud = energies > np.quantile(energies, 0.95) * 10 ** (-2 * ACTIVE_DB / 10)

@@ -1,9 +1,11 @@
-"""The waveform store: every clip decoded, resampled and prepared once, in one memory-mapped float32 file.
+"""The waveform store: every clip decoded, resampled and prepared once, in one memory-mapped float32
+file.
 
-A store is a folder with `waveforms.f32` (all samples in a row) and `index.npz` (offset, metadata and checksum of each
-clip). A clip's key is a hash of the settings and of its file's path, size and modification time, and a store is named
-by its clips' keys: a changed file or setting makes another store, into which the clips that other stores of the cache
-have are copied, and an unchanged corpus opens in milliseconds.
+A store is a folder with `waveforms.f32` (all samples in a row) and `index.npz` (offset, metadata
+and checksum of each clip). A clip's key is a hash of the settings and of its file's path, size and
+modification time, and a store is named by its clips' keys: a changed file or setting makes another
+store, into which the clips that other stores of the cache have are copied, and an unchanged corpus
+opens in milliseconds.
 """
 
 import contextlib
@@ -44,8 +46,8 @@ _SMALL_BYTES = 1 << 18
 _AHEAD_BYTES = 1 << 30  # of decoded audio in memory
 _DAMAGED = "damaged"  # a file in a store with a wrong checksum
 
-# The length comes first and the checksum (xxh3, 64 bits, of the samples) last: a record that a power cut left half
-# zero matches no clip.
+# The length comes first and the checksum (xxh3, 64 bits, of the samples) last: a record that a
+# power cut left half zero matches no clip.
 RECORD = np.dtype(
     [
         ("length", "<i8"),  # samples as stored
@@ -58,8 +60,12 @@ RECORD = np.dtype(
 )
 
 
-def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]) -> None:
-    """Write a clip, float32 (samples,), then its record, and flush both: a later crash loses neither."""
+def append(
+    samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]
+) -> None:
+    """Write a clip, float32 (samples,), then its record, and flush both: a later crash loses
+    neither.
+    """
     fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), xxh3_64_intdigest(clip)]
     samples.write(clip)
     samples.flush()
@@ -68,7 +74,9 @@ def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Map
 
 
 def complete_clips(folder: Path) -> int:
-    """Number of clips that an interrupted build has completed, by their checksums; truncates the files after them."""
+    """Number of clips that an interrupted build has completed, by their checksums; truncates the
+    files after them.
+    """
     for name in (SAMPLES, JOURNAL):
         (folder / name).touch()
     records = read_journal(folder)
@@ -86,10 +94,14 @@ def read_journal(folder: Path) -> np.ndarray:
 
 
 def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int | None:
-    """The first clip with a wrong checksum, or None; `lengths`, `checksums` (clips,). Reads one clip at a time."""
+    """The first clip with a wrong checksum, or None; `lengths`, `checksums` (clips,). Reads one
+    clip at a time.
+    """
     buffer, left = bytearray(), path.stat().st_size
     with path.open("rb") as file:
-        for clip, (length, wanted) in enumerate(zip(lengths.tolist(), checksums.tolist(), strict=True)):
+        for clip, (length, wanted) in enumerate(
+            zip(lengths.tolist(), checksums.tolist(), strict=True)
+        ):
             size = SAMPLE_BYTES * length
             if not 0 <= size <= left:
                 return clip
@@ -108,10 +120,10 @@ class WaveformStore:
     The checksum of a clip is verified when it is first read, unless `verify` has verified all.
 
     Raises:
-        OSError, ValueError, KeyError: if the index cannot be read, the samples do not match it, or the store is
-            damaged.
-        UserError: from `store[i]`, if the checksum of that clip is wrong, or the file was cut or removed. The next
-            opening builds the store again.
+        OSError, ValueError, KeyError: if the index cannot be read, the samples do not match it, or
+            the store is damaged.
+        UserError: from `store[i]`, if the checksum of that clip is wrong, or the file was cut or
+            removed. The next opening builds the store again.
     """
 
     def __init__(self, folder: Path):
@@ -123,7 +135,8 @@ class WaveformStore:
         self.content_hashes: list[str] = index["content_hashes"].tolist()
         self.channels: np.ndarray = index["channels"]
         self.keys: np.ndarray = index["keys"]  # bytes, (clips,)
-        self.source_lengths: np.ndarray = index["source_lengths"]  # samples before the preparation, (clips,)
+        # samples before the preparation, (clips,)
+        self.source_lengths: np.ndarray = index["source_lengths"]
         self.checksums: np.ndarray = index["checksums"]
         self._samples = MappedFile(folder / SAMPLES, np.float32)
         expected = SAMPLE_BYTES * int(self.offsets[-1])
@@ -190,12 +203,14 @@ def open_store(
 ) -> WaveformStore:
     """The store of `sources`, built if it does not exist or is damaged.
 
-    Clips that another store of the cache has with the same settings are copied from there. An interrupted build
-    continues after its last complete clip. Other processes wait for the one that builds. All checksums of a store of
-    up to 4 GB (17 hours at 16 kHz) are verified, those of a larger one when a clip is first read.
+    Clips that another store of the cache has with the same settings are copied from there. An
+    interrupted build continues after its last complete clip. Other processes wait for the one that
+    builds. All checksums of a store of up to 4 GB (17 hours at 16 kHz) are verified, those of a
+    larger one when a clip is first read.
 
     Args:
-        sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per row.
+        sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per
+            row.
         cache_dir: of the stores (default: see `ser_hf.utils.cache.cache_root`).
         workers: decoding threads (default: the available cores).
         preparation: of each waveform; content hashes are those of the recordings.
@@ -223,7 +238,9 @@ def open_store(
     return existing[-1] if existing else WaveformStore(folder)
 
 
-def _keys(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> list[str]:
+def _keys(
+    sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None"
+) -> list[str]:
     settings = {
         "format": _FORMAT,
         "sampling_rate": sampling_rate,
@@ -258,17 +275,28 @@ def _build(
     """Append the clips that the folder lacks; raises an AudioError that names bad files."""
     complete, failures = complete_clips(folder), []
     if complete:
-        logger.info("continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder)
+        logger.info(
+            "continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder
+        )
     held = _held_by_others(folder.parent, keys[complete:])
     if held:
-        logger.info("%d of %d clips are copied from other stores in %s", len(held), len(sources), folder.parent)
+        logger.info(
+            "%d of %d clips are copied from other stores in %s",
+            len(held),
+            len(sources),
+            folder.parent,
+        )
 
     def work(item: tuple[str, dict]) -> tuple[dict, np.ndarray] | AudioError:
         key, source = item
         if key in held:
             store, row = held[key]
             with contextlib.suppress(UserError):  # damaged or removed meanwhile: decoded
-                known = {"channels": store.channels[row], "content_hash": store.content_hashes[row], "key": key}
+                known = {
+                    "channels": store.channels[row],
+                    "content_hash": store.content_hashes[row],
+                    "key": key,
+                }
                 return known | {"source_length": store.source_lengths[row]}, store[row]
         try:
             decoded = decode(source["path"], source.get("bytes"), sampling_rate)
@@ -285,9 +313,21 @@ def _build(
 
     left = ((keys[row], sources[row]) for row in range(complete, len(sources)))
     # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
-    clips = in_order(work, left, workers, lambda item: 0 if item[0] in held else _decoded_size(item[1]), _AHEAD_BYTES)
+    clips = in_order(
+        work,
+        left,
+        workers,
+        lambda item: 0 if item[0] in held else _decoded_size(item[1]),
+        _AHEAD_BYTES,
+    )
     with (folder / SAMPLES).open("ab") as samples, (folder / JOURNAL).open("ab") as journal:
-        bar = {"total": len(sources), "initial": complete, "desc": "preparing audio", "unit": "clip", "disable": None}
+        bar = {
+            "total": len(sources),
+            "initial": complete,
+            "desc": "preparing audio",
+            "unit": "clip",
+            "disable": None,
+        }
         for clip in tqdm(clips, **bar):
             if isinstance(clip, AudioError):
                 failures.append(clip)
@@ -307,7 +347,11 @@ def _held_by_others(caches: Path, keys: Sequence[str]) -> dict[str, tuple[Wavefo
     for index in caches.glob("*/index.npz"):
         with contextlib.suppress(*UNREADABLE):  # damaged, removed meanwhile, or of another format
             store = WaveformStore(index.parent)
-            held |= {key: (store, row) for row, key in enumerate(store.keys.astype(str).tolist()) if key in wanted}
+            held |= {
+                key: (store, row)
+                for row, key in enumerate(store.keys.astype(str).tolist())
+                if key in wanted
+            }
     return held
 
 
@@ -343,18 +387,20 @@ def prepare(
     cache_dir: str | Path | None = None,
     preparation: "Preparation | None" = None,
 ) -> tuple["Dataset", WaveformStore]:
-    """Decode every clip once into a waveform store on disk, and add duration and content hash to the dataset.
+    """Decode every clip once into a waveform store on disk, and add duration and content hash to
+    the dataset.
 
     Example: `dataset, store = ser_hf.prepare(ser_hf.load_corpus("synthetic"))`
 
     Args:
         sampling_rate: of the stored waveforms, in Hz.
         cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).
-        preparation: of the stored waveforms (or functionals in their place); both columns describe the recordings.
+        preparation: of the stored waveforms (or functionals in their place); both columns describe
+            the recordings.
 
     Returns:
-        The dataset with the columns `duration` (seconds) and `content_hash`, and the store, in which `store[i]` is the
-        waveform of row i, float32 (samples,).
+        The dataset with the columns `duration` (seconds) and `content_hash`, and the store, in
+        which `store[i]` is the waveform of row i, float32 (samples,).
 
     Raises:
         AudioError: naming the files that are empty, truncated, not audio or not finite.
@@ -367,11 +413,17 @@ def prepare(
     store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
     if len(several := np.flatnonzero(store.channels > 1)):
         first = dataset["id"][int(several[0])]
-        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
+        logger.info(
+            "%d clips with several channels mixed to mono (the first: %s)", len(several), first
+        )
     recorded, stored = store.source_lengths.sum(), store.lengths.sum()
     if preparation is not None and preparation.functionals is None and stored != recorded:
         hours = recorded / sampling_rate / 3600
-        logger.info("the preparation keeps %.1f %% of the %.2f h of recordings", 100 * stored / recorded, hours)
+        logger.info(
+            "the preparation keeps %.1f %% of the %.2f h of recordings",
+            100 * stored / recorded,
+            hours,
+        )
     columns = dataset.column_names
     dataset = dataset.remove_columns(["duration", "content_hash"])
     dataset = dataset.add_column("duration", store.durations.astype("float32"))

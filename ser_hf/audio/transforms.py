@@ -10,9 +10,11 @@ import soundfile
 import soxr
 
 TELEPHONE_RATE = 8000  # Hz
-# libsndfile's names of the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4 bits.
+# libsndfile's names of the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4
+# bits.
 _SUBTYPES = {"mu_law": "ULAW", "a_law": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
-# The peak before a codec, of 16 bits: as the gain control of telephones, with headroom for the codec.
+# The peak before a codec, of 16 bits: as the gain control of telephones, with headroom for the
+# codec.
 _CODEC_PEAK = 1 << 14
 
 
@@ -23,7 +25,9 @@ def _telephone_band() -> np.ndarray:
 
 
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
-    """Limit (samples,) to 300 to 3400 Hz and 8 kHz, and apply a codec of `_SUBTYPES` at a fixed peak."""
+    """Limit (samples,) to 300 to 3400 Hz and 8 kHz, and apply a codec of `_SUBTYPES` at a fixed
+    peak.
+    """
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
     narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
@@ -39,8 +43,11 @@ def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarra
 
 
 def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
-    """Samples within [-1, 1] through a codec and back, float32 (samples,); block codecs pad the last block."""
-    # As integers, because libsndfile's G.711 reads outside its tables for samples that are not finite.
+    """Samples within [-1, 1] through a codec and back, float32 (samples,); block codecs pad the
+    last block.
+    """
+    # As integers, because libsndfile's G.711 reads outside its tables for samples that are not
+    # finite.
     integers = np.rint(samples * _CODEC_PEAK).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, integers, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
@@ -82,8 +89,12 @@ def gaussian(length: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal(length, dtype=np.float32)
 
 
-def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise, float32 (length,), with a power density of 1 / f ** `exponent` (f in Hz), and nothing below 20 Hz."""
+def colored(
+    length: int, exponent: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise, float32 (length,), with a power density of 1 / f ** `exponent` (f in Hz), and nothing
+    below 20 Hz.
+    """
     size = scipy.fft.next_fast_len(max(length, round(_LEAST_SECONDS * sampling_rate)), real=True)
     spectrum = scipy.fft.rfft(gaussian(size, rng))
     frequencies = np.fft.rfftfreq(size, 1 / sampling_rate)
@@ -93,7 +104,9 @@ def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Gen
     return scipy.fft.irfft(spectrum * shape, size)[:length]
 
 
-def random_crop(recordings: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
+def random_crop(
+    recordings: Sequence[np.ndarray], length: int, rng: np.random.Generator
+) -> np.ndarray:
     """`length` samples from a random place of one of the recordings, repeated if it is too short."""
     recording = recordings[int(rng.integers(len(recordings)))]
     latest = len(recording) - length
@@ -105,16 +118,17 @@ def random_crop(recordings: Sequence[np.ndarray], length: int, rng: np.random.Ge
 
 # Reverberation
 
-# The first reflection: measurements of the direct-to-reverberant ratio count the time before it as direct sound
-# (P. Zahorik, "Direct-to-reverberant energy ratio sensitivity", JASA 112, 2002).
+# The first reflection: measurements of the direct-to-reverberant ratio count the time before it as
+# direct sound (P. Zahorik, "Direct-to-reverberant energy ratio sensitivity", JASA 112, 2002).
 DIRECT_SECONDS = 0.0025
 
 
 def generated_response(
     decay: float, direct_to_reverberant: float, sampling_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988): an impulse, then
-    from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds, with this ratio of energies in dB."""
+    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988):
+    an impulse, then from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds, with
+    this ratio of energies in dB."""
     length = max(1, round(decay * sampling_rate))
     before = max(1, round(DIRECT_SECONDS * sampling_rate))
     fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)
@@ -128,7 +142,8 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
 
     Args:
         waveform: float32 (samples,).
-        response: float32 (any samples,). Its largest sample is the direct sound, which keeps its place in time.
+        response: float32 (any samples,). Its largest sample is the direct sound, which keeps its
+            place in time.
 
     Returns:
         float32 (samples,); the clip itself if it or the response is silent.
@@ -153,14 +168,17 @@ _FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics h
 
 
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
-    """Play `factor` times as fast, (samples,) -> (samples / factor,): tempo and pitch change (Ko et al. 2015)."""
+    """Play `factor` times as fast, (samples,) -> (samples / factor,): tempo and pitch change (Ko et
+    al. 2015).
+    """
     return _fitted(soxr.resample(waveform, factor, 1.0), max(1, round(len(waveform) / factor)))
 
 
 def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
-    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder with locked phases
-    (Laroche and Dolson 1999): only those of spectral peaks advance, and all bins around a peak rotate with it. Without
-    that, as in librosa and torchaudio, half of the power is lost."""
+    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder
+    with locked phases (Laroche and Dolson 1999): only those of spectral peaks advance, and all bins
+    around a peak rotate with it. Without that, as in librosa and torchaudio, half of the power is
+    lost."""
     size = 2 ** max(4, round(np.log2(_FRAME_SECONDS * sampling_rate)))
     spectra = _spectra(waveform, size)
     steps = np.arange(0, len(spectra), factor)
@@ -171,8 +189,8 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
     phasors = spectra * (1 / np.maximum(magnitudes, np.finfo(np.float32).tiny))
     phasors[magnitudes == 0] = 1
     stretched = (1 - between) * magnitudes[at] + between * magnitudes[at + 1]
-    # A peak continues from the frame after its last one, but takes its phase from the present one. Products of unit
-    # phasors are sums of angles, without computing or unwrapping angles.
+    # A peak continues from the frame after its last one, but takes its phase from the present one.
+    # Products of unit phasors are sums of angles, without computing or unwrapping angles.
     turns = phasors[at[:-1] + 1] * phasors[at[1:]].conj()
     rotation = np.ones_like(phasors[0])
     rotated = phasors[at]
@@ -183,15 +201,21 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
 
 
 def pitch(waveform: np.ndarray, semitones: float, sampling_rate: int) -> np.ndarray:
-    """Shift pitch and formants by `semitones`, (samples,) -> (samples,): stretch in a phase vocoder, then resample."""
+    """Shift pitch and formants by `semitones`, (samples,) -> (samples,): stretch in a phase
+    vocoder, then resample.
+    """
     ratio = 2 ** (semitones / 12)
     return _fitted(speed(tempo(waveform, 1 / ratio, sampling_rate), ratio), len(waveform))
 
 
 def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
-    """For each bin of (frames, bins) the nearest peak (larger than two neighbors on either side), or the first bin."""
+    """For each bin of (frames, bins) the nearest peak (larger than two neighbors on either side),
+    or the first bin.
+    """
     peaks = np.zeros(magnitudes.shape, dtype=bool)
-    peaks[:, 2:-2] = magnitudes[:, 2:-2] > np.maximum.reduce([magnitudes[:, i : i - 4 or None] for i in (0, 1, 3, 4)])
+    peaks[:, 2:-2] = magnitudes[:, 2:-2] > np.maximum.reduce(
+        [magnitudes[:, i : i - 4 or None] for i in (0, 1, 3, 4)]
+    )
     peaks[~peaks.any(axis=1), 0] = True
     frames, at = np.nonzero(peaks)
     # A peak's region ends half-way to the next peak, the last one with its frame.
@@ -201,12 +225,16 @@ def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
 
 
 def _spectra(waveform: np.ndarray, size: int) -> np.ndarray:
-    """complex64 (frames, bins) of frames centered on every quarter of a frame, beginning with the first sample."""
+    """complex64 (frames, bins) of frames centered on every quarter of a frame, beginning with the
+    first sample.
+    """
     hop = size // _OVERLAP
     frames = -(-len(waveform) // hop) + 1
     padded = np.zeros((frames - 1) * hop + size, dtype=np.float32)
     padded[size // 2 : size // 2 + len(waveform)] = waveform
-    return scipy.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size))
+    return scipy.fft.rfft(
+        np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size)
+    )
 
 
 def _samples(spectra: np.ndarray, size: int, length: int) -> np.ndarray:

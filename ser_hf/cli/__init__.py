@@ -30,11 +30,15 @@ class Verbs(typer.core.TyperGroup):
         for heading, functions in VERBS.items():
             with formatter.section(heading):
                 own = [self.commands[function.__name__] for function in functions]
-                formatter.write_dl([(f"{verb.name:<9}", verb.get_short_help_str(formatter.width)) for verb in own])
+                formatter.write_dl(
+                    [(f"{verb.name:<9}", verb.get_short_help_str(formatter.width)) for verb in own]
+                )
 
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
-app = typer.Typer(cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
 for function in (function for functions in VERBS.values() for function in functions):
     app.command()(function)
 
@@ -42,7 +46,9 @@ for function in (function for functions in VERBS.values() for function in functi
 @app.callback(invoke_without_command=True)
 def ser_hf(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Fine-tune, evaluate and publish speech emotion recognizers. Try it: ser-hf train quickstart."""
     if version:
@@ -54,11 +60,14 @@ def ser_hf(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0, 1 for a negative result, 2 for a mistake of the user."""
+    """Run a command line and return its exit code: 0, 1 for a negative result, 2 for a mistake of
+    the user.
+    """
     if "_SER_HF_COMPLETE" in os.environ:
         app(prog_name="ser-hf")  # the shell requests completions
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    for name in ("stdin", "stdout", "stderr"):  # a closed one: its number would become that of a file of the run
+    # a closed one: its number would become that of a file of the run
+    for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
     if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
@@ -66,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         PACKAGE.addHandler(TerminalHandler())
     group = typer.main.get_command(app)
     resumable = arguments[:1] in (["train"], ["reproduce"])
-    remedy = "--resume continues from the last checkpoint" if resumable else "run the same command again"
+    remedy = (
+        "--resume continues from the last checkpoint" if resumable else "run the same command again"
+    )
     try:
         # Not group.main(), which hides a broken pipe that is not the output's.
         with freed_memory_kept(), group.make_context("ser-hf", list(arguments)) as context:
@@ -96,16 +107,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"error: {one_line(message)}\n")  # in one call, as other processes may write too
+    # in one call, as other processes may write too
+    sys.stderr.write(f"error: {one_line(message)}\n")
     return 2
 
 
 def _output_works() -> bool:
-    """Whether the output can be written, unlike on a full disk or after `| head`; if not, the rest is discarded."""
+    """Whether the output can be written, unlike on a full disk or after `| head`; if not, the rest
+    is discarded.
+    """
     try:
         sys.stdout.flush()
         print(flush=True)  # with nothing buffered, there is nothing to flush
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end
+        # the interpreter flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True

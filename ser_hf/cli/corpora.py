@@ -15,10 +15,15 @@ logger = logging.getLogger(__name__)
 
 def download(
     corpus: Annotated[
-        str, Argument(help="ravdess, cremad, tess or emodb; for others the message says where to register.")
+        str,
+        Argument(
+            help="ravdess, cremad, tess or emodb; for others the message says where to register."
+        ),
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
-    verify: Annotated[bool, Option("--verify", help="Only compare the files with the release.")] = False,
+    verify: Annotated[
+        bool, Option("--verify", help="Only compare the files with the release.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Download a corpus and check every file.
@@ -39,7 +44,8 @@ def download(
         check = check_release(corpus, path)
         if unfinished(path):
             logger.warning(
-                "%s: an unfinished download; run the command without --verify to continue it", path / UNFINISHED
+                "%s: an unfinished download; run the command without --verify to continue it",
+                path / UNFINISHED,
             )
     if not check.complete:
         raise UserError(check.summary())
@@ -48,7 +54,9 @@ def download(
 
 def inspect(
     corpus: Annotated[str, Argument(help="Such as ravdess; csv for your own table.")],
-    root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
+    root: Annotated[
+        str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")
+    ] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: inspect-CORPUS]")] = None,
     json: Json = False,
@@ -84,5 +92,9 @@ def summary(facts: dict[str, Any]) -> str:
     ]
     for finding in facts["findings"]:
         lines.append(f"  {finding['level']}: {finding['text']}")
-        lines += [f"    {place}: {remark}" for place, remark in finding["files"][:3] if finding["level"] == "error"]
+        lines += [
+            f"    {place}: {remark}"
+            for place, remark in finding["files"][:3]
+            if finding["level"] == "error"
+        ]
     return "\n".join(lines)

@@ -18,7 +18,9 @@ HOST = "127.0.0.1"
 
 def demo(
     model: Model,
-    port: Annotated[int | None, Option(metavar="N", help="Of this machine.  [default: a free port]")] = None,
+    port: Annotated[
+        int | None, Option(metavar="N", help="Of this machine.  [default: a free port]")
+    ] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -38,7 +40,9 @@ def demo(
     from ..training.loading import find_file
 
     # The page loads the model itself; this reports mistakes first.
-    classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    classifier = load_classifier(
+        model, revision=revision, device="cpu", trust_remote_code=trust_remote_code
+    )
     if isinstance(classifier.model, OwnHeadModel):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
     place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
@@ -57,16 +61,22 @@ def demo(
         )
         space = write_space(Path(folder, "space"), demo)
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(Path(folder, "recordings"))}
+        os.environ |= {
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": str(Path(folder, "recordings")),
+        }
         runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
 def _free_port(requested: int | None) -> int:
     """The requested port if it is free, or any free one."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed just now does not block the port
+        # a page closed just now does not block the port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, requested or 0))
         except (OSError, OverflowError) as error:
-            raise UserError(f"--port: {requested} cannot be used ({error}); choose another, or leave it out") from None
+            raise UserError(
+                f"--port: {requested} cannot be used ({error}); choose another, or leave it out"
+            ) from None
         return probe.getsockname()[1]

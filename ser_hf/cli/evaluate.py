@@ -35,18 +35,29 @@ def evaluate(
     protocol: Annotated[
         str | None, Option(metavar="NAME", help="Evaluate one split.  [default: the whole corpus]")
     ] = None,
-    part: Annotated[Literal["train", "validation", "test"] | None, Option(help="That split.  [default: test]")] = None,
-    fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
+    part: Annotated[
+        Literal["train", "validation", "test"] | None, Option(help="That split.  [default: test]")
+    ] = None,
+    fold: Annotated[
+        int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")
+    ] = None,
     label_map: Annotated[
         str | None,
-        Option(metavar="MAP", help="Emotions of the model's labels, as WORD=EMOTION,...; none leaves a label out."),
+        Option(
+            metavar="MAP",
+            help="Emotions of the model's labels, as WORD=EMOTION,...; none leaves a label out.",
+        ),
     ] = None,
     training_speakers: Annotated[
         bool, Option("--training-speakers", help="Also evaluate on speakers of its training.")
     ] = False,
-    output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")
+    ] = None,
     overwrite: Overwrite = False,
-    robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")] = False,
+    robustness: Annotated[
+        bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")
+    ] = False,
     window: Window = None,
     batch_size: BatchSize = 16,
     bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
@@ -59,19 +70,28 @@ def evaluate(
 
     Writes a report. `ser-hf compare` puts several of them side by side.
 
-    Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output evaluations/crnn_on_emodb
+    Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output
+    evaluations/crnn_on_emodb
     """
     if recipe is None:
-        if protocol is None and (part or fold or any(word.startswith("protocol.") for word in words or ())):
+        if protocol is None and (
+            part or fold or any(word.startswith("protocol.") for word in words or ())
+        ):
             raise UserError("--protocol: missing; --part, --fold and protocol.key=value need it")
         own = corpus_recipe(corpus, root, words, protocol)
     elif corpus or root or protocol:
-        raise UserError("--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol")
+        raise UserError(
+            "--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol"
+        )
     else:
         from ..experiment.recipe_checks import read_recipe
 
         own = read_recipe(recipe_path(recipe), words or ())
-    name = Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name if os.path.exists(model) else model
+    name = (
+        Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name
+        if os.path.exists(model)
+        else model
+    )
     title = f"{name} on {own.corpus.name}"
     folder = Path(output or Path("evaluations", title.replace(" ", "-").replace("/", "-")))
 
@@ -86,7 +106,12 @@ def evaluate(
         chosen = {"protocol": own.protocol.name, "protocol_options": own.protocol.options}
         chosen |= {"fold": fold or only, "part": part or own.evaluation.part}
     settings = evaluation.EvaluationSettings(
-        window, batch_size, bootstrap, robustness=robustness, training_speakers=training_speakers, **chosen
+        window,
+        batch_size,
+        bootstrap,
+        robustness=robustness,
+        training_speakers=training_speakers,
+        **chosen,
     )
     labels = _label_map(label_map)
     rows = load_recipe_corpus(own)

@@ -1,4 +1,6 @@
-"""ser-hf export: a trained model as an ONNX file, from the waveform to probabilities, that runs without ser_hf."""
+"""ser-hf export: a trained model as an ONNX file, from the waveform to probabilities, that runs
+without ser_hf.
+"""
 
 import dataclasses
 from typing import Annotated
@@ -11,11 +13,18 @@ from .options import Clips, Json, Model, Revision, TrustRemoteCode, as_json
 def export(
     model: Model,
     int8: Annotated[
-        bool, Option("--int8", help="Also write a file with int8 weights, and measure size, speed and difference.")
+        bool,
+        Option(
+            "--int8",
+            help="Also write a file with int8 weights, and measure size, speed and difference.",
+        ),
     ] = False,
     output: Annotated[
         str | None,
-        Option(metavar="FILE", help="With a script that runs it beside it.  [default: exports/MODEL/model.onnx]"),
+        Option(
+            metavar="FILE",
+            help="With a script that runs it beside it.  [default: exports/MODEL/model.onnx]",
+        ),
     ] = None,
     clips: Clips = None,
     revision: Revision = None,
@@ -24,15 +33,20 @@ def export(
 ) -> None:
     """Export a model to ONNX and compare the file with the model.
 
-    One file computes everything, from the waveform to probabilities, without ser_hf. `ser-hf evaluate FILE` measures
-    its accuracy on a corpus.
+    One file computes everything, from the waveform to probabilities, without ser_hf. `ser-hf
+    evaluate FILE` measures its accuracy on a corpus.
 
     Example: ser-hf export runs/ravdess_crnn --int8 --output crnn.onnx
     """
     from ..export import export_model
 
     export = export_model(
-        model, output, int8=int8, clips=clips, revision=revision, trust_remote_code=trust_remote_code
+        model,
+        output,
+        int8=int8,
+        clips=clips,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
     )
     if json:
         print(as_json(dataclasses.asdict(export)))

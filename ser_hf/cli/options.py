@@ -17,32 +17,60 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file."),
+    Argument(
+        metavar="MODEL",
+        help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file.",
+    ),
 ]
-RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="A YAML file, or a name from `ser-hf recipes`.")]
-Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
+RecipeFile = Annotated[
+    str, Argument(metavar="RECIPE", help="A YAML file, or a name from `ser-hf recipes`.")
+]
+Overrides = Annotated[
+    list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")
+]
 CorpusWords = Annotated[
-    list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")
+    list[str] | None,
+    Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe."),
 ]
 Corpus = Annotated[str | None, Option(metavar="NAME", help="A corpus, such as ravdess.")]
-Root = Annotated[str | None, Option(metavar="DIR", help="The folder of the corpus; for csv the table.")]
+Root = Annotated[
+    str | None, Option(metavar="DIR", help="The folder of the corpus; for csv the table.")
+]
 CorpusRecipe = Annotated[
-    str | None, Option(metavar="RECIPE", help="The corpus and protocol of a recipe or of a run, instead of --corpus.")
+    str | None,
+    Option(
+        metavar="RECIPE",
+        help="The corpus and protocol of a recipe or of a run, instead of --corpus.",
+    ),
 ]
 Window = Annotated[
-    float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
+    float | None,
+    Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]"),
 ]
-Revision = Annotated[str | None, Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")]
+Revision = Annotated[
+    str | None, Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")
+]
 TrustRemoteCode = Annotated[
-    bool, Option("--trust-remote-code", help="Run code from the model's repository; models of ser_hf do not need it.")
+    bool,
+    Option(
+        "--trust-remote-code",
+        help="Run code from the model's repository; models of ser_hf do not need it.",
+    ),
 ]
 Device = Annotated[
-    str | None, Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]")
+    str | None,
+    Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]"),
 ]
 BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
-Clips = Annotated[list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")]
-Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")]
+Clips = Annotated[
+    list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")
+]
+Resume = Annotated[
+    bool, Option("--resume", help="Continue the run in the output folder where it stopped.")
+]
+Overwrite = Annotated[
+    bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")
+]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 
@@ -73,12 +101,20 @@ def recipe_path(path: str) -> str:
 def corpus_recipe(
     corpus: str | None, root: str | None, words: Sequence[str] | None, protocol: str | None = None
 ) -> "Recipe":
-    """A recipe to load one corpus with; `words` are its options and, as ``protocol.key=value``, the protocol's."""
+    """A recipe to load one corpus with; `words` are its options and, as ``protocol.key=value``, the
+    protocol's.
+    """
     from ..experiment.recipe_checks import read_recipe
 
     if corpus is None:
-        raise UserError("--corpus: missing; name a corpus and its folder (--root), or a recipe (--recipe)")
-    values: dict[str, Any] = {"name": "evaluation", "corpus": {"name": corpus}, "model": {"architecture": "crnn"}}
+        raise UserError(
+            "--corpus: missing; name a corpus and its folder (--root), or a recipe (--recipe)"
+        )
+    values: dict[str, Any] = {
+        "name": "evaluation",
+        "corpus": {"name": corpus},
+        "model": {"architecture": "crnn"},
+    }
     if root is not None:
         values["corpus"]["root"] = root
     if protocol is not None:
@@ -94,7 +130,9 @@ def corpus_recipe(
 
 
 def root_or_word(root: str | None, words: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """Separate the folder from the `key=value` words: without a folder, the first word is in its place."""
+    """Separate the folder from the `key=value` words: without a folder, the first word is in its
+    place.
+    """
     if root is not None and "=" in root and not os.path.exists(root):
         return None, [root, *(words or ())]
     return root, list(words or ())

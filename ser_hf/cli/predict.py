@@ -7,31 +7,51 @@ from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from .options import BatchSize, Device, Model, Revision, TrustRemoteCode, Window, exit_on_termination
+from .options import (
+    BatchSize,
+    Device,
+    Model,
+    Revision,
+    TrustRemoteCode,
+    Window,
+    exit_on_termination,
+)
 
 
 def predict(
     model: Model,
     inputs: Annotated[
         list[str],
-        Argument(metavar="INPUT", help="Audio files (as libsndfile reads), folders, CSV or TSV with a column path."),
+        Argument(
+            metavar="INPUT",
+            help="Audio files (as libsndfile reads), folders, CSV or TSV with a column path.",
+        ),
     ],
     output: Annotated[
         str | None,
-        Option(metavar="FILE", help="Labels, probabilities and logits: .csv or .jsonl.  [default: standard output]"),
+        Option(
+            metavar="FILE",
+            help="Labels, probabilities and logits: .csv or .jsonl.  [default: standard output]",
+        ),
     ] = None,
     format: Annotated[
-        Literal["table", "jsonl", "csv"] | None, Option(help="Of standard output.  [default: table]")
+        Literal["table", "jsonl", "csv"] | None,
+        Option(help="Of standard output.  [default: table]"),
     ] = None,
     embeddings: Annotated[
         str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
     window: Window = None,
-    timeline: Annotated[bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")] = False,
-    hop: Annotated[float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")] = None,
+    timeline: Annotated[
+        bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")
+    ] = False,
+    hop: Annotated[
+        float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")
+    ] = None,
     batch_size: BatchSize = 16,
     on_error: Annotated[
-        Literal["error", "skip"], Option(help="End at a file that cannot be read, or leave it out and return 1.")
+        Literal["error", "skip"],
+        Option(help="End at a file that cannot be read, or leave it out and return 1."),
     ] = "skip",
     device: Device = None,
     revision: Revision = None,
@@ -46,7 +66,12 @@ def predict(
     from ..inference.classifier import load_classifier
     from ..inference.inputs import NoneReadable, from_paths
     from ..inference.outputs import check_output, to_terminal, writing
-    from ..inference.predict import PredictionSettings, predict_in_processes, predict_tables, table_facts
+    from ..inference.predict import (
+        PredictionSettings,
+        predict_in_processes,
+        predict_tables,
+        table_facts,
+    )
     from ..report.views import counted
 
     settings = PredictionSettings(
@@ -58,7 +83,10 @@ def predict(
         hop=hop,
     )
     paths = {}
-    for key, path, suffixes in (("--output", output, (".csv", ".jsonl")), ("--embeddings", embeddings, (".parquet",))):
+    for key, path, suffixes in (
+        ("--output", output, (".csv", ".jsonl")),
+        ("--embeddings", embeddings, (".parquet",)),
+    ):
         if path is not None:
             paths[key] = check_output(path, suffixes, key, [model, *inputs])
     skipped, rows = [], 0
@@ -75,7 +103,9 @@ def predict(
     exit_on_termination()
     try:
         recordings = from_paths(inputs, on_error == "skip")
-        classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+        classifier = load_classifier(
+            model, revision=revision, device=device, trust_remote_code=trust_remote_code
+        )
         facts = table_facts(classifier, settings)
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts)) for key, path in paths.items()]

@@ -1,4 +1,6 @@
-"""ser-hf publish and verify: a finished run to the Hub, and whether a model works where ser_hf is not installed."""
+"""ser-hf publish and verify: a finished run to the Hub, and whether a model works where ser_hf is
+not installed.
+"""
 
 from typing import Annotated
 
@@ -10,16 +12,21 @@ from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
 
 def publish(
     run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
-    repo: Annotated[str | None, Option(metavar="USER/NAME", help="[default: the recipe's hub section]")] = None,
+    repo: Annotated[
+        str | None, Option(metavar="USER/NAME", help="[default: the recipe's hub section]")
+    ] = None,
     private: Private = False,
-    report_repo: Annotated[str | None, Option(metavar="USER/NAME", help="A dataset with the report.")] = None,
+    report_repo: Annotated[
+        str | None, Option(metavar="USER/NAME", help="A dataset with the report.")
+    ] = None,
     space: Annotated[bool, Option("--space", help="A Gradio page to try the model on.")] = False,
 ) -> None:
     """Publish a finished run to the Hub.
 
     Uploads model, card, report and Space, and verifies the model before and after.
 
-    Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo USER/ravdess-crnn-report --space
+    Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo
+    USER/ravdess-crnn-report --space
     """
     from ..experiment.recipe_checks import read_recipe
     from ..hub.publish import publish
@@ -32,7 +39,9 @@ def publish(
         if hub is None or hub.repo is None:
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
         if any(settings.values()):
-            raise UserError("--repo: missing; other options need it (without any, the recipe's hub section is used)")
+            raise UserError(
+                "--repo: missing; other options need it (without any, the recipe's hub section is used)"
+            )
         print(publish(run, **hub.publication))
     else:
         print(publish(run, repo, **settings))
@@ -47,14 +56,16 @@ def verify(
 ) -> None:
     """Check that a model works where ser_hf is not installed.
 
-    Without --clips it classifies a synthetic voice, or for a run clips of its evaluation. The exit code is 1 if there
-    are problems.
+    Without --clips it classifies a synthetic voice, or for a run clips of its evaluation. The exit
+    code is 1 if there are problems.
 
     Example: ser-hf verify USER/MODEL --clips recording.wav
     """
     from ..hub.verify import verify
 
-    verdict = verify(model, revision=revision, clips=clips, trust_remote_code=trust_remote_code or None)
+    verdict = verify(
+        model, revision=revision, clips=clips, trust_remote_code=trust_remote_code or None
+    )
     print(verdict.to_json() if json else verdict)
     if not verdict.good:
         raise Exit(1)

@@ -11,19 +11,32 @@ from .options import Json, Overrides, RecipeFile, as_json
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, Argument(metavar="SPACE", help="YAML file of the search space; see recipes/sweeps/.")],
+    space: Annotated[
+        str, Argument(metavar="SPACE", help="YAML file of the search space; see recipes/sweeps/.")
+    ],
     overrides: Overrides = None,
-    output: Annotated[str | None, Option(metavar="DIR", help="Its folder.  [default: runs/RECIPE-SPACE]")] = None,
-    trials: Annotated[int | None, Option(metavar="N", help="In total.  [default: the space's number]")] = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="Its folder.  [default: runs/RECIPE-SPACE]")
+    ] = None,
+    trials: Annotated[
+        int | None, Option(metavar="N", help="In total.  [default: the space's number]")
+    ] = None,
     storage: Annotated[
         str | None,
         Option(
-            metavar="URL", help="A database that several processes share, such as postgresql://...  [default: a file]"
+            metavar="URL",
+            help="A database that several processes share, such as postgresql://...  [default: a file]",
         ),
     ] = None,
-    no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
-    keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Repeat all failed trials.")] = False,
+    no_test: Annotated[
+        bool, Option("--no-test", help="Write the best recipe without running it.")
+    ] = False,
+    keep_models: Annotated[
+        bool, Option("--keep-models", help="Keep the weights of all trials.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Repeat all failed trials.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Search for the best values of a recipe's keys.

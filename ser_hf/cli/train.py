@@ -1,4 +1,6 @@
-"""ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of recipes."""
+"""ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of
+recipes.
+"""
 
 import logging
 import os
@@ -21,10 +23,14 @@ logger = logging.getLogger(__name__)
 def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
-    output: Annotated[str | None, Option(metavar="DIR", help="The recipe's output_dir.  [default: runs/NAME]")] = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="The recipe's output_dir.  [default: runs/NAME]")
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
@@ -51,7 +57,9 @@ def train(
         print(as_json(report.to_dict()) if json else summary(report))
 
 
-def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None) -> None:
+def recipes(
+    name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None,
+) -> None:
     """List the recipes that come with the package, or print one.
 
     Example: ser-hf recipes quickstart > my.yaml
@@ -64,7 +72,9 @@ def recipes(name: Annotated[str | None, Argument(metavar="NAME", help="Print thi
     columns = shutil.get_terminal_size().columns
     for key, file in built_in_recipes().items():
         about = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        print(textwrap.fill(about, columns, initial_indent=f"{key:<30}", subsequent_indent=" " * 30))
+        print(
+            textwrap.fill(about, columns, initial_indent=f"{key:<30}", subsequent_indent=" " * 30)
+        )
 
 
 def schema() -> None:
@@ -82,11 +92,18 @@ def schema() -> None:
 
 
 def summary(report: "Report") -> str:
-    """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
+    """The headline with its interval, protocol and leak, foil, the report page and how to load the
+    model.
+    """
     from ..evaluation.metrics import NAMES
     from ..report.views import confidence, degraded, evaluated_speakers, figure, selection, span
 
-    metrics, protocol, main, others = report.metrics, report.protocol, report.main, report.measured.headline[1:]
+    metrics, protocol, main, others = (
+        report.metrics,
+        report.protocol,
+        report.main,
+        report.measured.headline[1:],
+    )
     name = NAMES[main]
     runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
     if protocol.folds:
@@ -98,10 +115,14 @@ def summary(report: "Report") -> str:
         "  " + ", ".join(f"{NAMES[key]} {figure(metrics[key])}" for key in others),
     ]
     lines += [
-        f"  {key}: CCC {figure(own.ccc)} ({span(own.ccc_interval)})" for key, own in report.per_dimension.items()
+        f"  {key}: CCC {figure(own.ccc)} ({span(own.ccc_interval)})"
+        for key, own in report.per_dimension.items()
     ]
     if report.pooled:
-        pooled = (f"{NAMES[key]} {figure(report.pooled.metrics[key])}" for key in (main, report.measured.beside[0]))
+        pooled = (
+            f"{NAMES[key]} {figure(report.pooled.metrics[key])}"
+            for key in (main, report.measured.beside[0])
+        )
         lines.append(f"  pooled predictions of all folds: {', '.join(pooled)}")
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
     lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []

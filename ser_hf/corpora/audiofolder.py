@@ -3,15 +3,17 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the parent folder of a file is its label. A `metadata.csv` or `metadata.jsonl` in any folder that is
-not hidden names its files in the column `file_name`, relative to its own folder. It may give the label
-(`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
-(`ser_hf.corpora.tables`); files that no metadata names are then left out with a warning.
+Without metadata the parent folder of a file is its label. A `metadata.csv` or `metadata.jsonl` in
+any folder that is not hidden names its files in the column `file_name`, relative to its own folder.
+It may give the label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`)
+and the columns of every table (`ser_hf.corpora.tables`); files that no metadata names are then left
+out with a warning.
 
-The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it
-fills the column `split`, and the protocol `column` splits by it; a `split` column of the metadata is then called
-``own_split``. The speaker comes from the column, or from `corpus.speaker_pattern`, a regular expression for the path
-relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
+The outermost folder named train, validation, test or a synonym
+(`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it fills the column `split`, and the protocol
+`column` splits by it; a `split` column of the metadata is then called ``own_split``. The speaker
+comes from the column, or from `corpus.speaker_pattern`, a regular expression for the path relative
+to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
 import os
@@ -25,7 +27,17 @@ from ..utils.yaml import read_text
 from . import tables
 from .files import audio_files, other_recordings
 from .schema import Listing
-from .tables import KNOWN, NO_LABEL, Row, RowParser, absent, extra_columns, relative, split_name, with_splits
+from .tables import (
+    KNOWN,
+    NO_LABEL,
+    Row,
+    RowParser,
+    absent,
+    extra_columns,
+    relative,
+    split_name,
+    with_splits,
+)
 
 ROW_OPTIONS = RowParser
 facts = tables.facts
@@ -52,10 +64,12 @@ def parse(
     """Read the files below `root` with their metadata.
 
     Args:
-        on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are left out.
-        label, speaker: names of these columns of the metadata, which may lack them; without labels (null, for ratings)
-            every clip is of the emotion other.
-        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
+        on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are
+            left out.
+        label, speaker: names of these columns of the metadata, which may lack them; without labels
+            (null, for ratings) every clip is of the emotion other.
+        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and
+            `ser_hf.corpora.tables.facts`.
     """
     parser = RowParser.from_options(corpus_name, options)
     files = audio_files(root and os.path.normpath(root), corpus_name)
@@ -86,14 +100,19 @@ def parse(
     clips, skipped = parser.clips(rows, on_unknown)
     skipped += [(str(path), "not in any metadata") for path in unlisted]
     others = [path for path in other_recordings(root) if path not in listed]
-    skipped += [(str(path), f"{path.suffix} is not supported; convert it to .wav or .flac") for path in others]
+    skipped += [
+        (str(path), f"{path.suffix} is not supported; convert it to .wav or .flac")
+        for path in others
+    ]
     return Listing(corpus_name, clips, skipped)
 
 
 def _metadata(root: Path, label: str) -> Iterator[_Entry]:
     """The rows of all metadata below `root`; `label` is the column of the labels."""
     below = folders_below(root, lambda error: None)  # `audio_files` has reported unreadable folders
-    for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
+    for table in sorted(
+        Path(folder, name) for folder, names in below for name in names if name in METADATA
+    ):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
             raise UserError(f"{table}: Parquet is not read here; save it as metadata.csv")
@@ -101,13 +120,16 @@ def _metadata(root: Path, label: str) -> Iterator[_Entry]:
             lines = list(read_json_lines(table))
         else:
             columns, lines = read_table(table, read_text(table))
-        blank = {label: None} if label in columns else {}  # an empty cell is no label, not even the folder's
+        # an empty cell is no label, not even the folder's
+        blank = {label: None} if label in columns else {}
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
         for line, cells in lines:
             where, name = f"{table}, line {line}", cells.get(_FILE)
             if not isinstance(name, str) or not name:
-                raise UserError(f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder")
+                raise UserError(
+                    f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder"
+                )
             yield _Entry(Path(os.path.normpath(table.parent / name)), where, blank | cells)
 
 

@@ -1,24 +1,26 @@
 """CREMA-D: the Crowd-sourced Emotional Multimodal Actors Dataset.
 
-91 actors (48 male, 43 female, 20 to 74 years, of several ethnic backgrounds, American English) say twelve sentences in
-six emotions, one of the sentences at three levels of intensity: 7,442 clips. 16 kHz WAV as released.
+91 actors (48 male, 43 female, 20 to 74 years, of several ethnic backgrounds, American English) say
+twelve sentences in six emotions, one of the sentences at three levels of intensity: 7,442 clips. 16
+kHz WAV as released.
 
 License: Open Database License 1.0, its contents Database Contents License 1.0.
 
-File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
-where the level was left open).
+File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO,
+MD, HI, or XX where the level was left open).
 
-Raters often perceived another emotion than the intended one. Each clip was rated from the voice alone, from the face
-alone, and from both, each time by four to twelve raters. The release's `processedResults/tabulatedVotes.csv` has their
-votes: one row a clip and mode, counts in the columns A, D, F, H, N, S, the mode in the first digit of the row's number
-(1 voice, 2 face, 3 multimodal). Their majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the release's
+Raters often perceived another emotion than the intended one. Each clip was rated from the voice
+alone, from the face alone, and from both, each time by four to twelve raters. The release's
+`processedResults/tabulatedVotes.csv` has their votes: one row a clip and mode, counts in the
+columns A, D, F, H, N, S, the mode in the first digit of the row's number (1 voice, 2 face, 3
+multimodal). Their majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the release's
 `summaryTable.csv`; 644 clips have a tie by voice, 470 by face and 420 by both.
 
 Quirks of the official files, left out:
 - `1076_MTI_SAD_XX` is silent: every sample is zero.
-- Three pairs of files are byte for byte the same audio under two emotions: 1006_TIE_HAP_XX and 1006_TIE_NEU_XX,
-  1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. The right label is unknown, so
-  neither file is used, for any target.
+- Three pairs of files are byte for byte the same audio under two emotions: 1006_TIE_HAP_XX and
+  1006_TIE_NEU_XX, 1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. The
+  right label is unknown, so neither file is used, for any target.
 """
 
 import dataclasses
@@ -47,7 +49,14 @@ CITATION = (
 )
 ACTED = True
 
-EMOTION_CODES = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+EMOTION_CODES = {
+    "ANG": "angry",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happy",
+    "NEU": "neutral",
+    "SAD": "sad",
+}
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": None}
 SENTENCES = {
     "DFA": "Don't forget a jacket",
@@ -80,11 +89,15 @@ IDENTICAL = (
     ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
 )
 KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout"} | {
-    name: f"the same audio as {twin}, under another emotion" for pair in IDENTICAL for name, twin in (pair, pair[::-1])
+    name: f"the same audio as {twin}, under another emotion"
+    for pair in IDENTICAL
+    for name, twin in (pair, pair[::-1])
 }
 
 # Actors 1001 to 1091 in order, from VideoDemographics.csv of the release.
-_SEXES = "MFFFMFFFFFMFFMMMMFMFFMMFFMMFFFMMMMMMFMMMMMFMMFFMFMMFFFFFMFMFFMFMMMMMMMMFFFFFMFFMMFMFMMMMFMF"
+_SEXES = (
+    "MFFFMFFFFFMFFMMMMFMFFMMFFMMFFFMMMMMMFMMMMMFMMFFMFMMFFFFFMFMFFMFMMMMMMMMFFFFFMFFMMFMFMMMMFMF"
+)
 # fmt: off
 _AGES = (
     51, 21, 21, 42, 29, 58, 38, 46, 24, 27, 32, 23, 22, 24, 32, 61, 42, 25, 29, 61, 30, 22, 22, 59, 48, 33, 44,
@@ -123,35 +136,43 @@ def parse(
     soft: bool = False,
     tables: str | None = None,
 ) -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
+    """Read the clips below `root`, labelled by the emotion that the actor intended or that most
+    raters perceived.
 
     Args:
-        target: the intended emotion, or the one with most votes from ``"voice"``, ``"face"`` or both
-            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the winning
-            emotion's share of votes.
+        target: the intended emotion, or the one with most votes from ``"voice"``, ``"face"`` or
+            both (``"multimodal"``). Perceived clips have two further columns: `intended`, and
+            `agreement`, the winning emotion's share of votes.
         agreement: the least such share, in [0, 1]; clips below it are left out.
-        soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended emotion if that is
-            among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
-        tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults` near `root`.
+        soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended
+            emotion if that is among the tied, else the first of the tied in canonical order.
+            Otherwise ties are left out.
+        tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults`
+            near `root`.
 
-    Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
+    Majority, ties and agreement are those of the six emotions that raters chose among, before a
+    recipe merges any.
     """
     if target == "intended":
         for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
-            raise UserError(f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}")
+            raise UserError(
+                f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}"
+            )
 
     def leave_out(clip: Clip) -> str | None:
         return KNOWN_BAD.get(PurePath(clip.path).stem)
 
-    listing = parse_files(root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out)
+    listing = parse_files(
+        root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out
+    )
     if target == "intended":
         return _with_perceived(listing, root, tables)
     return _perceived(listing, _find_table(root, tables), target, agreement, soft)
 
 
 def _with_perceived(listing: Listing, root: str | Path, tables: str | None) -> Listing:
-    """The same clips, with a column `perceived` if the table of votes exists: the majority of the votes from the voice
-    alone, None for a tie. Reports compare predictions with it as well."""
+    """The same clips, with a column `perceived` if the table of votes exists: the majority of the
+    votes from the voice alone, None for a tie. Reports compare predictions with it as well."""
     try:
         votes = read_votes(_find_table(root, tables), "voice")
     except UserError as error:
@@ -172,18 +193,27 @@ def _winners(counts: Mapping[str, int]) -> list[str]:
 
 
 def _perceived(listing: Listing, table: Path, target: str, agreement: float, soft: bool) -> Listing:
-    """The listing labelled by the votes of one mode; ties and clips of too little agreement join the skipped."""
+    """The listing labelled by the votes of one mode; ties and clips of too little agreement join
+    the skipped.
+    """
     votes = read_votes(table, target)
     clips, skipped = [], list(listing.skipped)
     for clip in listing.clips:
         counts = votes.get(PurePath(clip.path).stem)
         if counts is None:
-            raise UserError(f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}")
+            raise UserError(
+                f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}"
+            )
         winners, share = _winners(counts), max(counts.values()) / sum(counts.values())
         if len(winners) > 1 and not soft:
             skipped.append((clip.path, f"no majority of {target} votes"))
         elif share < agreement:
-            skipped.append((clip.path, f"less than {agreement:g} of the {target} votes agree (corpus.agreement)"))
+            skipped.append(
+                (
+                    clip.path,
+                    f"less than {agreement:g} of the {target} votes agree (corpus.agreement)",
+                )
+            )
         else:
             perceived = dataclasses.replace(
                 clip,
@@ -197,13 +227,21 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
 
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
-    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`."""
+    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from
+    `tabulatedVotes.csv`.
+    """
     try:
         # The first column, the row's number, has no name.
-        frame = pd.read_csv(table, index_col=0, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(
+            table, index_col=0, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
         frame = frame[frame.index.astype(str).str.startswith(MODES[target])].set_index("fileName")
         counts = frame[list(VOTE_COLUMNS)].astype(int)
-        if not counts.index.is_unique or (counts < 0).any(axis=None) or not counts.any(axis=1).all():
+        if (
+            not counts.index.is_unique
+            or (counts < 0).any(axis=None)
+            or not counts.any(axis=1).all()
+        ):
             raise ValueError("a row without votes, or two rows of one clip")
     except (ValueError, KeyError) as error:
         raise UserError(

@@ -1,13 +1,15 @@
-"""Download of corpora, and the check that a folder holds every file of a release with the published SHA-256.
+"""Download of corpora, and the check that a folder holds every file of a release with the published
+SHA-256.
 
     ser-hf download ravdess data/RAVDESS
 
-Official sources come first, mirrors after them. From every source a file is taken only if its SHA-256 is in the
-packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files wait in `.download` below the corpus's
-folder until the release is complete, and are then moved into place.
+Official sources come first, mirrors after them. From every source a file is taken only if its
+SHA-256 is in the packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files
+wait in `.download` below the corpus's folder until the release is complete, and are then moved into
+place.
 
-CREMA-D's mirror on GitLab is its authors': GitHub's quota is used up. https://doi.org/10.5683/SP2/E8H2MF serves the
-clips of TESS one by one.
+CREMA-D's mirror on GitLab is its authors': GitHub's quota is used up.
+https://doi.org/10.5683/SP2/E8H2MF serves the clips of TESS one by one.
 """
 
 import dataclasses
@@ -42,7 +44,8 @@ logger = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
 _LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lfs+json")
 _LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
-# Without a byte, or with fewer than `_SLOWEST` a second, a connection ends: B bytes take B/1000 s + 30 s at most.
+# Without a byte, or with fewer than `_SLOWEST` a second, a connection ends: B bytes take B/1000 s +
+# 30 s at most.
 _STALL_SECONDS = 30.0
 _SLOWEST = 1000
 _AT_A_TIME = 8  # files, where they come one by one
@@ -60,7 +63,9 @@ class SourceError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseCheck:
-    """The files of a release that a folder lacks, and those that are `altered`: other content under a clip's name."""
+    """The files of a release that a folder lacks, and those that are `altered`: other content under
+    a clip's name.
+    """
 
     name: str
     folder: Path
@@ -77,24 +82,36 @@ class ReleaseCheck:
         title, number = CORPORA[self.name].TITLE, f"{len(manifest(self.name)):,} files"
         if self.complete:
             return f"{self.folder}: {title} is complete, {number} as released"
-        kinds = {"missing": [entry.path for entry in self.missing], "altered, damaged or converted": self.altered}
-        found = [f"{len(paths):,} {kind} (first {paths[0]})" for kind, paths in kinds.items() if paths]
+        kinds = {
+            "missing": [entry.path for entry in self.missing],
+            "altered, damaged or converted": self.altered,
+        }
+        found = [
+            f"{len(paths):,} {kind} (first {paths[0]})" for kind, paths in kinds.items() if paths
+        ]
         return f"{self.folder}: not {title} as released; of {number}: {'; '.join(found)}; delete what is altered"
 
 
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
-    """Compare a folder with the packaged list of a corpus's files, by their names, in whatever subfolder they are.
+    """Compare a folder with the packaged list of a corpus's files, by their names, in whatever
+    subfolder they are.
 
     Args:
         hashed: reads every byte; otherwise names and sizes are enough.
     """
     folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
-    found = [(_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())]
+    found = [
+        (_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())
+    ]
     known = [(clip, path) for clip, path in found if clip in entries]
-    files = [(clip, path) for clip, path in known if path.stat().st_size and not is_lfs_pointer(path)]
+    files = [
+        (clip, path) for clip, path in known if path.stat().st_size and not is_lfs_pointer(path)
+    ]
     with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda file: _matches(file[1], entries[file[0]], hashed), files)
-        shown = tqdm(zip(files, results, strict=True), "checking", len(files), leave=False, disable=None)
+        shown = tqdm(
+            zip(files, results, strict=True), "checking", len(files), leave=False, disable=None
+        )
         original = {clip for (clip, _), result in shown if result}
     altered = {clip: path for clip, path in files if clip not in original}
     present = original | altered.keys()
@@ -116,18 +133,21 @@ def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
-    """Download the missing files of a corpus's release, and compare every byte with the release's list.
+    """Download the missing files of a corpus's release, and compare every byte with the release's
+    list.
 
-    The corpus's `SOURCES` are used one after another until everything has arrived. Files in the folder are left as
-    they are, except Git LFS pointers and empty files. Complete files of an interrupted download are kept, and the next
-    call continues with the others.
+    The corpus's `SOURCES` are used one after another until everything has arrived. Files in the
+    folder are left as they are, except Git LFS pointers and empty files. Complete files of an
+    interrupted download are kept, and the next call continues with the others.
 
     Raises:
-        UserError: if there is nothing to download from, or the sources did not provide everything; the line has the
-            reason of each of them.
+        UserError: if there is nothing to download from, or the sources did not provide everything;
+            the line has the reason of each of them.
     """
     if name not in SOURCES:
-        reason = REGISTRATION.get(name, f"no source of it is known; choose one of {', '.join(SOURCES)}")
+        reason = REGISTRATION.get(
+            name, f"no source of it is known; choose one of {', '.join(SOURCES)}"
+        )
         raise UserError(f"{name}: cannot be downloaded: {reason}")
     folder = _named_folder(folder, "DIR")
     if check_release(name, folder, hashed=False).missing or unfinished(folder):
@@ -136,24 +156,32 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
-    """Download the missing files of a recipe's corpus (`corpus.download: true`), or of each corpus of a mixture.
+    """Download the missing files of a recipe's corpus (`corpus.download: true`), or of each corpus
+    of a mixture.
 
-    A corpus that requires a registration must be in its folder. Corpora without known sources (tables of the user,
-    datasets of the Hub) are left to their parsers. Only names and sizes are compared.
+    A corpus that requires a registration must be in its folder. Corpora without known sources
+    (tables of the user, datasets of the Hub) are left to their parsers. Only names and sizes are
+    compared.
     """
     options = complete_options(name, options)
-    items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())}
+    items = {
+        f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())
+    }
     folders = []
     for key, item in (items or {"corpus": {"name": name, "root": root}}).items():
         corpus = item["name"]
         if corpus not in SOURCES and corpus not in REGISTRATION:
-            logger.info("%s: no download source of %s is known; the folder is read as it is", key, corpus)
+            logger.info(
+                "%s: no download source of %s is known; the folder is read as it is", key, corpus
+            )
             continue
         folder = _named_folder(item["root"], f"{key}.root")
         if corpus in SOURCES:
             folders.append((corpus, folder))
         elif not (folder.is_dir() and audio_paths(folder)):
-            raise UserError(f"{key}.download: {corpus} cannot be downloaded: {REGISTRATION[corpus]}")
+            raise UserError(
+                f"{key}.download: {corpus} cannot be downloaded: {REGISTRATION[corpus]}"
+            )
     for corpus, folder in folders:
         check = check_release(corpus, folder, hashed=False)
         if check.missing or unfinished(folder):
@@ -189,17 +217,25 @@ def _complete(name: str, folder: Path) -> None:
 
 
 def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
-    """Raise a UserError for a symbolic link below the folder, through which a file would be written."""
+    """Raise a UserError for a symbolic link below the folder, through which a file would be
+    written.
+    """
     for path in paths:
         for place in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
             if place.is_symlink():
-                raise UserError(f"{place}: a symbolic link; downloads are not written through links; remove it")
+                raise UserError(
+                    f"{place}: a symbolic link; downloads are not written through links; remove it"
+                )
 
 
 def _fetch(staging: "Staging") -> None:
-    """Fetch from one source after the other; raises a `UserError` with each source's reason if files are missing."""
+    """Fetch from one source after the other; raises a `UserError` with each source's reason if
+    files are missing.
+    """
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
-    logger.info(f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
+    logger.info(
+        f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}"
+    )
     reasons = []
     for source in SOURCES[staging.corpus]:
         if not staging.missing():
@@ -208,7 +244,10 @@ def _fetch(staging: "Staging") -> None:
             connection = Connection(staging.folder)
             with connection.session:
                 source.fetch(staging, connection)
-            reasons += [f"{source.name} does not have {item.path} as released" for item in staging.missing()[:1]]
+            reasons += [
+                f"{source.name} does not have {item.path} as released"
+                for item in staging.missing()[:1]
+            ]
         except SourceError as error:
             reasons.append(f"{source.name}: {error}")
             logger.warning("%s: %s", source.name, error)
@@ -220,8 +259,9 @@ def _fetch(staging: "Staging") -> None:
 
 
 class Staging:
-    """The files that a folder lacks of a release, and the folder `.download` in it, where they wait by SHA-256: an
-    unfinished download has no file with the name of an audio file, and is never read as a corpus."""
+    """The files that a folder lacks of a release, and the folder `.download` in it, where they wait
+    by SHA-256: an unfinished download has no file with the name of an audio file, and is never read
+    as a corpus."""
 
     def __init__(self, corpus: str, root: Path, wanted: list[Entry]):
         self.corpus = corpus
@@ -276,7 +316,9 @@ class Connection:
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
         pooch.get_logger().setLevel("WARNING")  # otherwise one line for each file
 
-    def fetch(self, url: str, name: str, known_hash: str | None, limit: int, **request: Any) -> Path:
+    def fetch(
+        self, url: str, name: str, known_hash: str | None, limit: int, **request: Any
+    ) -> Path:
         """Download at most `limit` bytes to the file `name`, unless they are there already.
 
         Args:
@@ -289,26 +331,44 @@ class Connection:
         _refuse_links(self.folder.parent, [self.folder])
         self._cache.registry[name], self._cache.urls[name] = known_hash, url
         try:
-            return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
+            return Path(
+                self._cache.fetch(
+                    name, downloader=partial(self._transfer, limit=limit, request=request)
+                )
+            )
         except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
             raise SourceError(one_line(error)) from None
 
-    def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
-        """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
-        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses.
+    def _transfer(
+        self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]
+    ) -> None:
+        """A downloader for pooch, which adds retries, a temporary file and the check of the hash.
+        Unlike `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server
+        refuses.
 
-        Another thread receives: a server may send a header so slowly that no read of it takes too long.
+        Another thread receives: a server may send a header so slowly that no read of it takes too
+        long.
         """
-        arguments = {"method": "GET", **request, "url": url, "stream": True, "timeout": _STALL_SECONDS}
+        arguments = {
+            "method": "GET",
+            **request,
+            "url": url,
+            "stream": True,
+            "timeout": _STALL_SECONDS,
+        }
         done, start = Future(), time.monotonic()
         with open(output_file, "wb") as file:  # closed, it ends the thread too
-            threading.Thread(target=self._receive, args=(done, file, limit, arguments), daemon=True).start()
+            threading.Thread(
+                target=self._receive, args=(done, file, limit, arguments), daemon=True
+            ).start()
             while not wait([done], _STALL_SECONDS / 10).done:
                 if file.tell() < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
                     raise requests.Timeout(f"stalled after {file.tell():,} bytes")
             done.result()
 
-    def _receive(self, done: Future, file: BinaryIO, limit: int, arguments: Mapping[str, Any]) -> None:
+    def _receive(
+        self, done: Future, file: BinaryIO, limit: int, arguments: Mapping[str, Any]
+    ) -> None:
         """Write the body of a response to the file; `done` has the error, if there is one."""
         received = 0
         try:
@@ -322,8 +382,11 @@ class Connection:
                 total = response.raw.length_remaining
                 if total is not None and total > limit:
                     raise SourceError(f"announces {total:,} bytes, more than {limit:,}")
-                # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
-                with tqdm(total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5) as bar:
+                # Unlike `iter_content`, this returns what there is, so that a slow server is
+                # noticed.
+                with tqdm(
+                    total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5
+                ) as bar:
                     while block := response.raw.read1(1 << 16, decode_content=False):
                         received += len(block)
                         if received > limit:
@@ -337,12 +400,27 @@ class Connection:
             done.set_exception(error)
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
-        """Download files from their URLs with these headers; raises a `SourceError` after all, or many failures."""
+        """Download files from their URLs with these headers; raises a `SourceError` after all, or
+        many failures.
+        """
         failures: list[str] = []
-        bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
+        bar = tqdm(
+            total=sum(file[0].bytes for file in files),
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        )
         with bar, ThreadPoolExecutor(_AT_A_TIME) as pool:
             running = {
-                pool.submit(self.fetch, url, item.sha256, f"sha256:{item.sha256}", item.bytes, headers=headers): item
+                pool.submit(
+                    self.fetch,
+                    url,
+                    item.sha256,
+                    f"sha256:{item.sha256}",
+                    item.bytes,
+                    headers=headers,
+                ): item
                 for item, url, headers in files
             }
             try:
@@ -370,7 +448,10 @@ class Archive:
     md5: str | None = None
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
-        name, known_hash = f"archive-{key_of(self.url)[:8]}", f"md5:{self.md5}" if self.md5 else None
+        name, known_hash = (
+            f"archive-{key_of(self.url)[:8]}",
+            f"md5:{self.md5}" if self.md5 else None,
+        )
         archive = connection.fetch(self.url, name, known_hash, self.bytes or staging.limit)
         try:
             for content in contents(archive, staging):
@@ -378,13 +459,15 @@ class Archive:
         except SourceError:
             archive.unlink()
             raise
-        archive.unlink()  # not if unpacking is interrupted or the disk is full: then the next command unpacks it
+        # not if unpacking is interrupted or the disk is full: then the next command unpacks it
+        archive.unlink()
 
 
 @dataclasses.dataclass(frozen=True)
 class LfsStore:
-    """The Git LFS server of a repository (`url` ends in ``.git/info/lfs``): content by its SHA-256, through the batch
-    API (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md) and the basic transfer."""
+    """The Git LFS server of a repository (`url` ends in ``.git/info/lfs``): content by its SHA-256,
+    through the batch API (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md) and the
+    basic transfer."""
 
     name: str
     url: str
@@ -405,9 +488,16 @@ class LfsStore:
             )
             try:
                 objects = json.loads(response.read_bytes())["objects"]
-                actions = {item["oid"]: item["actions"]["download"] for item in objects if "actions" in item}
+                actions = {
+                    item["oid"]: item["actions"]["download"]
+                    for item in objects
+                    if "actions" in item
+                }
                 located = [(item, actions[item.sha256]) for item in batch if item.sha256 in actions]
-                files = [(item, str(action["href"]), dict(action.get("header") or {})) for item, action in located]
+                files = [
+                    (item, str(action["href"]), dict(action.get("header") or {}))
+                    for item, action in located
+                ]
             except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
                 raise SourceError("does not respond as a Git LFS server") from None
             finally:
@@ -419,10 +509,12 @@ Source = Archive | LfsStore
 
 
 def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
-    """The members of a zip file with the size of a missing file; their names are not used, for security.
+    """The members of a zip file with the size of a missing file; their names are not used, for
+    security.
 
     Raises:
-        SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can have.
+        SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can
+            have.
     """
     try:
         with zipfile.ZipFile(archive) as package:
@@ -433,7 +525,8 @@ def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
                     yield package.read(member)
     except SourceError:
         raise
-    except Exception as error:  # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
+    except Exception as error:
+        # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
         raise SourceError(f"no zip archive, or damaged ({one_line(error)})") from error
 
 

@@ -1,32 +1,39 @@
-"""EmoBox's metadata: 32 corpora in one form, with the folds of their published figures (corpus name `emobox`).
+"""EmoBox's metadata: 32 corpora in one form, with the folds of their published figures (corpus name
+`emobox`).
 
     corpus: {name: emobox, root: EmoBox/data/ravdess, audio_root: data/RAVDESS}
     protocol: {name: emobox/lists}
 
-`corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`), `corpus.audio_root` the
-folder of its audio as released. The metadata is under the MIT license; the audio is under that of each corpus, which
-cards quote from the options, or from the corpus's own module.
+`corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`),
+`corpus.audio_root` the folder of its audio as released. The metadata is under the MIT license; the
+audio is under that of each corpus, which cards quote from the options, or from the corpus's own
+module.
 
 What is read:
-- ``ravdess.jsonl``, one JSON object per clip: key, dataset, wav, emo, length, and start_time and end_time for segments
-  of a long recording (PAVOQUE). If this list is missing, the lists of the folds replace it.
-- ``label_map.json``, EmoBox's words for those of each corpus: ``{"Fearful": "Fear", "ps": "Surprise"}``. Words that
-  are no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) need a `label_map`, such as ``{Poker: other}``.
+- ``ravdess.jsonl``, one JSON object per clip: key, dataset, wav, emo, length, and start_time and
+  end_time for segments of a long recording (PAVOQUE). If this list is missing, the lists of the
+  folds replace it.
+- ``label_map.json``, EmoBox's words for those of each corpus: ``{"Fearful": "Fear", "ps":
+  "Surprise"}``. Words that are no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) need a
+  `label_map`, such as ``{Poker: other}``.
 - ``data.seg.wrd.stm``, the only file with speakers: ``key channel speaker start end <...> label``.
-- ``fold_1/ravdess_test_fold_1.jsonl``: the splits of each fold, which fill the columns ``fold_1`` and so on.
+- ``fold_1/ravdess_test_fold_1.jsonl``: the splits of each fold, which fill the columns ``fold_1``
+  and so on.
 
-Audio is found by name: among the files below `audio_root` with the stem of `wav`, in any format, the one with the most
-matching parent folders.
+Audio is found by name: among the files below `audio_root` with the stem of `wav`, in any format,
+the one with the most matching parent folders.
 
 Quirks:
 - The language in stm files is always English: `corpus.language` gives the right one.
-- IEMOCAP's speaker there is the actor with the markers (``Ses05M``), a name that both actors of the session share;
-  here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file name.
-- MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with `no_speaker: one`, and
-  every figure is reported as speaker-dependent.
+- IEMOCAP's speaker there is the actor with the markers (``Ses05M``), a name that both actors of the
+  session share; here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file
+  name.
+- MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with
+  `no_speaker: one`, and every figure is reported as speaker-dependent.
 - EMNS is released as WebM and MELD as video; extract the audio first.
-- Corpora with a module (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows and ids from the grammar of that module;
-  a label that differs from EmoBox's is an error. Their known bad clips are left out here too.
+- Corpora with a module (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows and ids from the
+  grammar of that module; a label that differs from EmoBox's is an error. Their known bad clips are
+  left out here too.
 """
 
 import dataclasses
@@ -68,13 +75,17 @@ def parse(
     """Read a corpus's metadata and find its audio.
 
     Args:
-        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out.
+        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are
+            left out.
         label_map: words of EmoBox, or of the corpus, -> canonical emotions.
-        speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched with `wav`.
+        speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched
+            with `wav`.
         options: see `facts`.
     """
     if root is None or not Path(root).is_dir():
-        raise UserError(f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data")
+        raise UserError(
+            f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data"
+        )
     root = Path(root)
     files, folds = audio_files(audio_root, root.name, "corpus.audio_root"), _folds(root)
     listed = _listed(root, folds)
@@ -86,18 +97,32 @@ def parse(
     for path in files:
         by_stem.setdefault(path.stem, []).append(path)
     # Folders that distinguish files of one name, such as the speaker's.
-    ends = Counter(end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav))
+    ends = Counter(
+        end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav)
+    )
     rows, taken = [], {}
     for key, (where, content) in listed.items():
         wav = PurePosixPath(content["wav"])
-        least = next((i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1)
+        least = next(
+            (i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1
+        )
         path = _best_match(by_stem.get(wav.stem, ()), wav, least)
         if any(content.get(time) is not None for time in ("start_time", "end_time")):
             raise UserError(f"{where}: segments are not supported; cut this one into its own file")
         if path and taken.setdefault(path, where) != where:
-            raise UserError(f"{where}: {path} is already the audio of {taken[path]}; add the missing file")
-        word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
-        speaker, cells, extra = speakers.get(key), {}, {fold: parts.get(key) for fold, parts in folds.items()}
+            raise UserError(
+                f"{where}: {path} is already the audio of {taken[path]}; add the missing file"
+            )
+        word = (
+            content["emo"]
+            if content["emo"] in (label_map or {})
+            else words.get(content["emo"], content["emo"])
+        )
+        speaker, cells, extra = (
+            speakers.get(key),
+            {},
+            {fold: parts.get(key) for fold, parts in folds.items()},
+        )
         if speaker in (key.removeprefix(f"{name}-"), wav.name, wav.stem):
             speaker = None
         if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
@@ -130,9 +155,13 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Metadata from the options, as for tables (`ser_hf.corpora.tables`), with a citation of EmoBox."""
+    """Metadata from the options, as for tables (`ser_hf.corpora.tables`), with a citation of
+    EmoBox.
+    """
     cited = " ".join(filter(None, [citation, CITATION]))
-    return tables.facts("emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted)
+    return tables.facts(
+        "emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted
+    )
 
 
 def _ends(wav: str) -> list[tuple[str, ...]]:
@@ -142,22 +171,34 @@ def _ends(wav: str) -> list[tuple[str, ...]]:
 
 
 def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path | None:
-    """The path with most (at least `least`) innermost folders in common with `wav`; a UserError for two of them."""
+    """The path with most (at least `least`) innermost folders in common with `wav`; a UserError for
+    two of them.
+    """
 
     def common(path: Path) -> int:
         pairs = zip(path.parts[-2::-1], wav.parts[-2::-1], strict=False)
         return next((i for i, (own, other) in enumerate(pairs) if own != other), len(wav.parts) - 1)
 
-    best, *others = sorted((path for path in paths if common(path) >= least), key=common, reverse=True) or [None]
+    best, *others = sorted(
+        (path for path in paths if common(path) >= least), key=common, reverse=True
+    ) or [None]
     if others and common(others[0]) == common(best):
-        raise UserError(f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two")
+        raise UserError(
+            f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two"
+        )
     return best
 
 
-def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, dict[str, Any]]]:
+def _listed(
+    root: Path, folds: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[str, dict[str, Any]]]:
     """Key -> file and line, and content: from the complete list, or from the lists of all folds."""
     complete = root / f"{root.resolve().name}.jsonl"
-    lists = [complete] if complete.is_file() else [path for fold in folds for path in _lists(root / fold).values()]
+    lists = (
+        [complete]
+        if complete.is_file()
+        else [path for fold in folds for path in _lists(root / fold).values()]
+    )
     listed: dict[str, tuple[str, dict[str, Any]]] = {}
     for table in lists:
         for where, content in _entries(table):
@@ -190,7 +231,9 @@ def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{table}, line {line}"
         for field in ("key", "dataset", "wav", "emo"):
             if not isinstance(content.get(field), str) or not content[field]:
-                raise UserError(f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo")
+                raise UserError(
+                    f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo"
+                )
         yield where, content
 
 
@@ -204,7 +247,9 @@ def _label_map(root: Path) -> dict[str, str]:
     path = root / "label_map.json"
     words = parse_json(read_text(path), path) if path.is_file() else {}
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
-        raise UserError(f'{path}: expected a mapping of words to words, such as {{"Fearful": "Fear"}}')
+        raise UserError(
+            f'{path}: expected a mapping of words to words, such as {{"Fearful": "Fear"}}'
+        )
     return words
 
 
@@ -217,7 +262,9 @@ def _speakers(root: Path) -> dict[str, str]:
         if fields:
             speakers[fields["key"]] = fields["speaker"]
         elif line.strip():
-            raise UserError(f"{path}, line {number}: expected key channel speaker start end <id=key,...> label")
+            raise UserError(
+                f"{path}, line {number}: expected key channel speaker start end <id=key,...> label"
+            )
     return speakers
 
 

@@ -1,14 +1,15 @@
 """EMO-DB: the Berlin Database of Emotional Speech.
 
-10 actors (5 female, 5 male, 21 to 35 years) say ten German sentences of everyday content in seven emotions: 535 clips,
-chosen from 816 recordings by 20 listeners (most were recognized by at least 80 % of them and found natural by at least
-60 %). 16 kHz WAV as released.
+10 actors (5 female, 5 male, 21 to 35 years) say ten German sentences of everyday content in seven
+emotions: 535 clips, chosen from 816 recordings by 20 listeners (most were recognized by at least 80
+% of them and found natural by at least 60 %). 16 kHz WAV as released.
 
 License: free for research with citation; the release names no standard license.
 
-File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion is the initial of
-its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude
-(happiness), T Trauer (sadness), N neutral. Versions count the takes before the choice, so that they have gaps.
+File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion
+is the initial of its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst
+(fear, anxiety), F Freude (happiness), T Trauer (sadness), N neutral. Versions count the takes
+before the choice, so that they have gaps.
 """
 
 import re
@@ -29,7 +30,15 @@ CITATION = (
 )
 ACTED = True
 
-EMOTION_CODES = {"W": "angry", "L": "boredom", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
+EMOTION_CODES = {
+    "W": "angry",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happy",
+    "T": "sad",
+    "N": "neutral",
+}
 # Sex and age of the speakers, and the sentences, as the release's documentation lists them.
 SPEAKERS = {
     "03": ("male", 31),

@@ -1,4 +1,6 @@
-"""Files of a corpus: finding audio files, reading clips from their names, and the lists of official files."""
+"""Files of a corpus: finding audio files, reading clips from their names, and the lists of official
+files.
+"""
 
 import functools
 import importlib.resources
@@ -22,36 +24,51 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
     """Every audio file below `root`, sorted by name: the order does not depend on the file system.
 
     Raises:
-        UserError: if the folder is missing or has no audio, unfinished downloads, Git LFS pointers or broken links.
+        UserError: if the folder is missing or has no audio, unfinished downloads, Git LFS pointers
+            or broken links.
     """
     if root is None or not Path(root).is_dir():
-        raise UserError(f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}")
+        raise UserError(
+            f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}"
+        )
     files = _named_as_audio(Path(root), finished=True)
     for path in files:
         if not path.exists():
-            raise UserError(f"{path}: a broken link to {os.readlink(path)}; restore its target or remove the link")
+            raise UserError(
+                f"{path}: a broken link to {os.readlink(path)}; restore its target or remove the link"
+            )
         if is_lfs_pointer(path):
-            raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
+            raise UserError(
+                f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
+            )
     if not files:
         raise UserError(f"{key}: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     return files
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are included."""
+    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are
+    included.
+    """
     return [path for path in _named_as_audio(root) if path.exists()]
 
 
 def _named_as_audio(root: Path, finished: bool = False) -> list[Path]:
-    """Files with the suffix of audio, and broken links that may be folders; of `finished` downloads only."""
+    """Files with the suffix of audio, and broken links that may be folders; of `finished` downloads
+    only.
+    """
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable")
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable"
+        )
 
     found = []  # with their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
         if finished and unfinished(folder):
-            raise UserError(f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it")
+            raise UserError(
+                f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it"
+            )
         for name in names:
             path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
             if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
@@ -78,7 +95,8 @@ def parse_files(
 
     Args:
         corpus, title: the key in `CORPORA`, and the name in messages.
-        read_name: the clip of a path, or None for a name outside the grammar, which is unlike the `example`.
+        read_name: the clip of a path, or None for a name outside the grammar, which is unlike the
+            `example`.
         leave_out: the reason to skip a clip, or None to keep it.
     """
     clips, skipped = [], []
@@ -86,7 +104,9 @@ def parse_files(
         clip = read_name(path)
         reason = f"not a file name of {title}" if clip is None else leave_out(clip)
         if clip is None and on_unknown == "error":
-            raise UserError(f"{path}: {reason} (such as {example}); remove it, or set corpus.on_unknown: skip")
+            raise UserError(
+                f"{path}: {reason} (such as {example}); remove it, or set corpus.on_unknown: skip"
+            )
         if reason is None:
             clips.append(clip)
         else:
@@ -95,7 +115,9 @@ def parse_files(
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is a Git LFS pointer, the text in place of content; raises a UserError if it cannot be read."""
+    """Whether a file is a Git LFS pointer, the text in place of content; raises a UserError if it
+    cannot be read.
+    """
     try:
         if os.path.getsize(path) > _LFS_POINTER_BYTES:
             return False
@@ -105,7 +127,8 @@ def is_lfs_pointer(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-# Corpus -> documented number of audio files in its official release (of RAVDESS in the spoken part).
+# Corpus -> documented number of audio files in its official release (of RAVDESS in the spoken
+# part).
 OFFICIAL = {"cremad": 7442, "ravdess": 1440, "tess": 2800, "savee": 480, "emodb": 535}
 NAMES = tuple(OFFICIAL)
 
@@ -119,27 +142,51 @@ class Entry(NamedTuple):
 
 
 def manifest(name: str) -> list[Entry]:
-    """The files of a corpus's official release, sorted by path; raises a UserError for a corpus without a list."""
+    """The files of a corpus's official release, sorted by path; raises a UserError for a corpus
+    without a list.
+    """
     if name not in NAMES:
-        raise UserError(f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(NAMES)}")
+        raise UserError(
+            f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(NAMES)}"
+        )
     return list(_entries(name))
 
 
 @functools.cache
 def _entries(name: str) -> tuple[Entry, ...]:
-    packed = importlib.resources.files(__package__).joinpath("manifests", f"{name}.tsv.xz").read_bytes()
+    packed = (
+        importlib.resources.files(__package__).joinpath("manifests", f"{name}.tsv.xz").read_bytes()
+    )
     rows = lzma.decompress(packed).decode("utf-8").splitlines()[1:]
-    return tuple(Entry(path, int(size), sha256) for path, size, sha256 in (row.split("\t") for row in rows))
+    return tuple(
+        Entry(path, int(size), sha256) for path, size, sha256 in (row.split("\t") for row in rows)
+    )
 
 
-OTHER_SUFFIXES = {".m4a", ".mp4", ".opus", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mkv", ".avi", ".mov"}
+OTHER_SUFFIXES = {
+    ".m4a",
+    ".mp4",
+    ".opus",
+    ".webm",
+    ".aac",
+    ".wma",
+    ".amr",
+    ".3gp",
+    ".mkv",
+    ".avi",
+    ".mov",
+}
 
 
 def other_recordings(root: Path) -> list[Path]:
-    """The files below `root` in a format that is not supported, sorted; unreadable folders are skipped."""
+    """The files below `root` in a format that is not supported, sorted; unreadable folders are
+    skipped.
+    """
     found = []
     for folder, names in folders_below(root, lambda error: None):
-        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in OTHER_SUFFIXES]
+        found += [
+            Path(folder, name) for name in names if Path(name).suffix.lower() in OTHER_SUFFIXES
+        ]
     return sorted(found)
 
 

@@ -1,17 +1,20 @@
 """An audio dataset of the Hub, or parquet files in the same form (corpus name `hub`).
 
-    corpus: {name: hub, dataset: user/name, revision: 3f0e1c..., audio: audio, label: emotion, speaker: speaker_id}
+    corpus: {name: hub, dataset: user/name, revision: 3f0e1c..., audio: audio, label: emotion,
+        speaker: speaker_id}
 
-`corpus.dataset` is an id on the Hub, and `corpus.revision` a commit: a branch moves, and a recipe that follows one is
-not reproducible. Or `corpus.root` is a folder with the files of such a repository, or one parquet file. Data sets are
-loaded by `datasets.load_dataset`; `corpus.config` and `corpus.splits` choose among what the card lists. The column
-`split` holds the split of each row, and the protocol `column` uses it. A repository that holds audio files instead of
-parquet can be downloaded and read as `audiofolder`.
+`corpus.dataset` is an id on the Hub, and `corpus.revision` a commit: a branch moves, and a recipe
+that follows one is not reproducible. Or `corpus.root` is a folder with the files of such a
+repository, or one parquet file. Data sets are loaded by `datasets.load_dataset`; `corpus.config`
+and `corpus.splits` choose among what the card lists. The column `split` holds the split of each
+row, and the protocol `column` uses it. A repository that holds audio files instead of parquet can
+be downloaded and read as `audiofolder`.
 
-Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns` for sex, age,
-language, sentence, intensity, take and id. Every other plain column is kept; one with a reserved name (`duration`) is
-renamed to ``own_duration``, and a column `split` becomes ``own_split``. A corpus of ser_hf that was pushed (by
-`Split.apply(dataset).push_to_hub(...)`) keeps its ids and speakers if `corpus.corpus_name` is its name.
+Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns`
+for sex, age, language, sentence, intensity, take and id. Every other plain column is kept; one with
+a reserved name (`duration`) is renamed to ``own_duration``, and a column `split` becomes
+``own_split``. A corpus of ser_hf that was pushed (by `Split.apply(dataset).push_to_hub(...)`) keeps
+its ids and speakers if `corpus.corpus_name` is its name.
 
 Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf) and not decoded.
 """
@@ -35,7 +38,13 @@ from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
 ROW_OPTIONS = RowParser
 facts = tables.facts
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MAGIC = ((b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"FORM", ".aiff"))
+_MAGIC = (
+    (b"RIFF", ".wav"),
+    (b"RF64", ".wav"),
+    (b"fLaC", ".flac"),
+    (b"OggS", ".ogg"),
+    (b"FORM", ".aiff"),
+)
 
 
 def parse(
@@ -55,21 +64,27 @@ def parse(
 
     Args:
         root: a folder or a parquet file, instead of `dataset`.
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are
+            left out.
         dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
         config: a configuration of the dataset's card; by default the card's default.
         splits: the splits to read; by default all.
         label: its column; null (for ratings) makes every clip one of the emotion other.
-        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
-            pattern is matched with the original file name of the clip.
+        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and
+            `ser_hf.corpora.tables.facts`. The speaker pattern is matched with the original file
+            name of the clip.
     """
     parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):
-        raise UserError("corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root")
+        raise UserError(
+            "corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root"
+        )
     by_split = _load(str(dataset or root), root, revision, config)
     for split in splits or ():
         if split not in by_split:
-            raise UserError(f"corpus.splits: no split {split!r}; the dataset has {', '.join(by_split)}")
+            raise UserError(
+                f"corpus.splits: no split {split!r}; the dataset has {', '.join(by_split)}"
+            )
     chosen = {split: rows for split, rows in by_split.items() if splits is None or split in splits}
     columns = {"audio": audio, "label": label, "speaker": speaker}
     # One parquet file has no name of a split; its own column `split` stays.
@@ -80,16 +95,26 @@ def parse(
         numbered = unpack(chosen[split], audio, f"{dataset or Path(root).stem} {split}")
         files |= {f"{split}/{number}": path for number, path in numbered.items()}
     if lost := next((clip.path for clip in clips if clip.path not in files), None):
-        raise UserError(f"{cache_root() / 'unpacked'}: the audio of {lost} is missing; delete this folder")
-    return Listing(corpus_name, [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips], skipped)
+        raise UserError(
+            f"{cache_root() / 'unpacked'}: the audio of {lost} is missing; delete this folder"
+        )
+    return Listing(
+        corpus_name,
+        [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips],
+        skipped,
+    )
 
 
-def _load(name: str, root: str | Path | None, revision: str | None, config: str | None) -> dict[str, Dataset]:
+def _load(
+    name: str, root: str | Path | None, revision: str | None, config: str | None
+) -> dict[str, Dataset]:
     """The splits of a dataset on the Hub or in `root`."""
     try:
         if root is None:
             if Path(name).exists():  # which load_dataset prefers
-                raise UserError(f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root")
+                raise UserError(
+                    f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root"
+                )
             if revision is None or not _COMMIT.fullmatch(revision):
                 raise UserError(
                     f"corpus.revision: expected a commit of 40 hexadecimal digits, got {revision}; the page of the "
@@ -101,7 +126,8 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
         return dict(load_dataset(str(Path(root).absolute()), config))
     except UserError:
         raise
-    except Exception as error:  # of many kinds: network, card, parquet, an extra package that is missing
+    except Exception as error:
+        # of many kinds: network, card, parquet, an extra package that is missing
         key = "root" if root is not None else "dataset"
         raise UserError(
             f"corpus.{key}: {name} cannot be loaded: {one_line(error)}; a repository of audio files instead of "
@@ -110,7 +136,10 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
 
 
 def _rows(
-    by_split: Mapping[str, Dataset], columns: Mapping[str, str | None], parser: RowParser, named: bool
+    by_split: Mapping[str, Dataset],
+    columns: Mapping[str, str | None],
+    parser: RowParser,
+    named: bool,
 ) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
     cells, splits, numbers, sizes, names = [], [], [], [], []
@@ -124,10 +153,16 @@ def _rows(
             for name, feature in rows.features.items()
             if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
         ]
-        classes = {name: feature.names for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
+        classes = {
+            name: feature.names
+            for name, feature in rows.features.items()
+            if isinstance(feature, ClassLabel)
+        }
         try:
             for row in rows.select_columns(plain):
-                cells.append({name: _class_name(value, classes.get(name)) for name, value in row.items()})
+                cells.append(
+                    {name: _class_name(value, classes.get(name)) for name, value in row.items()}
+                )
         except (OverflowError, ValueError) as error:  # a date that Python does not have
             raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
         content = _audio(rows, columns["audio"]).data.column(columns["audio"])
@@ -136,7 +171,9 @@ def _rows(
         splits += [split] * len(rows)
         numbers += range(len(rows))
     used = {*columns.values(), *map(parser.column, KNOWN)}
-    extra = with_splits(splits if named else [None] * len(cells), extra_columns(cells, used, guess=False))
+    extra = with_splits(
+        splits if named else [None] * len(cells), extra_columns(cells, used, guess=False)
+    )
     # Clips are named after their files if all have a name and no two are equal.
     stems = [re.sub(r"\.[A-Za-z0-9]{1,4}$", "", name or "").lstrip("./") for name in names]
     distinct = all(stems) and len(set(stems)) == len(stems)
@@ -150,7 +187,9 @@ def _rows(
             speaker=row.get(columns["speaker"]),
             cells=row,
             extra=extra[i],
-            missing=None if sizes[i] else "no embedded audio; correct the table, or set corpus.on_unknown: skip",
+            missing=None
+            if sizes[i]
+            else "no embedded audio; correct the table, or set corpus.on_unknown: skip",
         )
         for i, row in enumerate(cells)
     ]
@@ -168,12 +207,15 @@ def _audio(rows: Dataset, column: str) -> Dataset:
     try:
         return rows.select_columns([column]).cast_column(column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError):
-        raise UserError(f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio") from None
+        raise UserError(
+            f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio"
+        ) from None
 
 
 def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Write the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
-    name has the `title`, so that a message about a file shows its origin."""
+    """Write the embedded audio to files in the cache once: number of a row -> file,
+    ``row_0000007.wav``. The folder's name has the `title`, so that a message about a file shows its
+    origin."""
     content = _audio(rows, column)
     key = key_of([rows._fingerprint, column])
     folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
@@ -181,12 +223,16 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
         for number, row in enumerate(() if fresh is None else content):
             cell = row[column]
             if cell and cell["bytes"]:
-                (fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}").write_bytes(cell["bytes"])
+                (fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}").write_bytes(
+                    cell["bytes"]
+                )
     return {int(path.stem.removeprefix("row_")): path for path in folder.iterdir()}
 
 
 def _suffix(name: str | None, content: bytes) -> str:
-    """From the first bytes of the content, else from the original name; MP3 has no reliable signature."""
+    """From the first bytes of the content, else from the original name; MP3 has no reliable
+    signature.
+    """
     found = next((suffix for mark, suffix in _MAGIC if content.startswith(mark)), None)
     own = os.path.splitext(name or "")[1].lower()
     return found or (own if re.fullmatch(r"\.[a-z0-9]{1,8}", own) else ".mp3")

@@ -8,17 +8,18 @@
         - {name: tess, root: data/TESS, merge: {surprise: happy}, cap: 800}
       merge: {calm: neutral}
 
-Each item takes the keys of its corpus; `labels` and `exclude` belong beside `corpora`, and so do `merge` and
-`drop` for all corpora; those of an item take precedence.
+Each item takes the keys of its corpus; `labels` and `exclude` belong beside `corpora`, and so do
+`merge` and `drop` for all corpora; those of an item take precedence.
 
-- `cap`: the maximum number of clips of a corpus in all splits together, drawn by `corpus.seed` with speakers in
-  proportion, and the emotions of each speaker. The other clips are neither decoded nor evaluated.
-- `weight`: the clips of a corpus per epoch, relative to the number of its training clips: with 0.5 one half of them in
-  each epoch, in turn; with 2 each twice. With `training.balance: class` it is the relative size of a corpus in each
-  class, and an epoch has as many clips as the weights give.
+- `cap`: the maximum number of clips of a corpus in all splits together, drawn by `corpus.seed` with
+  speakers in proportion, and the emotions of each speaker. The other clips are neither decoded nor
+  evaluated.
+- `weight`: the clips of a corpus per epoch, relative to the number of its training clips: with 0.5
+  one half of them in each epoch, in turn; with 2 each twice. With `training.balance: class` it is
+  the relative size of a corpus in each class, and an epoch has as many clips as the weights give.
 
-Speakers and sessions have their corpus as a prefix; a sentence may occur in two corpora. A column that only some
-corpora have is null in the others.
+Speakers and sessions have their corpus as a prefix; a sentence may occur in two corpora. A column
+that only some corpora have is null in the others.
 """
 
 import dataclasses
@@ -50,7 +51,9 @@ _ITEM_KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One corpus of a mixture: its key in the recipe (``corpus.corpora[1]``), its item, and its listing."""
+    """One corpus of a mixture: its key in the recipe (``corpus.corpora[1]``), its item, and its
+    listing.
+    """
 
     key: str
     item: Mapping[str, Any]
@@ -58,7 +61,9 @@ class Member:
 
     @property
     def rule(self) -> Rule:
-        return Rule(self.item["merge"], self.item["drop"], self.key, self.item.get("custom_labels") or ())
+        return Rule(
+            self.item["merge"], self.item["drop"], self.key, self.item.get("custom_labels") or ()
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Mixed(Listing):
 
 
 def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The checked items of `corpus.corpora` with all defaults; errors name the key, ``corpus.corpora[1].song``."""
+    """The checked items of `corpus.corpora` with all defaults; errors name the key,
+    ``corpus.corpora[1].song``.
+    """
     if not corpora:
         raise UserError(
             "corpus.corpora: missing; a mixture lists its corpora, such as "
@@ -80,7 +87,9 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
     for position, item in enumerate(coerce(corpora, list[dict[str, Any]], "corpus.corpora")):
         key, name = f"corpus.corpora[{position}]", item.get("name")
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
-            raise UserError(f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}")
+            raise UserError(
+                f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}"
+            )
         own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
         Rule(own["merge"], own["drop"], key, own.get("custom_labels") or ())  # checks the words
         items.append(own)
@@ -96,11 +105,14 @@ def parse(
     """Read all the corpora.
 
     Args:
-        corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the options of its `parse`.
+        corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the
+            options of its `parse`.
         seed: of the draw for `cap`.
     """
     if root is not None:
-        raise UserError("corpus.root: a mixture has none; each corpus of corpus.corpora has its own")
+        raise UserError(
+            "corpus.root: a mixture has none; each corpus of corpus.corpora has its own"
+        )
     clips, skipped = [], []
     members: dict[str, Member] = {}
     for position, item in enumerate(completed(corpora)):
@@ -116,8 +128,14 @@ def parse(
                 f"{key}.root: {item['root']} holds no clip of {item['name']} ({len(listing.skipped)} files skipped)"
             )
         if corpus in members:
-            remedy = "give each another corpus_name" if "corpus_name" in item else "list it once, with one root"
-            raise UserError(f"{key}.name: {corpus} is already used by {members[corpus].key}; {remedy}")
+            remedy = (
+                "give each another corpus_name"
+                if "corpus_name" in item
+                else "list it once, with one root"
+            )
+            raise UserError(
+                f"{key}.name: {corpus} is already used by {members[corpus].key}; {remedy}"
+            )
         members[corpus] = Member(key, item, listing)
         skipped += listing.skipped
         for clip in listing.clips:
@@ -128,23 +146,33 @@ def parse(
     return Mixed("mixture", clips, skipped, members, seed)
 
 
-def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]) -> dict[int, str]:
+def beyond_caps(
+    listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]
+) -> dict[int, str]:
     """Positions of the clips that exceed the cap of their corpus, each with the reason.
 
-    `emotions` has the class of each clip; clips of None are ignored. The remaining clips keep the proportions of the
-    speakers, and of each speaker's classes."""
+    `emotions` has the class of each clip; clips of None are ignored. The remaining clips keep the
+    proportions of the speakers, and of each speaker's classes."""
     over = {}
     for corpus, member in listing.members.items():
         cap = member.item["cap"]
         if cap is not None:
-            own = [i for i, clip in enumerate(clips) if clip.corpus == corpus and emotions[i] is not None]
-            order = interleave([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
+            own = [
+                i
+                for i, clip in enumerate(clips)
+                if clip.corpus == corpus and emotions[i] is not None
+            ]
+            order = interleave(
+                [(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed)
+            )
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
-    """Raise a UserError if no clip of one of the corpora is left: results would be about fewer corpora than listed."""
+    """Raise a UserError if no clip of one of the corpora is left: results would be about fewer
+    corpora than listed.
+    """
     for corpus, member in listing.members.items():
         if not any(clip.corpus == corpus for clip in clips):
             raise UserError(
@@ -153,8 +181,12 @@ def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
             )
 
 
-def facts_of_each(corpora: list[dict[str, Any]] | None, names: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Metadata of each corpus; of those with `names` (as in the rows) only, if all of these are in the list."""
+def facts_of_each(
+    corpora: list[dict[str, Any]] | None, names: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Metadata of each corpus; of those with `names` (as in the rows) only, if all of these are in
+    the list.
+    """
     items = completed(corpora) if corpora else []
     selected = [item for item in items if (item.get("corpus_name") or item["name"]) in names]
     chosen = selected if names and len(selected) == len(names) else items
@@ -180,7 +212,9 @@ def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
-    """The value of all corpora, or the list of different values in the order of the corpora; None without any."""
+    """The value of all corpora, or the list of different values in the order of the corpora; None
+    without any.
+    """
     lists = [one[key] if isinstance(one[key], list) else [one[key]] for one in each if one[key]]
     values = list(dict.fromkeys(sum(lists, [])))
     return values if len(values) > 1 else next(iter(values), None)

@@ -1,17 +1,19 @@
 """MSP-Podcast: spontaneous speech from podcasts, rated by crowd workers.
 
-Segments of 2.75 to 11 s of podcasts in American English; release 1.11 has 151,654 of more than 2,000 speakers. 16 kHz
-WAV as released. At least five workers name the emotion of a segment and rate its arousal, valence and dominance.
+Segments of 2.75 to 11 s of podcasts in American English; release 1.11 has 151,654 of more than
+2,000 speakers. 16 kHz WAV as released. At least five workers name the emotion of a segment and rate
+its arousal, valence and dominance.
 
 License: for research, under an agreement with the laboratory of its authors; no redistribution.
 
-Layout: `Audios/MSP-PODCAST_0001_0008.wav`, and two tables. `Labels/labels_consensus.csv` has a row for each segment:
-FileName, EmoClass (a letter of `EMOTION_CODES`, or X where no class has a majority), EmoAct, EmoVal and EmoDom (means
-from 1 to 7), SpkrID (a number, or Unknown), Gender, and Split_Set (Train, Development, Test1, Test2, Test3).
-`Labels/labels_detailed.csv` has a row for each rating: FileName, and in EmoClass_Major the worker's emotion in a word.
+Layout: `Audios/MSP-PODCAST_0001_0008.wav`, and two tables. `Labels/labels_consensus.csv` has a row
+for each segment: FileName, EmoClass (a letter of `EMOTION_CODES`, or X where no class has a
+majority), EmoAct, EmoVal and EmoDom (means from 1 to 7), SpkrID (a number, or Unknown), Gender, and
+Split_Set (Train, Development, Test1, Test2, Test3). `Labels/labels_detailed.csv` has a row for each
+rating: FileName, and in EmoClass_Major the worker's emotion in a word.
 
-The official partitions are the column `partition`, which the protocol `column` takes. Test1 has other speakers,
-Test2 segments of other podcasts, and Test3 no public labels.
+The official partitions are the column `partition`, which the protocol `column` takes. Test1 has
+other speakers, Test2 segments of other podcasts, and Test3 no public labels.
 """
 
 from collections import Counter
@@ -36,10 +38,19 @@ CITATION = (
 ACTED = False
 
 EMOTION_CODES = {
-    **{"A": "angry", "S": "sad", "H": "happy", "U": "surprise", "F": "fear", "D": "disgust", "C": "contempt"},
+    **{
+        "A": "angry",
+        "S": "sad",
+        "H": "happy",
+        "U": "surprise",
+        "F": "fear",
+        "D": "disgust",
+        "C": "contempt",
+    },
     **{"N": "neutral", "O": "other"},
 }
-# The first letters of a worker's word, which releases spell in several ways ("Surprise", "Surprised").
+# The first letters of a worker's word, which releases spell in several ways ("Surprise",
+# "Surprised").
 VOTES = {emotion[:3]: emotion for emotion in EMOTION_CODES.values()}
 RANGES = dict.fromkeys(("activation", "valence", "dominance"), (1, 7))
 RATINGS = {"EmoAct": "activation", "EmoVal": "valence", "EmoDom": "dominance"}
@@ -55,7 +66,8 @@ def parse(
 ) -> Listing:
     """Read the segments below `root`, labelled by the majority of the workers.
 
-    Further columns are `partition` (train, validation or test), and `activation`, `valence` and `dominance` (1 to 7).
+    Further columns are `partition` (train, validation or test), and `activation`, `valence` and
+    `dominance` (1 to 7).
 
     Args:
         root: the folder that holds ``Audios`` and ``Labels``.
@@ -73,31 +85,43 @@ def parse(
         name, emotion = row["FileName"], EMOTION_CODES.get(row["EmoClass"])
         path = files.pop(name, None)
         if emotion is None and row["EmoClass"] != "X":
-            raise UserError(f"{table}: {name} has the unknown class {row['EmoClass']!r}; restore the released table")
+            raise UserError(
+                f"{table}: {name} has the unknown class {row['EmoClass']!r}; restore the released table"
+            )
         emotion = emotion or ("other" if classes == "all" else None)
         if path is None:
             skipped.append((name, "labeled, but without audio"))
         elif row["Split_Set"] not in partitions:
-            skipped.append((str(path), f"of the partition {row['Split_Set']} (corpus.test is {test})"))
+            skipped.append(
+                (str(path), f"of the partition {row['Split_Set']} (corpus.test is {test})")
+            )
         elif emotion is None:
             skipped.append((str(path), "no class with a majority"))
         elif soft and name not in votes:
-            raise UserError(f"{path}: labels_detailed.csv has no vote for it; restore the released table")
+            raise UserError(
+                f"{path}: labels_detailed.csv has no vote for it; restore the released table"
+            )
         else:
             clips.append(_clip(path, row, emotion, partitions[row["Split_Set"]], votes.get(name)))
     for name, path in files.items():  # without a row
         if on_unknown == "error" and not name.startswith("MSP-PODCAST_"):
-            raise UserError(f"{path}: not a file of {TITLE}; remove it, or set corpus.on_unknown: skip")
+            raise UserError(
+                f"{path}: not a file of {TITLE}; remove it, or set corpus.on_unknown: skip"
+            )
         skipped.append((str(path), "without labels"))
     return Listing("msp_podcast", clips, skipped)
 
 
-def _clip(path: Path, row: dict[str, str], emotion: str, partition: str, votes: dict[str, int] | None) -> Clip:
+def _clip(
+    path: Path, row: dict[str, str], emotion: str, partition: str, votes: dict[str, int] | None
+) -> Clip:
     speaker = UNNAMED if row["SpkrID"] in ("Unknown", "") else row["SpkrID"]
     try:
         ratings = {name: float(row[column]) for column, name in RATINGS.items()}
     except ValueError:
-        raise UserError(f"{path}: its EmoAct, EmoVal or EmoDom in labels_consensus.csv is no number") from None
+        raise UserError(
+            f"{path}: its EmoAct, EmoVal or EmoDom in labels_consensus.csv is no number"
+        ) from None
     return Clip(
         path=str(path),
         emotion=emotion,
@@ -114,7 +138,8 @@ def _clip(path: Path, row: dict[str, str], emotion: str, partition: str, votes: 
 def _votes(table: Path) -> dict[str, dict[str, int]]:
     """Segment -> {emotion: votes}."""
     rows = _read(table, ("FileName", "EmoClass_Major"))
-    emotions = [VOTES.get(word[:3].lower(), "other") for word in rows["EmoClass_Major"]]  # free text is other
+    # free text is other
+    emotions = [VOTES.get(word[:3].lower(), "other") for word in rows["EmoClass_Major"]]
     counted: dict[str, Counter] = {}
     for name, emotion in zip(rows["FileName"], emotions, strict=True):
         counted.setdefault(name, Counter())[emotion] += 1
@@ -125,7 +150,9 @@ def _read(table: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"{table}: cannot be read ({error}); name the folder of Audios and Labels") from None
+        raise UserError(
+            f"{table}: cannot be read ({error}); name the folder of Audios and Labels"
+        ) from None
     for column in columns:
         if column not in rows:
             raise UserError(f"{table}: no column {column}; take the table from the release")

@@ -1,24 +1,27 @@
 """RAVDESS: the Ryerson Audio-Visual Database of Emotional Speech and Song.
 
-24 professional actors (12 female, 12 male, North American English) speak and sing two sentences in eight emotions at
-two intensities (neutral has one), each twice: 1,440 spoken clips, 60 an actor. 48 kHz WAV as released.
+24 professional actors (12 female, 12 male, North American English) speak and sing two sentences in
+eight emotions at two intensities (neutral has one), each twice: 1,440 spoken clips, 60 an actor. 48
+kHz WAV as released.
 
 License: CC BY-NC-SA 4.0 (non-commercial).
 
-File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal channel (01 speech,
-02 song), emotion, intensity (01 normal, 02 strong), statement, repetition, actor (odd male, even female).
+File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal
+channel (01 speech, 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition,
+actor (odd male, even female).
 
-The sung part is a separate release in the same grammar: 1,012 clips, 44 of each actor but Actor_18, who did not
-sing, in the same emotions without disgust and surprise.
+The sung part is a separate release in the same grammar: 1,012 clips, 44 of each actor but Actor_18,
+who did not sing, in the same emotions without disgust and surprise.
 
 Quirks of the official files:
 - `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out.
-- Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05, 03-01-03-01-02-01-20
-  and 03-01-06-01-01-02-20. Decoding mixes them to mono.
-- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so a reader that
-  assumes a header of 44 bytes plays the filler. Decoding here follows the chunks.
-- Mirrors often hold the release twice: `Actor_01` to `Actor_24`, and again in `audio_speech_actors_01-24`. A
-  clip in two places is an error that names both (`ser_hf.corpora.schema.require_unique_ids`).
+- Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05,
+  03-01-03-01-02-01-20 and 03-01-06-01-01-02-20. Decoding mixes them to mono.
+- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so a
+  reader that assumes a header of 44 bytes plays the filler. Decoding here follows the chunks.
+- Mirrors often hold the release twice: `Actor_01` to `Actor_24`, and again in
+  `audio_speech_actors_01-24`. A clip in two places is an error that names both
+  (`ser_hf.corpora.schema.require_unique_ids`).
 """
 
 import re
@@ -61,7 +64,9 @@ KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07"}
 def read_name(path: PurePath) -> Clip | None:
     """The clip that a path describes, or None if its name is not RAVDESS's."""
     fields = GRAMMAR.fullmatch(path.stem)
-    if fields is None or not _exists(fields["channel"], fields["emotion"], fields["intensity"], fields["actor"]):
+    if fields is None or not _exists(
+        fields["channel"], fields["emotion"], fields["intensity"], fields["actor"]
+    ):
         return None
     return Clip(
         path=str(path),
@@ -83,13 +88,17 @@ def is_sung(clip: Clip) -> bool:
 
 
 def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
-    """Whether the release has such clips: no strong neutral, no sung disgust or surprise, no song by actor 18."""
+    """Whether the release has such clips: no strong neutral, no sung disgust or surprise, no song
+    by actor 18.
+    """
     if emotion == "01" and intensity == "02":
         return False
     return channel == "01" or (emotion not in ("07", "08") and actor != "18")
 
 
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", song: bool = False) -> Listing:
+def parse(
+    root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", song: bool = False
+) -> Listing:
     """Read the clips below `root`, labelled by the emotion that the actor intended.
 
     Args:
@@ -100,7 +109,11 @@ def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error
         sung = "song (corpus.song is false)" if is_sung(clip) and not song else None
         return KNOWN_BAD.get(PurePath(clip.path).stem, sung)
 
-    listing = parse_files(root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out)
+    listing = parse_files(
+        root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out
+    )
     if song and not any(map(is_sung, listing.clips)):
-        raise UserError(f"corpus.song: no sung clip in {root}; unpack Audio_Song_Actors_01-24.zip of {URL} into it")
+        raise UserError(
+            f"corpus.song: no sung clip in {root}; unpack Audio_Song_Actors_01-24.zip of {URL} into it"
+        )
     return listing

@@ -1,17 +1,19 @@
 """SAVEE: the Surrey Audio-Visual Expressed Emotion database.
 
-4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions: 480 clips, 30 neutral
-and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
+4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions:
+480 clips, 30 neutral and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
 
-License: free for research after registration with the authors; no redistribution. No standard license.
+License: free for research after registration with the authors; no redistribution. No standard
+license.
 
-File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors are speaker (DC, JE, JK, KL), emotion (a
-anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and sentence. Both give the id
-`savee/DC_a01`.
+File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors are speaker (DC, JE,
+JK, KL), emotion (a anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and
+sentence. Both give the id `savee/DC_a01`.
 
-`sentence` is null: of each emotion's 15 sentences, 3 are common to all emotions, 2 specific to it and 10 generic (the
-neutral 30 are the 3 common and all 12 specific ones, twice 15), but the release does not map numbers to sentences, so
-a protocol cannot hold out a sentence by its number. Ages are published as a range only, and are null as well.
+`sentence` is null: of each emotion's 15 sentences, 3 are common to all emotions, 2 specific to it
+and 10 generic (the neutral 30 are the 3 common and all 12 specific ones, twice 15), but the release
+does not map numbers to sentences, so a protocol cannot hold out a sentence by its number. Ages are
+published as a range only, and are null as well.
 """
 
 import re
@@ -57,7 +59,9 @@ def read_name(path: PurePath) -> Clip | None:
         return None
     speaker = fields["speaker"] or folder
     if folder and folder != speaker:
-        raise UserError(f"{path}: the file name says {speaker}, but the folder says {folder}; move or remove it")
+        raise UserError(
+            f"{path}: the file name says {speaker}, but the folder says {folder}; move or remove it"
+        )
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],

@@ -1,4 +1,6 @@
-"""The rows of every corpus: canonical emotions, columns, and the classes that a recipe selects, merges or drops."""
+"""The rows of every corpus: canonical emotions, columns, and the classes that a recipe selects,
+merges or drops.
+"""
 
 import dataclasses
 import difflib
@@ -11,11 +13,24 @@ from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 
-# The color of each emotion on pages and in pictures: seven of Okabe and Ito (2008), and others that color-blind
-# readers distinguish from them (CIELAB distances of 15 or more in simulated protan, deutan and tritan vision).
+# The color of each emotion on pages and in pictures: seven of Okabe and Ito (2008), and others that
+# color-blind readers distinguish from them (CIELAB distances of 15 or more in simulated protan,
+# deutan and tritan vision).
 EMOTION_COLORS = {
-    **{"angry": "#d55e00", "disgust": "#009e73", "fear": "#cc79a7", "happy": "#f0e442", "neutral": "#5f5f5f"},
-    **{"sad": "#0072b2", "surprise": "#e69f00", "calm": "#56b4e9", "boredom": "#8a2be2", "excited": "#8b2500"},
+    **{
+        "angry": "#d55e00",
+        "disgust": "#009e73",
+        "fear": "#cc79a7",
+        "happy": "#f0e442",
+        "neutral": "#5f5f5f",
+    },
+    **{
+        "sad": "#0072b2",
+        "surprise": "#e69f00",
+        "calm": "#56b4e9",
+        "boredom": "#8a2be2",
+        "excited": "#8b2500",
+    },
     **{"frustrated": "#99cc77", "contempt": "#4433aa", "other": "#bbbbbb"},
 }
 # The order of every label list that a recipe does not order itself.
@@ -24,10 +39,12 @@ EMOTIONS = tuple(EMOTION_COLORS)
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording as its file name (or table) describes it. `speaker` and `id` have the corpus as a prefix.
+    """One recording as its file name (or table) describes it. `speaker` and `id` have the corpus as
+    a prefix.
 
-    `word` is the emotion's spelling in the name or table; None if the emotion comes from raters' votes. `votes` are
-    {emotion: votes or share}; `extra` becomes further columns, such as `session`. `corpus` is set in mixtures.
+    `word` is the emotion's spelling in the name or table; None if the emotion comes from raters'
+    votes. `votes` are {emotion: votes or share}; `extra` becomes further columns, such as
+    `session`. `corpus` is set in mixtures.
     """
 
     path: str
@@ -68,8 +85,8 @@ COLUMNS = {
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }
-# The speaker (after the corpus's prefix) of clips with an unknown speaker that a recipe loads with `no_speaker: one`.
-# Splits treat it apart, because any test speaker may be among them.
+# The speaker (after the corpus's prefix) of clips with an unknown speaker that a recipe loads with
+# `no_speaker: one`. Splits treat it apart, because any test speaker may be among them.
 UNNAMED = "unknown"
 # Names that an extra column cannot have.
 RESERVED = {"audio", "label", "votes", "targets", *COLUMNS}
@@ -83,19 +100,23 @@ def to_dataset(
     votes: Sequence[Sequence[float] | None] | None = None,
     targets: Sequence[Mapping[str, float]] | None = None,
 ) -> Dataset:
-    """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
+    """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in
+    order.
 
-    `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
-    `votes` (probabilities over the labels) or `targets` ({dimension: 0 to 1}) if these are given, and one column for
-    each key of the clips' `extra`, as text if its values have several types. The Audio column is cast, because
-    encoding needs torchcodec.
+    `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There
+    is a column `votes` (probabilities over the labels) or `targets` ({dimension: 0 to 1}) if these
+    are given, and one column for each key of the clips' `extra`, as text if its values have several
+    types. The Audio column is cast, because encoding needs torchcodec.
     """
     clips = listing.clips
     if not clips:
         raise UserError(f"corpus.root: every clip of {listing.corpus} is dropped or excluded")
     for clip in clips:
         require_utf8(clip.path)
-    rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(map(labels.index, emotions))}
+    rows: dict[str, list] = {
+        "audio": [clip.path for clip in clips],
+        "label": list(map(labels.index, emotions)),
+    }
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]
     rows["corpus"] = [clip.corpus or listing.corpus for clip in clips]
@@ -104,22 +125,32 @@ def to_dataset(
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
     if targets is not None:
-        rows["targets"], features["targets"] = list(targets), dict.fromkeys(targets[0], Value("float32"))
+        rows["targets"], features["targets"] = (
+            list(targets),
+            dict.fromkeys(targets[0], Value("float32")),
+        )
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
         if name in features or "\0" in name:
-            raise UserError(f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it")
+            raise UserError(
+                f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it"
+            )
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]
-        if len({float if type(value) is int else type(value) for value in known}) > 1:  # in several corpora
+        # in several corpora
+        if len({float if type(value) is int else type(value) for value in known}) > 1:
             rows[name] = [None if value is None else str(value) for value in rows[name]]
             known = []
-        features[name] = Dataset.from_dict({name: known}).features[name] if known else Value("string")
+        features[name] = (
+            Dataset.from_dict({name: known}).features[name] if known else Value("string")
+        )
     dataset = Dataset.from_dict(rows, features=Features(features))
     return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
-    """Raise a UserError for an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
+    """Raise a UserError for an id in two places: a doubled folder, `a.wav` beside `a.flac`, two
+    rows of a table.
+    """
     first: dict[str, str] = {}
     for clip in clips:
         if clip.id in first:
@@ -132,7 +163,9 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The `merge` and `drop` of one key of a recipe, checked: emotions or custom labels, and no contradiction."""
+    """The `merge` and `drop` of one key of a recipe, checked: emotions or custom labels, and no
+    contradiction.
+    """
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
     drop: Sequence[str] = ()
@@ -147,7 +180,9 @@ class Rule:
                 raise UserError(f"{self.key}.drop: {word!r} is also merged; keep one of the two")
         for word, target in self.merge.items():
             if word != target != self.merge.get(target, target):
-                raise UserError(f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself")
+                raise UserError(
+                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself"
+                )
 
     def __contains__(self, emotion: str) -> bool:
         return emotion in self.merge or emotion in self.drop
@@ -159,7 +194,9 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order, each clip's class (None: dropped), and its votes as probabilities if there are votes."""
+    """The classes in order, each clip's class (None: dropped), and its votes as probabilities if
+    there are votes.
+    """
 
     labels: list[str]
     emotions: list[str | None]
@@ -177,8 +214,8 @@ def treat_labels(
     """Map each clip's emotion to a class, of which there must be `least`.
 
     Args:
-        labels: the classes, in the order of their ids; by default every emotion left, in canonical order, and then
-            custom labels.
+        labels: the classes, in the order of their ids; by default every emotion left, in canonical
+            order, and then custom labels.
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
         own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
@@ -207,12 +244,22 @@ def treat_labels(
         return rule_of(clip.corpus, emotion)[emotion]
 
     for corpus, emotion in dict.fromkeys((clip.corpus, clip.emotion) for clip in clips):
-        _require_end(emotion, rule_of(corpus, emotion), lambda word, corpus=corpus: rule_of(corpus, word))
+        _require_end(
+            emotion, rule_of(corpus, emotion), lambda word, corpus=corpus: rule_of(corpus, word)
+        )
     targets = [counted_as(clip, clip.emotion) for clip in clips]
     present = set(targets) - {None}
-    classes = list(labels) if labels is not None else [label for label in (*EMOTIONS, *custom) if label in present]
+    classes = (
+        list(labels)
+        if labels is not None
+        else [label for label in (*EMOTIONS, *custom) if label in present]
+    )
     if present - set(classes):
-        unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+        unlisted = [
+            clip
+            for clip, target in zip(clips, targets, strict=True)
+            if target not in (None, *classes)
+        ]
         first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
         key = own[first.corpus].key if first.corpus in own else "corpus"
         raise UserError(
@@ -222,13 +269,20 @@ def treat_labels(
     for label in classes:
         if label not in present:
             found = sorted({clip.emotion for clip in clips})
-            raise UserError(f"corpus.labels: no clip has the label {label!r}; the corpus has {', '.join(found)}")
+            raise UserError(
+                f"corpus.labels: no clip has the label {label!r}; the corpus has {', '.join(found)}"
+            )
     if len(classes) < least:
-        raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
+        raise UserError(
+            f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}"
+        )
 
     emotions, votes = list(targets), None
     if any(clip.votes for clip, target in zip(clips, targets, strict=True) if target):
-        votes = [_shares(clip, target, classes, counted_as) for clip, target in zip(clips, targets, strict=True)]
+        votes = [
+            _shares(clip, target, classes, counted_as)
+            for clip, target in zip(clips, targets, strict=True)
+        ]
         for i, shares in enumerate(votes):
             # The clip's own label wins a tie.
             if shares is not None and shares[classes.index(targets[i])] < max(shares):
@@ -237,17 +291,23 @@ def treat_labels(
 
 
 def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:
-    """Raise a UserError for a merge into an emotion that another rule of the same corpus drops or merges."""
+    """Raise a UserError for a merge into an emotion that another rule of the same corpus drops or
+    merges.
+    """
     target = rule[emotion]
     other = rule_of(target) if target is not None else rule
     if target in (None, emotion) or other[target] == target:
         return
     key = f"{other.key}.{'drop' if other[target] is None else 'merge'}"
-    raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which is also in {key}; remove one")
+    raise UserError(
+        f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which is also in {key}; remove one"
+    )
 
 
 def custom_labels(clips: Iterable[Clip]) -> list[str]:
-    """The labels of clips that are no canonical emotions, sorted; only tables have some (`corpus.custom_labels`)."""
+    """The labels of clips that are no canonical emotions, sorted; only tables have some
+    (`corpus.custom_labels`).
+    """
     return sorted({clip.emotion for clip in clips}.difference(EMOTIONS))
 
 
@@ -255,11 +315,16 @@ def _require_known(key: str, words: Sequence[str], custom: Sequence[str]) -> Non
     for word in words:
         if word not in (*EMOTIONS, *custom):
             nearest = difflib.get_close_matches(word, (*EMOTIONS, *custom), n=1, cutoff=0.0)[0]
-            raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
+            raise UserError(
+                f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}"
+            )
 
 
 def _shares(
-    clip: Clip, target: str | None, classes: list[str], counted_as: Callable[[Clip, str], str | None]
+    clip: Clip,
+    target: str | None,
+    classes: list[str],
+    counted_as: Callable[[Clip, str], str | None],
 ) -> list[float] | None:
     """Votes of a clip as probabilities over the classes, without votes for other emotions."""
     if not clip.votes or target is None:
@@ -271,13 +336,18 @@ def _shares(
             sums[label] += votes
     total = sum(sums.values())
     # If all raters chose other emotions, only the clip's own label is known.
-    return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]
+    return (
+        [value / total for value in sums.values()]
+        if total
+        else [float(name == target) for name in classes]
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A number of `clips` with one label in one corpus, and their class `label`, or None and the reason in `left_out`.
-    `word` is the label in the files, `emotion` its canonical emotion; both are None for files that are no clips."""
+    """A number of `clips` with one label in one corpus, and their class `label`, or None and the
+    reason in `left_out`. `word` is the label in the files, `emotion` its canonical emotion; both
+    are None for files that are no clips."""
 
     corpus: str
     emotion: str | None
@@ -288,22 +358,30 @@ class Source:
 
 
 def label_sources(
-    outcomes: Iterable[tuple[Clip, str | None, str | None]], skipped: Sequence[tuple[str, str]], corpus: str
+    outcomes: Iterable[tuple[Clip, str | None, str | None]],
+    skipped: Sequence[tuple[str, str]],
+    corpus: str,
 ) -> list[Source]:
-    """Count clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
-    reason if it was left out; `skipped` are corpus and reason of each file that is no clip."""
+    """Count clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with
+    its class, and the reason if it was left out; `skipped` are corpus and reason of each file that
+    is no clip."""
     counts = Counter(
-        (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why) for clip, label, why in outcomes
+        (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why)
+        for clip, label, why in outcomes
     )
     counts.update((own, None, None, None, why) for own, why in skipped)
     custom = {label for key in counts for label in (key[1], key[3])} - {None, *EMOTIONS}
     place = (*EMOTIONS, *sorted(custom), None).index
-    order = sorted(counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or ""))
+    order = sorted(
+        counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or "")
+    )
     return [Source(*key, counts[key]) for key in order]
 
 
 def sources_table(sources: Sequence[Source]) -> str:
-    """The sources as lines to print, each emotion with the files' own word in parentheses if that differs."""
+    """The sources as lines to print, each emotion with the files' own word in parentheses if that
+    differs.
+    """
     rows = [("corpus", "emotion", "clips", "class")]
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"
@@ -311,7 +389,9 @@ def sources_table(sources: Sequence[Source]) -> str:
         # A file that was left out unread has no emotion.
         rows.append((source.corpus, (source.emotion or "-") + word, str(source.clips), outcome))
     first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
-    return "\n".join(f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows)
+    return "\n".join(
+        f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows
+    )
 
 
 def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:

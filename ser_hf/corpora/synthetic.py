@@ -1,7 +1,7 @@
 """Synthetic: a built-in corpus of speech-like signals that needs no files.
 
-Any number of speakers, half of them female, say six invented sentences in six emotions. Made for trying the toolkit,
-for tests and for controls; a model trained on it knows nothing of real speech.
+Any number of speakers, half of them female, say six invented sentences in six emotions. Made for
+trying the toolkit, for tests and for controls; a model trained on it knows nothing of real speech.
 
 License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
@@ -32,7 +32,8 @@ SAMPLING_RATE = 16000
 MOST = 100_000  # speakers times takes; days of audio
 GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
 
-# Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of the same sounds.
+# Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of
+# the same sounds.
 SENTENCES: tuple[str, ...] = (
     "sato mina kelu fa",
     "lami fako seta nu",
@@ -44,7 +45,9 @@ SENTENCES: tuple[str, ...] = (
 
 
 class Expression(NamedTuple):
-    """Change of a habitual voice by an emotion at expressivity 1: factors multiply, other fields are added."""
+    """Change of a habitual voice by an emotion at expressivity 1: factors multiply, other fields
+    are added.
+    """
 
     pitch_st: float = 0.0
     range_factor: float = 1.0
@@ -57,8 +60,8 @@ class Expression(NamedTuple):
     breath_db: float = 0.0
 
 
-# Emotion and clip-to-clip spread are set so that a classifier of the latents of unseen speakers recalls about nine
-# clips in ten of a class on average.
+# Emotion and clip-to-clip spread are set so that a classifier of the latents of unseen speakers
+# recalls about nine clips in ten of a class on average.
 _EXPRESSIONS: dict[str, Expression] = {
     "angry": Expression(3.0, 1.50, -1.0, 7.0, 1.10, -6.0, 1.40, 1.30, -4.0),
     "disgust": Expression(-1.5, 0.85, -0.8, -1.0, 0.84, 3.0, 1.60, 1.50, -5.0),
@@ -69,7 +72,8 @@ _EXPRESSIONS: dict[str, Expression] = {
 }
 EMOTIONS: tuple[str, ...] = tuple(_EXPRESSIONS)
 
-# Standard deviations, between clips of one speaker and emotion, of what is added; of the natural logarithm of factors.
+# Standard deviations, between clips of one speaker and emotion, of what is added; of the natural
+# logarithm of factors.
 _CLIP_SPREAD = Expression(1.5, 0.30, 1.3, 1.6, 0.11, 1.4, 0.40, 0.40, 1.6)
 _INTENSITY_SPREAD = 0.2  # an emotion is not shown equally strongly in every clip
 
@@ -136,7 +140,8 @@ class _Syllable(NamedTuple):
     stop: int
 
 
-# NumPy pads a short key with zeros: without these first numbers, a speaker would share a key with its first clip.
+# NumPy pads a short key with zeros: without these first numbers, a speaker would share a key with
+# its first clip.
 _VOICE_STREAM, _PROSODY_STREAM, _SOUND_STREAM = 1, 2, 3
 
 
@@ -158,7 +163,9 @@ def voice(speaker: int, seed: int) -> Voice:
 
 
 def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
-    """The latent parameters of a clip: the speaker's habits, moved by the emotion, plus the chance of the clip."""
+    """The latent parameters of a clip: the speaker's habits, moved by the emotion, plus the chance
+    of the clip.
+    """
     rng = np.random.default_rng((_PROSODY_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     habit, shift, spread = voice(speaker, seed), _EXPRESSIONS[emotion], _CLIP_SPREAD
     strength = habit.expressivity * max(0.2, rng.normal(1.0, _INTENSITY_SPREAD))
@@ -167,7 +174,9 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
         return strength * getattr(shift, name) + rng.normal(0.0, getattr(spread, name))
 
     def scaled(name: str) -> float:
-        return float(getattr(shift, name) ** strength * np.exp(rng.normal(0.0, getattr(spread, name))))
+        return float(
+            getattr(shift, name) ** strength * np.exp(rng.normal(0.0, getattr(spread, name)))
+        )
 
     return Prosody(
         pitch_hz=habit.pitch_hz * 2.0 ** (moved("pitch_st") / 12.0),
@@ -182,7 +191,9 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
     )
 
 
-def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+def utterance(
+    speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = SAMPLING_RATE
+) -> np.ndarray:
     """Synthesize one clip with sentence ``take % len(SENTENCES)``.
 
     Args:
@@ -201,7 +212,9 @@ def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: i
     samples = syllables[-1].stop + int(0.08 * sampling_rate)
 
     pitch = _pitch_contour(syllables, samples, prosody, rng, sampling_rate)
-    source = _glottal_source(pitch, prosody, rng, sampling_rate) * _loudness_contour(syllables, samples, rng)
+    source = _glottal_source(pitch, prosody, rng, sampling_rate) * _loudness_contour(
+        syllables, samples, rng
+    )
     speech = _vocal_tract(source, syllables, habit.tract_scale, sampling_rate)
     _add_consonants(speech, syllables, rng, sampling_rate)
 
@@ -220,12 +233,18 @@ def _rms(signal: np.ndarray) -> float:
 
 
 def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """White noise of unit variance: uniform, which is several times cheaper than normal and sounds the same."""
+    """White noise of unit variance: uniform, which is several times cheaper than normal and sounds
+    the same.
+    """
     return (rng.random(samples, dtype=np.float32) - np.float32(0.5)) * np.float32(12.0**0.5)
 
 
-def _timing(sentence: str, tempo: float, rng: np.random.Generator, sampling_rate: int) -> list[_Syllable]:
-    """The syllables of a sentence on the time axis: a pause between words, the last syllable drawn out."""
+def _timing(
+    sentence: str, tempo: float, rng: np.random.Generator, sampling_rate: int
+) -> list[_Syllable]:
+    """The syllables of a sentence on the time axis: a pause between words, the last syllable drawn
+    out.
+    """
     words = sentence.split()
     clock = 0.08
     syllables = []
@@ -233,7 +252,12 @@ def _timing(sentence: str, tempo: float, rng: np.random.Generator, sampling_rate
         for letter in range(0, len(word), 2):
             stressed = letter == 0
             final = word_number == len(words) - 1 and letter == len(word) - 2
-            length = (1.1 if stressed else 0.9) * (1.3 if final else 1.0) * rng.uniform(0.88, 1.12) / tempo
+            length = (
+                (1.1 if stressed else 0.9)
+                * (1.3 if final else 1.0)
+                * rng.uniform(0.88, 1.12)
+                / tempo
+            )
             start, nucleus, stop = clock, clock + 0.32 * length, clock + length
             edges = (int(second * sampling_rate) for second in (start, nucleus, stop))
             syllables.append(_Syllable(word[letter], word[letter + 1], stressed, *edges))
@@ -243,41 +267,62 @@ def _timing(sentence: str, tempo: float, rng: np.random.Generator, sampling_rate
 
 
 def _pitch_contour(
-    syllables: list[_Syllable], samples: int, prosody: Prosody, rng: np.random.Generator, sampling_rate: int
+    syllables: list[_Syllable],
+    samples: int,
+    prosody: Prosody,
+    rng: np.random.Generator,
+    sampling_rate: int,
 ) -> np.ndarray:
-    """Fundamental frequency in Hz, shape ``(samples,)``: an accent on each stressed syllable over a straight line."""
+    """Fundamental frequency in Hz, shape ``(samples,)``: an accent on each stressed syllable over a
+    straight line.
+    """
     middles = np.array([(syllable.nucleus + syllable.stop) / 2 for syllable in syllables])
     accents = np.array([0.5 if syllable.stressed else -0.5 for syllable in syllables])
     accents += rng.normal(0.0, 0.15, len(syllables))
     semitones = prosody.range_st * (accents - accents.mean())
     semitones += prosody.slope_st_per_s * (middles - middles.mean()) / sampling_rate
-    return np.interp(np.arange(samples, dtype=float), middles, prosody.pitch_hz * 2.0 ** (semitones / 12.0))
+    return np.interp(
+        np.arange(samples, dtype=float), middles, prosody.pitch_hz * 2.0 ** (semitones / 12.0)
+    )
 
 
-def _loudness_contour(syllables: list[_Syllable], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Amplitude of the voice, shape ``(samples,)``: silent under closed or hissing consonants, faint under m, n, l."""
+def _loudness_contour(
+    syllables: list[_Syllable], samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Amplitude of the voice, shape ``(samples,)``: silent under closed or hissing consonants,
+    faint under m, n, l.
+    """
     times, gains = [0], [0.0]
     for syllable in syllables:
         onset = 0.3 if syllable.consonant in "mnl" else 0.0
         peak = (1.0 if syllable.stressed else 0.75) * rng.uniform(0.9, 1.1)
-        rise, fall = (syllable.stop - syllable.nucleus) // 5, (syllable.stop - syllable.nucleus) // 3
+        rise, fall = (
+            (syllable.stop - syllable.nucleus) // 5,
+            (syllable.stop - syllable.nucleus) // 3,
+        )
         attack = syllable.start + (syllable.nucleus - syllable.start) // 4
         times += [syllable.start, attack, syllable.nucleus]
-        # The last part of the fall is silent: the formants ring on before the next vowel changes them.
+        # The last part of the fall is silent: the formants ring on before the next vowel changes
+        # them.
         times += [syllable.nucleus + rise, syllable.stop - fall, syllable.stop - fall // 2]
         gains += [0.0, onset, onset, peak, 0.8 * peak, 0.0]
     return np.interp(np.arange(samples, dtype=float), times, gains).astype(np.float32)
 
 
-def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator, sampling_rate: int) -> np.ndarray:
-    """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both ``(samples,)``."""
+def _glottal_source(
+    pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator, sampling_rate: int
+) -> np.ndarray:
+    """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both
+    ``(samples,)``.
+    """
     cycle = (np.cumsum(pitch) / sampling_rate).astype(np.int32)
     jitter = prosody.jitter * _noise(rng, cycle[-1] + 1)
     phase = np.cumsum(pitch * (1.0 + jitter[cycle])) / sampling_rate
     cycle = phase.astype(np.int32)
     opening = np.minimum((phase - cycle).astype(np.float32) / _OPEN_QUOTIENT, 1.0)
     shimmer = 1.0 + prosody.shimmer * _noise(rng, cycle[-1] + 1)
-    # Rosenberg's polynomial for the flow, 1 at its peak. Its differences alias far less than the sampled derivative.
+    # Rosenberg's polynomial for the flow, 1 at its peak. Its differences alias far less than the
+    # sampled derivative.
     flow = 6.75 * opening * opening * (1.0 - opening)
     pulses = np.zeros_like(flow)
     pulses[1:] = np.diff(flow * shimmer[cycle]) * (sampling_rate / prosody.pitch_hz)
@@ -288,15 +333,23 @@ def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generato
 
 
 def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarray:
-    """The signal through the one-pole low-pass that takes ``tilt_db`` off at 3 kHz and nothing at 0 Hz."""
+    """The signal through the one-pole low-pass that takes ``tilt_db`` off at 3 kHz and nothing at 0
+    Hz.
+    """
     power = _amplitude(-tilt_db) ** 2
     half = (1.0 - power * np.cos(2.0 * np.pi * 3000.0 / sampling_rate)) / (1.0 - power)
     pole = half - np.sqrt(half**2 - 1.0)
-    return scipy.signal.lfilter(np.array([1.0 - pole], signal.dtype), np.array([1.0, -pole], signal.dtype), signal)
+    return scipy.signal.lfilter(
+        np.array([1.0 - pole], signal.dtype), np.array([1.0, -pole], signal.dtype), signal
+    )
 
 
-def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int) -> np.ndarray:
-    """The source through the formants of one vowel after the other, which change where the voice is silent."""
+def _vocal_tract(
+    source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int
+) -> np.ndarray:
+    """The source through the formants of one vowel after the other, which change where the voice is
+    silent.
+    """
     speech = np.empty_like(source)
     state, radius = np.zeros((len(_BANDWIDTHS), 2)), np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
     begin = 0
@@ -306,7 +359,11 @@ def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, s
         angle = 2.0 * np.pi * np.minimum(frequencies / sampling_rate, 0.45)
         # Klatt's digital resonators in cascade, with unit gain at 0 Hz.
         sections = np.zeros((len(frequencies), 6))
-        sections[:, 3], sections[:, 4], sections[:, 5] = 1.0, -2.0 * radius * np.cos(angle), radius**2
+        sections[:, 3], sections[:, 4], sections[:, 5] = (
+            1.0,
+            -2.0 * radius * np.cos(angle),
+            radius**2,
+        )
         sections[:, 0] = sections[:, 3:].sum(axis=1)
         speech[begin:end], state = scipy.signal.sosfilt(sections, source[begin:end], zi=state)
         begin = end
@@ -349,15 +406,24 @@ def parse(
         shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
     if speakers * takes > MOST:
-        raise UserError(f"corpus.speakers, corpus.takes: expected at most {MOST:,} together, got {speakers} x {takes}")
+        raise UserError(
+            f"corpus.speakers, corpus.takes: expected at most {MOST:,} together, got {speakers} x {takes}"
+        )
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     jobs = itertools.product(range(speakers), EMOTIONS, range(takes))
-    named = {f"s{speaker:02d}_{emotion}_{take:03d}": (speaker, emotion, take) for speaker, emotion, take in jobs}
+    named = {
+        f"s{speaker:02d}_{emotion}_{take:03d}": (speaker, emotion, take)
+        for speaker, emotion, take in jobs
+    }
     with built_once(folder) as fresh:
         if fresh is not None:
-            for name, job in tqdm(named.items(), desc="generating speech", unit="clip", disable=None):
-                soundfile.write(fresh / f"{name}.wav", utterance(*job, seed), SAMPLING_RATE, subtype="PCM_16")
+            for name, job in tqdm(
+                named.items(), desc="generating speech", unit="clip", disable=None
+            ):
+                soundfile.write(
+                    fresh / f"{name}.wav", utterance(*job, seed), SAMPLING_RATE, subtype="PCM_16"
+                )
     clips = [
         Clip(
             path=str(folder / f"{name}.wav"),

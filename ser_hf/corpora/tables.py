@@ -1,15 +1,16 @@
 """A user's table: one row per clip, in a CSV or TSV file (corpus name `csv`).
 
-`corpus.root` is the file: UTF-8, a header line, separated by commas, semicolons or tabs. Three columns are required,
-the path of the audio, its label and its speaker; `corpus.path`, `corpus.label` and `corpus.speaker` name them. The
-columns sex, age, language, sentence, intensity and take are known by name; `id` names the clip (by default its path
-does); every other column is kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed
-to ``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
+`corpus.root` is the file: UTF-8, a header line, separated by commas, semicolons or tabs. Three
+columns are required, the path of the audio, its label and its speaker; `corpus.path`,
+`corpus.label` and `corpus.speaker` name them. The columns sex, age, language, sentence, intensity
+and take are known by name; `id` names the clip (by default its path does); every other column is
+kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed to
+``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
 
 path,label,speaker,sex,session calls/0001.wav,anger,anna,female,monday
 
-Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of `corpus.label_map`.
-License and citation are options, which cards and reports quote.
+Labels are the canonical emotions, the common words of `SYNONYMS` (in any case), or the words of
+`corpus.label_map`. License and citation are options, which cards and reports quote.
 """
 
 import dataclasses
@@ -27,9 +28,11 @@ from ..utils.yaml import read_text
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip, Listing
 
-# Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an empty cell.
+# Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an
+# empty cell.
 _UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which is a name; 64 bits hold 18 digits
+# not 007, which is a name; 64 bits hold 18 digits
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _INT64_LIMIT = 2**63
 
@@ -64,7 +67,9 @@ NO_LABEL = "other"  # of tables that have ratings only
 
 
 def text(value: Any) -> str | None:
-    """A cell as stripped text, None if empty; without the ``.0`` that pandas adds, and with booleans as in YAML."""
+    """A cell as stripped text, None if empty; without the ``.0`` that pandas adds, and with
+    booleans as in YAML.
+    """
     if is_empty(value):
         return None
     if isinstance(value, bool):
@@ -85,11 +90,15 @@ def split_name(word: str) -> str | None:
     return SPLIT_WORDS.get(word.strip().lower())
 
 
-def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
-    """Collect the columns that are not `used` and have a plain value in some row, as a mapping for each row.
+def extra_columns(
+    cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True
+) -> list[dict[str, Any]]:
+    """Collect the columns that are not `used` and have a plain value in some row, as a mapping for
+    each row.
 
-    A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64 bits are text. Lists,
-    mappings and bytes are left out; a column with a reserved name is renamed to ``own_NAME``.
+    A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64
+    bits are text. Lists, mappings and bytes are left out; a column with a reserved name is renamed
+    to ``own_NAME``.
 
     Args:
         guess: whether to read numbers from text, as in a CSV file.
@@ -111,11 +120,18 @@ def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess
     return kept
 
 
-def with_splits(splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Add the column `split`, if files or folders name splits; a `split` column of the table becomes ``own_split``."""
+def with_splits(
+    splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Add the column `split`, if files or folders name splits; a `split` column of the table
+    becomes ``own_split``.
+    """
     if not any(splits):
         return [dict(row) for row in extra]
-    renamed = ({"own_split" if name == "split" else name: value for name, value in row.items()} for row in extra)
+    renamed = (
+        {"own_split" if name == "split" else name: value for name, value in row.items()}
+        for row in extra
+    )
     return [{"split": split} | row for split, row in zip(splits, renamed, strict=True)]
 
 
@@ -138,7 +154,9 @@ def _common_type(values: Collection[Any], guess: bool) -> type:
         return int if types == {int} else float
     if guess and types == {str}:
         grammars = {int: _INTEGER, float: _NUMBER}
-        return next((kind for kind, grammar in grammars.items() if all(map(grammar.fullmatch, values))), str)
+        return next(
+            (kind for kind, grammar in grammars.items() if all(map(grammar.fullmatch, values))), str
+        )
     return str
 
 
@@ -149,7 +167,8 @@ class Row:
     where: str  # file and line, for messages
     path: Path  # of the audio
     name: str  # of the clip, unique in the corpus
-    place: str | None  # the path that a speaker pattern is matched with; None if the audio has no name
+    # the path that a speaker pattern is matched with; None if the audio has no name
+    place: str | None
     label: Any  # as the table has it
     speaker: Any
     cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # all columns
@@ -165,10 +184,11 @@ class RowParser:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
         columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
         label_map: the table's words -> canonical emotions or custom labels.
-        speaker_pattern: regular expression searched in a clip's path; the speaker is the group ``speaker``, or the
-            match.
-        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker `UNNAMED` for all. A
-            split with some of them on one side and clips of the corpus on the other counts as speaker-dependent.
+        speaker_pattern: regular expression searched in a clip's path; the speaker is the group
+            ``speaker``, or the match.
+        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker
+            `UNNAMED` for all. A split with some of them on one side and clips of the corpus on the
+            other counts as speaker-dependent.
         language: of rows that name none (ISO 639).
         custom_labels: labels beside the canonical emotions, such as ``[satisfied]``.
     """
@@ -188,13 +208,21 @@ class RowParser:
         return cls(corpus_name, **{name: value for name, value in options.items() if name in names})
 
     def __post_init__(self):
-        if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/|`<"):
+        if (
+            not self.corpus_name.strip()
+            or not self.corpus_name.isprintable()
+            or set(self.corpus_name) & set(":/|`<")
+        ):
             raise UserError(
                 f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers; give a name "
                 "without colons, slashes, |, `, < and line breaks"
             )
         for label in self.custom_labels or ():
-            if not label.isidentifier() or label != label.lower() or label in self.labels[: len(EMOTIONS)]:
+            if (
+                not label.isidentifier()
+                or label != label.lower()
+                or label in self.labels[: len(EMOTIONS)]
+            ):
                 raise UserError(
                     f"corpus.custom_labels: {label!r}: give words of lower-case letters, digits and _ that are no "
                     "canonical emotions"
@@ -207,7 +235,9 @@ class RowParser:
                 )
         for name in self.columns or {}:
             if name not in KNOWN:
-                raise UserError(f"corpus.columns.{name}: choose one of {', '.join(KNOWN)}; for labels, corpus.label")
+                raise UserError(
+                    f"corpus.columns.{name}: choose one of {', '.join(KNOWN)}; for labels, corpus.label"
+                )
         try:
             re.compile(self.speaker_pattern or "")
         except re.error as error:
@@ -233,17 +263,22 @@ class RowParser:
         """The speaker without the corpus's prefix; None to leave the row out.
 
         Raises:
-            UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or mapping.
+            UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or
+                mapping.
         """
         if self.speaker_pattern is not None:
             found = re.search(self.speaker_pattern, row.place or "")
             if found:
-                speaker = found.groupdict().get("speaker") or (found.group(1) if found.re.groups else found.group())
+                speaker = found.groupdict().get("speaker") or (
+                    found.group(1) if found.re.groups else found.group()
+                )
                 if speaker and speaker != UNNAMED:
                     return speaker
             cause = f"corpus.speaker_pattern finds no speaker in {row.place or 'audio without a file name'}"
         elif isinstance(row.speaker, list | tuple | dict):
-            raise UserError(f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}")
+            raise UserError(
+                f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
+            )
         else:
             speaker = text(row.speaker)
             if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
@@ -260,7 +295,9 @@ class RowParser:
         cells = {name: row.cells.get(self.column(name)) for name in KNOWN}
         texts = {name: text(cell) for name, cell in cells.items()}
         numbers = {name: integer(cells[name]) for name in _INTEGER_COLUMNS}
-        own = {f"own_{name}": texts[name] for name in numbers if texts[name] and numbers[name] is None}
+        own = {
+            f"own_{name}": texts[name] for name in numbers if texts[name] and numbers[name] is None
+        }
         return Clip(
             path=str(row.path),
             emotion=emotion,
@@ -284,7 +321,8 @@ class RowParser:
         An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
 
         Raises:
-            UserError: naming the row, for an unknown label or missing audio (both may be skipped) or speaker.
+            UserError: naming the row, for an unknown label or missing audio (both may be skipped)
+                or speaker.
         """
         clips, skipped = [], []
         for row in rows:
@@ -292,7 +330,9 @@ class RowParser:
             emotion = self.emotion(row.label)
             if emotion is None or row.missing:
                 if on_unknown == "error":
-                    raise UserError(f"{row.where}: {_unknown_label(row.label) if emotion is None else row.missing}")
+                    raise UserError(
+                        f"{row.where}: {_unknown_label(row.label) if emotion is None else row.missing}"
+                    )
                 reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
                 skipped.append((row.where, reason if emotion is None else "no such file"))
                 continue
@@ -338,7 +378,9 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Metadata of a table, from its options (language in ISO 639); the `others` are options of its `parse`."""
+    """Metadata of a table, from its options (language in ISO 639); the `others` are options of its
+    `parse`.
+    """
     return {
         "title": title or corpus_name,
         "license": license,
@@ -365,17 +407,20 @@ def parse(
     """Read the rows of a table.
 
     Args:
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
-        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace the last one. Without
-            labels (null, for ratings) every clip is of the emotion other.
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are
+            left out.
+        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace
+            the last one. Without labels (null, for ratings) every clip is of the emotion other.
         audio_root: the folder of relative paths; by default the table's.
-        corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the path as the table
-            has it.
+        corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the
+            path as the table has it.
     """
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")
     if not table.is_file():
-        raise UserError(f"corpus.root: {f'{root}: no such file' if root else 'missing'}; csv needs a table of clips")
+        raise UserError(
+            f"corpus.root: {f'{root}: no such file' if root else 'missing'}; csv needs a table of clips"
+        )
     columns, lines = read_table(table, read_text(table))
     needed = {"path": path, "label": label, "speaker": speaker}
     if parser.speaker_pattern is not None or parser.no_speaker != "error":
@@ -385,16 +430,22 @@ def parse(
     for key, column in needed.items():
         if column not in columns:
             known = ", ".join(columns) or "none"
-            raise UserError(f"corpus.{key}: {table} has no column {column!r}; it has {known}; name the column")
+            raise UserError(
+                f"corpus.{key}: {table} has no column {column!r}; it has {known}; name the column"
+            )
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
-    extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
+    extra = extra_columns(
+        [cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)}
+    )
     rows, first = [], {}
     for (line, cells), kept in zip(lines, extra, strict=True):
         where = f"{table}, line {line}"
         listed = cells.get(path, "")
         audio = os.path.normpath(os.path.join(folder, listed))
         if listed and first.setdefault(audio, line) != line:
-            raise UserError(f"{where}: {listed} is also in line {first[audio]}; list each clip once")
+            raise UserError(
+                f"{where}: {listed} is also in line {first[audio]}; list each clip once"
+            )
         rows.append(
             Row(
                 where=where,
@@ -405,7 +456,9 @@ def parse(
                 speaker=cells.get(speaker),
                 cells=cells,
                 extra=kept,
-                missing=absent(Path(audio)) if listed else f"the cell of {path!r} (corpus.path) is empty; fill it in",
+                missing=absent(Path(audio))
+                if listed
+                else f"the cell of {path!r} (corpus.path) is empty; fill it in",
             )
         )
     return Listing(corpus_name, *parser.clips(rows, on_unknown))

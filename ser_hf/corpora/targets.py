@@ -1,4 +1,6 @@
-"""Dimensions of emotion: numbers in the columns of a corpus, scaled from the range of the ratings to 0 to 1."""
+"""Dimensions of emotion: numbers in the columns of a corpus, scaled from the range of the ratings
+to 0 to 1.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +21,18 @@ def check_targets(targets: Sequence[str], ranges: Mapping[str, Range]) -> None:
     """Check the names and the ranges before any file is read. Raises a `UserError` naming the key."""
     for name in targets:
         if not name.strip() or not name.isprintable() or len(name) > 100 or targets.count(name) > 1:
-            raise UserError(f"corpus.targets: expected the names of columns, each once, got {name!r}")
+            raise UserError(
+                f"corpus.targets: expected the names of columns, each once, got {name!r}"
+            )
     for name, bounds in ranges.items():
         if name not in targets:
-            raise UserError(f"corpus.ranges.{name}: not in corpus.targets; list it there, or leave it out")
+            raise UserError(
+                f"corpus.ranges.{name}: not in corpus.targets; list it there, or leave it out"
+            )
         if len(bounds) != 2 or not all(map(math.isfinite, bounds)) or not bounds[0] < bounds[1]:
-            raise UserError(f"corpus.ranges.{name}: expected [lowest, highest], such as [1, 5], got {list(bounds)}")
+            raise UserError(
+                f"corpus.ranges.{name}: expected [lowest, highest], such as [1, 5], got {list(bounds)}"
+            )
 
 
 def rating(clip: Clip, name: str) -> Any:
@@ -39,16 +47,25 @@ def scaled_targets(
     ranges: Mapping[str, Range],
     known: Mapping[str, Mapping[str, Range]],
 ) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
-    """The targets of each clip from 0 to 1, and the range of each target, [0, 1] if it differs between corpora.
+    """The targets of each clip from 0 to 1, and the range of each target, [0, 1] if it differs
+    between corpora.
 
     Args:
         ranges: of the recipe, which take precedence.
         known: corpus -> the ranges of its columns; of one corpus under None.
 
     Raises:
-        UserError: for a target that is missing, no number, out of its range, or the same for all clips.
+        UserError: for a target that is missing, no number, out of its range, or the same for all
+            clips.
     """
-    columns = sorted({key for clip in clips for key, value in clip.extra.items() if isinstance(value, int | float)})
+    columns = sorted(
+        {
+            key
+            for clip in clips
+            for key, value in clip.extra.items()
+            if isinstance(value, int | float)
+        }
+    )
     rows: list[dict[str, float]] = [{} for _ in clips]
     used: dict[str, set[tuple[float, ...]]] = {}
     for name in targets:
@@ -62,12 +79,18 @@ def scaled_targets(
                 )
             number = _number(value)
             if number is None:
-                raise UserError(f"corpus.targets: {name} of {clip.id} is {value!r:.100}, not a number; correct it")
+                raise UserError(
+                    f"corpus.targets: {name} of {clip.id} is {value!r:.100}, not a number; correct it"
+                )
             if bounds is None:
-                raise UserError(f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]")
+                raise UserError(
+                    f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]"
+                )
             low, high = bounds
             if not low <= number <= high:
-                raise UserError(f"corpus.ranges.{name}: {clip.id} has {number:g}, outside of {low:g} to {high:g}")
+                raise UserError(
+                    f"corpus.ranges.{name}: {clip.id} has {number:g}, outside of {low:g} to {high:g}"
+                )
             row[name] = (number - low) / (high - low)
             used.setdefault(name, set()).add((float(low), float(high)))
         if len({row[name] for row in rows}) == 1:

@@ -1,16 +1,17 @@
 """TESS: the Toronto emotional speech set.
 
-Two actresses (26 and 64 years, North American English) say "Say the word ..." with 200 words in seven emotions: 2,800
-clips. 24.4 kHz WAV as released. With two speakers, only training on one and testing on the other measures an
-unseen speaker.
+Two actresses (26 and 64 years, North American English) say "Say the word ..." with 200 words in
+seven emotions: 2,800 clips. 24.4 kHz WAV as released. With two speakers, only training on one and
+testing on the other measures an unseen speaker.
 
 License: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
 
-File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion (`ps` is pleasant
-surprise). Names are read in any mixture of capitals, and ids are spelled one way. Folders repeat speaker and emotion
-in several spellings (`OAF_Fear`, `YAF_fear`, `OAF_Pleasant_surprise`, `YAF_pleasant_surprised`) and are not read. One
-file of the release has lost a letter, `OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A
-mirror that holds the folder twice is an error, as is any clip in two places.
+File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion
+(`ps` is pleasant surprise). Names are read in any mixture of capitals, and ids are spelled one way.
+Folders repeat speaker and emotion in several spellings (`OAF_Fear`, `YAF_fear`,
+`OAF_Pleasant_surprise`, `YAF_pleasant_surprised`) and are not read. One file of the release has
+lost a letter, `OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror
+that holds the folder twice is an error, as is any clip in two places.
 """
 
 import re
@@ -38,7 +39,8 @@ EMOTION_CODES = {
 }
 AGES = {"OAF": 64, "YAF": 26}
 GRAMMAR = re.compile(
-    rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})", re.IGNORECASE | re.ASCII
+    rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})",
+    re.IGNORECASE | re.ASCII,
 )
 _MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
 
@@ -48,7 +50,11 @@ def read_name(path: PurePath) -> Clip | None:
     fields = GRAMMAR.fullmatch(_MISSPELT.get(path.stem.lower(), path.stem))
     if fields is None:
         return None
-    speaker, word, code = fields["speaker"].upper(), fields["word"].lower(), fields["emotion"].lower()
+    speaker, word, code = (
+        fields["speaker"].upper(),
+        fields["word"].lower(),
+        fields["emotion"].lower(),
+    )
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[code],

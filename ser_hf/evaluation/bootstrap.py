@@ -1,10 +1,13 @@
-"""Bootstrap intervals and paired tests: how far a metric, or a difference, moves with other speakers and clips.
+"""Bootstrap intervals and paired tests: how far a metric, or a difference, moves with other
+speakers and clips.
 
-The hierarchical bootstrap draws speakers with replacement, then clips of each drawn speaker with replacement (Davison
-and Hinkley 1997, section 3.8). With few speakers its intervals are too narrow (with four, a nominal 95 % covers about
-81 %), so reports with fewer than ten say so and show the interval over clips alone beside it.
+The hierarchical bootstrap draws speakers with replacement, then clips of each drawn speaker with
+replacement (Davison and Hinkley 1997, section 3.8). With few speakers its intervals are too narrow
+(with four, a nominal 95 % covers about 81 %), so reports with fewer than ten say so and show the
+interval over clips alone beside it.
 
-A paired comparison draws the same speakers and clips for both sides; of a side with several seeds it draws those too.
+A paired comparison draws the same speakers and clips for both sides; of a side with several seeds
+it draws those too.
 """
 
 import itertools
@@ -24,7 +27,8 @@ _DRAWN_AT_ONCE = 4_000_000
 # Of these, counts that are measured at once: what a processor's cache holds.
 _MEASURED_AT_ONCE = 2**17
 
-# Weights (resamples, clips) -> values of each figure, (resamples, ...), nan where a resample leaves it undefined.
+# Weights (resamples, clips) -> values of each figure, (resamples, ...), nan where a resample leaves
+# it undefined.
 Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 Intervals = dict[str, list[float]]
 
@@ -40,17 +44,23 @@ def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED)
 
 
 def measure_recalls(runs: Sequence[Outputs]) -> Measure:
-    """Make a function from weights to `recall`, (resamples, classes), means over runs on the same clips."""
+    """Make a function from weights to `recall`, (resamples, classes), means over runs on the same
+    clips.
+    """
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         support = weights @ runs[0].labeled
-        return {"recall": np.mean([recalls(support, weights @ run.recognized) for run in runs], axis=0)}
+        return {
+            "recall": np.mean([recalls(support, weights @ run.recognized) for run in runs], axis=0)
+        }
 
     return measured
 
 
 def measure_dimensions(runs: Sequence[Ratings]) -> Measure:
-    """Make a function from weights to `ccc`, (resamples, dimensions), means over runs on the same clips."""
+    """Make a function from weights to `ccc`, (resamples, dimensions), means over runs on the same
+    clips.
+    """
     return lambda weights: {"ccc": np.mean([run.weighted(weights).ccc() for run in runs], axis=0)}
 
 
@@ -62,12 +72,13 @@ def fold_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Percentile intervals of metrics' means over folds; what folds share (speakers or clips) is drawn for all of
-    them.
+    """Percentile intervals of metrics' means over folds; what folds share (speakers or clips) is
+    drawn for all of them.
 
     Args:
-        draw_folds: draw folds with replacement as well. In leave-one-speaker-out they are the speakers; with several
-            speakers per fold this counts their variation twice, which errs on the wide side.
+        draw_folds: draw folds with replacement as well. In leave-one-speaker-out they are the
+            speakers; with several speakers per fold this counts their variation twice, which errs
+            on the wide side.
         by_speaker: draw speakers and their clips, otherwise clips alone.
     """
     generator = np.random.default_rng(seed)
@@ -80,16 +91,22 @@ def fold_intervals(
         def mean_of_folds(weights: np.ndarray) -> dict[str, np.ndarray]:
             parts = np.split(weights, ends, axis=1)
             values = [own(part) for own, part in zip(measures, parts, strict=True)]
-            return {name: mean_of_known(np.stack([own[name] for own in values], axis=1)) for name in values[0]}
+            return {
+                name: mean_of_known(np.stack([own[name] for own in values], axis=1))
+                for name in values[0]
+            }
 
         everyone = list(itertools.chain(*speakers)) if by_speaker else None
-        shared = clip_draws([clip for fold in folds for clip in fold.ids], everyone, resamples, generator)
+        shared = clip_draws(
+            [clip for fold in folds for clip in fold.ids], everyone, resamples, generator
+        )
         return percentiles(resample([mean_of_folds], shared)[0], confidence)
     values = [
         resample([own], draws(len(fold), names, resamples, generator))[0]
         for own, fold, names in zip(measures, folds, speakers, strict=True)
     ]
-    stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}  # (folds, resamples) each
+    # (folds, resamples) each
+    stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}
     if draw_folds:
         chosen = generator.integers(len(folds), size=(len(folds), resamples))
         # Each drawn fold has its own resample, so that a fold drawn twice is not the same twice.
@@ -110,7 +127,9 @@ def is_unknown(speaker: str | None) -> bool:
     return speaker is None or speaker.rpartition(":")[2] == UNNAMED
 
 
-def resample(measures: Sequence[Measure], drawn: Iterator[np.ndarray]) -> list[dict[str, np.ndarray]]:
+def resample(
+    measures: Sequence[Measure], drawn: Iterator[np.ndarray]
+) -> list[dict[str, np.ndarray]]:
     """Evaluate each measure on the same resamples: its values, (resamples, ...)."""
     pieces: list[list[dict[str, np.ndarray]]] = [[] for _ in measures]
     for counts in drawn:
@@ -119,7 +138,9 @@ def resample(measures: Sequence[Measure], drawn: Iterator[np.ndarray]) -> list[d
             weights = counts[start : start + rows].astype(np.float64)  # once, not in each measure
             for own, measured in zip(pieces, measures, strict=True):
                 own.append(measured(weights))
-    return [{name: np.concatenate([piece[name] for piece in own]) for name in own[0]} for own in pieces]
+    return [
+        {name: np.concatenate([piece[name] for piece in own]) for name in own[0]} for own in pieces
+    ]
 
 
 def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
@@ -136,7 +157,10 @@ def percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Interval
 
 
 def clip_draws(
-    ids: Sequence[str], speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
+    ids: Sequence[str],
+    speakers: Sequence[str] | None,
+    resamples: int,
+    generator: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """As `draws`, but over ids: a clip that several folds predict is drawn once for all of them."""
     number: dict[str, int] = {}
@@ -150,7 +174,9 @@ def draws(
     clips: int, speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """How often each resample holds each clip, in blocks of (some resamples, clips)."""
-    names, of = np.unique(np.zeros(clips) if speakers is None else np.asarray(speakers), return_inverse=True)
+    names, of = np.unique(
+        np.zeros(clips) if speakers is None else np.asarray(speakers), return_inverse=True
+    )
     clips_of = np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1])
     block = max(1, _DRAWN_AT_ONCE // max(clips, 1))
     for start in range(0, resamples, block):
@@ -163,7 +189,9 @@ def draws(
         for own, drawn in zip(clips_of, times, strict=True):
             # A speaker drawn k times brings k times as many clips, drawn from the speaker's clips.
             shares = np.full(len(own), 1 / len(own))
-            counts[:, own] = generator.multinomial(drawn * len(own), shares) if len(own) > 1 else drawn[:, None]
+            counts[:, own] = (
+                generator.multinomial(drawn * len(own), shares) if len(own) > 1 else drawn[:, None]
+            )
         yield counts
 
 
@@ -174,20 +202,22 @@ def paired_comparison(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """{(a, b): {metric: {a, b, difference, interval, clip_interval, p}}} of the compared metrics of a task for every
-    two `sides`, a less b, all on the same resamples.
+    """{(a, b): {metric: {a, b, difference, interval, clip_interval, p}}} of the compared metrics of
+    a task for every two `sides`, a less b, all on the same resamples.
 
     Args:
-        sides: the outputs for the same clips by name; of several seeds the metric is the runs' mean, and the bootstrap
-            draws them as well. Runs at the same place of sides with equally many are drawn together: put equal seeds
-            there.
+        sides: the outputs for the same clips by name; of several seeds the metric is the runs'
+            mean, and the bootstrap draws them as well. Runs at the same place of sides with equally
+            many are drawn together: put equal seeds there.
         speakers: (clips,); None draws clips alone, as `clip_interval` always does.
     """
     labels = next(iter(sides.values()))[0].labels
     names = task_of(labels).compared
     plain = {name: _mean(own, np.ones((1, len(labels))), names) for name, own in sides.items()}
     by_clip = _bootstrap(sides, None, resamples, seed, names)
-    by_speaker = by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed, names)
+    by_speaker = (
+        by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed, names)
+    )
     compared: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for (a, b), metric in itertools.product(itertools.combinations(sides, 2), names):
         drawn = by_speaker[a][metric] - by_speaker[b][metric]
@@ -212,38 +242,51 @@ def _bootstrap(
 ) -> dict[str, dict[str, np.ndarray]]:
     """{name: {metric: (resamples,)}}, every name under the same draws."""
     clips = len(next(iter(sides.values()))[0].labels)
-    # One generator for each number of seeds, so that no side's draw depends on the order of the sides.
-    of_runs = {n: np.random.default_rng([seed, n]) for n in {len(own) for own in sides.values()} if n > 1}
+    # One generator for each number of seeds, so that no side's draw depends on the order of the
+    # sides.
+    of_runs = {
+        n: np.random.default_rng([seed, n]) for n in {len(own) for own in sides.values()} if n > 1
+    }
     blocks: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in sides}
     for weights in draws(clips, speakers, resamples, np.random.default_rng(seed)):
         chosen = {n: own.integers(n, size=(n, len(weights))) for n, own in of_runs.items()}
         for name, own in sides.items():
             blocks[name].append(_mean(own, weights, names, chosen.get(len(own))))
-    return {name: {key: np.concatenate([one[key] for one in own]) for key in names} for name, own in blocks.items()}
+    return {
+        name: {key: np.concatenate([one[key] for one in own]) for key in names}
+        for name, own in blocks.items()
+    }
 
 
 def _mean(
-    runs: Sequence[Outputs | Ratings], weights: np.ndarray, names: Sequence[str], chosen: np.ndarray | None = None
+    runs: Sequence[Outputs | Ratings],
+    weights: np.ndarray,
+    names: Sequence[str],
+    chosen: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Each metric's mean over the runs, or over the `chosen` ones, (runs, resamples)."""
     chosen = np.arange(len(runs))[:, None] if chosen is None else chosen
     measured = [compute(run, weights, names) for run in runs]
     values = {metric: np.stack([own[metric] for own in measured]) for metric in names}
-    return {metric: np.take_along_axis(own, chosen, axis=0).mean(axis=0) for metric, own in values.items()}
+    return {
+        metric: np.take_along_axis(own, chosen, axis=0).mean(axis=0)
+        for metric, own in values.items()
+    }
 
 
 def sign_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of resampled differences: twice the share of those that are zero or of the rarer sign, at most
-    1. One is added to count and number, as a finite number of resamples cannot show that something never happens
-    (Davison and Hinkley 1997, section 4.2)."""
+    """Two-sided p-value of resampled differences: twice the share of those that are zero or of the
+    rarer sign, at most 1. One is added to count and number, as a finite number of resamples cannot
+    show that something never happens (Davison and Hinkley 1997, section 4.2)."""
     known = differences[np.isfinite(differences)]
     rarer = min(np.sum(known <= 0), np.sum(known >= 0))
     return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of tests (Holm 1979): if values below 0.05 count as significant, the chance of
-    one or more false positives is at most 5 %, whether or not the tests depend on each other."""
+    """Correct p-values for the number of tests (Holm 1979): if values below 0.05 count as
+    significant, the chance of one or more false positives is at most 5 %, whether or not the tests
+    depend on each other."""
     corrected, largest = [0.0] * len(values), 0.0
     for rank, i in enumerate(np.argsort(values, kind="stable")):
         largest = max(largest, min(1.0, (len(values) - rank) * values[i]))

@@ -14,8 +14,8 @@ LOWEST, HIGHEST = 0.01, 100.0
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of each bin, None if
-    empty."""
+    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of
+    each bin, None if empty."""
     top, bins = confidence_bins(probabilities)
     means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
     return [
@@ -26,12 +26,14 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
 
 
 def fit_temperature(
-    logits: np.ndarray, labels: Sequence[int], merged: Callable[[np.ndarray], np.ndarray] = lambda logits: logits
+    logits: np.ndarray,
+    labels: Sequence[int],
+    merged: Callable[[np.ndarray], np.ndarray] = lambda logits: logits,
 ) -> float:
     """Fit the temperature T under which softmax(logits / T) has the lowest log loss.
 
-    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized, a lower T always
-    has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
+    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized,
+    a lower T always has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
 
     Args:
         logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.
@@ -50,19 +52,24 @@ def fit_temperature(
     if (merged(logits).argmax(axis=1) == labels).all():
         return LOWEST
     limits = np.log([LOWEST, HIGHEST])
-    found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=limits, method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(
+        lambda x: loss(np.exp(x)), bounds=limits, method="bounded", options={"xatol": 1e-6}
+    )
     return min([1.0, float(np.exp(found.x)), LOWEST, HIGHEST], key=loss)
 
 
 def at_limit(temperature: float) -> bool:
-    """Whether `fit_temperature` ended at a bound of its search: the clips do not determine a temperature."""
+    """Whether `fit_temperature` ended at a bound of its search: the clips do not determine a
+    temperature.
+    """
     return not LOWEST < temperature < HIGHEST
 
 
 def temperature_facts(
     temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
 ) -> dict[str, Any]:
-    """The report's `temperature`: log loss, ECE and Brier score before and after temperature scaling.
+    """The report's `temperature`: log loss, ECE and Brier score before and after temperature
+    scaling.
 
     Args:
         temperature: from `fit_temperature`.

@@ -13,10 +13,10 @@ from .metrics import METRICS, all_metrics
 def load_metric(name: str) -> evaluate.Metric:
     """Load one metric as an `evaluate.Metric`.
 
-    Its `compute` takes `references`, class ids (clips,), the shares of the raters' votes (clips, classes) or targets
-    (clips, dimensions), and `predictions`, class ids, or `prediction_scores`, probabilities (clips, classes) or values
-    (clips, dimensions), as the metric needs.
-    Example: `ser_hf.load_metric("uar").compute(references=[0, 1], predictions=[0, 0])`
+    Its `compute` takes `references`, class ids (clips,), the shares of the raters' votes (clips,
+    classes) or targets (clips, dimensions), and `predictions`, class ids, or `prediction_scores`,
+    probabilities (clips, classes) or values (clips, dimensions), as the metric needs. Example:
+    `ser_hf.load_metric("uar").compute(references=[0, 1], predictions=[0, 0])`
 
     Args:
         name: its key in reports, such as ``"uar"``.
@@ -38,16 +38,22 @@ class EmotionMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         metric, ids = METRICS[self.config_name], datasets.Value("int64")
         shares = datasets.Sequence(datasets.Value("float32"))
-        given = {"predictions": ids} if metric.needs == "predictions" else {"prediction_scores": shares}
+        given = (
+            {"predictions": ids} if metric.needs == "predictions" else {"prediction_scores": shares}
+        )
         return evaluate.MetricInfo(
             module_name=f"ser_hf_{self.config_name}",
             description=f"{metric.name}: {metric.definition}.",
             citation="",
             inputs_description=load_metric.__doc__,
-            features=datasets.Features(given | {"references": shares if metric.needs in ("votes", "values") else ids}),
+            features=datasets.Features(
+                given | {"references": shares if metric.needs in ("votes", "values") else ids}
+            ),
         )
 
-    def _compute(self, references: Any, predictions: Any = None, prediction_scores: Any = None) -> dict[str, Any]:
+    def _compute(
+        self, references: Any, predictions: Any = None, prediction_scores: Any = None
+    ) -> dict[str, Any]:
         name, votes, labels = self.config_name, None, np.asarray(references)
         if not len(labels):
             raise UserError(f"{name}: no clips to measure")
@@ -58,10 +64,18 @@ class EmotionMetric(evaluate.Metric):
         ids = labels if predictions is None else np.concatenate([labels, predictions])
         if ids.min() < 0:
             raise UserError(f"{name}: expected class ids of 0 or more, got {ids.min()}")
-        scores = np.eye(ids.max() + 1)[predictions] if predictions is not None else np.asarray(prediction_scores)
+        scores = (
+            np.eye(ids.max() + 1)[predictions]
+            if predictions is not None
+            else np.asarray(prediction_scores)
+        )
         # Half precision rounds the shares of many classes by some thousandths.
         if scores.min() < 0 or not (np.abs(scores.sum(axis=1) - 1) < 0.01).all():
-            raise UserError(f"{name}: expected probabilities, each row with the sum 1; apply softmax to logits")
+            raise UserError(
+                f"{name}: expected probabilities, each row with the sum 1; apply softmax to logits"
+            )
         if labels.max() >= scores.shape[1]:
-            raise UserError(f"{name}: class {labels.max()} has no probability; there are {scores.shape[1]} classes")
+            raise UserError(
+                f"{name}: class {labels.max()} has no probability; there are {scores.shape[1]} classes"
+            )
         return {name: all_metrics(labels, scores.astype(np.float32), votes, [name])[name]}

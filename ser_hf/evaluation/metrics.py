@@ -13,14 +13,15 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from .tasks import EMOTIONS, Task, task_of
 
 BINS = 15
-# The smallest step of single precision below 1; a probability of 0 would make the log loss infinite.
+# The smallest step of single precision below 1; a probability of 0 would make the log loss
+# infinite.
 LEAST = float(np.finfo(np.float32).eps)
 
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What one run predicts for some clips: class ids (clips,), the number of classes, probabilities and the shares of
-    the raters' votes (clips, classes), nan for clips without."""
+    """What one run predicts for some clips: class ids (clips,), the number of classes,
+    probabilities and the shares of the raters' votes (clips, classes), nan for clips without."""
 
     labels: np.ndarray
     predictions: np.ndarray
@@ -30,24 +31,36 @@ class Outputs:
     values = None  # of `Ratings`
 
     @classmethod
-    def of_probabilities(cls, labels: Sequence[int], shares: np.ndarray, votes: np.ndarray | None = None) -> "Outputs":
+    def of_probabilities(
+        cls, labels: Sequence[int], shares: np.ndarray, votes: np.ndarray | None = None
+    ) -> "Outputs":
         shares = np.asarray(shares)
         return cls(np.asarray(labels), shares.argmax(axis=1), shares.shape[1], shares, votes)
 
     def only(self, places: np.ndarray) -> "Outputs":
         """Select clips by their positions."""
-        probabilities, votes = (None if own is None else own[places] for own in (self.probabilities, self.votes))
-        return Outputs(self.labels[places], self.predictions[places], self.classes, probabilities, votes)
+        probabilities, votes = (
+            None if own is None else own[places] for own in (self.probabilities, self.votes)
+        )
+        return Outputs(
+            self.labels[places], self.predictions[places], self.classes, probabilities, votes
+        )
 
     def weighted(self, weights: np.ndarray) -> "Weighted":
         return Weighted(self, weights)
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count); `group` is the
-        number of each clip's group, (clips,), -1 for none."""
+        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count);
+        `group` is the number of each clip's group, (clips,), -1 for none."""
         present, label = np.unique(self.labels, return_inverse=True)
-        cell, known, cells = np.maximum(group, 0) * len(present) + label, group >= 0, count * len(present)
-        support, hits = (one_hot(cell, cells, own) for own in (known, known & (self.labels == self.predictions)))
+        cell, known, cells = (
+            np.maximum(group, 0) * len(present) + label,
+            group >= 0,
+            count * len(present),
+        )
+        support, hits = (
+            one_hot(cell, cells, own) for own in (known, known & (self.labels == self.predictions))
+        )
         shape = (-1, count, len(present))
         return lambda weights: mean_of_known(
             recalls((weights @ support).reshape(shape), (weights @ hits).reshape(shape))
@@ -88,7 +101,9 @@ class Outputs:
 
     @functools.cached_property
     def overconfidence(self) -> csr_array:
-        """Confidence minus correctness of each clip, in the column of its confidence bin, (clips, bins)."""
+        """Confidence minus correctness of each clip, in the column of its confidence bin, (clips,
+        bins).
+        """
         confidence, bins = confidence_bins(self.probabilities)
         return one_hot(bins, BINS, confidence - (self.predictions == self.labels))
 
@@ -97,23 +112,31 @@ class Outputs:
         """KL divergence (nats) from the votes; nan for clips that nobody rated."""
         rated = self.votes.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.where(rated > 0, rated * (np.log(rated) - np.log(clipped(self.probabilities))), 0)
+            terms = np.where(
+                rated > 0, rated * (np.log(rated) - np.log(clipped(self.probabilities))), 0
+            )
         return np.where(np.isnan(rated).any(axis=1), np.nan, terms.sum(axis=1))
 
     @functools.cached_property
     def cosines(self) -> np.ndarray:
         """Cosine with the votes; nan for clips that nobody rated."""
         predicted, rated = clipped(self.probabilities), self.votes.astype(np.float64)
-        return (rated * predicted).sum(axis=1) / (np.linalg.norm(rated, axis=1) * np.linalg.norm(predicted, axis=1))
+        return (rated * predicted).sum(axis=1) / (
+            np.linalg.norm(rated, axis=1) * np.linalg.norm(predicted, axis=1)
+        )
 
     @functools.cached_property
     def roc_areas(self) -> list["_RocArea"]:
         """The AUROC of each class that occurs."""
-        return [_RocArea(self.labels == i, self.probabilities[:, i]) for i in np.unique(self.labels)]
+        return [
+            _RocArea(self.labels == i, self.probabilities[:, i]) for i in np.unique(self.labels)
+        ]
 
 
 class Weighted:
-    """Outputs under weights of the clips, (resamples, clips): how often each resample drew each clip."""
+    """Outputs under weights of the clips, (resamples, clips): how often each resample drew each
+    clip.
+    """
 
     def __init__(self, outputs: Outputs, weights: np.ndarray):
         self.outputs, self.weights = outputs, np.asarray(weights, np.float64)
@@ -133,7 +156,9 @@ class Weighted:
     @functools.cached_property
     def f1(self) -> np.ndarray:
         """(resamples, classes); nan for a class without a clip."""
-        return np.where(self.support > 0, 2 * self.recognized / (self.support + self.predicted), np.nan)
+        return np.where(
+            self.support > 0, 2 * self.recognized / (self.support + self.predicted), np.nan
+        )
 
     def mean(self, scores: np.ndarray) -> np.ndarray:
         """(resamples,) means of scores of the clips, (clips,), without those that are nan."""
@@ -142,18 +167,25 @@ class Weighted:
 
     def mcc(self) -> np.ndarray:
         total = self.clips**2
-        spread = np.sqrt((total - (self.predicted**2).sum(axis=1)) * (total - (self.support**2).sum(axis=1)))
+        spread = np.sqrt(
+            (total - (self.predicted**2).sum(axis=1)) * (total - (self.support**2).sum(axis=1))
+        )
         correlation = (self.correct * self.clips - self.by_chance) / spread
-        # If all predictions or all labels are one class there is no correlation, as in scikit-learn.
+        # If all predictions or all labels are one class there is no correlation, as in
+        # scikit-learn.
         return np.where((spread == 0) & (total > 0), 0, correlation)
 
     def auroc(self) -> np.ndarray:
-        return mean_of_known(np.stack([area(self.weights) for area in self.outputs.roc_areas], axis=1))
+        return mean_of_known(
+            np.stack([area(self.weights) for area in self.outputs.roc_areas], axis=1)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """What one run predicts for some clips: targets and predicted values, (clips, dimensions) each, 0 to 1."""
+    """What one run predicts for some clips: targets and predicted values, (clips, dimensions) each,
+    0 to 1.
+    """
 
     labels: np.ndarray
     values: np.ndarray
@@ -226,7 +258,12 @@ class Moments:
 
 
 # The scores of one dimension; the metrics of the same names are their means over dimensions.
-BY_DIMENSION = {"ccc": Moments.ccc, "pearson": Moments.pearson, "mae": Moments.mae, "rmse": Moments.rmse}
+BY_DIMENSION = {
+    "ccc": Moments.ccc,
+    "pearson": Moments.pearson,
+    "mae": Moments.mae,
+    "rmse": Moments.rmse,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +272,8 @@ class Metric:
 
     Args:
         compute: (resamples,) values; nan where a resample leaves the metric undefined.
-        needs: the field of `Outputs` or `Ratings` that it is computed from: predictions, probabilities, votes, values.
+        needs: the field of `Outputs` or `Ratings` that it is computed from: predictions,
+            probabilities, votes, values.
         interval: whether percentiles of resamples are a valid interval.
     """
 
@@ -247,7 +285,8 @@ class Metric:
     interval: bool = True
 
 
-# A new metric is one entry here. Definitions are printed with the values, because papers confuse the names.
+# A new metric is one entry here. Definitions are printed with the values, because papers confuse
+# the names.
 METRICS = {
     "uar": Metric(
         "UAR",
@@ -311,8 +350,8 @@ METRICS = {
         higher_is_better=False,
         needs="probabilities",
     ),
-    # Fewer different clips bias it upwards, and a resample has fewer than the clips that it is drawn from: its
-    # percentiles lie above the value (Kumar, Liang and Ma 2019, arXiv:1909.10155).
+    # Fewer different clips bias it upwards, and a resample has fewer than the clips that it is
+    # drawn from: its percentiles lie above the value (Kumar, Liang and Ma 2019, arXiv:1909.10155).
     "ece": Metric(
         "ECE",
         "expected calibration error: the difference between accuracy and predicted probability, mean over 15 equal "
@@ -376,12 +415,20 @@ def lower_is_better(name: str) -> bool:
 
 def definitions(task: Task) -> dict[str, str]:
     """The definitions of a task's metrics, by their keys."""
-    own = {key for key, metric in METRICS.items() if (metric.needs == "values") == ("ccc" in task.headline)}
+    own = {
+        key
+        for key, metric in METRICS.items()
+        if (metric.needs == "values") == ("ccc" in task.headline)
+    }
     return {key: METRICS[key].definition for key in METRICS if key in own}
 
 
-def outputs_of(labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = None) -> Outputs | Ratings:
-    """Labels and scores of one run, (clips, outputs): class ids and probabilities, or targets and predicted values."""
+def outputs_of(
+    labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = None
+) -> Outputs | Ratings:
+    """Labels and scores of one run, (clips, outputs): class ids and probabilities, or targets and
+    predicted values.
+    """
     labels = np.asarray(labels)
     if task_of(labels) is EMOTIONS:
         return Outputs.of_probabilities(labels, scores, votes)
@@ -391,43 +438,61 @@ def outputs_of(labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = 
 def compute(
     outputs: Outputs | Ratings, weights: np.ndarray, names: Sequence[str] = RESAMPLED
 ) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)} under weights (resamples, clips), without metrics whose inputs the outputs lack."""
+    """{metric: (resamples,)} under weights (resamples, clips), without metrics whose inputs the
+    outputs lack.
+    """
     own = outputs.weighted(weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         known = (name for name in names if getattr(outputs, METRICS[name].needs) is not None)
         return {name: METRICS[name].compute(own) for name in known}
 
 
-def values(outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
-    """{metric: value} over all clips; None where one is undefined, such as AUROC for clips of one class."""
+def values(
+    outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)
+) -> dict[str, float | None]:
+    """{metric: value} over all clips; None where one is undefined, such as AUROC for clips of one
+    class.
+    """
     computed = compute(outputs, np.ones((1, len(outputs.labels))), names)
-    return {name: float(value) if np.isfinite(value) else None for name, (value,) in computed.items()}
+    return {
+        name: float(value) if np.isfinite(value) else None for name, (value,) in computed.items()
+    }
 
 
 def all_metrics(
-    labels: Sequence, probabilities: np.ndarray, votes: np.ndarray | None = None, names: Sequence[str] = tuple(METRICS)
+    labels: Sequence,
+    probabilities: np.ndarray,
+    votes: np.ndarray | None = None,
+    names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, float | None]:
     """Compute metrics of one run over all clips.
 
     Args:
         labels: class ids, (clips,), or targets, (clips, dimensions).
         probabilities: (clips, classes), each row with the sum 1, or predicted values like targets.
-        votes: shares of the raters' votes, (clips, classes), nan for clips without; None without any votes.
+        votes: shares of the raters' votes, (clips, classes), nan for clips without; None without
+            any votes.
         names: keys of `METRICS`.
 
     Returns:
-        {metric: value}; None where one is undefined, and no entry for metrics that need absent votes.
+        {metric: value}; None where one is undefined, and no entry for metrics that need absent
+        votes.
     """
     return values(outputs_of(labels, probabilities, votes), names)
 
 
-def classification_metrics(labels: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
-    """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in `labels`."""
+def classification_metrics(
+    labels: Sequence[int], predictions: Sequence[int], classes: int
+) -> dict[str, float]:
+    """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in
+    `labels`.
+    """
     return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), EMOTIONS.headline)
 
 
 def compute_metrics(prediction) -> dict[str, float]:
-    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips, outputs).
+    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips,
+    outputs).
 
     Example: `Trainer(model, args, compute_metrics=ser_hf.compute_metrics)`
     """
@@ -451,11 +516,15 @@ def transductive_note(metrics: Mapping[str, float | None]) -> str:
 
 
 def activated(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
-    """What logits, float32 (clips, outputs), say, as in `pipeline`: probabilities of classes, of each label of a
-    multi-label model by itself, or the values of dimensions, which logits are."""
+    """What logits, float32 (clips, outputs), say, as in `pipeline`: probabilities of classes, of
+    each label of a multi-label model by itself, or the values of dimensions, which logits are."""
     if problem_type == "regression":
         return logits
-    return scipy.special.expit(logits) if problem_type == "multi_label_classification" else softmax(logits)
+    return (
+        scipy.special.expit(logits)
+        if problem_type == "multi_label_classification"
+        else softmax(logits)
+    )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -464,20 +533,26 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def clipped(probabilities: np.ndarray) -> np.ndarray:
-    """Raise probabilities (clips, classes) to at least `LEAST`, and scale the rows to the sum 1, float64."""
+    """Raise probabilities (clips, classes) to at least `LEAST`, and scale the rows to the sum 1,
+    float64.
+    """
     raised = np.clip(probabilities.astype(np.float64), LEAST, 1)
     return raised / raised.sum(axis=1, keepdims=True)
 
 
 def one_hot(groups: np.ndarray, count: int, values: np.ndarray | None = None) -> csr_array:
-    """Sparse (clips, count) matrix with 1, or the clip's value, in the column of its group. `weights @ one_hot(...)`,
-    (resamples, count), counts how often each group was drawn."""
+    """Sparse (clips, count) matrix with 1, or the clip's value, in the column of its group.
+    `weights @ one_hot(...)`, (resamples, count), counts how often each group was drawn."""
     ones = np.ones(len(groups)) if values is None else np.asarray(values, np.float64)
-    return csr_array((ones, np.asarray(groups), np.arange(len(groups) + 1)), shape=(len(groups), count))
+    return csr_array(
+        (ones, np.asarray(groups), np.arange(len(groups) + 1)), shape=(len(groups), count)
+    )
 
 
 def recalls(support: np.ndarray, recognized: np.ndarray) -> np.ndarray:
-    """Recall of each class, (..., classes); nan for a class without a clip, which means then leave out."""
+    """Recall of each class, (..., classes); nan for a class without a clip, which means then leave
+    out.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(support > 0, recognized / support, np.nan)
 
@@ -489,20 +564,37 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 
 class _RocArea:
-    """AUROC of one class in each resample, from weights (resamples, clips); clips with equal scores count half."""
+    """AUROC of one class in each resample, from weights (resamples, clips); clips with equal scores
+    count half.
+    """
 
     def __init__(self, own: np.ndarray, scores: np.ndarray):
         self.order = np.argsort(scores, kind="stable")
         ranked = scores[self.order]
         places = np.flatnonzero(own[self.order])
         self.own = self.order[places]
-        # For each clip of the class: how many clips, and how many of the class, rank below it, and at most as high.
-        self.below, self.upto = (np.searchsorted(ranked, ranked[places], side) for side in ("left", "right"))
-        self.own_below, self.own_upto = np.searchsorted(places, self.below), np.searchsorted(places, self.upto)
+        # For each clip of the class: how many clips, and how many of the class, rank below it, and
+        # at most as high.
+        self.below, self.upto = (
+            np.searchsorted(ranked, ranked[places], side) for side in ("left", "right")
+        )
+        self.own_below, self.own_upto = (
+            np.searchsorted(places, self.below),
+            np.searchsorted(places, self.upto),
+        )
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        drawn, own, everyone = weights[:, self.own], _summed(weights[:, self.own]), _summed(weights[:, self.order])
-        others = everyone[:, self.below] + everyone[:, self.upto] - own[:, self.own_below] - own[:, self.own_upto]
+        drawn, own, everyone = (
+            weights[:, self.own],
+            _summed(weights[:, self.own]),
+            _summed(weights[:, self.order]),
+        )
+        others = (
+            everyone[:, self.below]
+            + everyone[:, self.upto]
+            - own[:, self.own_below]
+            - own[:, self.own_upto]
+        )
         pairs = own[:, -1] * (everyone[:, -1] - own[:, -1])
         return (drawn * others).sum(axis=1) / (2 * pairs)
 
@@ -513,16 +605,25 @@ def _summed(weights: np.ndarray) -> np.ndarray:
 
 
 def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The highest probability of each clip and its bin, 0 to `BINS` - 1, upper bounds included (Guo et al. 2017)."""
+    """The highest probability of each clip and its bin, 0 to `BINS` - 1, upper bounds included (Guo
+    et al. 2017).
+    """
     top = probabilities.max(axis=1).astype(np.float64)
     return top, np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def per_class(
+    labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and support (clips) of each class."""
-    columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
+    columns = precision_recall_fscore_support(
+        labels, predictions, labels=range(len(names)), zero_division=0
+    )
     rows = zip(names, *(column.tolist() for column in columns), strict=True)
-    return {name: {"precision": p, "recall": r, "f1": f1, "support": count} for name, p, r, f1, count in rows}
+    return {
+        name: {"precision": p, "recall": r, "f1": f1, "support": count}
+        for name, p, r, f1, count in rows
+    }
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:

@@ -1,4 +1,6 @@
-"""Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the like."""
+"""Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the
+like.
+"""
 
 import dataclasses
 import math
@@ -20,22 +22,29 @@ from .predictions import Predictions
 _CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
-# Of the room, m3, and from the speaker to the microphone, m: an office, and a laptop or telephone on the table.
+# Of the room, m3, and from the speaker to the microphone, m: an office, and a laptop or telephone
+# on the table.
 _ROOM_VOLUME, _DISTANCE = 60.0, 1.0
 # By kbit/s: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 
 
 def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean powers of the 50 ms frames, (frames,), and whether each contains speech; the last frame may be shorter."""
+    """Mean powers of the 50 ms frames, (frames,), and whether each contains speech; the last frame
+    may be shorter.
+    """
     starts = np.arange(0, len(waveform), max(1, round(_FRAME_SECONDS * sampling_rate)))
     sums = np.add.reduceat(np.square(waveform, dtype=np.float64), starts)
     powers = sums / np.diff(starts, append=len(waveform))
     return powers, powers >= powers.max() * 10 ** (-_ACTIVE_RANGE / 10)
 
 
-def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate: int) -> np.ndarray:
-    """Add `noise` (samples,) to the waveform (samples,) at `snr` dB below the power of its speech frames."""
+def add_noise(
+    waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate: int
+) -> np.ndarray:
+    """Add `noise` (samples,) to the waveform (samples,) at `snr` dB below the power of its speech
+    frames.
+    """
     powers, active = active_frames(waveform, sampling_rate)
     silence = 10 * math.log10(powers[active].mean() / transforms.mean_power(waveform))
     return transforms.add_noise(waveform, noise, snr - silence)
@@ -44,15 +53,17 @@ def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate
 def room_response(decay: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
     """An impulse response, float32 (samples,), that falls by 60 dB in `decay` seconds.
 
-    Its direct-to-reverberant ratio is that of a diffuse field: (critical distance / distance) squared, the critical
-    distance being 0.057 sqrt(volume / decay) m (H. Kuttruff, Room Acoustics).
+    Its direct-to-reverberant ratio is that of a diffuse field: (critical distance / distance)
+    squared, the critical distance being 0.057 sqrt(volume / decay) m (H. Kuttruff, Room Acoustics).
     """
     ratio = 10 * math.log10(0.057**2 * _ROOM_VOLUME / decay / _DISTANCE**2)
     return transforms.generated_response(decay, ratio, sampling_rate, rng)
 
 
 def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """A view of at most `seconds` around the middle of the speech, so that silence at one end does not decide."""
+    """A view of at most `seconds` around the middle of the speech, so that silence at one end does
+    not decide.
+    """
     length = max(1, round(seconds * sampling_rate))
     if length >= len(waveform):
         return waveform
@@ -90,23 +101,29 @@ class Kind:
 
 
 KINDS = {
-    # Unlike noise with the clip's spectrum it carries no emotion, and unlike white noise, whose power is mostly above
-    # that of speech, its effect does not depend on the sampling rate.
+    # Unlike noise with the clip's spectrum it carries no emotion, and unlike white noise, whose
+    # power is mostly above that of speech, its effect does not depend on the sampling rate.
     "noise": Kind(
         *("pink noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
         "noise of equal power in each octave, {} dB below the speech",
-        lambda clip, snr, rate, rng: add_noise(clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate),
+        lambda clip, snr, rate, rng: add_noise(
+            clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate
+        ),
     ),
     "reverberation": Kind(
         *("reverberation", "RT60", "s", 0.0, (0.3, 0.6, 1.0)),
         f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, recorded at "
         f"{_DISTANCE:g} m; the clip's level and length stay",
-        lambda clip, decay, rate, rng: transforms.reverberate(clip, room_response(decay, rate, rng)),
+        lambda clip, decay, rate, rng: transforms.reverberate(
+            clip, room_response(decay, rate, rng)
+        ),
     ),
     "telephone": Kind(
         *("telephone", "bit rate", "kbit/s", math.inf, (64, 13)),
         "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)",
-        lambda clip, kilobits, rate, rng: transforms.telephone(clip, _TELEPHONE_CODECS[kilobits], rate),
+        lambda clip, kilobits, rate, rng: transforms.telephone(
+            clip, _TELEPHONE_CODECS[kilobits], rate
+        ),
     ),
     "gain": Kind(
         *("gain", "gain", "dB", 0.0, (-20, -10, 10)),
@@ -137,20 +154,27 @@ class Condition:
     def name(self) -> str:
         return f"{KINDS[self.kind].title}, {self.severity:g} {KINDS[self.kind].unit}"
 
-    def apply(self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0) -> np.ndarray:
+    def apply(
+        self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0
+    ) -> np.ndarray:
         """The waveform, float32 (samples,), under the condition.
 
-        Random numbers depend on the kind, the clip's id and the seed only: all severities of a kind use the same noise
-        at several levels. An empty or silent clip has no level and stays unchanged.
+        Random numbers depend on the kind, the clip's id and the seed only: all severities of a kind
+        use the same noise at several levels. An empty or silent clip has no level and stays
+        unchanged.
         """
         kind = KINDS[self.kind]
         if self.severity == kind.clean or not waveform.any():
             return waveform
-        rng = np.random.default_rng((seed, xxhash.xxh3_64_intdigest(f"{self.kind}/{clip}".encode())))
+        rng = np.random.default_rng(
+            (seed, xxhash.xxh3_64_intdigest(f"{self.kind}/{clip}".encode()))
+        )
         return kind.change(waveform, self.severity, sampling_rate, rng)
 
 
-CONDITIONS = tuple(Condition(name, severity) for name, kind in KINDS.items() for severity in kind.severities)
+CONDITIONS = tuple(
+    Condition(name, severity) for name, kind in KINDS.items() for severity in kind.severities
+)
 
 
 def robustness(
@@ -165,21 +189,24 @@ def robustness(
 ) -> dict[str, Any]:
     """Evaluate clean clips and the same clips under each condition, for the report.
 
-    Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's resamples with
-    the clean clips, so `drop_interval` is of paired differences and narrower than the interval of UAR.
+    Memory holds some minutes of audio, however many clips there are. Conditions share the
+    bootstrap's resamples with the clean clips, so `drop_interval` is of paired differences and
+    narrower than the interval of UAR.
 
     Args:
-        classify: the probabilities (clips, classes), or the values of dimensions, of some waveforms, including the
-            model's preparation of clips (trimming, normalization): conditions change recordings.
+        classify: the probabilities (clips, classes), or the values of dimensions, of some
+            waveforms, including the model's preparation of clips (trimming, normalization):
+            conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
         predictions: of the clean clips, in the order of the waveforms.
         bootstrap: resamples.
 
     Returns:
-        {clips, clean, chance, conditions, areas, settings}. `clean`, each of `conditions` and of `areas` (the means
-        over the curve of each kind) have the first three headline metrics of the task and interval ([low, high] of the
-        main one); a condition also has its name, kind, severity, unit, description, how many clips it `changed`, and
-        `drop`, what it costs of the main metric (negative if it gains), with `drop_interval`.
+        {clips, clean, chance, conditions, areas, settings}. `clean`, each of `conditions` and of
+        `areas` (the means over the curve of each kind) have the first three headline metrics of the
+        task and interval ([low, high] of the main one); a condition also has its name, kind,
+        severity, unit, description, how many clips it `changed`, and `drop`, what it costs of the
+        main metric (negative if it gains), with `drop_interval`.
     """
     labels, clips, task = predictions.labels, len(predictions), predictions.task
     main, names = task.main, task.headline[:3]
@@ -202,12 +229,17 @@ def robustness(
         for own, one in zip(outputs, resampled, strict=True)
     ]
     rows = np.array(
-        [[*(own[name] for name in names), *one] for own, one in zip(scores, resampled, strict=True)], dtype=float
+        [
+            [*(own[name] for name in names), *one]
+            for own, one in zip(scores, resampled, strict=True)
+        ],
+        dtype=float,
     )
     return {
         "clips": clips,
         "clean": scores[0],
-        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of one number is 0.
+        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of
+        # one number is 0.
         "chance": 1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0,
         "conditions": [
             {
@@ -224,7 +256,10 @@ def robustness(
             for i, condition in enumerate(conditions, 1)
         ],
         "areas": {
-            kind: {name: value if math.isfinite(value) else None for name, value in zip(names, area, strict=False)}
+            kind: {
+                name: value if math.isfinite(value) else None
+                for name, value in zip(names, area, strict=False)
+            }
             | {"interval": percentile(area[3:], confidence)}
             for kind, area in _areas(conditions, rows).items()
         },
@@ -240,19 +275,24 @@ def robustness(
 
 
 def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.ndarray]:
-    """By kind the area under the curve of each score, (1 + conditions, scores), over severity, divided by the range of
-    severities: the mean score. The clean clips are in the first row.
+    """By kind the area under the curve of each score, (1 + conditions, scores), over severity,
+    divided by the range of severities: the mean score. The clean clips are in the first row.
 
-    Severities are joined by straight lines (trapezoidal rule). Clean clips are a point of the curve if nothing changes
-    at a finite severity: a gain of 0 dB, but no signal-to-noise ratio.
+    Severities are joined by straight lines (trapezoidal rule). Clean clips are a point of the curve
+    if nothing changes at a finite severity: a gain of 0 dB, but no signal-to-noise ratio.
     """
     found = {}
     for name, kind in KINDS.items():
-        points = [(kind.clean, 0), *((own.severity, i) for i, own in enumerate(conditions, 1) if own.kind == name)]
+        points = [
+            (kind.clean, 0),
+            *((own.severity, i) for i, own in enumerate(conditions, 1) if own.kind == name),
+        ]
         points = sorted(point for point in points if math.isfinite(point[0]))
         if len({severity for severity, _ in points}) > 1:
             severities, rows = np.transpose(points)
-            found[name] = np.trapezoid(scores[rows.astype(int)], severities, axis=0) / (severities[-1] - severities[0])
+            found[name] = np.trapezoid(scores[rows.astype(int)], severities, axis=0) / (
+                severities[-1] - severities[0]
+            )
     return found
 
 

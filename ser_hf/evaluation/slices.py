@@ -1,5 +1,5 @@
-"""Slices: metrics of groups of the test clips and the gaps between them, other labels, corpora by themselves; and how
-much of the variance of a measure groups explain."""
+"""Slices: metrics of groups of the test clips and the gaps between them, other labels, corpora by
+themselves; and how much of the variance of a measure groups explain."""
 
 import dataclasses
 import math
@@ -16,7 +16,9 @@ from .predictions import Predictions
 
 @dataclasses.dataclass(frozen=True)
 class Slicing:
-    """How a column groups clips: by value, of at most `most_values`, or by number, each bound beginning a group."""
+    """How a column groups clips: by value, of at most `most_values`, or by number, each bound
+    beginning a group.
+    """
 
     column: str
     bounds: tuple[float, ...] = ()
@@ -26,8 +28,15 @@ class Slicing:
     @property
     def groups(self) -> list[str]:
         """The names of the groups between bounds."""
-        between = [f"{low} to {high} {self.unit}" for low, high in zip(self.bounds, self.bounds[1:], strict=False)]
-        return [f"under {self.bounds[0]} {self.unit}", *between, f"{self.bounds[-1]} {self.unit} and more"]
+        between = [
+            f"{low} to {high} {self.unit}"
+            for low, high in zip(self.bounds, self.bounds[1:], strict=False)
+        ]
+        return [
+            f"under {self.bounds[0]} {self.unit}",
+            *between,
+            f"{self.bounds[-1]} {self.unit} and more",
+        ]
 
     def group(self, value: Any) -> str | None:
         """The group of one clip; None if its value is unknown."""
@@ -37,13 +46,20 @@ class Slicing:
             number = math.nan if value is None else float(value)
         except ValueError:  # an age such as "26-35"
             return None
-        return None if math.isnan(number) else self.groups[np.searchsorted(self.bounds, number, side="right")]
+        return (
+            None
+            if math.isnan(number)
+            else self.groups[np.searchsorted(self.bounds, number, side="right")]
+        )
 
     def in_order(self, found: set[str]) -> list[str]:
         """The groups that occur: between bounds by size, numbers by size before words by letters."""
         if self.bounds:
             return sorted(found, key=self.groups.index)
-        return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+        return sorted(
+            found,
+            key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name),
+        )
 
 
 # A new slice is one entry here.
@@ -80,8 +96,9 @@ def slice_places(predictions: Predictions) -> Places:
 
 
 def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
-    """Give two measures for the bootstrap: the main score of each group of clips, whose resamples draw speakers, and
-    that of each speaker, whose resamples draw clips. Each is {slice: (resamples, values)}, the mean over runs."""
+    """Give two measures for the bootstrap: the main score of each group of clips, whose resamples
+    draw speakers, and that of each speaker, whose resamples draw clips. Each is {slice: (resamples,
+    values)}, the mean over runs."""
     places = slice_places(predictions)
     speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}
     return _measure(predictions, places), _measure(predictions, speakers)
@@ -97,7 +114,10 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         with np.errstate(divide="ignore", invalid="ignore"):  # groups without clips in a resample
-            return {name: np.mean([run(weights) for run in runs], axis=0) for name, runs in slices.items()}
+            return {
+                name: np.mean([run(weights) for run in runs], axis=0)
+                for name, runs in slices.items()
+            }
 
     return measured
 
@@ -105,11 +125,13 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
 def slices_and_gaps(
     predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values with the highest and
-    the lowest main score, from {slice: (resamples, values)} of `measure_slices`.
+    """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values
+    with the highest and the lowest main score, from {slice: (resamples, values)} of
+    `measure_slices`.
 
-    The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
-    speaker over clips. Best and worst are selected on the same clips: on new ones the gap would be smaller.
+    The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their
+    clips, for a single speaker over clips. Best and worst are selected on the same clips: on new
+    ones the gap would be smaller.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps, main = {}, predictions.task.main
@@ -120,12 +142,19 @@ def slices_and_gaps(
             speakers = None if any(map(is_unknown, names)) else len(names)
             enough = name == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
             interval = percentile(resampled[name][:, i], confidence) if enough else None
-            rows[value] = {"clips": len(own), "speakers": speakers, **_scores(predictions, own), "interval": interval}
+            rows[value] = {
+                "clips": len(own),
+                "speakers": speakers,
+                **_scores(predictions, own),
+                "interval": interval,
+            }
             if enough and len(own) >= _FEWEST_CLIPS and rows[value][main] is not None:
                 comparable[value] = resampled[name][:, i]
         slices[name] = rows
         if len(comparable) > 1:
-            best, worst = (pick(comparable, key=lambda value: rows[value][main]) for pick in (max, min))
+            best, worst = (
+                pick(comparable, key=lambda value: rows[value][main]) for pick in (max, min)
+            )
             gaps[name] = {
                 "metric": main,
                 "best": best,
@@ -136,20 +165,27 @@ def slices_and_gaps(
     return slices, gaps
 
 
-def _scores(predictions: Predictions, places: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
+def _scores(
+    predictions: Predictions, places: np.ndarray, labels: np.ndarray | None = None
+) -> dict[str, float]:
     """The headline metrics of some clips, mean over runs, by other `labels` if given."""
     if labels is not None:
         predictions = dataclasses.replace(predictions, labels=labels)
-    return mean_metrics([values(run.only(places), predictions.task.headline) for run in predictions.outputs])
+    return mean_metrics(
+        [values(run.only(places), predictions.task.headline) for run in predictions.outputs]
+    )
 
 
 def other_label(predictions: Predictions) -> dict[str, Any] | None:
-    """Evaluate the same predictions against the clips' other label: the perceived emotion if the corpus is labeled by
-    the intended one, and the other way round; None without one. `agreement` is the share of clips on which both agree,
-    `same_clips` their metrics against the report's labels, which are the rows of `counts`."""
+    """Evaluate the same predictions against the clips' other label: the perceived emotion if the
+    corpus is labeled by the intended one, and the other way round; None without one. `agreement` is
+    the share of clips on which both agree, `same_clips` their metrics against the report's labels,
+    which are the rows of `counts`."""
     known = {label: i for i, label in enumerate(predictions.names)}
     for name in ("perceived", "intended"):
-        others = np.asarray([known.get(value, -1) for value in predictions.columns.get(name, [])], int)
+        others = np.asarray(
+            [known.get(value, -1) for value in predictions.columns.get(name, [])], int
+        )
         places = np.flatnonzero(others >= 0)
         if not len(places):
             continue
@@ -166,11 +202,13 @@ def other_label(predictions: Predictions) -> dict[str, Any] | None:
 
 
 def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one corpus.
+    """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one
+    corpus.
 
-    Metrics are over the classes that a corpus has, mean over runs; its confusion is over all classes, summed over
-    runs. `collisions` names, for each class, the class that is predicted instead for a share of `NAMED` or more of its
-    clips, the largest share first; `foreign` if the corpus lacks that class.
+    Metrics are over the classes that a corpus has, mean over runs; its confusion is over all
+    classes, summed over runs. `collisions` names, for each class, the class that is predicted
+    instead for a share of `NAMED` or more of its clips, the largest share first; `foreign` if the
+    corpus lacks that class.
     """
     corpora = np.asarray(predictions.columns["corpus"])
     found = sorted(set(corpora.tolist()))
@@ -193,7 +231,10 @@ def pooled_classes(predictions: Predictions) -> tuple[dict[str, dict[str, Any]],
     """`per_class` and `confusion` over all runs; supports count each clip once."""
     runs, names = len(predictions.probabilities), predictions.names
     pooled = np.tile(predictions.labels, runs), predictions.predicted.ravel()
-    classes = {name: row | {"support": row["support"] // runs} for name, row in per_class(*pooled, names).items()}
+    classes = {
+        name: row | {"support": row["support"] // runs}
+        for name, row in per_class(*pooled, names).items()
+    }
     return classes, confusion(*pooled, len(names))
 
 
@@ -214,7 +255,8 @@ def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]
 
 
 def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float | None:
-    """Share of a measure's variance between the groups of a column: epsilon squared (Kelley, 1935), at least 0.
+    """Share of a measure's variance between the groups of a column: epsilon squared (Kelley, 1935),
+    at least 0.
 
     None where it is undefined: fewer than two groups, as many groups as clips, or no variance.
     """
@@ -222,5 +264,7 @@ def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float 
     groups = values.groupby(column)[measure]
     if groups.ngroups < 2 or len(values) <= groups.ngroups or values[measure].var() <= 1e-20:
         return None
-    within = ((values[measure] - groups.transform("mean")) ** 2).sum() / (len(values) - groups.ngroups)
+    within = ((values[measure] - groups.transform("mean")) ** 2).sum() / (
+        len(values) - groups.ngroups
+    )
     return max(0.0, float(1 - within / values[measure].var()))

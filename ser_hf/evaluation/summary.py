@@ -1,4 +1,6 @@
-"""All numbers of one evaluated split: metrics, intervals, classes, slices, calibration, hardest clips, warnings."""
+"""All numbers of one evaluated split: metrics, intervals, classes, slices, calibration, hardest
+clips, warnings.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +27,11 @@ from .metrics import BY_DIMENSION, Ratings, all_metrics, mean_metrics, values
 from .predictions import Predictions
 from .slices import by_corpus, measure_slices, other_label, pooled_classes, slices_and_gaps
 
-# A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of 150 (exp(-5)).
+# A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of
+# 150 (exp(-5)).
 FEW_CLIPS = 5
-# Predictions of a dimension with less than this share of the targets' deviation are called constant.
+# Predictions of a dimension with less than this share of the targets' deviation are called
+# constant.
 _CONSTANT = 0.1
 
 
@@ -36,8 +40,8 @@ def evaluate_predictions(
 ) -> dict[str, Any]:
     """Compute the sections of a report about one split.
 
-    Over several runs, metrics are the mean and confusions the sum; intervals are those of the mean of these runs: they
-    cover other clips and speakers, not other seeds.
+    Over several runs, metrics are the mean and confusions the sum; intervals are those of the mean
+    of these runs: they cover other clips and speakers, not other seeds.
 
     Args:
         predictions: of one or several runs.
@@ -45,7 +49,8 @@ def evaluate_predictions(
         confidence: of the intervals, between 0 and 1.
 
     Returns:
-        {section: value} with the keys of report.json, such as metrics, intervals, per_class, confusion and slices.
+        {section: value} with the keys of report.json, such as metrics, intervals, per_class,
+        confusion and slices.
     """
     outputs = predictions.outputs
     by_output, sections = _SECTIONS[predictions.task.name]
@@ -55,7 +60,9 @@ def evaluate_predictions(
         clip_draws(predictions.ids, keys, bootstrap, np.random.default_rng(0))
         for keys in (speaker_keys(predictions), None)
     )
-    by_speaker, of_outputs, of_groups = resample([measure(outputs), by_output(outputs), groups], drawn)
+    by_speaker, of_outputs, of_groups = resample(
+        [measure(outputs), by_output(outputs), groups], drawn
+    )
     by_clip, of_speakers = resample([measure(outputs), speakers], alone)
     slices, gaps = slices_and_gaps(predictions, of_groups | of_speakers, confidence)
     (resampled,) = of_outputs.values()
@@ -78,14 +85,20 @@ def evaluate_predictions(
     return found | own | {"warnings": found["warnings"] + own["warnings"]}
 
 
-def _of_classes(predictions: Predictions, intervals: Sequence[list[float] | None]) -> dict[str, Any]:
+def _of_classes(
+    predictions: Predictions, intervals: Sequence[list[float] | None]
+) -> dict[str, Any]:
     """The sections about classes, with the `intervals` of their recalls."""
     runs = len(predictions.probabilities)
     classes, counts = pooled_classes(predictions)
     for row, interval in zip(classes.values(), intervals, strict=True):
         row["recall_interval"] = interval
-    pooled = np.tile(predictions.labels, runs), predictions.probabilities.reshape(-1, len(predictions.names))
-    bins = [own | {"clips": own["clips"] / runs} for own in reliability(*pooled)]  # clips are counted once
+    pooled = (
+        np.tile(predictions.labels, runs),
+        predictions.probabilities.reshape(-1, len(predictions.names)),
+    )
+    # clips are counted once
+    bins = [own | {"clips": own["clips"] / runs} for own in reliability(*pooled)]
     return {
         "per_class": classes,
         "confusion": counts,
@@ -96,13 +109,20 @@ def _of_classes(predictions: Predictions, intervals: Sequence[list[float] | None
     }
 
 
-def _of_dimensions(predictions: Predictions, intervals: Sequence[list[float] | None]) -> dict[str, Any]:
-    """The sections about dimensions, with the `intervals` of their CCC, and a warning about constant predictions."""
+def _of_dimensions(
+    predictions: Predictions, intervals: Sequence[list[float] | None]
+) -> dict[str, Any]:
+    """The sections about dimensions, with the `intervals` of their CCC, and a warning about
+    constant predictions.
+    """
     found, constant = {}, []
     for i, (name, interval) in enumerate(zip(predictions.names, intervals, strict=True)):
         scores = [_scores_of(run, i) for run in predictions.outputs]
         targets, guesses = predictions.labels[:, i], predictions.probabilities[..., i]
-        spread = {"target_deviation": float(targets.std()), "predicted_deviation": float(guesses.std(axis=1).mean())}
+        spread = {
+            "target_deviation": float(targets.std()),
+            "predicted_deviation": float(guesses.std(axis=1).mean()),
+        }
         means = {"target_mean": float(targets.mean()), "predicted_mean": float(guesses.mean())}
         found[name] = mean_metrics(scores) | {"ccc_interval": interval} | means | spread
         if spread["predicted_deviation"] < _CONSTANT * spread["target_deviation"]:
@@ -129,9 +149,13 @@ _SECTIONS: dict[str, tuple[Callable[[Any], Measure], Callable[..., dict[str, Any
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """Warnings about few test speakers and about `unknown`, the number of clips with an unknown speaker."""
+    """Warnings about few test speakers and about `unknown`, the number of clips with an unknown
+    speaker.
+    """
     if unknown:
-        whose = "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
+        whose = (
+            "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
+        )
         return [
             f"{whose} not known. Each such clip is resampled as its own speaker, so intervals are too narrow if one "
             "speaker has many of them."
@@ -159,14 +183,26 @@ def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -
 
 
 def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
-    """The clips with the lowest probability of their label, or with the largest error, mean over runs."""
-    mean, names, labels = predictions.probabilities.mean(axis=0), predictions.names, predictions.labels
+    """The clips with the lowest probability of their label, or with the largest error, mean over
+    runs.
+    """
+    mean, names, labels = (
+        predictions.probabilities.mean(axis=0),
+        predictions.names,
+        predictions.labels,
+    )
     if labels.ndim == 2:
         key, scores = "error", np.sqrt(((mean - labels) ** 2).mean(axis=1))
-        order, texts = np.argsort(-scores, kind="stable"), [_in_words(names, labels), _in_words(names, mean)]
+        order, texts = (
+            np.argsort(-scores, kind="stable"),
+            [_in_words(names, labels), _in_words(names, mean)],
+        )
     else:
         key, scores = "probability", mean[np.arange(len(predictions)), labels]
-        order, texts = np.argsort(scores, kind="stable"), [[names[i] for i in own] for own in (labels, mean.argmax(1))]
+        order, texts = (
+            np.argsort(scores, kind="stable"),
+            [[names[i] for i in own] for own in (labels, mean.argmax(1))],
+        )
     paths = predictions.paths or [None] * len(predictions)
     return [
         {
@@ -183,7 +219,10 @@ def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
 
 def _in_words(names: Sequence[str], values: np.ndarray) -> list[str]:
     """ "arousal 0.61, valence 0.40" of each clip."""
-    return [", ".join(f"{name} {one:.2f}" for name, one in zip(names, row, strict=True)) for row in values.tolist()]
+    return [
+        ", ".join(f"{name} {one:.2f}" for name, one in zip(names, row, strict=True))
+        for row in values.tolist()
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +230,8 @@ class ModelFacts:
     """What shows that a model is degenerate; None where it is unknown or does not apply.
 
     Args:
-        names, confusion: classes, and counts of the evaluated clips (`metrics.confusion`); no counts of dimensions.
+        names, confusion: classes, and counts of the evaluated clips (`metrics.confusion`); no
+            counts of dimensions.
         train_score: UAR of the training clips, or CCC.
         selecting: the validation speakers that selected the model.
         temperature: from `fit_temperature`.
@@ -206,33 +246,49 @@ class ModelFacts:
     def one_class(self) -> str | None:
         if self.confusion is None:
             return None
-        labeled, predicted = (np.sum(self.confusion, axis=axis) / np.sum(self.confusion) for axis in (1, 0))
+        labeled, predicted = (
+            np.sum(self.confusion, axis=axis) / np.sum(self.confusion) for axis in (1, 0)
+        )
         most = predicted.argmax()
         return self.names[most] if labeled[most] <= 0.95 < predicted[most] else None
 
     def never_predicted(self) -> str | None:
         if self.confusion is None:
             return None
-        counts = zip(self.names, np.sum(self.confusion, axis=1), np.sum(self.confusion, axis=0), strict=True)
+        counts = zip(
+            self.names, np.sum(self.confusion, axis=1), np.sum(self.confusion, axis=0), strict=True
+        )
         missing = [name for name, labeled, predicted in counts if labeled and not predicted]
         return None if self.one_class() else ", ".join(missing)
 
     def near_chance(self) -> str | None:
-        # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there to 1 is no training.
+        # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there
+        # to 1 is no training.
         chance = 0.0 if self.confusion is None else 1 / len(self.names)
         near = self.train_score is not None and self.train_score < chance + 0.1 * (1 - chance)
         return f"{self.train_score:.3f}, chance {chance:.3f}" if near else None
 
     def few_selecting(self) -> str | None:
-        few = self.selecting is not None and len(self.selecting) <= 2 and not any(map(is_unknown, self.selecting))
+        few = (
+            self.selecting is not None
+            and len(self.selecting) <= 2
+            and not any(map(is_unknown, self.selecting))
+        )
         return ", ".join(self.selecting) if few else None
 
     def no_temperature(self) -> str | None:
-        better = "the sharper the better" if self.temperature == LOWEST else "the flatter the better"
-        return f"{self.temperature:g}, {better}" if self.temperature and at_limit(self.temperature) else None
+        better = (
+            "the sharper the better" if self.temperature == LOWEST else "the flatter the better"
+        )
+        return (
+            f"{self.temperature:g}, {better}"
+            if self.temperature and at_limit(self.temperature)
+            else None
+        )
 
 
-# A new warning is one entry: a sentence with what to try, and the details in its brackets, none without a fault.
+# A new warning is one entry: a sentence with what to try, and the details in its brackets, none
+# without a fault.
 DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
     "More than 95 % of the evaluated clips get one class{}: check that their level is that of the training clips "
     "(audio.level), or train with class weights or another learning rate.": ModelFacts.one_class,
@@ -248,9 +304,15 @@ DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
 
 def degenerate(facts: ModelFacts) -> list[str]:
     """Warnings about a model that is not worth its figures."""
-    return [sentence.format(f" ({found})") for sentence, detail in DEGENERATE.items() if (found := detail(facts))]
+    return [
+        sentence.format(f" ({found})")
+        for sentence, detail in DEGENERATE.items()
+        if (found := detail(facts))
+    ]
 
 
 def without_details(warning: str) -> str:
     """A warning of `degenerate` as it is of several runs; others unchanged."""
-    return next((one.format("") for one in DEGENERATE if one.partition("{}")[0] in warning), warning)
+    return next(
+        (one.format("") for one in DEGENERATE if one.partition("{}")[0] in warning), warning
+    )

@@ -1,4 +1,6 @@
-"""The tasks in one table: what a model predicts for a clip, and how that is trained, measured and described."""
+"""The tasks in one table: what a model predicts for a clip, and how that is trained, measured and
+described.
+"""
 
 import dataclasses
 from typing import Any
@@ -11,8 +13,10 @@ class Task:
     Args:
         problem_type: of the model's configuration, by which `pipeline` decides what a logit is.
         loss: key of `ser_hf.training.loss.LOSSES`.
-        main: the metric of headlines, slices, robustness and pictures, and the default to select a checkpoint.
-        headline: metrics of small tables, and those that may select a checkpoint; `beside` are shown next to `main`.
+        main: the metric of headlines, slices, robustness and pictures, and the default to select a
+            checkpoint.
+        headline: metrics of small tables, and those that may select a checkpoint; `beside` are
+            shown next to `main`.
         compared: metrics of paired comparisons.
         hub: the metrics of `model-index`: type on the Hub, and averaging.
         outputs: what a model predicts, in the plural.
@@ -45,7 +49,11 @@ EMOTIONS = Task(
     headline=("uar", "wa", "macro_f1", "weighted_f1"),
     beside=("macro_f1", "wa"),
     compared=("uar", "wa", "macro_f1"),
-    hub={"uar": ("recall", {"average": "macro"}), "wa": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})},
+    hub={
+        "uar": ("recall", {"average": "macro"}),
+        "wa": ("accuracy", None),
+        "macro_f1": ("f1", {"average": "macro"}),
+    },
     outputs="emotions",
     predicts="a probability for each of {} emotions of an utterance",
     hardest="The clips with the lowest probability of the true emotion",
@@ -61,7 +69,12 @@ DIMENSIONS = Task(
     headline=("ccc", "pearson", "mae", "rmse"),
     beside=("pearson", "mae"),
     compared=("ccc", "pearson", "rmse"),
-    hub={"ccc": ("ccc", None), "pearson": ("pearsonr", None), "mae": ("mae", None), "rmse": ("rmse", None)},
+    hub={
+        "ccc": ("ccc", None),
+        "pearson": ("pearsonr", None),
+        "mae": ("mae", None),
+        "rmse": ("rmse", None),
+    },
     outputs="dimensions",
     predicts="{} dimensions of the emotion of an utterance, each a number from about 0 to about 1",
     hardest="The clips with the largest error, in shares of the range",

@@ -1,4 +1,6 @@
-"""Compares runs: a table row for each run, and paired tests between runs that predicted the same clips."""
+"""Compares runs: a table row for each run, and paired tests between runs that predicted the same
+clips.
+"""
 
 import dataclasses
 import itertools
@@ -53,29 +55,37 @@ def compare_runs(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare runs in a table, the best by `metric` first, and test the differences of runs on the same clips.
+    """Compare runs in a table, the best by `metric` first, and test the differences of runs on the
+    same clips.
 
     Example: `ser_hf.compare_runs(["runs/a", "runs/b"], output="comparison")["pairs"]`
 
     Args:
-        sources: run folders, sweeps (their winner), folders of published models, Hub ids or report.json files.
-        metric: of the order, the bar chart and the verdicts: "uar" (the default), "wa" or "macro_f1"; of dimensions
-            "ccc" (the default), "pearson" or "rmse".
-        output: a folder for the page, the bar chart and the tables; an earlier comparison in it is replaced.
+        sources: run folders, sweeps (their winner), folders of published models, Hub ids or
+            report.json files.
+        metric: of the order, the bar chart and the verdicts: "uar" (the default), "wa" or
+            "macro_f1"; of dimensions "ccc" (the default), "pearson" or "rmse".
+        output: a folder for the page, the bar chart and the tables; an earlier comparison in it is
+            replaced.
         resamples, confidence, seed: of the paired bootstrap.
 
     Returns:
-        The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
+        The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`,
+        `definitions`.
 
     Raises:
-        UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run named twice, or a source
-            without a report.
+        UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run named twice,
+            or a source without a report.
     """
     if output is not None:
         folder = Path(output)
-        others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
+        others = (
+            sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
+        )
         if folder.is_file() or others:
-            raise UserError(f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder")
+            raise UserError(
+                f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder"
+            )
     found = _read_runs([str(source) for source in sources])
     task = found[0].report.measured
     for run in found:
@@ -85,12 +95,18 @@ def compare_runs(
             )
     metric = metric or task.main
     if metric not in task.compared:
-        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(task.compared)}")
-    runs = sorted(found, key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric))
+        raise UserError(
+            f"--metric: unknown metric {metric!r}; choose one of {', '.join(task.compared)}"
+        )
+    runs = sorted(
+        found, key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric)
+    )
     same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
     for run in runs:
         if own := run.predictions:
-            same.setdefault((*own.classes, *own.clips, own.outputs[0].labels.tobytes()), []).append(run)
+            same.setdefault((*own.classes, *own.clips, own.outputs[0].labels.tobytes()), []).append(
+                run
+            )
     groups = list(same.values())
     settings = {"resamples": resamples, "confidence": confidence, "seed": seed}
     rows, pairs = [_row(run) for run in runs], _pairs(groups, metric, settings)
@@ -130,9 +146,16 @@ def _read_run(source: str) -> SavedRun:
     files = [path, path / "report" / "report.json", path / "report.json"]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
-        raise UserError(f"{source}: contains no report; name the folder of a finished run, or a report.json")
+        raise UserError(
+            f"{source}: contains no report; name the folder of a finished run, or a report.json"
+        )
     report = read_finished_report(file)
-    return SavedRun(source, report.name, report, _read_predictions(file.with_name("predictions.parquet"), report))
+    return SavedRun(
+        source,
+        report.name,
+        report,
+        _read_predictions(file.with_name("predictions.parquet"), report),
+    )
 
 
 def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
@@ -147,10 +170,15 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     names, seeds = sorted(report.labels), []
     for _, own in table.sort_values(["seed", "id"]).groupby("seed"):
         if report.measured.problem_type:
-            labels, values = (own[[f"{kind}_{name}" for name in names]].to_numpy(float) for kind in ("true", "p"))
+            labels, values = (
+                own[[f"{kind}_{name}" for name in names]].to_numpy(float) for kind in ("true", "p")
+            )
             seeds.append((own, Ratings(labels, values)))
         else:
-            codes = (pd.Categorical(own[column], names).codes.astype(int) for column in ("label", "predicted"))
+            codes = (
+                pd.Categorical(own[column], names).codes.astype(int)
+                for column in ("label", "predicted")
+            )
             seeds.append((own, Outputs(*codes, len(names))))
     clips = [own["id"].tolist() for own, _ in seeds]
     if not seeds or any(ids != clips[0] for ids in clips):
@@ -161,7 +189,9 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the training split."""
+    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the
+    training split.
+    """
     report, protocol, compared = run.report, run.report.protocol, run.report.measured.compared
     split = protocol.parts.get(report.evaluated_split)
     areas = report.robustness.areas if report.robustness else {}
@@ -171,7 +201,9 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "part": report.evaluated_split,
         "protocol": {
             **{key: getattr(protocol, key) for key in ("name", "sha256", "leak")},
-            "shared_speakers": report.audit.shared.get(f"train/{report.evaluated_split}", {}).get("speakers", 0),
+            "shared_speakers": report.audit.shared.get(f"train/{report.evaluated_split}", {}).get(
+                "speakers", 0
+            ),
         },
         "clips": len(run.predictions.clips) if run.predictions else split and split.clips,
         "speakers": split and len(split.speakers),
@@ -179,8 +211,12 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "seeds": len(report.seeds or ()),
         "metrics": {metric: report.metrics[metric] for metric in compared},
         "confidence": report.confidence,
-        "intervals": {metric: report.intervals[metric] for metric in compared if metric in report.intervals},
-        "deviations": {metric: report.deviations[metric] for metric in compared if metric in report.deviations},
+        "intervals": {
+            metric: report.intervals[metric] for metric in compared if metric in report.intervals
+        },
+        "deviations": {
+            metric: report.deviations[metric] for metric in compared if metric in report.deviations
+        },
         "noise": getattr(areas["noise"], report.main) if "noise" in areas else None,
         "parameters": report.model.parameters,
         "trainable": report.model.learning,
@@ -188,8 +224,12 @@ def _row(run: SavedRun) -> dict[str, Any]:
     }
 
 
-def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all pairs."""
+def _pairs(
+    groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all
+    pairs.
+    """
     pairs = []
     for runs in groups:
         if len(runs) == 1:
@@ -209,7 +249,9 @@ def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[
 
 
 def _warnings(
-    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[SavedRun]]
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Mapping[str, Any]],
+    groups: Sequence[Sequence[SavedRun]],
 ) -> list[str]:
     found = []
     if len(groups) > 1:
@@ -221,15 +263,21 @@ def _warnings(
         if leak := row["protocol"]["leak"]:
             found.append(f"{row['name']}: LEAKY: {leak}")
         elif row["protocol"]["shared_speakers"] is None:
-            found.append(f"{row['name']}: it is unknown whether these speakers are in its training split.")
+            found.append(
+                f"{row['name']}: it is unknown whether these speakers are in its training split."
+            )
         elif row["protocol"]["shared_speakers"]:
             found.append(f"{row['name']}: evaluated on speakers of its training split.")
     if len({row["protocol"]["sha256"] for row in rows}) > 1:
-        found.append("The runs have different splits (protocol, or clips in it): their figures are not comparable.")
+        found.append(
+            "The runs have different splits (protocol, or clips in it): their figures are not comparable."
+        )
     if any(row["part"] == "validation" for row in rows):
         found.append("Figures on a validation split that selected the checkpoint are too good.")
     if any(pair["speakers"] and pair["speakers"] < FEW_SPEAKERS for pair in pairs):
-        found.append(f"Differences on fewer than {FEW_SPEAKERS} speakers: intervals and p-values are optimistic.")
+        found.append(
+            f"Differences on fewer than {FEW_SPEAKERS} speakers: intervals and p-values are optimistic."
+        )
     if pairs and not all(row["seeds"] for row in rows):
         found.append("Runs with one training: the variation between seeds is not included.")
     if pairs and any(row["folds"] for row in rows):
@@ -239,13 +287,17 @@ def _warnings(
 
 def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
     with atomic_folder(folder, "--output") as partial:
-        figure, narrow = (bar_chart(comparison["runs"], comparison["metric"], width) for width in (8.5, 3.7))
+        figure, narrow = (
+            bar_chart(comparison["runs"], comparison["metric"], width) for width in (8.5, 3.7)
+        )
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
         (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
         write_json(partial / "comparison.json", comparison)
         metric = comparison["metric"]
-        figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
+        figures = ", ".join(
+            f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"]
+        )
         alt = f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}."
         page = template(__package__, "compare.html").render(
             **comparison,
@@ -259,7 +311,8 @@ def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
 
 
 def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str, width: float = 8.5) -> Figure:
-    """A bar for each run with its interval, below its name; runs evaluated on training speakers are hatched.
+    """A bar for each run with its interval, below its name; runs evaluated on training speakers are
+    hatched.
 
     `width` is in inches; of a name that is longer than the figure the end is shown.
     """
@@ -270,7 +323,15 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str, width: float = 8.5
         leaky = _leaky(row)
         low, high = row["intervals"].get(metric) or (value, value)
         error = [[max(0, value - low)], [max(0, high - value)]]
-        axes.barh(place, value, 0.45, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
+        axes.barh(
+            place,
+            value,
+            0.45,
+            xerr=error,
+            capsize=3,
+            color=COLORS[leaky],
+            hatch="//" if leaky else "",
+        )
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)
         room = int(12 * width)  # letters
         name = row["name"] if len(row["name"]) <= room else f"…{row['name'][1 - room :]}"
@@ -278,13 +339,21 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str, width: float = 8.5
         axes.text(0.01, place - 0.3, name, va="bottom", fontsize=9, parse_math=False)
     hatched = "; hatched: evaluated on training speakers" if any(map(_leaky, rows)) else ""
     label = textwrap.fill(f"{NAMES[metric]} (lines: intervals{hatched})", int(12 * width))
-    axes.set(xlim=(min(0, axes.get_xlim()[0]), 1.1), xlabel=label, yticks=[], ylim=(len(rows) - 0.6, -0.8))
+    axes.set(
+        xlim=(min(0, axes.get_xlim()[0]), 1.1),
+        xlabel=label,
+        yticks=[],
+        ylim=(len(rows) - 0.6, -0.8),
+    )
     return figure
 
 
 def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs, and the pairs, as formatted text."""
-    metric, noise = comparison["metric"], any(row["noise"] is not None for row in comparison["runs"])
+    metric, noise = (
+        comparison["metric"],
+        any(row["noise"] is not None for row in comparison["runs"]),
+    )
     runs = [
         {
             "run": row["name"],
@@ -293,7 +362,11 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "split": row["part"],
             NAMES[metric]: f"{row['metrics'][metric]:.3f}",
             "interval": _span(row["intervals"].get(metric)),
-            **{NAMES[name]: _number(value, ".3f") for name, value in row["metrics"].items() if name != metric},
+            **{
+                NAMES[name]: _number(value, ".3f")
+                for name, value in row["metrics"].items()
+                if name != metric
+            },
             "sd": _number(row["deviations"].get(metric), ".3f"),
             **({"in noise": _number(row["noise"], ".3f")} if noise else {}),
             "folds": row["folds"] or "-",
@@ -326,7 +399,8 @@ def summary(comparison: Mapping[str, Any]) -> str:
 def paper_table(comparison: Mapping[str, Any], format: str) -> str:
     """The runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
 
-    The best figure is bold if a paired test shows that it is better than the next one, and the run has no leak.
+    The best figure is bold if a paired test shows that it is better than the next one, and the run
+    has no leak.
     """
     if format == "csv":
         return _csv(comparison).rstrip()
@@ -343,7 +417,9 @@ def paper_table(comparison: Mapping[str, Any], format: str) -> str:
         text, best = table.to_latex(index=False, escape=True), r"\textbf{{{}}}"
     else:
         cells = table.map(lambda cell: re.sub(r"([\\`*|<])", r"\\\1", cell)).to_numpy().tolist()
-        lines = [f"| {' | '.join(row)} |\n" for row in ([*table], ["---"] * len(table.columns), *cells)]
+        lines = [
+            f"| {' | '.join(row)} |\n" for row in ([*table], ["---"] * len(table.columns), *cells)
+        ]
         text, best = "".join(lines), "**{}**"
     text = text.replace(place, best.format(figure) if bold else figure)
     return f"{text}\n{'% ' * (format == 'latex')}{note}"
@@ -354,7 +430,10 @@ def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:
     best, names = comparison["runs"][0], {row["name"] for row in comparison["runs"][:2]}
     pair = next((pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == names), None)
     if pair is None or _leaky(best):
-        return False, "The best two are not compared: other clips, missing predictions, or known test speakers."
+        return (
+            False,
+            "The best two are not compared: other clips, missing predictions, or known test speakers.",
+        )
     bold = pair["verdict"] == f"{best['name']} is better"
     found = "Bold: better than the next" if bold else "No difference between the best two is shown"
     return bold, f"{found} (paired bootstrap, p = {pair['p_holm']:.2g} after Holm's correction)."
@@ -365,7 +444,9 @@ def _leaky(row: Mapping[str, Any]) -> bool:
 
 
 def _csv(comparison: Mapping[str, Any]) -> str:
-    """The runs with the ends of intervals; an apostrophe precedes what a spreadsheet would evaluate as a formula."""
+    """The runs with the ends of intervals; an apostrophe precedes what a spreadsheet would evaluate
+    as a formula.
+    """
     table = pd.json_normalize(comparison["runs"])
     for name in [name for name in table if name.startswith("intervals.")]:
         for end, key in enumerate(("low", "high")):

@@ -1,4 +1,6 @@
-"""The context of a run, which its steps share: recipe, data, folds, folder, and the settings that follow from them."""
+"""The context of a run, which its steps share: recipe, data, folds, folder, and the settings that
+follow from them.
+"""
 
 import contextlib
 import dataclasses
@@ -22,12 +24,14 @@ from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .recipe import Recipe
 
-# Called after every validation of the Trainer (scikit-learn has none) with the run's place below the outermost folder
-# (such as ("fold-1", "seed-2"), or ()), the epoch and the metrics.
+# Called after every validation of the Trainer (scikit-learn has none) with the run's place below
+# the outermost folder (such as ("fold-1", "seed-2"), or ()), the epoch and the metrics.
 Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
 
 
-def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) -> EmotionTrainingArguments:
+def arguments_for(
+    recipe: Recipe, folder: RunFolder, padding_safe: bool = True
+) -> EmotionTrainingArguments:
     """The arguments of the Trainer for the first seed of a recipe."""
     training, average = recipe.training, recipe.training.average
     same = ("precision", "deterministic", "head_learning_rate", "layer_decay")
@@ -47,7 +51,9 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """A recipe on its data, in a folder; a single training has one fold. `foil` is the leaky protocol's report."""
+    """A recipe on its data, in a folder; a single training has one fold. `foil` is the leaky
+    protocol's report.
+    """
 
     recipe: Recipe
     data: ExperimentData
@@ -58,11 +64,15 @@ class RunContext:
     watch: Watch | None = None
     callbacks: Sequence[TrainerCallback] = ()
 
-    def child(self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None) -> "RunContext":
+    def child(
+        self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None
+    ) -> "RunContext":
         """The context of a run in the folder `name` below this one."""
         folder = self.folder.child(name)
         recipe = dataclasses.replace(recipe, output_dir=str(folder.path))
-        return dataclasses.replace(self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch)
+        return dataclasses.replace(
+            self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch
+        )
 
     @property
     def task(self) -> Task:
@@ -88,14 +98,23 @@ class RunContext:
 
     @property
     def resampled(self) -> bool:
-        """Whether the weights of corpora or `training.balance` decide how often an epoch contains a clip."""
-        return self.recipe.training.balance is not None or any(weight != 1 for weight in self.data.weights.values())
+        """Whether the weights of corpora or `training.balance` decide how often an epoch contains a
+        clip.
+        """
+        return self.recipe.training.balance is not None or any(
+            weight != 1 for weight in self.data.weights.values()
+        )
 
     @property
     def window(self) -> int | None:
-        """Samples of the longest window in evaluation: the recipe's, or the longest that the model can process."""
+        """Samples of the longest window in evaluation: the recipe's, or the longest that the model
+        can process.
+        """
         seconds = self.recipe.evaluation.window
-        limits = (seconds and round(seconds * self.data.store.sampling_rate), self.data.plan.longest_clip)
+        limits = (
+            seconds and round(seconds * self.data.store.sampling_rate),
+            self.data.plan.longest_clip,
+        )
         return min((samples for samples in limits if samples), default=None)
 
     def arguments(self) -> EmotionTrainingArguments:
@@ -117,24 +136,32 @@ class RunContext:
 
     def clips(self, name: str) -> Dataset:
         """The clips of a split for evaluation: complete, in windows where they are too long."""
-        return clip_table(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
+        return clip_table(
+            self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window
+        )
 
     @property
     def train_rows(self) -> list[int]:
-        """The rows for training: for scikit-learn those of the validation split too, unless they are evaluated."""
+        """The rows for training: for scikit-learn those of the validation split too, unless they
+        are evaluated.
+        """
         rows, recipe = self.fold.split.rows, self.recipe
         both = recipe.training.solver == "sklearn" and recipe.evaluation.part == "test"
         return rows["train"] + rows["validation"] * both
 
     def train_clips(self) -> Dataset:
-        """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation for scikit-learn."""
+        """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation
+        for scikit-learn.
+        """
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
             return clip_table(data.dataset, self.train_rows, data.store, window=self.window)
         longest = data.plan.longest_clip
         limits = [recipe.audio.max_duration, longest and longest / data.store.sampling_rate]
         limit = min((seconds for seconds in limits if seconds), default=None)
-        clips = clip_table(data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels)
+        clips = clip_table(
+            data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels
+        )
         seed = recipe.training.seeds[0]
         if self.resampled:
             corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]
@@ -142,13 +169,22 @@ class RunContext:
         return clips
 
     def train_labels(self, clips: Dataset) -> list[int]:
-        """The labels from which class weights and priors are computed; with balancing, those of one epoch."""
+        """The labels from which class weights and priors are computed; with balancing, those of one
+        epoch.
+        """
         if self.resampled:
             return epoch_labels(clips)
         return np.asarray(self.data.dataset["label"][:])[self.train_rows].tolist()
 
     def window_notes(self) -> list[str]:
         """Notes about clips that evaluation splits into windows or pads."""
-        evaluated, plan, rate = self.recipe.evaluation.part, self.data.plan, self.data.store.sampling_rate
+        evaluated, plan, rate = (
+            self.recipe.evaluation.part,
+            self.data.plan,
+            self.data.store.sampling_rate,
+        )
         limits = self.window, plan.longest_clip, plan.shortest_clip
-        return [f"{sentence}." for sentence in window_notes(evaluated, self.clips(evaluated), rate, *limits)]
+        return [
+            f"{sentence}."
+            for sentence in window_notes(evaluated, self.clips(evaluated), rate, *limits)
+        ]

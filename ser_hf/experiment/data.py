@@ -1,4 +1,6 @@
-"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit; cheap checks first."""
+"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit; cheap
+checks first.
+"""
 
 import dataclasses
 import logging
@@ -19,7 +21,15 @@ from ..corpora.targets import names_of, targets_of
 from ..evaluation.slices import explained_variance
 from ..evaluation.tasks import TASKS
 from ..models.preparation import Preparation, gated_loudness
-from ..protocols import PARTS, Split, audit, audit_table, contradictions, require_apart, split_corpus
+from ..protocols import (
+    PARTS,
+    Split,
+    audit,
+    audit_table,
+    contradictions,
+    require_apart,
+    split_corpus,
+)
 from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
 from ..training.loading import find_file
@@ -29,15 +39,17 @@ from .recipe import ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
 
-# `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share of its variance.
+# `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share
+# of its variance.
 _LEVEL_SHARE = 0.5
 _MEASURED_CLIPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One split with its audit; `number` counts the folds from 1. `clips` is a digest of the clips (id, label,
-    speaker, samples), by which a resumed run notices changes that the fingerprint of the ids does not show."""
+    """One split with its audit; `number` counts the folds from 1. `clips` is a digest of the clips
+    (id, label, speaker, samples), by which a resumed run notices changes that the fingerprint of
+    the ids does not show."""
 
     number: int
     split: Split
@@ -54,7 +66,8 @@ class ExperimentData:
         notes: warnings for the report about the model and the clips.
         sources: the labels in the corpus files and their classes.
         weights: how often an epoch contains the clips of each corpus of a mixture.
-        inherited: speakers that the model's checkpoint was trained with, as far as it documents them.
+        inherited: speakers that the model's checkpoint was trained with, as far as it documents
+            them.
         ranges: of the ratings of each target, [lowest, highest].
     """
 
@@ -83,7 +96,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         The data that all folds and seeds of the recipe share.
 
     Raises:
-        UserError: naming the recipe key or file that is wrong, or clips that two parts of a split share.
+        UserError: naming the recipe key or file that is wrong, or clips that two parts of a split
+            share.
     """
     audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
@@ -107,13 +121,18 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     dataset, store = prepare(dataset, rate, audio.cache_dir, waveforms)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
     notes = []
-    # Of encoders, extractor or first layers normalize the level of each clip, as does audio.normalize.
+    # Of encoders, extractor or first layers normalize the level of each clip, as does
+    # audio.normalize.
     if audio.level == "auto" and not audio.normalize and recipe.model.architecture != "encoder":
         share = level_share(dataset, store, splits)
         measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
         if share > _LEVEL_SHARE:
-            notes.append(f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness).")
-            plan = dataclasses.replace(plan, preparation=dataclasses.replace(preparation, level="loudness"))
+            notes.append(
+                f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness)."
+            )
+            plan = dataclasses.replace(
+                plan, preparation=dataclasses.replace(preparation, level="loudness")
+            )
         else:
             logger.info("%s: audio.level: auto becomes null", measured)
     if plan.preparation != waveforms:
@@ -121,10 +140,13 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     if contradicted := contradictions(splits, dataset):
         notes.append(contradicted)
     provenance = None
-    if plan.checkpoint and not plan.random_init and not os.path.isfile(plan.checkpoint):  # files of weights have none
+    # files of weights have none
+    if plan.checkpoint and not plan.random_init and not os.path.isfile(plan.checkpoint):
         provenance = training_provenance(plan.checkpoint)
     inherited = sorted(provenance.speakers) if provenance else []
-    if shared := {speaker for split in splits for speaker in split.speakers["test"]}.intersection(inherited):
+    if shared := {speaker for split in splits for speaker in split.speakers["test"]}.intersection(
+        inherited
+    ):
         notes.append(
             f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts "
             "from: expect lower figures for new speakers."
@@ -139,21 +161,26 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
 
 def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
-    """The share of the variance of the clips' loudness that the speaker explains, 0 where it is undefined.
+    """The share of the variance of the clips' loudness that the speaker explains, 0 where it is
+    undefined.
 
-    Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with: under cross-validation
-    all clips, so that one choice holds for all folds. Levels are no labels.
+    Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with:
+    under cross-validation all clips, so that one choice holds for all folds. Levels are no labels.
     """
     rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
     rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
     loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
-    table = pd.DataFrame({"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object)
+    table = pd.DataFrame(
+        {"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object
+    )
     return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The training data of a model: speakers (also of its checkpoint) in training and validation, and its split."""
+    """The training data of a model: speakers (also of its checkpoint) in training and validation,
+    and its split.
+    """
 
     speakers: frozenset[str]
     protocol: str
@@ -166,7 +193,9 @@ class TrainingProvenance:
 
 
 def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """The provenance in the report of a model (folder or Hub id); None for models without a report of ser_hf."""
+    """The provenance in the report of a model (folder or Hub id); None for models without a report
+    of ser_hf.
+    """
     path = find_file(place, "report.json", revision, required=False)
     if path is None:
         return None
@@ -177,7 +206,12 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
         return None
     protocol = report.protocol
     parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
-    speakers = {speaker for name in ("train", "validation") if name in parts for speaker in parts[name].speakers}
+    speakers = {
+        speaker
+        for name in ("train", "validation")
+        if name in parts
+        for speaker in parts[name].speakers
+    }
     speakers.update(protocol.inherited or ())
     name, sha256 = protocol.name or "an unnamed protocol", protocol.sha256 or "unknown"
     return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
@@ -189,14 +223,18 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
     root, options = _expanded(corpus.root), dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
         options["corpora"] = [
-            {**item, "root": _expanded(item["root"])} if isinstance(item, dict) and "root" in item else item
+            {**item, "root": _expanded(item["root"])}
+            if isinstance(item, dict) and "root" in item
+            else item
             for item in options["corpora"]
         ]
     if corpus.download:
         download_missing(corpus.name, root, options)
     keys = ("labels", "merge", "drop", "exclude", "on_unknown", "targets", "ranges")
     general = {key: getattr(corpus, key) for key in keys}
-    return read_corpus(corpus.name, root, sampling_rate=recipe.audio.sampling_rate, **general, **options)
+    return read_corpus(
+        corpus.name, root, sampling_rate=recipe.audio.sampling_rate, **general, **options
+    )
 
 
 def _expanded(root: Any) -> Any:
@@ -205,7 +243,9 @@ def _expanded(root: Any) -> Any:
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol of `protocol.foil` with splits of the same sizes; near duplicates are part of its leak."""
+    """The leaky protocol of `protocol.foil` with splits of the same sizes; near duplicates are part
+    of its leak.
+    """
     if split.leak:
         raise UserError(
             f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "
@@ -221,11 +261,16 @@ def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
     """The foil's split, drawn from the clips that the protocol uses."""
     used = sorted(row for rows in split.rows.values() for row in rows)
     drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
-    return dataclasses.replace(drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()})
+    return dataclasses.replace(
+        drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()}
+    )
 
 
 def _audited(
-    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, duplicates: Sequence[NearDuplicate] | None
+    dataset: Dataset,
+    splits: Sequence[Split],
+    protocol: ProtocolSection,
+    duplicates: Sequence[NearDuplicate] | None,
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     refused = protocol.near_duplicates == "error"
@@ -242,9 +287,15 @@ def _audited(
 
 def _digest(dataset: Dataset, split: Split) -> str:
     names = dataset.features["label"].names
-    ids, labels, speakers, hashes = (dataset[name][:] for name in ("id", "label", "speaker", "content_hash"))
+    ids, labels, speakers, hashes = (
+        dataset[name][:] for name in ("id", "label", "speaker", "content_hash")
+    )
     used = sorted(row for rows in split.rows.values() for row in rows)
     targets = targets_of(dataset, used)
     rated = [[]] * len(used) if targets is None else targets.tolist()
     clips = zip(used, rated, strict=True)
-    return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row], *own] for row, own in clips))
+    return key_of(
+        sorted(
+            [ids[row], names[labels[row]], speakers[row], hashes[row], *own] for row, own in clips
+        )
+    )

@@ -51,7 +51,8 @@ class LabelMapping:
     """The classes that a model is evaluated in, and the class of each of its labels."""
 
     words: list[str]  # the model's labels
-    classes: list[str]  # emotions in canonical order, then labels that are no emotion and count as errors
+    # emotions in canonical order, then labels that are no emotion and count as errors
+    classes: list[str]
     of: list[str | None]  # the class of each label, None if it is not counted
 
     def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
@@ -63,19 +64,27 @@ class LabelMapping:
         sums = np.asarray(probabilities, np.float64) @ places
         total = sums.sum(axis=-1, keepdims=True)
         # All probability may be on labels that are not counted.
-        shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
+        shares = np.divide(
+            sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0
+        )
         return shares.astype(np.float32)
 
     def rows(self) -> list[dict[str, Any]]:
         """[{word, emotion, counted}] of every word; `emotion` is None for an unknown word."""
         return [
-            {"word": word, "emotion": name if name in EMOTIONS else None, "counted": name is not None}
+            {
+                "word": word,
+                "emotion": name if name in EMOTIONS else None,
+                "counted": name is not None,
+            }
             for word, name in zip(self.words, self.of, strict=True)
         ]
 
 
 class DimensionMapping(LabelMapping):
-    """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one of each output."""
+    """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one
+    of each output.
+    """
 
     def to_classes(self, values: np.ndarray) -> np.ndarray:
         """(..., words) -> float32 (..., classes)."""
@@ -83,11 +92,16 @@ class DimensionMapping(LabelMapping):
 
     def rows(self) -> list[dict[str, Any]]:
         pairs = zip(self.words, self.of, strict=True)
-        return [{"word": word, "emotion": name, "counted": name in self.classes} for word, name in pairs]
+        return [
+            {"word": word, "emotion": name, "counted": name in self.classes} for word, name in pairs
+        ]
 
     def on(self, targets: Sequence[str]) -> "DimensionMapping":
         """The mapping to the targets of a corpus; an activation is an arousal."""
-        of = [next((one for one in (name, ALIASES.get(name)) if one in targets), name) for name in self.of]
+        of = [
+            next((one for one in (name, ALIASES.get(name)) if one in targets), name)
+            for name in self.of
+        ]
         classes = [name for name in targets if name in of]
         if not classes:
             raise UserError(
@@ -98,16 +112,22 @@ class DimensionMapping(LabelMapping):
         return DimensionMapping(self.words, classes, of)
 
 
-def dimension_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> DimensionMapping:
-    """The mapping of a model's outputs to dimensions: their names in lower case, or `label_map`, output -> dimension
-    or ``none``."""
+def dimension_mapping(
+    words: Sequence[str], label_map: Mapping[str, str] | None = None
+) -> DimensionMapping:
+    """The mapping of a model's outputs to dimensions: their names in lower case, or `label_map`,
+    output -> dimension or ``none``."""
     label_map = label_map or {}
     for word in label_map:
         if word not in words:
-            raise UserError(f"--label-map: the model has no output {word!r}; its outputs are {', '.join(words)}")
+            raise UserError(
+                f"--label-map: the model has no output {word!r}; its outputs are {', '.join(words)}"
+            )
     of = [label_map.get(word, word.strip().lower()) for word in words]
     if len(set(of)) < len(of):
-        raise UserError(f"--label-map: two outputs of the model are the same dimension: {', '.join(of)}")
+        raise UserError(
+            f"--label-map: two outputs of the model are the same dimension: {', '.join(of)}"
+        )
     return DimensionMapping(list(words), of, [None if name == IGNORED else name for name in of])
 
 
@@ -117,14 +137,17 @@ MAPPINGS = {"emotions": LabelMapping, "dimensions": DimensionMapping}
 
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
     """The mapping of a model's labels to emotions: canonical names, common names
-    (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``), or `label_map`.
+    (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``),
+    or `label_map`.
 
     `label_map` is label -> emotion, or ``none`` for a label that is not counted.
     """
     label_map = label_map or {}
     for word, emotion in label_map.items():
         if word not in words:
-            raise UserError(f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}")
+            raise UserError(
+                f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}"
+            )
         if emotion not in (*EMOTIONS, IGNORED):
             raise UserError(
                 f"--label-map: {word}={emotion}: unknown emotion; choose one of {', '.join(EMOTIONS)}, or {IGNORED}"
@@ -136,7 +159,9 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
         of.append(None if name == IGNORED and word in label_map else name)
     known = [emotion for emotion in EMOTIONS if emotion in of]
     if len(known) < 2:
-        found = f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
+        found = (
+            f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
+        )
         raise UserError(f"--label-map: {found}; map them, as in {words[0]}=angry")
     others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
     return LabelMapping(list(words), known + others, of)
@@ -146,7 +171,8 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
 class EvaluationSettings:
     """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
 
-    Clips longer than `window` seconds are processed in windows; None is the window of the model's recipe.
+    Clips longer than `window` seconds are processed in windows; None is the window of the model's
+    recipe.
     """
 
     window: Annotated[float, Range(min=SHORTEST)] | None = None
@@ -175,9 +201,13 @@ class Clips:
 
 
 def select_test_clips(
-    corpus: Corpus, classes: Sequence[str], provenance: TrainingProvenance | None, settings: EvaluationSettings
+    corpus: Corpus,
+    classes: Sequence[str],
+    provenance: TrainingProvenance | None,
+    settings: EvaluationSettings,
 ) -> Clips:
-    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
+    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new
+    speaker.
 
     With `training_speakers` those of the model's training are kept; the report then names the leak.
     """
@@ -190,11 +220,21 @@ def select_test_clips(
     rated = "targets" in dataset.features
     rows = list(range(len(dataset)))
     if protocol is not None:
-        splits = split_corpus(dataset, protocol, None if fold is None else [fold], **(settings.protocol_options or {}))
+        splits = split_corpus(
+            dataset, protocol, None if fold is None else [fold], **(settings.protocol_options or {})
+        )
         if len(splits) > 1:
             raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
-        rows, name, sha256 = splits[0].rows[part], f"{protocol}, its {part} part", fingerprint(splits)
-    names, labels, speakers = dataset.features["label"].names, dataset["label"][:], dataset["speaker"][:]
+        rows, name, sha256 = (
+            splits[0].rows[part],
+            f"{protocol}, its {part} part",
+            fingerprint(splits),
+        )
+    names, labels, speakers = (
+        dataset.features["label"].names,
+        dataset["label"][:],
+        dataset["speaker"][:],
+    )
     known = provenance.speakers if provenance else frozenset()
     left_out: Counter[str] = Counter()
     kept = []
@@ -225,7 +265,9 @@ def select_test_clips(
         note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
     described = {
         "name": name,
-        "sha256": hashlib.sha256("\n".join([sha256, *sorted(chosen["id"][:])]).encode()).hexdigest(),
+        "sha256": hashlib.sha256(
+            "\n".join([sha256, *sorted(chosen["id"][:])]).encode()
+        ).hexdigest(),
         "clips": [],
         "leak": leak,
         "notes": [*reasons, note],
@@ -239,15 +281,20 @@ def select_test_clips(
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
-    """A loaded model, the classes of its labels, and its training data, if its report documents them."""
+    """A loaded model, the classes of its labels, and its training data, if its report documents
+    them.
+    """
 
     classifier: Classifier
     mapping: LabelMapping
     provenance: TrainingProvenance | None
 
 
-def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None, **loading: Any) -> EvaluatedModel:
-    """Load any audio classifier of Transformers, with a warning if its classifier was never trained.
+def load_evaluated_model(
+    source: str, label_map: Mapping[str, str] | None = None, **loading: Any
+) -> EvaluatedModel:
+    """Load any audio classifier of Transformers, with a warning if its classifier was never
+    trained.
 
     `loading` is `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
     """
@@ -258,8 +305,14 @@ def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None
     mapping = find(classifier.labels, label_map)
     for row in mapping.rows():
         if row["emotion"] is None and row["counted"]:
-            logger.warning("%s: the label %r is not a known emotion; map it with --label-map", source, row["word"])
-    return EvaluatedModel(classifier, mapping, training_provenance(classifier.place, classifier.commit))
+            logger.warning(
+                "%s: the label %r is not a known emotion; map it with --label-map",
+                source,
+                row["word"],
+            )
+    return EvaluatedModel(
+        classifier, mapping, training_provenance(classifier.place, classifier.commit)
+    )
 
 
 def _untrained(classifier: Classifier) -> str:
@@ -294,7 +347,9 @@ def evaluate_on_corpus(
     if isinstance(mapping, DimensionMapping):
         mapping = mapping.on(targets)
     elif targets:
-        raise UserError(f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out")
+        raise UserError(
+            f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out"
+        )
     config, rate, found = classifier.model.config, classifier.extractor.sampling_rate, {}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         # Its test split has not trained the model.
@@ -306,13 +361,18 @@ def evaluate_on_corpus(
     predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
     scores = evaluate_predictions(predictions, **bootstrapping)
-    scores["warnings"] = degenerate(ModelFacts(mapping.classes, scores.get("confusion"))) + scores["warnings"]
+    scores["warnings"] = (
+        degenerate(ModelFacts(mapping.classes, scores.get("confusion"))) + scores["warnings"]
+    )
     if classifier.untrained:
         scores["warnings"] = [_untrained(classifier), *scores["warnings"]]
     if settings.robustness:
-        if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
+        # conditions change recordings before they are prepared
+        if classifier.preparation != Preparation():
             _, store = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
-        found["robustness"] = robustness_of(classifier, mapping, predictions, store, **inference, **bootstrapping)
+        found["robustness"] = robustness_of(
+            classifier, mapping, predictions, store, **inference, **bootstrapping
+        )
     distribution = None
     if not targets:
         counts = Counter(predictions.labels.tolist())
@@ -332,7 +392,9 @@ def evaluate_on_corpus(
         model={
             "architecture": config.model_type,
             "model_type": config.model_type,
-            "checkpoint": Path(classifier.source).name if Path(classifier.source).is_dir() else classifier.source,
+            "checkpoint": Path(classifier.source).name
+            if Path(classifier.source).is_dir()
+            else classifier.source,
             "revision": classifier.revision,
             "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
             "padding_safe": classifier.padding_safe,
@@ -365,7 +427,8 @@ def robustness_of(
 
     Args:
         waveforms: the clips as recorded, at the model's rate, before the model's preparation.
-        settings: `window` and `batch_size` of `classify`, others of `ser_hf.evaluation.robustness.robustness`.
+        settings: `window` and `batch_size` of `classify`, others of
+            `ser_hf.evaluation.robustness.robustness`.
     """
     rate = classifier.extractor.sampling_rate
     inference = {key: settings.pop(key) for key in ("window", "batch_size") if key in settings}
@@ -373,7 +436,9 @@ def robustness_of(
     def predict(clips: list[np.ndarray]) -> np.ndarray:
         prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
         names = [f"clip {i}" for i in range(len(clips))]
-        return mapping.to_classes(classify(classifier, prepared, names, progress=False, **inference))
+        return mapping.to_classes(
+            classify(classifier, prepared, names, progress=False, **inference)
+        )
 
     return robustness(predict, waveforms, predictions, rate=rate, **settings)
 
@@ -383,8 +448,12 @@ def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarr
     known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     if isinstance(mapping, DimensionMapping):
         own = known.labels[:, [known.names.index(name) for name in mapping.classes]]
-        return dataclasses.replace(known, names=mapping.classes, labels=own, probabilities=probabilities[None])
-    places = [mapping.classes.index(name) if name in mapping.classes else None for name in known.names]
+        return dataclasses.replace(
+            known, names=mapping.classes, labels=own, probabilities=probabilities[None]
+        )
+    places = [
+        mapping.classes.index(name) if name in mapping.classes else None for name in known.names
+    ]
     votes = known.votes
     if votes is not None:
         moved = np.zeros((len(known), len(mapping.classes)), np.float32)
@@ -394,26 +463,45 @@ def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarr
         with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
             votes = moved / moved.sum(axis=1, keepdims=True)
     labels = np.asarray([places[label] for label in known.labels])
-    changes = {"names": mapping.classes, "labels": labels, "probabilities": probabilities[None], "votes": votes}
+    changes = {
+        "names": mapping.classes,
+        "labels": labels,
+        "probabilities": probabilities[None],
+        "votes": votes,
+    }
     return dataclasses.replace(known, **changes)
 
 
 def require_place(folder: Path, overwrite: bool) -> None:
-    """Raise a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
+    """Raise a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to
+    replace.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     report = folder / "report.json"
-    other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(encoding="utf-8", errors="replace")
-    if other or (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
-        raise UserError(f"--output: {folder} contains files that are not of an evaluation; choose another folder")
+    other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(
+        encoding="utf-8", errors="replace"
+    )
+    if (
+        other
+        or (folder.parent / "recipe.yaml").is_file()
+        or any(child.is_dir() for child in folder.iterdir())
+    ):
+        raise UserError(
+            f"--output: {folder} contains files that are not of an evaluation; choose another folder"
+        )
     if not overwrite:
-        raise UserError(f"--output: {folder} has an evaluation already; replace it with --overwrite")
+        raise UserError(
+            f"--output: {folder} has an evaluation already; replace it with --overwrite"
+        )
 
 
 def summary(report: Report) -> str:
     """The headline and its limits, for a terminal."""
     interval = span(report.intervals.get(report.main))
-    others = ", ".join(f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside)
+    others = ", ".join(
+        f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside
+    )
     line = (
         f"{report.name}: {NAMES[report.main]} {figure(report.metrics[report.main])} ({100 * report.confidence:g} % "
         f"interval {interval}), {others}; {report.clips:,} clips of {report.speakers} speakers, {len(report.labels)} "
@@ -439,9 +527,12 @@ def evaluate_model(
     Example: `ser_hf.evaluate_model("runs/a", "emodb", "data/EMO-DB").metrics["uar"]`
 
     Args:
-        corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).
-        loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
-        output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.
+        corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge,
+            ...).
+        loading: `label_map`, `device`, `revision` and `trust_remote_code`, see
+            `load_evaluated_model`.
+        output: a folder for the report, its page and pictures; `overwrite` replaces an earlier
+            evaluation in it.
         evaluation: see `ser_hf.experiment.evaluate.EvaluationSettings`.
 
     Returns:
@@ -458,7 +549,18 @@ def evaluate_model(
         require_place(Path(output), overwrite)
     read = read_corpus(corpus, root, **(settings or {}))
     loaded = load_evaluated_model(str(model), **(loading or {}))
-    general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate", "targets", "ranges")
-    facts = corpus_facts(corpus, {key: value for key, value in (settings or {}).items() if key not in general})
+    general = (
+        "labels",
+        "merge",
+        "drop",
+        "exclude",
+        "on_unknown",
+        "sampling_rate",
+        "targets",
+        "ranges",
+    )
+    facts = corpus_facts(
+        corpus, {key: value for key, value in (settings or {}).items() if key not in general}
+    )
     folder = None if output is None else Path(output)
     return evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked, folder, facts)

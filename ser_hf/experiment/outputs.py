@@ -16,7 +16,13 @@ from ..corpora.tables import NO_LABEL
 from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.metrics import definitions, mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
-from ..evaluation.summary import evaluate_predictions, few_clips, few_speakers, known_intervals, without_details
+from ..evaluation.summary import (
+    evaluate_predictions,
+    few_clips,
+    few_speakers,
+    known_intervals,
+    without_details,
+)
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name
@@ -49,15 +55,24 @@ PREPARATION = {
 
 
 def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[str, Any]:
-    """The fields of a report about recipe, data and machine; `metrics` are compared with the foil's."""
+    """The fields of a report about recipe, data and machine; `metrics` are compared with the
+    foil's.
+    """
     recipe, data = run.recipe, run.data
     evaluated = recipe.evaluation.part
     rows = run.fold.split.rows
     if len(run.folds) > 1:
         rows = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
     classes = np.asarray(data.dataset["label"][:])
-    counts = {name: np.bincount(classes[own], minlength=len(data.labels)).tolist() for name, own in rows.items()}
-    distribution = {name: dict(zip(data.labels, own, strict=True)) for name, own in counts.items() if not data.ranges}
+    counts = {
+        name: np.bincount(classes[own], minlength=len(data.labels)).tolist()
+        for name, own in rows.items()
+    }
+    distribution = {
+        name: dict(zip(data.labels, own, strict=True))
+        for name, own in counts.items()
+        if not data.ranges
+    }
     protocol = protocol_facts(run.folds, evaluated)
     return {
         "name": recipe.name,
@@ -68,7 +83,9 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "labels": data.labels,
         "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
         "audit": worst_audit([fold.audit for fold in run.folds]),
-        "sources": data.sources if any(source["emotion"] != NO_LABEL for source in data.sources) else None,
+        "sources": data.sources
+        if any(source["emotion"] != NO_LABEL for source in data.sources)
+        else None,
         "foil": run.foil and _foil(metrics, run.foil),
         "model": _model_facts(recipe, data.plan),
         "environment": environment(),
@@ -105,7 +122,9 @@ def protocol_facts(folds: Sequence[Fold], evaluated: str) -> dict[str, Any]:
 
 
 def _parts(split: Split) -> dict[str, Any]:
-    return {name: {"clips": len(split.ids[name]), "speakers": split.speakers[name]} for name in PARTS}
+    return {
+        name: {"clips": len(split.ids[name]), "speakers": split.speakers[name]} for name in PARTS
+    }
 
 
 def _merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
@@ -115,7 +134,9 @@ def _merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
         for note in dict.fromkeys(own):
             about.setdefault(note, []).append(number)
     return [
-        note if len(numbers) == len(notes) else f"{kind.capitalize()} {', '.join(map(str, numbers))}: {note}"
+        note
+        if len(numbers) == len(notes)
+        else f"{kind.capitalize()} {', '.join(map(str, numbers))}: {note}"
         for note, numbers in about.items()
     ]
 
@@ -130,14 +151,21 @@ def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
         "intervals": foil.intervals,
         "audit": foil.audit,
         "against": dict(metrics),
-        "gap": {name: leaky - value for name, (leaky, value) in pairs.items() if None not in (leaky, value)},
+        "gap": {
+            name: leaky - value
+            for name, (leaky, value) in pairs.items()
+            if None not in (leaky, value)
+        },
     }
 
 
 def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
     architecture = recipe.model.architecture
     published = plan.checkpoint is not None and not plan.random_init
-    steps, prepared = recipe.augment.steps | {"mixup": recipe.augment.mixup}, dataclasses.asdict(plan.preparation)
+    steps, prepared = (
+        recipe.augment.steps | {"mixup": recipe.augment.mixup},
+        dataclasses.asdict(plan.preparation),
+    )
     facts: dict[str, Any] = {
         "architecture": architecture,
         "model_type": plan.config.model_type,
@@ -147,7 +175,9 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "remote_code": plan.remote_code,
         "padding_safe": plan.padding_safe,
         "sampling_rate": plan.extractor.sampling_rate,
-        "preparation": ", ".join(PREPARATION[key].format(value) for key, value in prepared.items() if value),
+        "preparation": ", ".join(
+            PREPARATION[key].format(value) for key, value in prepared.items() if value
+        ),
         "depth": _depth(recipe),
         "augmentation": ", ".join(
             f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
@@ -182,8 +212,8 @@ def _depth(recipe: Recipe) -> str:
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     """The report over folds or seeds: metrics are their mean, with the intervals of that mean.
 
-    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds together; a clip
-    that several folds evaluate counts once per fold.
+    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds
+    together; a clip that several folds evaluate counts once per fold.
 
     Args:
         reports: of each fold or seed, by number.
@@ -196,7 +226,10 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     if kind == "fold":
         scores |= _over_folds(run, reports, table, scores)
     fields = report_header(run, scores["metrics"]) | scores
-    runs = {str(n): {"metrics": own.metrics, "validation": own.parts["validation"]} for n, own in reports.items()}
+    runs = {
+        str(n): {"metrics": own.metrics, "validation": own.parts["validation"]}
+        for n, own in reports.items()
+    }
     if kind == "fold":
         folds = fields["protocol"]["folds"]
         fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
@@ -207,9 +240,13 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["transductive"] = mean_metrics([own.transductive for own in children])
         common.append(transductive_note(fields["transductive"]))
     if all(own.temperature for own in children):
-        fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
+        fields["temperatures"] = {
+            str(number): own.temperature.value for number, own in reports.items()
+        }
     if all(own.robustness for own in children):
-        fields["robustness"] = _mean([own.robustness.to_dict() for own in children]) | {"clips": scores["clips"]}
+        fields["robustness"] = _mean([own.robustness.to_dict() for own in children]) | {
+            "clips": scores["clips"]
+        }
     # A run that was resumed after its last epoch has no time per epoch.
     epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
     chosen = max(reports, key=lambda number: reports[number].validated)
@@ -222,7 +259,9 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
             for name, mean in scores["metrics"].items()
             if mean is not None
         },
-        "parts": {name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts},
+        "parts": {
+            name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts
+        },
         "selected_by": recipe.training.early_stopping.metric,
         "validated": reports[chosen].validated,
         f"chosen_{kind}": chosen,
@@ -237,7 +276,9 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """The mean of nested values: numbers are averaged, others are the first; intervals of single runs are left out."""
+    """The mean of nested values: numbers are averaged, others are the first; intervals of single
+    runs are left out.
+    """
     first = values[0]
     if isinstance(first, dict):
         left_out = ("interval", "drop_interval", "changed")
@@ -249,14 +290,19 @@ def _mean(values: Sequence[Any]) -> Any:
 
 def read_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:
     """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
-    tables = [pq.read_table(folder.child(f"{kind}-{number}").report / "predictions.parquet") for number in numbers]
+    tables = [
+        pq.read_table(folder.child(f"{kind}-{number}").report / "predictions.parquet")
+        for number in numbers
+    ]
     return pa.concat_tables(
         table.append_column(kind, pa.array([number] * len(table)))
         for table, number in zip(tables, numbers, strict=True)
     )
 
 
-def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapping[str, Any]) -> dict[str, Any]:
+def _over_folds(
+    run: RunContext, reports: Reports, table: pa.Table, pooled: Mapping[str, Any]
+) -> dict[str, Any]:
     settings = run.recipe.evaluation
     own = [table.filter(pa.compute.equal(table["fold"], number)) for number in reports]
     predictions = [from_table(one, settings.part, run.data.labels) for one in own]
@@ -265,26 +311,34 @@ def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapp
     over_clips = fold_intervals(predictions, draw_folds=False, by_speaker=False, **drawn)
     return {
         "metrics": metrics,
-        "intervals": known_intervals(fold_intervals(predictions, draw_folds=True, **drawn), metrics),
+        "intervals": known_intervals(
+            fold_intervals(predictions, draw_folds=True, **drawn), metrics
+        ),
         "clip_intervals": known_intervals(over_clips, metrics),
         "pooled": {key: pooled[key] for key in ("metrics", "intervals", "clip_intervals")},
     }
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
-    """The warnings that all runs share, then others with the numbers of their runs. Warnings about few speakers or
-    clips are left out."""
+    """The warnings that all runs share, then others with the numbers of their runs. Warnings about
+    few speakers or clips are left out."""
     about = {}
     for number, own in reports.items():
         supports = {name: one.support for name, one in own.per_class.items()}
         left_out = [*common, *few_clips(supports), *few_speakers(own.speakers or 0)]
         left_out += [transductive_note(own.transductive)] if own.transductive else []
-        about[number] = [without_details(warning) for warning in own.warnings if warning not in left_out]
+        about[number] = [
+            without_details(warning) for warning in own.warnings if warning not in left_out
+        ]
     return [*common, *_merged_notes(kind, about)]
 
 
-def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path) -> None:
-    """Save a published model: weights with merged adapters, configuration, code if needed, and feature extractor."""
+def save_weights(
+    model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path
+) -> None:
+    """Save a published model: weights with merged adapters, configuration, code if needed, and
+    feature extractor.
+    """
     stored = report.temperature and report.temperature.stored
     store_temperature(model, report.temperature.value if stored else None)
     plain = merged(model)
@@ -296,19 +350,28 @@ def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Re
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
-    """Save the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this machine."""
+    """Save the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this
+    machine.
+    """
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
-    provenance = {"versions": report.environment.versions, "git_revision": report.environment.git_revision}
+    provenance = {
+        "versions": report.environment.versions,
+        "git_revision": report.environment.git_revision,
+    }
     recipe = dataclasses.replace(run.recipe, provenance=provenance).to_dict()
     (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
-    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": definitions(run.task)}
+    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {
+        "definitions": definitions(run.task)
+    }
     write_json(folder / "report.json", values)
 
 
 def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
-    """Save report/: the page, pictures, report.json and the `tables`, such as predictions, as parquet."""
+    """Save report/: the page, pictures, report.json and the `tables`, such as predictions, as
+    parquet.
+    """
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():

@@ -29,11 +29,12 @@ _GIB = 2**30
 
 
 def plan_run(recipe: Recipe) -> str:
-    """Check everything that a run checks before training, and describe it: store, trainable parameters, steps, and
-    memory by batch size. Splits and their audit are logged.
+    """Check everything that a run checks before training, and describe it: store, trainable
+    parameters, steps, and memory by batch size. Splits and their audit are logged.
 
-    The waveforms are prepared, as for the run; nothing else is written. Memory is that of the weights, gradients and
-    AdamW's two moments, and of the activations kept for the gradient, which are counted in two small batches here.
+    The waveforms are prepared, as for the run; nothing else is written. Memory is that of the
+    weights, gradients and AdamW's two moments, and of the activations kept for the gradient, which
+    are counted in two small batches here.
 
     Raises:
         UserError: naming the recipe key or file that is wrong.
@@ -45,9 +46,13 @@ def plan_run(recipe: Recipe) -> str:
         check_runs(run, arguments)
     store = data.store
     seconds = sum(store.lengths) / store.sampling_rate
-    lines = [f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {store.bytes / _GIB:.2f} GiB in {store.folder}"]
+    lines = [
+        f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {store.bytes / _GIB:.2f} GiB in {store.folder}"
+    ]
     runs = len(data.folds) * len(recipe.training.seeds)
-    lines.append(f"trainings: {runs} (folds: {len(data.folds)}, seeds: {len(recipe.training.seeds)})")
+    lines.append(
+        f"trainings: {runs} (folds: {len(data.folds)}, seeds: {len(recipe.training.seeds)})"
+    )
     if recipe.training.solver == "sklearn":
         return "\n".join([*lines, "training: scikit-learn fits the classifier"])
     seed_everything(recipe.training.seeds[0])
@@ -57,13 +62,21 @@ def plan_run(recipe: Recipe) -> str:
     model = add_lora(model, run.lora) if run.lora else model
     clips = run.train_clips()
     steps = math.ceil(len(EpochSchedule(clips)) / arguments.step_batch_size)
-    total = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
+    total = (
+        arguments.max_steps
+        if arguments.max_steps > 0
+        else math.ceil(steps * arguments.num_train_epochs)
+    )
     lines += [trainable_table(model, parameter_groups(model, *arguments.rates))]
-    lines.append(f"steps: {steps:,} an epoch of {arguments.step_batch_size} clips each, {total:,} in all")
+    lines.append(
+        f"steps: {steps:,} an epoch of {arguments.step_batch_size} clips each, {total:,} in all"
+    )
     return "\n".join([*lines, *_memory_table(model, run, arguments)])
 
 
-def _memory_table(model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments) -> list[str]:
+def _memory_table(
+    model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments
+) -> list[str]:
     parameters = list(model.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     fixed = 4 * (sum(parameter.numel() for parameter in parameters) + 3 * trained)
@@ -76,7 +89,9 @@ def _memory_table(model: nn.Module, run: RunContext, arguments: EmotionTrainingA
     return lines
 
 
-def _activations(model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments, count: int) -> int:
+def _activations(
+    model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments, count: int
+) -> int:
     """Bytes kept for the gradient of a batch of the `count` longest training clips."""
     clips = run.train_clips()
     longest = np.argsort(clips["length"][:])[-count:].tolist()

@@ -29,8 +29,9 @@ Width = Annotated[int, Range(min=1, max=65_536)]
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSection:
-    """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches missing files. For task
-    dimensions: `targets`, columns of ratings, and `ranges`, the [lowest, highest] rating of each."""
+    """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches
+    missing files. For task dimensions: `targets`, columns of ratings, and `ranges`, the [lowest,
+    highest] rating of each."""
 
     name: str
     root: PathName | None = None
@@ -47,8 +48,9 @@ class CorpusSection:
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Training, validation and test speakers. `folds` runs some folds only; `foil` also runs a leaky protocol, to show
-    the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched for."""
+    """Training, validation and test speakers. `folds` runs some folds only; `foil` also runs a
+    leaky protocol, to show the gap; `near_duplicates` in two splits are an error, only counted
+    (`tell`), or not searched for."""
 
     name: str = "speaker_independent"
     folds: list[int] | None = None
@@ -61,10 +63,11 @@ class ProtocolSection:
 class AudioSection:
     """The preparation of waveforms, after channels are averaged and the clip is resampled.
 
-    `trim_silence` (dB below the loudest part), `level` (with `target_level` in dBFS or LUFS) and `fixed_duration` (s)
-    are published in the feature extractor. `level: auto` becomes `loudness` where speakers stand apart in level, else
-    null; a run's recipe.yaml has the result. `max_duration` is the longest random crop of a training clip. `normalize`
-    null means as the checkpoint does, and off for networks from scratch.
+    `trim_silence` (dB below the loudest part), `level` (with `target_level` in dBFS or LUFS) and
+    `fixed_duration` (s) are published in the feature extractor. `level: auto` becomes `loudness`
+    where speakers stand apart in level, else null; a run's recipe.yaml has the result.
+    `max_duration` is the longest random crop of a training clip. `normalize` null means as the
+    checkpoint does, and off for networks from scratch.
     """
 
     sampling_rate: Annotated[int, Range(min=1000, max=384_000, unit="Hz")] = 16000
@@ -79,11 +82,13 @@ class AudioSection:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
-    """A network of ser_hf by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint (id or folder).
+    """A network of ser_hf by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint
+    (id or folder).
 
-    For encoders, `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that of ser_hf,
-    whose code is published with the model. For transferred networks, `checkpoint` is the file of published weights.
-    `revision` is a branch, tag or commit of a checkpoint on the Hub. `window` (s) shortens the input of Whisper, 30 s.
+    For encoders, `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head
+    by that of ser_hf, whose code is published with the model. For transferred networks,
+    `checkpoint` is the file of published weights. `revision` is a branch, tag or commit of a
+    checkpoint on the Hub. `window` (s) shortens the input of Whisper, 30 s.
     """
 
     architecture: str
@@ -101,8 +106,9 @@ class ModelSection:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeSection:
-    """The frozen parts of an encoder or a transferred network: the convolutional stem (`feature_encoder`), the lowest
-    `layers` and all below, all but the `top_layers`, or the whole `encoder`, whose outputs `cache` computes once."""
+    """The frozen parts of an encoder or a transferred network: the convolutional stem
+    (`feature_encoder`), the lowest `layers` and all below, all but the `top_layers`, or the whole
+    `encoder`, whose outputs `cache` computes once."""
 
     feature_encoder: bool = False
     layers: NotNegativeInt = 0
@@ -119,8 +125,9 @@ class FreezeSection:
 
 @dataclasses.dataclass(frozen=True)
 class LoraSection:
-    """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null. `dora`: arXiv:2402.09353, `rslora`:
-    arXiv:2312.03732. `targets` are names of linear layers, null the usual ones."""
+    """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null. `dora`:
+    arXiv:2402.09353, `rslora`: arXiv:2312.03732. `targets` are names of linear layers, null the
+    usual ones."""
 
     rank: Width | None = None
     alpha: Positive = 16.0
@@ -132,9 +139,9 @@ class LoraSection:
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """The checkpoint with the best mean of the validation `metric` over the last `evaluations` is selected, the later
-    one among equals, and none of the warm-up; training ends after `patience` evaluations without a gain. Without a
-    `metric` it is UAR, or the mean CCC of dimensions."""
+    """The checkpoint with the best mean of the validation `metric` over the last `evaluations` is
+    selected, the later one among equals, and none of the warm-up; training ends after `patience`
+    evaluations without a gain. Without a `metric` it is UAR, or the mean CCC of dimensions."""
 
     metric: str | None = None
     patience: PositiveInt | None = None
@@ -143,9 +150,9 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class LossSection:
-    """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or `soft_labels`, the
-    votes of raters (`corpus.soft: true` loads them). Of dimensions 1 - CCC of each batch, the squared error, or their
-    sum (`dimensions`), with `weights` by dimension."""
+    """Cross entropy with `class_weights` (`balanced` or {label: weight}), smoothing, focal loss, or
+    `soft_labels`, the votes of raters (`corpus.soft: true` loads them). Of dimensions 1 - CCC of
+    each batch, the squared error, or their sum (`dimensions`), with `weights` by dimension."""
 
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Range(min=0)]] | None = None
     label_smoothing: Share = 0.0
@@ -167,10 +174,11 @@ class AverageSection:
 class TrainingSection:
     """Training: keys of ser_hf, and in `arguments` those of `TrainingArguments`.
 
-    `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate from layer to layer,
-    downwards. `precision: auto` is the fastest native one. `balance` samples corpora, classes, or classes of each
-    corpus equally often. `solver` null is the network's usual one; `grid` lists what scikit-learn tries. `refit` then
-    trains on training and validation clips, for the steps of the selected checkpoint, unless validation is evaluated.
+    `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate
+    from layer to layer, downwards. `precision: auto` is the fastest native one. `balance` samples
+    corpora, classes, or classes of each corpus equally often. `solver` null is the network's usual
+    one; `grid` lists what scikit-learn tries. `refit` then trains on training and validation clips,
+    for the steps of the selected checkpoint, unless validation is evaluated.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -192,10 +200,11 @@ class TrainingSection:
 class EvaluationSection:
     """Evaluation of the selected checkpoint.
 
-    `part: validation` leaves the test split unused. Clips longer than `window` seconds are split into windows (null:
-    only those too long for the model). `temperature` (arXiv:1706.04599) is fitted on validation; `store` also stores
-    it in the weights. `robustness` also evaluates the clips under noise and the like.
-    `per_speaker` (scikit-learn) also reports, as `transductive`, a fit on features standardized per speaker.
+    `part: validation` leaves the test split unused. Clips longer than `window` seconds are split
+    into windows (null: only those too long for the model). `temperature` (arXiv:1706.04599) is
+    fitted on validation; `store` also stores it in the weights. `robustness` also evaluates the
+    clips under noise and the like. `per_speaker` (scikit-learn) also reports, as `transductive`, a
+    fit on features standardized per speaker.
     """
 
     part: Literal["test", "validation"] = "test"
@@ -213,8 +222,8 @@ class EvaluationSection:
 
 @dataclasses.dataclass(frozen=True)
 class HubSection:
-    """Publishes the finished run, as `ser-hf publish` does: the model in `repo` (USER/NAME; null: nothing), the report
-    in `report_repo`, and a demo in a `space`."""
+    """Publishes the finished run, as `ser-hf publish` does: the model in `repo` (USER/NAME; null:
+    nothing), the report in `report_repo`, and a demo in a `space`."""
 
     repo: str | None = None
     private: bool = True
@@ -252,15 +261,25 @@ class Recipe:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as it is."""
-        steps = {key: getattr(self.audio, key) for key in ("trim_silence", "level", "target_level", "fixed_duration")}
+        """The fields of `ser_hf.models.preparation.Preparation`; `level: auto` leaves the level as
+        it is.
+        """
+        steps = {
+            key: getattr(self.audio, key)
+            for key in ("trim_silence", "level", "target_level", "fixed_duration")
+        }
         level = None if self.audio.level == "auto" else self.audio.level
         return steps | {"level": level, "functionals": self.model.options.get("feature_set")}
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as `read_recipe` reads it, every default written out."""
         sections = dataclasses.asdict(self)
-        extras = {"corpus": "options", "protocol": "options", "model": "options", "training": "arguments"}
+        extras = {
+            "corpus": "options",
+            "protocol": "options",
+            "model": "options",
+            "training": "arguments",
+        }
         for section, extra in extras.items():
             sections[section].update(sections[section].pop(extra))
         if self.provenance is None:
@@ -294,12 +313,18 @@ def recipe_file(source: str | Path) -> Path:
         return Path(name)
     if name not in found:
         nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)[0]
-        raise UserError(f"{name}: no such file, and no built-in recipe (ser-hf recipes); the nearest is {nearest}")
+        raise UserError(
+            f"{name}: no such file, and no built-in recipe (ser-hf recipes); the nearest is {nearest}"
+        )
     return found[name]
 
 
-def recipe_values(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """The keys of a recipe with overrides applied, not checked; see `ser_hf.experiment.recipe_checks.read_recipe`."""
+def recipe_values(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The keys of a recipe with overrides applied, not checked; see
+    `ser_hf.experiment.recipe_checks.read_recipe`.
+    """
     if isinstance(source, Mapping):
         values = copy.deepcopy(dict(source))
         name = values.setdefault("name", "run")

@@ -1,4 +1,6 @@
-"""Reruns the recipe that was saved with a model and compares: splits before any training, then the figures."""
+"""Reruns the recipe that was saved with a model and compares: splits before any training, then the
+figures.
+"""
 
 import dataclasses
 import logging
@@ -25,15 +27,27 @@ from .recipe import Recipe
 from .recipe_checks import read_recipe
 
 TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
-# The columns by which a row of predictions is found again, and those of them that a single run does not have.
+# The columns by which a row of predictions is found again, and those of them that a single run does
+# not have.
 _NUMBERS = {"seed": pa.int64(), "fold": pa.int64()}
 _KEYS = ("part", "id", *_NUMBERS)
 _MOST_ROWS = 10**7
 _MOST_THREADS = 4  # a core
-# Keys of a saved recipe that are the user's choice: where a rerun is written, and what is downloaded, sent or tracked.
+# Keys of a saved recipe that are the user's choice: where a rerun is written, and what is
+# downloaded, sent or tracked.
 _USERS_OWN = (
-    *("output_dir", "hub", "provenance", "corpus.download", "training.report_to", "training.run_name"),
-    *(f"training.{key}" for key in ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")),
+    *(
+        "output_dir",
+        "hub",
+        "provenance",
+        "corpus.download",
+        "training.report_to",
+        "training.run_name",
+    ),
+    *(
+        f"training.{key}"
+        for key in ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")
+    ),
 )
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 # Keys that name places and versions, and do not change the training.
@@ -42,8 +56,8 @@ _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "p
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A run or a published model, which has no `predictions`: what is run again of its recipe (`rerunnable`), its
-    report, and the default folder of a rerun."""
+    """A run or a published model, which has no `predictions`: what is run again of its recipe
+    (`rerunnable`), its report, and the default folder of a rerun."""
 
     source: str
     recipe: dict[str, Any]
@@ -67,11 +81,14 @@ def reproduce(
 
     Args:
         source: a run's folder, a published model's folder, or its id on the Hub.
-        output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
-        tolerance: largest difference of UAR, WA and macro-F1, or of CCC, Pearson and MAE, that counts as reproduced.
+        output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced
+            otherwise).
+        tolerance: largest difference of UAR, WA and macro-F1, or of CCC, Pearson and MAE, that
+            counts as reproduced.
 
     Raises:
-        UserError: for a source that is not a saved run, other splits, or an unsuitable output folder.
+        UserError: for a source that is not a saved run, other splits, or an unsuitable output
+            folder.
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
@@ -81,12 +98,16 @@ def reproduce(
         read_recipe(values)
     except UserError as error:
         version = saved.report.environment.versions.get("ser_hf") or "of an unknown version"
-        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
+        raise UserError(
+            f"{error} ({saved.source} was saved by ser_hf {version}; use that version)"
+        ) from None
     recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
     there, here = Path(source).resolve(), folder.path.resolve()
     if Path(source).is_dir() and (here in (there, *there.parents) or there in here.parents):
-        raise UserError(f"output_dir: {folder.path} and {source} overlap; choose another folder (--output)")
+        raise UserError(
+            f"output_dir: {folder.path} and {source} overlap; choose another folder (--output)"
+        )
     folder.check(recipe.to_dict(), resume, overwrite)
     if not (resume and folder.complete):
         comparison = compare(saved, recipe, _untrained(recipe, folder), tolerance)
@@ -98,9 +119,13 @@ def reproduce(
 
     before, threads = torch.get_num_threads(), saved.report.environment.threads
     # Their number decides the order of additions, and with it the last digits.
-    torch.set_num_threads(threads if threads and threads <= _MOST_THREADS * usable_cores() else before)
+    torch.set_num_threads(
+        threads if threads and threads <= _MOST_THREADS * usable_cores() else before
+    )
     try:
-        comparison = compare(saved, recipe, run(recipe, resume=resume, overwrite=overwrite), tolerance)
+        comparison = compare(
+            saved, recipe, run(recipe, resume=resume, overwrite=overwrite), tolerance
+        )
     finally:
         torch.set_num_threads(before)
     if os.environ.get("RANK", "0") == "0":
@@ -111,7 +136,8 @@ def reproduce(
 def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> dict[str, Any]:
     """The comparison of a saved run with its rerun; `report` has no metrics before training.
 
-    `missing` are figures of the saved run only, `predictions` is the share of equal predicted classes.
+    `missing` are figures of the saved run only, `predictions` is the share of equal predicted
+    classes.
     """
     then, now = saved.report, report
     before = read_recipe(saved.recipe | {"output_dir": recipe.output_dir})
@@ -131,20 +157,35 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
     }
     reasons = []
     if then.evaluated_split != now.evaluated_split:
-        reasons.append(f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}")
+        reasons.append(
+            f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}"
+        )
     if then.labels != now.labels:
-        reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
+        reasons.append(
+            f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}"
+        )
     if then.model.revision and then.model.revision != now.model.revision:
         weights = f"{now.model.revision or 'random'}, the saved run's {then.model.revision}"
-        reasons.append(f"the weights that training starts from are {weights}; set model.checkpoint or model.revision")
+        reasons.append(
+            f"the weights that training starts from are {weights}; set model.checkpoint or model.revision"
+        )
     if not fingerprints["sha256"]["equal"]:
-        changed = ", ".join(key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol.")))
-        reasons.append(f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}")
+        changed = ", ".join(
+            key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol."))
+        )
+        reasons.append(
+            f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}"
+        )
     rows, missing, agreement, exact, within = [], [], None, False, False
     if comparison["trained"] and not reasons:
         measured, here = _measured(then), _measured(now)
         rows = [
-            {"of": of, "metric": metric, **_pair(value, here[of, metric]), "difference": here[of, metric] - value}
+            {
+                "of": of,
+                "metric": metric,
+                **_pair(value, here[of, metric]),
+                "difference": here[of, metric] - value,
+            }
             for (of, metric), value in measured.items()
             if (of, metric) in here
         ]
@@ -152,14 +193,22 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         table = RunFolder(recipe.output_dir).report / "predictions.parquet"
         agreement = _same_predictions(saved.predictions, then, table, now)
         headline = [
-            row for row in rows if row["of"] == now.evaluated_split and row["metric"] in now.measured.headline[:3]
+            row
+            for row in rows
+            if row["of"] == now.evaluated_split and row["metric"] in now.measured.headline[:3]
         ]
-        within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
+        # 1e-12: rounding
+        within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)
         exact = not (missing or any(row["difference"] for row in rows))
         exact = exact and fingerprints["clips"]["equal"] is not False and agreement in (None, 1)
     verdict = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
     verdict = "reproduced to the last digit" if exact else verdict
-    comparison |= {"incomparable": reasons, "figures": rows, "missing": missing, "predictions": agreement}
+    comparison |= {
+        "incomparable": reasons,
+        "figures": rows,
+        "missing": missing,
+        "predictions": agreement,
+    }
     return comparison | {"verdict": verdict, "reproduced": exact or within}
 
 
@@ -170,39 +219,55 @@ def _pair(saved: Any, now: Any) -> dict[str, Any]:
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     then, here = flat(saved), flat(now)
     keys = [key for key in sorted(then.keys() | here.keys()) if not key.startswith(_PLACES)]
-    return {key: _pair(then.get(key), here.get(key)) for key in keys if then.get(key) != here.get(key)}
+    return {
+        key: _pair(then.get(key), here.get(key)) for key in keys if then.get(key) != here.get(key)
+    }
 
 
 def _measured(report: Report) -> dict[tuple[str, str], float]:
     """{(kind, metric): value}, where the kind names a split, or a seed or fold."""
     scores = report.parts | {report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
-    scores |= {f"{kind} {number}, {report.evaluated_split}": own.metrics for number, own in report.runs.items()}
-    return {(of, metric): value for of, own in scores.items() for metric, value in own.items() if value is not None}
+    scores |= {
+        f"{kind} {number}, {report.evaluated_split}": own.metrics
+        for number, own in report.runs.items()
+    }
+    return {
+        (of, metric): value
+        for of, own in scores.items()
+        for metric, value in own.items()
+        if value is not None
+    }
 
 
 def _same_predictions(saved: Path | None, then: Report, now: Path, here: Report) -> float | None:
-    """The share of equal predicted classes of all splits, seeds and folds; None if a table is missing."""
+    """The share of equal predicted classes of all splits, seeds and folds; None if a table is
+    missing.
+    """
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
     one, other = read_predictions(saved, then), read_predictions(now, here)
-    both = one.merge(other, on=[name for name in _KEYS if name in one and name in other], suffixes=("", "_now"))
+    both = one.merge(
+        other, on=[name for name in _KEYS if name in one and name in other], suffixes=("", "_now")
+    )
     columns = [f"p_{name}" for name in here.labels] if here.ranges else ["predicted"]
     equal = np.all([both[name] == both[f"{name}_now"] for name in columns], axis=0)
     return float(equal.mean()) if len(both) else None
 
 
 def read_predictions(path: Path, report: Report) -> pd.DataFrame:
-    """A table of predictions of any origin: part, id, speaker, label, predicted (of dimensions `true_NAME` and
-    `p_NAME` of each) and, if it has them, seed and fold.
+    """A table of predictions of any origin: part, id, speaker, label, predicted (of dimensions
+    `true_NAME` and `p_NAME` of each) and, if it has them, seed and fold.
 
     Raises:
-        UserError: unless these columns have their types, labels are those of the report, and each clip of a run is
-            there once.
+        UserError: unless these columns have their types, labels are those of the report, and each
+            clip of a run is there once.
     """
     kinds = dict.fromkeys(("part", "id", "speaker"), pa.string()) | _NUMBERS
     if report.ranges:
-        kinds |= {f"{kind}_{name}": pa.float32() for name in report.labels for kind in ("true", "p")}
+        kinds |= {
+            f"{kind}_{name}": pa.float32() for name in report.labels for kind in ("true", "p")
+        }
     else:
         kinds |= dict.fromkeys(("label", "predicted"), pa.string())
     try:
@@ -214,9 +279,9 @@ def read_predictions(path: Path, report: Report) -> pd.DataFrame:
         empty = table.drop(columns="speaker").isna().any(axis=None)
         if empty or table.duplicated([key for key in _KEYS if key in table]).any():
             raise ValueError("a cell is empty, or a clip is there twice")
-        if unknown := {word for key in ("label", "predicted") if key in table for word in table[key]}.difference(
-            report.labels
-        ):
+        if unknown := {
+            word for key in ("label", "predicted") if key in table for word in table[key]
+        }.difference(report.labels):
             raise ValueError(f"unknown label {min(unknown)}")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a table of predictions of ser_hf ({error})") from None
@@ -244,7 +309,9 @@ def find_saved_run(source: str | Path) -> Saved:
             reason = f"no such folder here, and no recipe.yaml and report.json on the Hub ({str(error)[:200]})"
             raise UserError(f"{source}: {' '.join(reason.split())}") from None
     elif not (recipe.is_file() and report.is_file()):
-        raise UserError(f"{source}: has no recipe.yaml with a report; name a finished run or a published model")
+        raise UserError(
+            f"{source}: has no recipe.yaml with a report; name a finished run or a published model"
+        )
     path = Path(os.path.abspath(source))
     name = path.parent.name if path.name == "model" else path.name
     values, folder = rerunnable(read_yaml(recipe), name), Path("runs", f"{name}-reproduced")
@@ -252,7 +319,9 @@ def find_saved_run(source: str | Path) -> Saved:
 
 
 def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a rerun takes from a saved recipe of any origin: no places; `name` replaces one that could be a path."""
+    """What a rerun takes from a saved recipe of any origin: no places; `name` replaces one that
+    could be a path.
+    """
     kept = public({section: recipe[section] for section in recipe if section not in _USERS_OWN})
     for section, key in (own.split(".") for own in _USERS_OWN if "." in own):
         if isinstance(kept.get(section), dict):
@@ -279,8 +348,13 @@ def _untrained(recipe: Recipe, folder: RunFolder) -> Report:
     try:
         data = load_experiment_data(recipe)
     except UserError as error:
-        if any(str(error).startswith(key) for key in ("corpus.root", "model.checkpoint", "protocol.path", "augment.")):
-            raise UserError(f"{error} (as in the saved recipe; override it, as in corpus.root=DIR)") from None
+        if any(
+            str(error).startswith(key)
+            for key in ("corpus.root", "model.checkpoint", "protocol.path", "augment.")
+        ):
+            raise UserError(
+                f"{error} (as in the saved recipe; override it, as in corpus.root=DIR)"
+            ) from None
         raise
     finally:
         PACKAGE.setLevel(level)

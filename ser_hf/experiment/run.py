@@ -19,12 +19,25 @@ from transformers import PreTrainedModel, TrainerCallback
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts
-from ..evaluation.metrics import activated, all_metrics, compute_metrics, lower_is_better, softmax, transductive_note
+from ..evaluation.metrics import (
+    activated,
+    all_metrics,
+    compute_metrics,
+    lower_is_better,
+    softmax,
+    transductive_note,
+)
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import TASKS
 from ..inference.classifier import load_classifier
-from ..inference.reference import LONGEST, chosen_clips, compute_logits, copy_reference, write_reference
+from ..inference.reference import (
+    LONGEST,
+    chosen_clips,
+    compute_logits,
+    copy_reference,
+    write_reference,
+)
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
@@ -48,7 +61,14 @@ from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import foil_protocol, load_experiment_data
 from .evaluate import MAPPINGS, robustness_of
-from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
+from .outputs import (
+    aggregate,
+    read_predictions,
+    report_header,
+    save_card,
+    save_report,
+    save_weights,
+)
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -64,7 +84,8 @@ def run(
     """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
     with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
-        # The first TrainingArguments start the process group, so they come before anything is written.
+        # The first TrainingArguments start the process group, so they come before anything is
+        # written.
         arguments = arguments_for(recipe, folder)
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
@@ -76,24 +97,32 @@ def run(
             with folder.taken(*settings):  # a folder in use is refused before the data are read
                 pass
         data = load_experiment_data(recipe)
-        audio = dataclasses.replace(recipe.audio, level=data.plan.preparation.level)  # the choice of `auto`
+        # the choice of `auto`
+        audio = dataclasses.replace(recipe.audio, level=data.plan.preparation.level)
         model = dataclasses.replace(recipe.model, revision=data.plan.revision)  # the commit
         recipe = dataclasses.replace(recipe, audio=audio, model=model)
         settings = (recipe.to_dict(), resume, overwrite)
-        context = RunContext(recipe, data, data.folds, folder, resume, watch=watch, callbacks=callbacks)
+        context = RunContext(
+            recipe, data, data.folds, folder, resume, watch=watch, callbacks=callbacks
+        )
         check_runs(context, arguments)
         if data.plan.checkpoint is not None and not data.plan.random_init:
-            build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
+            # damaged files raise before an earlier run is replaced
+            build_model(copy.deepcopy(data.plan))
         with context.main_process_first() as main:
             if main:
                 holding.enter_context(folder.taken(*settings))
                 _open(context)
                 write_log_to(folder.log)
                 if recipe.evaluation.part == "test":
-                    logger.info("the test split is scored once; choose settings with evaluation.part=validation")
+                    logger.info(
+                        "the test split is scored once; choose settings with evaluation.part=validation"
+                    )
         if data.foil:
             leaky = foil_protocol(recipe.protocol, data.folds[0].split)
-            foil = context.child("foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None)
+            foil = context.child(
+                "foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None
+            )
             context = dataclasses.replace(context, foil=_run_child(foil))
         return _run_folds(context)
 
@@ -102,14 +131,23 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Check what depends on clips and network, before the first file is written."""
     recipe, data = run.recipe, run.data
     if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
-        raise UserError("evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude them")
+        raise UserError(
+            "evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude them"
+        )
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(run, folds=[fold])
         clips = own.train_clips()
         make_loss(recipe, data.labels, own.train_labels(clips))
         if recipe.training.solver == "trainer":
             make_transforms(own)
-            dry_run(data.plan, arguments, len(EpochSchedule(clips)), own.freezing, own.lora, recipe.freeze.cache)
+            dry_run(
+                data.plan,
+                arguments,
+                len(EpochSchedule(clips)),
+                own.freezing,
+                own.lora,
+                recipe.freeze.cache,
+            )
 
 
 def _open(run: RunContext) -> None:
@@ -123,23 +161,33 @@ def _open(run: RunContext) -> None:
 def _require_same_clips(run: RunContext) -> None:
     if not run.folder.split.is_file():
         return
-    now = {"sha256": fingerprint([fold.split for fold in run.folds]), "clips": [fold.clips for fold in run.folds]}
+    now = {
+        "sha256": fingerprint([fold.split for fold in run.folds]),
+        "clips": [fold.clips for fold in run.folds],
+    }
     saved = read_json(run.folder.split)
     if not isinstance(saved, dict) or {key: saved.get(key) for key in now} != now:
-        raise UserError(f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite")
+        raise UserError(
+            f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite"
+        )
 
 
 def _run_folds(run: RunContext) -> Report:
-    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate; a single run is in the folder itself."""
+    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate; a single run is in the
+    folder itself.
+    """
     recipe, folds, seeds = run.recipe, run.folds, run.recipe.training.seeds
     if len(folds) == len(seeds) == 1:
         return _run_one(run)
     kind = "fold" if len(folds) > 1 else "seed"
-    protocol, reports = dataclasses.replace(recipe.protocol, foil=None), {}  # the foil is the whole run's
+    # the foil is the whole run's
+    protocol, reports = dataclasses.replace(recipe.protocol, foil=None), {}
     for number in [fold.number for fold in folds] if kind == "fold" else seeds:
         logger.info("%s %d", kind, number)
         if kind == "fold":
-            own = dataclasses.replace(recipe, protocol=dataclasses.replace(protocol, folds=[number]))
+            own = dataclasses.replace(
+                recipe, protocol=dataclasses.replace(protocol, folds=[number])
+            )
         else:
             training = dataclasses.replace(recipe.training, seeds=[number])
             own = dataclasses.replace(recipe, protocol=protocol, training=training)
@@ -164,12 +212,17 @@ def _run_child(run: RunContext) -> Report:
     return _run_folds(run)
 
 
-def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table) -> None:
-    """model/ is that of the child with the best validation, its card describes all children; report/ is of all."""
+def _save_aggregate(
+    run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table
+) -> None:
+    """model/ is that of the child with the best validation, its card describes all children;
+    report/ is of all.
+    """
     source = run.folder.child(report.chosen)
     number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
     own, numbers = reports[number], [number]
-    if own.chosen_seed is not None:  # the card's figures are those of its weights, not the mean over a fold's seeds
+    # the card's figures are those of its weights, not the mean over a fold's seeds
+    if own.chosen_seed is not None:
         numbers.append(own.chosen_seed)
         own = read_report(source.child(own.chosen).report / "report.json")
     with atomic_folder(run.folder.model) as folder:
@@ -180,7 +233,9 @@ def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Repor
 
 
 def _run_one(run: RunContext) -> Report:
-    """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and report/."""
+    """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and
+    report/.
+    """
     arguments = run.arguments()
     fitted = train(run, arguments)
     report, predictions = evaluate_run(run, fitted)
@@ -192,7 +247,10 @@ def _run_one(run: RunContext) -> Report:
 
 
 def _save(
-    run: RunContext, model: PreTrainedModel | PeftModel, report: Report, by_split: Mapping[str, Predictions]
+    run: RunContext,
+    model: PreTrainedModel | PeftModel,
+    report: Report,
+    by_split: Mapping[str, Predictions],
 ) -> Report:
     settings = run.recipe.evaluation
     predictions = by_split[settings.part]
@@ -204,7 +262,9 @@ def _save(
         _save_reference(run, model)
         try:
             if settings.robustness:
-                report = report.model_copy(update={"robustness": _robustness(run, predictions, folder)})
+                report = report.model_copy(
+                    update={"robustness": _robustness(run, predictions, folder)}
+                )
         except UserError as error:  # the trained model and its figures are still saved
             warning = f"evaluation.robustness failed: {error}"
             report = report.model_copy(update={"warnings": [*report.warnings, warning]})
@@ -220,19 +280,31 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         return selected
     state, rows = selected.trainer.state, run.fold.split.rows
     held_out = window_logits(selected.trainer, run.clips("validation"))
-    everything = dataclasses.replace(run.fold.split, rows=rows | {"train": sorted(rows["train"] + rows["validation"])})
-    own = dataclasses.replace(run, folds=[dataclasses.replace(run.fold, split=everything)], watch=None)
+    everything = dataclasses.replace(
+        run.fold.split, rows=rows | {"train": sorted(rows["train"] + rows["validation"])}
+    )
+    own = dataclasses.replace(
+        run, folds=[dataclasses.replace(run.fold, split=everything)], watch=None
+    )
     steps, planned = state.best_global_step, selected.trainer.planned_steps or state.max_steps
     speakers = {speaker for part in PARTS[:2] for speaker in run.fold.split.speakers[part]}
     facts = {"steps": steps, "clips": len(everything.rows["train"]), "speakers": len(speakers)}
-    logger.info("refit on train and validation: %(clips)d clips, %(speakers)d speakers, %(steps)d steps", facts)
+    logger.info(
+        "refit on train and validation: %(clips)d clips, %(speakers)d speakers, %(steps)d steps",
+        facts,
+    )
     last = _fit(own, refitting(arguments, steps), planned)
     seconds = selected.seconds + last.seconds
-    return dataclasses.replace(selected, trainer=last.trainer, seconds=seconds, held_out=held_out, refit=facts)
+    return dataclasses.replace(
+        selected, trainer=last.trainer, seconds=seconds, held_out=held_out, refit=facts
+    )
 
 
 def _fit(
-    run: RunContext, arguments: EmotionTrainingArguments, planned_steps: int | None = None, per_speaker: bool = False
+    run: RunContext,
+    arguments: EmotionTrainingArguments,
+    planned_steps: int | None = None,
+    per_speaker: bool = False,
 ) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
@@ -243,15 +315,27 @@ def _fit(
     if run.lora is not None:
         model = add_lora(model, run.lora)
     loss = make_loss(recipe, data.labels, run.train_labels(clips))
-    common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, compute_metrics)
+    common = (
+        model,
+        data.plan.extractor,
+        data.store,
+        clips,
+        run.clips("validation"),
+        arguments,
+        compute_metrics,
+    )
     if recipe.training.solver == "sklearn":
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
         grid = recipe.training.grid
-        return fit_classical(*common, speakers=speakers, grid=grid, class_weights=weights, per_speaker=per_speaker)
+        return fit_classical(
+            *common, speakers=speakers, grid=grid, class_weights=weights, per_speaker=per_speaker
+        )
     logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
-    tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
+    tracking = tracked(
+        arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project
+    )
     with tracking as arguments.run_name:
         return fit(
             *common,
@@ -268,7 +352,9 @@ def _fit(
 
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
     """The recipe's loss with class weights from the `labels` of the training clips."""
-    return LOSSES[TASKS[recipe.task].loss].from_options(dataclasses.asdict(recipe.training.loss), names, labels)
+    return LOSSES[TASKS[recipe.task].loss].from_options(
+        dataclasses.asdict(recipe.training.loss), names, labels
+    )
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
@@ -284,7 +370,9 @@ def make_transforms(run: RunContext) -> TrainTransforms:
 
 
 def feature_caching(run: RunContext) -> FeatureCaching | None:
-    """The cache of frozen layers' outputs, computed once for the clips of all folds, which are mostly the same."""
+    """The cache of frozen layers' outputs, computed once for the clips of all folds, which are
+    mostly the same.
+    """
     if not run.recipe.freeze.cache:
         return None
     others = []
@@ -295,14 +383,19 @@ def feature_caching(run: RunContext) -> FeatureCaching | None:
 
 
 def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions]]:
-    """Evaluate each split once; this is the only place that uses the test split (`per_speaker`: by two fits).
+    """Evaluate each split once; this is the only place that uses the test split (`per_speaker`: by
+    two fits).
 
     Returns:
         The report, and the predictions of each split.
     """
     began = time.perf_counter()
     recipe, data = run.recipe, run.data
-    settings, solver, metric = recipe.evaluation, recipe.training.solver, recipe.training.early_stopping.metric
+    settings, solver, metric = (
+        recipe.evaluation,
+        recipe.training.solver,
+        recipe.training.early_stopping.metric,
+    )
     outputs: dict[str, Windows] = {}
     for name in PARTS if settings.part == "test" else PARTS[:2]:
         held_out = fitted.held_out if name == "validation" else None
@@ -318,13 +411,22 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         for name, own in predictions.items()
         if name != "test"
     }
-    # A refit model depends on the speakers of both splits, a single epoch is not selected, nor a candidate by them.
+    # A refit model depends on the speakers of both splits, a single epoch is not selected, nor a
+    # candidate by them.
     selected = solver == "trainer" and len(fitted.history) > 1 and fitted.refit is None
     selecting = run.fold.split.speakers["validation"] if selected else None
     score = parts["train"][run.task.main]
-    known = data.labels, scores.get("confusion"), score, selecting, temperature and temperature["value"]
+    known = (
+        data.labels,
+        scores.get("confusion"),
+        score,
+        selecting,
+        temperature and temperature["value"],
+    )
     facts = ModelFacts(*known)
-    warnings = degenerate(facts) + scores["warnings"] + data.notes + fitted.notes + run.window_notes()
+    warnings = (
+        degenerate(facts) + scores["warnings"] + data.notes + fitted.notes + run.window_notes()
+    )
     fields = report_header(run, scores["metrics"]) | scores
     if settings.per_speaker:
         fields["transductive"] = _per_speaker_metrics(run, fitted.trainer.args)
@@ -348,11 +450,19 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     return Report(**fields), predictions
 
 
-def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> dict[str, float | None]:
-    """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is not published."""
+def _per_speaker_metrics(
+    run: RunContext, arguments: EmotionTrainingArguments
+) -> dict[str, float | None]:
+    """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is
+    not published.
+    """
     logger.info("once more, standardized per speaker")
     data, fitted = run.data, _fit(run, arguments, per_speaker=True)
-    model, collator, clips = fitted.trainer.model, fitted.trainer.data_collator, run.clips(run.recipe.evaluation.part)
+    model, collator, clips = (
+        fitted.trainer.model,
+        fitted.trainer.data_collator,
+        run.clips(run.recipe.evaluation.part),
+    )
     vectors = embed(model, collator, clips, fitted.trainer.args, data.dataset["speaker"][:])
     rows, logits = merge(clips["row"][:], clips["length"][:], logits_of(model.classifier, vectors))
     predictions = of_rows(data.dataset, rows, softmax(logits))
@@ -362,16 +472,22 @@ def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -
 def _calibrated(
     run: RunContext, outputs: Mapping[str, Windows]
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
-    """Rows and logits of each split as the published model gives them, and the report's `temperature`."""
+    """Rows and logits of each split as the published model gives them, and the report's
+    `temperature`.
+    """
     plain = {name: merge(*own, run.task.problem_type) for name, own in outputs.items()}
     setting, evaluated = run.recipe.evaluation.temperature, run.recipe.evaluation.part
     if setting == "none" or run.task.problem_type:  # dimensions have no probabilities
         return plain, None
     labels = np.asarray(run.data.dataset["label"][:])
     rows, lengths, logits = outputs["validation"]
-    value = fit_temperature(logits, labels[plain["validation"][0]], lambda own: merge(rows, lengths, own)[1])
+    value = fit_temperature(
+        logits, labels[plain["validation"][0]], lambda own: merge(rows, lengths, own)[1]
+    )
     stored = setting == "store" and not at_limit(value)
-    scaled = {name: merge(own, samples, made / value) for name, (own, samples, made) in outputs.items()}
+    scaled = {
+        name: merge(own, samples, made / value) for name, (own, samples, made) in outputs.items()
+    }
     test_rows, before = plain[evaluated]
     facts = temperature_facts(value, labels[test_rows], before, scaled[evaluated][1], stored)
     return (scaled if stored else plain), facts
@@ -423,14 +539,17 @@ def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robus
     """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
     classifier, settings = load_classifier(model), run.recipe.evaluation
     places = {clip: row for row, clip in enumerate(run.data.dataset["id"][:])}
-    waveforms = _recordings(run, [places[clip] for clip in predictions.ids])  # predictions are sorted by length
+    # predictions are sorted by length
+    waveforms = _recordings(run, [places[clip] for clip in predictions.ids])
     mapping = MAPPINGS[run.recipe.task](*[classifier.labels] * 3)
     more = {"window": settings.window, **settings.bootstrapping}
     return Robustness(**robustness_of(classifier, mapping, predictions, waveforms, **more))
 
 
 def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
-    """Write reference.npz: a few recordings of the evaluated split and the trained model's logits of them."""
+    """Write reference.npz: a few recordings of the evaluated split and the trained model's logits
+    of them.
+    """
     plan, store = run.data.plan, run.data.store
     limit = round(LONGEST * store.sampling_rate)
     rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows

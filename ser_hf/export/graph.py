@@ -1,8 +1,9 @@
-"""A classifier as one torch module from the waveform to probabilities: preparation, feature extractor and network.
+"""A classifier as one torch module from the waveform to probabilities: preparation, feature
+extractor and network.
 
-`ser_hf.models.preparation` and `Wav2Vec2FeatureExtractor` process one clip at a time in numpy. The modules here do the
-same to a batch of waveforms (batch, samples), zero behind each clip's end, with their lengths (batch,), and give each
-clip what it gets alone, up to the last digits of float32.
+`ser_hf.models.preparation` and `Wav2Vec2FeatureExtractor` process one clip at a time in numpy. The
+modules here do the same to a batch of waveforms (batch, samples), zero behind each clip's end, with
+their lengths (batch,), and give each clip what it gets alone, up to the last digits of float32.
 """
 
 import copy
@@ -29,9 +30,11 @@ _VARIANCE_FLOOR = 1e-7
 class WaveformClassifier(nn.Module):
     """Decoded waveforms (batch, samples) to logits and probabilities, (batch, labels) each.
 
-    It holds a copy of the model on the CPU, in float32 and evaluation mode; the model itself does not change.
+    It holds a copy of the model on the CPU, in float32 and evaluation mode; the model itself does
+    not change.
 
-    A model that takes features, which its extractor computes, and a preparation without equivalent here are refused.
+    A model that takes features, which its extractor computes, and a preparation without equivalent
+    here are refused.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor):
@@ -42,10 +45,16 @@ class WaveformClassifier(nn.Module):
         config = model.config
         kind = encoder_config(config).model_type
         if preparation.functionals:
-            raise UserError(f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file contains")
-        if type(extractor) is not Wav2Vec2FeatureExtractor or (kind in ENCODERS and not takes_waveforms(config)):
+            raise UserError(
+                f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file contains"
+            )
+        if type(extractor) is not Wav2Vec2FeatureExtractor or (
+            kind in ENCODERS and not takes_waveforms(config)
+        ):
             features = type(extractor).__name__
-            raise UserError(f"{kind}: export supports networks that take waveforms, and this one needs {features}")
+            raise UserError(
+                f"{kind}: export supports networks that take waveforms, and this one needs {features}"
+            )
         self.trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         self.extractor, self.preparation = extractor, preparation
         self.problem_type = config.problem_type
@@ -55,23 +64,37 @@ class WaveformClassifier(nn.Module):
         self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
         self.extract = WaveformInput(extractor)
-        self.model = _for_runtimes(copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False))
+        self.model = _for_runtimes(
+            copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
+        )
         # Our own head pads short waveforms for its encoder; for other models it is done here.
         pads = config.model_type == "ser_encoder" and shortest_waveform(config.encoder) is not None
         self.shortest = shortest_clip(config) if kind in ENCODERS and not pads else 0
         self.eval()
 
-    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any values may follow."""
+    def forward(
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any
+        values may follow.
+        """
         waveform, mask = self.prepare(input_values, attention_mask)
         lengths = mask.sum(dim=1)
         if self.shortest:
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
-            waveform, lengths = nn.functional.pad(waveform, (0, missing)), lengths.clamp(min=self.shortest)
+            waveform, lengths = (
+                nn.functional.pad(waveform, (0, missing)),
+                lengths.clamp(min=self.shortest),
+            )
         logits = self.model(**self.extract(waveform, lengths)).logits.float()
         if self.problem_type == "regression":
             return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
-        return logits, logits.sigmoid() if self.problem_type == "multi_label_classification" else logits.softmax(dim=1)
+        return (
+            logits,
+            logits.sigmoid()
+            if self.problem_type == "multi_label_classification"
+            else logits.softmax(dim=1),
+        )
 
 
 class PrepareWaveform(nn.Module):
@@ -86,7 +109,9 @@ class PrepareWaveform(nn.Module):
             parts = torch.view_as_real(torch.from_numpy(response)).float()
             self.register_buffer("response", parts, persistent=False)
 
-    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         steps, lengths = self.preparation, attention_mask.sum(dim=1)
         waveform = torch.where(attention_mask > 0, input_values, 0.0)
         if steps.trim_silence is not None:
@@ -109,7 +134,9 @@ class PrepareWaveform(nn.Module):
             waveform, mask = waveform[:, :longest], mask[:, :longest]
         return waveform, mask
 
-    def _trim(self, waveform: torch.Tensor, lengths: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _trim(
+        self, waveform: torch.Tensor, lengths: torch.Tensor, share: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         hop, hops = max(1, round(numpy_steps._HOP_SECONDS * self.rate)), numpy_steps._HOPS
         # float64, as in numpy: a frame right at the threshold must fall on the same side.
         squares = nn.functional.pad(waveform.double().square(), (2 * hop, 2 * hop))
@@ -130,18 +157,26 @@ class PrepareWaveform(nn.Module):
         return torch.where(source < end[:, None], moved, 0.0), end - start
 
     def _gated_power(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Mean power of the blocks that pass the gates of ITU-R BS.1770-5, (batch, 1); 0 where none passes."""
+        """Mean power of the blocks that pass the gates of ITU-R BS.1770-5, (batch, 1); 0 where none
+        passes.
+        """
         size = 2 * (len(self.response) - 1)
         before = size - self.stretch
-        # Filtered in the frequency domain; each stretch follows as many samples as the filters take to ring out.
-        stretches = nn.functional.pad(waveform, (before, self.stretch)).unfold(1, size, self.stretch)
+        # Filtered in the frequency domain; each stretch follows as many samples as the filters take
+        # to ring out.
+        stretches = nn.functional.pad(waveform, (before, self.stretch)).unfold(
+            1, size, self.stretch
+        )
         spectrum = torch.fft.rfft(stretches) * torch.view_as_complex(self.response)
         weighted = torch.fft.irfft(spectrum, size)[..., before:].flatten(1)
         block, hop = (
-            round(seconds * self.rate) for seconds in (numpy_steps._BLOCK_SECONDS, numpy_steps._BLOCK_HOP_SECONDS)
+            round(seconds * self.rate)
+            for seconds in (numpy_steps._BLOCK_SECONDS, numpy_steps._BLOCK_HOP_SECONDS)
         )
         power = torch.where(_is_real(weighted.shape[1], lengths), weighted.square(), 0.0)
-        means = nn.functional.avg_pool1d(nn.functional.pad(power, (0, block))[:, None], block, hop)[:, 0]
+        means = nn.functional.avg_pool1d(nn.functional.pad(power, (0, block))[:, None], block, hop)[
+            :, 0
+        ]
         # A clip shorter than a block is one block.
         means = means * (block / lengths.clamp(max=block).to(means.dtype))[:, None]
         blocks = torch.div(lengths - block, hop, rounding_mode="floor").clamp(min=0) + 1
@@ -151,7 +186,9 @@ class PrepareWaveform(nn.Module):
 
 
 class WaveformInput(nn.Module):
-    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor` makes them."""
+    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor`
+    makes them.
+    """
 
     def __init__(self, extractor: Wav2Vec2FeatureExtractor):
         super().__init__()
@@ -171,10 +208,12 @@ class WaveformInput(nn.Module):
 
 
 class ProductLogMel(nn.Module):
-    """`LogMel` by matrix products: runtimes are slow at Fourier transforms, above all of lengths such as 922.
+    """`LogMel` by matrix products: runtimes are slow at Fourier transforms, above all of lengths
+    such as 922.
 
-    After Cooley and Tukey: samples are rows of `columns`, and bin a + b * rows is summed over rows for each column and
-    a, by a convolution that also frames and windows, then over columns for each b. Bins above the half mirror others.
+    After Cooley and Tukey: samples are rows of `columns`, and bin a + b * rows is summed over rows
+    for each column and a, by a convolution that also frames and windows, then over columns for each
+    b. Bins above the half mirror others.
     """
 
     def __init__(self, mel: LogMel):
@@ -189,7 +228,9 @@ class ProductLogMel(nn.Module):
         sample = torch.arange(size).view(rows, columns).T[:, None]
         angles = (sample * low[:, None]).double() * (-2 * math.pi / size)
         factors = torch.polar(mel.short_time.window.double()[sample].expand_as(angles), angles)
-        self.register_buffer("first", torch.view_as_real(factors).movedim(3, 1).reshape(-1, 1, rows).float())
+        self.register_buffer(
+            "first", torch.view_as_real(factors).movedim(3, 1).reshape(-1, 1, rows).float()
+        )
         bins = low + rows * column[:, None]
         bins = torch.minimum(bins, size - bins)
         once = np.zeros(bins.numel(), np.float32)
@@ -199,10 +240,16 @@ class ProductLogMel(nn.Module):
         self.register_buffer("filters", filters[used].flatten(0, 1).T.contiguous())
         angles = torch.outer(column[used], column).double() * (-2 * math.pi / columns)
         factors = torch.polar(torch.ones_like(angles), angles)
-        self.register_buffer("real", torch.stack([factors.real, -factors.imag], dim=2).flatten(1).float())
-        self.register_buffer("imaginary", torch.stack([factors.imag, factors.real], dim=2).flatten(1).float())
+        self.register_buffer(
+            "real", torch.stack([factors.real, -factors.imag], dim=2).flatten(1).float()
+        )
+        self.register_buffer(
+            "imaginary", torch.stack([factors.imag, factors.real], dim=2).flatten(1).float()
+        )
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         padded, columns = self.mel.short_time.pad(waveform, lengths), self.columns
         rows = padded.unfold(1, columns, columns).transpose(1, 2)
         sums = nn.functional.conv1d(rows, self.first, stride=self.stride, groups=columns)
@@ -214,7 +261,9 @@ class ProductLogMel(nn.Module):
 
 
 class _Unmasked(nn.Module):
-    """Batch normalization that leaves padding to a later mask, so that runtimes join it with the convolution."""
+    """Batch normalization that leaves padding to a later mask, so that runtimes join it with the
+    convolution.
+    """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm):
         super().__init__()
@@ -223,7 +272,9 @@ class _Unmasked(nn.Module):
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         norm = self.norm
         mean, variance = norm.running_mean, norm.running_var
-        return nn.functional.batch_norm(features, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+        return nn.functional.batch_norm(
+            features, mean, variance, norm.weight, norm.bias, eps=norm.eps
+        )
 
 
 def _for_runtimes(model: nn.Module) -> nn.Module:
@@ -245,7 +296,9 @@ def _is_real(places: int, counts: torch.Tensor) -> torch.Tensor:
 
 def _mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """(batch, blocks) -> (batch, 1): the mean of the counted values, 0 where none is."""
-    return torch.where(counted, values, 0.0).sum(dim=1, keepdim=True) / counted.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(counted, values, 0.0).sum(dim=1, keepdim=True) / counted.sum(
+        dim=1, keepdim=True
+    ).clamp(min=1)
 
 
 def _gain(level: torch.Tensor, target: float) -> torch.Tensor:

@@ -1,13 +1,15 @@
-"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8 weights.
+"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8
+weights.
 
-The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export` (``dynamo=True``)
-exports every network here except for two things:
+The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export`
+(``dynamo=True``) exports every network here except for two things:
 
-- It cannot follow packed sequences, and would unroll an `nn.LSTM` over a fixed number of frames. ONNX's own LSTM
-  operator takes true lengths, so it replaces `BiLSTM`.
-- Its optimizer removes the addition of constants below 1e-8 (onnxscript compares constants with that tolerance), such
-  as the floor below the logarithm of a power: a silent frame would become minus infinity. So constants are folded and
-  no patterns are rewritten; runtimes optimize the graph themselves.
+- It cannot follow packed sequences, and would unroll an `nn.LSTM` over a fixed number of frames.
+  ONNX's own LSTM operator takes true lengths, so it replaces `BiLSTM`.
+- Its optimizer removes the addition of constants below 1e-8 (onnxscript compares constants with
+  that tolerance), such as the floor below the logarithm of a power: a silent frame would become
+  minus infinity. So constants are folded and no patterns are rewritten; runtimes optimize the graph
+  themselves.
 """
 
 import contextlib
@@ -54,7 +56,8 @@ OPSET = 18  # the oldest one that the exporter writes without conversion
 LARGEST = 2**31  # bytes of a protobuf
 TOLERANCE = 1e-3  # of a logit; a float32 file beyond it is refused
 SCRIPT = "run_onnx.py"
-# The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code and local paths.
+# The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code
+# and local paths.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 # Modules of `WaveformClassifier` that compute features and stay float32 in an int8 file.
 _FEATURES = ("prepare", "extract", "model.front_end")
@@ -62,7 +65,9 @@ _FEATURES = ("prepare", "extract", "model.front_end")
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The largest difference of a logit and of a probability over some clips, and the clips that change label."""
+    """The largest difference of a logit and of a probability over some clips, and the clips that
+    change label.
+    """
 
     logits: float
     probabilities: float
@@ -72,7 +77,9 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file, its size, its difference from the model, alone and in a batch (`padded`), and CPU time per clip."""
+    """A file, its size, its difference from the model, alone and in a batch (`padded`), and CPU
+    time per clip.
+    """
 
     path: Path
     bytes: int
@@ -83,8 +90,9 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """The files of one model by ``onnx`` and ``int8``, a description of the clips that they were compared on, the time
-    that the model in torch takes for a clip, and the script that runs the files."""
+    """The files of one model by ``onnx`` and ``int8``, a description of the clips that they were
+    compared on, the time that the model in torch takes for a clip, and the script that runs the
+    files."""
 
     files: dict[str, ExportedFile]
     compared_on: str
@@ -101,31 +109,41 @@ def export_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Export:
-    """Export an audio classifier, from the waveform to probabilities, and compare the file with the model.
+    """Export an audio classifier, from the waveform to probabilities, and compare the file with the
+    model.
 
     Example: `ser_hf.export_model("runs/a", "model.onnx", int8=True)`
 
     Args:
-        source: a run folder, a model folder or a Hub id, of an audio classifier that takes waveforms.
+        source: a run folder, a model folder or a Hub id, of an audio classifier that takes
+            waveforms.
         output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
-        int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has no limit.
-        clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
-            that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
+        int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has
+            no limit.
+        clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by
+            default the clips that a run keeps for this (`ser_hf.inference.reference`), or built-in
+            speech-like signals.
 
     Returns:
         The files with their sizes, differences from the model and milliseconds per clip.
 
     Raises:
-        UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no file is written.
+        UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no
+            file is written.
     """
     path = _output_path(source, output)
     require("onnx", "onnxscript", "onnxruntime")
-    classifier = load_classifier(source, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    classifier = load_classifier(
+        source, revision=revision, device="cpu", trust_remote_code=trust_remote_code
+    )
     rate, extractor = classifier.extractor.sampling_rate, classifier.extractor
     compared_on = "given clips"
     if clips is None:
         clips, compared_on = _default_clips(source, rate)
-    clips = [clip if isinstance(clip, np.ndarray) else decode(os.fspath(clip), None, rate).samples for clip in clips]
+    clips = [
+        clip if isinstance(clip, np.ndarray) else decode(os.fspath(clip), None, rate).samples
+        for clip in clips
+    ]
     if classifier.preparation.active:
         extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
     facts = {
@@ -159,8 +177,12 @@ def export_model(
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
     if os.fspath(source).endswith(".onnx"):
-        raise UserError(f"{source}: is already an ONNX file; name the model that it was exported from")
-    path = Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
+        raise UserError(
+            f"{source}: is already an ONNX file; name the model that it was exported from"
+        )
+    path = (
+        Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
+    )
     if path.suffix != ".onnx":
         raise UserError(f"--output: {path} does not end with .onnx")
     if path.is_dir():
@@ -188,13 +210,18 @@ def _default_clips(source: str | os.PathLike, sampling_rate: int) -> tuple[list[
     return clips, "built-in speech-like signals"
 
 
-def logits_of(classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1) -> np.ndarray:
+def logits_of(
+    classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1
+) -> np.ndarray:
     """Logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
     rate = classifier.extractor.sampling_rate
     prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
     return run_batches(
-        classifier, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size
+        classifier,
+        Chunk([Recording(name, name) for name in names], prepared, rate),
+        None,
+        batch_size,
     ).logits
 
 
@@ -207,15 +234,23 @@ def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) 
 
 
 def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
-    """Milliseconds for a clip that is processed alone: the median over repeats of the mean over clips."""
+    """Milliseconds for a clip that is processed alone: the median over repeats of the mean over
+    clips.
+    """
     logits_of(classifier, clips)  # memory is allocated at the first use of a length
-    return 1000 * statistics.median(timeit.repeat(lambda: logits_of(classifier, clips), number=1)) / len(clips)
+    return (
+        1000
+        * statistics.median(timeit.repeat(lambda: logits_of(classifier, clips), number=1))
+        / len(clips)
+    )
 
 
 def _checked(
     written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
 ) -> ExportedFile:
-    """Describe the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
+    """Describe the file at `written`, which is to be moved to `path`. Raises a `UserError` if it
+    differs too much.
+    """
     try:
         exported = load_classifier(written)
         padded = exported.padding_safe and len(clips) > 1
@@ -224,10 +259,16 @@ def _checked(
             for size in ((1, len(clips)) if padded else (1,))
         ]
     except Exception as error:  # onnxruntime's exception classes are not public
-        raise UserError(f"{path}: not written: it cannot be compared with the model: {first_line(error)}") from error
-    found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
+        raise UserError(
+            f"{path}: not written: it cannot be compared with the model: {first_line(error)}"
+        ) from error
+    found = Difference(
+        *(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True))
+    )
     if found.logits > tolerance:
-        raise UserError(f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}")
+        raise UserError(
+            f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}"
+        )
     return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
 
@@ -239,15 +280,18 @@ def export_onnx(
 ) -> Path:
     """Write `model` in float32 and evaluation mode; the model itself does not change.
 
-    The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
-    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities`` (of dimensions ``values``, on
-    the scale of the ratings), float32 (batch, labels). The published `extractor` becomes a part of the graph. The
-    metadata are those of `metadata_of`, and `facts`.
+    The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``,
+    int64 (batch, samples), 1 for samples of the clip; its outputs are ``logits`` and
+    ``probabilities`` (of dimensions ``values``, on the scale of the ratings), float32 (batch,
+    labels). The published `extractor` becomes a part of the graph. The metadata are those of
+    `metadata_of`, and `facts`.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
     if size >= LARGEST:
-        raise UserError(f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds at most 2 GB")
+        raise UserError(
+            f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds at most 2 GB"
+        )
     import onnx
 
     graph = WaveformClassifier(model, extractor)
@@ -259,7 +303,8 @@ def export_onnx(
         graph.prepare = PrepareWaveform(Preparation(), rate)
     file = _exported(graph, names, rate)
     if graph.trims:
-        # A separate graph: the length that remains depends on the samples, which the exporter follows no further.
+        # A separate graph: the length that remains depends on the samples, which the exporter
+        # follows no further.
         first = onnx.compose.add_prefix(
             _exported(prepare, ["waveform", "mask"], rate), "prepare_", rename_inputs=False
         )
@@ -284,7 +329,10 @@ def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> A
         try:
             program = torch.onnx.export(
                 graph,
-                kwargs={"input_values": clips, "attention_mask": torch.ones_like(clips, dtype=torch.long)},
+                kwargs={
+                    "input_values": clips,
+                    "attention_mask": torch.ones_like(clips, dtype=torch.long),
+                },
                 output_names=outputs,
                 dynamic_shapes={"input_values": axes, "attention_mask": axes},
                 opset_version=OPSET,
@@ -296,7 +344,9 @@ def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> A
             cause: BaseException = error
             while cause.__cause__ is not None:  # the exporter's own message runs over pages
                 cause = cause.__cause__
-            raise UserError(f"the network cannot be exported to ONNX: {first_line(cause)}") from error
+            raise UserError(
+                f"the network cannot be exported to ONNX: {first_line(cause)}"
+            ) from error
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
@@ -326,7 +376,8 @@ def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
         "problem_type": config.problem_type,
         RANGES_KEY: getattr(config, RANGES_KEY, None),
         "model_type": config.model_type,
-        "padding_safe": graph.extractor.return_attention_mask and (not encoder or mask_valid(config)),
+        "padding_safe": graph.extractor.return_attention_mask
+        and (not encoder or mask_valid(config)),
         "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
         "ser_hf": environment()["versions"]["ser_hf"],
         "opset": OPSET,
@@ -348,9 +399,10 @@ def _replace_lstms(model: PreTrainedModel) -> None:
 class _OnnxLSTM(nn.Module):
     """`BiLSTM` as ONNX's LSTM operator, for export only: in torch it returns zeros.
 
-    The operator expects frames first, its gates in the order input, output, forget, cell (torch: input, forget, cell,
-    output), and both directions in one tensor. Beyond `sequence_lens` it returns zeros, and its backward direction
-    starts at each clip's last frame, as with packed sequences.
+    The operator expects frames first, its gates in the order input, output, forget, cell (torch:
+    input, forget, cell, output), and both directions in one tensor. Beyond `sequence_lens` it
+    returns zeros, and its backward direction starts at each clip's last frame, as with packed
+    sequences.
     """
 
     def __init__(self, lstm: nn.LSTM):
@@ -360,7 +412,10 @@ class _OnnxLSTM(nn.Module):
         for layer in range(lstm.num_layers):
             for kind, names in parts.items():
                 directions = (f"_l{layer}", f"_l{layer}_reverse")
-                rows = [torch.cat([_gates(getattr(lstm, name + way)) for name in names]) for way in directions]
+                rows = [
+                    torch.cat([_gates(getattr(lstm, name + way)) for name in names])
+                    for way in directions
+                ]
                 self.register_buffer(f"{kind}_{layer}", torch.stack(rows))
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -388,7 +443,9 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide warnings and log lines of the exporter, which are about its own future and optional packages."""
+    """Hide warnings and log lines of the exporter, which are about its own future and optional
+    packages.
+    """
     level, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)
     try:
@@ -396,32 +453,53 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-        logging.root.handlers[:] = handlers  # the quantizer logs by the root logger, which adds a handler
+        # the quantizer logs by the root logger, which adds a handler
+        logging.root.handlers[:] = handlers
 
 
 def quantize(source: Path, path: Path) -> None:
     """Write a copy of an exported file with int8 weights.
 
-    Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
-    would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
-    Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
-    extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+    Weights become integers; activations are quantized at each call, by the range of the batch, so
+    that a clip's logits would depend on the other clips: `padding_safe` is false in the metadata,
+    and clips are processed one at a time. Linear and recurrent layers are quantized, and
+    convolutions in networks without a pretrained encoder. Feature extraction stays float32: quiet
+    bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
-    scopes = {node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node}
-    excluded = [node for node, scope in scopes.items() if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)]
-    weights = {weight.name for weight in model.graph.initializer}  # the quantizer refuses computed ones
-    excluded += [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[1] not in weights]
-    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less with a range for
-    # each channel. A Gemm becomes a MatMul.
-    settings = {"op_types_to_quantize": ["MatMul", "LSTM"], "weight_type": QuantType.QInt8, "per_channel": True}
+    scopes = {
+        node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node
+    }
+    excluded = [
+        node
+        for node, scope in scopes.items()
+        if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)
+    ]
+    # the quantizer refuses computed ones
+    weights = {weight.name for weight in model.graph.initializer}
+    excluded += [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] not in weights
+    ]
+    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less
+    # with a range for each channel. A Gemm becomes a MatMul.
+    settings = {
+        "op_types_to_quantize": ["MatMul", "LSTM"],
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+    }
     if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
-        settings = {"op_types_to_quantize": ["MatMul", "LSTM", "Conv"], "weight_type": QuantType.QUInt8}
-    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
+        settings = {
+            "op_types_to_quantize": ["MatMul", "LSTM", "Conv"],
+            "weight_type": QuantType.QUInt8,
+        }
+    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are
+    # inferred again.
     del model.graph.value_info[:]
     with _quiet():  # it recommends preprocessing that the exporter has done already
         quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)

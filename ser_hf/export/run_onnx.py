@@ -13,7 +13,17 @@ labels, rate = json.loads(metadata["id2label"]), int(metadata["sampling_rate"])
 for name in sys.argv[2:]:
     clip, own = soundfile.read(name, dtype="float32", always_2d=True)
     clip, length = clip.mean(axis=1), round(len(clip) * rate / own)
-    clip = np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip) if own != rate else clip
-    inputs = {"input_values": clip[None].astype(np.float32), "attention_mask": np.ones((1, length), np.int64)}
-    (values,) = session.run([session.get_outputs()[1].name], inputs)[0]  # probabilities, or values of dimensions
-    print(json.dumps({"file": name} | {label: float(values[int(i)]) for i, label in labels.items()}))
+    clip = (
+        np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip)
+        if own != rate
+        else clip
+    )
+    inputs = {
+        "input_values": clip[None].astype(np.float32),
+        "attention_mask": np.ones((1, length), np.int64),
+    }
+    # probabilities, or values of dimensions
+    (values,) = session.run([session.get_outputs()[1].name], inputs)[0]
+    print(
+        json.dumps({"file": name} | {label: float(values[int(i)]) for i, label in labels.items()})
+    )

@@ -1,4 +1,6 @@
-"""Publishes a finished run on the Hub: the model, its report and its Space, with a round trip before and after."""
+"""Publishes a finished run on the Hub: the model, its report and its Space, with a round trip
+before and after.
+"""
 
 import dataclasses
 import json
@@ -15,7 +17,16 @@ from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts
 from ..inference.reference import read_reference
-from ..report.card import card_of_run, card_pictures, corpora_of, hub_page, markdown, public, report_values, run_report
+from ..report.card import (
+    card_of_run,
+    card_pictures,
+    corpora_of,
+    hub_page,
+    markdown,
+    public,
+    report_values,
+    run_report,
+)
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
@@ -27,14 +38,20 @@ from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
 from .space import Demo, write_space
 from .verify import Verdict, verify
 
-# Patterns of the files that a push of a model writes, and deletes if the model does not have them any more.
+# Patterns of the files that a push of a model writes, and deletes if the model does not have them
+# any more.
 OWNED = (
     *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*"),
     *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
 )
 # Files of a model's folder beside weights, configurations and code.
-_BESIDE = ("recipe.yaml", "report.json", *(f"adapter/{name}" for name in (ADAPTER, "adapter_model.safetensors")))
-# Patterns of the files that a push of a report writes, and deletes if a later one does not contain them.
+_BESIDE = (
+    "recipe.yaml",
+    "report.json",
+    *(f"adapter/{name}" for name in (ADAPTER, "adapter_model.safetensors")),
+)
+# Patterns of the files that a push of a report writes, and deletes if a later one does not contain
+# them.
 REPORT_OWNED = ("README.md", "index.html", "report.json", SCHEMA, "*.parquet", "*.png", "*.svg")
 
 
@@ -49,13 +66,26 @@ class Published:
 
     def __str__(self) -> str:
         lines = []
-        for name, pushed in {"model": self.model, "report": self.report, "Space": self.space}.items():
+        for name, pushed in {
+            "model": self.model,
+            "report": self.report,
+            "Space": self.space,
+        }.items():
             if pushed is not None:
-                commit = f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
+                commit = (
+                    f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
+                )
                 lines.append(f"{name}: {pushed.url} ({commit})")
-        difference, trust = self.verdict.largest_difference, ", trust_remote_code=True" * self.verdict.remote_code
-        lines.append(f"  a process without ser_hf loaded it from there: logits within {difference:.1e} of training's")
-        lines.append(f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})')
+        difference, trust = (
+            self.verdict.largest_difference,
+            ", trust_remote_code=True" * self.verdict.remote_code,
+        )
+        lines.append(
+            f"  a process without ser_hf loaded it from there: logits within {difference:.1e} of training's"
+        )
+        lines.append(
+            f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})'
+        )
         return "\n".join(lines + [f"  note: {note}" for note in self.verdict.notes])
 
 
@@ -70,10 +100,10 @@ def publish(
 ) -> Published:
     """Publish a finished run, or update an earlier publication.
 
-    Before and after the upload a process without ser_hf loads the model through `pipeline` and must predict the run's
-    reference clips as the training process did. The model is one commit; the same call again makes none, and continues
-    an interrupted push.
-    Example: `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
+    Before and after the upload a process without ser_hf loads the model through `pipeline` and must
+    predict the run's reference clips as the training process did. The model is one commit; the same
+    call again makes none, and continues an interrupted push. Example:
+    `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
 
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.
@@ -85,12 +115,15 @@ def publish(
         The repositories with their commits, and the verdict about the published model.
 
     Raises:
-        UserError: if the run is unfinished, the model fails verification, or the Hub refuses the upload.
+        UserError: if the run is unfinished, the model fails verification, or the Hub refuses the
+            upload.
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)
     report_repo = report_repo and resolve_repo_id(report_repo, token, "--report-repo")
-    space = repo_id if space is True else resolve_repo_id(space, token, "--space") if space else None
+    space = (
+        repo_id if space is True else resolve_repo_id(space, token, "--space") if space else None
+    )
     require_finished(run)
     clips, logits = read_reference(run)
     report = run_report(run)
@@ -103,9 +136,13 @@ def publish(
         before = verify(staging / "model", **known)
         if not before.good:
             problems = "; ".join(before.problems)
-            raise UserError(f"{run}: not published: {problems} (ser-hf verify {run} shows the details)")
+            raise UserError(
+                f"{run}: not published: {problems} (ser-hf verify {run} shows the details)"
+            )
         if report_repo:  # before the model, whose card links it
-            stage_report(run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space)
+            stage_report(
+                run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space
+            )
             pushed: Any = {"kind": "dataset", "owned": REPORT_OWNED} | pushing
             message = f"{report.name}: evaluation report"
             published_report = push(staging / "report", report_repo, message=message, **pushed)
@@ -113,32 +150,53 @@ def publish(
         model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
         verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
-            raise UserError(f"{model.url}: pushed, but fails verification on the Hub: {'; '.join(verdict.problems)}")
+            raise UserError(
+                f"{model.url}: pushed, but fails verification on the Hub: {'; '.join(verdict.problems)}"
+            )
         if space:
-            page, recipe = report_repo and hub_page(report_repo, "datasets"), read_yaml(RunFolder(run).recipe)
+            page, recipe = (
+                report_repo and hub_page(report_repo, "datasets"),
+                read_yaml(RunFolder(run).recipe),
+            )
             window = recipe["evaluation"]["window"]
-            write_space(staging / "space", Demo(repo_id, report, model.commit, verdict.remote_code, window, page))
+            write_space(
+                staging / "space",
+                Demo(repo_id, report, model.commit, verdict.remote_code, window, page),
+            )
             require_no_paths(staging / "space", machine_paths(run, recipe=recipe))
             message = f"A demo of {repo_id}"
-            published_space = push(staging / "space", space, kind="space", message=message, **pushing)
+            published_space = push(
+                staging / "space", space, kind="space", message=message, **pushing
+            )
     return Published(model, published_report, published_space, verdict)
 
 
 def stage_model(
-    run: Path, folder: Path, *, repo_id: str, report_repo: str | None = None, space: str | None = None
+    run: Path,
+    folder: Path,
+    *,
+    repo_id: str,
+    report_repo: str | None = None,
+    space: str | None = None,
 ) -> None:
     """Fill `folder` with the content of the model's repository. The same run gives the same bytes.
 
-    Of the run's model it has known files only, with this package's code: somebody else may have made the run.
+    Of the run's model it has known files only, with this package's code: somebody else may have
+    made the run.
 
     Args:
         report_repo, space: Hub ids that the card links.
     """
     require_finished(run)
-    card, model = str(card_of_run(run, repo_id, report_repo=report_repo, space=space)), RunFolder(run).model
+    card, model = (
+        str(card_of_run(run, repo_id, report_repo=report_repo, space=space)),
+        RunFolder(run).model,
+    )
     for path in (*model.rglob("*"), *RunFolder(run).report.rglob("*"), *card_pictures(run)):
         if not path.resolve().is_relative_to(run.resolve()):
-            raise UserError(f"{path}: leads to {path.resolve()}, outside of the run, and is not published")
+            raise UserError(
+                f"{path}: leads to {path.resolve()}, outside of the run, and is not published"
+            )
     with data_only(str(model), code=True) as (copy, *_):
         shutil.copytree(copy, folder, dirs_exist_ok=True)
     for name in filter(lambda name: (model / name).is_file(), _BESIDE):
@@ -152,11 +210,18 @@ def stage_model(
 
 def require_finished(run: Path) -> None:
     if not RunFolder(run).complete or not RunFolder(run).model.is_dir():
-        raise UserError(f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/")
+        raise UserError(
+            f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/"
+        )
 
 
 def stage_report(
-    run: Path, folder: Path, *, repo_id: str, model_repo: str | None = None, space: str | None = None
+    run: Path,
+    folder: Path,
+    *,
+    repo_id: str,
+    model_repo: str | None = None,
+    space: str | None = None,
 ) -> None:
     """Fill `folder` with the content of the report's repository. The same run gives the same bytes.
 
@@ -173,11 +238,17 @@ def stage_report(
     places = machine_paths(run, os.path.commonpath(above) if above else None, recipe=recipe)
     values = public(read_report(source / "report.json").to_dict())
     values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
-    report = Report.from_dict(json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source)
+    report = Report.from_dict(
+        json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source
+    )
     corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
     folder.mkdir(parents=True, exist_ok=True)
     facts = corpora[0] if len(corpora) == 1 else None
-    page = {"recipe": dump_yaml(public(recipe)), "corpus": facts, "predictions": source / "predictions.parquet"}
+    page = {
+        "recipe": dump_yaml(public(recipe)),
+        "corpus": facts,
+        "predictions": source / "predictions.parquet",
+    }
     write_report(folder, report, **page)
     (folder / "predictions").mkdir()
     predictions = predictions.select([name for name in predictions.column_names if name != "path"])
@@ -198,7 +269,9 @@ def _report_card(
     space: str | None,
 ) -> str:
     first = report.evaluated_split  # the viewer shows the first split
-    parts = sorted((path.stem for path in (folder / "predictions").iterdir()), key=lambda part: part != first)
+    parts = sorted(
+        (path.stem for path in (folder / "predictions").iterdir()), key=lambda part: part != first
+    )
     files = [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]
     tags = ["speech-emotion-recognition", "evaluation", "ser_hf"]
     data = DatasetCardData(
@@ -216,6 +289,8 @@ def _report_card(
         "space_page": space and hub_page(space, "spaces"),
         "page": f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
         "rows": sum(pq.read_metadata(folder / file["path"]).num_rows for file in files),
-        "licenses": [f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
+        "licenses": [
+            f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]
+        ],
     }
     return markdown("report_repository.md", values)

@@ -1,4 +1,6 @@
-"""Pushes a folder to a repository of the Hub, and finds paths of this machine in what is to be published."""
+"""Pushes a folder to a repository of the Hub, and finds paths of this machine in what is to be
+published.
+"""
 
 import contextlib
 import dataclasses
@@ -25,7 +27,9 @@ SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rig
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if the push made it."""
+    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if
+    the push made it.
+    """
 
     repo_id: str
     url: str
@@ -70,17 +74,23 @@ def push(
 ) -> Pushed:
     """Make a repository contain the files of `folder`; a missing repository is created.
 
-    The push is one commit, and none if nothing changed; `upload_folder` would make several of a large folder. After a
-    failure the same call continues: large files that have arrived are not sent again.
+    The push is one commit, and none if nothing changed; `upload_folder` would make several of a
+    large folder. After a failure the same call continues: large files that have arrived are not
+    sent again.
 
     Args:
         private: of a repository that is created; an existing one stays as it is.
-        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other files stay.
+        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other
+            files stay.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi(token=token)
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     url = f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
 
     size = format_size(sum(path.stat().st_size for path in files.values()))
@@ -91,10 +101,17 @@ def push(
             api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         info = api.repo_info(repo_id, repo_type=kind)
         absent = [file.rfilename for file in info.siblings or () if file.rfilename not in files]
-        gone = [name for name in absent if any(fnmatch.fnmatchcase(name, pattern) for pattern in owned)]
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+        gone = [
+            name for name in absent if any(fnmatch.fnmatchcase(name, pattern) for pattern in owned)
+        ]
+        operations = [
+            CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
+            for name, path in files.items()
+        ]
         operations += [CommitOperationDelete(path_in_repo=name, is_folder=False) for name in gone]
-        done = api.create_commit(repo_id, operations, commit_message=message, repo_type=kind, parent_commit=info.sha)
+        done = api.create_commit(
+            repo_id, operations, commit_message=message, repo_type=kind, parent_commit=info.sha
+        )
     if done.oid == info.sha:
         logger.info("%s is up to date: no commit", url)
     return Pushed(repo_id, url, done.oid, done.oid != info.sha)
@@ -102,7 +119,9 @@ def push(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a remedy."""
+    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a
+    remedy.
+    """
     import httpx2
     from huggingface_hub import errors
 
@@ -125,7 +144,10 @@ def hub_errors(where: str) -> Iterator[None]:
         yield
     except (*refusals, httpx2.HTTPError, errors.HfHubHTTPError, OSError, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
-        what = next((text for kind, text in refusals.items() if isinstance(error, kind)), statuses.get(status))
+        what = next(
+            (text for kind, text in refusals.items() if isinstance(error, kind)),
+            statuses.get(status),
+        )
         if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's validation of a card
             what = f"the Hub refuses its README.md: {one_line(error.__cause__.server_message or error)}"
         elif what is None and isinstance(error, ValueError):
@@ -142,16 +164,26 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
-    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the longest first."""
+    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the
+    longest first.
+    """
     named = [os.path.expanduser("~"), Path.cwd(), *(place for place in given if place)]
-    named += [text for key, text in _strings(recipe) if os.path.isabs(text) or key in ("root", "audio_root")]
+    named += [
+        text
+        for key, text in _strings(recipe)
+        if os.path.isabs(text) or key in ("root", "audio_root")
+    ]
     found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
     # A path of one letter would be found everywhere.
-    return sorted((place for place in found if len(place) > 2), key=lambda place: (-len(place), place))
+    return sorted(
+        (place for place in found if len(place) > 2), key=lambda place: (-len(place), place)
+    )
 
 
 def without_paths(text: str, places: Sequence[str]) -> str:
-    """Text with each place replaced by its last part: ``/home/me/data/RAVDESS/a.wav`` becomes ``RAVDESS/a.wav``."""
+    """Text with each place replaced by its last part: ``/home/me/data/RAVDESS/a.wav`` becomes
+    ``RAVDESS/a.wav``.
+    """
     for place in places:
         text = _pattern(place).sub(lambda _, name=Path(place).name: name, text)
     return text
@@ -162,9 +194,13 @@ def require_no_paths(folder: Path, places: Sequence[str]) -> None:
     patterns = [_pattern(place) for place in places]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         for text in _texts(path):
-            if found := next((match for pattern in patterns if (match := pattern.search(text))), None):
+            if found := next(
+                (match for pattern in patterns if (match := pattern.search(text))), None
+            ):
                 name = path.relative_to(folder).as_posix()
-                raise UserError(f"{name}: contains {found[0]}, a path of this machine, and is not published")
+                raise UserError(
+                    f"{name}: contains {found[0]}, a path of this machine, and is not published"
+                )
 
 
 def _texts(path: Path) -> Iterable[str]:
@@ -175,7 +211,9 @@ def _texts(path: Path) -> Iterable[str]:
         for field in pq.read_schema(path):
             audio = pa.types.is_struct(field.type)
             if audio or pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-                (column,) = pq.read_table(path, columns=[f"{field.name}.path" if audio else field.name]).columns
+                (column,) = pq.read_table(
+                    path, columns=[f"{field.name}.path" if audio else field.name]
+                ).columns
                 yield "\n".join(value for value in column.to_pylist() if value)
 
 

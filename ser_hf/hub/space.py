@@ -38,8 +38,9 @@ MODEL_LINK = "Model and card"
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """What a Space shows: `model` is a Hub id, or a folder for a page on this machine; `window` are the seconds of
-    evaluation windows (`evaluation.window` of its recipe), and `report_page` is a URL or path."""
+    """What a Space shows: `model` is a Hub id, or a folder for a page on this machine; `window` are
+    the seconds of evaluation windows (`evaluation.window` of its recipe), and `report_page` is a
+    URL or path."""
 
     model: str
     report: Report | None = None
@@ -50,7 +51,8 @@ class Demo:
 
 
 def write_space(folder: str | Path, demo: Demo) -> Path:
-    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json; an existing Space is replaced.
+    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json; an existing Space
+    is replaced.
 
     Args:
         folder: of the Space.
@@ -60,10 +62,17 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
         UserError: if the folder has other files.
     """
     folder, report = Path(folder), demo.report
-    if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+    if (
+        folder.exists()
+        and not (folder / "facts.json").is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
         raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
     shared = not Path(demo.model).is_dir()
-    links = {MODEL_LINK: f"{constants.ENDPOINT}/{demo.model}" if shared else None, "Report": demo.report_page}
+    links = {
+        MODEL_LINK: f"{constants.ENDPOINT}/{demo.model}" if shared else None,
+        "Report": demo.report_page,
+    }
     leak = report and report.protocol.leak
     facts = {
         "model": demo.model,
@@ -88,7 +97,10 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
 
 def headline(report: Report) -> str:
     """The main metrics in one sentence, with their interval and the test speakers."""
-    main, beside = (f"{NAMES[key]} {figure(report.metrics[key])}" for key in (report.main, report.measured.beside[0]))
+    main, beside = (
+        f"{NAMES[key]} {figure(report.metrics[key])}"
+        for key in (report.main, report.measured.beside[0])
+    )
     interval = report.intervals.get(report.main)
     between = f" ({100 * report.confidence:g} % interval {span(interval)})" if interval else ""
     return f"{main}{between}, {beside} on {evaluated_speakers(report)} (protocol {report.protocol.name})."

@@ -1,4 +1,6 @@
-"""The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts clips."""
+"""The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts
+clips.
+"""
 
 import contextlib
 import dataclasses
@@ -29,7 +31,8 @@ from .push import hub_errors
 
 logger = logging.getLogger(__name__)
 
-# Of the largest logit, or of 1 where all are smaller: float32 sums in another order on another machine.
+# Of the largest logit, or of 1 where all are smaller: float32 sums in another order on another
+# machine.
 TOLERANCE = 1e-3
 # SpecAugment uses it, in training only.
 _TRAINING_ONLY = "masked_spec_embed"
@@ -43,9 +46,11 @@ class Verdict:
         problems: what is wrong, a sentence each; none for a good model.
         notes: what a user should know and is no fault.
         remote_code: it is loaded with ``trust_remote_code=True``.
-        newly_initialized: tensors that are not in the file and start from random numbers; `unexpected` are only there.
+        newly_initialized: tensors that are not in the file and start from random numbers;
+            `unexpected` are only there.
         largest_difference: between its logits and the expected ones; None without expected logits.
-        padding_safe: whether a clip gets the same logits alone and in a padded batch; None if batches fail.
+        padding_safe: whether a clip gets the same logits alone and in a padded batch; None if
+            batches fail.
     """
 
     where: str
@@ -91,7 +96,9 @@ class Verdict:
             ]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
-        lines.append(f"  checked with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
+        lines.append(
+            f"  checked with {', '.join(f'{name} {version}' for name, version in self.versions.items())}"
+        )
         lines.append(f"{counted(len(self.problems), 'problem')} found" if self.problems else "good")
         return "\n".join(map(printable, lines))
 
@@ -110,19 +117,21 @@ def verify(
     Example: `print(ser_hf.verify("runs/a"))`
 
     Args:
-        where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its `reference.npz`.
+        where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its
+            `reference.npz`.
         revision: branch, tag or commit of a model on the Hub.
         clips: waveforms (samples,) at the model's rate, or audio files; None for a synthetic voice.
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
-        trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs, byte for byte, in a
-            copy that holds nothing else (`ser_hf.training.loading.data_only`).
+        trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs,
+            byte for byte, in a copy that holds nothing else (`ser_hf.training.loading.data_only`).
 
     Returns:
         The verdict; `problems` is empty for a good model.
 
     Raises:
-        UserError: if there is no model, a clip cannot be read, or the model has code of others or pickles.
+        UserError: if there is no model, a clip cannot be read, or the model has code of others or
+            pickles.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -130,7 +139,11 @@ def verify(
     if os.path.exists(where):
         where = place = find_model(where, revision)
         run, commit = RunFolder(Path(where).resolve().parent), None
-        if clips is None and run.model.name == Path(where).resolve().name and run.reference.is_file():
+        if (
+            clips is None
+            and run.model.name == Path(where).resolve().name
+            and run.reference.is_file()
+        ):
             clips, logits = read_reference(run.path)
     else:
         from huggingface_hub import snapshot_download
@@ -151,9 +164,16 @@ def verify(
         else:
             model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
             named = []
-        request = {"model": model, "revision": commit if trust_remote_code else None, "trust_remote_code": trust}
+        request = {
+            "model": model,
+            "revision": commit if trust_remote_code else None,
+            "trust_remote_code": trust,
+        }
         response = _inspect(request, clips, token)
-        response |= {"remote_code": trust, "code_from": sorted(set(re.findall(r"([\w./-]+?)--", str(named))))}
+        response |= {
+            "remote_code": trust,
+            "code_from": sorted(set(re.findall(r"([\w./-]+?)--", str(named)))),
+        }
         if "error" in response:
             response["error"] = response["error"].replace(model, where)
         return verdict_of(where, response, logits, commit)
@@ -162,7 +182,9 @@ def verify(
 def _inspect(
     request: dict[str, Any], clips: Sequence[np.ndarray | str | Path] | None, token: str | None
 ) -> dict[str, Any]:
-    """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without one."""
+    """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without
+    one.
+    """
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
         folder = Path(temporary)
         recordings, waveforms = [], []
@@ -180,7 +202,8 @@ def _inspect(
         request = request | {"recordings": recordings, "waveforms": waveforms}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         environment = os.environ | {
-            "HF_MODULES_CACHE": str(folder / "modules"),  # no code that another model has left there
+            # no code that another model has left there
+            "HF_MODULES_CACHE": str(folder / "modules"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             # transformers would open a pull request with safetensors in a repository without them.
             "DISABLE_SAFETENSORS_CONVERSION": "1",
@@ -189,7 +212,13 @@ def _inspect(
             environment["HF_TOKEN"] = token
         worker = Path(__file__).with_name("verify_worker.py")
         done = subprocess.run(
-            [sys.executable, "-P", str(worker), str(folder / "request.json"), str(folder / "response.json")],
+            [
+                sys.executable,
+                "-P",
+                str(worker),
+                str(folder / "request.json"),
+                str(folder / "response.json"),
+            ],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -205,30 +234,53 @@ def _inspect(
 
 
 def verdict_of(
-    where: str, response: Mapping[str, Any], logits: np.ndarray | None = None, commit: str | None = None
+    where: str,
+    response: Mapping[str, Any],
+    logits: np.ndarray | None = None,
+    commit: str | None = None,
 ) -> Verdict:
     """The verdict that follows from a response of the worker."""
     if "unreadable" in response:
         raise UserError(f"--clips: {response['unreadable']}")
     if "died" in response:
         code = response["died"]
-        cause = f"with exit code {code}" if code >= 0 else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
-        return Verdict(where, False, [f"The process that loads it dies {cause}; its last line: {response['output']}."])
-    facts = {"remote_code": response["remote_code"], "versions": response["versions"], "commit": commit}
+        cause = (
+            f"with exit code {code}"
+            if code >= 0
+            else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
+        )
+        return Verdict(
+            where,
+            False,
+            [f"The process that loads it dies {cause}; its last line: {response['output']}."],
+        )
+    facts = {
+        "remote_code": response["remote_code"],
+        "versions": response["versions"],
+        "commit": commit,
+    }
     notes = [f"Its code comes from {repo}, where it may change." for repo in response["code_from"]]
     if not response["loads"]:
-        return Verdict(where, False, [f"pipeline does not load it: {response['error']}."], notes, **facts)
+        return Verdict(
+            where, False, [f"pipeline does not load it: {response['error']}."], notes, **facts
+        )
     missing = [name for name in response["missing"] if not name.endswith(_TRAINING_ONLY)]
     problems = list(_problems(response, missing))
     if response["unexpected"] and not missing:
-        notes.append(f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}.")
+        notes.append(
+            f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}."
+        )
     if response["problem_type"] in ("regression", "multi_label_classification"):
-        notes.append(f"Its outputs are no distribution over labels (problem_type: {response['problem_type']}).")
+        notes.append(
+            f"Its outputs are no distribution over labels (problem_type: {response['problem_type']})."
+        )
     difference = padding_safe = None
     predicted = [prediction.get("logits") for prediction in response["predictions"]]
     if logits is not None and all(row is not None and np.isfinite(row).all() for row in predicted):
         if np.shape(predicted) != np.shape(logits):
-            problems.append(f"Its logits have the shape {np.shape(predicted)}, expected {np.shape(logits)}.")
+            problems.append(
+                f"Its logits have the shape {np.shape(predicted)}, expected {np.shape(logits)}."
+            )
         else:
             difference = float(np.abs(np.asarray(predicted) - logits).max())
             if difference > TOLERANCE * max(1.0, float(np.abs(logits).max())):
@@ -264,9 +316,14 @@ def verdict_of(
 
 def _problems(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
     """Problems of tensors, labels and sampling rates, and of the first clip that has one."""
-    labels, rate, own = (response[key] for key in ("labels", "sampling_rate", "config_sampling_rate"))
+    labels, rate, own = (
+        response[key] for key in ("labels", "sampling_rate", "config_sampling_rate")
+    )
     if missing:
-        others = response["unexpected"] and f" The file has other, unused tensors: {_some(response['unexpected'])}."
+        others = (
+            response["unexpected"]
+            and f" The file has other, unused tensors: {_some(response['unexpected'])}."
+        )
         yield (
             f"{counted(len(missing), 'tensor')} of {response['tensors']} are not in its files and start from random "
             f"numbers: {_some(missing)}. Its predictions are random, different after each loading.{others or ''}"
@@ -274,10 +331,14 @@ def _problems(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[s
     unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
     if unnamed and response["problem_type"] != "regression":
         yield f"It predicts {_some(unnamed)} instead of emotions: name them in id2label of config.json."
-    if repeated := [label for label, count in Counter(labels).items() if count > 1 and label is not None]:
+    if repeated := [
+        label for label, count in Counter(labels).items() if count > 1 and label is not None
+    ]:
         yield f"Several classes have the same label: {_some(repeated)}."
     if isinstance(own, int) and own != rate:
-        speed = f"{max(own, rate) / min(own, rate):.2g} times too {'slow' if rate > own else 'fast'}"
+        speed = (
+            f"{max(own, rate) / min(own, rate):.2g} times too {'slow' if rate > own else 'fast'}"
+        )
         yield f"Its feature extractor uses {rate} Hz and its network {own}: every clip plays {speed}."
     for number, clip in enumerate(response["predictions"], start=1):
         wrong = None

@@ -2,7 +2,8 @@
 
     python -P verify_worker.py REQUEST.json RESPONSE.json
 
-`ser_hf.hub.verify` starts it in a separate process and interprets the response. It imports nothing of ser_hf.
+`ser_hf.hub.verify` starts it in a separate process and interprets the response. It imports nothing
+of ser_hf.
 """
 
 import json
@@ -76,7 +77,9 @@ def predict(classifier, readers, request):
     loudest = max(clips, key=lambda clip: float(np.abs(clip).max(initial=0)))
     half = loudest[: max(1, len(loudest) // 2)]
     captured = []
-    hook = classifier.model.register_forward_hook(lambda module, given, output: captured.append(output.logits))
+    hook = classifier.model.register_forward_hook(
+        lambda module, given, output: captured.append(output.logits)
+    )
 
     def run(inputs, **options):
         captured.clear()
@@ -87,7 +90,11 @@ def predict(classifier, readers, request):
             return {"error": message_of(error)}
 
     predictions = [run(clip) for clip in clips]
-    found = {"predictions": predictions, "alone": run(half), "padded": run([half, loudest], batch_size=2)}
+    found = {
+        "predictions": predictions,
+        "alone": run(half),
+        "padded": run([half, loudest], batch_size=2),
+    }
     hook.remove()
     return found
 
@@ -97,7 +104,11 @@ def message_of(error):
     # pipeline reports a traceback for each class that it tried; the first is for the task.
     first = str(error).partition("an error is thrown:")[2].partition("\nwhile loading with")[0]
     raised = re.findall(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception)): (.*)", first, re.MULTILINE)
-    return ": ".join(raised[-1])[:300].rstrip(".") if raised else f"{type(error).__name__}: {first_line(error)}"
+    return (
+        ": ".join(raised[-1])[:300].rstrip(".")
+        if raised
+        else f"{type(error).__name__}: {first_line(error)}"
+    )
 
 
 def first_line(error):
@@ -110,7 +121,10 @@ def versions():
     import torch
     import transformers
 
-    found = {module.__name__: str(module.__version__) for module in (torch, transformers, huggingface_hub)}
+    found = {
+        module.__name__: str(module.__version__)
+        for module in (torch, transformers, huggingface_hub)
+    }
     return {"python": sys.version.partition(" ")[0]} | found
 
 

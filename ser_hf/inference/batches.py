@@ -1,4 +1,6 @@
-"""Runs a model on waveforms in batches of similar length, long clips in windows, and captures embeddings."""
+"""Runs a model on waveforms in batches of similar length, long clips in windows, and captures
+embeddings.
+"""
 
 import contextlib
 import dataclasses
@@ -17,7 +19,8 @@ from .classifier import Classifier
 from .inputs import Chunk, Recording
 
 _CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
-# Windows of a batch are padded to this many seconds together at most: `batch_size` times a long utterance.
+# Windows of a batch are padded to this many seconds together at most: `batch_size` times a long
+# utterance.
 _SECONDS_A_CLIP = 10
 EMBEDDING = "input of the classifier's last layer"
 
@@ -27,16 +30,22 @@ TakeVectors = Callable[[int], torch.Tensor]
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling and any head)."""
+    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling
+    and any head).
+    """
     kept: list[torch.Tensor] = []
 
     def take(clips: int) -> torch.Tensor:
         vectors = kept.pop() if kept else None
         if vectors is None or vectors.ndim != 2 or len(vectors) != clips:
-            raise UserError(f"--embeddings: {classifier.source} has no last layer with one input vector per clip")
+            raise UserError(
+                f"--embeddings: {classifier.source} has no last layer with one input vector per clip"
+            )
         return vectors.float()
 
-    hook = last_layer(classifier.model).register_forward_pre_hook(lambda module, given: kept.append(given[0].detach()))
+    hook = last_layer(classifier.model).register_forward_pre_hook(
+        lambda module, given: kept.append(given[0].detach())
+    )
     try:
         yield take
     finally:
@@ -44,15 +53,23 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
 
 
 def last_layer(model: nn.Module) -> nn.Module:
-    """The linear layer that computes the logits; the whole classifier of support vector machines and trees."""
+    """The linear layer that computes the logits; the whole classifier of support vector machines
+    and trees.
+    """
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
         return linear[-1] if linear else head
     count = model.config.num_labels
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
+    linear = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == count
+    ]
     if not linear:
-        raise UserError(f"embeddings: {type(model).__name__} does not end with a linear layer of {count} labels")
+        raise UserError(
+            f"embeddings: {type(model).__name__} does not end with a linear layer of {count} labels"
+        )
     return linear[-1]
 
 
@@ -73,7 +90,9 @@ class ModelOutputs:
     vectors: np.ndarray | None
 
     def by_clip(self, problem_type: str | None) -> "ModelOutputs":
-        """One row per clip: probabilities (or values) and vectors are means over its windows, weighted by duration."""
+        """One row per clip: probabilities (or values) and vectors are means over its windows,
+        weighted by duration.
+        """
         rows = self.rows
         merged = merge(rows, self.lengths, self.logits, problem_type)[1]
         own, first = np.unique(rows, return_index=True)
@@ -97,8 +116,10 @@ def run_batches(
     """The model's outputs for a chunk, with embeddings from `capture_embeddings`.
 
     Args:
-        window: samples; longer clips are processed in windows of at most that (`ser_hf.training.data.pieces`).
-        batch_size: windows at a time; those of different lengths share a batch only if padding changes no prediction.
+        window: samples; longer clips are processed in windows of at most that
+            (`ser_hf.training.data.pieces`).
+        batch_size: windows at a time; those of different lengths share a batch only if padding
+            changes no prediction.
         progress: called after each batch with the number of clips that it began.
 
     Raises:
@@ -113,9 +134,15 @@ def run_batches(
     collator = Collator(chunk, classifier.extractor, 0, *lengths_needed(classifier.model.config))
     logits, vectors = [], []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
-    for begin, end in batches([own["length"] for own in windows], batch_size, classifier.padding_safe, most):
+    for begin, end in batches(
+        [own["length"] for own in windows], batch_size, classifier.padding_safe, most
+    ):
         batch = collator(windows[begin:end])
-        batch = {name: values.to(classifier.model.device) for name, values in batch.items() if name != "labels"}
+        batch = {
+            name: values.to(classifier.model.device)
+            for name, values in batch.items()
+            if name != "labels"
+        }
         own = classifier.model(**batch).logits.float()
         if own.shape[1:] != (len(classifier.labels),):
             raise UserError(
@@ -124,15 +151,21 @@ def run_batches(
             )
         if not own.isfinite().all():
             worst = windows[begin + int((~own.isfinite()).any(dim=1).nonzero()[0])]["row"]
-            raise UserError(f"{classifier.source}: its logits of {chunk.recordings[worst].path} are not finite")
+            raise UserError(
+                f"{classifier.source}: its logits of {chunk.recordings[worst].path} are not finite"
+            )
         logits.append(own.cpu())
         if take_vectors is not None:
             vectors.append(take_vectors(end - begin).cpu())
         progress(sum(own["start"] == 0 for own in windows[begin:end]))
-    rows, starts, lengths = (np.array([own[name] for own in windows]) for name in ("row", "start", "length"))
+    rows, starts, lengths = (
+        np.array([own[name] for own in windows]) for name in ("row", "start", "length")
+    )
     order = np.lexsort((starts, rows))
     taken = torch.cat(vectors).numpy()[order] if vectors else None
-    return ModelOutputs(rows[order], starts[order], lengths[order], torch.cat(logits).numpy()[order], taken)
+    return ModelOutputs(
+        rows[order], starts[order], lengths[order], torch.cat(logits).numpy()[order], taken
+    )
 
 
 def classify(
@@ -157,7 +190,9 @@ def classify(
         Probabilities or values, float32 (clips, labels).
     """
     shares, samples = [], classifier.window(window)
-    with tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True) as bar:
+    with tqdm(
+        total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True
+    ) as bar:
         begin = length = 0
         for i in range(len(ids)):
             length += len(waveforms[i])

@@ -1,4 +1,6 @@
-"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file, with its preparation and windows."""
+"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file, with its
+preparation and windows.
+"""
 
 import contextlib
 import dataclasses
@@ -34,7 +36,14 @@ from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
 from ..training.factory import RANGES_KEY
-from ..training.loading import CONFIGURATIONS, data_only, find_file, first_line, weight_files, weights_hash
+from ..training.loading import (
+    CONFIGURATIONS,
+    data_only,
+    find_file,
+    first_line,
+    weight_files,
+    weights_hash,
+)
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
@@ -43,12 +52,14 @@ from ..utils.yaml import read_yaml
 from .inputs import check_settings
 from .own_heads import load_own_head
 
-_TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
+# SpecAugment puts it in place of frames; no prediction depends on it
+_TRAINING_ONLY = "masked_spec_embed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A model in evaluation mode, in float32, on its device, with the extractor that it was published with.
+    """A model in evaluation mode, in float32, on its device, with the extractor that it was
+    published with.
 
     Args:
         source: as the user named it.
@@ -98,19 +109,25 @@ class Classifier:
 
     @property
     def padding_safe(self) -> bool:
-        """Whether padding leaves predictions unchanged; False for unknown networks, and for extractors without an
-        attention mask, which `pipeline` uses as they are."""
-        if isinstance(self.extractor, Wav2Vec2FeatureExtractor) and not self.extractor.return_attention_mask:
+        """Whether padding leaves predictions unchanged; False for unknown networks, and for
+        extractors without an attention mask, which `pipeline` uses as they are."""
+        if (
+            isinstance(self.extractor, Wav2Vec2FeatureExtractor)
+            and not self.extractor.return_attention_mask
+        ):
             return False
         if self.encoder:
             return mask_valid(self.model.config)
         return isinstance(self.model, AcousticClassifier)
 
     def window(self, seconds: float | None = None, prepared: bool = True) -> int | None:
-        """Samples of the longest window, of the recipe's `evaluation.window` without `seconds`; None for no limit.
-        Windows of recordings, not `prepared`, are also possible for functionals."""
+        """Samples of the longest window, of the recipe's `evaluation.window` without `seconds`;
+        None for no limit. Windows of recordings, not `prepared`, are also possible for functionals.
+        """
         if seconds and prepared and self.preparation.functionals:
-            raise UserError(f"--window: {self.source} takes functionals of whole clips; use ser-hf predict --timeline")
+            raise UserError(
+                f"--window: {self.source} takes functionals of whole clips; use ser-hf predict --timeline"
+            )
         seconds = self.evaluation_window if seconds is None else seconds
         longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
         limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)
@@ -140,36 +157,59 @@ class OnnxSession(nn.Module):
         options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # its exception classes are not public
-            raise UserError(f"{path}: not an ONNX file that onnxruntime can run: {first_line(error)}") from None
+            raise UserError(
+                f"{path}: not an ONNX file that onnxruntime can run: {first_line(error)}"
+            ) from None
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = {key: _decoded(text) for key, text in metadata.items()}
         if not {"id2label", "sampling_rate"} <= set(self.facts):
-            raise UserError(f"{path}: not written by ser-hf export; export the model with ser-hf export")
+            raise UserError(
+                f"{path}: not written by ser-hf export; export the model with ser-hf export"
+            )
         check_settings(self.facts, str(path))
         self.device = torch.device("cpu")
         names = {int(number): name for number, name in self.facts["id2label"].items()}
-        problem = "multi_label_classification" if self.facts.get("multi_label") else self.facts.get("problem_type")
-        self.config = OnnxConfig(id2label=names, problem_type=problem, **{RANGES_KEY: self.facts.get(RANGES_KEY)})
+        problem = (
+            "multi_label_classification"
+            if self.facts.get("multi_label")
+            else self.facts.get("problem_type")
+        )
+        self.config = OnnxConfig(
+            id2label=names, problem_type=problem, **{RANGES_KEY: self.facts.get(RANGES_KEY)}
+        )
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their mask."""
+        """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their
+        mask.
+        """
         if "quantized" in self.facts and len(input_values) > 1:
-            # int8 activations share one range per batch: a clip's logits would depend on the other clips.
+            # int8 activations share one range per batch: a clip's logits would depend on the other
+            # clips.
             clips = zip(input_values, attention_mask, strict=True)
-            logits = [self._run(clip[None, : mask.sum()], mask[None, : mask.sum()]) for clip, mask in clips]
+            logits = [
+                self._run(clip[None, : mask.sum()], mask[None, : mask.sum()])
+                for clip, mask in clips
+            ]
             return SimpleNamespace(logits=torch.cat(logits))
         return SimpleNamespace(logits=self._run(input_values, attention_mask))
 
     def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        inputs = {"input_values": input_values.numpy(), "attention_mask": attention_mask.long().numpy()}
+        inputs = {
+            "input_values": input_values.numpy(),
+            "attention_mask": attention_mask.long().numpy(),
+        }
         inputs = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
         return torch.from_numpy(self.session.run(["logits"], inputs)[0])
 
 
 class OnnxClassifier(Classifier):
-    """A classifier in an exported file, which contains its preparation and feature extractor as well."""
+    """A classifier in an exported file, which contains its preparation and feature extractor as
+    well.
+    """
 
     @property
     def padding_safe(self) -> bool:
@@ -188,7 +228,8 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported ONNX file.
+    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported
+    ONNX file.
 
     Args:
         revision: of a model on the Hub: a branch, tag or commit.
@@ -197,7 +238,8 @@ def load_classifier(
         untrained: accept a model whose classifier was never trained.
 
     Raises:
-        UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
+        UserError: naming the source, if there is no model, it cannot be read, or its classifier was
+            never trained.
     """
     source = str(source)
     if source.endswith(".onnx"):
@@ -209,7 +251,9 @@ def load_classifier(
         if own := load_own_head(place, source, commit or revision):
             model, extractor, missing = *own, []
         else:
-            model, extractor, missing = _load_stock(place, source, commit or revision, trust_remote_code)
+            model, extractor, missing = _load_stock(
+                place, source, commit or revision, trust_remote_code
+            )
     except (torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:  # a damaged folder, or code of other authors, may raise anything
@@ -231,7 +275,9 @@ def load_classifier(
 def _load_stock(
     place: str, source: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor, list[str]]:
-    """A classifier that transformers loads, its extractor, and the names of tensors that its files lack."""
+    """A classifier that transformers loads, its extractor, and the names of tensors that its files
+    lack.
+    """
     with contextlib.ExitStack() as stack:
         folder, trust = place, {"trust_remote_code": trust_remote_code}
         if trust_remote_code:
@@ -241,12 +287,20 @@ def _load_stock(
             folder, *_ = stack.enter_context(data_only(place, where=source, revision=revision))
         config = AutoConfig.from_pretrained(folder, **trust)
         if not trust_remote_code and type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
-            raise UserError(f"{source}: a {config.model_type}, of which transformers has no audio classifier")
+            raise UserError(
+                f"{source}: a {config.model_type}, of which transformers has no audio classifier"
+            )
         extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
         settings = {"config": config, "dtype": torch.float32, "use_safetensors": True, **trust}
         with quiet_libraries():
-            model, info = AutoModelForAudioClassification.from_pretrained(folder, output_loading_info=True, **settings)
-    return model, extractor, sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
+            model, info = AutoModelForAudioClassification.from_pretrained(
+                folder, output_loading_info=True, **settings
+            )
+    return (
+        model,
+        extractor,
+        sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY)),
+    )
 
 
 def check_configurations(place: str, revision: str | None = None) -> None:
@@ -281,15 +335,21 @@ def find_model(source: str, revision: str | None) -> str:
             return str(place)
     if run.recipe.is_file():
         raise UserError(f"{source}: this run has no model yet; finish it with --resume")
-    raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
+    raise UserError(
+        f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder"
+    )
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
     if odd := [name for name in names.values() if not name.isprintable()]:
-        raise UserError(f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in config.json)")
+        raise UserError(
+            f"{source}: the label {odd[0]!r} is not printable; rename it (id2label in config.json)"
+        )
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
-        raise UserError(f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)")
+        raise UserError(
+            f"{source}: several labels are called {doubled!r}; rename them (id2label in its config.json)"
+        )
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
@@ -303,13 +363,16 @@ def _unreadable(source: str, error: Exception) -> UserError:
 
 def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
     if device is None:
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        found = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
         device = "cpu" if found is None else found.type
     try:
         return model.to(torch.device(device))
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # also of a torch built without it
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        # also of a torch built without it
         raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
 
 
@@ -319,14 +382,20 @@ def _evaluation_window(place: str, revision: str | None) -> float | None:
     with contextlib.suppress(UserError):  # other projects' recipes have other grammars
         evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
-    return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
+    return (
+        float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
+    )
 
 
 def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
-    """The classifier in a file that `ser_hf.export` wrote. Raises a `UserError` if it is no such file."""
+    """The classifier in a file that `ser_hf.export` wrote. Raises a `UserError` if it is no such
+    file.
+    """
     session = OnnxSession(path)
     rate, facts = session.facts["sampling_rate"], session.facts
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=rate, do_normalize=False, return_attention_mask=True)
+    extractor = Wav2Vec2FeatureExtractor(
+        sampling_rate=rate, do_normalize=False, return_attention_mask=True
+    )
     known = facts.get("revision"), facts.get("window_seconds"), str(Path(path).parent)
     return OnnxClassifier(os.fspath(path), session.eval(), extractor, Preparation(), *known)
 

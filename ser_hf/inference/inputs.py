@@ -1,5 +1,5 @@
-"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a timeline; checks
-what the configuration of a model says of its input and its labels."""
+"""Finds and decodes recordings: files, folders, tables, datasets, and the overlapping windows of a
+timeline; checks what the configuration of a model says of its input and its labels."""
 
 import dataclasses
 import os
@@ -24,11 +24,26 @@ from ..utils.yaml import read_text
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
 AUDIO_SUFFIXES = SUFFIXES | {
-    *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
+    *(
+        ".8svx",
+        ".aifc",
+        ".avr",
+        ".bwf",
+        ".caf",
+        ".ircam",
+        ".mp2",
+        ".nist",
+        ".paf",
+        ".pvf",
+        ".rf64",
+        ".sds",
+        ".snd",
+    ),
     *(".sph", ".svx", ".voc", ".w64"),
 }
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk by itself
-_FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23  # the first chunk is ready soon, later ones fill their batches better
+# the first chunk is ready soon, later ones fill their batches better
+_FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23
 _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 
@@ -37,18 +52,26 @@ class ModelSettings(BaseModel):
 
     id2label: dict[int, Annotated[str, Field(min_length=1, max_length=100)]] | None = None
     num_labels: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
-    target_ranges: dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] | None = None
+    problem_type: (
+        Literal["regression", "single_label_classification", "multi_label_classification"] | None
+    ) = None
+    target_ranges: (
+        dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] | None
+    ) = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
 
 
 def check_settings(values: Any, source: str) -> None:
-    """Raise a `UserError` naming `source` unless these are `ModelSettings`, whatever else they contain."""
+    """Raise a `UserError` naming `source` unless these are `ModelSettings`, whatever else they
+    contain.
+    """
     try:
         settings = ModelSettings.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {first_problem(error)}; correct the model's configuration") from None
+        raise UserError(
+            f"{source}: {first_problem(error)}; correct the model's configuration"
+        ) from None
     names = settings.id2label or {}
     if set(names) != set(range(len(names))):
         raise UserError(
@@ -59,7 +82,9 @@ def check_settings(values: Any, source: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One recording: the file at `path`, or `data`, its bytes. `label` and `speaker`: None if unknown."""
+    """One recording: the file at `path`, or `data`, its bytes. `label` and `speaker`: None if
+    unknown.
+    """
 
     id: str
     path: str
@@ -69,14 +94,21 @@ class Recording:
 
 
 def from_dataset(dataset: Dataset) -> Iterator[Recording]:
-    """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its columns `id`, `label`
-    and `speaker`. Without an id a row gets the path of its audio, with the number of the row if the path repeats."""
+    """The rows of a dataset with a column `audio`, such as `ser_hf.load_corpus` returns, and its
+    columns `id`, `label` and `speaker`. Without an id a row gets the path of its audio, with the
+    number of the row if the path repeats."""
     if "audio" not in dataset.column_names:
-        raise UserError(f"inputs: the dataset has no column audio (it has {', '.join(dataset.column_names)})")
+        raise UserError(
+            f"inputs: the dataset has no column audio (it has {', '.join(dataset.column_names)})"
+        )
     if "id" in dataset.column_names:
-        own, count = Counter(name for name in dataset["id"][:] if name is not None).most_common(1)[0]
+        own, count = Counter(name for name in dataset["id"][:] if name is not None).most_common(1)[
+            0
+        ]
         if count > 1:
-            raise UserError(f"inputs: {count} rows of the dataset have the id {own!r}; give each row another id")
+            raise UserError(
+                f"inputs: {count} rows of the dataset have the id {own!r}; give each row another id"
+            )
     return _rows(dataset)
 
 
@@ -85,10 +117,13 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
     label = dataset.features.get("label")
     names = label.names if isinstance(label, ClassLabel) else None
     seen = set()
-    for number, row in enumerate(dataset.select_columns(kept).cast_column("audio", Audio(decode=False))):
+    for number, row in enumerate(
+        dataset.select_columns(kept).cast_column("audio", Audio(decode=False))
+    ):
         audio, known = row["audio"] or {"path": None, "bytes": None}, row.get("label")
         if names and known is not None:
-            known = names[known] if known >= 0 else None  # -1 where a public test split hides its labels
+            # -1 where a public test split hides its labels
+            known = names[known] if known >= 0 else None
         path = audio["path"] or f"row {number}"
         own = text(row.get("id")) or (f"{path} (row {number})" if path in seen else path)
         seen.add(path)
@@ -96,10 +131,12 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
 
 def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
-    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by name.
+    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by
+    name.
 
-    A path is an audio file, a folder with some at any depth, or a table (`listed`). The id of a recording is its path,
-    unless a table has ids. A file that is found twice is read once, unless rows of tables give it different ids.
+    A path is an audio file, a folder with some at any depth, or a table (`listed`). The id of a
+    recording is its path, unless a table has ids. A file that is found twice is read once, unless
+    rows of tables give it different ids.
 
     Args:
         skip: keep audio files that are missing, to be reported when they are decoded.
@@ -131,13 +168,17 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
         if path.is_dir():
             inside = list(_below(path))
             if not inside:
-                raise UserError(f"{given}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
+                raise UserError(
+                    f"{given}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})"
+                )
             for file in inside:
                 add(Recording(file.as_posix(), str(file)))
         elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             for where, recording in listed(path):
                 add(recording, where)
-        elif path.is_file() or (skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES):
+        elif path.is_file() or (
+            skip and not path.exists() and path.suffix.lower() in AUDIO_SUFFIXES
+        ):
             add(Recording(path.as_posix(), str(path)))
         elif path.exists():
             raise UserError(f"{given}: not a regular file; save it as one")
@@ -147,7 +188,9 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
 
 
 def _below(root: Path) -> Iterator[Path]:
-    """Files and broken links with a suffix of audio, by the parts of their paths; hidden files are left out."""
+    """Files and broken links with a suffix of audio, by the parts of their paths; hidden files are
+    left out.
+    """
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
@@ -155,12 +198,16 @@ def _below(root: Path) -> Iterator[Path]:
     paths = (Path(folder, name) for folder, names in folders_below(root, refuse) for name in names)
     for path in sorted(paths, key=lambda path: path.parts):
         # A pipe would wait for its writer.
-        if path.suffix.lower() in AUDIO_SUFFIXES | files.OTHER_SUFFIXES and (path.is_file() or not path.exists()):
+        if path.suffix.lower() in AUDIO_SUFFIXES | files.OTHER_SUFFIXES and (
+            path.is_file() or not path.exists()
+        ):
             yield path
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The position of each row, for messages, and its recording; relative paths start from the table's folder."""
+    """The position of each row, for messages, and its recording; relative paths start from the
+    table's folder.
+    """
     columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
@@ -175,7 +222,12 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
         if cell is None:
             raise UserError(f"{where}: the cell of {column!r} is empty")
         path = Path(os.path.normpath(table.parent / cell))
-        yield where, Recording(row.get("id") or path.as_posix(), str(path), row.get("label"), row.get("speaker"))
+        yield (
+            where,
+            Recording(
+                row.get("id") or path.as_posix(), str(path), row.get("label"), row.get("speaker")
+            ),
+        )
 
 
 class Grid(NamedTuple):
@@ -186,7 +238,9 @@ class Grid(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A window: its number from 0, the number of windows of its recording, start and end in seconds of the file."""
+    """A window: its number from 0, the number of windows of its recording, start and end in seconds
+    of the file.
+    """
 
     number: int
     windows: int
@@ -195,8 +249,8 @@ class Place(NamedTuple):
 
 
 def sliding(samples: int, grid: Grid) -> list[tuple[int, int]]:
-    """(start, length) of the windows of a recording, all as long as the grid says. The last one is moved back to end
-    with the recording; a shorter recording is one window."""
+    """(start, length) of the windows of a recording, all as long as the grid says. The last one is
+    moved back to end with the recording; a shorter recording is one window."""
     if samples <= grid.window:
         return [(0, samples)]
     last = samples - grid.window
@@ -209,8 +263,8 @@ class NoneReadable(AudioError):
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Some recordings with their waveforms, float32 (samples,) each, read like a `ser_hf.audio.WaveformStore`. With
-    `places` each entry is a window of its recording."""
+    """Some recordings with their waveforms, float32 (samples,) each, read like a
+    `ser_hf.audio.WaveformStore`. With `places` each entry is a window of its recording."""
 
     recordings: list[Recording]
     waveforms: list[np.ndarray]
@@ -236,12 +290,14 @@ def read_chunks(
     skipped: Callable[[Recording, str], None] | None = None,
     grid: Grid | None = None,
 ) -> Iterator[Chunk]:
-    """Decode on threads, ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording; chunks come in the
-    order of the recordings, small ones first.
+    """Decode on threads, ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording;
+    chunks come in the order of the recordings, small ones first.
 
     Args:
-        skipped: receives each recording that cannot be read, and why; if None, the first one raises.
-        grid: cuts recordings into these windows, each then prepared as a clip by itself; a chunk may end between two.
+        skipped: receives each recording that cannot be read, and why; if None, the first one
+            raises.
+        grid: cuts recordings into these windows, each then prepared as a clip by itself; a chunk
+            may end between two.
 
     Raises:
         AudioError: naming the file, without `skipped`.
@@ -254,7 +310,9 @@ def read_chunks(
             return recording, error
         # The bytes are not needed any more.
         recording = dataclasses.replace(recording, data=None)
-        return recording, samples if timed else prepare_waveform(samples, sampling_rate, preparation)
+        return recording, samples if timed else prepare_waveform(
+            samples, sampling_rate, preparation
+        )
 
     # The length of functionals does not show the seconds that they describe.
     timed = grid is not None or preparation.functionals is not None
@@ -265,7 +323,10 @@ def read_chunks(
         return Chunk(list(own), list(waveforms), sampling_rate, places if timed else None)
 
     for recording, waveform in in_order(
-        work, recordings, size=lambda recording: _samples(recording, sampling_rate), most=CHUNK_SAMPLES
+        work,
+        recordings,
+        size=lambda recording: _samples(recording, sampling_rate),
+        most=CHUNK_SAMPLES,
     ):
         if isinstance(waveform, AudioError):
             if skipped is None:
@@ -292,7 +353,9 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
     path = Path(recording.path)
     try:
         if recording.data is None and path.is_file() and files.is_lfs_pointer(path):
-            raise AudioError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
+            raise AudioError(
+                f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
+            )
         return decode(recording.path, recording.data, sampling_rate).samples
     except NotAudioError:
         if path.suffix.lower() in files.OTHER_SUFFIXES - AUDIO_SUFFIXES:
@@ -303,6 +366,10 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 
 def _samples(recording: Recording, sampling_rate: int) -> float:
-    """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if that is unreadable."""
+    """Most samples in memory while a recording is decoded and afterwards, from its header; 0 if
+    that is unreadable.
+    """
     header = read_header(recording.path, recording.data)
-    return header.duration * max(header.samplerate * header.channels, sampling_rate) if header else 0
+    return (
+        header.duration * max(header.samplerate * header.channels, sampling_rate) if header else 0
+    )

@@ -33,12 +33,13 @@ class Facts:
     """The metadata of a table, JSON under the key ``ser_hf`` of its schema.
 
     Args:
-        model: as the user named it; `revision`: the commit on the Hub, or ``sha256:...`` of a folder's weights.
+        model: as the user named it; `revision`: the commit on the Hub, or ``sha256:...`` of a
+            folder's weights.
         labels: the names of the entries of probabilities and logits.
         window: seconds beyond which clips are split into windows, None if they never are.
         hop: seconds from one window to the next if they overlap, otherwise None.
-        problem_type: of the model: null for classes, ``multi_label_classification`` for labels with separate
-            probabilities, which do not add up to one, ``regression`` for dimensions.
+        problem_type: of the model: null for classes, ``multi_label_classification`` for labels with
+            separate probabilities, which do not add up to one, ``regression`` for dimensions.
         ranges: the ratings that 0 and 1 of each dimension stand for; empty for classes.
         embedding: what embeddings are, in words; None without them.
     """
@@ -68,19 +69,25 @@ class Facts:
 def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, facts: Facts) -> pa.Table:
     """The rows of a chunk.
 
-    Columns: `id`, `path`, `speaker` and `label` (null if unknown); `window`, its number from 0 (null if a row is the
-    mean of several), and `windows` of the clip; `start` and `end`, seconds of the file (after silence was trimmed off
-    or added, counted from where the clip begins); `predicted`; `probabilities` and `logits`, float32 (labels,) each;
-    `embedding`, float32 (size,), if requested. Lists have a fixed size, so that they read as matrices. Of dimensions
-    `values`, on the scale of the ratings, replace `predicted` and `probabilities`.
+    Columns: `id`, `path`, `speaker` and `label` (null if unknown); `window`, its number from 0
+    (null if a row is the mean of several), and `windows` of the clip; `start` and `end`, seconds of
+    the file (after silence was trimmed off or added, counted from where the clip begins);
+    `predicted`; `probabilities` and `logits`, float32 (labels,) each; `embedding`, float32 (size,),
+    if requested. Lists have a fixed size, so that they read as matrices. Of dimensions `values`, on
+    the scale of the ratings, replace `predicted` and `probabilities`.
     """
     rows = outputs.by_clip(classifier.problem_type)
     own = [chunk.recordings[row] for row in rows.rows]
     windows = np.bincount(outputs.rows, minlength=len(chunk))[rows.rows]
     numbers = np.where(windows == 1, 0, -1)
-    starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
+    starts, ends = (
+        rows.starts / chunk.sampling_rate,
+        (rows.starts + rows.lengths) / chunk.sampling_rate,
+    )
     if chunk.places is not None:  # each entry of the chunk is a window
-        numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
+        numbers, windows, starts, ends = (
+            np.array(values) for values in zip(*chunk.places, strict=True)
+        )
     columns = {
         **{name: [getattr(one, name) for one in own] for name in COLUMNS[:4]},
         "window": pa.array(numbers, pa.int32(), mask=numbers < 0),
@@ -118,11 +125,15 @@ def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
 def csv_rows(file: TextIO, facts: Facts) -> Write:
     writer, short = csv.writer(file, lineterminator="\n"), "value" if facts.ranges else "p"
     kinds = {short: facts.kind, "logit": "logits"}
-    writer.writerow([*facts.columns, *(f"{kind}_{label}" for kind in kinds for label in facts.labels)])
+    writer.writerow(
+        [*facts.columns, *(f"{kind}_{label}" for kind in kinds for label in facts.labels)]
+    )
 
     def write(table: pa.Table) -> None:
         for row in records(table, facts):
-            numbers = [f"{row[kind][label]:.7g}" for kind in kinds.values() for label in facts.labels]
+            numbers = [
+                f"{row[kind][label]:.7g}" for kind in kinds.values() for label in facts.labels
+            ]
             writer.writerow([row[name] for name in facts.columns] + numbers)
 
     return write
@@ -140,12 +151,17 @@ def records(table: pa.Table, facts: Facts) -> list[dict[str, Any]]:
     rows = table.select(facts.columns).to_pylist()
     for kind in (facts.kind, "logits"):
         for row, values in zip(rows, matrix(table, kind).tolist(), strict=True):
-            row[kind] = {label: float(f"{value:.7g}") for label, value in zip(facts.labels, values, strict=True)}
+            row[kind] = {
+                label: float(f"{value:.7g}")
+                for label, value in zip(facts.labels, values, strict=True)
+            }
     return rows
 
 
 def to_terminal(kind: str, facts: Facts) -> Write:
-    """Return a function that writes tables to standard output, above a progress bar, as jsonl, csv or aligned text."""
+    """Return a function that writes tables to standard output, above a progress bar, as jsonl, csv
+    or aligned text.
+    """
     file = sys.stdout
     write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, facts)
 
@@ -159,21 +175,30 @@ def to_terminal(kind: str, facts: Facts) -> Write:
 
 def _lines(file: TextIO, facts: Facts) -> Write:
     def write(table: pa.Table) -> None:
-        for row, values in zip(table.select(facts.columns).to_pylist(), matrix(table, facts.kind), strict=True):
+        for row, values in zip(
+            table.select(facts.columns).to_pylist(), matrix(table, facts.kind), strict=True
+        ):
             if facts.ranges:
-                text = "  ".join(f"{label} {value:.2f}" for label, value in zip(facts.labels, values, strict=True))
+                text = "  ".join(
+                    f"{label} {value:.2f}"
+                    for label, value in zip(facts.labels, values, strict=True)
+                )
             else:
                 text = f"{values.max():.3f}  {row['predicted']:<10}"
             windows = ""
             if row["windows"] > 1:
                 times = f"{row['start']:.2f}-{row['end']:.2f} s"
-                windows = f"  ({row['windows']} windows)" if row["window"] is None else f"  ({times})"
+                windows = (
+                    f"  ({row['windows']} windows)" if row["window"] is None else f"  ({times})"
+                )
             file.write(printable(f"{text}  {row['id']}{windows}") + "\n")
 
     return write
 
 
-def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
+def check_output(
+    path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()
+) -> Path:
     """Check the path of an output file.
 
     Args:
@@ -200,12 +225,12 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, facts: Facts) -> Iterator[Write]:
-    """Yield a function that writes tables to a new file, which at the end replaces any file (or link target) at
-    `path`.
+    """Yield a function that writes tables to a new file, which at the end replaces any file (or
+    link target) at `path`.
 
-    CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``, ``logit_angry``; in JSON
-    as objects), or the value and the logit of each dimension (``value_arousal``), and no embeddings; Parquet holds the
-    tables as they are.
+    CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``,
+    ``logit_angry``; in JSON as objects), or the value and the logit of each dimension
+    (``value_arousal``), and no embeddings; Parquet holds the tables as they are.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.

@@ -1,10 +1,13 @@
-"""Dimensional models of the Hub with a head of their own, in the forms in which people publish them, read as data.
+"""Dimensional models of the Hub with a head of their own, in the forms in which people publish
+them, read as data.
 
-- Mean pooling, a dense layer with tanh, the output: `classifier.dense` and `classifier.out_proj` beside an encoder
-  (Wagner et al. 2023, arXiv:2203.07378; audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim).
-- Attentive statistics, dense layers with layer norm and ReLU, and the output: `pool_model` and `ser_model` beside
-  `ssl_model`, on waveforms standardized by `mean` and `std` of the configuration (the baseline of the Odyssey 2024
-  challenge; 3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes). `ssl_type` names the encoder.
+- Mean pooling, a dense layer with tanh, the output: `classifier.dense` and `classifier.out_proj`
+  beside an encoder (Wagner et al. 2023, arXiv:2203.07378;
+  audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim).
+- Attentive statistics, dense layers with layer norm and ReLU, and the output: `pool_model` and
+  `ser_model` beside `ssl_model`, on waveforms standardized by `mean` and `std` of the configuration
+  (the baseline of the Odyssey 2024 challenge; 3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes).
+  `ssl_type` names the encoder.
 """
 
 import re
@@ -33,7 +36,10 @@ from ..utils.errors import UserError
 from ..utils.files import read_json
 
 # transformers' names of weight normalization before version 4.49.
-_RENAMED = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+_RENAMED = {
+    "weight_g": "parametrizations.weight.original0",
+    "weight_v": "parametrizations.weight.original1",
+}
 _MASK = "encoder.masked_spec_embed"  # of training only
 
 
@@ -78,13 +84,26 @@ class AttentiveHead(nn.Module):
 class OwnHeadModel(PreTrainedModel):
     """An encoder and a head of these forms, called like a classifier of transformers."""
 
-    def __init__(self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0):
+    def __init__(
+        self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
+    ):
         super().__init__(config)
-        self.encoder, self.head, self.mean, self.deviation = AutoModel.from_config(config), head, mean, deviation
+        self.encoder, self.head, self.mean, self.deviation = (
+            AutoModel.from_config(config),
+            head,
+            mean,
+            deviation,
+        )
 
-    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> SimpleNamespace:
+    def forward(
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> SimpleNamespace:
         """Values (batch, dimensions) as `logits`, of waveforms (batch, samples)."""
-        mask = torch.ones_like(input_values, dtype=torch.long) if attention_mask is None else attention_mask
+        mask = (
+            torch.ones_like(input_values, dtype=torch.long)
+            if attention_mask is None
+            else attention_mask
+        )
         waveform = (input_values - self.mean) / self.deviation * mask
         frames = self.encoder(waveform, attention_mask=mask).last_hidden_state
         real = self.encoder._get_feature_vector_attention_mask(frames.shape[1], mask).bool()
@@ -96,11 +115,14 @@ def load_own_head(
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor] | None:
     """The model (folder or Hub id) in one of these forms, and its extractor; None for others.
 
-    Raises a `UserError` naming `source` for weights that are no safetensors, or tensors or labels that do not fit.
+    Raises a `UserError` naming `source` for weights that are no safetensors, or tensors or labels
+    that do not fit.
     """
     path = find_file(place, "config.json", revision, required=False)
     values = read_json(path, most=2**22) if path else None
-    if not isinstance(values, dict) or not (values.get("ssl_type") or values.get("problem_type") == "regression"):
+    if not isinstance(values, dict) or not (
+        values.get("ssl_type") or values.get("problem_type") == "regression"
+    ):
         return None
     weights = weight_files(place, source, revision)
     files = [file for name, file in weights.items() if name.endswith(".safetensors")]
@@ -110,10 +132,15 @@ def load_own_head(
         return None
     encoder, names, scale = place, {"classifier.": "head."}, (0.0, 1.0)
     if attentive:
-        encoder, names = str(values.get("ssl_type")), {name: f"head.{name}" for name in ("pool_model.", "ser_model.")}
+        encoder, names = (
+            str(values.get("ssl_type")),
+            {name: f"head.{name}" for name in ("pool_model.", "ser_model.")},
+        )
         scale = float(values.get("mean", 0)), float(values.get("std", 1)) + 1e-6
         if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", encoder):
-            raise UserError(f"{source}: config.json: ssl_type: expected the Hub id of an encoder, got {encoder:.100}")
+            raise UserError(
+                f"{source}: config.json: ssl_type: expected the Hub id of an encoder, got {encoder:.100}"
+            )
     where = {"where": source, "revision": None if attentive else revision, "weights": False}
     with data_only(encoder, **where) as (folder, *_):
         config = AutoConfig.from_pretrained(folder)
@@ -130,13 +157,20 @@ def load_own_head(
         model = OwnHeadModel(config, head, *scale)
     found = {_MASK: torch.zeros(config.hidden_size)}
     for name, tensor in tensors.items():
-        own = next((new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)), name)
+        own = next(
+            (new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)),
+            name,
+        )
         stem, _, last = own.rpartition(".")
         found[f"{stem}.{_RENAMED.get(last, last)}"] = tensor.float()
     outputs = len(tensors["ser_model.out.0.weight" if attentive else "classifier.out_proj.weight"])
     if outputs != len(config.id2label):
-        raise UserError(f"{source}: {outputs} outputs, but {len(config.id2label)} labels (id2label in config.json)")
+        raise UserError(
+            f"{source}: {outputs} outputs, but {len(config.id2label)} labels (id2label in config.json)"
+        )
     missing, unexpected = model.load_state_dict(found, strict=False, assign=True)
     if odd := sorted({*missing, *unexpected} - {_MASK}):
-        raise UserError(f"{source}: {len(odd)} tensors do not fit {config.model_type} and its head, such as {odd[0]}")
+        raise UserError(
+            f"{source}: {len(odd)} tensors do not fit {config.model_type} and its head, such as {odd[0]}"
+        )
     return model, extractor

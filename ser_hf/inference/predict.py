@@ -1,4 +1,6 @@
-"""Predictions of a model for recordings: the public `predict`, and `predict_tables`, which works chunk by chunk."""
+"""Predictions of a model for recordings: the public `predict`, and `predict_tables`, which works
+chunk by chunk.
+"""
 
 import contextlib
 import dataclasses
@@ -36,12 +38,15 @@ class PredictionSettings:
 
     Args:
         embeddings: return embeddings, the input of the classifier's last layer.
-        window: seconds; longer clips are processed in windows of at most that, and averaged by their duration. None is
-            the window of the model's own evaluation. The longest clip that the model can process limits both.
+        window: seconds; longer clips are processed in windows of at most that, and averaged by
+            their duration. None is the window of the model's own evaluation. The longest clip that
+            the model can process limits both.
         batch_size: windows at a time.
-        on_error: raise at the first recording that cannot be read, or skip such recordings with a warning.
-        timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each prepared as a clip
-            by itself. Without `window` they are as long as the model's recipe fixes its clips or windows, else 4 s.
+        on_error: raise at the first recording that cannot be read, or skip such recordings with a
+            warning.
+        timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each
+            prepared as a clip by itself. Without `window` they are as long as the model's recipe
+            fixes its clips or windows, else 4 s.
         hop: seconds from one such window to the next; None is half a window.
 
     Raises:
@@ -63,7 +68,9 @@ class PredictionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionTable:
-    """Rows of predictions (`ser_hf.inference.outputs.table`), facts about the model, and unreadable (id, reason)."""
+    """Rows of predictions (`ser_hf.inference.outputs.table`), facts about the model, and unreadable
+    (id, reason).
+    """
 
     table: pa.Table
     facts: Facts
@@ -93,7 +100,9 @@ class PredictionTable:
 
     @property
     def values(self) -> np.ndarray | None:
-        """Dimensions on the scale of the ratings, float32 (rows, labels); None of a model of classes."""
+        """Dimensions on the scale of the ratings, float32 (rows, labels); None of a model of
+        classes.
+        """
         return matrix(self.table, "values") if self.facts.ranges else None
 
     @property
@@ -116,7 +125,8 @@ def predict(
     trust_remote_code: bool = False,
     **settings: Any,
 ) -> PredictionTable:
-    """Predict the emotions of recordings as the model was evaluated: same preparation, windows and padding.
+    """Predict the emotions of recordings as the model was evaluated: same preparation, windows and
+    padding.
 
     Example: `ser_hf.predict("runs/a", ["recording.wav"]).predicted`
 
@@ -129,7 +139,8 @@ def predict(
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
 
     Returns:
-        One row per recording or window: label, probabilities (of dimensions values), logits and, if requested,
+        One row per recording or window: label, probabilities (of dimensions values), logits and, if
+            requested,
         embeddings.
 
     Raises:
@@ -138,7 +149,9 @@ def predict(
     """
     checked = PredictionSettings(**settings)
     if isinstance(inputs, DatasetDict):
-        raise UserError(f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]")
+        raise UserError(
+            f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]"
+        )
     if not isinstance(inputs, Dataset):
         paths = list(inputs) if isinstance(inputs, list | tuple | set | Iterator) else [inputs]
         for path in paths:
@@ -148,7 +161,9 @@ def predict(
                     "into a Dataset with a column audio (datasets.Audio)"
                 )
         inputs = from_paths(paths, checked.on_error == "skip")
-    classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+    classifier = load_classifier(
+        model, revision=revision, device=device, trust_remote_code=trust_remote_code
+    )
     facts, skipped = table_facts(classifier, checked), []
     tables = list(predict_tables(classifier, inputs, checked, facts, skipped))
     return PredictionTable(pa.concat_tables(tables), facts, skipped)
@@ -178,12 +193,16 @@ def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Gri
     """The windows of a timeline."""
     rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
-        raise UserError(f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less")
+        raise UserError(
+            f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less"
+        )
     seconds = settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS
     window = classifier.window(seconds, prepared=False)
     hop = max(1, window // 2) if settings.hop is None else round(settings.hop * rate)
     if hop > window:
-        raise UserError(f"--hop: {settings.hop:g} s leaves gaps between windows of {window / rate:g} s; use less")
+        raise UserError(
+            f"--hop: {settings.hop:g} s leaves gaps between windows of {window / rate:g} s; use less"
+        )
     return Grid(window, hop)
 
 
@@ -207,7 +226,8 @@ def predict_tables(
         One table per chunk, see `ser_hf.inference.outputs.table`.
 
     Raises:
-        AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
+        AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable`
+            if none can.
         UserError: if there are no recordings.
     """
     rate = classifier.extractor.sampling_rate
@@ -236,7 +256,9 @@ def predict_tables(
                 message = "%s gets one label; --timeline predicts its course, and --window 30 limits the memory"
                 logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
-                bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
+                bar.total = (bar.total or 0) + sum(
+                    place.windows for place in chunk.places if place.number == 0
+                )
             outputs = run_batches(classifier, chunk, window, settings.batch_size, take, bar.update)
             yield table(chunk, outputs, classifier, facts)
     if len(skipped) == total:
@@ -253,13 +275,18 @@ def predict_in_processes(
     """`predict_tables` with the recordings divided among the processes of `accelerate launch`.
 
     Yields:
-        In the first process the tables of all, in the order of the recordings; in the others nothing.
+        In the first process the tables of all, in the order of the recordings; in the others
+        nothing.
     """
     state, own_skipped, tables = PartialState(), [], []
-    begin, end = (len(recordings) * (state.process_index + i) // state.num_processes for i in (0, 1))
+    begin, end = (
+        len(recordings) * (state.process_index + i) // state.num_processes for i in (0, 1)
+    )
     if begin < end:
         with contextlib.suppress(NoneReadable):
-            tables = list(predict_tables(classifier, recordings[begin:end], settings, facts, own_skipped))
+            tables = list(
+                predict_tables(classifier, recordings[begin:end], settings, facts, own_skipped)
+            )
     for own, reasons in gather_object([(tables, own_skipped)]):
         skipped += reasons
         yield from own if state.is_main_process else ()

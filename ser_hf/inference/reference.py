@@ -1,6 +1,8 @@
-"""Reference clips of a trained model and its logits of them, with which `ser_hf.hub.verify` checks published copies.
+"""Reference clips of a trained model and its logits of them, with which `ser_hf.hub.verify` checks
+published copies.
 
-reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a corpus.
+reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a
+corpus.
 """
 
 import shutil
@@ -46,9 +48,13 @@ def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list
 
 
 def compute_logits(
-    model: "nn.Module", extractor: "SequenceFeatureExtractor", preparation: "Preparation", clips: Sequence[np.ndarray]
+    model: "nn.Module",
+    extractor: "SequenceFeatureExtractor",
+    preparation: "Preparation",
+    clips: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """Compute the logits of clips one at a time, in evaluation mode and exact float32; adapters need not be merged.
+    """Compute the logits of clips one at a time, in evaluation mode and exact float32; adapters
+    need not be merged.
 
     Args:
         model: on its device; its training mode is restored.
@@ -71,14 +77,19 @@ def compute_logits(
         for clip in clips:
             prepared = np.array(prepare_waveform(clip, rate, preparation))
             inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
-            # The method of the class, since Accelerate replaces that of the instance by one with less precision.
+            # The method of the class, since Accelerate replaces that of the instance by one with
+            # less precision.
             logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
     model.train(training)
     return logits
 
 
-def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int) -> None:
-    """Write clips (samples,) as recorded, and the model's logits (classes,) of each, to reference.npz."""
+def write_reference(
+    path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int
+) -> None:
+    """Write clips (samples,) as recorded, and the model's logits (classes,) of each, to
+    reference.npz.
+    """
     named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -96,20 +107,36 @@ def copy_reference(source: Path, target: Path) -> None:
 
 
 def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Clips, each (samples,) float32 at the model's rate, and logits (clips, classes) float32 of a run's folder.
+    """Clips, each (samples,) float32 at the model's rate, and logits (clips, classes) float32 of a
+    run's folder.
 
     Raises:
         UserError: if there is none, or it is damaged.
     """
     path = RunFolder(folder).reference
     if not path.is_file():
-        raise UserError(f"{path}: missing; rerun the run, which writes it (ser-hf reproduce {folder})")
+        raise UserError(
+            f"{path}: missing; rerun the run, which writes it (ser-hf reproduce {folder})"
+        )
     try:
         with np.load(path, allow_pickle=False) as saved:
             logits = saved["logits"]
             clips = [saved[f"clip_{i}"] for i in range(len(logits))]
-        if logits.ndim != 2 or any(one.ndim != 1 or one.dtype != np.float32 for one in (*clips, *logits)):
+        if logits.ndim != 2 or any(
+            one.ndim != 1 or one.dtype != np.float32 for one in (*clips, *logits)
+        ):
             raise ValueError("other arrays than clips and logits")
         return clips, logits
-    except (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile):
-        raise UserError(f"{path}: damaged; rerun the run, which writes it (ser-hf reproduce {folder})") from None
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ):
+        raise UserError(
+            f"{path}: damaged; rerun the run, which writes it (ser-hf reproduce {folder})"
+        ) from None

@@ -38,17 +38,19 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """The measures of one file, mixed to mono; with an `error` the file is unreadable and others may be None.
+    """The measures of one file, mixed to mono; with an `error` the file is unreadable and others
+    may be None.
 
-    Levels are in dB relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS), and
-    None for digital silence. Times are in seconds, shares between 0 and 1.
+    Levels are in dB relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine
+    -3.01 dBFS), and None for digital silence. Times are in seconds, shares between 0 and 1.
 
     Attributes:
         rms, peak: level of the whole file, and of its largest sample.
         loudness: gated loudness in LUFS (ITU-R BS.1770).
         floor: 10th percentile of the level of 10 ms frames.
         clipped_share: share of the samples in runs of at least 3 at full scale (0.999 and above).
-        leading_silence, trailing_silence: from 10 ms frames more than 40 dB below the loudest frame.
+        leading_silence, trailing_silence: from 10 ms frames more than 40 dB below the loudest
+            frame.
         silent: whether no sample reaches -60 dBFS.
     """
 
@@ -73,7 +75,8 @@ class AudioFile:
 
     Attributes:
         shown: the path below the root, without unprintable characters.
-        role: ``absent`` is a row of the corpus's own table that is not a clip, usually because its file is missing.
+        role: ``absent`` is a row of the corpus's own table that is not a clip, usually because its
+            file is missing.
         clip: None where the corpus does not know the file name.
         reason: why the file is not a clip.
         measured: None for absent files.
@@ -103,7 +106,10 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
     # The folder of a table, or of generated clips.
     base = Path(os.path.commonpath([clip.path for clip in listing.clips]) if root is None else root)
     base = base if base.is_dir() else base.parent
-    files = [AudioFile(clip.path, printable_path(clip.path, base), "clip", clip) for clip in listing.clips]
+    files = [
+        AudioFile(clip.path, printable_path(clip.path, base), "clip", clip)
+        for clip in listing.clips
+    ]
     read_name = getattr(module, "read_name", None)
     for path, reason in listing.skipped:
         clip = read_name(PurePath(path)) if read_name else None
@@ -114,20 +120,27 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
 
 
 def printable_path(path: str, base: Path | None) -> str:
-    """The path below `base`, or the whole path if it is elsewhere, with unprintable characters escaped."""
+    """The path below `base`, or the whole path if it is elsewhere, with unprintable characters
+    escaped.
+    """
     if base is not None and Path(path).is_relative_to(base):
         path = Path(path).relative_to(base).as_posix()
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
     """The files with their measurements, computed on threads, each path once."""
-    # This import loads torch: late, as it takes seconds, and before the threads of `measure` do the same.
+    # This import loads torch: late, as it takes seconds, and before the threads of `measure` do the
+    # same.
     from ..models import preparation  # noqa: F401
 
     paths = list(dict.fromkeys(file.path for file in files if file.role != "absent"))
-    progress = tqdm(in_order(measure, paths), total=len(paths), desc="measuring", unit="file", disable=None)
+    progress = tqdm(
+        in_order(measure, paths), total=len(paths), desc="measuring", unit="file", disable=None
+    )
     measured = dict(zip(paths, progress, strict=True))
     return [dataclasses.replace(file, measured=measured.get(file.path)) for file in files]
 
@@ -169,7 +182,9 @@ def clipped_share(samples: np.ndarray) -> float:
 def _silence(samples: np.ndarray, sampling_rate: int) -> dict[str, float | None]:
     length = max(1, min(round(FRAME_SECONDS * sampling_rate), len(samples)))
     frames = len(samples) // length
-    powers = np.square(samples[: frames * length].reshape(frames, length), dtype=np.float64).mean(axis=1)
+    powers = np.square(samples[: frames * length].reshape(frames, length), dtype=np.float64).mean(
+        axis=1
+    )
     loud = np.flatnonzero(powers > powers.max() * 10 ** (-QUIET_BELOW_LOUDEST / 10))
     leading = trailing = len(samples)  # digital silence
     if len(loud):
@@ -207,7 +222,9 @@ def ordered_labels(labels: Sequence[str]) -> list[str]:
 
 
 def crosstable(table: pd.DataFrame, column: str) -> dict[str, Any] | None:
-    """Count as ``{labels, rows: {value of the column: [counts]}, total: [counts]}``; None if no clip has a value."""
+    """Count as ``{labels, rows: {value of the column: [counts]}, total: [counts]}``; None if no
+    clip has a value.
+    """
     if table[column].isna().all():
         return None
     counts = pd.crosstab(table[column].fillna("not stated"), table["label"])
@@ -225,4 +242,7 @@ def describe(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     points = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1}
     measured = table[list(MEASURES)].dropna(axis=1, how="all")
     quantiles = measured.quantile(list(points.values())).set_axis(list(points))
-    return {name: {"clips": int(measured[name].count())} | quantiles[name].to_dict() for name in measured}
+    return {
+        name: {"clips": int(measured[name].count())} | quantiles[name].to_dict()
+        for name in measured
+    }

@@ -27,7 +27,9 @@ def check_folder(folder: str | Path) -> None:
     names = {child.name for child in folder.iterdir()} if folder.is_dir() else set()
     if names - CONTENTS or (names and "inspect.json" not in names):
         some = min(names - CONTENTS, default=min(names))
-        raise UserError(f"--output: {folder} contains {some}, which is not of an inspection; choose another folder")
+        raise UserError(
+            f"--output: {folder} contains {some}, which is not of an inspection; choose another folder"
+        )
 
 
 def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
@@ -47,7 +49,10 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         facts = inspection.to_dict()
         write_json(partial / "inspect.json", facts)
         page = template(__package__, "page.html", quantity=quantity).render(
-            **facts, charts=charts(clip_table(inspection.clips)), listed=FILES_LISTED, speakers_listed=SPEAKERS_LISTED
+            **facts,
+            charts=charts(clip_table(inspection.clips)),
+            listed=FILES_LISTED,
+            speakers_listed=SPEAKERS_LISTED,
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
@@ -58,7 +63,9 @@ def quantity(value: float | None, measure: str) -> str:
     if value is None:
         return "–"
     unit = MEASURES[measure][0]
-    text = f"{100 * value:.2f}" if unit == "%" else f"{value:.2f}" if unit == "s" else f"{value:.1f}"
+    text = (
+        f"{100 * value:.2f}" if unit == "%" else f"{value:.2f}" if unit == "s" else f"{value:.1f}"
+    )
     # No negative zero, and a minus sign as wide as a digit.
     return text.removeprefix("-") if not text.strip("-0.") else text.replace("-", "−")
 
@@ -75,5 +82,8 @@ def charts(table: pd.DataFrame) -> list[Picture]:
     axes = durations.add_subplot()
     axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
-    figures = {"Clips of each label.": classes, "Histogram of the durations of the clips.": durations}
+    figures = {
+        "Clips of each label.": classes,
+        "Histogram of the durations of the clips.": durations,
+    }
     return [picture(alt, svg(figure), figure.get_size_inches()) for alt, figure in figures.items()]

@@ -1,14 +1,21 @@
-"""The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code beside the weights.
+"""The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code
+beside the weights.
 
-They import torch, numpy, transformers and their siblings only. Importing this package registers them with the Auto
-classes, so that a saved model loads without `trust_remote_code`. Other packages add networks as entry points.
+They import torch, numpy, transformers and their siblings only. Importing this package registers
+them with the Auto classes, so that a saved model loads without `trust_remote_code`. Other packages
+add networks as entry points.
 """
 
 import inspect
 from importlib import import_module
 from pathlib import Path
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedModel,
+)
 
 from ..utils.plugins import WithPlugins
 from .configuration import WaveformConfig
@@ -47,7 +54,9 @@ _MODELS = {
     for name, (module, prefix) in _NETWORKS.items()
 }
 # Networks that start from published weights.
-TRANSFERRED = {name: model for name, model in _MODELS.items() if issubclass(model, TransferClassifier)}
+TRANSFERRED = {
+    name: model for name, model in _MODELS.items() if issubclass(model, TransferClassifier)
+}
 
 
 def _register(model: type[PreTrainedModel]) -> None:
@@ -61,12 +70,19 @@ def _register(model: type[PreTrainedModel]) -> None:
 def _register_plugin(name: str, model: type[PreTrainedModel]) -> None:
     """Register the network of another package, or raise a ValueError."""
     if not (inspect.isclass(model) and issubclass(model, AcousticClassifier)):
-        raise ValueError("a network is a class derived from ser_hf.models.modeling_base.AcousticClassifier")
+        raise ValueError(
+            "a network is a class derived from ser_hf.models.modeling_base.AcousticClassifier"
+        )
     kind = model.config_class
-    if kind.model_type in {known.config_class.model_type for known in _MODELS.values()} or not kind.model_type:
+    if (
+        kind.model_type in {known.config_class.model_type for known in _MODELS.values()}
+        or not kind.model_type
+    ):
         raise ValueError(f"{kind.__name__} needs a model_type of its own")
     if Path(__file__).with_name(Path(inspect.getfile(model)).name).exists():
-        raise ValueError(f"its file {inspect.getfile(model)} needs another name than those in ser_hf/models")
+        raise ValueError(
+            f"its file {inspect.getfile(model)} needs another name than those in ser_hf/models"
+        )
     _register(model)
 
 
@@ -74,10 +90,12 @@ for _model in (*_MODELS.values(), PooledEncoderForAudioClassification):
     globals().update({_class.__name__: _class for _class in (_model, _model.config_class)})
     _register(_model)
 
-# Architecture -> model class. Architecture `encoder` is `PooledEncoderForAudioClassification` or a stock model.
+# Architecture -> model class. Architecture `encoder` is `PooledEncoderForAudioClassification` or a
+# stock model.
 ARCHITECTURES = WithPlugins(_MODELS, "ser_hf.networks", _register_plugin)
 
-# Found by its name in preprocessor_config.json, for any model; the key is no model's own configuration.
+# Found by its name in preprocessor_config.json, for any model; the key is no model's own
+# configuration.
 AutoFeatureExtractor.register(WaveformConfig, PreparedFeatureExtractor, exist_ok=True)
 PreparedFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 

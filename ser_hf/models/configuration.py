@@ -1,4 +1,6 @@
-"""Base configurations of the networks: sampling rate and acoustic front end, each value checked by its annotation."""
+"""Base configurations of the networks: sampling rate and acoustic front end, each value checked by
+its annotation.
+"""
 
 import dataclasses
 import math
@@ -10,19 +12,25 @@ from transformers import PreTrainedConfig
 
 
 def valid(kind: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
-    """Annotate a field of type `kind` with a description of its `expected` value and the test `holds` for it."""
+    """Annotate a field of type `kind` with a description of its `expected` value and the test
+    `holds` for it.
+    """
     return Annotated[kind, expected, holds]
 
 
 def whole(low: int, high: int) -> Any:
     """The annotation of a whole number between bounds."""
-    return valid(int, f"a whole number from {low} to {high:,}", lambda number: low <= number <= high)
+    return valid(
+        int, f"a whole number from {low} to {high:,}", lambda number: low <= number <= high
+    )
 
 
 def several(high: int) -> Any:
     """The annotation of a list of positive whole numbers up to a bound."""
     expected = f"1 to 64 whole numbers, each from 1 to {high:,}"
-    return valid(list[int], expected, lambda all: 1 <= len(all) <= 64 and min(all) >= 1 and max(all) <= high)
+    return valid(
+        list[int], expected, lambda all: 1 <= len(all) <= 64 and min(all) >= 1 and max(all) <= high
+    )
 
 
 def some_of(*names: str) -> Any:
@@ -42,7 +50,8 @@ def has_type(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in arguments)
     if kind is float:
-        return type(value) in (int, float) and abs(value) < 2.0**1023  # also of an integer that no float holds
+        # also of an integer that no float holds
+        return type(value) in (int, float) and abs(value) < 2.0**1023
     return kind is Any or type(value) is kind
 
 
@@ -50,7 +59,8 @@ def within(values: list[float], most: int, low: float, high: float) -> bool:
     return len(values) <= most and all(low <= value <= high for value in values)
 
 
-# The largest values are far beyond any use; what several of them take together is checked against the memory.
+# The largest values are far beyond any use; what several of them take together is checked against
+# the memory.
 Count = whole(1, 65_536)
 CountOrZero = whole(0, 1000)
 Counts = several(65_536)
@@ -58,22 +68,32 @@ Layers = whole(1, 100)
 Depths = several(100)
 Samples = whole(1, 32_768)
 Bands = whole(1, 1024)
-Odd = valid(int, "an odd number up to 255, so that a window has a middle", lambda size: size in range(1, 256, 2))
+Odd = valid(
+    int,
+    "an odd number up to 255, so that a window has a middle",
+    lambda size: size in range(1, 256, 2),
+)
 Fraction = valid(float, "0 or more and less than 1", lambda number: 0 <= number < 1)
 Share = valid(float, "0 to 1", lambda number: 0 <= number <= 1)
-PowerFloor = valid(float, "more than 0 and less than 1, the power of a loud band", lambda number: 0 < number < 1)
+PowerFloor = valid(
+    float, "more than 0 and less than 1, the power of a loud band", lambda number: 0 < number < 1
+)
 Positive = valid(float, "more than 0", lambda number: number > 0)
 PoolingKind = Literal["mean", "max", "mean_std", "attention", "attentive_stats"]
-PoolingKindOrMeanMax = Literal["mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"]
+PoolingKindOrMeanMax = Literal[
+    "mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"
+]
 Normalization = Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed", "none"]
-Speeds = valid(list[float], "up to 16 factors, each from 0.5 to 2", lambda all: within(all, 16, 0.5, 2))
+Speeds = valid(
+    list[float], "up to 16 factors, each from 0.5 to 2", lambda all: within(all, 16, 0.5, 2)
+)
 # Seconds of audio that a network may need at least; shorter clips are padded.
 LONGEST_NEED = 10
 
 
 class WaveformConfig(PreTrainedConfig):
-    """A network that takes waveforms. Every value is checked against the annotation of its field, and refused with a
-    ValueError that begins with the field's name.
+    """A network that takes waveforms. Every value is checked against the annotation of its field,
+    and refused with a ValueError that begins with the field's name.
 
     Keys that several networks have:
 
@@ -103,7 +123,9 @@ class WaveformConfig(PreTrainedConfig):
         per_block = type(self).per_block  # not what a file sets
         if len({len(getattr(self, name)) for name in per_block}) > 1:
             first, *others = per_block
-            raise ValueError(f"{first}: expected one entry per block, as many as {' and '.join(others)}")
+            raise ValueError(
+                f"{first}: expected one entry per block, as many as {' and '.join(others)}"
+            )
 
     def _check(self, name: str, kind: Any) -> None:
         value = getattr(self, name)
@@ -123,10 +145,14 @@ class WaveformConfig(PreTrainedConfig):
             raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
     def _check_need(self, name: str, samples: int) -> None:
-        """Refuse layers that pool so much that most clips would be padding; `name` is the key to change."""
+        """Refuse layers that pool so much that most clips would be padding; `name` is the key to
+        change.
+        """
         if samples > LONGEST_NEED * self.sampling_rate:
             seconds = f"{samples / self.sampling_rate:,.0f} s"
-            raise ValueError(f"{name}: one pooled frame covers {seconds} of audio, expected {LONGEST_NEED} s or less")
+            raise ValueError(
+                f"{name}: one pooled frame covers {seconds} of audio, expected {LONGEST_NEED} s or less"
+            )
 
 
 class FrameConfig(WaveformConfig):
@@ -136,18 +162,23 @@ class FrameConfig(WaveformConfig):
         n_fft, win_length, hop_length: samples of the short-time Fourier transform.
         window: ``"hann"`` or ``"hamming"``, periodic.
         center: center the first frame on the first sample (default of librosa and torchaudio).
-        edges: samples beyond the clip in centered frames: ``"zeros"`` (librosa) or ``"reflect"`` (torchaudio).
+        edges: samples beyond the clip in centered frames: ``"zeros"`` (librosa) or ``"reflect"``
+            (torchaudio).
         deltas: number of time derivatives beside the features: 0, 1 or 2.
-        normalization: ``"clip"`` removes each clip's mean level and scales it to unit variance; ``"clip_bands"`` does
-            so band by band, which also removes voice and microphone; ``"corpus"`` standardizes each band by the
-            statistics of the training clips, ``"corpus_level"`` all bands by one mean and deviation; ``"fixed"``
-            shifts and scales log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as they
-            are. Loudness is an emotion cue, which the first two remove.
+        normalization: ``"clip"`` removes each clip's mean level and scales it to unit variance;
+            ``"clip_bands"`` does so band by band, which also removes voice and microphone;
+            ``"corpus"`` standardizes each band by the statistics of the training clips,
+            ``"corpus_level"`` all bands by one mean and deviation; ``"fixed"`` shifts and scales
+            log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as
+            they are. Loudness is an emotion cue, which the first two remove.
         frames: bring each clip to this many frames (null: as long as it is).
-        frame_fit: how: ``"pad"`` trims or pads, ``"resize"`` interpolates along time, so that tempo is lost.
-        time_masks, time_width, band_masks, band_width: SpecAugment stripes and their largest width, training only.
+        frame_fit: how: ``"pad"`` trims or pads, ``"resize"`` interpolates along time, so that tempo
+            is lost.
+        time_masks, time_width, band_masks, band_width: SpecAugment stripes and their largest width,
+            training only.
         time_stretch: tempo changed by a factor of up to 1 +- this, training only.
-        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.
+        mix_style: share of the clips whose long-term spectrum is mixed with another clip's,
+            training only.
     """
 
     n_fft: Samples = 512
@@ -169,7 +200,9 @@ class FrameConfig(WaveformConfig):
 
     @property
     def min_frames(self) -> int:
-        """The fewest frames the network can take; shorter clips are padded with zeros, which count as real."""
+        """The fewest frames the network can take; shorter clips are padded with zeros, which count
+        as real.
+        """
         return math.prod(getattr(self, "time_pooling", ()))
 
     def __post_init__(self, **kwargs):
@@ -177,18 +210,28 @@ class FrameConfig(WaveformConfig):
         if self.win_length > self.n_fft:
             raise ValueError(f"win_length: {self.win_length} does not fit into n_fft {self.n_fft}")
         if self.hop_length > self.n_fft:
-            raise ValueError(f"hop_length: {self.hop_length} leaves out samples between frames of n_fft {self.n_fft}")
+            raise ValueError(
+                f"hop_length: {self.hop_length} leaves out samples between frames of n_fft {self.n_fft}"
+            )
         if self.n_fft < 2 or (self.center and self.n_fft % 2):
-            raise ValueError(f"n_fft: expected 2 or more, and an even number to center frames, got {self.n_fft}")
+            raise ValueError(
+                f"n_fft: expected 2 or more, and an even number to center frames, got {self.n_fft}"
+            )
         if self.edges == "reflect" and not self.center:
-            raise ValueError("edges: frames that are not centered lie inside the clip; set center to true")
+            raise ValueError(
+                "edges: frames that are not centered lie inside the clip; set center to true"
+            )
         if self.normalization == "none" and (self.time_masks or self.band_masks):
             raise ValueError(
                 "normalization: none has no SpecAugment; set time_masks and band_masks to 0, or use corpus"
             )
         if self.frames is not None and self.frames < self.min_frames:
-            raise ValueError(f"frames: {self.frames} is fewer than the {self.min_frames} that this network needs")
-        pooling = (name for name in ("time_pooling", "pooling_factors", "channels") if hasattr(self, name))
+            raise ValueError(
+                f"frames: {self.frames} is fewer than the {self.min_frames} that this network needs"
+            )
+        pooling = (
+            name for name in ("time_pooling", "pooling_factors", "channels") if hasattr(self, name)
+        )
         self._check_need(next(pooling, "hop_length"), self.min_frames * self.hop_length)
 
 
@@ -196,17 +239,21 @@ class AcousticConfig(FrameConfig):
     """A front end of mel bands or cepstra: `FrameConfig`, and:
 
     Args:
-        features: ``"log_mel"`` spectrogram bands, or ``"mfcc"``, mel-frequency cepstral coefficients of them.
-        n_mels, f_min, f_max: bands of the mel filter bank and their range in Hz (`f_max` null: half the rate).
-        mel_scale: ``"slaney"`` (librosa's default, filters of unit area) or ``"htk"`` (O'Shaughnessy's formula,
-            filters of unit height, torchaudio's default).
+        features: ``"log_mel"`` spectrogram bands, or ``"mfcc"``, mel-frequency cepstral
+            coefficients of them.
+        n_mels, f_min, f_max: bands of the mel filter bank and their range in Hz (`f_max` null: half
+            the rate).
+        mel_scale: ``"slaney"`` (librosa's default, filters of unit area) or ``"htk"``
+            (O'Shaughnessy's formula, filters of unit height, torchaudio's default).
         compression: ``"log"``, natural logarithm of mel power, or ``"db"``, decibels.
-        floor: power added before ``"log"`` and the least power for ``"db"``, so that silence stays finite.
-        top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut off).
+        floor: power added before ``"log"`` and the least power for ``"db"``, so that silence stays
+            finite.
+        top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut
+            off).
         n_mfcc: cepstral coefficients kept (DCT-II, orthonormal, of the compressed bands).
         band_warp: vocal tract length perturbation by a factor of up to 1 +- this, training only.
-        test_speeds: in evaluation a clip's embedding is the mean of those at these speeds, 1 being its own (pitch and
-            formants change too); without any, only that at its own.
+        test_speeds: in evaluation a clip's embedding is the mean of those at these speeds, 1 being
+            its own (pitch and formants change too); without any, only that at its own.
     """
 
     features: Literal["log_mel", "mfcc"] = "log_mel"
@@ -233,15 +280,27 @@ class AcousticConfig(FrameConfig):
         if not 0 <= self.f_min < ceiling <= half:
             name = "f_max" if 0 <= self.f_min < half else "f_min"
             bands = f"{self.f_min:g} Hz to {ceiling:g} Hz"
-            raise ValueError(f"{name}: expected bands that rise from 0 Hz to at most {half:g} Hz, got {bands}")
+            raise ValueError(
+                f"{name}: expected bands that rise from 0 Hz to at most {half:g} Hz, got {bands}"
+            )
         if self.features == "mfcc" and self.n_mfcc > self.n_mels:
-            raise ValueError(f"n_mfcc: {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
+            raise ValueError(
+                f"n_mfcc: {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from"
+            )
         if self.features == "mfcc" and self.normalization == "clip":
-            raise ValueError("normalization: clip lets the first coefficient of mfcc outweigh the others; use corpus")
+            raise ValueError(
+                "normalization: clip lets the first coefficient of mfcc outweigh the others; use corpus"
+            )
         if self.band_warp and self.n_mels < 2:
             raise ValueError(f"band_warp: expected n_mels of 2 or more for {self.band_warp}")
-        if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != ("log_mel", "log", 0):
-            raise ValueError("normalization: fixed is for log_mel features with compression log and without deltas")
+        if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != (
+            "log_mel",
+            "log",
+            0,
+        ):
+            raise ValueError(
+                "normalization: fixed is for log_mel features with compression log and without deltas"
+            )
 
 
 class ConvolutionConfig(AcousticConfig):
@@ -257,4 +316,6 @@ class ConvolutionConfig(AcousticConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.bands < math.prod(self.band_pooling):
-            raise ValueError(f"band_pooling: {self.band_pooling} leaves nothing of {self.bands} bands")
+            raise ValueError(
+                f"band_pooling: {self.band_pooling} leaves nothing of {self.bands} bands"
+            )

@@ -12,18 +12,22 @@ from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
 
 from .configuration import AcousticConfig, FrameConfig
 
-# On a CPU: frames whose spectra are computed at a time, so that they stay in its cache, and bands of a matrix product.
+# On a CPU: frames whose spectra are computed at a time, so that they stay in its cache, and bands
+# of a matrix product.
 FRAMES_AT_ONCE, BANDS_AT_ONCE = 1024, 32
-# Mean and deviation of log-mel values that are typical of recorded speech, for `normalization="fixed"`.
+# Mean and deviation of log-mel values that are typical of recorded speech, for
+# `normalization="fixed"`.
 SPEECH_LOG_MEL = (-12.0, 5.0)
 STATISTICS = ("mean", "std", "min", "max")
 
 
 class FrontEnd(nn.Module):
-    """Features, their derivatives, normalization, a fixed length if configured, and augmentation in training.
+    """Features, their derivatives, normalization, a fixed length if configured, and augmentation in
+    training.
 
-    `size` features a frame are `planes` (features and derivatives) of `bands` each. With `statistics` a clip becomes
-    one frame of them, standardized by the training clips' own. `features` is the class of the features.
+    `size` features a frame are `planes` (features and derivatives) of `bands` each. With
+    `statistics` a clip becomes one frame of them, standardized by the training clips' own.
+    `features` is the class of the features.
     """
 
     def __init__(
@@ -35,11 +39,15 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.config = config
         # A clip that is resized may have any length before.
-        self.min_frames = 1 if config.frames is not None and config.frame_fit == "resize" else config.min_frames
+        self.min_frames = (
+            1 if config.frames is not None and config.frame_fit == "resize" else config.min_frames
+        )
         build = features or {"log_mel": LogMel, "mfcc": Mfcc}[config.features]
         self.features = build(config, self.min_frames)
         speeds = getattr(config, "test_speeds", ())
-        self.at_speeds = nn.ModuleList(build(at_speed(config, speed), self.min_frames) for speed in speeds)
+        self.at_speeds = nn.ModuleList(
+            build(at_speed(config, speed), self.min_frames) for speed in speeds
+        )
         self.bands, self.planes = self.features.size, 1 + config.deltas
         self.size = self.bands * self.planes
         self.normalize = FeatureNorm(config.normalization, self.size, self.planes)
@@ -59,7 +67,8 @@ class FrontEnd(nn.Module):
             speed: position in the configuration's `test_speeds`; None for the clip's own.
 
         Returns:
-            Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool, true for real frames.
+            Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool,
+            true for real frames.
         """
         config = self.config
         if speed is None:
@@ -88,8 +97,9 @@ class FrontEnd(nn.Module):
 
 
 def at_speed(config: AcousticConfig, speed: float) -> AcousticConfig:
-    """The analysis whose features of a clip are those of the clip played at another speed, without resampling it: as
-    many frames for so many more samples, and the same bands of the frequencies that the samples then have."""
+    """The analysis whose features of a clip are those of the clip played at another speed, without
+    resampling it: as many frames for so many more samples, and the same bands of the frequencies
+    that the samples then have."""
     changed = copy.copy(config)
     for name in ("sampling_rate", "win_length", "hop_length"):
         setattr(changed, name, round(getattr(config, name) * speed))
@@ -102,8 +112,9 @@ def at_speed(config: AcousticConfig, speed: float) -> AcousticConfig:
 
 
 class DerivedBuffers(nn.Module):
-    """A module with buffers that its `fill` computes from the configuration: not saved, and float32 also when the
-    model is cast: a rounded window would let loud frequencies leak into quiet bands."""
+    """A module with buffers that its `fill` computes from the configuration: not saved, and float32
+    also when the model is cast: a rounded window would let loud frequencies leak into quiet bands.
+    """
 
     def derive(self, name: str, *shape: int) -> None:
         self.register_buffer(name, torch.empty(shape, dtype=torch.float32), persistent=False)
@@ -133,18 +144,26 @@ class ShortTime(DerivedBuffers):
 
     def fill(self) -> None:
         config = self.config
-        window = {"hann": torch.hann_window, "hamming": torch.hamming_window}[config.window](config.win_length)
+        window = {"hann": torch.hann_window, "hamming": torch.hamming_window}[config.window](
+            config.win_length
+        )
         left = (config.n_fft - config.win_length) // 2
-        self.window.copy_(nn.functional.pad(window, (left, config.n_fft - config.win_length - left)))
+        self.window.copy_(
+            nn.functional.pad(window, (left, config.n_fft - config.win_length - left))
+        )
 
     def frame_counts(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Number of frames (batch,) inside clips of `lengths` samples, or that begin in them when centered."""
+        """Number of frames (batch,) inside clips of `lengths` samples, or that begin in them when
+        centered.
+        """
         reach = 0 if self.config.center else self.config.n_fft
         frames = torch.div(lengths - reach, self.config.hop_length, rounding_mode="floor") + 1
         return frames.clamp(min=self.min_frames)
 
     def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Add the samples that framing needs before and after (batch, samples), reflected at `lengths` (batch,)."""
+        """Add the samples that framing needs before and after (batch, samples), reflected at
+        `lengths` (batch,).
+        """
         before = after = self.config.n_fft // 2 if self.config.center else 0
         least = self.config.n_fft + (self.min_frames - 1) * self.config.hop_length - before
         # An exported graph must not depend on how long the clips are: there it always pads enough.
@@ -153,28 +172,38 @@ class ShortTime(DerivedBuffers):
         return reflected(padded, lengths, before) if self.config.edges == "reflect" else padded
 
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
-        """Cut the output of `pad`, or samples of the same shape, into (batch, frames, n_fft) without a window."""
+        """Cut the output of `pad`, or samples of the same shape, into (batch, frames, n_fft)
+        without a window.
+        """
         return padded.unfold(1, self.config.n_fft, self.config.hop_length)
 
     def mask(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(batch, frames), true for the real ones of `frames` (batch, frames, ...)."""
-        return torch.arange(frames.shape[1], device=lengths.device) < self.frame_counts(lengths)[:, None]
+        return (
+            torch.arange(frames.shape[1], device=lengths.device)
+            < self.frame_counts(lengths)[:, None]
+        )
 
     def power(self, frames: torch.Tensor) -> torch.Tensor:
         """(batch, frames, n_fft) -> (batch, frames, n_fft // 2 + 1)."""
-        # Real and imaginary parts are interleaved in memory: squaring both in one pass takes half the time.
+        # Real and imaginary parts are interleaved in memory: squaring both in one pass takes half
+        # the time.
         squares = torch.view_as_real(torch.fft.rfft(frames * self.window.float())).square_()
         return squares[..., 0] + squares[..., 1]
 
 
 def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.Tensor:
-    """Clips that begin at sample `reach` of `padded` (batch, samples), continued before and after by reflection."""
+    """Clips that begin at sample `reach` of `padded` (batch, samples), continued before and after
+    by reflection.
+    """
     last = (lengths - 1)[:, None]
     position = torch.arange(padded.shape[1], device=padded.device)[None] - reach
     # A triangle wave over the clip's samples. A single sample is its own reflection.
     position = torch.remainder(position, (2 * last).clamp(min=1))
     source = torch.minimum(position, 2 * last - position).clamp(min=0)
-    inside = torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None] + 2 * reach
+    inside = (
+        torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None] + 2 * reach
+    )
     return padded.gather(1, source + reach) * inside
 
 
@@ -182,7 +211,9 @@ def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
 
 
 class LogMel(DerivedBuffers):
-    """Compressed mel spectrogram, equal to librosa's and torchaudio's; in training its bands may be warped."""
+    """Compressed mel spectrogram, equal to librosa's and torchaudio's; in training its bands may be
+    warped.
+    """
 
     def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
@@ -197,7 +228,8 @@ class LogMel(DerivedBuffers):
         config = self.config
         ceiling = config.f_max or config.sampling_rate / 2
         with warnings.catch_warnings():
-            # Filters of zeros: above half the rate of a clip that is played slower, or too narrow for `n_fft`.
+            # Filters of zeros: above half the rate of a clip that is played slower, or too narrow
+            # for `n_fft`.
             warnings.filterwarnings("ignore", "At least one mel filter has all zero values")
             filters = mel_filter_bank(
                 num_frequency_bins=config.n_fft // 2 + 1,
@@ -209,18 +241,27 @@ class LogMel(DerivedBuffers):
                 mel_scale=config.mel_scale,
             )
         self.filters.copy_(torch.from_numpy(filters))
-        # Bins and bands of the parts of the filter bank that are not all zero: each band has few bins.
+        # Bins and bands of the parts of the filter bank that are not all zero: each band has few
+        # bins.
         self.spans = []
         for begin in range(0, config.n_mels, BANDS_AT_ONCE):
             bands = slice(begin, begin + BANDS_AT_ONCE)
             used = np.flatnonzero(filters[:, bands].any(axis=1))
-            self.spans.append((slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1), bands))
+            self.spans.append(
+                (slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1), bands)
+            )
         edges = hertz_to_mel(np.array([config.f_min, ceiling]), mel_scale=config.mel_scale)
-        centers = mel_to_hertz(np.linspace(*edges, config.n_mels + 2)[1:-1], mel_scale=config.mel_scale)
+        centers = mel_to_hertz(
+            np.linspace(*edges, config.n_mels + 2)[1:-1], mel_scale=config.mel_scale
+        )
         self.centers.copy_(torch.from_numpy(centers))
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute mel bands: (batch, samples), lengths (batch,) -> (batch, frames, bands), mask (batch, frames)."""
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute mel bands: (batch, samples), lengths (batch,) -> (batch, frames, bands), mask
+        (batch, frames).
+        """
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self.short_time.cut(self.short_time.pad(waveform.float(), lengths))
             mask = self.short_time.mask(frames, lengths)
@@ -236,10 +277,17 @@ class LogMel(DerivedBuffers):
 
         def bands_of(some: torch.Tensor) -> torch.Tensor:
             spectra = power(some)
-            return torch.cat([spectra[..., bins] @ filters[bins, bands] for bins, bands in self.spans], dim=2)
+            return torch.cat(
+                [spectra[..., bins] @ filters[bins, bands] for bins, bands in self.spans], dim=2
+            )
 
         clips = frames.split(max(1, FRAMES_AT_ONCE // frames.shape[1]))
-        return torch.cat([torch.cat([bands_of(some) for some in few.split(FRAMES_AT_ONCE, 1)], 1) for few in clips])
+        return torch.cat(
+            [
+                torch.cat([bands_of(some) for some in few.split(FRAMES_AT_ONCE, 1)], 1)
+                for few in clips
+            ]
+        )
 
     def _compress(self, mel: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         config = self.config
@@ -253,7 +301,9 @@ class LogMel(DerivedBuffers):
 
 
 class Mfcc(DerivedBuffers):
-    """Mel-frequency cepstral coefficients, frames x coefficients, with ``compression: db`` equal to librosa's."""
+    """Mel-frequency cepstral coefficients, frames x coefficients, with ``compression: db`` equal to
+    librosa's.
+    """
 
     def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
@@ -268,14 +318,18 @@ class Mfcc(DerivedBuffers):
         self.basis.copy_(torch.cos(angles) * math.sqrt(2 / inputs))
         self.basis[:, 0] /= math.sqrt(2)
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         spectrum, mask = self.mel(waveform, lengths)
         with torch.autocast(waveform.device.type, enabled=False):
             return spectrum @ self.basis.float(), mask
 
 
 def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.Tensor:
-    """Time derivatives as torchaudio's `compute_deltas`, (batch, frames, size) -> the same, padding zero."""
+    """Time derivatives as torchaudio's `compute_deltas`, (batch, frames, size) -> the same, padding
+    zero.
+    """
     reach = width // 2
     last = mask.sum(dim=1, keepdim=True) - 1
     here = torch.arange(features.shape[1], device=features.device)[None]
@@ -293,8 +347,9 @@ def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.
 class FeatureNorm(nn.Module):
     """Normalization of (batch, frames, size), padding zero.
 
-    With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) of the training clips are saved with the
-    weights: while `observing`, real frames are summed and passed on unchanged, and `settle` computes the two.
+    With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) of the training clips
+    are saved with the weights: while `observing`, real frames are summed and passed on unchanged,
+    and `settle` computes the two.
 
     Args:
         kind: `FrameConfig.normalization`.
@@ -331,7 +386,9 @@ class FeatureNorm(nn.Module):
     @torch.no_grad()
     def _observe(self, features: torch.Tensor, mask: torch.Tensor) -> None:
         real = features[mask].cpu().double()  # an Apple GPU has no float64
-        self._sums = self._sums + torch.stack([torch.ones_like(real), real, real.square()]).sum(dim=1)
+        self._sums = self._sums + torch.stack([torch.ones_like(real), real, real.square()]).sum(
+            dim=1
+        )
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -342,7 +399,8 @@ class FeatureNorm(nn.Module):
         count, total, squares = self._sums
         mean = total / count
         variance = squares / count - mean.square()
-        # What is constant in training is not scaled: divided by next to nothing, it would outweigh the rest later.
+        # What is constant in training is not scaled: divided by next to nothing, it would outweigh
+        # the rest later.
         constant = variance <= 1e-10 * (1 + mean.square())
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(constant, 1.0, variance.clamp(min=0).sqrt()))
@@ -350,7 +408,9 @@ class FeatureNorm(nn.Module):
 
 
 def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) -> torch.Tensor:
-    """Zero mean and unit variance over each clip's real frames: (batch, frames, planes, bands), padding zero."""
+    """Zero mean and unit variance over each clip's real frames: (batch, frames, planes, bands),
+    padding zero.
+    """
     real = mask[:, :, None, None].to(planes.dtype)
     count = real.sum(dim=1, keepdim=True)
 
@@ -365,32 +425,53 @@ def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) ->
     return centered * torch.rsqrt(mean(centered.square()) + 1e-5)
 
 
-def pad_or_trim(features: torch.Tensor, mask: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size), the first frames of each clip; frames beyond it stay padding."""
-    return nn.functional.pad(features, (0, 0, 0, frames))[:, :frames], nn.functional.pad(mask, (0, frames))[:, :frames]
+def pad_or_trim(
+    features: torch.Tensor, mask: torch.Tensor, frames: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, any, size) -> (batch, frames, size), the first frames of each clip; frames beyond it
+    stay padding.
+    """
+    return nn.functional.pad(features, (0, 0, 0, frames))[:, :frames], nn.functional.pad(
+        mask, (0, frames)
+    )[:, :frames]
 
 
-def resize(features: torch.Tensor, mask: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size), all real: each clip's own frames, linearly interpolated."""
+def resize(
+    features: torch.Tensor, mask: torch.Tensor, frames: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, any, size) -> (batch, frames, size), all real: each clip's own frames, linearly
+    interpolated.
+    """
     lengths = mask.sum(dim=1, keepdim=True)
     grid = (torch.arange(frames, device=features.device) + 0.5)[None]
     position = (grid * (lengths / frames) - 0.5).clamp(min=0)
-    return _interpolate(features, position, lengths - 1), torch.ones_like(position, dtype=torch.bool)
+    return _interpolate(features, position, lengths - 1), torch.ones_like(
+        position, dtype=torch.bool
+    )
 
 
-def _interpolate(features: torch.Tensor, position: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-    """Frames (batch, positions, size) at fractional positions (batch, positions), up to each clip's `last` frame."""
+def _interpolate(
+    features: torch.Tensor, position: torch.Tensor, last: torch.Tensor
+) -> torch.Tensor:
+    """Frames (batch, positions, size) at fractional positions (batch, positions), up to each clip's
+    `last` frame.
+    """
     below = torch.minimum(position.long(), last)
     above = torch.minimum(below + 1, last)
     share = (position - below)[:, :, None].to(features.dtype)
-    low, high = (features.gather(1, index[:, :, None].expand(-1, -1, features.shape[2])) for index in (below, above))
+    low, high = (
+        features.gather(1, index[:, :, None].expand(-1, -1, features.shape[2]))
+        for index in (below, above)
+    )
     return low + share * (high - low)
 
 
 def frame_statistics(
     features: torch.Tensor, mask: torch.Tensor, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Statistics of each feature over a clip's real frames: (batch, 1, len(names) * size), and a mask."""
+    """Statistics of each feature over a clip's real frames: (batch, 1, len(names) * size), and a
+    mask.
+    """
     real = mask[:, :, None]
     count = mask.sum(dim=1, keepdim=True).to(features.dtype)
     mean = (features * real).sum(dim=1) / count
@@ -403,14 +484,21 @@ def frame_statistics(
         "min": features.masked_fill(~real, float("inf")).amin(dim=1),
         "max": features.masked_fill(~real, float("-inf")).amax(dim=1),
     }
-    return torch.cat([statistics[name] for name in names], dim=1)[:, None], torch.ones_like(mask[:, :1])
+    return torch.cat([statistics[name] for name in names], dim=1)[:, None], torch.ones_like(
+        mask[:, :1]
+    )
 
 
 # Augmentation, in training only: on the model's device, clip by clip
 
 
 def spec_augment(
-    features: torch.Tensor, mask: torch.Tensor, time_masks: int, time_width: int, band_masks: int, band_width: int
+    features: torch.Tensor,
+    mask: torch.Tensor,
+    time_masks: int,
+    time_width: int,
+    band_masks: int,
+    band_width: int,
 ) -> torch.Tensor:
     """Set random stripes of frames and of bands to zero: SpecAugment without time warping.
 
@@ -420,7 +508,8 @@ def spec_augment(
         features: (batch, frames, planes, bands), normalized.
         mask: (batch, frames) bool, true for real frames.
         time_masks, time_width: number of stripes of frames, and their largest width in frames.
-        band_masks, band_width: the same of bands. A stripe covers at most half of the real frames or bands.
+        band_masks, band_width: the same of bands. A stripe covers at most half of the real frames
+            or bands.
     """
     batch, frames, _, bands = features.shape
     lengths = mask.sum(dim=1)
@@ -441,22 +530,27 @@ def spec_augment(
 
 
 def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> torch.Tensor:
-    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) of mel bands (batch, frames, bands) with
-    `centers` in Hz: each clip's frequency axis stretched by a factor uniform from ``1 - most`` to ``1 + most``."""
+    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) of mel bands (batch,
+    frames, bands) with `centers` in Hz: each clip's frequency axis stretched by a factor uniform
+    from ``1 - most`` to ``1 + most``."""
     batch, frames, bands = spectrum.shape
     factor = 1 + most * (2 * torch.rand(batch, 1, device=spectrum.device) - 1)
     wanted = factor * centers
     above = torch.searchsorted(centers, wanted).clamp(1, bands - 1)
     low, high = centers[above - 1], centers[above]
     share = ((wanted - low) / (high - low)).clamp(0, 1)[:, None]
-    lower, upper = (spectrum.gather(2, index[:, None].expand(-1, frames, -1)) for index in (above - 1, above))
+    lower, upper = (
+        spectrum.gather(2, index[:, None].expand(-1, frames, -1)) for index in (above - 1, above)
+    )
     return lower + share * (upper - lower)
 
 
 def stretch_time(
     features: torch.Tensor, mask: torch.Tensor, most: float, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Resample frames (batch, frames, size) in time by a random factor per clip, ``1 - most`` to ``1 + most``."""
+    """Resample frames (batch, frames, size) in time by a random factor per clip, ``1 - most`` to
+    ``1 + most``.
+    """
     lengths = mask.sum(dim=1, keepdim=True)
     factor = 1 + most * (2 * torch.rand(len(features), 1, device=features.device) - 1)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)
@@ -467,9 +561,12 @@ def stretch_time(
     return _interpolate(features, position, lengths - 1), here < stretched
 
 
-def mix_style(features: torch.Tensor, mask: torch.Tensor, share: float, alpha: float = 0.3) -> torch.Tensor:
-    """MixStyle by band (Zhou et al. 2021, arXiv:2104.02008; Kim et al. 2022, arXiv:2206.12513): in a `share` of the
-    clips each band's mean and deviation over time move towards those of another clip."""
+def mix_style(
+    features: torch.Tensor, mask: torch.Tensor, share: float, alpha: float = 0.3
+) -> torch.Tensor:
+    """MixStyle by band (Zhou et al. 2021, arXiv:2104.02008; Kim et al. 2022, arXiv:2206.12513): in
+    a `share` of the clips each band's mean and deviation over time move towards those of another
+    clip."""
     real = mask[:, :, None].to(features.dtype)
     count = real.sum(dim=1, keepdim=True)
     mean = features.sum(dim=1, keepdim=True) / count

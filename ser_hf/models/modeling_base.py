@@ -12,7 +12,8 @@ from .layers import loss_of
 
 
 class AcousticClassifier(PreTrainedModel):
-    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on the embedding.
+    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on the
+    embedding.
 
     A network makes these three and calls `post_init` last. Padding never changes a prediction.
     """
@@ -23,7 +24,8 @@ class AcousticClassifier(PreTrainedModel):
     accepts_loss_kwargs = False
     # In half precision, statistics and windows would be wrong by decibels.
     _keep_in_fp32_modules_strict = ("front_end",)
-    # Scale of the classifier's initial weights; 0.3 where activations are all positive and add up, for small logits.
+    # Scale of the classifier's initial weights; 0.3 where activations are all positive and add up,
+    # for small logits.
     classifier_gain = 1.0
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -47,8 +49,10 @@ class AcousticClassifier(PreTrainedModel):
         """Classify waveforms.
 
         Args:
-            input_values: (batch, samples) float32 at the configuration's sampling rate, full scale at 1.
-            attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; all real when absent.
+            input_values: (batch, samples) float32 at the configuration's sampling rate, full scale
+                at 1.
+            attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; all
+                real when absent.
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
@@ -60,9 +64,13 @@ class AcousticClassifier(PreTrainedModel):
         waveform = input_values * attention_mask.to(input_values.dtype)
         lengths, dtype = attention_mask.sum(dim=1), self.classifier.weight.dtype
         speeds = () if self.training else range(len(getattr(self.config, "test_speeds", ())))
-        views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [self.front_end(waveform, lengths)]
+        views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [
+            self.front_end(waveform, lengths)
+        ]
         vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
-        logits = self.classifier(vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0))
+        logits = self.classifier(
+            vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0)
+        )
         loss = None if labels is None else loss_of(self.config, logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -88,5 +96,9 @@ class AcousticClassifier(PreTrainedModel):
                 init.zeros_(module.bias)
         else:
             super()._init_weights(module)
-        if module is self.classifier and isinstance(module, nn.Linear) and self.classifier_gain != 1.0:
+        if (
+            module is self.classifier
+            and isinstance(module, nn.Linear)
+            and self.classifier_gain != 1.0
+        ):
             init.xavier_uniform_(module.weight, gain=self.classifier_gain)

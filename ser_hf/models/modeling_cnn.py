@@ -5,7 +5,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from .configuration import ConvolutionConfig, Count, Counts, Depths, Fraction, Odd, PoolingKind, WaveformConfig
+from .configuration import (
+    ConvolutionConfig,
+    Count,
+    Counts,
+    Depths,
+    Fraction,
+    Odd,
+    PoolingKind,
+    WaveformConfig,
+)
 from .front_end import FrontEnd
 from .layers import ConvBlock1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
@@ -15,8 +24,8 @@ class CNN2dConfig(ConvolutionConfig):
     """See `ConvolutionConfig`, and:
 
     Args:
-        pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
-            ``"frames"`` keeps the remaining bands apart, as flattening does.
+        pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the
+            same in every band; ``"frames"`` keeps the remaining bands apart, as flattening does.
     """
 
     model_type = "ser_cnn2d"
@@ -29,9 +38,11 @@ class CNN2dConfig(ConvolutionConfig):
 
 
 class CNN2dForAudioClassification(AcousticClassifier):
-    """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer, classifier.
+    """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer,
+    classifier.
 
-    The network of most speech emotion notebooks, for clips of any length (``frame_fit: resize`` resizes as they do).
+    The network of most speech emotion notebooks, for clips of any length (``frame_fit: resize``
+    resizes as they do).
     """
 
     config_class = CNN2dConfig
@@ -40,9 +51,13 @@ class CNN2dForAudioClassification(AcousticClassifier):
     def __init__(self, config: CNN2dConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config)
-        self.stack = ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, config.kernel_size)
+        self.stack = ConvolutionStack2d(
+            self.front_end.planes, self.front_end.bands, config, config.kernel_size
+        )
         over_bands = config.pooling_over == "frames_and_bands"
-        self.pooling = Pooling(config.pooling, self.stack.channels if over_bands else self.stack.size)
+        self.pooling = Pooling(
+            config.pooling, self.stack.channels if over_bands else self.stack.size
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(self.pooling.output_size, config.hidden)
         self.classifier = nn.Linear(config.hidden, config.num_labels)
@@ -52,7 +67,11 @@ class CNN2dForAudioClassification(AcousticClassifier):
         frames, mask = self.stack(features, mask)
         if self.config.pooling_over == "frames_and_bands":
             # Each band of a frame is one item to pool.
-            frames = frames.unflatten(2, (self.stack.channels, self.stack.bands)).transpose(2, 3).flatten(1, 2)
+            frames = (
+                frames.unflatten(2, (self.stack.channels, self.stack.bands))
+                .transpose(2, 3)
+                .flatten(1, 2)
+            )
             mask = mask.repeat_interleave(self.stack.bands, dim=1)
         return self.dropout(torch.relu(self.dense(self.dropout(self.pooling(frames, mask)))))
 
@@ -61,8 +80,10 @@ class CNN1dConfig(WaveformConfig):
     """See `WaveformConfig`, and:
 
     Args:
-        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its level as it is.
-        first_kernel, first_stride: samples of the first layer's filters, and from one of its frames to the next.
+        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its
+            level as it is.
+        first_kernel, first_stride: samples of the first layer's filters, and from one of its frames
+            to the next.
         pool: factor by which each block pools time.
     """
 
@@ -86,7 +107,9 @@ class CNN1dConfig(WaveformConfig):
 
 
 class Waveform(nn.Module):
-    """A front end whose frames are samples; clips below `min_frames` get zeros, which count as real."""
+    """A front end whose frames are samples; clips below `min_frames` get zeros, which count as
+    real.
+    """
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
 
@@ -94,24 +117,31 @@ class Waveform(nn.Module):
         super().__init__()
         self.kind, self.min_frames = kind, min_frames
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), true lengths (batch,) -> (batch, samples + min_frames, 1) and mask (batch, frames)."""
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), true lengths (batch,) -> (batch, samples + min_frames, 1) and mask
+        (batch, frames).
+        """
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             if self.kind == "clip":
                 power = waveform.square().sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
                 waveform = waveform * torch.rsqrt(power.clamp(min=self.FLOOR))
-            # Whatever the batch's length, which would otherwise become fixed in an exported network.
+            # Whatever the batch's length, which would otherwise become fixed in an exported
+            # network.
             waveform = nn.functional.pad(waveform, (0, self.min_frames))
             sample = torch.arange(waveform.shape[1], device=waveform.device)
             return waveform[:, :, None], sample < lengths[:, None].clamp(min=self.min_frames)
 
 
 class CNN1dForAudioClassification(AcousticClassifier):
-    """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks, pooling over time.
+    """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks,
+    pooling over time.
 
-    M5 of Dai et al. 2017 (arXiv:1610.00087); `depths` ``[1, 2, 2, 3, 2]`` of `channels` ``[64, 64, 128, 256, 512]``
-    make M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160 every 8 here.
+    M5 of Dai et al. 2017 (arXiv:1610.00087); `depths` ``[1, 2, 2, 3, 2]`` of `channels` ``[64, 64,
+    128, 256, 512]`` make M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160
+    every 8 here.
     """
 
     config_class = CNN1dConfig
@@ -119,12 +149,20 @@ class CNN1dForAudioClassification(AcousticClassifier):
 
     def __init__(self, config: CNN1dConfig):
         super().__init__(config)
-        self.front_end = Waveform(config.normalization, config.first_stride * config.pool ** len(config.channels))
+        self.front_end = Waveform(
+            config.normalization, config.first_stride * config.pool ** len(config.channels)
+        )
         self.blocks, inputs = nn.ModuleList(), 1
         for channels, depth in zip(config.channels, config.depths, strict=True):
             for layer in range(depth):
-                kernel, stride = (config.kernel_size, 1) if self.blocks else (config.first_kernel, config.first_stride)
-                pool, dropout = (config.pool, config.conv_dropout) if layer == depth - 1 else (1, 0.0)
+                kernel, stride = (
+                    (config.kernel_size, 1)
+                    if self.blocks
+                    else (config.first_kernel, config.first_stride)
+                )
+                pool, dropout = (
+                    (config.pool, config.conv_dropout) if layer == depth - 1 else (1, 0.0)
+                )
                 self.blocks.append(ConvBlock1d(inputs, channels, kernel, pool, dropout, stride))
                 inputs = channels
         self.pooling = Pooling(config.pooling, inputs)

@@ -1,11 +1,22 @@
-"""Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs, configurations and networks."""
+"""Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs, configurations
+and networks.
+"""
 
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, ConvolutionConfig, Count, Counts, Fraction, Layers, Odd, PoolingKind
+from .configuration import (
+    AcousticConfig,
+    ConvolutionConfig,
+    Count,
+    Counts,
+    Fraction,
+    Layers,
+    Odd,
+    PoolingKind,
+)
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
@@ -66,7 +77,8 @@ class CNNLSTMConfig(AcousticConfig):
 
 
 class CNNLSTMForAudioClassification(CRNNForAudioClassification):
-    """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its last states.
+    """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its
+    last states.
 
     After the 1-D CNN LSTM of Zhao, Mao and Chen 2019 (Biomedical Signal Processing and Control 47).
     """
@@ -75,7 +87,11 @@ class CNNLSTMForAudioClassification(CRNNForAudioClassification):
 
     def _stack(self, config: CNNLSTMConfig) -> nn.Module:
         return ConvolutionStack1d(
-            self.front_end.size, config.channels, config.time_pooling, config.kernel_size, config.conv_dropout
+            self.front_end.size,
+            config.channels,
+            config.time_pooling,
+            config.kernel_size,
+            config.conv_dropout,
         )
 
 
@@ -93,15 +109,19 @@ class StackedCNNLSTMConfig(CRNNConfig):
 
 
 class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
-    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the remaining frames.
+    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the
+    remaining frames.
 
-    After the notebook "stacked_cnn_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
+    After the notebook "stacked_cnn_lstm" of
+    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
     """
 
     config_class = StackedCNNLSTMConfig
 
     def _stack(self, config: StackedCNNLSTMConfig) -> nn.Module:
-        return ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, depth=config.depth)
+        return ConvolutionStack2d(
+            self.front_end.planes, self.front_end.bands, config, depth=config.depth
+        )
 
 
 class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
@@ -115,7 +135,8 @@ class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
 class StackedCNNAttentionLSTMForAudioClassification(StackedCNNLSTMForAudioClassification):
     """Stacked CNN-LSTM with attention: the outputs of the LSTM are averaged with trained weights.
 
-    After the notebook "stacked_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
+    After the notebook "stacked_cnn_attention_lstm" of
+    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
     """
 
     config_class = StackedCNNAttentionLSTMConfig

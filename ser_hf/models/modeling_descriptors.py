@@ -1,4 +1,6 @@
-"""Frame descriptors of speech in librosa's units (energy, spectral shape, pitch) and a 1-D CNN over them."""
+"""Frame descriptors of speech in librosa's units (energy, spectral shape, pitch) and a 1-D CNN over
+them.
+"""
 
 import math
 from typing import ClassVar, Literal
@@ -6,7 +8,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from .configuration import Count, CountOrZero, Counts, Fraction, FrameConfig, Odd, PoolingKind, Samples, some_of, valid
+from .configuration import (
+    Count,
+    CountOrZero,
+    Counts,
+    Fraction,
+    FrameConfig,
+    Odd,
+    PoolingKind,
+    Samples,
+    some_of,
+    valid,
+)
 from .front_end import STATISTICS, DerivedBuffers, FrontEnd, ShortTime
 from .layers import ConvolutionStack1d, Pooling
 from .modeling_base import AcousticClassifier
@@ -20,16 +33,17 @@ DESCRIPTORS: tuple[str, ...] = (
     "spectral_bandwidth",  # Hz: standard deviation around the centroid, weighted by magnitude
     "spectral_rolloff",  # Hz: below it lies the share `roll_off` of the magnitude
     "pitch",  # semitones above PITCH_REFERENCE where voiced, 0 elsewhere
-    "voicing",  # 0 to 1: height of the autocorrelation's peak, whether or not the frame counts as voiced
+    # 0 to 1: height of the autocorrelation's peak, whether or not the frame counts as voiced
+    "voicing",
 )
 
 PITCH_REFERENCE = 27.5  # Hz, the note A0, as in the Geneva set
 VOICED_FROM = 0.5  # least voicing of a frame that counts as voiced
-# Below this share of the level of the clip's loudest frame (-40 dB) a frame never counts as voiced: the hum of a
-# silent room is as periodic as a voice.
+# Below this share of the level of the clip's loudest frame (-40 dB) a frame never counts as voiced:
+# the hum of a silent room is as periodic as a voice.
 LOUD_FROM = 0.01
-# A shorter period wins over a longer one unless its peak is lower than this share of the highest: every multiple of
-# the period has a peak as well.
+# A shorter period wins over a longer one unless its peak is lower than this share of the highest:
+# every multiple of the period has a peak as well.
 _FIRST_PEAK = 0.9
 _ZERO = 1e-10  # samples above minus this count as positive, as in librosa
 _TINY = torch.finfo(torch.float32).tiny
@@ -39,11 +53,14 @@ class CNN1dDescriptorsConfig(FrameConfig):
     """See `FrameConfig`, and:
 
     Args:
-        normalization: of each descriptor, by the training clips' statistics (``"corpus"``), or by the clip's own.
+        normalization: of each descriptor, by the training clips' statistics (``"corpus"``), or by
+            the clip's own.
         descriptors: some of `DESCRIPTORS`.
         roll_off: share of a frame's magnitude below the spectral roll-off.
-        pitch_min, pitch_max: Hz between which the pitch is searched; a frame must hold two periods of the lowest.
-        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
+        pitch_min, pitch_max: Hz between which the pitch is searched; a frame must hold two periods
+            of the lowest.
+        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place
+            of its frames.
         pooling_factors: pooling factor of each convolutional block.
     """
 
@@ -58,7 +75,9 @@ class CNN1dDescriptorsConfig(FrameConfig):
     time_masks: CountOrZero = 0
     band_masks: CountOrZero = 0
     descriptors: some_of(*DESCRIPTORS) = DESCRIPTORS
-    roll_off: valid(float, "a share, more than 0 and less than 1", lambda share: 0 < share < 1) = 0.85
+    roll_off: valid(float, "a share, more than 0 and less than 1", lambda share: 0 < share < 1) = (
+        0.85
+    )
     pitch_min: float = 60.0
     pitch_max: float = 500.0
     aggregate: bool = False
@@ -78,13 +97,20 @@ class CNN1dDescriptorsConfig(FrameConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.aggregate and self.normalization == "clip_bands":
-            raise ValueError("normalization: clip_bands makes all clips' statistics alike; aggregate needs corpus")
+            raise ValueError(
+                "normalization: clip_bands makes all clips' statistics alike; aggregate needs corpus"
+            )
         steps = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
         if self.aggregate and steps < math.prod(self.pooling_factors):
-            raise ValueError(f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, there are {steps}")
+            raise ValueError(
+                f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, there are {steps}"
+            )
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
-        lowest, highest = max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft), self.sampling_rate / 4
+        lowest, highest = (
+            max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft),
+            self.sampling_rate / 4,
+        )
         if not lowest <= self.pitch_min < self.pitch_max <= highest:
             raise ValueError(
                 f"pitch_min: {self.pitch_min} and pitch_max {self.pitch_max} must rise, from {lowest:g} Hz (two "
@@ -95,12 +121,13 @@ class CNN1dDescriptorsConfig(FrameConfig):
 class FrameDescriptors(DerivedBuffers):
     """The descriptors that a configuration lists, in that order, of every frame.
 
-    The first seven equal librosa's `feature.*` functions (mean and deviation of the amplitude are from Sahu 2019,
-    arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others as it is.
+    The first seven equal librosa's `feature.*` functions (mean and deviation of the amplitude are
+    from Sahu 2019, arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others
+    as it is.
 
-    Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter way to find
-    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the loudest
-    frame's.
+    Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter
+    way to find pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level
+    `LOUD_FROM` of the loudest frame's.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
@@ -111,10 +138,16 @@ class FrameDescriptors(DerivedBuffers):
         self.reset()
 
     def fill(self) -> None:
-        self.frequencies.copy_(torch.arange(len(self.frequencies)) * (self.config.sampling_rate / self.config.n_fft))
+        self.frequencies.copy_(
+            torch.arange(len(self.frequencies)) * (self.config.sampling_rate / self.config.n_fft)
+        )
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size), padding zero, and mask."""
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size), padding zero,
+        and mask.
+        """
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = self.short_time.pad(waveform.float(), lengths)
             frames = self.short_time.cut(waveform)
@@ -157,12 +190,21 @@ class FrameDescriptors(DerivedBuffers):
         cumulated = share.cumsum(dim=2)
         below = cumulated < self.config.roll_off * cumulated[:, :, -1:]
         rolloff = below.sum(dim=2) * (self.config.sampling_rate / self.config.n_fft)
-        return {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth, "spectral_rolloff": rolloff}
+        return {
+            "spectral_centroid": centroid,
+            "spectral_bandwidth": bandwidth,
+            "spectral_rolloff": rolloff,
+        }
 
     def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pitch (semitones above the reference) and voicing of frames with mean zero, each (batch, frames)."""
+        """Pitch (semitones above the reference) and voicing of frames with mean zero, each (batch,
+        frames).
+        """
         rate = self.config.sampling_rate
-        shortest, longest = math.floor(rate / self.config.pitch_max), math.ceil(rate / self.config.pitch_min)
+        shortest, longest = (
+            math.floor(rate / self.config.pitch_max),
+            math.ceil(rate / self.config.pitch_min),
+        )
         # One lag more on either side, so that every lag has neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
         before, here, after = similarity[:, :, :-2], similarity[:, :, 1:-1], similarity[:, :, 2:]
@@ -181,24 +223,30 @@ class FrameDescriptors(DerivedBuffers):
 
 
 def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
-    """Autocorrelation of (batch, frames, samples) at lags from 0 to `lags` - 1: (batch, frames, lags)."""
+    """Autocorrelation of (batch, frames, samples) at lags from 0 to `lags` - 1: (batch, frames,
+    lags).
+    """
     length = frames.shape[2]
     # Zeros enough that no product wraps around, and a power of two.
     size = 1 << math.ceil(math.log2(length + lags - 1))
     spectrum = torch.fft.rfft(frames, n=size)
     power = spectrum.real.square() + spectrum.imag.square()
-    # The power spectrum is real and even, so its inverse transform is its transform but for a factor.
+    # The power spectrum is real and even, so its inverse transform is its transform but for a
+    # factor.
     both_sides = torch.cat([power, power[:, :, 1:-1].flip(2)], dim=2)
     return torch.fft.rfft(both_sides).real[:, :, :lags] / size
 
 
 def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """Autocorrelation at the lags `first` to `last`, -1 to 1: over the mean energy of both stretches."""
+    """Autocorrelation at the lags `first` to `last`, -1 to 1: over the mean energy of both
+    stretches.
+    """
     size = frames.shape[2]
     # Energy of the first n samples of a frame, for n = 1 to size.
     energy = frames.square().cumsum(dim=2)
     total = energy[:, :, -1:]
-    # With two periods in a frame the stretches cover it, so the sum of their energies is no less than the frame's.
+    # With two periods in a frame the stretches cover it, so the sum of their energies is no less
+    # than the frame's.
     head = energy[:, :, size - 1 - last : size - first].flip(2)
     tail = total - energy[:, :, first - 1 : last]
     products = _autocorrelation(frames, last + 1)[:, :, first:]
@@ -206,9 +254,11 @@ def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> 
 
 
 class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
-    """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
+    """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up
+    over the clip.
 
-    Convolutions slide along time, or, as in many notebooks, along the clip's vector of statistics (`aggregate`).
+    Convolutions slide along time, or, as in many notebooks, along the clip's vector of statistics
+    (`aggregate`).
     """
 
     config_class = CNN1dDescriptorsConfig

@@ -24,16 +24,22 @@ class FunctionalsSvmConfig(FunctionalsLinearConfig):
 
 
 class Standardized(nn.Module):
-    """Functionals (batch, size), standardized by those of the training clips, as the one frame of each clip."""
+    """Functionals (batch, size), standardized by those of the training clips, as the one frame of
+    each clip.
+    """
 
     def __init__(self, config: FunctionalsLinearConfig):
         super().__init__()
         self.size = FUNCTIONALS[config.feature_set]
         self.standardize = FeatureNorm("corpus", self.size)
 
-    def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, vectors: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if vectors.shape[1] != self.size:
-            raise ValueError(f"expected {self.size} functionals per clip, got {vectors.shape[1]}; use the extractor")
+            raise ValueError(
+                f"expected {self.size} functionals per clip, got {vectors.shape[1]}; use the extractor"
+            )
         mask = torch.ones_like(vectors[:, :1], dtype=torch.bool)
         return self.standardize(vectors[:, None], mask), mask
 
@@ -41,8 +47,9 @@ class Standardized(nn.Module):
 class FunctionalsLinearForAudioClassification(MfccLinearForAudioClassification):
     """Logistic regression on openSMILE's functionals: one weight per functional and emotion.
 
-    openSMILE (Eyben et al. 2010) computes the set eGeMAPS (Eyben et al. 2016) or ComParE (Schuller et al. 2016). Its
-    license allows research only, also for models that were trained on what it computes.
+    openSMILE (Eyben et al. 2010) computes the set eGeMAPS (Eyben et al. 2016) or ComParE (Schuller
+    et al. 2016). Its license allows research only, also for models that were trained on what it
+    computes.
     """
 
     config_class = FunctionalsLinearConfig
@@ -52,9 +59,9 @@ class FunctionalsLinearForAudioClassification(MfccLinearForAudioClassification):
 class FunctionalsSvmForAudioClassification(MfccSvmForAudioClassification):
     """Linear support vector machine on openSMILE's functionals, with calibrated probabilities.
 
-    The baseline of the INTERSPEECH challenges. openSMILE (Eyben et al. 2010) computes the set eGeMAPS (Eyben et al.
-    2016) or ComParE (Schuller et al. 2016). Its license allows research only, also for models that were trained on
-    what it computes.
+    The baseline of the INTERSPEECH challenges. openSMILE (Eyben et al. 2010) computes the set
+    eGeMAPS (Eyben et al. 2016) or ComParE (Schuller et al. 2016). Its license allows research only,
+    also for models that were trained on what it computes.
     """
 
     config_class = FunctionalsSvmConfig

@@ -20,14 +20,16 @@ class MfccConfig(AcousticConfig):
     """See `AcousticConfig`; `statistics` are those of each coefficient over a clip's frames."""
 
     features: Literal["mfcc"] = "mfcc"
-    # On RAVDESS's validation actors these long windows gave machines 0.05 to 0.09 more UAR than 25 ms ones.
+    # On RAVDESS's validation actors these long windows gave machines 0.05 to 0.09 more UAR than 25
+    # ms ones.
     n_fft: Samples = 2048
     win_length: Samples = 2048
     hop_length: Count = 512
     n_mels: Bands = 128
     f_min: float = 0.0
     compression: Literal["log", "db"] = "db"
-    # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any other.
+    # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any
+    # other.
     normalization: Literal["none"] = "none"
     time_masks: Literal[0] = 0
     band_masks: Literal[0] = 0
@@ -35,8 +37,8 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides `_classifier`, and
-    `_front_end` for other vectors than MFCC statistics."""
+    """A network whose `front_end` computes one vector per clip, which `embed` returns; it overrides
+    `_classifier`, and `_front_end` for other vectors than MFCC statistics."""
 
     config_class = MfccConfig
 
@@ -83,9 +85,11 @@ class MfccLinearConfig(MfccConfig):
 
 
 class MfccLinearForAudioClassification(MfccClassifier):
-    """Logistic regression on MFCC statistics: the simplest of all baselines, one weight per statistic and emotion.
+    """Logistic regression on MFCC statistics: the simplest of all baselines, one weight per
+    statistic and emotion.
 
-    scikit-learn's `LogisticRegression` fits the weights by default; they can be trained by gradient as well.
+    scikit-learn's `LogisticRegression` fits the weights by default; they can be trained by gradient
+    as well.
     """
 
     config_class = MfccLinearConfig
@@ -98,8 +102,8 @@ class MfccSvmConfig(MfccConfig):
 class MfccSvmForAudioClassification(FittedClassifier):
     """Linear support vector machine on MFCC statistics, with calibrated probabilities.
 
-    The baseline of the INTERSPEECH 2009 Emotion Challenge (Schuller, Steidl and Batliner 2009) with cepstra alone, and
-    each emotion against the rest. Loading it needs no scikit-learn.
+    The baseline of the INTERSPEECH 2009 Emotion Challenge (Schuller, Steidl and Batliner 2009) with
+    cepstra alone, and each emotion against the rest. Loading it needs no scikit-learn.
     """
 
     config_class = MfccSvmConfig
@@ -117,10 +121,11 @@ class MfccRbfSvmConfig(MfccConfig):
 
 
 class MfccRbfSvmForAudioClassification(FittedClassifier):
-    """Support vector machine with a radial kernel on MFCC statistics, with calibrated probabilities.
+    """Support vector machine with a radial kernel on MFCC statistics, with calibrated
+    probabilities.
 
-    One machine (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest. The support vectors are
-    statistics of training clips, which a published model therefore contains.
+    One machine (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest. The support
+    vectors are statistics of training clips, which a published model therefore contains.
     """
 
     config_class = MfccRbfSvmConfig
@@ -130,7 +135,9 @@ class MfccRbfSvmForAudioClassification(FittedClassifier):
 
 
 class MfccForestConfig(MfccConfig):
-    """`MfccConfig`, and the shape of the forest, which the fit sets: `trees`, `nodes` of all trees, and `depth`."""
+    """`MfccConfig`, and the shape of the forest, which the fit sets: `trees`, `nodes` of all trees,
+    and `depth`.
+    """
 
     model_type = "ser_mfcc_forest"
 
@@ -141,10 +148,12 @@ class MfccForestConfig(MfccConfig):
 
 
 class Forest(nn.Module):
-    """Vectors (batch, size) -> logits (batch, classes): logarithms of the trees' mean distribution, at least `LEAST`.
+    """Vectors (batch, size) -> logits (batch, classes): logarithms of the trees' mean distribution,
+    at least `LEAST`.
 
-    Each tree begins at a node of `roots`. Node i sends the clip to the node `left[i]` if the vector's entry
-    `feature[i]` is at most `threshold[i]`, else to `right[i]`; a leaf sends it to itself.
+    Each tree begins at a node of `roots`. Node i sends the clip to the node `left[i]` if the
+    vector's entry `feature[i]` is at most `threshold[i]`, else to `right[i]`; a leaf sends it to
+    itself.
     """
 
     def __init__(self, classes: int, trees: int, nodes: int, depth: int):
@@ -174,7 +183,8 @@ class Forest(nn.Module):
 class MfccForestForAudioClassification(FittedClassifier):
     """Random forest on MFCC statistics: the mean of many decision trees' distributions.
 
-    scikit-learn's `RandomForestClassifier` as arrays of nodes: loading them needs neither scikit-learn nor a pickle.
+    scikit-learn's `RandomForestClassifier` as arrays of nodes: loading them needs neither
+    scikit-learn nor a pickle.
     """
 
     config_class = MfccForestConfig
@@ -198,7 +208,9 @@ class MfccMlpForAudioClassification(MfccClassifier):
     config_class = MfccMlpConfig
 
     def _classifier(self, size: int, config: MfccMlpConfig) -> nn.Module:
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise([size, *config.hidden]))
+        self.layers = nn.ModuleList(
+            nn.Linear(*pair) for pair in itertools.pairwise([size, *config.hidden])
+        )
         self.dropout = nn.Dropout(config.dropout)
         return nn.Linear(config.hidden[-1], config.num_labels)
 

@@ -1,4 +1,6 @@
-"""Parallel networks: convolutional branches beside a transformer or an LSTM, configurations, layers and networks."""
+"""Parallel networks: convolutional branches beside a transformer or an LSTM, configurations, layers
+and networks.
+"""
 
 import math
 from typing import Literal
@@ -6,7 +8,16 @@ from typing import Literal
 import torch
 from torch import nn
 
-from .configuration import ConvolutionConfig, Count, Counts, Fraction, Layers, PoolingKind, valid, whole
+from .configuration import (
+    ConvolutionConfig,
+    Count,
+    Counts,
+    Fraction,
+    Layers,
+    PoolingKind,
+    valid,
+    whole,
+)
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
@@ -28,7 +39,8 @@ class ParallelConfig(ConvolutionConfig):
 
     Args:
         kernel_sizes: one convolutional branch each.
-        sequence_pooling: factors along frames and bands by which the frames of the sequence branch are max-pooled.
+        sequence_pooling: factors along frames and bands by which the frames of the sequence branch
+            are max-pooled.
     """
 
     kernel_sizes: OddSizes = (3, 5)
@@ -52,10 +64,11 @@ class ParallelConfig(ConvolutionConfig):
 
 
 class ParallelClassifier(AcousticClassifier):
-    """Convolutional branches of several kernel sizes beside a branch for the sequence of max-pooled frames.
+    """Convolutional branches of several kernel sizes beside a branch for the sequence of max-pooled
+    frames.
 
-    A network makes the layers of that branch, for frames of a size, in `_sequence_branch`, which returns its pooling,
-    and calls them in `_sequence`.
+    A network makes the layers of that branch, for frames of a size, in `_sequence_branch`, which
+    returns its pooling, and calls them in `_sequence`.
     """
 
     config_class = ParallelConfig
@@ -65,13 +78,21 @@ class ParallelClassifier(AcousticClassifier):
         super().__init__(config)
         self.front_end = FrontEnd(config)
         planes, bands = self.front_end.planes, self.front_end.bands
-        self.branches = nn.ModuleList(ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes)
+        self.branches = nn.ModuleList(
+            ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes
+        )
         self.frame_pool = nn.MaxPool2d(tuple(config.sequence_pooling))
-        sequence_pooling = self._sequence_branch(config, planes * (bands // config.sequence_pooling[1]))
-        self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)
+        sequence_pooling = self._sequence_branch(
+            config, planes * (bands // config.sequence_pooling[1])
+        )
+        self.poolings = nn.ModuleList(
+            Pooling(config.pooling, branch.size) for branch in self.branches
+        )
         self.poolings.append(sequence_pooling)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
+        self.classifier = nn.Linear(
+            sum(pooling.output_size for pooling in self.poolings), config.num_labels
+        )
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -85,7 +106,9 @@ class ParallelClassifier(AcousticClassifier):
 
 
 class ParallelCNNTransformerConfig(ParallelConfig):
-    """See `ParallelConfig`; `transformer_size` is a frame's size, `transformer_hidden` the feed-forward layer's."""
+    """See `ParallelConfig`; `transformer_size` is a frame's size, `transformer_hidden` the
+    feed-forward layer's.
+    """
 
     model_type = "ser_parallel_cnn_transformer"
 
@@ -115,16 +138,23 @@ class SelfAttention(nn.Module):
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         queries, keys, values = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.project(sequence).chunk(3, dim=2)
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in self.project(sequence).chunk(3, dim=2)
         )
         attended = nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
+            queries,
+            keys,
+            values,
+            attn_mask=mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
         )
         return self.join(attended.transpose(1, 2).flatten(2))
 
 
 class TransformerBlock(nn.Module):
-    """Equal to `nn.TransformerEncoderLayer` with ``norm_first`` (Vaswani et al. 2017, arXiv:1706.03762)."""
+    """Equal to `nn.TransformerEncoderLayer` with ``norm_first`` (Vaswani et al. 2017,
+    arXiv:1706.03762).
+    """
 
     def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
@@ -140,7 +170,9 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Frames of `inputs` numbers, projected to the transformer's size, with positions, through pre-norm blocks."""
+    """Frames of `inputs` numbers, projected to the transformer's size, with positions, through
+    pre-norm blocks.
+    """
 
     def __init__(self, inputs: int, config: ParallelCNNTransformerConfig):
         super().__init__()
@@ -171,10 +203,12 @@ def positions(sequence: torch.Tensor) -> torch.Tensor:
 
 
 class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
-    """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention over frames.
+    """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention
+    over frames.
 
-    After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer" of
-    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, for clips of any length and with positions.
+    After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer"
+    of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, for clips of any length and
+    with positions.
     """
 
     config_class = ParallelCNNTransformerConfig
@@ -202,9 +236,11 @@ class ParallelCNNAttentionLSTMConfig(ParallelConfig):
 
 
 class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
-    """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a bidirectional LSTM.
+    """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a
+    bidirectional LSTM.
 
-    After the notebook "parallel_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
+    After the notebook "parallel_cnn_attention_lstm" of
+    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
     """
 
     config_class = ParallelCNNAttentionLSTMConfig

@@ -1,4 +1,6 @@
-"""A pooling head on any speech encoder of transformers: layer sum, pooling over real frames, hidden layers."""
+"""A pooling head on any speech encoder of transformers: layer sum, pooling over real frames, hidden
+layers.
+"""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,16 +15,19 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration import Fraction, PoolingKind, WaveformConfig, valid
 from .layers import Pooling, loss_of
 
-Sizes = valid(list[int], "sizes from 1 to 65,536", lambda sizes: all(1 <= size <= 65_536 for size in sizes))
+Sizes = valid(
+    list[int], "sizes from 1 to 65,536", lambda sizes: all(1 <= size <= 65_536 for size in sizes)
+)
 
 
 class PooledEncoderConfig(WaveformConfig):
     """Settings of `PooledEncoderForAudioClassification`.
 
     Args:
-        encoder: configuration of the encoder, or its dictionary with a `model_type` (default: wav2vec2).
-        weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers' outputs, in place
-            of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
+        encoder: configuration of the encoder, or its dictionary with a `model_type` (default:
+            wav2vec2).
+        weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers'
+            outputs, in place of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
         head_layers: sizes of hidden layers between the pooled vector and the classifier.
         head_dropout: probability of dropout on the pooled vector and after each hidden layer.
     """
@@ -41,9 +46,13 @@ class PooledEncoderConfig(WaveformConfig):
         self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         super().__post_init__(**kwargs)
         if getattr(self.encoder, "add_adapter", False):
-            raise ValueError("add_adapter: the head pools the encoder's own frames; set it to false")
+            raise ValueError(
+                "add_adapter: the head pools the encoder's own frames; set it to false"
+            )
         if self.weighted_layer_sum and layerdrop_key(self.encoder):
-            raise ValueError("weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0")
+            raise ValueError(
+                "weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0"
+            )
 
 
 class LayerSum(nn.Module):
@@ -59,10 +68,12 @@ class LayerSum(nn.Module):
 
 
 class PooledEncoderForAudioClassification(PreTrainedModel):
-    """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and `classifier`.
+    """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and
+    `classifier`.
 
-    Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders that normalize over
-    time in their stem (`feat_extract_norm` ``group``) were not. An `encoder` with weights replaces a new one.
+    Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders
+    that normalize over time in their stem (`feat_extract_norm` ``group``) were not. An `encoder`
+    with weights replaces a new one.
     """
 
     config_class = PooledEncoderConfig
@@ -90,8 +101,12 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
     # Only the encoder computes attention.
     _supports_sdpa = property(lambda self: _encoder_class(self.config.encoder)._supports_sdpa)
-    _supports_flash_attn = property(lambda self: _encoder_class(self.config.encoder)._supports_flash_attn)
-    _supports_flex_attn = property(lambda self: _encoder_class(self.config.encoder)._supports_flex_attn)
+    _supports_flash_attn = property(
+        lambda self: _encoder_class(self.config.encoder)._supports_flash_attn
+    )
+    _supports_flex_attn = property(
+        lambda self: _encoder_class(self.config.encoder)._supports_flex_attn
+    )
 
     def forward(
         self,
@@ -103,11 +118,14 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         """Classify the output of the encoder's feature extractor.
 
         Args:
-            input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one frame of the encoder
-                is followed by silence. For the audio spectrogram transformer its (batch, frames, bands).
-            input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for Whisper.
-            attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for waveforms, (batch,
-                frames) for wav2vec2-bert, either of the two for Whisper. All real when absent.
+            input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one
+                frame of the encoder is followed by silence. For the audio spectrogram transformer
+                its (batch, frames, bands).
+            input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for
+                Whisper.
+            attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for
+                waveforms, (batch, frames) for wav2vec2-bert, either of the two for Whisper. All
+                real when absent.
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
@@ -126,7 +144,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     def _long_enough(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Waveforms of at least one frame, and a mask that counts the silence of such a frame as real."""
+        """Waveforms of at least one frame, and a mask that counts the silence of such a frame as
+        real.
+        """
         least = shortest_waveform(self.config.encoder)
         if least is None:
             return inputs, attention_mask
@@ -135,7 +155,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         if attention_mask is None:
             return inputs, None
         attention_mask = nn.functional.pad(attention_mask, (0, lacking))
-        return inputs, attention_mask.masked_fill(torch.arange(inputs.shape[1], device=inputs.device) < least, 1)
+        return inputs, attention_mask.masked_fill(
+            torch.arange(inputs.shape[1], device=inputs.device) < least, 1
+        )
 
     def _frames(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """The frames to pool, (batch, frames, hidden_size)."""
@@ -144,7 +166,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         masked = stock.model_type not in ("whisper", "audio-spectrogram-transformer")
         if masked and getattr(stock, "feat_extract_norm", "layer") != "group":
             given["attention_mask"] = attention_mask
-        outputs = self.encoder(**given, output_hidden_states=self.config.weighted_layer_sum, return_dict=True)
+        outputs = self.encoder(
+            **given, output_hidden_states=self.config.weighted_layer_sum, return_dict=True
+        )
         frames = outputs.last_hidden_state
         if self.config.weighted_layer_sum:
             if stock.model_type in ("sew", "sew-d"):
@@ -157,14 +181,17 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         # Patches after the class and the distillation token.
         return frames[:, 2:] if stock.model_type == "audio-spectrogram-transformer" else frames
 
-    def _frame_mask(self, frames: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    def _frame_mask(
+        self, frames: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
         """(batch, frames) bool, true for frames of the clip."""
         count = frames.shape[1]
         kind = self.config.encoder.model_type
         if attention_mask is None or kind == "audio-spectrogram-transformer":
             return frames.new_ones(frames.shape[:2], dtype=torch.bool)
         if kind == "whisper":
-            # Per sample or per frame of the extractor, as the extractor was called; a position is several of either.
+            # Per sample or per frame of the extractor, as the extractor was called; a position is
+            # several of either.
             return attention_mask[:, :: attention_mask.shape[1] // count][:, :count].bool()
         if kind == "wav2vec2-bert":
             return attention_mask.bool()
@@ -182,8 +209,12 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
-    """The configuration key of the share of layers that training skips at random; None if there is none."""
-    return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None)
+    """The configuration key of the share of layers that training skips at random; None if there is
+    none.
+    """
+    return next(
+        (key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None
+    )
 
 
 def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
@@ -191,10 +222,16 @@ def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
     if not hasattr(encoder, "conv_kernel"):
         return None
     samples = getattr(encoder, "squeeze_factor", 1)
-    for kernel, stride in zip(reversed(encoder.conv_kernel), reversed(encoder.conv_stride), strict=True):
+    for kernel, stride in zip(
+        reversed(encoder.conv_kernel), reversed(encoder.conv_stride), strict=True
+    ):
         samples = (samples - 1) * stride + kernel
     return samples
 
 
 def _encoder_class(encoder: PreTrainedConfig) -> type[PreTrainedModel]:
-    return WhisperEncoder if encoder.model_type == "whisper" else AutoModel._model_mapping[type(encoder)]
+    return (
+        WhisperEncoder
+        if encoder.model_type == "whisper"
+        else AutoModel._model_mapping[type(encoder)]
+    )

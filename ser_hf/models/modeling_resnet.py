@@ -6,7 +6,17 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, Count, Counts, Depths, Fraction, Odd, PoolingKind, Share, valid
+from .configuration import (
+    AcousticConfig,
+    Count,
+    Counts,
+    Depths,
+    Fraction,
+    Odd,
+    PoolingKind,
+    Share,
+    valid,
+)
 from .front_end import FrontEnd
 from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
 from .modeling_base import AcousticClassifier
@@ -15,7 +25,9 @@ SqueezeShare = valid(float, "more than 0, and 1 or less", lambda share: 0 < shar
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales channels by weights computed from their means over real frames (Hu et al. 2018, arXiv:1709.01507)."""
+    """Scales channels by weights computed from their means over real frames (Hu et al. 2018,
+    arXiv:1709.01507).
+    """
 
     def __init__(self, channels: int, share: float):
         super().__init__()
@@ -30,7 +42,9 @@ class SqueezeExcitation(nn.Module):
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """Drop a residual branch of random clips, `chance` of them, in training (Huang et al. 2016, arXiv:1603.09382)."""
+    """Drop a residual branch of random clips, `chance` of them, in training (Huang et al. 2016,
+    arXiv:1603.09382).
+    """
     if not (training and chance):
         return change
     kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= chance
@@ -38,7 +52,9 @@ def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> tor
 
 
 class ResNetClassifier(AcousticClassifier):
-    """Joins the bands of residual blocks frame by frame, and pools over time; a network defines `_blocks`."""
+    """Joins the bands of residual blocks frame by frame, and pools over time; a network defines
+    `_blocks`.
+    """
 
     def _make_head(self, config: AcousticConfig, bands: int) -> None:
         self.dropout = nn.Dropout(config.dropout)
@@ -61,7 +77,8 @@ class ResNetConfig(AcousticConfig):
     Args:
         squeeze: hidden width of squeeze-and-excitation, as a share of the block's (hidden) width.
         embedding: size of a frame after its bands are joined.
-        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
+        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in
+            the last block.
     """
 
     # Corpora have few voices; band warping and the augmentations of each network make others.
@@ -76,7 +93,9 @@ class ResNetConfig(AcousticConfig):
 
 
 class SEResNetConfig(ResNetConfig):
-    """See `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and bands."""
+    """See `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and
+    bands.
+    """
 
     model_type = "ser_se_resnet"
 
@@ -88,7 +107,9 @@ class SEResNetConfig(ResNetConfig):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with squeeze-and-excitation beside a shortcut; `stride` 2 halves frames and bands."""
+    """Two 3 x 3 convolutions with squeeze-and-excitation beside a shortcut; `stride` 2 halves
+    frames and bands.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, squeeze: float, drop_path: float):
         super().__init__()
@@ -102,12 +123,17 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.stride, self.drop_path = stride, drop_path
 
-    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames / stride, bands / stride), rounded up."""
+    def forward(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames / stride, bands / stride),
+        rounded up.
+        """
         kept = picture
         if self.stride > 1:
             mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
-            # An odd frame or band at the end is averaged with zero, as it is with the padding after a clip.
+            # An odd frame or band at the end is averaged with zero, as it is with the padding after
+            # a clip.
             kept = nn.functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2))
             kept = nn.functional.avg_pool2d(kept, 2)
         real = mask[:, None, :, None].to(picture.dtype)
@@ -118,10 +144,12 @@ class ResidualBlock(nn.Module):
 
 
 class SEResNetForAudioClassification(ResNetClassifier):
-    """Residual network with squeeze-and-excitation over a log-mel picture, attentive statistics over time.
+    """Residual network with squeeze-and-excitation over a log-mel picture, attentive statistics
+    over time.
 
-    Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019, arXiv:1812.01187)
-    with squeeze-and-excitation. For small corpora: under a million parameters, plain convolutions, fast on CPUs.
+    Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019,
+    arXiv:1812.01187) with squeeze-and-excitation. For small corpora: under a million parameters,
+    plain convolutions, fast on CPUs.
     """
 
     config_class = SEResNetConfig
@@ -130,17 +158,27 @@ class SEResNetForAudioClassification(ResNetClassifier):
         super().__init__(config)
         self.front_end = FrontEnd(config)
         channels = config.channels
-        self.stem = nn.Conv2d(self.front_end.planes, channels[0], 5, stride=2, padding=2, bias=False)
+        self.stem = nn.Conv2d(
+            self.front_end.planes, channels[0], 5, stride=2, padding=2, bias=False
+        )
         self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.blocks = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(zip([channels[0], *channels], channels, strict=False)):
+        for i, (inputs, outputs) in enumerate(
+            zip([channels[0], *channels], channels, strict=False)
+        ):
             drop_path = config.drop_path * i / max(1, len(channels) - 1)
-            self.blocks.append(ResidualBlock(inputs, outputs, 2 if i else 1, config.squeeze, drop_path))
+            self.blocks.append(
+                ResidualBlock(inputs, outputs, 2 if i else 1, config.squeeze, drop_path)
+            )
         self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(channels)))
 
-    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _blocks(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         mask = mask[:, ::2]
-        picture = nn.functional.silu(self.stem_norm(self.stem(picture), mask)) * mask[:, None, :, None]
+        picture = (
+            nn.functional.silu(self.stem_norm(self.stem(picture), mask)) * mask[:, None, :, None]
+        )
         for block in self.blocks:
             picture, mask = block(picture, mask)
         return picture, mask
@@ -166,22 +204,32 @@ class Halving(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, bias=False)
+        self.conv = nn.Conv2d(
+            inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, bias=False
+        )
         self.norm = MaskedBatchNorm2d(outputs)
 
-    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), rounded up, and mask."""
+    def forward(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), rounded up,
+        and mask.
+        """
         mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
         return nn.functional.silu(self.norm(self.conv(picture), mask)), mask
 
 
 class SeparableBlock(nn.Module):
-    """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise layer back."""
+    """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise
+    layer back.
+    """
 
     def __init__(self, channels: int, config: SeparableResNetConfig, drop_path: float):
         super().__init__()
         size, hidden = config.kernel_size, config.expansion * channels
-        self.depthwise = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)
+        self.depthwise = nn.Conv2d(
+            channels, channels, size, padding=size // 2, groups=channels, bias=False
+        )
         self.norm = MaskedBatchNorm2d(channels)
         self.widen = nn.Conv2d(channels, hidden, 1)
         self.attend = SqueezeExcitation(hidden, config.squeeze)
@@ -197,9 +245,11 @@ class SeparableBlock(nn.Module):
 
 
 class SeparableResNetForAudioClassification(ResNetClassifier):
-    """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive statistics pooling.
+    """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive
+    statistics pooling.
 
-    After Sandler et al. 2018 (arXiv:1801.04381), with large kernels as in Liu et al. 2022 (arXiv:2201.03545).
+    After Sandler et al. 2018 (arXiv:1801.04381), with large kernels as in Liu et al. 2022
+    (arXiv:2201.03545).
     """
 
     config_class = SeparableResNetConfig
@@ -217,7 +267,9 @@ class SeparableResNetForAudioClassification(ResNetClassifier):
             self.stages.append(nn.ModuleList([halving, *blocks]))
         self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(config.channels)))
 
-    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _blocks(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         for halve, *blocks in self.stages:
             picture, mask = halve(picture, mask)
             for block in blocks:

@@ -1,4 +1,6 @@
-"""Networks pretrained on other tasks, under a new head: BYOL-S, CNN14 and VGGish on audio, VGG16 on images."""
+"""Networks pretrained on other tasks, under a new head: BYOL-S, CNN14 and VGGish on audio, VGG16 on
+images.
+"""
 
 from typing import Literal
 
@@ -30,7 +32,8 @@ class TransferConfig(AcousticConfig):
     """See `AcousticConfig`, and:
 
     Args:
-        standardize: batch normalization, without weights, of the clip's vector before the classifier.
+        standardize: batch normalization, without weights, of the clip's vector before the
+            classifier.
         head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
     """
 
@@ -39,7 +42,9 @@ class TransferConfig(AcousticConfig):
 
 
 class TransferClassifier(AcousticClassifier):
-    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from the bottom up."""
+    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from
+    the bottom up.
+    """
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config)
@@ -53,7 +58,9 @@ class TransferClassifier(AcousticClassifier):
 
 
 class PooledTransferClassifier(TransferClassifier):
-    """A `TransferClassifier` whose encoder returns frames and their mask; `encoder.size` is the size of a frame."""
+    """A `TransferClassifier` whose encoder returns frames and their mask; `encoder.size` is the
+    size of a frame.
+    """
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config, front_end, encoder)
@@ -66,10 +73,12 @@ class PooledTransferClassifier(TransferClassifier):
 
 
 class ClipNorm(nn.BatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip (He et al. 2022, arXiv:2111.06377).
+    """Batch normalization, without weights, of one vector per clip (He et al. 2022,
+    arXiv:2111.06377).
 
-    A feature that is (nearly) constant in training is divided by the share `LEAST` of the mean deviation of all
-    features, so that it does not outweigh them where a clip of another length makes it differ.
+    A feature that is (nearly) constant in training is divided by the share `LEAST` of the mean
+    deviation of all features, so that it does not outweigh them where a clip of another length
+    makes it differ.
     """
 
     LEAST = 0.1
@@ -78,7 +87,9 @@ class ClipNorm(nn.BatchNorm1d):
         super().__init__(size, affine=False)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(batch, size) -> the same; a batch of a single clip is normalized by the running statistics."""
+        """(batch, size) -> the same; a batch of a single clip is normalized by the running
+        statistics.
+        """
         mean, variance = self.running_mean, self.running_var
         if self.training and len(vectors) > 1:
             super().forward(vectors)  # updates the running statistics
@@ -89,16 +100,24 @@ class ClipNorm(nn.BatchNorm1d):
 
 
 class VGGStage(nn.Module):
-    """Convolutions of 3 x 3 with biases and ReLU, padding set to zero after each, then max-pooling of 2 x 2."""
+    """Convolutions of 3 x 3 with biases and ReLU, padding set to zero after each, then max-pooling
+    of 2 x 2.
+    """
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
         super().__init__()
         widths = [inputs, *[outputs] * (convolutions - 1)]
-        self.convolutions = nn.ModuleList(nn.Conv2d(width, outputs, 3, padding=1) for width in widths)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width, outputs, 3, padding=1) for width in widths
+        )
         self.pool = nn.MaxPool2d(2)
 
-    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames // 2, bands // 2), and the pooled mask."""
+    def forward(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames // 2, bands // 2), and the
+        pooled mask.
+        """
         for convolution in self.convolutions:
             picture = torch.relu(convolution(picture)) * mask[:, None, :, None]
         mask = pooled_mask(mask, 2)
@@ -148,7 +167,9 @@ class BYOLSConfig(PublishedAudioConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.n_mels < 2**BYOLS_BLOCKS:
-            raise ValueError(f"n_mels: three blocks halve the bands, which takes 8 or more, got {self.n_mels}")
+            raise ValueError(
+                f"n_mels: three blocks halve the bands, which takes 8 or more, got {self.n_mels}"
+            )
 
 
 BYOLS_BLOCKS = 3  # each halves frames and bands
@@ -165,18 +186,24 @@ class FrameLayer(nn.Module):
 
 
 class BYOLSEncoder(nn.Module):
-    """Frames of 10 ms and their mask -> frames of 80 ms, (batch, frames // 8, embedding), and their mask."""
+    """Frames of 10 ms and their mask -> frames of 80 ms, (batch, frames // 8, embedding), and their
+    mask.
+    """
 
     def __init__(self, planes: int, bands: int, config: BYOLSConfig):
         super().__init__()
         self.planes, self.size = planes, config.embedding
         widths = [planes, *[config.channels] * BYOLS_BLOCKS]
-        self.layers = nn.ModuleList(ConvBlock(widths[i], widths[i + 1], (2, 2), 0.0) for i in range(BYOLS_BLOCKS))
+        self.layers = nn.ModuleList(
+            ConvBlock(widths[i], widths[i + 1], (2, 2), 0.0) for i in range(BYOLS_BLOCKS)
+        )
         joined = config.channels * (bands // 2**BYOLS_BLOCKS)
         self.layers.append(FrameLayer(joined, config.embedding, config.frame_dropout))
         self.layers.append(FrameLayer(config.embedding, config.embedding, 0.0))
 
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         picture = as_picture(features, self.planes)
         for block in self.layers[:BYOLS_BLOCKS]:
             picture, mask = block(picture, mask)
@@ -188,9 +215,11 @@ class BYOLSEncoder(nn.Module):
 
 
 class BYOLSForAudioClassification(PooledTransferClassifier):
-    """BYOL-S: log-mel front end, the small convolutional encoder of BYOL-A, mean plus maximum over time.
+    """BYOL-S: log-mel front end, the small convolutional encoder of BYOL-A, mean plus maximum over
+    time.
 
-    Elbanna et al. 2022 (arXiv:2206.12038) trained it without labels, after Niizumi et al. 2021 (arXiv:2103.06695).
+    Elbanna et al. 2022 (arXiv:2206.12038) trained it without labels, after Niizumi et al. 2021
+    (arXiv:2103.06695).
     """
 
     config_class = BYOLSConfig
@@ -207,7 +236,8 @@ class CNN14Config(PublishedAudioConfig):
     """See `TransferConfig`; defaults are those of the published network at 16 kHz.
 
     Args:
-        channels: filters of each block of two convolutions; all blocks but the last halve frames and bands.
+        channels: filters of each block of two convolutions; all blocks but the last halve frames
+            and bands.
         embedding: size of the layer after pooling, with `dropout` before and after it.
         block_dropout: probability after each block.
     """
@@ -231,26 +261,38 @@ class CNN14Config(PublishedAudioConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.n_mels < self.min_frames:
-            raise ValueError(f"channels: each block but the last halves the {self.n_mels} bands, got {self.channels}")
+            raise ValueError(
+                f"channels: each block but the last halves the {self.n_mels} bands, got {self.channels}"
+            )
 
 
 class DoubleBlock(nn.Module):
-    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed` bands they are normalized before."""
+    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed` bands they are
+    normalized before.
+    """
 
     def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
         super().__init__()
         if normed:
             self.bands_norm = MaskedBatchNorm1d(normed)
-        self.convolutions = nn.ModuleList(ConvBlock(width, outputs, (1, 1), 0.0) for width in (inputs, outputs))
+        self.convolutions = nn.ModuleList(
+            ConvBlock(width, outputs, (1, 1), 0.0) for width in (inputs, outputs)
+        )
         self.pool = nn.AvgPool2d(pool)
         self.time_pool, self.normed = pool, normed
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and the pooled mask."""
+    def forward(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and
+        the pooled mask.
+        """
         if self.normed:
             rows = picture.transpose(2, 3).flatten(1, 2)
-            picture = self.bands_norm(rows, mask).unflatten(1, (picture.shape[1], -1)).transpose(2, 3)
+            picture = (
+                self.bands_norm(rows, mask).unflatten(1, (picture.shape[1], -1)).transpose(2, 3)
+            )
         for convolution in self.convolutions:
             picture, _ = convolution(picture, mask)
         mask = pooled_mask(mask, self.time_pool)
@@ -291,7 +333,8 @@ class CNN14Encoder(nn.Module):
 
 
 class CNN14ForAudioClassification(TransferClassifier):
-    """CNN14 of PANNs: log-mel front end, six blocks of two convolutions, mean plus maximum over time.
+    """CNN14 of PANNs: log-mel front end, six blocks of two convolutions, mean plus maximum over
+    time.
 
     Kong et al. 2020 (arXiv:1912.10211) trained it to tag the sounds of AudioSet.
     """
@@ -319,9 +362,12 @@ class VGGishConfig(WaveformConfig):
     """The front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
 
     Args:
-        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no overlap.
-        hidden, embedding_size: units of the two dense layers, and of the third, an example's embedding.
-        activation: of the embeddings: ``"relu"`` as in the PyTorch port, or ``"none"`` as in later originals.
+        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no
+            overlap.
+        hidden, embedding_size: units of the two dense layers, and of the third, an example's
+            embedding.
+        activation: of the embeddings: ``"relu"`` as in the PyTorch port, or ``"none"`` as in later
+            originals.
         standardize, head: see `TransferConfig`.
     """
 
@@ -342,12 +388,15 @@ class VGGishConfig(WaveformConfig):
         if self.sampling_rate != RATE:
             raise ValueError(f"sampling_rate: vggish needs {RATE} Hz, got {self.sampling_rate}")
         if len(self.channels) != len(VGGISH_DEPTHS):
-            raise ValueError(f"channels: expected four numbers, one for each stage, got {self.channels}")
+            raise ValueError(
+                f"channels: expected four numbers, one for each stage, got {self.channels}"
+            )
 
 
 class VGGishFrontEnd(DerivedBuffers):
-    """Waveform -> examples of `FRAMES` log-mel frames of `BANDS` bands, and a mask of the real ones; `example_hop`
-    frames from one example to the next. A clip shorter than one example is padded with silence."""
+    """Waveform -> examples of `FRAMES` log-mel frames of `BANDS` bands, and a mask of the real
+    ones; `example_hop` frames from one example to the next. A clip shorter than one example is
+    padded with silence."""
 
     def __init__(self, example_hop: int = FRAMES):
         super().__init__()
@@ -369,8 +418,12 @@ class VGGishFrontEnd(DerivedBuffers):
         )
         self.filters.copy_(torch.from_numpy(filters))
 
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), true lengths (batch,) -> (batch, examples, 96 * 64), and mask (batch, examples)."""
+    def forward(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), true lengths (batch,) -> (batch, examples, 96 * 64), and mask (batch,
+        examples).
+        """
         short_time = self.short_time
         with torch.autocast(waveform.device.type, enabled=False):
             frames = short_time.cut(short_time.pad(waveform.float())) * short_time.window.float()
@@ -378,32 +431,46 @@ class VGGishFrontEnd(DerivedBuffers):
             magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
             features = torch.log(magnitude @ self.filters.float() + 0.01)
         examples = features.unfold(1, FRAMES, self.example_hop).transpose(2, 3).flatten(2)
-        counts = torch.div(short_time.frame_counts(lengths) - FRAMES, self.example_hop, rounding_mode="floor") + 1
+        counts = (
+            torch.div(
+                short_time.frame_counts(lengths) - FRAMES, self.example_hop, rounding_mode="floor"
+            )
+            + 1
+        )
         mask = torch.arange(examples.shape[1], device=lengths.device) < counts[:, None]
         return examples * mask[:, :, None], mask
 
 
 class VGGishEncoder(nn.Module):
-    """(batch, examples, frames * bands), mask (batch, examples) -> (batch, examples, embedding), and the mask."""
+    """(batch, examples, frames * bands), mask (batch, examples) -> (batch, examples, embedding),
+    and the mask.
+    """
 
     def __init__(self, config: VGGishConfig):
         super().__init__()
         widths = [1, *config.channels]
-        stages = [VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGGISH_DEPTHS)]
-        joined = widths[-1] * (FRAMES // 2 ** len(VGGISH_DEPTHS)) * (BANDS // 2 ** len(VGGISH_DEPTHS))
+        stages = [
+            VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGGISH_DEPTHS)
+        ]
+        joined = (
+            widths[-1] * (FRAMES // 2 ** len(VGGISH_DEPTHS)) * (BANDS // 2 ** len(VGGISH_DEPTHS))
+        )
         sizes = [joined, config.hidden, config.hidden, config.embedding_size]
         dense = [nn.Linear(sizes[i], sizes[i + 1]) for i in range(3)]
         self.layers = nn.ModuleList([*stages, *dense])
         self.rectified = config.activation == "relu"
         self.size = config.embedding_size
 
-    def forward(self, examples: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, examples: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         picture = examples.reshape(-1, 1, FRAMES, BANDS).to(memory_format=torch.channels_last)
         real = mask.flatten()[:, None].expand(-1, FRAMES)
         stages, dense = self.layers[: len(VGGISH_DEPTHS)], self.layers[len(VGGISH_DEPTHS) :]
         for stage in stages:
             picture, real = stage(picture, real)
-        # The dense layers were trained with channels last: frame by frame, band by band, channel by channel.
+        # The dense layers were trained with channels last: frame by frame, band by band, channel by
+        # channel.
         vectors = picture.permute(0, 2, 3, 1).flatten(1)
         for layer in dense[:-1]:
             vectors = torch.relu(layer(vectors))
@@ -413,9 +480,11 @@ class VGGishEncoder(nn.Module):
 
 
 class VGGishForAudioClassification(PooledTransferClassifier):
-    """VGGish pretrained to tag the sound of videos: an embedding for each 0.96 s of a clip, pooled, and a classifier.
+    """VGGish pretrained to tag the sound of videos: an embedding for each 0.96 s of a clip, pooled,
+    and a classifier.
 
-    Hershey et al. 2017, arXiv:1609.09430, without the principal components and quantization of the embeddings.
+    Hershey et al. 2017, arXiv:1609.09430, without the principal components and quantization of the
+    embeddings.
     """
 
     config_class = VGGishConfig
@@ -433,8 +502,9 @@ VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 class VGG16Config(TransferConfig):
     """See `TransferConfig`.
 
-    With `deltas` 0 the three color channels of the published network receive the same plane; with 2 they receive the
-    features and their two derivatives (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
+    With `deltas` 0 the three color channels of the published network receive the same plane; with 2
+    they receive the features and their two derivatives (Zhang et al. 2018, IEEE Transactions on
+    Multimedia 20).
     """
 
     model_type = "ser_vgg16"
@@ -456,24 +526,36 @@ class VGG16Config(TransferConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if len(self.channels) != len(VGG16_DEPTHS):
-            raise ValueError(f"channels: expected five numbers, one for each stage, got {self.channels}")
+            raise ValueError(
+                f"channels: expected five numbers, one for each stage, got {self.channels}"
+            )
         if self.bands < self.min_frames:
             name = "n_mfcc" if self.features == "mfcc" else "n_mels"
-            raise ValueError(f"{name}: expected 32 or more, which are halved five times, got {self.bands}")
+            raise ValueError(
+                f"{name}: expected 32 or more, which are halved five times, got {self.bands}"
+            )
 
 
 class VGG16Encoder(nn.Module):
-    """The five stages. With one plane the kernels of the published first layer are summed over its colors."""
+    """The five stages. With one plane the kernels of the published first layer are summed over its
+    colors.
+    """
 
     def __init__(self, planes: int, bands: int, channels: list[int]):
         super().__init__()
         self.planes = planes
         widths = [planes, *channels]
-        self.layers = nn.ModuleList(VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGG16_DEPTHS))
+        self.layers = nn.ModuleList(
+            VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGG16_DEPTHS)
+        )
         self.size = channels[-1] * (bands // 2 ** len(VGG16_DEPTHS))
 
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask -> (batch, frames // 32, size), and the mask of those frames."""
+    def forward(
+        self, features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, planes * bands), mask -> (batch, frames // 32, size), and the mask of
+        those frames.
+        """
         picture = as_picture(features, self.planes)
         for stage in self.layers:
             picture, mask = stage(picture, mask)
@@ -481,7 +563,8 @@ class VGG16Encoder(nn.Module):
 
 
 class VGG16ForAudioClassification(PooledTransferClassifier):
-    """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a classifier.
+    """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a
+    classifier.
 
     Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D, without its three dense layers.
     """
@@ -491,4 +574,6 @@ class VGG16ForAudioClassification(PooledTransferClassifier):
 
     def __init__(self, config: VGG16Config):
         front_end = FrontEnd(config)
-        super().__init__(config, front_end, VGG16Encoder(front_end.planes, front_end.bands, config.channels))
+        super().__init__(
+            config, front_end, VGG16Encoder(front_end.planes, front_end.bands, config.channels)
+        )

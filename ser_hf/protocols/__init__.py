@@ -1,7 +1,7 @@
 """Protocols: rules that split a corpus into train, validation and test, and the leakage audit.
 
-The table `PROTOCOLS` maps a name to a function of the dataset and the protocol's options that returns one `Split`, or
-a list of them for folds.
+The table `PROTOCOLS` maps a name to a function of the dataset and the protocol's options that
+returns one `Split`, or a list of them for folds.
 """
 
 import inspect
@@ -60,10 +60,16 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
     rule = PROTOCOLS[name]
     hints = typing.get_type_hints(rule)
     parameters = inspect.signature(rule).parameters
-    return {option: (hints[option], parameters[option].default) for option in parameters if option != "dataset"}
+    return {
+        option: (hints[option], parameters[option].default)
+        for option in parameters
+        if option != "dataset"
+    }
 
 
-def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
+def split_corpus(
+    dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any
+) -> list[Split]:
     """Split a corpus by a named protocol.
 
     Example: `folds = ser_hf.split_corpus(dataset, "leave_one_speaker_out")`
@@ -77,13 +83,18 @@ def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **
         One split, or one per fold.
 
     Raises:
-        UserError: for an unknown protocol, a fold that does not exist, or an option that does not fit the corpus.
+        UserError: for an unknown protocol, a fold that does not exist, or an option that does not
+            fit the corpus.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
+        raise UserError(
+            f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}"
+        )
     splits = PROTOCOLS[name](dataset, **options)
     splits = splits if isinstance(splits, list) else [splits]
     for number in folds or ():
         if not 1 <= number <= len(splits):
-            raise UserError(f"protocol.folds: {name} has folds 1 to {len(splits)} here, got {number}")
+            raise UserError(
+                f"protocol.folds: {name} has folds 1 to {len(splits)} here, got {number}"
+            )
     return [splits[number - 1] for number in folds] if folds else splits

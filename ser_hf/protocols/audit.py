@@ -1,4 +1,6 @@
-"""The leakage audit: what two splits share, counted for the report, and an error if the protocol forbids it."""
+"""The leakage audit: what two splits share, counted for the report, and an error if the protocol
+forbids it.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,26 +17,33 @@ _LISTED = 10
 
 
 def audit(
-    split: Split, dataset: Dataset, twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
+    split: Split,
+    dataset: Dataset,
+    twins: Sequence[NearDuplicate] | None = None,
+    refuse_near_duplicates: bool = True,
 ) -> dict[str, Any]:
-    """Count what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded content) and near
-    duplicates (clips of the same take that was cut, re-encoded or changed in level).
+    """Count what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded
+    content) and near duplicates (clips of the same take that was cut, re-encoded or changed in
+    level).
 
-    A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
-    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted.
-    Example: `ser_hf.audit(split, dataset)["shared"]`
+    A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`,
+    and the rest if the protocol keeps it apart (`Split.apart`). Other shared sentences are only
+    counted. Example: `ser_hf.audit(split, dataset)["shared"]`
 
     Args:
-        twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a search.
+        twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a
+            search.
         refuse_near_duplicates: whether a pair in two splits is an error; it is counted either way.
 
     Returns:
-        ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}, ...},
-        "apart": {"train/test": ["speakers", ...], ...}, "duplicates": n}`` where `duplicates` counts rows that repeat
-        another row's recording within the splits. A count of None means unknown.
+        ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0,
+        "near_duplicates": 0}, ...}, "apart": {"train/test": ["speakers", ...], ...}, "duplicates":
+        n}`` where `duplicates` counts rows that repeat another row's recording within the splits. A
+        count of None means unknown.
 
     Raises:
-        UserError: naming a speaker, session or sentence in two splits against the protocol; and as `require_apart`.
+        UserError: naming a speaker, session or sentence in two splits against the protocol; and as
+            `require_apart`.
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
     hashes = _hashes(dataset)
@@ -49,11 +58,20 @@ def audit(
             inside = [{values[row] for row in split.rows[part]} for part in (a, b)]
             common = sorted(inside[0] & inside[1] - {None})
             # Unknown values may be shared too: no shared value among the others proves nothing.
-            counts[COUNTED[name]] = None if None in inside[0] | inside[1] and not common else len(common)
+            counts[COUNTED[name]] = (
+                None if None in inside[0] | inside[1] and not common else len(common)
+            )
             if common and name in split.apart[pair]:
                 raise UserError(f"{where}: {name} {common[0]!r} is in {a} and in {b}")
-        crossing = [twin for twin in twins or () if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
-        shared[pair] = counts | {"recordings": 0, "near_duplicates": None if twins is None else len(crossing)}
+        crossing = [
+            twin
+            for twin in twins or ()
+            if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}
+        ]
+        shared[pair] = counts | {
+            "recordings": 0,
+            "near_duplicates": None if twins is None else len(crossing),
+        }
         promised = [*(COUNTED[name] for name in split.apart[pair]), "recordings"]
         if twins is not None and refuse_near_duplicates:
             promised.append("near_duplicates")
@@ -63,7 +81,9 @@ def audit(
     return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
 
 
-def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
+def require_apart(
+    splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None
+) -> None:
     """Check that the parts of each split share no recording and no take.
 
     Args:
@@ -91,12 +111,18 @@ def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[Nea
         )
 
 
-def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]) -> Iterator[str]:
+def _in_two_parts(
+    splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]
+) -> Iterator[str]:
     """The groups of rows in two parts of a split, as text: each once, for the first such split."""
-    parts_of = [(f" in fold {split.fold}" if split.fold else "", _part_of(split)) for split in splits]
+    parts_of = [
+        (f" in fold {split.fold}" if split.fold else "", _part_of(split)) for split in splits
+    ]
     for group in groups:
         for fold, part_of in parts_of:
-            parts = {part: [ids[row] for row in group if part_of.get(row) == part] for part in PARTS}
+            parts = {
+                part: [ids[row] for row in group if part_of.get(row) == part] for part in PARTS
+            }
             listed = [f"{', '.join(own)} ({part})" for part, own in parts.items() if own]
             if len(listed) > 1:
                 yield " and ".join(listed) + fold
@@ -106,12 +132,18 @@ def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids:
 def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
     """A sentence about recordings with several labels in the splits, or None."""
     names = dataset.features["label"].names
-    ids, labels, hashes = read_column(dataset, "id"), read_column(dataset, "label"), _hashes(dataset)
+    ids, labels, hashes = (
+        read_column(dataset, "id"),
+        read_column(dataset, "label"),
+        _hashes(dataset),
+    )
     used = sorted({row for split in splits for rows in split.rows.values() for row in rows})
     groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
     if not groups:
         return None
-    listed = [" and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group) for group in groups]
+    listed = [
+        " and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group) for group in groups
+    ]
     counted = "1 recording has" if len(groups) == 1 else f"{len(groups)} recordings have"
     return f"{counted} several labels, of which at most one is right: {_first_of(listed)}."
 
@@ -127,7 +159,9 @@ def _by_value(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
 def _hashes(dataset: Dataset) -> list[str]:
     hashes = read_column(dataset, "content_hash")
     if None in hashes:
-        raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
+        raise ValueError(
+            "content_hash is unknown before ser_hf.audio.prepare has decoded the audio"
+        )
     return hashes
 
 
@@ -136,7 +170,9 @@ def _part_of(split: Split) -> dict[int, str]:
 
 
 def _first_of(groups: Sequence[str]) -> str:
-    more = f"; and {len(groups) - _LISTED} more, {len(groups)} in all" if len(groups) > _LISTED else ""
+    more = (
+        f"; and {len(groups) - _LISTED} more, {len(groups)} in all" if len(groups) > _LISTED else ""
+    )
     return "; ".join(groups[:_LISTED]) + more
 
 
@@ -144,14 +180,21 @@ def worst_audit(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The audit over several folds: the largest of each count, and what every fold keeps apart."""
     first = audits[0]
     shared = {
-        pair: {kind: _largest([own["shared"][pair][kind] for own in audits]) for kind in first["shared"][pair]}
+        pair: {
+            kind: _largest([own["shared"][pair][kind] for own in audits])
+            for kind in first["shared"][pair]
+        }
         for pair in first["shared"]
     }
     apart = {
         pair: [kind for kind in kinds if all(kind in own["apart"][pair] for own in audits)]
         for pair, kinds in first["apart"].items()
     }
-    return {"shared": shared, "apart": apart, "duplicates": max(own["duplicates"] for own in audits)}
+    return {
+        "shared": shared,
+        "apart": apart,
+        "duplicates": max(own["duplicates"] for own in audits),
+    }
 
 
 def _largest(counts: Sequence[int | None]) -> int | None:
@@ -166,7 +209,12 @@ def audit_table(audited: Mapping[str, Any]) -> str:
     allowed = False
     for pair, counts in audited["shared"].items():
         cells = ["unknown" if counts[kind] is None else str(counts[kind]) for kind in kinds]
-        marks = ["!" if counts[kind] and kind not in audited["apart"][pair] else " " for kind in kinds]
+        marks = [
+            "!" if counts[kind] and kind not in audited["apart"][pair] else " " for kind in kinds
+        ]
         allowed |= "!" in marks
-        lines.append(f"{pair:<17} " + " ".join(f"{cell:>15}{mark}" for cell, mark in zip(cells, marks, strict=True)))
+        lines.append(
+            f"{pair:<17} "
+            + " ".join(f"{cell:>15}{mark}" for cell, mark in zip(cells, marks, strict=True))
+        )
     return "\n".join([*lines, "! overlaps that this protocol allows"] if allowed else lines)

@@ -1,5 +1,6 @@
-"""Listed splits: a user's file (`file`), columns of the corpus (`column`), EmoBox's folds (`emobox/lists`), and
-published splits by name, to compare figures with the literature: lists/*.json, each with its source.
+"""Listed splits: a user's file (`file`), columns of the corpus (`column`), EmoBox's folds
+(`emobox/lists`), and published splits by name, to compare figures with the literature:
+lists/*.json, each with its source.
 """
 
 import functools
@@ -25,15 +26,20 @@ _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
 def from_file(
-    dataset: Dataset, path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
+    dataset: Dataset,
+    path: str = "",
+    shared_speakers: bool = False,
+    validation: float = 0.15,
+    seed: int = 0,
 ) -> Split | list[Split]:
     """Parts as a file lists them.
 
     Args:
-        path: JSON, ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those, ...]}``; a run's
-            split.json is such a file. Entries are ids or full speaker names.
+        path: JSON, ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
+            ...]}``; a run's split.json is such a file. Entries are ids or full speaker names.
         shared_speakers: allows test speakers in train or validation, otherwise an error.
-        validation: share of the training speakers for validation if the file has no validation part.
+        validation: share of the training speakers for validation if the file has no validation
+            part.
         seed: of that draw.
 
     Raises:
@@ -42,7 +48,9 @@ def from_file(
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
     if path.lower().endswith((".csv", ".tsv")):
-        raise UserError(f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column")
+        raise UserError(
+            f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column"
+        )
     folds = _from_json(path, read_text(path))
     splits = []
     for number, (name, parts) in enumerate(folds, start=1):
@@ -51,10 +59,14 @@ def from_file(
         first: dict[int, str] = {}
         for part, own in rows.items():
             if not own and part != "validation":
-                raise UserError(f"{path}: nothing is listed for {part}" + (f" in fold {fold}" if fold else ""))
+                raise UserError(
+                    f"{path}: nothing is listed for {part}" + (f" in fold {fold}" if fold else "")
+                )
             for row in own:
                 if first.setdefault(row, part) != part:
-                    raise UserError(f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}")
+                    raise UserError(
+                        f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}"
+                    )
         split = _split("file", dataset, rows, fold, validation, seed)
         splits.append(_require_apart(split, path, shared_speakers))
     return splits if len(splits) > 1 else splits[0]
@@ -97,7 +109,9 @@ def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
         part = split_name(key)
         if part is None:
-            raise UserError(f"{path}: unknown part {key!r}; choose one of train, validation (or dev) and test")
+            raise UserError(
+                f"{path}: unknown part {key!r}; choose one of train, validation (or dev) and test"
+            )
         parts[part] += entries
     return name if isinstance(name, str) else None, parts
 
@@ -114,13 +128,16 @@ def by_column(
 
     Args:
         column: the column, or one column per fold. Clips without a value are in no part.
-        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
-            and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of other words than given are in no part.
+        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by
+            default these words and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of
+            other words than given are in no part.
         shared_speakers, validation, seed: as of `from_file`.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
-            raise UserError(f"protocol.parts.{word}: unknown part {part!r}; choose one of {', '.join(PARTS)}")
+            raise UserError(
+                f"protocol.parts.{word}: unknown part {part!r}; choose one of {', '.join(PARTS)}"
+            )
     columns = [column] if isinstance(column, str) else column
     if not columns:
         raise UserError("protocol.column: an empty list; name a column, or one column per fold")
@@ -130,7 +147,9 @@ def by_column(
         for part in ("train", "test"):
             if not rows[part]:
                 raise UserError(f"protocol.column: no clip has {part} in the column {name!r}")
-        split = _split("column", dataset, rows, name if len(columns) > 1 else None, validation, seed)
+        split = _split(
+            "column", dataset, rows, name if len(columns) > 1 else None, validation, seed
+        )
         splits.append(_require_apart(split, f"protocol.column: {name}", shared_speakers))
     return splits if len(splits) > 1 else splits[0]
 
@@ -138,27 +157,46 @@ def by_column(
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
     """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
-    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers, or of the
-    training clips if train and test share speakers, as in most corpora: figures are then speaker-dependent.
+    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training
+    speakers, or of the training clips if train and test share speakers, as in most corpora: figures
+    are then speaker-dependent.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
     if not columns:
-        raise UserError(f"protocol.name: {name} needs the columns fold_1 and so on of the corpus emobox")
+        raise UserError(
+            f"protocol.name: {name} needs the columns fold_1 and so on of the corpus emobox"
+        )
     check_share("protocol.validation", validation)
     splits = []
     for column in sorted(columns, key=lambda name: int(name.partition("_")[2])):
         rows = _column_rows(dataset, column, None)
         if not rows["validation"] and rows["train"] and _shared(dataset, rows, "train", "test"):
-            drawn = draw_clips(dataset, rows["train"], validation, seed, True, "protocol.validation")
+            drawn = draw_clips(
+                dataset, rows["train"], validation, seed, True, "protocol.validation"
+            )
             rows["train"], rows["validation"] = map(list, drawn)
-        splits.append(_split(name, dataset, rows, column if len(columns) > 1 else None, validation, seed, noted=False))
+        splits.append(
+            _split(
+                name,
+                dataset,
+                rows,
+                column if len(columns) > 1 else None,
+                validation,
+                seed,
+                noted=False,
+            )
+        )
     return splits if len(splits) > 1 else splits[0]
 
 
-def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
+def _column_rows(
+    dataset: Dataset, column: str, parts: Mapping[str, str] | None
+) -> dict[str, list[int]]:
     if column not in dataset.column_names:
-        raise UserError(f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}")
+        raise UserError(
+            f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}"
+        )
     if parts is not None:  # YAML spells truth values in several ways
         parts = {word.lower(): part for word, part in parts.items()}
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
@@ -194,10 +232,14 @@ def _split(
     """A split of listed rows; validation is drawn if it is not listed, with a note if `noted`."""
     rows, notes, apart = dict(rows), [], None
     if not rows["validation"] and rows["train"]:
-        rows["train"], rows["validation"], apart, drawn = hold_out(dataset, rows["train"], validation, seed)
+        rows["train"], rows["validation"], apart, drawn = hold_out(
+            dataset, rows["train"], validation, seed
+        )
         notes = list(drawn)
         if noted:
-            notes.append(f"The list has no validation part: {validation:g} of the training speakers were drawn.")
+            notes.append(
+                f"The list has no validation part: {validation:g} of the training speakers were drawn."
+            )
     both = _shared(dataset, rows, "train", "validation")
     if apart is None:
         apart = () if both else ("speaker",)
@@ -205,12 +247,16 @@ def _split(
             notes = [f"{both} speakers are in train and in validation, as listed."]
     shared = _shared(dataset, rows, "train", "test") or _shared(dataset, rows, "validation", "test")
     test_apart = () if shared else ("speaker",)
-    return make_split(name, dataset, rows, test_apart=test_apart, validation_apart=apart, fold=fold, notes=notes)
+    return make_split(
+        name, dataset, rows, test_apart=test_apart, validation_apart=apart, fold=fold, notes=notes
+    )
 
 
 def _require_apart(split: Split, where: str, shared_speakers: bool) -> Split:
     if split.leak and not shared_speakers:
-        raise UserError(f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true")
+        raise UserError(
+            f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true"
+        )
     return split
 
 
@@ -220,12 +266,18 @@ OF_COLUMNS = {"column": by_column, "emobox/lists": emobox_lists}
 @functools.cache
 def published_list(file: str) -> dict[str, Any]:
     """{source, corpora: {corpus: {unit, folds or parts}}} of lists/FILE.json."""
-    return json.loads((resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8")
+    )
 
 
 def ravdess_actors(dataset: Dataset) -> Split:
-    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test."""
-    return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]])
+    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24
+    for test.
+    """
+    return _by_speakers(
+        "ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]]
+    )
 
 
 def audb_cremad(dataset: Dataset) -> Split:
@@ -234,7 +286,9 @@ def audb_cremad(dataset: Dataset) -> Split:
     return _by_speakers("audb/cremad", dataset, "cremad", [listed[part] for part in PARTS])
 
 
-def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[int | str]]) -> Split:
+def _by_speakers(
+    name: str, dataset: Dataset, corpus: str, speakers: list[list[int | str]]
+) -> Split:
     _require_corpus(name, dataset, corpus)
     return make_split(name, dataset, speaker_independent(dataset, *speakers).rows)
 
@@ -242,8 +296,9 @@ def _by_speakers(name: str, dataset: Dataset, corpus: str, speakers: list[list[i
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
 
-    Lists by speaker (RAVDESS, SAVEE) draw validation speakers from the training speakers. Lists by clip (CREMA-D,
-    EMO-DB, TESS) have the same speakers in train and test, so validation clips are drawn: speaker-dependent.
+    Lists by speaker (RAVDESS, SAVEE) draw validation speakers from the training speakers. Lists by
+    clip (CREMA-D, EMO-DB, TESS) have the same speakers in train and test, so validation clips are
+    drawn: speaker-dependent.
     """
 
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
@@ -252,7 +307,9 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
         listed = published_list("emobox")["corpora"][corpus]
         if listed["unit"] == "speaker":
             everyone = sorted(set(read_column(dataset, "speaker")))
-            tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in listed["folds"]]
+            tested = [
+                match_speakers(fold, everyone, f"protocol.name: {name}") for fold in listed["folds"]
+            ]
             return folds_by_speaker(name, dataset, tested, validation, seed)
         check_share("protocol.validation", validation)
         splits, folds = [], listed["folds"]
@@ -260,9 +317,13 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
             wanted = {f"{corpus}/{stem}" for stem in fold.split()}
             tested = rows_where(dataset, "id", wanted)
             absent = len(wanted) - len(tested)
-            notes = [f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips."]
+            notes = [
+                f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips."
+            ]
             rest = np.setdiff1d(np.arange(len(dataset)), tested)
-            train, validated = draw_clips(dataset, rest, validation, seed, True, "protocol.validation")
+            train, validated = draw_clips(
+                dataset, rest, validation, seed, True, "protocol.validation"
+            )
             rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
             title = f"{number} of {len(folds)}" if len(folds) > 1 else None
             settings = {"test_apart": (), "validation_apart": (), "notes": notes if absent else ()}
@@ -275,11 +336,16 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
 def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
     found = sorted(set(read_column(dataset, "corpus")))
     if found != [corpus]:
-        raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")
+        raise UserError(
+            f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}"
+        )
 
 
 PUBLISHED: dict[str, Callable[..., Split | list[Split]]] = {
     "ravdess/actors-1-16-17-20-21-24": ravdess_actors,
     "audb/cremad": audb_cremad,
-    **{f"emobox/{corpus}": emobox(corpus) for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")},
+    **{
+        f"emobox/{corpus}": emobox(corpus)
+        for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")
+    },
 }

@@ -14,12 +14,14 @@ _DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on both sides if
-    possible and similar labels and sexes.
+def draw_groups(
+    dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
+) -> list[str]:
+    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on
+    both sides if possible and similar labels and sexes.
 
-    Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
-    `count`, and never all groups, which may give fewer.
+    Each of several corpora has its own draw, in proportion to its groups: at least one group, which
+    may give more than `count`, and never all groups, which may give fewer.
     """
     pools = _by_corpus(dataset, rows, column)
     sizes = [len(set(_values(dataset, own, column))) for own in pools]
@@ -28,7 +30,9 @@ def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, 
         counts = apportion(count, sizes, least, most)
     else:
         pools, counts = [rows], [count]
-    drawn = [_nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n]
+    drawn = [
+        _nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n
+    ]
     return sorted(group for own in drawn for group in own)
 
 
@@ -44,9 +48,12 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
     return [pools[corpus] for corpus in sorted(pools)]
 
 
-def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+def _nearest(
+    dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
+) -> list[str]:
     groups = sorted(set(_values(dataset, rows, column)))
-    from sklearn.model_selection import ShuffleSplit  # late, so that the check of a recipe does not wait for it
+    # late, so that the check of a recipe does not wait for it
+    from sklearn.model_selection import ShuffleSplit
 
     classes = len(dataset.features["label"].names)
     # Clips per label, and sex, of each group; all labels together have the weight of sex.
@@ -63,7 +70,9 @@ def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, see
     draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
     for i, (_, drawn) in enumerate(draws):
         chosen[i, drawn] = 1
-    lacking = sum(((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen))
+    lacking = sum(
+        ((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen)
+    )
     unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
     best = np.lexsort((unlike, lacking))[0]
     return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
@@ -74,8 +83,9 @@ def hold_out(
 ) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
     """Divide the rows that are not tested into train and validation.
 
-    Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only one is left, as with
-    TESS's two speakers, a share of its sentences. Also returns the columns that they keep apart, and notes.
+    Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only
+    one is left, as with TESS's two speakers, a share of its sentences. Also returns the columns
+    that they keep apart, and notes.
     """
     check_share("protocol.validation", share)
     column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
@@ -95,8 +105,15 @@ def hold_out(
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     drawn = set(draw_groups(dataset, rows, column, count, seed))
     values = read_column(dataset, column)
-    train, validation = ([row for row in rows if (values[row] in drawn) == held] for held in (False, True))
-    return train, validation, apart, notes + absent_corpora(dataset, {"train": train, "validation": validation})
+    train, validation = (
+        [row for row in rows if (values[row] in drawn) == held] for held in (False, True)
+    )
+    return (
+        train,
+        validation,
+        apart,
+        notes + absent_corpora(dataset, {"train": train, "validation": validation}),
+    )
 
 
 def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
@@ -107,7 +124,9 @@ def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tupl
         lacking = [part for part in found if corpus not in found[part]]
         if lacking:
             missing.setdefault(" and ".join(lacking), []).append(corpus)
-    return tuple(f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items())
+    return tuple(
+        f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items()
+    )
 
 
 def check_share(key: str, share: float) -> None:
@@ -133,15 +152,16 @@ def speaker_independent(
 
     Args:
         train: training speakers; by default all others.
-        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
-            (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
-            validation holds out sentences of that speaker.
+        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share
+            of all speakers (`draw_groups`), of each corpus in proportion. If test leaves one
+            speaker, as in TESS, a share for validation holds out sentences of that speaker.
 
     Returns:
         The split, with row numbers, ids and speakers of each part.
 
     Raises:
-        UserError: for an unknown speaker, one in two parts, a part without speakers, or without clips of a class.
+        UserError: for an unknown speaker, one in two parts, a part without speakers, or without
+            clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
@@ -174,12 +194,18 @@ def speaker_independent(
             raise UserError(
                 f"protocol.{part}: {share} of {len(everyone)} speakers is {count}; at most {most} can be drawn"
             )
-        parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
+        parts[part] = (
+            candidates
+            if count == len(candidates)
+            else draw_groups(dataset, own, "speaker", count, seed)
+        )
     if not rows:
         if "train" not in parts:
             parts["train"] = sorted(set(everyone).difference(*parts.values()))
             if not parts["train"]:
-                raise UserError("protocol.train: no speaker is left for training; choose fewer for validation or test")
+                raise UserError(
+                    "protocol.train: no speaker is left for training; choose fewer for validation or test"
+                )
         rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
         notes = absent_corpora(dataset, rows)
     rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
@@ -187,7 +213,9 @@ def speaker_independent(
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
-    """The speakers of a corpus from the short forms of a recipe: `17` or `ravdess:17`, and `1-16` as a range."""
+    """The speakers of a corpus from the short forms of a recipe: `17` or `ravdess:17`, and `1-16`
+    as a range.
+    """
     found: list[str] = []
     for item in wanted:
         bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
@@ -218,16 +246,24 @@ def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: i
     return _at_random("random", dataset, validation, test, seed, stratified=False)
 
 
-def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
+def random_stratified(
+    dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0
+) -> Split:
     """As `random`, with each label in proportion in each part: also **leaky**."""
     return _at_random("random_stratified", dataset, validation, test, seed, stratified=True)
 
 
-def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool) -> Split:
+def _at_random(
+    name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool
+) -> Split:
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
-    rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
-    train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
+    rest, tested = draw_clips(
+        dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test"
+    )
+    train, validated = draw_clips(
+        dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation"
+    )
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}
     return make_split(name, dataset, rows, test_apart=(), validation_apart=())
 
@@ -242,4 +278,6 @@ def draw_clips(
     try:
         return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
     except ValueError as error:
-        raise UserError(f"{key}: {len(rows)} clips cannot be divided by {share:g}: {error}") from None
+        raise UserError(
+            f"{key}: {len(rows)} clips cannot be divided by {share:g}: {error}"
+        ) from None

@@ -1,4 +1,6 @@
-"""A split: the ids of train, validation and test, with a fingerprint and the columns that they keep apart."""
+"""A split: the ids of train, validation and test, with a fingerprint and the columns that they keep
+apart.
+"""
 
 import dataclasses
 import hashlib
@@ -25,8 +27,9 @@ _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 class Split:
     """Row numbers of each part (train, validation, test) in a dataset, with their ids and speakers.
 
-    `apart` names, for each pair of parts, the columns without a shared value; the audit verifies it. Recordings are
-    always kept apart. `fold` is the title of a fold (its test side), `notes` are remarks for readers of the figures.
+    `apart` names, for each pair of parts, the columns without a shared value; the audit verifies
+    it. Recordings are always kept apart. `fold` is the title of a fold (its test side), `notes` are
+    remarks for readers of the figures.
     """
 
     name: str
@@ -43,14 +46,18 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """Fingerprint over each part's sorted ids: equal fingerprints mean the same clips in the same parts."""
-        canonical = json.dumps({part: sorted(self.ids[part]) for part in PARTS}, separators=(",", ":"))
+        """Fingerprint over each part's sorted ids: equal fingerprints mean the same clips in the
+        same parts.
+        """
+        canonical = json.dumps(
+            {part: sorted(self.ids[part]) for part in PARTS}, separators=(",", ":")
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def leak(self) -> str | None:
-        """Why the results overestimate those on unseen speakers: test speakers that are in train or validation, or
-        that may be because speakers are unknown. None without a leak."""
+        """Why the results overestimate those on unseen speakers: test speakers that are in train or
+        validation, or that may be because speakers are unknown. None without a leak."""
         used = {"train": "used for training", "validation": "used to select the checkpoint"}
         tested = self.speakers["test"]
         for part, how in used.items():
@@ -70,11 +77,15 @@ class Split:
         return None
 
     def apply(self, dataset: Dataset) -> DatasetDict:
-        """The rows of each split, as `datasets.DatasetDict`; its `push_to_hub` uploads them with their audio."""
+        """The rows of each split, as `datasets.DatasetDict`; its `push_to_hub` uploads them with
+        their audio.
+        """
         return DatasetDict({part: dataset.select(self.rows[part]) for part in PARTS})
 
     def to_dict(self) -> dict[str, Any]:
-        described = {"protocol": self.name, "sha256": self.sha256} | ({} if self.fold is None else {"fold": self.fold})
+        described = {"protocol": self.name, "sha256": self.sha256} | (
+            {} if self.fold is None else {"fold": self.fold}
+        )
         apart = {pair: list(columns) for pair, columns in self.apart.items()}
         described |= {"leak": self.leak, "notes": list(self.notes), "apart": apart}
         return described | {"speakers": self.speakers, "ids": self.ids}
@@ -83,16 +94,25 @@ class Split:
         """Clips, speakers and clips per label of each part, as lines to print."""
         names = dataset.features["label"].names
         labels = read_column(dataset, "label")
-        lines = [f"{'part':<11} {'clips':>6} {'speakers':>8}  " + " ".join(f"{name:>9}" for name in names)]
+        lines = [
+            f"{'part':<11} {'clips':>6} {'speakers':>8}  "
+            + " ".join(f"{name:>9}" for name in names)
+        ]
         for part in PARTS:
             counts = Counter(labels[row] for row in self.rows[part])
             per_label = " ".join(f"{counts[i]:>9}" for i in range(len(names)))
-            lines.append(f"{part:<11} {len(self.rows[part]):>6} {len(self.speakers[part]):>8}  {per_label}")
+            lines.append(
+                f"{part:<11} {len(self.rows[part]):>6} {len(self.speakers[part]):>8}  {per_label}"
+            )
         left_out = len(dataset) - sum(len(rows) for rows in self.rows.values())
         if left_out:
             lines.append(f"{'in no part':<11} {left_out:>6}")
         for part, names in self.speakers.items():
-            some = names if len(names) <= 8 else [*names[:3], f"... {len(names) - 4} more ...", names[-1]]
+            some = (
+                names
+                if len(names) <= 8
+                else [*names[:3], f"... {len(names) - 4} more ...", names[-1]]
+            )
             lines.append(f"{part}: {', '.join(some)}")
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
 
@@ -114,25 +134,33 @@ def make_split(
     fold: str | None = None,
     notes: Sequence[str] = (),
 ) -> Split:
-    """A split from row numbers, checked: every part has clips and every class, but a class missing from validation or
-    test of a fold is only a note, as every clip is tested in some fold.
+    """A split from row numbers, checked: every part has clips and every class, but a class missing
+    from validation or test of a fold is only a note, as every clip is tested in some fold.
 
     Args:
         test_apart: columns of which test shares no value with train and validation.
         validation_apart: columns of which validation shares no value with train.
     """
-    ids, speakers, labels = read_column(dataset, "id"), read_column(dataset, "speaker"), read_column(dataset, "label")
+    ids, speakers, labels = (
+        read_column(dataset, "id"),
+        read_column(dataset, "speaker"),
+        read_column(dataset, "label"),
+    )
     names = dataset.features["label"].names
     notes = list(notes)
     where = f"protocol {name}" + (f", fold {fold}" if fold else "")
     for part in PARTS:
         if not rows[part]:
             raise UserError(f"{where}: no clip in {part}")
-        missing = [names[i] for i in sorted(set(range(len(names))) - {labels[row] for row in rows[part]})]
+        missing = [
+            names[i] for i in sorted(set(range(len(names))) - {labels[row] for row in rows[part]})
+        ]
         if missing and (part == "train" or fold is None):
             raise UserError(f"{where}: no clip of {', '.join(missing)} in {part}; drop or merge it")
         if missing:
-            notes.append(f"No clip of {', '.join(missing)} in {part}: its scores are means over the other classes.")
+            notes.append(
+                f"No clip of {', '.join(missing)} in {part}: its scores are means over the other classes."
+            )
     taken = [row for part in PARTS for row in rows[part]]
     if len(set(taken)) != len(taken):
         raise ValueError(f"{where}: a row in two parts")
@@ -152,7 +180,9 @@ def make_split(
 
 
 def read_column(dataset: Dataset, name: str) -> list[Any]:
-    """The values of a column by row (do not modify), cached: `datasets` takes 0.2 s for 7,442 rows after `select`."""
+    """The values of a column by row (do not modify), cached: `datasets` takes 0.2 s for 7,442 rows
+    after `select`.
+    """
     columns = _READ.setdefault(dataset, {})
     if name not in columns:
         columns[name] = dataset[name][:]
@@ -166,13 +196,18 @@ def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int
 
 
 def save_splits(
-    splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path, clips: Sequence[str] = ()
+    splits: Sequence[Split],
+    audits: Sequence[Mapping[str, Any]],
+    path: Path,
+    clips: Sequence[str] = (),
 ) -> None:
     """Write split.json. `clips` are digests of the clips of each split."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
-        described.append({key: content.pop(key) for key in ("protocol", "sha256")} | {"audit": audit} | content)
+        described.append(
+            {key: content.pop(key) for key in ("protocol", "sha256")} | {"audit": audit} | content
+        )
     if len(described) == 1:
         content = described[0]
     else:

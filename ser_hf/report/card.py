@@ -48,7 +48,9 @@ def templates() -> jinja2.Environment:
 
 
 def plain(value: object) -> object:
-    """A value in Markdown: text of any origin in one line, which opens no tag, link or code; `Markup` as it is."""
+    """A value in Markdown: text of any origin in one line, which opens no tag, link or code;
+    `Markup` as it is.
+    """
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return printable(value).replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
@@ -56,7 +58,9 @@ def plain(value: object) -> object:
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
     """A template of hub_cards/ with these values, without repeated empty lines."""
-    return re.sub(r"\n{3,}", "\n\n", templates().get_template(template).render(values)).strip() + "\n"
+    return (
+        re.sub(r"\n{3,}", "\n\n", templates().get_template(template).render(values)).strip() + "\n"
+    )
 
 
 def cell(text: object) -> Markup:
@@ -65,10 +69,17 @@ def cell(text: object) -> Markup:
 
 
 def report_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of one of several."""
+    """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of
+    one of several.
+    """
     fields = {name: getattr(report, name) for name in Report.model_fields}
     task = report.measured
-    own = {"measured": task, "main": task.main, "main_metrics": task.headline, "definitions": definitions(task)}
+    own = {
+        "measured": task,
+        "main": task.main,
+        "main_metrics": task.headline,
+        "definitions": definitions(task),
+    }
     return {**fields, **own, "report": report, "over": None}
 
 
@@ -96,7 +107,11 @@ class Runs:
 
 
 def card_of_run(
-    run: str | Path, location: str, report_repo: str | None = None, space: str | None = None, pictures: bool = True
+    run: str | Path,
+    location: str,
+    report_repo: str | None = None,
+    space: str | None = None,
+    pictures: bool = True,
 ) -> ModelCard:
     """The card of the weights in model/ of a finished run.
 
@@ -114,7 +129,9 @@ def card_of_run(
         source = Runs(read_report(RunFolder(run).report / "report.json"), source, numbers)
     shown = [file.stem for file in card_pictures(run)] if pictures else []
     recipe = read_yaml(RunFolder(run).recipe)
-    return model_card(source, recipe, location, report_repo=report_repo, space=space, pictures=shown)
+    return model_card(
+        source, recipe, location, report_repo=report_repo, space=space, pictures=shown
+    )
 
 
 def card_pictures(run: str | Path) -> list[Path]:
@@ -129,7 +146,9 @@ def run_report(run: str | Path) -> Report:
 
 
 def _chosen(run: str | Path) -> tuple[RunFolder, list[int]]:
-    """The run below `run` with the published weights, and its numbers; `run` itself if it is a single run."""
+    """The run below `run` with the published weights, and its numbers; `run` itself if it is a
+    single run.
+    """
     folder, numbers = RunFolder(run), []
     while True:
         if not folder.complete:
@@ -167,7 +186,9 @@ def model_card(
     sentence, about = network_words(model.architecture)
     if model.origin:
         origin = model.origin
-        sentence += plain(f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence}).")
+        sentence += plain(
+            f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
+        )
     evaluated = corpora_facts(*corpora_of(report, corpus, report.evaluated_split))
     hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
     metadata = ModelCardData(
@@ -179,9 +200,16 @@ def model_card(
         metrics=list(dict.fromkeys(kind for kind, _ in report.measured.hub.values())),
         model_name=report.name,
         eval_results=_index(report, evaluated, _datasets(corpus), report_repo),
-        **license_metadata(trained + [OPENSMILE] * ("openSMILE" in model.preparation), hub_id and hub_page(hub_id)),
-        # Adapters are merged into the weights, so the relation to the base model is finetune with them too.
-        **({"base_model": model.base_model, "base_model_relation": "finetune"} if model.base_model else {}),
+        **license_metadata(
+            trained + [OPENSMILE] * ("openSMILE" in model.preparation), hub_id and hub_page(hub_id)
+        ),
+        # Adapters are merged into the weights, so the relation to the base model is finetune with
+        # them too.
+        **(
+            {"base_model": model.base_model, "base_model_relation": "finetune"}
+            if model.base_model
+            else {}
+        ),
     )
     cost = views.cost(report)
     if runs and (total := views.duration(runs.report.seconds.training)):
@@ -207,12 +235,18 @@ def model_card(
     return ModelCard(markdown("model_card.md", values))
 
 
-def corpora_of(report: Report, corpus: Mapping[str, Any], *parts: str) -> tuple[str, dict[str, Any], set[str]]:
-    """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of the speakers in these
-    splits, as far as the report has them."""
+def corpora_of(
+    report: Report, corpus: Mapping[str, Any], *parts: str
+) -> tuple[str, dict[str, Any], set[str]]:
+    """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of
+    the speakers in these splits, as far as the report has them."""
     options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
     splits = [report.protocol.parts[part] for part in parts if part in report.protocol.parts]
-    return corpus["name"], options, {name.partition(":")[0] for split in splits for name in split.speakers}
+    return (
+        corpus["name"],
+        options,
+        {name.partition(":")[0] for split in splits for name in split.speakers},
+    )
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
@@ -222,14 +256,21 @@ def _datasets(corpus: Mapping[str, Any]) -> list[str]:
 
 
 def _index(
-    report: Report, evaluated: Sequence[Mapping[str, Any]], datasets: Sequence[str], report_repo: str | None
+    report: Report,
+    evaluated: Sequence[Mapping[str, Any]],
+    datasets: Sequence[str],
+    report_repo: str | None,
 ) -> list[EvalResult]:
-    """`model-index`: the main metrics on the evaluated corpora; names include the protocol and its leak."""
+    """`model-index`: the main metrics on the evaluated corpora; names include the protocol and its
+    leak.
+    """
     protocol = report.protocol
     under = protocol.name + (", leaky" if protocol.leak else "")
     arguments = {"protocol": protocol.name, "fold": protocol.fold, "split_sha256": protocol.sha256}
     source = (
-        {"source_name": "Evaluation report", "source_url": hub_page(report_repo, "datasets")} if report_repo else {}
+        {"source_name": "Evaluation report", "source_url": hub_page(report_repo, "datasets")}
+        if report_repo
+        else {}
     )
     name = "mixture" if len(evaluated) > 1 else evaluated[0]["name"]
     return [
@@ -256,7 +297,11 @@ def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     name, base = plain(public_name(str(settings["checkpoint"]))), model.base_model
     start = f"[{base}]({hub_page(base)})" if base else f"`{name}`"
     start += f" ({plain(model.revision)[:19]})" if model.revision else ""
-    origin = f"with the architecture of `{name}`, randomly initialized" if settings["random_init"] else f"from {start}"
+    origin = (
+        f"with the architecture of `{name}`, randomly initialized"
+        if settings["random_init"]
+        else f"from {start}"
+    )
     return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
 
 
@@ -269,7 +314,11 @@ def public(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             found[key] = [public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
-            found[key] = Path(value).name.strip("~.") if isinstance(value, str) and _outside(value) else value
+            found[key] = (
+                Path(value).name.strip("~.")
+                if isinstance(value, str) and _outside(value)
+                else value
+            )
     return found
 
 

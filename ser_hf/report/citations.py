@@ -1,4 +1,6 @@
-"""Citations of networks and methods, and the license of a model that follows from its training data."""
+"""Citations of networks and methods, and the license of a model that follows from its training
+data.
+"""
 
 import inspect
 import re
@@ -33,7 +35,9 @@ _METHODS = {
 
 
 def network_words(architecture: str) -> tuple[str, str]:
-    """The first sentence and the other paragraphs of a network's docstring; both empty for ``encoder``."""
+    """The first sentence and the other paragraphs of a network's docstring; both empty for
+    ``encoder``.
+    """
     from ..models import ARCHITECTURES  # imports torch
 
     if architecture not in ARCHITECTURES:
@@ -49,7 +53,9 @@ def linked(text: str) -> str:
 
 
 def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
-    """Citations of an encoder of transformers (its `model_type`) and of the methods that a resolved recipe enables."""
+    """Citations of an encoder of transformers (its `model_type`) and of the methods that a resolved
+    recipe enables.
+    """
     found = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
     for key, work in _METHODS.items():
         value: Any = recipe
@@ -75,11 +81,15 @@ LICENSES = frozenset(_LICENSES.split())
 OPENSMILE = {"license": "audeering-research", "non_commercial": True}
 
 
-def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
-    """`license` of a model card, with `license_name` and `license_link` if the Hub does not know the license.
+def license_metadata(
+    corpora: Sequence[Mapping[str, Any]], page: str | None = None
+) -> dict[str, str]:
+    """`license` of a model card, with `license_name` and `license_link` if the Hub does not know
+    the license.
 
-    A license that all corpora have becomes the model's. Several, and one whose name does not show that it forbids
-    commercial use, are ``other`` with a name that says whether commercial use is forbidden. Empty if none is known.
+    A license that all corpora have becomes the model's. Several, and one whose name does not show
+    that it forbids commercial use, are ``other`` with a name that says whether commercial use is
+    forbidden. Empty if none is known.
 
     Args:
         corpora: from `ser_hf.corpora.corpora_facts`.
@@ -90,7 +100,12 @@ def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = No
         return {}
     forbidden = any(one["non_commercial"] for one in corpora)
     license, known = licenses[0], licenses[0] in LICENSES
-    if set(licenses) == {license} and known and license != "other" and ("-nc" in license or not forbidden):
+    if (
+        set(licenses) == {license}
+        and known
+        and license != "other"
+        and ("-nc" in license or not forbidden)
+    ):
         return {"license": license}
     name, link = "several-licenses", page and f"{page}#training-data"
     if len(licenses) == 1:

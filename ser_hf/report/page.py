@@ -1,4 +1,6 @@
-"""The report as one HTML page that needs no network. It works on phones, on paper, by keyboard and screen reader."""
+"""The report as one HTML page that needs no network. It works on phones, on paper, by keyboard and
+screen reader.
+"""
 
 import base64
 import dataclasses
@@ -15,7 +17,8 @@ from ..utils.environment import __version__
 from . import views
 from .report import Report
 
-# In the order of the page. Each is a template of that name beside this module; one that renders empty is left out.
+# In the order of the page. Each is a template of that name beside this module; one that renders
+# empty is left out.
 SECTIONS = {
     "results": "Summary",
     "confusion": "Confusion matrix",
@@ -44,7 +47,9 @@ SECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture in a page: alternative text, data URI, size in CSS pixels, and its files beside the page."""
+    """A picture in a page: alternative text, data URI, size in CSS pixels, and its files beside the
+    page.
+    """
 
     alt: str
     source: str
@@ -53,11 +58,17 @@ class Picture:
     files: Sequence[str] = ()
 
 
-def picture(alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()) -> Picture:
-    """Embed a PNG or SVG (`data`) in a page, with its width and height in inches, 96 CSS pixels each."""
+def picture(
+    alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()
+) -> Picture:
+    """Embed a PNG or SVG (`data`) in a page, with its width and height in inches, 96 CSS pixels
+    each.
+    """
     kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
     width, height = (round(96 * side) for side in inches)
-    return Picture(alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files)
+    return Picture(
+        alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files
+    )
 
 
 @functools.cache
@@ -100,7 +111,8 @@ def render(
         pictures: by section.
         recipe: the resolved recipe as YAML.
         corpus: facts of the data, see `ser_hf.corpora.corpus_facts`.
-        links: addresses of other reports: {"above": address, "runs": {number: address}, "foil": address}.
+        links: addresses of other reports: {"above": address, "runs": {number: address}, "foil":
+            address}.
         players: addresses of the audio of clips, by id.
         files: files beside the page, {name: description}.
     """

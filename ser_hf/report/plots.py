@@ -15,11 +15,22 @@ from matplotlib.figure import Figure
 from ..corpora.schema import EMOTION_COLORS
 from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
-from .report import Calibration, ClassScores, Condition, DimensionScores, Robustness, Slice, Temperature
+from .report import (
+    Calibration,
+    ClassScores,
+    Condition,
+    DimensionScores,
+    Robustness,
+    Slice,
+    Temperature,
+)
 from .views import figure as figure_of
 
 # Of lines and bars: those of `EMOTION_COLORS` that are visible on light and on dark pages.
-COLORS = tuple(EMOTION_COLORS[name] for name in ("sad", "surprise", "disgust", "fear", "calm", "angry", "neutral"))
+COLORS = tuple(
+    EMOTION_COLORS[name]
+    for name in ("sad", "surprise", "disgust", "fear", "calm", "angry", "neutral")
+)
 # The largest number of groups that a panel of slices shows; of more the lowest and the highest.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
@@ -43,15 +54,18 @@ def svg(figure: Figure) -> bytes:
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_alpha(0)
     drawn = io.StringIO()
-    # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file has no font.
+    # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file
+    # has no font.
     with matplotlib.rc_context({"svg.hashsalt": "ser_hf", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return drawn.getvalue().encode()
 
 
-def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]) -> Figure:
-    """Shares of each true class, as color and percent, with the counts below. A panel for each matrix under its title,
-    two in a row; rows of classes without clips are empty."""
+def confusion_figure(
+    confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]
+) -> Figure:
+    """Shares of each true class, as color and percent, with the counts below. A panel for each
+    matrix under its title, two in a row; rows of classes without clips are empty."""
     columns = min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
@@ -65,7 +79,15 @@ def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: S
         for (i, j), share in np.ndenumerate(shares):
             if clips[i]:
                 color = "white" if share > 0.55 else "black"
-                axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
+                axes.text(
+                    j,
+                    i,
+                    f"{share:.0%}\n{counts[i, j]}",
+                    ha="center",
+                    va="center",
+                    color=color,
+                    fontsize=8,
+                )
         # Names are from files and recipes: a dollar sign in one does not start a formula.
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
@@ -73,41 +95,64 @@ def confusion_figure(confusions: Mapping[str, Sequence[Sequence[int]]], names: S
         axes.set_title(title, parse_math=False)
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class")
+    figure.colorbar(
+        image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class"
+    )
     return figure
 
 
-def curves_figure(history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")) -> Figure:
+def curves_figure(
+    history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")
+) -> Figure:
     """Train and validation loss, and two metrics; a line marks the selected checkpoint.
 
-    Training scores are those during training. For scikit-learn the candidates of the grid replace the epochs.
+    Training scores are those during training. For scikit-learn the candidates of the grid replace
+    the epochs.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    validation = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
+    validation = [
+        (entry["epoch"], entry["validation"]) for entry in history if "validation" in entry
+    ]
     fitted = any("candidate" in entry for entry in history)
     axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
     # One value is a point, which a line alone does not show.
     marker = {"marker": "o", "markersize": 4} if len(validation) == 1 else {}
 
-    def draw(axes: Axes, label: str, points: Sequence[tuple[float, float]], color: str, line: str = "-") -> None:
+    def draw(
+        axes: Axes, label: str, points: Sequence[tuple[float, float]], color: str, line: str = "-"
+    ) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), line, color=color, label=label, **marker)
 
-    draw(losses, "train", [(own["epoch"], own["train_loss"]) for own in history if "train_loss" in own], COLORS[0])
+    draw(
+        losses,
+        "train",
+        [(own["epoch"], own["train_loss"]) for own in history if "train_loss" in own],
+        COLORS[0],
+    )
     draw(losses, held_out, [(epoch, values["loss"]) for epoch, values in validation], COLORS[1])
     trained = [(entry["epoch"], entry["train"]) for entry in history if entry.get("train")]
     for key, color in zip(metrics, COLORS, strict=False):
         for start, entries, line in (("", validation, "-"), ("train ", trained, ":")):
-            known = [(epoch, values[key]) for epoch, values in entries if values.get(key) is not None]
+            known = [
+                (epoch, values[key]) for epoch, values in entries if values.get(key) is not None
+            ]
             draw(scores, start + NAMES[key], known, color, line)
     losses.set(ylabel="loss", title="Loss")
-    low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])  # a correlation may be negative
+    # a correlation may be negative
+    low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])
     scores.set(ylabel="score", title="Scores", ylim=(low, 1))
     kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
     for axes in figure.axes:
         if kept is not None:
-            axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=f"selected: {axis} {kept:g}")
+            axes.axvline(
+                kept,
+                color=COLORS[2],
+                linestyle="--",
+                linewidth=1,
+                label=f"selected: {axis} {kept:g}",
+            )
         axes.set(xlabel=axis)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
@@ -121,7 +166,8 @@ def dimensions_figure(
     scores: Mapping[str, DimensionScores],
     title: str,
 ) -> Figure:
-    """Predictions by rating, on the diagonal where they are equal, and below them the errors; a column by dimension.
+    """Predictions by rating, on the diagonal where they are equal, and below them the errors; a
+    column by dimension.
 
     Args:
         rated: targets and predicted values of each dimension, (clips,) each, from 0 to 1.
@@ -132,7 +178,12 @@ def dimensions_figure(
     for (upper, lower), (name, pair) in zip(panels.T, rated.items(), strict=True):
         low, high = ranges[name]
         targets, values = (low + own * (high - low) for own in pair)
-        look = {"s": float(np.clip(4000 / len(targets), 4, 30)), "alpha": 0.5, "linewidths": 0, "color": COLORS[0]}
+        look = {
+            "s": float(np.clip(4000 / len(targets), 4, 30)),
+            "alpha": 0.5,
+            "linewidths": 0,
+            "color": COLORS[0],
+        }
         upper.scatter(targets, values, **look)
         upper.plot([low, high], [low, high], color="0.3", linestyle="--", linewidth=1)
         lower.scatter(targets, values - targets, **look)
@@ -154,22 +205,30 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     width = 0.8 / len(counts)
     for i, (part, values) in enumerate(counts.items()):
         places = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * width
-        bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=COLORS[i % len(COLORS)])
+        bars = axes.bar(
+            places, values, width, label=f"{part} ({sum(values)})", color=COLORS[i % len(COLORS)]
+        )
         axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(ylabel="clips", title="Clips per class")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     return figure
 
 
 def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure:
-    """Precision, recall and F1 of each class side by side, with the interval of the recall if there is one."""
+    """Precision, recall and F1 of each class side by side, with the interval of the recall if there
+    is one.
+    """
     figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")
     axes = figure.add_subplot()
     places, width = np.arange(len(per_class)), 0.26
     for i, key in enumerate(("precision", "recall", "f1")):
         values = [getattr(row, key) for row in per_class.values()]
-        axes.bar(places + (i - 1) * width, values, width, label=key.replace("f1", "F1"), color=COLORS[i])
+        axes.bar(
+            places + (i - 1) * width, values, width, label=key.replace("f1", "F1"), color=COLORS[i]
+        )
     for place, row in zip(places, per_class.values(), strict=True):
         if row.recall_interval:
             axes.plot([place, place], row.recall_interval, "_-", color="black", linewidth=1.2)
@@ -179,35 +238,55 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.3, axis="y")
     axes.set_axisbelow(True)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     return figure
 
 
 def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score: float) -> Figure:
-    """A metric of each group as a dot with its interval, against the `score` of all clips; one panel by column."""
+    """A metric of each group as a dot with its interval, against the `score` of all clips; one
+    panel by column.
+    """
     known = {
         column: {name: row for name, row in values.items() if getattr(row, metric) is not None}
         for column, values in slices.items()
     }
     shown = {column: _shown(column, values, metric) for column, values in known.items() if values}
     rows = [row for values in shown.values() for row in values.values()]
-    low = min([0.0, *(getattr(row, metric) for row in rows), *(end for row in rows for end in row.interval or ())])
+    low = min(
+        [
+            0.0,
+            *(getattr(row, metric) for row in rows),
+            *(end for row in rows for end in row.interval or ()),
+        ]
+    )
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
+    panels = figure.subplots(
+        len(shown), 1, sharex=True, squeeze=False, height_ratios=heights
+    ).ravel()
     for axes, (column, values) in zip(panels, shown.items(), strict=True):
         axes.axvline(score, color="0.4", linestyle="--", linewidth=1)
         for place, row in enumerate(values.values()):
             if row.interval:
                 axes.plot(row.interval, [place, place], color=COLORS[0], linewidth=2.5, alpha=0.45)
-            axes.plot(getattr(row, metric), place, "o", color=COLORS[0], markersize=5, clip_on=False)
+            axes.plot(
+                getattr(row, metric), place, "o", color=COLORS[0], markersize=5, clip_on=False
+            )
         names = [f"{value[:38]} ({row.clips})" for value, row in values.items()]
         axes.set_yticks(range(len(values)), names, parse_math=False, fontsize=8)
         axes.set(xlim=(low, 1), ylim=(len(values) - 0.4, -0.6))
         axes.grid(alpha=0.3, axis="x")
         number = len(slices[column])
-        extremes = f" (the {MOST_SLICES // 2} lowest and highest of {number})" if number > MOST_SLICES else ""
-        axes.set_title(column.replace("_", " ") + extremes, loc="left", fontsize=10, fontweight="bold")
+        extremes = (
+            f" (the {MOST_SLICES // 2} lowest and highest of {number})"
+            if number > MOST_SLICES
+            else ""
+        )
+        axes.set_title(
+            column.replace("_", " ") + extremes, loc="left", fontsize=10, fontweight="bold"
+        )
     panels[-1].set_xlabel(f"{NAMES[metric]} (dashed: {score:.3f}, of all clips)")
     return figure
 
@@ -222,8 +301,9 @@ def _shown(column: str, values: Mapping[str, Slice], metric: str) -> dict[str, S
 
 
 def reliability_figure(calibration: Calibration, temperature: Temperature | None = None) -> Figure:
-    """Accuracy in each bin of the predicted probability, on the diagonal for a calibrated model, above the clips of
-    each bin (DeGroot and Fienberg 1983, The Statistician 32; Guo et al. 2017, arXiv:1706.04599)."""
+    """Accuracy in each bin of the predicted probability, on the diagonal for a calibrated model,
+    above the clips of each bin (DeGroot and Fienberg 1983, The Statistician 32; Guo et al. 2017,
+    arXiv:1706.04599)."""
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     bins = [own for own in calibration.bins if own.clips]
@@ -237,7 +317,11 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
     upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=1, label="calibrated")
     title = f"Reliability: expected calibration error {calibration.ece:.3f}"
     if temperature:
-        ece = f"{temperature.before.ece:.3f} without" if temperature.stored else f"{temperature.after.ece:.3f} with"
+        ece = (
+            f"{temperature.before.ece:.3f} without"
+            if temperature.stored
+            else f"{temperature.after.ece:.3f} with"
+        )
         title += f"\n({ece} temperature {temperature.value:.3g})"
     upper.set(ylabel="accuracy", ylim=(0, 1), title=title)
     upper.legend(loc="upper left")
@@ -250,7 +334,9 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
 
 
 def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
-    """The main metric by severity of each kind of condition, with intervals if known, clean clips and chance."""
+    """The main metric by severity of each kind of condition, with intervals if known, clean clips
+    and chance.
+    """
     kinds: dict[str, list[Condition]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)
@@ -264,27 +350,48 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set(ylabel=NAMES[metric], ylim=(min(0, axes.get_ylim()[0]), 1))
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
     clean = f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, unchanged"
-    covered = f"; intervals of {robustness.settings['confidence']:.0%}" if robustness.clean.interval else ""
+    covered = (
+        f"; intervals of {robustness.settings['confidence']:.0%}"
+        if robustness.clean.interval
+        else ""
+    )
     figure.suptitle(f"Robustness: {clean}{covered}")
     return figure
 
 
-def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness, metric: str) -> None:
+def _draw_kind(
+    axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness, metric: str
+) -> None:
     of, clean = KINDS[kind], robustness.clean
     points = {of.clean: clean} | {condition.severity: condition for condition in conditions}
     # Harder conditions are further right, also where their number is smaller, as of SNR.
-    severities = sorted(points, reverse=of.clean > max(condition.severity for condition in conditions))
+    severities = sorted(
+        points, reverse=of.clean > max(condition.severity for condition in conditions)
+    )
     places = range(len(severities))
     if clean.interval:
         intervals = [points[severity].interval for severity in severities]
         axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
-        axes.fill_between(places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0)
-    axes.axhline(getattr(clean, metric), color=COLORS[2], linestyle="--", linewidth=1, label="clean")
+        axes.fill_between(
+            places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0
+        )
+    axes.axhline(
+        getattr(clean, metric), color=COLORS[2], linestyle="--", linewidth=1, label="clean"
+    )
     axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
     scores = [getattr(points[severity], metric) for severity in severities]
-    axes.plot(places, scores, color=COLORS[0], marker="o", markersize=4, label="under the condition")
-    axes.set_xticks(places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities])
+    axes.plot(
+        places, scores, color=COLORS[0], marker="o", markersize=4, label="under the condition"
+    )
+    axes.set_xticks(
+        places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities]
+    )
     axes.set(xlabel=f"{of.axis} ({of.unit})", title=of.title, xlim=(-0.3, len(severities) - 0.7))
     axes.grid(alpha=0.3)

@@ -8,7 +8,11 @@ from ..evaluation.metrics import NAMES
 from .report import Report, Split
 
 # The use of each split.
-_ROLES = {"train": "for training", "validation": "for validation", "test": "for the final test, once"}
+_ROLES = {
+    "train": "for training",
+    "validation": "for validation",
+    "test": "for the final test, once",
+}
 # For each kind that an audit counts: its name, and what it means if two splits share some.
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
@@ -95,7 +99,9 @@ def headline(report: Report) -> list[str]:
     if report.runs:
         spread = report.deviations.get(report.main)
         mean = f"mean of {counted(len(report.runs), run_kind(report))}"
-        found.append(mean + (f", standard deviation {figure(spread)}" if spread is not None else ""))
+        found.append(
+            mean + (f", standard deviation {figure(spread)}" if spread is not None else "")
+        )
     if chance := chance_of(report):
         found.append(f"chance {figure(chance)}")
     return found
@@ -105,17 +111,29 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
     """(level, title, sentence) of all warnings, a leaky protocol first."""
     found = []
     if report.protocol.leak:
-        found.append(("error", f"Leaky protocol ({report.protocol.name or 'unnamed'}).", report.protocol.leak))
+        found.append(
+            (
+                "error",
+                f"Leaky protocol ({report.protocol.name or 'unnamed'}).",
+                report.protocol.leak,
+            )
+        )
     if report.evaluated_split != "test":
-        found.append(("warning", f"Evaluated on the {report.evaluated_split} split.", development(report)))
+        found.append(
+            ("warning", f"Evaluated on the {report.evaluated_split} split.", development(report))
+        )
     for warning in report.warnings:
         random = report.model.untrained and "was never trained" in warning
-        found.append(("error", "Random predictions.", warning) if random else ("warning", "Note:", warning))
+        found.append(
+            ("error", "Random predictions.", warning) if random else ("warning", "Note:", warning)
+        )
     return found
 
 
 def splits(report: Report) -> list[str]:
-    """A sentence for each split: its speakers, clips and role; over folds two sentences for all of them."""
+    """A sentence for each split: its speakers, clips and role; over folds two sentences for all of
+    them.
+    """
     parts, folds = report.protocol.parts, report.protocol.folds
     if folds:
         own = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
@@ -128,7 +146,9 @@ def splits(report: Report) -> list[str]:
     sentences, earlier = [], []
     for part in (part for part in _ROLES if part in parts):
         role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
-        sentences.append(f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}.")
+        sentences.append(
+            f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}."
+        )
         earlier.append(part)
     return sentences + [f"{selection(report)}."] * bool(report.selected_by)
 
@@ -136,18 +156,27 @@ def splits(report: Report) -> list[str]:
 def selection(report: Report) -> str:
     """What selected the published weights, as a sentence without its full stop."""
     by, refit = NAMES.get(report.selected_by, report.selected_by), report.training.refit or {}
-    keys = ("folds",) if report.protocol.folds else ("folds", "speakers")  # each fold has its own speakers
-    numbers = ", ".join(counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int))
+    # each fold has its own speakers
+    keys = ("folds",) if report.protocol.folds else ("folds", "speakers")
+    numbers = ", ".join(
+        counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int)
+    )
     sentence = f"The checkpoint was selected by {by} on the validation split"
     if report.model.solver == "sklearn":
-        how = f"{refit.get('selection')} of train and validation ({numbers})" if refit else "cross-validation on train"
+        how = (
+            f"{refit.get('selection')} of train and validation ({numbers})"
+            if refit
+            else "cross-validation on train"
+        )
         sentence = f"The settings were selected by {by} in {how}"
     return sentence + ("; the model was then fitted to both splits" if refit else "")
 
 
 def development(report: Report) -> str:
     """What to expect of results on the validation split."""
-    biased = "These clips selected the checkpoint, so the results are too good. " * (report.model.solver != "sklearn")
+    biased = "These clips selected the checkpoint, so the results are too good. " * (
+        report.model.solver != "sklearn"
+    )
     return f"{biased}The test split was not used."
 
 
@@ -177,18 +206,29 @@ def audit_kinds(report: Report) -> list[str]:
 
 
 def overlap(report: Report) -> list[tuple[str, str]]:
-    """(level, sentence) for each kind that the audit counts. Levels are ok, note, error and unknown."""
+    """(level, sentence) for each kind that the audit counts. Levels are ok, note, error and
+    unknown.
+    """
     found = []
     for kind in audit_kinds(report):
         one, level, meaning = _KINDS[kind]
-        counts = {pair.replace("/", " and "): own.get(kind) for pair, own in report.audit.shared.items()}
+        counts = {
+            pair.replace("/", " and "): own.get(kind) for pair, own in report.audit.shared.items()
+        }
         unknown = [pair for pair, count in counts.items() if count is None]
         if several := [f"{count:,} in {pair}" for pair, count in counts.items() if count]:
-            found.append((level, f"{one.capitalize()}s in two splits: {listed(several)}: {meaning}."))
+            found.append(
+                (level, f"{one.capitalize()}s in two splits: {listed(several)}: {meaning}.")
+            )
         elif len(unknown) == len(counts):
             found.append(("unknown", f"Whether a {one} is in two splits is unknown."))
         elif unknown:
-            found.append(("unknown", f"No {one} is known to be in two splits; unknown for {listed(unknown)}."))
+            found.append(
+                (
+                    "unknown",
+                    f"No {one} is known to be in two splits; unknown for {listed(unknown)}.",
+                )
+            )
         else:
             found.append(("ok", f"No {one} is in two splits."))
     if report.audit.duplicates:
@@ -198,7 +238,9 @@ def overlap(report: Report) -> list[tuple[str, str]]:
 
 
 def temperature(report: Report) -> str | None:
-    """The effect of the fitted temperature on the probabilities; None without one, or if a warning describes it."""
+    """The effect of the fitted temperature on the probabilities; None without one, or if a warning
+    describes it.
+    """
     if report.temperatures:
         each = listed([f"{value:.3g}" for value in report.temperatures.values()])
         kind = run_kind(report)
@@ -210,7 +252,11 @@ def temperature(report: Report) -> str | None:
         f"{NAMES[key]} from {figure(getattr(own.before, key))} to {figure(getattr(own.after, key))}"
         for key in ("log_loss", "ece", "brier")
     ]
-    applied = "and the published model applies it" if own.stored else "but the published model does not apply it"
+    applied = (
+        "and the published model applies it"
+        if own.stored
+        else "but the published model does not apply it"
+    )
     verb = "changes" if own.stored else "would change"
     return (
         f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} {listed(changes)} on "
@@ -219,20 +265,33 @@ def temperature(report: Report) -> str | None:
 
 
 def slices(report: Report) -> list[dict[str, Any]]:
-    """A table for each column, speakers from the lowest to the highest score, with the gap as a sentence."""
+    """A table for each column, speakers from the lowest to the highest score, with the gap as a
+    sentence.
+    """
     tables = []
     for column, values in report.slices.items():
         rows = list(values.items())
         if column == "speaker":
-            rows.sort(key=lambda row: (getattr(row[1], report.main) is None, getattr(row[1], report.main) or 0.0))
-        tables.append({"title": column.replace("_", " "), "rows": rows, "gap": _gap(report, column)})
+            rows.sort(
+                key=lambda row: (
+                    getattr(row[1], report.main) is None,
+                    getattr(row[1], report.main) or 0.0,
+                )
+            )
+        tables.append(
+            {"title": column.replace("_", " "), "rows": rows, "gap": _gap(report, column)}
+        )
     return tables
 
 
 def _gap(report: Report, column: str) -> str:
     own, values = (report.gaps or {}).get(column), report.slices[column]
     if own is None or not own.gap:
-        return "No difference between the groups." if own else "Too few clips or speakers to compare groups."
+        return (
+            "No difference between the groups."
+            if own
+            else "Too few clips or speakers to compare groups."
+        )
     interval = f" ({confidence(report)} interval {span(own.interval)})" if own.interval else ""
     return (
         f"Lowest: {own.worst} with {NAMES[report.main]} {figure(getattr(values[own.worst], report.main))}; highest: "

@@ -38,8 +38,11 @@ _FILES = {
 }
 
 
-def write_report(folder: Path, report: Report, *, predictions: Path | None = None, **page: Any) -> None:
-    """Write report.json with its schema, pictures (PNG and SVG), and index.html with the pictures inside.
+def write_report(
+    folder: Path, report: Report, *, predictions: Path | None = None, **page: Any
+) -> None:
+    """Write report.json with its schema, pictures (PNG and SVG), and index.html with the pictures
+    inside.
 
     Args:
         predictions: the table of predictions (default: that in the folder).
@@ -49,10 +52,14 @@ def write_report(folder: Path, report: Report, *, predictions: Path | None = Non
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     write_json(folder / "report.json", values)
     shown: dict[str, list[Picture]] = {}
-    for section, name, alt, figure in figures(report, predictions or folder / "predictions.parquet"):
+    for section, name, alt, figure in figures(
+        report, predictions or folder / "predictions.parquet"
+    ):
         shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
     files = {name: holds for name, holds in _FILES.items() if (folder / name).is_file()}
-    html = render(report, pictures=shown, players=players(report.hardest, folder), files=files, **page)
+    html = render(
+        report, pictures=shown, players=players(report.hardest, folder), files=files, **page
+    )
     (folder / "index.html").write_text(html, encoding="utf-8")
 
 
@@ -66,8 +73,11 @@ def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture
     return picture(alt, chosen.read_bytes(), figure.get_size_inches(), (png.name, svg.name))
 
 
-def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[str, str, str, Figure]]:
-    """(section of the page, name of the file, alternative text, figure) of every picture of a report.
+def figures(
+    report: Report, predictions: Path | None = None
+) -> Iterator[tuple[str, str, str, Figure]]:
+    """(section of the page, name of the file, alternative text, figure) of every picture of a
+    report.
 
     Args:
         predictions: the table with targets and values, for dimensions.
@@ -78,23 +88,51 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
         yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
     if report.confusion:
-        yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure({title: report.confusion}, names)
+        yield (
+            "confusion",
+            "confusion_matrix",
+            "Confusion matrix",
+            confusion_figure({title: report.confusion}, names),
+        )
     if report.per_class:
-        yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
+        yield (
+            "per_class",
+            "per_class",
+            "Per-class results",
+            per_class_figure(report.per_class, title),
+        )
     if report.per_dimension and predictions is not None and predictions.is_file():
         table = pq.read_table(predictions)
         table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
-        rated = {name: tuple(table[f"{kind}_{name}"].to_numpy() for kind in ("true", "p")) for name in names}
+        rated = {
+            name: tuple(table[f"{kind}_{name}"].to_numpy() for kind in ("true", "p"))
+            for name in names
+        }
         alt = "Predictions and errors by rating, for each dimension"
-        yield "dimensions", "dimensions", alt, dimensions_figure(rated, report.ranges, report.per_dimension, title)
+        yield (
+            "dimensions",
+            "dimensions",
+            alt,
+            dimensions_figure(rated, report.ranges, report.per_dimension, title),
+        )
     if report.slices:
-        yield "slices", "slices", f"{metric} by group", slices_figure(report.slices, report.main, score)
+        yield (
+            "slices",
+            "slices",
+            f"{metric} by group",
+            slices_figure(report.slices, report.main, score),
+        )
     if report.corpora:
         confusions = {
             f"{corpus} ({sum(map(sum, own.confusion))} predictions)": own.confusion
             for corpus, own in report.corpora.items()
         }
-        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", confusion_figure(confusions, names)
+        yield (
+            "corpora",
+            "confusion_by_corpus",
+            "Confusion matrix of each corpus",
+            confusion_figure(confusions, names),
+        )
     if report.history:
         figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
         yield "training", "training_curves", "Training curves", figure
@@ -102,11 +140,18 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[tuple[s
         figure = reliability_figure(report.calibration, report.temperature)
         yield "calibration", "reliability", "Reliability diagram", figure
     if report.robustness:
-        yield "robustness", "robustness", f"{metric} by severity", robustness_figure(report.robustness, report.main)
+        yield (
+            "robustness",
+            "robustness",
+            f"{metric} by severity",
+            robustness_figure(report.robustness, report.main),
+        )
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
-    """Addresses of the audio files of clips relative to a page in `folder`, by id; without missing files."""
+    """Addresses of the audio files of clips relative to a page in `folder`, by id; without missing
+    files.
+    """
     found = {}
     for clip in clips:
         if clip.path and Path(clip.path).is_file():

@@ -1,7 +1,7 @@
 """The search space of a sweep: the recipe keys that vary, read from YAML as Optuna distributions.
 
-`docs/sweeps.md` shows one. A list is a choice, a range has `low` and `high`, and named sets of keys, of which each
-trial uses one, are bundles.
+`docs/sweeps.md` shows one. A list is a choice, a range has `low` and `high`, and named sets of
+keys, of which each trial uses one, are bundles.
 """
 
 import dataclasses
@@ -13,7 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import BaseTrial, FixedTrial
 
 from ..utils.errors import UserError
@@ -23,16 +28,26 @@ Settings = dict[str, Any]
 Space = dict[str, "Parameter"]
 
 LARGEST_GRID = 2000
-# Keys that the sweep sets itself, or that must be equal in all trials for their results to be comparable.
-RESERVED = ("name", "output_dir", "provenance", "evaluation", "protocol", "corpus", "training.seeds")
+# Keys that the sweep sets itself, or that must be equal in all trials for their results to be
+# comparable.
+RESERVED = (
+    "name",
+    "output_dir",
+    "provenance",
+    "evaluation",
+    "protocol",
+    "corpus",
+    "training.seeds",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     """A recipe key and the distribution of its values.
 
-    Choices are written as JSON, because Optuna stores no lists and treats 1 and true as equal. With `bundles`, a
-    choice is the name of a bundle: recipe keys that are set together, and the space that varies with them.
+    Choices are written as JSON, because Optuna stores no lists and treats 1 and true as equal. With
+    `bundles`, a choice is the name of a bundle: recipe keys that are set together, and the space
+    that varies with them.
     """
 
     distribution: BaseDistribution
@@ -49,20 +64,25 @@ class Parameter:
         return float(f"{value:.12g}")  # 0.3 instead of 0.1 + 2 * 0.1
 
     def values(self, grid: bool) -> list[Any]:
-        """All values for a grid; otherwise every choice, or the ends of the range and a value between them."""
+        """All values for a grid; otherwise every choice, or the ends of the range and a value
+        between them.
+        """
         own = self.distribution
         if isinstance(own, CategoricalDistribution):
             return list(own.choices)
         if grid:
-            return [own.low + i * own.step for i in range(round((own.high - own.low) / own.step) + 1)]
+            return [
+                own.low + i * own.step for i in range(round((own.high - own.low) / own.step) + 1)
+            ]
         between = own.low + (own.step or 0.618 * (own.high - own.low))  # no whole number by chance
         return [own.low, min(between, own.high), own.high]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pruning:
-    """Ends a trial early that is below the median of the finished trials (Golovin et al. 2017, "Google Vizier") at an
-    epoch of its first fold or seed, once `startup_trials` are finished and `warmup_epochs` have passed."""
+    """Ends a trial early that is below the median of the finished trials (Golovin et al. 2017,
+    "Google Vizier") at an epoch of its first fold or seed, once `startup_trials` are finished and
+    `warmup_epochs` have passed."""
 
     kind: Literal["median"] = "median"
     startup_trials: Annotated[int, Range(min=0)] = 5
@@ -71,8 +91,8 @@ class Pruning:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """A space file: `space` varies the recipe, `trials` are run in total, `metric` on validation selects the best (of
-    dimensions ccc or pearson)."""
+    """A space file: `space` varies the recipe, `trials` are run in total, `metric` on validation
+    selects the best (of dimensions ccc or pearson)."""
 
     space: dict[str, Any]
     search: Literal["tpe", "random", "grid"] = "tpe"
@@ -91,8 +111,12 @@ class Search:
 
     @functools.cached_property
     def points(self) -> list[Settings]:
-        """Every point of a grid; otherwise points that contain each bound, choice and bundle at least once."""
-        return list(itertools.islice(_points(self.parameters, self.search == "grid"), LARGEST_GRID + 1))
+        """Every point of a grid; otherwise points that contain each bound, choice and bundle at
+        least once.
+        """
+        return list(
+            itertools.islice(_points(self.parameters, self.search == "grid"), LARGEST_GRID + 1)
+        )
 
     @property
     def total(self) -> int:
@@ -106,7 +130,9 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:
-        raise UserError(f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by tpe")
+        raise UserError(
+            f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by tpe"
+        )
     for point in search.points:
         resolve(search.parameters, point)
     return search
@@ -125,7 +151,9 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
             pairs.append((name, value))
     for (one, _), (other, _) in itertools.combinations(pairs, 2):
         if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
-            raise UserError(f"space: a trial would set both {one} and {other}; move one into each bundle's space")
+            raise UserError(
+                f"space: a trial would set both {one} and {other}; move one into each bundle's space"
+            )
     return dict(pairs)
 
 
@@ -165,7 +193,10 @@ def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, An
 def _parameters(values: Any, path: str, grid: bool) -> Space:
     if not isinstance(values, Mapping) or not values:
         raise UserError(f"{path}: expected recipe keys, each with a range or a list")
-    return {str(key): _parameter(str(key), value, f"{path}.{key}", grid) for key, value in values.items()}
+    return {
+        str(key): _parameter(str(key), value, f"{path}.{key}", grid)
+        for key, value in values.items()
+    }
 
 
 def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
@@ -173,15 +204,21 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
         for own in value:
             _check_key(key, own, path)
         return Parameter(
-            CategoricalDistribution(dict.fromkeys(json.dumps(own, ensure_ascii=False, default=str) for own in value))
+            CategoricalDistribution(
+                dict.fromkeys(json.dumps(own, ensure_ascii=False, default=str) for own in value)
+            )
         )
     if isinstance(value, Mapping) and {"low", "high"} & set(value):
         _check_key(key, None, path)
         return Parameter(_range(value, path, grid))
     if not isinstance(value, Mapping) or not value or "." in key:
-        expected = "a list of values, {low: ..., high: ...}, or bundles of keys under a name without a dot"
+        expected = (
+            "a list of values, {low: ..., high: ...}, or bundles of keys under a name without a dot"
+        )
         raise UserError(f"{path}: expected {expected}, got {short(value)}")
-    bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
+    bundles = {
+        str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())
+    }
     return Parameter(CategoricalDistribution(bundles), bundles)
 
 
@@ -197,22 +234,32 @@ def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution 
         raise UserError(
             f"{path}: expected {{low: ..., high: ..., log: true}} or {{..., step: ...}}: {error}"
         ) from None
-    if grid and (found.log or found.step is None or (found.high - found.low) / found.step > LARGEST_GRID):
-        raise UserError(f"{path}: a grid needs a list of values, or a range with a step and without log")
+    if grid and (
+        found.log or found.step is None or (found.high - found.low) / found.step > LARGEST_GRID
+    ):
+        raise UserError(
+            f"{path}: a grid needs a list of values, or a range with a step and without log"
+        )
     return found
 
 
 def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
     if not isinstance(values, Mapping):
-        raise UserError(f"{path}: expected recipe keys with their values, such as training.learning_rate: 0.001")
+        raise UserError(
+            f"{path}: expected recipe keys with their values, such as training.learning_rate: 0.001"
+        )
     settings = {str(key): value for key, value in values.items() if key != "space"}
     for key, value in settings.items():
         _check_key(key, value, f"{path}.{key}")
-    return settings, _parameters(values["space"], f"{path}.space", grid) if "space" in values else {}
+    return settings, _parameters(
+        values["space"], f"{path}.space", grid
+    ) if "space" in values else {}
 
 
 def _check_key(key: str, value: Any, path: str) -> None:
     if any(f"{key}.".startswith(f"{reserved}.") for reserved in RESERVED):
         raise UserError(f"{path}: cannot vary; all trials need the same clips, speakers and seeds")
     if isinstance(value, Mapping):
-        raise UserError(f"{path}: set the keys of {key} one by one, such as {key}.{next(iter(value), 'key')}")
+        raise UserError(
+            f"{path}: set the keys of {key} one by one, such as {key}.{next(iter(value), 'key')}"
+        )

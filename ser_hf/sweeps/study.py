@@ -1,8 +1,9 @@
-"""Runs the trials of a sweep as an Optuna study (Akiba et al. 2019, arXiv:1907.10902) and tests the winner once.
+"""Runs the trials of a sweep as an Optuna study (Akiba et al. 2019, arXiv:1907.10902) and tests the
+winner once.
 
-A sweep's folder holds sweep.json (recipe and space), study.db (Optuna's SQLite storage, unless --storage names another
-one), trials/N/ (the run of trial N), leaderboard.csv, leaderboard.html, best.yaml and best/ (the best trial's recipe
-and its run).
+A sweep's folder holds sweep.json (recipe and space), study.db (Optuna's SQLite storage, unless
+--storage names another one), trials/N/ (the run of trial N), leaderboard.csv, leaderboard.html,
+best.yaml and best/ (the best trial's recipe and its run).
 """
 
 import copy
@@ -41,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 # Retries of a trial whose process was killed.
 MAX_RETRIES = 3
-# Seconds between the heartbeats of a trial in a shared storage, and after the last one until the trial is retried.
+# Seconds between the heartbeats of a trial in a shared storage, and after the last one until the
+# trial is retried.
 HEARTBEAT, GRACE_PERIOD = 60, 180
 INTERRUPTED = "interrupted"
 # A trial never uses the test split, has no leaky foil and is not published.
@@ -84,7 +86,9 @@ class SweepSettings:
     folder: Path
     options: SweepOptions
 
-    def recipe_at(self, settings: Settings, name: str, folder: Path, extra: Iterable[str] = ()) -> Recipe:
+    def recipe_at(
+        self, settings: Settings, name: str, folder: Path, extra: Iterable[str] = ()
+    ) -> Recipe:
         own = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}
         return read_recipe(self.recipe, [*self.overrides, *overrides(settings | own), *extra])
 
@@ -109,7 +113,10 @@ class SweepStudy:
     """The Optuna study of a sweep, and what runs and ranks its trials."""
 
     def __init__(
-        self, settings: SweepSettings, run: Runner = run_experiment, echo: Callable[[str], None] = print
+        self,
+        settings: SweepSettings,
+        run: Runner = run_experiment,
+        echo: Callable[[str], None] = print,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.settings, self.search, self.folder = settings, settings.search, settings.folder
@@ -124,12 +131,17 @@ class SweepStudy:
         self.shared = settings.options.storage is not None
         pruner = optuna.pruners.NopPruner()
         if own := self.search.pruner:
-            # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are safe.
-            pruner = optuna.pruners.MedianPruner(own.startup_trials, n_warmup_steps=own.warmup_epochs + 1)
+            # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are
+            # safe.
+            pruner = optuna.pruners.MedianPruner(
+                own.startup_trials, n_warmup_steps=own.warmup_epochs + 1
+            )
         identity = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))["id"]
         with self.lock, warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             self.retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-            self.retry_killed = RetryHeartbeatStaleTrialCallback(MAX_RETRIES, inherit_intermediate_values=True)
+            self.retry_killed = RetryHeartbeatStaleTrialCallback(
+                MAX_RETRIES, inherit_intermediate_values=True
+            )
             try:
                 self.storage = RDBStorage(
                     settings.options.storage or f"sqlite:///{self.folder / 'study.db'}",
@@ -150,14 +162,21 @@ class SweepStudy:
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """The first winner, and the report of its run, which scored the test split; None before that."""
-        claim, best = self.study.user_attrs.get("best"), RunFolder(self.folder / "best").report / "report.json"
+        """The first winner, and the report of its run, which scored the test split; None before
+        that.
+        """
+        claim, best = (
+            self.study.user_attrs.get("best"),
+            RunFolder(self.folder / "best").report / "report.json",
+        )
         return {**claim, "report": read_report(best)} if claim and best.is_file() else None
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that have started; of one that was retried only the last attempt."""
         trials = self.study.get_trials(deepcopy=False)
-        replaced = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
+        replaced = {
+            number for trial in trials for number in trial.system_attrs.get("retry_history", ())
+        }
         return [t for t in trials if t.number not in replaced and t.state != TrialState.WAITING]
 
     def requeue(self) -> None:
@@ -168,7 +187,8 @@ class SweepStudy:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                     self.retry_killed(self.study, copy.deepcopy(trial))  # which it changes
                 elif trial.state == TrialState.FAIL and (
-                    self.settings.options.retry_failed or trial.user_attrs.get("message") == INTERRUPTED
+                    self.settings.options.retry_failed
+                    or trial.user_attrs.get("message") == INTERRUPTED
                 ):
                     self.retry(self.study, copy.deepcopy(trial))
 
@@ -179,30 +199,44 @@ class SweepStudy:
         return self.search.total - len(self.trials())
 
     def run_trial(self) -> None:
-        """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
-        with self.lock:  # which the trial releases when it has begun: two processes never begin one point
+        """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and
+        not raised.
+        """
+        # which the trial releases when it has begun: two processes never begin one point
+        with self.lock:
             if self.remaining() <= 0:
                 return  # another process has begun the last trial meanwhile
             if self.search.search == "grid":
                 trials = self.study.get_trials(deepcopy=False)
                 tried = [trial.system_attrs.get("fixed_params") for trial in trials]
                 point = next((own for own in self.search.points if own not in tried), None)
-                if point is not None and (self.shared or all(trial.state != TrialState.WAITING for trial in trials)):
+                if point is not None and (
+                    self.shared or all(trial.state != TrialState.WAITING for trial in trials)
+                ):
                     self.study.enqueue_trial(point)
-            self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
+            self.study.optimize(
+                self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True
+            )
         self.publish()
 
     def _objective(self, trial: Trial) -> float:
         self.lock.release()
-        # With a generator for each trial, a sweep that was interrupted draws what it would have drawn.
-        sampler = optuna.samplers.TPESampler if self.search.search == "tpe" else optuna.samplers.RandomSampler
+        # With a generator for each trial, a sweep that was interrupted draws what it would have
+        # drawn.
+        sampler = (
+            optuna.samplers.TPESampler
+            if self.search.search == "tpe"
+            else optuna.samplers.RandomSampler
+        )
         self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)
         values = resolve(self.search.parameters, trial)
         trial.set_user_attr("settings", values)
         trial.set_user_attr("message", "")
         number = _number(self.study.get_trials(deepcopy=False)[trial.number])
         folder = self.folder / "trials" / str(number)
-        self.echo(f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}")
+        self.echo(
+            f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}"
+        )
         state, message = "failed", ""
         try:
             result = self._validate(trial, values, folder)
@@ -227,15 +261,23 @@ class SweepStudy:
             self.echo(f"trial {number} {state}{message and f': {message}'}")
 
     def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, Any]:
-        """Train at a point of the space and return the metrics of the kept checkpoint on validation."""
+        """Train at a point of the space and return the metrics of the kept checkpoint on
+        validation.
+        """
         steps = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
         epochs = values.get("training.num_train_epochs", self.epochs)
 
         def watch(place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
-            if "place" not in trial.user_attrs:  # trials are compared at epochs of the first fold or seed only
+            # trials are compared at epochs of the first fold or seed only
+            if "place" not in trial.user_attrs:
                 trial.set_user_attr("place", list(place))
             step, value = math.floor(epoch + 1e-6), metrics.get(self.search.metric, math.nan)
-            if trial.user_attrs["place"] != list(place) or step < 1 or step in steps or not math.isfinite(value):
+            if (
+                trial.user_attrs["place"] != list(place)
+                or step < 1
+                or step in steps
+                or not math.isfinite(value)
+            ):
                 return
             trial.report(value, step)
             steps.add(step)
@@ -247,45 +289,83 @@ class SweepStudy:
         report = read_report(RunFolder(folder).report / "report.json")
         metrics, interval = report.parts["validation"], report.intervals.get(self.search.metric)
         if not math.isfinite(metrics.get(self.search.metric) or math.nan):
-            raise UserError(f"metric: {self.search.metric} is undefined on this recipe's validation split")
-        return {"metrics": metrics, "interval": interval, "folds": len(report.protocol.folds or "1")}
+            raise UserError(
+                f"metric: {self.search.metric} is undefined on this recipe's validation split"
+            )
+        return {
+            "metrics": metrics,
+            "interval": interval,
+            "folds": len(report.protocol.folds or "1"),
+        }
 
     def rows(self) -> list[Row]:
-        """The trials that have started: complete ones first, best first, then pruned, running and failed ones."""
+        """The trials that have started: complete ones first, best first, then pruned, running and
+        failed ones.
+        """
         rows = []
         for trial in self.trials():
             value, result = trial.value, trial.user_attrs.get("result", {})
             if trial.state == TrialState.PRUNED:
                 value = max(trial.intermediate_values.values(), default=None)
-            message = trial.user_attrs.get("message") or (KILLED if trial.state == TrialState.FAIL else "")
-            settings, epochs = trial.user_attrs.get("settings", {}), max(trial.intermediate_values, default=0)
+            message = trial.user_attrs.get("message") or (
+                KILLED if trial.state == TrialState.FAIL else ""
+            )
+            settings, epochs = (
+                trial.user_attrs.get("settings", {}),
+                max(trial.intermediate_values, default=0),
+            )
             seconds = None if trial.duration is None else trial.duration.total_seconds()
-            rows.append(Row(_number(trial), STATES[trial.state], value, settings, epochs, seconds, message, **result))
+            rows.append(
+                Row(
+                    _number(trial),
+                    STATES[trial.state],
+                    value,
+                    settings,
+                    epochs,
+                    seconds,
+                    message,
+                    **result,
+                )
+            )
         order = list(STATES.values())
-        return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
+        return sorted(
+            rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number)
+        )
 
     def publish(self) -> None:
-        """Write best.yaml and the leaderboard, and delete the weights of complete and pruned trials but the best."""
+        """Write best.yaml and the leaderboard, and delete the weights of complete and pruned trials
+        but the best.
+        """
         with self.lock:
             rows = self.rows()
             winner = next((row for row in rows if row.state == "complete"), None)
             for row in rows:
-                if row.state in ("complete", "pruned") and row is not winner and not self.settings.options.keep_models:
+                if (
+                    row.state in ("complete", "pruned")
+                    and row is not winner
+                    and not self.settings.options.keep_models
+                ):
                     _delete_weights(self.folder / "trials" / str(row.number))
             if winner is not None:
                 head = f"# ser-hf train {self.folder / 'best.yaml'}\n# trial {winner.number} of {len(rows)}, "
                 head += f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
-            page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
+            page = leaderboard_page(
+                self.settings.recipe["name"], self.search, rows, self.tested, self.folder
+            )
             replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows, self.metrics))
             replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
-        """Report the best trial once all have ended, and score it on the test split if nothing was scored yet."""
+        """Report the best trial once all have ended, and score it on the test split if nothing was
+        scored yet.
+        """
         rows, page = self.rows(), self.folder / "leaderboard.html"
         if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
-            self.echo(f"trial {running} runs in another process; the last process to end closes the sweep")
+            self.echo(
+                f"trial {running} runs in another process; the last process to end closes the sweep"
+            )
             return {"folder": str(self.folder), "winner": None, "tested": None}
         if not rows or rows[0].state != "complete":
             raise UserError(f"no trial is complete; {page} has the message of each")
@@ -295,11 +375,16 @@ class SweepStudy:
                 self._run_best(winner, sum(row.state == "complete" for row in rows))
             self.publish()
         tested, name = self.tested, NAMES[self.search.metric]
-        self.echo(f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation")
+        self.echo(
+            f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation"
+        )
         self.echo(f"  {described(winner.settings)}")
         score = f"the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}"
         if tested is not None:
-            report, leak = tested["report"], ", a leaky protocol" * bool(tested["report"].protocol.leak)
+            report, leak = (
+                tested["report"],
+                ", a leaky protocol" * bool(tested["report"].protocol.leak),
+            )
             score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.evaluated_split} split, "
             score += f"scored once (trial {tested['trial']}{leak})"
         self.echo(f"  {score}")
@@ -307,8 +392,8 @@ class SweepStudy:
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
     def _run_best(self, winner: Row, complete: int) -> None:
-        """Run the recipe of the first winner and score the test split; a better trial that ends later does not replace
-        it."""
+        """Run the recipe of the first winner and score the test split; a better trial that ends
+        later does not replace it."""
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)
@@ -355,7 +440,9 @@ def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     return pd.DataFrame(table, dtype=object).to_csv(index=False)
 
 
-def leaderboard_page(name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path) -> str:
+def leaderboard_page(
+    name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path
+) -> str:
     """The page, which links the reports of the trials that are in `folder`."""
     pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
     pages |= {"best": "best/report/index.html"}

@@ -30,7 +30,13 @@ _UNSUPPORTED = ("auto_find_batch_size", "dataloader_drop_last")
 
 
 def argument_names() -> list[str]:
-    """The keys of `TrainingArguments` that a recipe may set. Reads its source: an import takes seconds."""
+    """The keys of `TrainingArguments` that a recipe may set. Reads its source: an import takes
+    seconds.
+    """
     package = Path(importlib.util.find_spec("transformers").origin).parent
     fields = class_fields(package / "training_args.py")["TrainingArguments"]
-    return [name for name in fields if name not in (*MANAGED, *_UNSUPPORTED) and not name.startswith("_")]
+    return [
+        name
+        for name in fields
+        if name not in (*MANAGED, *_UNSUPPORTED) and not name.startswith("_")
+    ]

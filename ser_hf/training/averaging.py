@@ -17,16 +17,20 @@ TRAINED_WEIGHTS = "learning.safetensors"
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copy the buffers of process 0, which are saved, to every process, so that all evaluate the same statistics."""
+    """Copy the buffers of process 0, which are saved, to every process, so that all evaluate the
+    same statistics.
+    """
     for buffer in model.buffers():
         buffer.copy_(broadcast(buffer.contiguous()))
 
 
 class WeightAverage(TrainerCallback):
-    """Exponential moving average of the trainable weights and saved buffers of a model, after every optimizer step.
+    """Exponential moving average of the trainable weights and saved buffers of a model, after every
+    optimizer step.
 
-    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in `tf.train.ExponentialMovingAverage`), which soon
-    forgets the random start. Tensors are written in place: optimizers, wrappers and compiled graphs stay valid.
+    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in
+    `tf.train.ExponentialMovingAverage`), which soon forgets the random start. Tensors are written
+    in place: optimizers, wrappers and compiled graphs stay valid.
 
     Args:
         model: unwrapped, on its device, already frozen.
@@ -36,7 +40,9 @@ class WeightAverage(TrainerCallback):
         self.decay = decay
         self.averaged = 0
         saved = model.state_dict().keys()
-        weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+        weights = {
+            name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad
+        }
         buffers = {name: tensor for name, tensor in model.named_buffers() if name in saved}
         self._trained = weights | buffers
         self._average = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
@@ -50,28 +56,44 @@ class WeightAverage(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         if not args.load_best_model_at_end:
             _copy(self._trained, self._average)
-        self._ended = True  # the model has the average, or the Trainer has loaded the best checkpoint, which has it
+        # the model has the average, or the Trainer has loaded the best checkpoint, which has it
+        self._ended = True
 
     @torch.no_grad()
     def update(self) -> None:
         """Add the weights of the model to the average."""
-        real = [name for name, tensor in self._trained.items() if tensor.is_floating_point() and self.averaged]
+        real = [
+            name
+            for name, tensor in self._trained.items()
+            if tensor.is_floating_point() and self.averaged
+        ]
         if real:
-            update = get_ema_multi_avg_fn(min(self.decay, (1 + self.averaged) / (10 + self.averaged)))
-            update([self._average[name] for name in real], [self._trained[name] for name in real], self.averaged)
-        _copy(self._average, {name: self._trained[name] for name in self._trained.keys() - set(real)})
+            update = get_ema_multi_avg_fn(
+                min(self.decay, (1 + self.averaged) / (10 + self.averaged))
+            )
+            update(
+                [self._average[name] for name in real],
+                [self._trained[name] for name in real],
+                self.averaged,
+            )
+        _copy(
+            self._average, {name: self._trained[name] for name in self._trained.keys() - set(real)}
+        )
         self.averaged += 1
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Put the average into the model, and the trained weights back afterwards.
 
-        Does nothing if the average is in the model already, before the first average, and after training.
+        Does nothing if the average is in the model already, before the first average, and after
+        training.
         """
         if self._ended or self.averaged == 0 or self._kept_weights is not None:
             yield
             return
-        self._kept_weights = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
+        self._kept_weights = {
+            name: tensor.detach().clone() for name, tensor in self._trained.items()
+        }
         try:
             _copy(self._trained, self._average)
             yield
@@ -80,9 +102,14 @@ class WeightAverage(TrainerCallback):
             self._kept_weights = None
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights into a checkpoint whose model file, saved while `applied`, has the average."""
+        """Write the trained weights into a checkpoint whose model file, saved while `applied`, has
+        the average.
+        """
         tensors = (self._kept_weights or self._trained) if self.averaged else {}
-        tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        tensors = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in tensors.items()
+        }
         save_file(tensors, folder / TRAINED_WEIGHTS, {"averaged": str(self.averaged)})
 
     def load(self, folder: Path) -> None:

@@ -39,9 +39,17 @@ class StepBar(ProgressCallback):
 
 
 def selecting_metric(args: EmotionTrainingArguments, state: TrainerState) -> float:
-    """The mean of the metric that selects the checkpoint, over the last evaluations: one alone is noisy."""
+    """The mean of the metric that selects the checkpoint, over the last evaluations: one alone is
+    noisy.
+    """
     key = f"eval_{args.metric_for_best_model}"
-    return float(np.mean([entry[key] for entry in state.log_history if key in entry][-args.selecting_evaluations :]))
+    return float(
+        np.mean(
+            [entry[key] for entry in state.log_history if key in entry][
+                -args.selecting_evaluations :
+            ]
+        )
+    )
 
 
 class Patience(EarlyStoppingCallback):
@@ -83,14 +91,19 @@ class EpochLog(TrainerCallback):
             state.num_train_epochs,
             self._loss,
             metrics["eval_loss"],
-            "".join(f"  {NAMES[key]} {metrics[f'eval_{key}']:.3f}" for key in SHOWN if f"eval_{key}" in metrics),
+            "".join(
+                f"  {NAMES[key]} {metrics[f'eval_{key}']:.3f}"
+                for key in SHOWN
+                if f"eval_{key}" in metrics
+            ),
             f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
         )
 
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
-# Which run of a tracker a training is, kept beside its log: `--resume` finds it there, `--overwrite` clears it.
+# Which run of a tracker a training is, kept beside its log: `--resume` finds it there,
+# `--overwrite` clears it.
 RUN_ID = "run_id"
 
 
@@ -100,17 +113,26 @@ def check_report_to(value: Any) -> None:
         return
     for name in value if isinstance(value, list) else [value]:
         if name not in TRACKERS:
-            raise UserError(f"training.report_to: unknown tracker {name!r}; use none, or {', '.join(TRACKERS)}")
+            raise UserError(
+                f"training.report_to: unknown tracker {name!r}; use none, or {', '.join(TRACKERS)}"
+            )
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # W&B's folder of files is named wandb and has no __init__.py
-            raise UserError(f'training.report_to: {name} is not installed; pip install "ser_hf[tracking]"')
+        # W&B's folder of files is named wandb and has no __init__.py
+        if spec is None or spec.origin is None:
+            raise UserError(
+                f'training.report_to: {name} is not installed; pip install "ser_hf[tracking]"'
+            )
 
 
 @contextlib.contextmanager
-def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
-    """Give each tracker one run around the creation of a Trainer and its training; the Trainer's callback opens it.
+def tracked(
+    report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf"
+) -> Iterator[str]:
+    """Give each tracker one run around the creation of a Trainer and its training; the Trainer's
+    callback opens it.
 
-    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user take precedence.
+    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the
+    user take precedence.
 
     Args:
         report_to: one or several trackers, or ``none``.
@@ -152,8 +174,8 @@ def stop_reporting(trainer: Trainer) -> None:
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`, in training mode while the weights change; soft
-    or mixed labels count as their majority class."""
+    """Confusion counts of the training batches since the last `take`, in training mode while the
+    weights change; soft or mixed labels count as their majority class."""
 
     def __init__(self, classes: int):
         self.classes = classes
@@ -167,7 +189,9 @@ class TrainingCounts:
         self._counts.index_add_(0, cells, torch.ones_like(cells))
 
     def take(self) -> torch.Tensor:
-        """The counts of all processes, int64 (classes, classes), true classes as rows; each process must call it."""
+        """The counts of all processes, int64 (classes, classes), true classes as rows; each process
+        must call it.
+        """
         counts = reduce(self._counts, "sum")
         self._counts.zero_()
         return counts.view(self.classes, self.classes).cpu()
@@ -177,6 +201,8 @@ class TrainingCounts:
         counts = np.asarray(self.take())
         if not counts.any():
             return {}
-        labels, predictions = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1)
+        labels, predictions = np.repeat(
+            np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1
+        )
         metrics = classification_metrics(labels, predictions, len(counts))
         return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}

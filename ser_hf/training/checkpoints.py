@@ -1,4 +1,6 @@
-"""Sealed checkpoints: a marker with hashes is written last, and old checkpoints are deleted only after it."""
+"""Sealed checkpoints: a marker with hashes is written last, and old checkpoints are deleted only
+after it.
+"""
 
 import hashlib
 import json
@@ -26,7 +28,9 @@ MARKER = "complete.json"
 
 
 def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
-    """Write the marker: a hash of every other file, and `made_by`. All files are synced to the disk first."""
+    """Write the marker: a hash of every other file, and `made_by`. All files are synced to the disk
+    first.
+    """
     hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -44,7 +48,9 @@ def is_complete(checkpoint: Path) -> bool:
     """Whether a checkpoint has its marker and every file still has its hash."""
     try:
         marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
-        return "made_by" in marker and all(_hash(checkpoint / name) == own for name, own in marker["files"].items())
+        return "made_by" in marker and all(
+            _hash(checkpoint / name) == own for name, own in marker["files"].items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -63,7 +69,9 @@ def delete_incomplete(folder: Path) -> None:
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Keep the newest `kept` checkpoints (None: all), the last one and that of step `best`; delete the others."""
+    """Keep the newest `kept` checkpoints (None: all), the last one and that of step `best`; delete
+    the others.
+    """
     if kept is None:
         return
     newest = _newest_first(folder)
@@ -75,7 +83,9 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
 
 
 def delete(checkpoint: Path) -> None:
-    """Delete a checkpoint, its marker first, so that a partial deletion is not mistaken for a complete checkpoint."""
+    """Delete a checkpoint, its marker first, so that a partial deletion is not mistaken for a
+    complete checkpoint.
+    """
     (checkpoint / MARKER).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
@@ -92,7 +102,9 @@ def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
 
 
 def has_stopped(state: TrainerState) -> bool:
-    """Whether early stopping had ended the training, which the Trainer does not remember when it resumes."""
+    """Whether early stopping had ended the training, which the Trainer does not remember when it
+    resumes.
+    """
     stopping = state.stateful_callbacks.get("Patience")
     if not stopping:
         return False
@@ -106,11 +118,15 @@ def write_error(checkpoint: Path, error: Exception) -> UserError:
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or one_line(error)
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
-    return UserError(f"{checkpoint}: cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume")
+    return UserError(
+        f"{checkpoint}: cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume"
+    )
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
+    found = (
+        path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)
+    )
     return sorted((path for path in found if path.is_dir()), key=_step, reverse=True)
 
 
@@ -124,7 +140,9 @@ def _step(checkpoint: Path) -> int:
 
 
 def shards() -> str | None:
-    """``fsdp`` or ``deepspeed`` if `accelerate launch` uses it; None if each process has all weights."""
+    """``fsdp`` or ``deepspeed`` if `accelerate launch` uses it; None if each process has all
+    weights.
+    """
     for word in ("fsdp", "deepspeed"):
         if os.environ.get(f"ACCELERATE_USE_{word.upper()}", "false").lower() in ("1", "true"):
             return word
@@ -132,19 +150,27 @@ def shards() -> str | None:
 
 
 def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> None:
-    """Name the transformer layers as FSDP units, because the models' own lists are empty or incomplete."""
+    """Name the transformer layers as FSDP units, because the models' own lists are empty or
+    incomplete.
+    """
     kind = shards()
     if kind is None:
         return
     if average:
-        raise UserError(f"training.average: averages need all weights in each process, and {kind} shards them")
+        raise UserError(
+            f"training.average: averages need all weights in each process, and {kind} shards them"
+        )
     if isinstance(model, PeftModel):
         raise UserError(f"lora: adapters are too small to be sharded; launch without {kind}")
     if kind == "fsdp":
         if key := layerdrop_key(model.config):
-            raise UserError(f"model.{key}: under FSDP every process must run the same layers; set it to 0")
+            raise UserError(
+                f"model.{key}: under FSDP every process must run the same layers; set it to 0"
+            )
         layers = {
-            type(module).__name__ for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
+            type(module).__name__
+            for module in model.modules()
+            if isinstance(module, GradientCheckpointingLayer)
         }
         # Blocks of the convolutional stem derive from the same class, and are small.
         model._no_split_modules = sorted(layer for layer in layers if "Conv" not in layer)
@@ -152,7 +178,8 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
 
 
 def full_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
-    """The trained model with all its weights in process 0, adapters included; every process must call it.
+    """The trained model with all its weights in process 0, adapters included; every process must
+    call it.
 
     Sharded weights go into a new model, because FSDP changes the classes of the old one.
     """

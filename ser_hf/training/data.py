@@ -25,7 +25,9 @@ from ..utils.order import apportion, interleave
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
-    """(start, length) of the fewest consecutive windows of equal length, each of at most `window` samples."""
+    """(start, length) of the fewest consecutive windows of equal length, each of at most `window`
+    samples.
+    """
     count = max(1, -(-samples // window))
     bounds = [i * samples // count for i in range(count + 1)]
     return [(start, end - start) for start, end in zip(bounds, bounds[1:], strict=False)]
@@ -34,8 +36,9 @@ def pieces(samples: int, window: int) -> list[tuple[int, int]]:
 def batches(
     lengths: Sequence[int], size: int, padding_safe: bool, most: float = math.inf
 ) -> Iterator[tuple[int, int]]:
-    """(begin, end) of batches of windows sorted by length: at most `size` windows, and `most` samples with padding;
-    windows of one length only for models that are not `padding_safe`, whose predictions change with padding."""
+    """(begin, end) of batches of windows sorted by length: at most `size` windows, and `most`
+    samples with padding; windows of one length only for models that are not `padding_safe`, whose
+    predictions change with padding."""
     begin = 0
     for end in range(1, len(lengths) + 1):
         full = end == len(lengths) or end - begin == size or lengths[end] * (end + 1 - begin) > most
@@ -52,8 +55,9 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
 def merge(
     rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray, problem_type: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the logits of each clip's windows: the logarithm of their mean probabilities, weighted by duration; of
-    dimensions (`problem_type` regression) their mean, of several labels (multi-label) those of each label's.
+    """Merge the logits of each clip's windows: the logarithm of their mean probabilities, weighted
+    by duration; of dimensions (`problem_type` regression) their mean, of several labels
+    (multi-label) those of each label's.
 
     Args:
         rows: row number of each window, (windows,).
@@ -61,10 +65,13 @@ def merge(
         logits: (windows, classes).
 
     Returns:
-        Row numbers (clips,), each once, and logits (clips, classes); a single window keeps its logits.
+        Row numbers (clips,), each once, and logits (clips, classes); a single window keeps its
+        logits.
     """
     if problem_type == "multi_label_classification":  # each label against its absence
-        pairs = [merge(rows, lengths, np.stack([np.zeros_like(own), own], axis=1)) for own in logits.T]
+        pairs = [
+            merge(rows, lengths, np.stack([np.zeros_like(own), own], axis=1)) for own in logits.T
+        ]
         return pairs[0][0], np.stack([pair[:, 1] - pair[:, 0] for _, pair in pairs], axis=1)
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
@@ -83,9 +90,16 @@ def merge(
 
 
 def window_notes(
-    name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
+    name: str,
+    part: Dataset,
+    sampling_rate: int,
+    window: int | None,
+    longest: int | None = None,
+    shortest: int = 0,
 ) -> list[str]:
-    """Describe how many clips of a split are evaluated in windows or padded, for the report; lengths in samples."""
+    """Describe how many clips of a split are evaluated in windows or padded, for the report;
+    lengths in samples.
+    """
     rows = np.asarray(part["row"][:])
     clips, counts = np.unique(rows, return_counts=True)
     sentences = []
@@ -117,11 +131,13 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Make entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
+    """Make entries of `clips` from which every epoch takes as many of each corpus and class as
+    `quotas` gives.
 
-    Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries of a corpus and
-    class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in it, of which an epoch uses the next
-    `take`: epochs continue where the last one stopped (`EpochSchedule`).
+    Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries
+    of a corpus and class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in
+    it, of which an epoch uses the next `take`: epochs continue where the last one stopped
+    (`EpochSchedule`).
 
     Args:
         clips: from `clip_table`.
@@ -144,7 +160,8 @@ def balanced(
         if lacking:
             entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
     places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T
-    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))  # by length as a part is
+    # by length as a part is
+    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))
     names = ("copy", "lot", "turn", "take")
     added = {name: values[order] for name, values in zip(names, columns, strict=True)}
     return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
@@ -153,10 +170,11 @@ def balanced(
 def quotas(
     sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
 ) -> dict[tuple[str, int], int]:
-    """Compute the clips per epoch of each (corpus, class): the same total, corpora by weight, none left out.
+    """Compute the clips per epoch of each (corpus, class): the same total, corpora by weight, none
+    left out.
 
-    ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse; ``corpus_and_class``
-    gives corpora equal shares, and the classes of each corpus too.
+    ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse;
+    ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
     """
     cells = sorted(sizes)
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
@@ -172,7 +190,9 @@ def quotas(
     if balance:
         for own in members:
             mass[own] /= mass[own].sum()
-    sums = apportion(total, [mass[own].sum() for own in members], least=[len(own) for own in members])
+    sums = apportion(
+        total, [mass[own].sum() for own in members], least=[len(own) for own in members]
+    )
     shares = np.zeros(len(cells), dtype=int)
     for own, count in zip(members, sums, strict=True):
         shares[own] = apportion(count, mass[own], least=1)
@@ -186,7 +206,9 @@ class EpochSchedule:
         self.entries = len(clips)
         self._lots = None
         if "lot" in clips.column_names:
-            self._lots, self._turns, self._takes = (np.asarray(clips[name][:]) for name in ("lot", "turn", "take"))
+            self._lots, self._turns, self._takes = (
+                np.asarray(clips[name][:]) for name in ("lot", "turn", "take")
+            )
             self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
 
     def __len__(self) -> int:
@@ -220,9 +242,9 @@ def recordings(clips: Dataset) -> Dataset:
 
 
 class EpochOrder(Sampler[int]):
-    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``, ``sequential``, or
-    ``group_by_length`` (batches of similar length, in random order). `clock` is the epoch, shared with the Trainer and
-    workers; without a `schedule` an epoch uses all clips."""
+    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``,
+    ``sequential``, or ``group_by_length`` (batches of similar length, in random order). `clock` is
+    the epoch, shared with the Trainer and workers; without a `schedule` an epoch uses all clips."""
 
     def __init__(
         self,
@@ -242,7 +264,11 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         epoch = int(self.clock)
-        clips = list(range(len(self.lengths))) if self.schedule is None else self.schedule.of(epoch).tolist()
+        clips = (
+            list(range(len(self.lengths)))
+            if self.schedule is None
+            else self.schedule.of(epoch).tolist()
+        )
         if self.strategy == "sequential":
             return iter(clips)
         # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
@@ -259,9 +285,9 @@ class EpochOrder(Sampler[int]):
 class EpochBatches(Sampler[list[int]]):
     """Batches of `size` clips for several processes in turn, from one order of the clips.
 
-    The batches of one turn hold the clips that a single process would have in one batch; in the last turn their sizes
-    differ by at most one, where Accelerate would repeat clips. A last turn with fewer clips than processes joins the
-    one before it.
+    The batches of one turn hold the clips that a single process would have in one batch; in the
+    last turn their sizes differ by at most one, where Accelerate would repeat clips. A last turn
+    with fewer clips than processes joins the one before it.
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
@@ -286,16 +312,20 @@ class EpochBatches(Sampler[list[int]]):
 class Mixing:
     """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
 
-    A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
-    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch.
-    Without a partner the clip stays.
+    A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 -
+    lam) * y2``, for a `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is
+    another recording of the same micro-batch. Without a partner the clip stays.
     """
 
     mixup: Mixup
     classes: int
 
     def __call__(
-        self, waveforms: Sequence[np.ndarray], rows: Sequence[int], shares: np.ndarray, generator: np.random.Generator
+        self,
+        waveforms: Sequence[np.ndarray],
+        rows: Sequence[int],
+        shares: np.ndarray,
+        generator: np.random.Generator,
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Mixed waveforms and labels (batch, classes) of a batch, float32."""
         rows = np.asarray(rows)
@@ -327,15 +357,18 @@ def clip_table(
     soft_labels: bool = False,
     window: int | None = None,
 ) -> Dataset:
-    """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`, sorted by length.
+    """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`,
+    sorted by length.
 
-    A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value per class, which are
-    used as labels in place of `labels`.
-    Example: `clips = ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
+    A column `shares` holds the targets of dimensions, or with `soft_labels` the votes, one value
+    per class, which are used as labels in place of `labels`. Example: `clips =
+    ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
 
     Args:
-        max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
-        window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
+        max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0
+            for whole clips).
+        window: samples; longer clips become several entries of one `row`. Not together with
+            `max_duration`.
     """
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
@@ -373,8 +406,9 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransforms:
-    """Changes to training clips: `augmenter`, from a waveform float32 (samples,) and a generator to a waveform, mixup,
-    and the length in samples to which augmented clips are cut or padded (0 for any)."""
+    """Changes to training clips: `augmenter`, from a waveform float32 (samples,) and a generator to
+    a waveform, mixup, and the length in samples to which augmented clips are cut or padded (0 for
+    any)."""
 
     augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
     mixing: Mixing | None = None
@@ -382,16 +416,18 @@ class TrainTransforms:
 
 
 class Collator:
-    """Loads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
+    """Loads waveforms, crops those over `max_samples` at random, and pads them with the feature
+    extractor.
 
-    Training batches are also augmented before the crop and mixed before the extractor; with mixup, labels are shares
-    (batch, classes). Random numbers depend on seed, epoch and clip only: they do not change with the number of workers
-    or after an interruption. `epoch` is shared memory, set by the Trainer.
-    Example: `Trainer(model, args, data_collator=ser_hf.Collator(store, extractor))`
+    Training batches are also augmented before the crop and mixed before the extractor; with mixup,
+    labels are shares (batch, classes). Random numbers depend on seed, epoch and clip only: they do
+    not change with the number of workers or after an interruption. `epoch` is shared memory, set by
+    the Trainer. Example: `Trainer(model, args, data_collator=ser_hf.Collator(store, extractor))`
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.
-        shortest_batch: samples to which training batches are padded; the mask leaves this padding out.
+        shortest_batch: samples to which training batches are padded; the mask leaves this padding
+            out.
     """
 
     def __init__(
@@ -414,11 +450,14 @@ class Collator:
         if mixing := transforms.mixing:
             rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
             generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
-            shares = labels if labels.ndim == 2 else np.eye(mixing.classes, dtype=np.float32)[labels]
+            shares = (
+                labels if labels.ndim == 2 else np.eye(mixing.classes, dtype=np.float32)[labels]
+            )
             waveforms, labels = mixing(waveforms, rows, shares, generator)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
-            # The extractor pads and masks: a silent clip of that length joins the batch and leaves it again.
+            # The extractor pads and masks: a silent clip of that length joins the batch and leaves
+            # it again.
             batch = self._extract([*waveforms, np.zeros(least, dtype=np.float32)])
             batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
         else:
@@ -427,7 +466,9 @@ class Collator:
 
     def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
         waveform, limit = self.store[clip["row"]], clip["max_samples"]
-        generator = np.random.default_rng((self.seed, int(self.epoch), clip["row"], clip.get("copy", 0)))
+        generator = np.random.default_rng(
+            (self.seed, int(self.epoch), clip["row"], clip.get("copy", 0))
+        )
         if not limit:
             waveform = waveform[clip["start"] : clip["start"] + clip["length"]]
         if transforms.augmenter:
@@ -444,15 +485,24 @@ class Collator:
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
             # Copies: torch warns of arrays that are read-only, as the store's are.
-            return self.extractor([*map(np.array, waveforms)], sampling_rate=rate, return_tensors="pt")
-        # Each clip by itself: without a mask this extractor would normalize over the padding too, and a clip's
-        # amplitude would depend on its neighbours in the batch.
-        alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
-        return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
+            return self.extractor(
+                [*map(np.array, waveforms)], sampling_rate=rate, return_tensors="pt"
+            )
+        # Each clip by itself: without a mask this extractor would normalize over the padding too,
+        # and a clip's amplitude would depend on its neighbours in the batch.
+        alone = [
+            self.extractor(waveform, sampling_rate=rate)["input_values"][0]
+            for waveform in waveforms
+        ]
+        return self.extractor.pad(
+            BatchFeature({"input_values": alone}), padding=True, return_tensors="pt"
+        )
 
 
 def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
-    """Class ids (batch,); with soft labels shares (batch, classes), of dimensions targets (batch, dimensions)."""
+    """Class ids (batch,); with soft labels shares (batch, classes), of dimensions targets (batch,
+    dimensions).
+    """
     if "shares" in clips[0]:
         return np.asarray([clip["shares"] for clip in clips], dtype=np.float32)
     return np.asarray([clip["labels"] for clip in clips])

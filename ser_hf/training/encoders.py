@@ -1,4 +1,5 @@
-"""Facts about the speech encoders of transformers in one table, and lengths that follow from their configuration.
+"""Facts about the speech encoders of transformers in one table, and lengths that follow from their
+configuration.
 
 Functions take the configuration of an encoder, or of our head on one. Samples are at 16 kHz.
 """
@@ -22,8 +23,9 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Names of the parts of an encoder, relative to it: the stem (empty if the extractor makes frames), the list of
-    layers, what follows them, and the linear layers that are usually adapted."""
+    """Names of the parts of an encoder, relative to it: the stem (empty if the extractor makes
+    frames), the list of layers, what follows them, and the linear layers that are usually adapted.
+    """
 
     name: str
     stem: tuple[str, ...]
@@ -39,27 +41,47 @@ _QUERY_VALUE = ("q_proj", "v_proj")
 ENCODERS = {
     "wav2vec2": Encoder("wav2vec2", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
     "hubert": Encoder("hubert", _STEM, "encoder.layers", (), _QUERY_VALUE),
-    # WavLM's attention reads the weights of its projections and never calls them: an adapter there would do nothing.
-    "wavlm": Encoder("wavlm", _STEM, "encoder.layers", ("adapter",), ("intermediate_dense", "output_dense")),
+    # WavLM's attention reads the weights of its projections and never calls them: an adapter there
+    # would do nothing.
+    "wavlm": Encoder(
+        "wavlm", _STEM, "encoder.layers", ("adapter",), ("intermediate_dense", "output_dense")
+    ),
     "unispeech": Encoder("unispeech", _STEM, "encoder.layers", (), _QUERY_VALUE),
     "unispeech-sat": Encoder("unispeech_sat", _STEM, "encoder.layers", (), _QUERY_VALUE),
-    "data2vec-audio": Encoder("data2vec_audio", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
+    "data2vec-audio": Encoder(
+        "data2vec_audio", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE
+    ),
     "sew": Encoder("sew", _STEM, "encoder.layers", ("encoder.upsample",), _QUERY_VALUE),
-    "sew-d": Encoder("sew_d", _STEM, "encoder.encoder.layer", ("encoder.upsample",), ("query_proj", "value_proj")),
+    "sew-d": Encoder(
+        "sew_d", _STEM, "encoder.encoder.layer", ("encoder.upsample",), ("query_proj", "value_proj")
+    ),
     "wav2vec2-conformer": Encoder(
-        "wav2vec2_conformer", _STEM, "encoder.layers", ("encoder.layer_norm", "adapter"), ("linear_q", "linear_v")
+        "wav2vec2_conformer",
+        _STEM,
+        "encoder.layers",
+        ("encoder.layer_norm", "adapter"),
+        ("linear_q", "linear_v"),
     ),
     "wav2vec2-bert": Encoder(
-        "wav2vec2_bert", (), "encoder.layers", ("intermediate_ffn", "adapter"), ("linear_q", "linear_v")
+        "wav2vec2_bert",
+        (),
+        "encoder.layers",
+        ("intermediate_ffn", "adapter"),
+        ("linear_q", "linear_v"),
     ),
     "whisper": Encoder("encoder", ("conv1", "conv2"), "layers", ("layer_norm",), _QUERY_VALUE),
     "audio-spectrogram-transformer": Encoder(
-        "audio_spectrogram_transformer", ("embeddings.patch_embeddings",), "layers", ("layernorm",), _QUERY_VALUE
+        "audio_spectrogram_transformer",
+        ("embeddings.patch_embeddings",),
+        "layers",
+        ("layernorm",),
+        _QUERY_VALUE,
     ),
 }
 
 
-# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only. Whisper's are centered.
+# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only.
+# Whisper's are centered.
 _FRAME, _HOP = 400, 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 
@@ -95,7 +117,8 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
 def normalizes(config: PreTrainedConfig) -> bool:
     """Whether the stem normalizes over time (group norm, as in wav2vec2-base).
 
-    Padding changes its statistics, and such checkpoints were trained without a mask, so the extractor returns none.
+    Padding changes its statistics, and such checkpoints were trained without a mask, so the
+    extractor returns none.
     """
     return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
 
@@ -103,9 +126,10 @@ def normalizes(config: PreTrainedConfig) -> bool:
 def mask_valid(config: PreTrainedConfig) -> bool:
     """Whether a padded clip with a mask gets the same logits as alone.
 
-    False for group norm over time; for convolutions or batch norm over padding that is no longer zero (positions of
-    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739); and for SEW, which
-    squeezes frames together. Whisper and the spectrogram transformer have a fixed length.
+    False for group norm over time; for convolutions or batch norm over padding that is no longer
+    zero (positions of data2vec, conformer layers, adapters, HuBERT's batch norm:
+    huggingface/transformers#47739); and for SEW, which squeezes frames together. Whisper and the
+    spectrogram transformer have a fixed length.
     """
     config = encoder_config(config)
     return not (
@@ -120,7 +144,9 @@ def mask_valid(config: PreTrainedConfig) -> bool:
     )
 
 
-def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str) -> None:
+def check_extractor(
+    config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str
+) -> None:
     """Raise a `UserError` if an extractor does not make the inputs of the network."""
     config = encoder_config(config)
     kind = config.model_type
@@ -147,7 +173,8 @@ def shortest_clip(config: PreTrainedConfig) -> int:
         return 1
     if config.model_type == _SPECTROGRAM:
         return _FRAME
-    if config.model_type == _FILTERBANK:  # scales each band by its deviation over frames, of which one has none
+    # scales each band by its deviation over frames, of which one has none
+    if config.model_type == _FILTERBANK:
         return _FRAME + _HOP
     return shortest_waveform(config)
 
@@ -162,25 +189,34 @@ def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) 
     return None
 
 
-def shorten_window(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, seconds: int) -> None:
-    """Set the length of Whisper's input, in its configuration and its extractor. `load_model` then keeps the position
-    vectors of these seconds.
+def shorten_window(
+    config: PreTrainedConfig, extractor: SequenceFeatureExtractor, seconds: int
+) -> None:
+    """Set the length of Whisper's input, in its configuration and its extractor. `load_model` then
+    keeps the position vectors of these seconds.
 
     Raises:
         UserError: for other encoders, and beyond the length of the checkpoint.
     """
     config = encoder_config(config)
     if config.model_type != _WHISPER:
-        raise UserError(f"model.window: only Whisper's input can be shortened, not that of {config.model_type}")
+        raise UserError(
+            f"model.window: only Whisper's input can be shortened, not that of {config.model_type}"
+        )
     if seconds > extractor.chunk_length:
-        raise UserError(f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; use less")
+        raise UserError(
+            f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; use less"
+        )
     extractor.chunk_length, extractor.n_samples = seconds, seconds * extractor.sampling_rate
     extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
-    config.max_source_positions = extractor.nb_max_frames // 2  # its second convolution halves the frames
+    # its second convolution halves the frames
+    config.max_source_positions = extractor.nb_max_frames // 2
 
 
 def shortest_batch(config: PreTrainedConfig) -> int:
-    """Samples to which a training batch must be padded for a SpecAugment span to fit; 0 without masking."""
+    """Samples to which a training batch must be padded for a SpecAugment span to fit; 0 without
+    masking.
+    """
     config = encoder_config(config)
     if config.model_type in (_WHISPER, _SPECTROGRAM):  # heads on Whisper's encoder draw none
         return 0
@@ -190,7 +226,9 @@ def shortest_batch(config: PreTrainedConfig) -> int:
     if config.model_type == _FILTERBANK:  # pads to whole stacks
         return _FRAME + _STACKED * (frames - 1) * _HOP
     # Frames are masked before any are squeezed into one.
-    return shortest_waveform(config) + (frames - getattr(config, "squeeze_factor", 1)) * math.prod(config.conv_stride)
+    return shortest_waveform(config) + (frames - getattr(config, "squeeze_factor", 1)) * math.prod(
+        config.conv_stride
+    )
 
 
 def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:

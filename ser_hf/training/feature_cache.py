@@ -1,7 +1,8 @@
 """`freeze.cache`: computes the output of a frozen encoder or front end once and trains on it.
 
-During training `CachedActivations` replace the frozen modules, and batches carry the activations of their clips.
-Checkpoints hold only the remaining modules. Afterwards the model is complete again and evaluated on waveforms.
+During training `CachedActivations` replace the frozen modules, and batches carry the activations of
+their clips. Checkpoints hold only the remaining modules. Afterwards the model is complete again and
+evaluated on waveforms.
 """
 
 import dataclasses
@@ -41,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 # A segment of a clip: row of the corpus, first sample, samples.
 Segment = tuple[int, int, int]
-# Keys of a batch besides inputs, mask and labels: stored activations (batch, states, frames, size) and the number of
-# frames of each clip (batch,).
+# Keys of a batch besides inputs, mask and labels: stored activations (batch, states, frames, size)
+# and the number of frames of each clip (batch,).
 STATES, FRAMES = "cached_states", "cached_frames"
 
 _FORMAT = 5
@@ -53,16 +54,36 @@ _FRAME_MASK = "_get_feature_vector_attention_mask"
 # Front ends do this at random during training.
 _RANDOM = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")
 # Words in the names of settings without effect in evaluation mode, or below a head.
-_IRRELEVANT = ("drop", "mask_", "spec_augment", "label", "classifier", "weighted", "warp", "name_or_path")
+_IRRELEVANT = (
+    "drop",
+    "mask_",
+    "spec_augment",
+    "label",
+    "classifier",
+    "weighted",
+    "warp",
+    "name_or_path",
+)
 # Settings of our front ends that decide what is computed of a waveform before anything random.
 _OF_FEATURES = {field.name for field in dataclasses.fields(AcousticConfig)}
 _OF_FEATURES -= {field.name for field in dataclasses.fields(PreTrainedConfig)}
-_OF_FEATURES -= {"deltas", "normalization", "frames", "frame_fit", "n_mfcc", "time_width", "band_width", *_RANDOM}
+_OF_FEATURES -= {
+    "deltas",
+    "normalization",
+    "frames",
+    "frame_fit",
+    "n_mfcc",
+    "time_width",
+    "band_width",
+    *_RANDOM,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCaching:
-    """Settings of the cache for `fit`; `others` are the clips of other folds, so that all folds open one store."""
+    """Settings of the cache for `fit`; `others` are the clips of other folds, so that all folds
+    open one store.
+    """
 
     freezing: Freezing
     cache_dir: str | Path | None = None
@@ -70,7 +91,9 @@ class FeatureCaching:
 
 
 class CachedTraining:
-    """Trains a model on stored activations until `end`; `train` and `validation` have no random crops."""
+    """Trains a model on stored activations until `end`; `train` and `validation` have no random
+    crops.
+    """
 
     def __init__(
         self,
@@ -82,19 +105,30 @@ class CachedTraining:
         arguments: EmotionTrainingArguments,
     ):
         if shards():
-            raise UserError(f"freeze.cache: {shards()} shards frozen weights as well; launch without it")
+            raise UserError(
+                f"freeze.cache: {shards()} shards frozen weights as well; launch without it"
+            )
         began = time.perf_counter()
         freeze(model, caching.freezing)
         cached = cached_module(model, caching.freezing)
         model.to(arguments.device)
-        segments = [segment for clips in (train, validation, *caching.others) for segment in segments_of(clips)]
+        segments = [
+            segment
+            for clips in (train, validation, *caching.others)
+            for segment in segments_of(clips)
+        ]
         batching = arguments.per_device_eval_batch_size, arguments.padding_safe
         store = open_feature_store(model, cached, collator, segments, batching, caching.cache_dir)
         self._waveforms = collator
         self.collator = CachedCollator(store, model, cached, collator.epoch)
         self._replacement = Replacement(model, cached)
         seconds = time.perf_counter() - began
-        self.facts = {"cached": cached.description, "clips": len(store), "bytes": store.bytes, "seconds": seconds}
+        self.facts = {
+            "cached": cached.description,
+            "clips": len(store),
+            "bytes": store.bytes,
+            "seconds": seconds,
+        }
         logger.info(
             "cached %s: %s of %d clips at %s, ready in %.1f s; a long clip has the same crop in every epoch",
             *(cached.description, format_size(store.bytes), len(store), store.folder, seconds),
@@ -107,7 +141,9 @@ class CachedTraining:
 
 
 def fixed_crops(clips: Dataset, store: WaveformStore) -> Dataset:
-    """Training clips with a crop that depends on the recording alone, whatever the seed, epoch and fold."""
+    """Training clips with a crop that depends on the recording alone, whatever the seed, epoch and
+    fold.
+    """
 
     def crop(clip: dict[str, Any]) -> dict[str, Any]:
         row, limit = clip["row"], clip["max_samples"]
@@ -125,10 +161,12 @@ def segments_of(clips: Dataset) -> list[Segment]:
 
 @dataclasses.dataclass(frozen=True)
 class CachedModule:
-    """The frozen `module`, by its full name, whose output is stored: `states` tensors (frames, size) per clip.
+    """The frozen `module`, by its full name, whose output is stored: `states` tensors (frames,
+    size) per clip.
 
-    `kind` is ``encoder`` for one of transformers, ``network`` for the encoder of a transferred network with its front
-    end, and ``features`` for what a front end computes before anything random.
+    `kind` is ``encoder`` for one of transformers, ``network`` for the encoder of a transferred
+    network with its front end, and ``features`` for what a front end computes before anything
+    random.
     """
 
     kind: Literal["encoder", "network", "features"]
@@ -150,13 +188,23 @@ def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
     if isinstance(model, AcousticClassifier):
         return _cached_in_network(model, freezing)
     if not freezing.encoder:
-        raise UserError("freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true")
-    if (kind := encoder_config(config).model_type) in ("sew", "sew-d", "audio-spectrogram-transformer"):
+        raise UserError(
+            "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true"
+        )
+    if (kind := encoder_config(config).model_type) in (
+        "sew",
+        "sew-d",
+        "audio-spectrogram-transformer",
+    ):
         raise UserError(f"freeze.cache: {kind} cannot be cached; leave it out")
     encoder = structure(model, "freeze.cache").encoder
-    if getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False):
+    if getattr(config, "weighted_layer_sum", False) or getattr(
+        config, "use_weighted_layer_sum", False
+    ):
         states = len(structure(model, "freeze.cache").layers) + 1
-        return CachedModule("encoder", f"all {states} hidden states of the encoder", encoder, states)
+        return CachedModule(
+            "encoder", f"all {states} hidden states of the encoder", encoder, states
+        )
     return CachedModule("encoder", "last hidden states of the encoder", encoder)
 
 
@@ -175,7 +223,9 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
     if not isinstance(features, LogMel | Mfcc):
         raise UserError(f"freeze.cache: {name} has no front end that could be cached; leave it out")
     if "model.band_warp" in changing:
-        raise UserError("freeze.cache: model.band_warp changes the features at random; leave out one of the two")
+        raise UserError(
+            "freeze.cache: model.band_warp changes the features at random; leave out one of the two"
+        )
     mel = "front_end.features.mel" if isinstance(features, Mfcc) else "front_end.features"
     return CachedModule("features", "log-mel spectrograms", mel)
 
@@ -184,7 +234,9 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations of a batch in evaluation mode, float32 (batch, states, frames, size), and frames per clip."""
+    """Activations of a batch in evaluation mode, float32 (batch, states, frames, size), and frames
+    per clip.
+    """
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
     own_head = model.config.model_type == "ser_encoder"
@@ -225,7 +277,9 @@ class FeatureStore:
         self.folder = folder
         with np.load(folder / "index.npz", allow_pickle=False) as index:
             self.states, self.size = int(index["states"]), int(index["size"])
-            self._places = {tuple(segment): i for i, segment in enumerate(index["segments"].tolist())}
+            self._places = {
+                tuple(segment): i for i, segment in enumerate(index["segments"].tolist())
+            }
             self._frames, self.hash = index["frames"], str(index["hash"])
         self._ends = self.states * self.size * np.cumsum(self._frames, dtype=np.int64)
         self._values = MappedFile(folder / "states", _DTYPE)
@@ -254,8 +308,9 @@ def open_feature_store(
     batching: tuple[int, bool] = (1, True),
     cache_dir: str | Path | None = None,
 ) -> FeatureStore:
-    """The store of the given segments, built first if it is missing or damaged, by one process while others wait.
-    `batching` is the size of batches, and whether outputs stay the same under padding (`batches`)."""
+    """The store of the given segments, built first if it is missing or damaged, by one process
+    while others wait. `batching` is the size of batches, and whether outputs stay the same under
+    padding (`batches`)."""
     segments = sorted(set(segments), key=lambda segment: (segment[2], segment))
     folder = cache_root(cache_dir) / "frozen" / _key(model, cached, collator, segments)
     was_training = model.training
@@ -275,7 +330,9 @@ def _check(folder: Path) -> None:
                 raise ValueError("the hash of states does not match")
 
 
-def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segments: Sequence[Segment]) -> str:
+def _key(
+    model: PreTrainedModel, cached: CachedModule, collator: Collator, segments: Sequence[Segment]
+) -> str:
     modules = [(name, module) for name, module in model.named_modules() if cached.contains(name)]
     config = encoder_config(model.config)
     values = {key: repr(value) for key, value in config.to_dict().items()}
@@ -283,9 +340,17 @@ def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segme
         settings = {key: values[key] for key in sorted(_OF_FEATURES & values.keys())}
         settings["min_frames"] = model.get_submodule(cached.module).short_time.min_frames
     else:
-        settings = {key: value for key, value in values.items() if not any(word in key for word in _IRRELEVANT)}
+        settings = {
+            key: value
+            for key, value in values.items()
+            if not any(word in key for word in _IRRELEVANT)
+        }
         settings["attention"] = config._attn_implementation  # not part of a saved configuration
-    own_files = {inspect.getsourcefile(type(own)) for _, own in modules if type(own).__module__.startswith("ser_hf.")}
+    own_files = {
+        inspect.getsourcefile(type(own))
+        for _, own in modules
+        if type(own).__module__.startswith("ser_hf.")
+    }
 
     def digest(tensor: torch.Tensor) -> list:
         content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
@@ -293,20 +358,34 @@ def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segme
 
     # How a device multiplies float32 decides the last digits.
     device, backends = model.device.type, torch.backends
-    arithmetic = [backends.fp32_precision, backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision]
+    arithmetic = [
+        backends.fp32_precision,
+        backends.cuda.matmul.fp32_precision,
+        backends.cudnn.conv.fp32_precision,
+    ]
     return key_of(
         {
             "format": _FORMAT,
             "cached": [cached.kind, cached.states, cached.module],
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             "code": {name: type(module).__qualname__ for name, module in modules},
-            "own_code": [xxhash.xxh3_128_hexdigest(Path(file).read_bytes()) for file in sorted(own_files)],
+            "own_code": [
+                xxhash.xxh3_128_hexdigest(Path(file).read_bytes()) for file in sorted(own_files)
+            ],
             "settings": settings,
             "arithmetic": [device, arithmetic, torch.is_autocast_enabled(device)],
             "extractor": {key: repr(value) for key, value in collator.extractor.to_dict().items()},
             "shortest": collator.shortest,
-            "tensors": {name: digest(value) for name, value in model.state_dict().items() if cached.contains(name)},
-            "audio": [collator.store.folder.name, collator.store.sampling_rate, list(map(list, segments))],
+            "tensors": {
+                name: digest(value)
+                for name, value in model.state_dict().items()
+                if cached.contains(name)
+            },
+            "audio": [
+                collator.store.folder.name,
+                collator.store.sampling_rate,
+                list(map(list, segments)),
+            ],
         }
     )
 
@@ -320,7 +399,9 @@ def _build(
     batching: tuple[int, bool],
 ) -> None:
     names = ("row", "start", "length")
-    clips = [dict(zip(names, segment, strict=True), labels=0, max_samples=0) for segment in segments]
+    clips = [
+        dict(zip(names, segment, strict=True), labels=0, max_samples=0) for segment in segments
+    ]
     frames, hashed = [], xxhash.xxh3_128()
     with (
         (fresh / "states").open("wb") as file,
@@ -328,8 +409,12 @@ def _build(
     ):
         # With its own generator: the run draws the same numbers whether the store existed or not.
         generator = torch.Generator()
-        together = [list(range(*bounds)) for bounds in batches([own["length"] for own in clips], *batching)]
-        for batch in DataLoader(clips, batch_sampler=together, collate_fn=collator, generator=generator):
+        together = [
+            list(range(*bounds)) for bounds in batches([own["length"] for own in clips], *batching)
+        ]
+        for batch in DataLoader(
+            clips, batch_sampler=together, collate_fn=collator, generator=generator
+        ):
             states, counts = compute_activations(model, cached, batch)
             for own, count in zip(states, counts.tolist(), strict=True):
                 with np.errstate(over="ignore"):
@@ -357,7 +442,9 @@ def _build(
 class CachedCollator:
     """Batches of stored activations with labels, a mask and inputs of the right shape."""
 
-    def __init__(self, store: FeatureStore, model: PreTrainedModel, cached: CachedModule, epoch: torch.Tensor):
+    def __init__(
+        self, store: FeatureStore, model: PreTrainedModel, cached: CachedModule, epoch: torch.Tensor
+    ):
         self.store, self.epoch = store, epoch
         self._input = model.main_input_name
         # Stock heads on inputs of a fixed length know no mask.
@@ -367,20 +454,26 @@ class CachedCollator:
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
         stored = [self.store[clip["row"], clip["start"], clip["length"]] for clip in clips]
         frames = np.asarray([states.shape[1] for states in stored])
-        states = np.zeros((len(stored), self.store.states, frames.max(), self.store.size), dtype=_DTYPE)
+        states = np.zeros(
+            (len(stored), self.store.states, frames.max(), self.store.size), dtype=_DTYPE
+        )
         for i, own in enumerate(stored):
             states[i, :, : own.shape[1]] = own
         batch = {STATES: states, FRAMES: frames, "labels": labels_of(clips)}
         batch = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self._masked:
-            batch["attention_mask"] = (torch.arange(int(frames.max())) < batch[FRAMES][:, None]).long()
+            batch["attention_mask"] = (
+                torch.arange(int(frames.max())) < batch[FRAMES][:, None]
+            ).long()
         # Only the shape of the inputs is used; expanding takes no memory.
         batch[self._input] = torch.zeros(()).expand(len(clips), int(frames.max()))
         return batch
 
 
 class CachedActivations(nn.Module):
-    """Replaces a frozen module by a function of stored `states` (batch, states, frames, size) and `mask`."""
+    """Replaces a frozen module by a function of stored `states` (batch, states, frames, size) and
+    `mask`.
+    """
 
     def __init__(self, compute: Callable[..., Any]):
         super().__init__()
@@ -392,7 +485,9 @@ class CachedActivations(nn.Module):
 
 
 class Replacement:
-    """Replaces frozen modules by `CachedActivations` until `restore`; other tensors keep their names."""
+    """Replaces frozen modules by `CachedActivations` until `restore`; other tensors keep their
+    names.
+    """
 
     def __init__(self, model: PreTrainedModel, cached: CachedModule):
         self.model = model
@@ -408,10 +503,13 @@ class Replacement:
 
         if cached.kind == "encoder":
             activations = self._replace(cached.module, encoder_output)
-            for owner in (model, activations):  # heads of transformers call it on themselves, ours on the encoder
+            # heads of transformers call it on themselves, ours on the encoder
+            for owner in (model, activations):
                 setattr(owner, _FRAME_MASK, lambda *args: activations.mask)
         elif cached.kind == "network":
-            self._replace("front_end", lambda own: (own.states.new_zeros(len(own.states), 1, 1), own.mask))
+            self._replace(
+                "front_end", lambda own: (own.states.new_zeros(len(own.states), 1, 1), own.mask)
+            )
             # The encoder of CNN14 returns one vector per clip.
             vectors = isinstance(model.encoder, CNN14Encoder)
             self._replace(cached.module, (lambda own: own.states[:, 0, 0]) if vectors else features)
@@ -427,8 +525,11 @@ class Replacement:
         vars(self.model).pop(_FRAME_MASK, None)
         self.model.to(device)
 
-    def _set_activations(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        # They stay until the next batch: gradient checkpointing runs layers again in the backward pass.
+    def _set_activations(
+        self, model: nn.Module, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        # They stay until the next batch: gradient checkpointing runs layers again in the backward
+        # pass.
         kwargs = dict(kwargs)
         states, frames = kwargs.pop(STATES).float(), kwargs.pop(FRAMES)
         mask = torch.arange(states.shape[2], device=frames.device) < frames[:, None]

@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import AutoModelForAudioClassification, PreTrainedModel, SequenceFeatureExtractor, Trainer
+from transformers import (
+    AutoModelForAudioClassification,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Trainer,
+)
 from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
@@ -22,7 +27,13 @@ from ..utils.environment import exact_float32
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .callbacks import EpochLog, Patience, stop_reporting
-from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
+from .checkpoints import (
+    check_step_batch_size,
+    delete_incomplete,
+    has_stopped,
+    last_checkpoint,
+    prepare_for_sharding,
+)
 from .data import Collator, TrainTransforms, recordings
 from .encoders import lengths_needed
 from .factory import Blueprint
@@ -48,7 +59,9 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Build the network without weights, and the Trainer for `clips` clips per epoch, to check all settings early."""
+    """Build the network without weights, and the Trainer for `clips` clips per epoch, to check all
+    settings early.
+    """
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -65,21 +78,32 @@ def dry_run(
     groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in groups]
     try:
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-        standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
+        standard = (
+            isinstance(kind, type)
+            and issubclass(kind, torch.optim.Optimizer)
+            and "params" not in settings
+        )
         optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
         raise UserError(f"training.optim, training.optim_args: {error}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
-    planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
+    planned = (
+        arguments.max_steps
+        if arguments.max_steps > 0
+        else math.ceil(steps * arguments.num_train_epochs)
+    )
     warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
 
 
 @torch.no_grad()
-def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
+def fit_statistics(
+    model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32
+) -> None:
     """Compute mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    Each recording counts once, without augmentation. Layers are processed in order, as later ones depend on earlier.
+    Each recording counts once, without augmentation. Layers are processed in order, as later ones
+    depend on earlier.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
@@ -97,10 +121,12 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint, its validation metric, warnings, and facts about cached features.
+    """A trained model with its best checkpoint, its validation metric, warnings, and facts about
+    cached features.
 
-    `held_out` are the windows of the validation clips, by models that were not fitted on them; None if the model of
-    `trainer` was not. `refit` describes the fit on training and validation clips (`training.refit` of the report).
+    `held_out` are the windows of the validation clips, by models that were not fitted on them; None
+    if the model of `trainer` was not. `refit` describes the fit on training and validation clips
+    (`training.refit` of the report).
     """
 
     trainer: Trainer
@@ -143,12 +169,12 @@ def fit(
         planned_steps: of the learning rate schedule, if the training ends earlier.
 
     Returns:
-        The model with its best checkpoint, its validation metric, and notes for the report; without evaluations
-        (`refitting`) the model as it is after the last step.
+        The model with its best checkpoint, its validation metric, and notes for the report; without
+        evaluations (`refitting`) the model as it is after the last step.
 
     Raises:
-        UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting does not fit the
-            model.
+        UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting
+            does not fit the model.
     """
     began = time.perf_counter()
     epochs_log = EpochLog()
@@ -197,12 +223,18 @@ def fit(
     if not arguments.load_best_model_at_end:
         return Fit(trainer, [], time.perf_counter() - began, [], math.nan)
     if state.best_metric is None:
-        raise UserError("training.eval_steps, training.eval_delay: no validation during training; evaluate earlier")
+        raise UserError(
+            "training.eval_steps, training.eval_delay: no validation during training; evaluate earlier"
+        )
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
-        raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
+        raise UserError(
+            f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite"
+        )
     history = _history(state.log_history, state.best_global_step)
     kept = next(entry["epoch"] for entry in history if "kept" in entry)
-    logger.info("selected: epoch %g, mean %s %.3f", kept, arguments.metric_for_best_model, state.best_metric)
+    logger.info(
+        "selected: epoch %g, mean %s %.3f", kept, arguments.metric_for_best_model, state.best_metric
+    )
     return Fit(
         trainer,
         history,
@@ -214,8 +246,11 @@ def fit(
 
 
 def _end_mixed_precision(trainer: Trainer) -> None:
-    """Leave a model that computes in float32, as the published one does: figures are to be those of the latter."""
-    # Accelerate replaced the model's `forward` by one in half precision; this puts the model's own back.
+    """Leave a model that computes in float32, as the published one does: figures are to be those of
+    the latter.
+    """
+    # Accelerate replaced the model's `forward` by one in half precision; this puts the model's own
+    # back.
     model = innermost(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     if "flash" in (model.config._attn_implementation or ""):  # its kernels refuse float32
         model.set_attn_implementation("sdpa")
@@ -228,7 +263,8 @@ class _Resumed(TrainerCallback):
         self.trainer, self.checkpoint = trainer, checkpoint
 
     def on_train_begin(self, args, state, control, **kwargs):
-        # The state holds the path that the best checkpoint had, and the run may have been moved since.
+        # The state holds the path that the best checkpoint had, and the run may have been moved
+        # since.
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
         if state.best_global_step and best.is_dir():
             state.best_model_checkpoint = str(best)
@@ -262,13 +298,16 @@ def window_logits(trainer: Trainer, part: Dataset) -> Windows:
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
-    """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
+    """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s),
+    grad_norm, validation}.
 
     ``train`` holds metrics of the training batches. The entry of step `kept` has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
-        entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})
+        entry = entries.setdefault(
+            record["step"], {"epoch": record["epoch"], "step": record["step"]}
+        )
         if "loss" in record:
             entry["train_loss"] = record["loss"]
             # fp16 logs an infinite norm where it skips a step.
@@ -286,5 +325,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
 def _validation(record: dict[str, float]) -> dict[str, float]:
     """The validation metrics of a log record, without timings."""
     timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-    metrics = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
+    metrics = {
+        key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")
+    }
     return {key: value for key, value in metrics.items() if key not in timings}

@@ -14,16 +14,20 @@ from ..utils.errors import UserError
 from .checkpoints import size
 from .encoders import ENCODERS, encoder_facts
 
-# What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
-# around a layer that it adapts.
-_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"})
+# What distributed training, torch.compile and activation checkpointing put into a parameter's name,
+# and peft's LoRA around a layer that it adapts.
+_WRAPPERS = frozenset(
+    {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"}
+)
 _PEFT = ["base_model", "model"]
 _SAVED = "modules_to_save"
 
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder by module names, layers from bottom to top; `above` follows them (norm, adapter)."""
+    """The parts of an encoder by module names, layers from bottom to top; `above` follows them
+    (norm, adapter).
+    """
 
     encoder: str
     stem: tuple[str, ...]
@@ -31,8 +35,9 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """The position of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above
-        its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions)."""
+        """The position of a parameter by its `bare` name: ``("head", 0)`` outside the encoder,
+        ``("output", 0)`` above its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)``
+        for the rest (projection, positions)."""
         if not name.startswith(f"{self.encoder}."):
             return "head", 0
         for place, modules in (("layer", self.layers), ("output", self.above), ("stem", self.stem)):
@@ -62,11 +67,15 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
     def present(modules: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(full for module in modules if (full := f"{encoder}.{module}") in names)
 
-    return Structure(encoder, present(stem), tuple(f"{stack}.{i}" for i in range(count)), present(above))
+    return Structure(
+        encoder, present(stem), tuple(f"{stack}.{i}" for i in range(count)), present(above)
+    )
 
 
 def bare(name: str) -> str:
-    """The name of a parameter or module in the bare model, without the parts added by wrappers and peft."""
+    """The name of a parameter or module in the bare model, without the parts added by wrappers and
+    peft.
+    """
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[:2] == _PEFT:
         parts = parts[2:]
@@ -98,9 +107,15 @@ class Freezing:
     encoder: bool = False
 
     def __post_init__(self):
-        depths = {"encoder": self.encoder, "layers": self.layers, "top_layers": self.top_layers is not None}
+        depths = {
+            "encoder": self.encoder,
+            "layers": self.layers,
+            "top_layers": self.top_layers is not None,
+        }
         if len(given := [key for key, is_set in depths.items() if is_set]) > 1:
-            raise UserError(f"freeze.{given[1]}: contradicts freeze.{given[0]}; leave out one of them")
+            raise UserError(
+                f"freeze.{given[1]}: contradicts freeze.{given[0]}; leave out one of them"
+            )
 
     def trains(self, place: tuple[str, int], layers: int) -> bool:
         """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable."""
@@ -115,7 +130,8 @@ class Freezing:
 
 
 def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
-    """Freeze the parameters that `freezing` names; those that are frozen already stay so (sinusoidal positions).
+    """Freeze the parameters that `freezing` names; those that are frozen already stay so
+    (sinusoidal positions).
 
     Args:
         model: before LoRA and any wrapper.
@@ -135,7 +151,9 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
         if value > layers:
             raise UserError(f"freeze.{key}: {value} layers, but {name} has {layers}; use fewer")
     if freezing.feature_encoder and not where.stem:
-        raise UserError(f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers")
+        raise UserError(
+            f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers"
+        )
     for name, parameter in model.named_parameters():
         if not freezing.trains(where.place(name), layers):
             parameter.requires_grad_(False)
@@ -143,17 +161,20 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
 
 
 def release_frozen_stems(model: PreTrainedModel, where: Structure) -> None:
-    """For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph."""
+    """For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need
+    no such graph.
+    """
     for stem in map(model.get_submodule, where.stem):
         if hasattr(stem, "_requires_grad"):
             stem._requires_grad = any(parameter.requires_grad for parameter in stem.parameters())
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The largest modules whose parameters are all frozen; the Trainer runs them in evaluation mode.
+    """The largest modules whose parameters are all frozen; the Trainer runs them in evaluation
+    mode.
 
-    Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An encoder with any
-    trainable part still masks (SpecAugment) and drops layers at random.
+    Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An
+    encoder with any trainable part still masks (SpecAugment) and drops layers at random.
     """
     try:
         layers = frozenset(structure(model).layers)
@@ -172,15 +193,26 @@ def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Ite
 
 
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
-    """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter group."""
+    """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter
+    group.
+    """
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13}"]
     for name in dict.fromkeys(group.get("name", "model") for group in groups):
         own = [group for group in groups if group.get("name", "model") == name]
-        if trained := sum(size(value) for group in own for value in group["params"] if value.requires_grad):
-            rate, decay = own[0].get("initial_lr", own[0]["lr"]), max(group["weight_decay"] for group in own)
+        if trained := sum(
+            size(value) for group in own for value in group["params"] if value.requires_grad
+        ):
+            rate, decay = (
+                own[0].get("initial_lr", own[0]["lr"]),
+                max(group["weight_decay"] for group in own),
+            )
             lines.append(f"{name:<24} {trained:>12,} {rate:>14.3g} {decay:>13.3g}")
     # peft keeps the original head beside the trained one.
-    used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
+    used = [
+        value
+        for name, value in model.named_parameters()
+        if "original_module" not in name.split(".")
+    ]
     frozen = sum(size(parameter) for parameter in used if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
     return "\n".join([*lines, f"{'total':<24} {sum(map(size, used)):>12,}"])

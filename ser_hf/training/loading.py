@@ -1,14 +1,18 @@
-"""Loads checkpoints; no code of others runs, and no tensor but those of a new head is ever random without notice.
+"""Loads checkpoints; no code of others runs, and no tensor but those of a new head is ever random
+without notice.
 
-`data_only` is how every command reads a model that somebody else may have made: a folder that holds nothing but data.
+`data_only` is how every command reads a model that somebody else may have made: a folder that holds
+nothing but data.
 
-- A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must match. Heads for
-  other tasks or labels are dropped, and the classifier's own are new.
+- A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must
+  match. Heads for other tasks or labels are dropped, and the classifier's own are new.
 - Our head on a stock encoder: the same, through the stock classifier.
-- One of our models: everything must match, except the last layer if labels differ, and a new sum of layers.
+- One of our models: everything must match, except the last layer if labels differ, and a new sum of
+  layers.
 
-Labels are compared by name: the same labels in another order reorder the last layer. `masked_spec_embed` is used in
-training only; it may be dropped or new, depending on the masking of the recipe.
+Labels are compared by name: the same labels in another order reorder the last layer.
+`masked_spec_embed` is used in training only; it may be dropped or new, depending on the masking of
+the recipe.
 """
 
 import contextlib
@@ -31,7 +35,12 @@ from huggingface_hub import HfApi, is_offline_mode
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -39,7 +48,12 @@ from transformers.safetensors_conversion import get_conversion_pr_reference
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from ..models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification, PreparedFeatureExtractor
+from ..models import (
+    ARCHITECTURES,
+    PooledEncoderConfig,
+    PooledEncoderForAudioClassification,
+    PreparedFeatureExtractor,
+)
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
@@ -61,10 +75,22 @@ TRUST = "--trust-remote-code, where a command has it, runs it; use it only if yo
 # What this package writes in `auto_map`, as text.
 _CLASSES = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification, PreparedFeatureExtractor]
 _CLASSES += [network.config_class for network in _CLASSES[:-1]]
-_OWN = {str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}")) for known in _CLASSES}
-_TYPES, _WORDS = {getattr(known, "model_type", known.__name__) for known in _CLASSES}, ("model", "feature_extractor")
+_OWN = {
+    str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}"))
+    for known in _CLASSES
+}
+_TYPES, _WORDS = (
+    {getattr(known, "model_type", known.__name__) for known in _CLASSES},
+    ("model", "feature_extractor"),
+)
 # Keys by which transformers takes code or files from elsewhere.
-_ELSEWHERE = {"auto_map", "custom_pipelines", "configuration_files", "transformers_weights", "quantization_config"}
+_ELSEWHERE = {
+    "auto_map",
+    "custom_pipelines",
+    "configuration_files",
+    "transformers_weights",
+    "quantization_config",
+}
 _ELSEWHERE |= {f"{mark}{part}_implementation" for mark in ("", "_") for part in ("attn", "experts")}
 # transformers accepts the name of any of its classes.
 _EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtractor.__name__}
@@ -72,16 +98,24 @@ _EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtract
 
 @contextlib.contextmanager
 def data_only(
-    source: str, *, where: str | None = None, revision: str | None = None, weights: bool = True, code: bool = False
+    source: str,
+    *,
+    where: str | None = None,
+    revision: str | None = None,
+    weights: bool = True,
+    code: bool = False,
 ) -> Iterator[tuple[str, str | None, bool]]:
-    """A temporary folder with nothing of a model (folder or Hub id) that runs code when a library loads it.
+    """A temporary folder with nothing of a model (folder or Hub id) that runs code when a library
+    loads it.
 
-    It holds configurations that name no code but this package's, and safetensors. Everything else is left out; what
-    the model needs of it is a `UserError` about `where`. With `code`, for a process without ser_hf, it also holds
-    Python files, which must be this package's byte for byte; here the installed classes load our networks.
+    It holds configurations that name no code but this package's, and safetensors. Everything else
+    is left out; what the model needs of it is a `UserError` about `where`. With `code`, for a
+    process without ser_hf, it also holds Python files, which must be this package's byte for byte;
+    here the installed classes load our networks.
 
     Yields:
-        The folder, the commit of a model on the Hub, and whether its configurations name this package's code.
+        The folder, the commit of a model on the Hub, and whether its configurations name this
+        package's code.
     """
     where = where or source
     try:
@@ -96,11 +130,17 @@ def data_only(
             if path := find_file(source, name, revision):
                 content = _table(path)
                 (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-                for key, item in content.items():  # building many takes hours before a tensor is found missing
+                # building many takes hours before a tensor is found missing
+                for key, item in content.items():
                     if key.endswith("layers") and isinstance(item, int) and item > _MOST_LAYERS:
-                        raise UserError(f"{where}: {name}: {key} is {item:.3g}, at most {_MOST_LAYERS}")
-                # Which loads here with the installed class, whatever code another version has written.
-                registered = not code and _TYPES & {str(content.get(f"{word}_type")) for word in _WORDS}
+                        raise UserError(
+                            f"{where}: {name}: {key} is {item:.3g}, at most {_MOST_LAYERS}"
+                        )
+                # Which loads here with the installed class, whatever code another version has
+                # written.
+                registered = not code and _TYPES & {
+                    str(content.get(f"{word}_type")) for word in _WORDS
+                }
                 for key, item in references(content):
                     named = isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
                     own_code = key == "auto_map" and bool(registered or named)
@@ -113,30 +153,46 @@ def data_only(
             if path := find_file(source, own.name, revision):
                 (folder / own.name).write_bytes(_published_code(own))
                 if Path(path).read_bytes() != _published_code(own):
-                    raise UserError(f"{where}: {own.name} is changed, or of another version of ser_hf; {TRUST}")
+                    raise UserError(
+                        f"{where}: {own.name} is changed, or of another version of ser_hf; {TRUST}"
+                    )
         try:
             yield temporary, commit, own_code
         except Exception as error:  # name the model, not this folder
-            error.args = tuple(arg.replace(temporary, source) if isinstance(arg, str) else arg for arg in error.args)
+            error.args = tuple(
+                arg.replace(temporary, source) if isinstance(arg, str) else arg
+                for arg in error.args
+            )
             raise
 
 
 def _code_files() -> list[Path]:
-    """The Python files of which published networks consist: this package's, and one for each plug-in."""
-    return [*_MODELS.glob("*.py"), *(Path(inspect.getfile(network)) for network in ARCHITECTURES.values())]
+    """The Python files of which published networks consist: this package's, and one for each
+    plug-in.
+    """
+    return [
+        *_MODELS.glob("*.py"),
+        *(Path(inspect.getfile(network)) for network in ARCHITECTURES.values()),
+    ]
 
 
 def _published_code(path: Path) -> bytes:
-    """The content of a network's file beside published weights, where modules of ser_hf.models are siblings."""
+    """The content of a network's file beside published weights, where modules of ser_hf.models are
+    siblings.
+    """
     return re.sub(rb"^from ser_hf\.models\.", b"from .", path.read_bytes(), flags=re.MULTILINE)
 
 
 def save_code(model: PreTrainedModel, folder: Path) -> None:
-    """Save a plug-in's network with the files of ser_hf.models that it imports, so that it loads without ser_hf."""
+    """Save a plug-in's network with the files of ser_hf.models that it imports, so that it loads
+    without ser_hf.
+    """
     own = Path(inspect.getfile(type(model)))
     if own in _code_files() and own.parent != _MODELS:
         (folder / own.name).write_bytes(_published_code(own))
-        for name in re.findall(r"^from ser_hf\.models\.(\w+)", own.read_text(encoding="utf-8"), re.MULTILINE):
+        for name in re.findall(
+            r"^from ser_hf\.models\.(\w+)", own.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             sibling = str(_MODELS / f"{name}.py")
             for path in [sibling, *get_relative_import_files(sibling)]:
                 shutil.copy(path, folder)
@@ -160,9 +216,16 @@ def references(content: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def find_file(source: str, name: str, revision: str | None = None, *, required: bool = True) -> str | None:
-    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub is unreachable."""
-    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": required}
+def find_file(
+    source: str, name: str, revision: str | None = None, *, required: bool = True
+) -> str | None:
+    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub
+    is unreachable.
+    """
+    missing = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": required,
+    }
     return cached_file(source, name, revision=revision, **missing)
 
 
@@ -182,10 +245,16 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
             "save the weights as safetensors (docs/publishing.md)"
         )
     shards, found = _table(index).get("weight_map"), {INDEX: os.path.realpath(index)}
-    for name in sorted(set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))):
-        path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(source, name, revision)
+    for name in sorted(
+        set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))
+    ):
+        path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(
+            source, name, revision
+        )
         if not path:
-            raise UserError(f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it")
+            raise UserError(
+                f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it"
+            )
         found[name] = os.path.realpath(path)
     return found
 
@@ -193,7 +262,9 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
 def weights_hash(place: str | Path) -> str:
     """The hash of a file of weights, or of the safetensors in a folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else [Path(place)]:
+    for path in (
+        sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else [Path(place)]
+    ):
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return f"sha256:{digest.hexdigest()}"
@@ -202,14 +273,18 @@ def weights_hash(place: str | Path) -> str:
 def load_model(
     checkpoint: str, config: PreTrainedConfig, revision: str | None = None, **settings: Any
 ) -> PreTrainedModel:
-    """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder). Seed first.
+    """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder).
+    Seed first.
 
     Raises:
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
         ValueError, ImportError: for an unavailable `attn_implementation`, the only setting.
     """
     revision = _converted(checkpoint, revision) or revision
-    with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (folder, *_):
+    with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (
+        folder,
+        *_,
+    ):
         theirs = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
             return _on_stock_encoder(checkpoint, config, folder, **settings)
@@ -220,24 +295,36 @@ def load_model(
 
 
 def _converted(checkpoint: str, revision: str | None) -> str | None:
-    """The revision in which the Hub's converter offers safetensors for a repository that only has a pickle."""
-    with contextlib.suppress(Exception):  # of the Hub and its converter; `data_only` then reports the pickle
+    """The revision in which the Hub's converter offers safetensors for a repository that only has a
+    pickle.
+    """
+    # of the Hub and its converter; `data_only` then reports the pickle
+    with contextlib.suppress(Exception):
         if not os.path.isdir(checkpoint) and not is_offline_mode():
             info = HfApi().model_info(checkpoint, revision=revision)
             if not any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
                 converted = get_conversion_pr_reference(HfApi(), checkpoint)
-                logger.info("weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, converted)
+                logger.info(
+                    "weights of %s: safetensors that the Hub made of its pickle, %s",
+                    checkpoint,
+                    converted,
+                )
                 return converted
     return None
 
 
 @torch.no_grad()
-def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]) -> tuple[set[str], bool]:
+def _fit_labels(
+    model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]
+) -> tuple[set[str], bool]:
     """Reorder the last layer of the checkpoint to our labels, or make it new if labels differ.
 
-    Returns the names of new tensors, and whether rows were reordered. Heads for scikit-learn are left as they are.
+    Returns the names of new tensors, and whether rows were reordered. Heads for scikit-learn are
+    left as they are.
     """
-    linear = [name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)]
+    linear = [
+        name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
+    ]
     ours = [model.config.id2label[i] for i in range(model.config.num_labels)]
     theirs = [theirs[i] for i in sorted(theirs)]
     if not linear or ours == theirs:
@@ -258,7 +345,9 @@ def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Containe
     return set(tensors), False
 
 
-def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, folder: str, **settings: Any) -> PreTrainedModel:
+def _on_stock_encoder(
+    checkpoint: str, config: PooledEncoderConfig, folder: str, **settings: Any
+) -> PreTrainedModel:
     """Our head on the encoder of the stock classifier in the `folder` of a checkpoint."""
     stock, new, dropped = _read(checkpoint, config.encoder, folder, **settings)
     name = ENCODERS[config.encoder.model_type].name
@@ -275,9 +364,12 @@ def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, folder: str,
 def _read(
     checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any
 ) -> tuple[PreTrainedModel, set[str], set[str]]:
-    """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
+    """The checked classifier from transformers, names of its new tensors, and of the checkpoint's
+    dropped ones.
+    """
     config, positions = copy.deepcopy(config), None
-    if encoder_config(config).model_type == "whisper":  # all are loaded, then those beyond its window are cut off
+    # all are loaded, then those beyond its window are cut off
+    if encoder_config(config).model_type == "whisper":
         positions = encoder_config(config).max_source_positions
         saved = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         encoder_config(config).max_source_positions = encoder_config(saved).max_source_positions
@@ -290,14 +382,19 @@ def _read(
     }
     try:
         with quiet_libraries(), _unwritten_is_nan():
-            model, info = AutoModelForAudioClassification.from_pretrained(folder, output_loading_info=True, **settings)
+            model, info = AutoModelForAudioClassification.from_pretrained(
+                folder, output_loading_info=True, **settings
+            )
     except torch.OutOfMemoryError:
         raise
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
     model.name_or_path = model.config.name_or_path = checkpoint  # not the temporary folder
-    for encoder in [module for module in model.modules() if positions and isinstance(module, WhisperEncoder)]:
-        table = encoder.embed_positions  # the same module: transformers would initialize a new one again
+    for encoder in [
+        module for module in model.modules() if positions and isinstance(module, WhisperEncoder)
+    ]:
+        # the same module: transformers would initialize a new one again
+        table = encoder.embed_positions
         table.weight.data, table.num_embeddings = table.weight.data[:positions].clone(), positions
         for own in (encoder, encoder.config, encoder_config(model.config)):
             own.max_source_positions = positions
@@ -311,7 +408,11 @@ def _read(
             elif key.endswith(_MASK):
                 model.get_parameter(key).uniform_()  # as every kind of encoder does
     tensors = [*model.named_parameters(), *model.named_buffers()]
-    broken = [name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [
+        name
+        for name, tensor in tensors
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
     if broken:
         raise UserError(
             f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
@@ -323,7 +424,11 @@ def _read(
 def whole_parameters(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
     """A context in which parameters that ZeRO-3 has sharded, and so emptied, can be changed."""
     sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
-    return import_module("deepspeed").zero.GatheredParameters(sharded, 0) if sharded else contextlib.nullcontext()
+    return (
+        import_module("deepspeed").zero.GatheredParameters(sharded, 0)
+        if sharded
+        else contextlib.nullcontext()
+    )
 
 
 @contextlib.contextmanager
@@ -341,7 +446,9 @@ def _unwritten_is_nan() -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
-def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> tuple[set[str], set[str]]:
+def _account(
+    model: PreTrainedModel, checkpoint: str, info: dict[str, Any]
+) -> tuple[set[str], set[str]]:
     """Names of new and dropped tensors, checked against what each kind of model allows."""
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
@@ -352,7 +459,11 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
     strange = {
         what: [key for key in keys if inside(key) and not key.startswith(prefix)]
         for what, keys, prefix in zip(
-            ("not in the checkpoint", "of another shape in the checkpoint", "in the checkpoint but not in the model"),
+            (
+                "not in the checkpoint",
+                "of another shape in the checkpoint",
+                "in the checkpoint but not in the model",
+            ),
             (missing, mismatched, left_over),
             allowed,
             strict=True,
@@ -369,21 +480,30 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
-    """A function from the name of a tensor, in the model or a checkpoint, to whether it is the encoder's."""
+    """A function from the name of a tensor, in the model or a checkpoint, to whether it is the
+    encoder's.
+    """
     name = ENCODERS[model.config.model_type].name
     encoder, prefix = getattr(model, name), f"{model.base_model_prefix}."
     # An encoder that is a separate model, saved without a head, has names without the prefix.
-    bare = {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
+    bare = (
+        {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
+    )
 
     def inside(key: str) -> bool:
-        if model.base_model is not encoder:  # Whisper's: one half of the model that its checkpoints hold
+        # Whisper's: one half of the model that its checkpoints hold
+        if model.base_model is not encoder:
             return key.removeprefix(prefix).startswith(f"{name}.")
-        return key.startswith(prefix) or (key.partition(".")[0] in bare and key not in _VERIFICATION)
+        return key.startswith(prefix) or (
+            key.partition(".")[0] in bare and key not in _VERIFICATION
+        )
 
     return inside
 
 
-def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
+def _log(
+    checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False
+) -> None:
     def modules(keys: Iterable[str]) -> list[str]:
         names = (key.removeprefix("model.") for key in keys)
         return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})

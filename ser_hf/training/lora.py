@@ -1,6 +1,8 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: trains adapters in the frozen encoder, and the whole head.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: trains adapters in the frozen encoder, and the
+whole head.
 
-peft's task types are not used: they do not train the projection before the classifier of stock audio models.
+peft's task types are not used: they do not train the projection before the classifier of stock
+audio models.
 """
 
 import copy
@@ -21,8 +23,8 @@ from ..utils.errors import UserError
 from .encoders import encoder_config, encoder_facts
 from .freezing import Structure, release_frozen_stems, structure
 
-# WavLM's attention hands the weights of its projections to one function of torch's and never calls the layers: an
-# adapter around one of them has no effect.
+# WavLM's attention hands the weights of its projections to one function of torch's and never calls
+# the layers: an adapter around one of them has no effect.
 NEVER_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 # Where peft keeps the model that it adapts.
@@ -31,7 +33,9 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The `lora` section of a recipe; `targets` are names of the encoder's linear layers, None for the usual ones."""
+    """The `lora` section of a recipe; `targets` are names of the encoder's linear layers, None for
+    the usual ones.
+    """
 
     rank: int
     alpha: float = 16.0
@@ -67,7 +71,9 @@ class AdaptedModel(PeftModel):
             _write(self, Path(save_directory), None, state_dict)
 
     def prepare_model_for_gradient_checkpointing(self, model: PreTrainedModel) -> PreTrainedModel:
-        """Does nothing: peft would use input embeddings, which speech encoders do not have (peft issue 1569)."""
+        """Does nothing: peft would use input embeddings, which speech encoders do not have (peft
+        issue 1569).
+        """
         return model
 
 
@@ -81,7 +87,9 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     targets = _targets(model, where, lora.targets)
     most = min(min(model.get_submodule(name).weight.shape) for name in targets)
     if lora.rank > most:
-        raise UserError(f"lora.rank: expected at most {most}, the smallest side of an adapted weight, got {lora.rank}")
+        raise UserError(
+            f"lora.rank: expected at most {most}, the smallest side of an adapted weight, got {lora.rank}"
+        )
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -90,7 +98,9 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         use_rslora=lora.rslora,
         target_modules=targets,
         modules_to_save=[
-            name for name, child in model.named_children() if name != where.encoder and child.state_dict()
+            name
+            for name, child in model.named_children()
+            if name != where.encoder and child.state_dict()
         ],
     )
     with warnings.catch_warnings():
@@ -103,7 +113,9 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     return adapted
 
 
-def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...] | None) -> list[str]:
+def _targets(
+    model: PreTrainedModel, where: Structure, requested: tuple[str, ...] | None
+) -> list[str]:
     """Full names of the layers to adapt."""
     config = encoder_config(model.config)
     wanted = encoder_facts(config).lora_targets if requested is None else tuple(requested)
@@ -116,14 +128,20 @@ def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...
     idle = NEVER_CALLED.get(config.model_type, ())
     chosen = {name for name in linear for target in wanted if f".{name}".endswith(f".{target}")}
     for target in wanted:
-        if target.rpartition(".")[2] in idle or not any(f".{name}".endswith(f".{target}") for name in chosen):
+        if target.rpartition(".")[2] in idle or not any(
+            f".{name}".endswith(f".{target}") for name in chosen
+        ):
             there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
-            raise UserError(f"lora.targets: no {target} in {config.model_type}; choose from {', '.join(there)}")
+            raise UserError(
+                f"lora.targets: no {target} in {config.model_type}; choose from {', '.join(there)}"
+            )
     return [name for name in linear if name in chosen]
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
-    """A plain classifier with the adapters merged into its weights; other models are returned as they are."""
+    """A plain classifier with the adapters merged into its weights; other models are returned as
+    they are.
+    """
     return copy.deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else model
 
 
@@ -138,13 +156,16 @@ def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
     """Write the trained tensors only: adapter_config.json and adapter_model.safetensors.
 
-    ``PeftModel.from_pretrained(classifier, folder)`` restores it on a classifier with the encoder's published weights
-    and this model's configuration. Of a `base` that is a folder only the name is written.
+    ``PeftModel.from_pretrained(classifier, folder)`` restores it on a classifier with the encoder's
+    published weights and this model's configuration. Of a `base` that is a folder only the name is
+    written.
     """
     _write(model, Path(folder), Path(base).name if Path(base).is_dir() else base, None)
 
 
-def _write(model: PeftModel, folder: Path, base: str | None, state: Mapping[str, torch.Tensor] | None) -> None:
+def _write(
+    model: PeftModel, folder: Path, base: str | None, state: Mapping[str, torch.Tensor] | None
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if state is None else state
     tensors = get_peft_model_state_dict(model, state, save_embedding_layers=False)
@@ -155,5 +176,8 @@ def _write(model: PeftModel, folder: Path, base: str | None, state: Mapping[str,
     config = copy.copy(model.peft_config[model.active_adapter])
     config.inference_mode, config.base_model_name_or_path = True, base
     # Sets, whose order changes from run to run.
-    config.target_modules, config.modules_to_save = sorted(config.target_modules), sorted(config.modules_to_save)
+    config.target_modules, config.modules_to_save = (
+        sorted(config.target_modules),
+        sorted(config.modules_to_save),
+    )
     config.save_pretrained(folder)

@@ -1,4 +1,6 @@
-"""Losses of classes and of dimensions, correct under gradient accumulation and with several processes."""
+"""Losses of classes and of dimensions, correct under gradient accumulation and with several
+processes.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -29,7 +31,9 @@ def class_weights(
         weights = 1 / np.where(counts > 0, counts, counts[counts > 0].min())
     else:
         if kind.keys() != set(names):
-            raise UserError(f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}")
+            raise UserError(
+                f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}"
+            )
         weights = np.asarray([kind[name] for name in names], dtype=float)
     mean = (weights * counts).sum() / counts.sum()
     if mean <= 0:
@@ -38,20 +42,24 @@ def class_weights(
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Hard labels (batch,): as they are, or the class with the greatest share (the first of equals)."""
+    """Hard labels (batch,): as they are, or the class with the greatest share (the first of
+    equals).
+    """
     return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
 
 class ClassificationLoss:
     """All classification losses of a recipe; the Trainer's `compute_loss_func`.
 
-    The label of a clip is a distribution t over classes c, smoothed to (1 - e) t + e / classes. Its term is
+    The label of a clip is a distribution t over classes c, smoothed to (1 - e) t + e / classes. Its
+    term is
 
         sum over c of  w_c * t_c * (1 - p_c) ** gamma * -log p_c
 
-    with p the softmax of the logits. The sum is divided by the clips of the whole optimizer step, over all accumulated
-    micro-batches and processes (`num_items_in_batch`), so that (8, 1), (2, 4) and two processes give the same
-    gradient. The heads of transformers take the mean of each micro-batch instead (transformers issue 47688).
+    with p the softmax of the logits. The sum is divided by the clips of the whole optimizer step,
+    over all accumulated micro-batches and processes (`num_items_in_batch`), so that (8, 1), (2, 4)
+    and two processes give the same gradient. The heads of transformers take the mean of each
+    micro-batch instead (transformers issue 47688).
 
     Args:
         class_weights: w, from `class_weights`, with a mean of one over the training clips.
@@ -60,9 +68,14 @@ class ClassificationLoss:
     """
 
     def __init__(
-        self, class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+        self,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 0.0,
     ):
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.class_weights = (
+            None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        )
         self.label_smoothing = label_smoothing
         self.focal_gamma = focal_gamma
 
@@ -70,16 +83,25 @@ class ClassificationLoss:
     def from_options(
         cls, options: Mapping[str, Any], names: Sequence[str], labels: Sequence[int]
     ) -> "ClassificationLoss":
-        """The loss of a recipe's `training.loss`, with class weights from the `labels` of the training clips."""
-        weights = options["class_weights"] and class_weights(options["class_weights"], labels, names)
+        """The loss of a recipe's `training.loss`, with class weights from the `labels` of the
+        training clips.
+        """
+        weights = options["class_weights"] and class_weights(
+            options["class_weights"], labels, names
+        )
         return cls(weights or None, options["label_smoothing"], options["focal_gamma"])
 
     def __call__(
-        self, outputs: Mapping, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+        self,
+        outputs: Mapping,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The loss, a scalar in float32, of `logits` (batch, classes) and class ids (batch,) or shares like logits.
+        """The loss, a scalar in float32, of `logits` (batch, classes) and class ids (batch,) or
+        shares like logits.
 
-        `num_items_in_batch` counts the entries of `labels` in the whole step, by default those of this batch.
+        `num_items_in_batch` counts the entries of `labels` in the whole step, by default those of
+        this batch.
         """
         logits = outputs["logits"].float()
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
@@ -89,7 +111,8 @@ class ClassificationLoss:
     def _terms(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(batch, classes): what each class adds to the loss."""
         if labels.dim() == 1:
-            # Scattered rather than compared: an id that does not exist is an error, not a clip without a label.
+            # Scattered rather than compared: an id that does not exist is an error, not a clip
+            # without a label.
             targets = torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
         else:
             targets = labels.float()
@@ -97,7 +120,8 @@ class ClassificationLoss:
         surprise = -logits.log_softmax(dim=1)
         terms = targets * surprise
         if self.focal_gamma:
-            # 1 - p without cancellation. A power below one has no slope at zero, so there the factor is held.
+            # 1 - p without cancellation. A power below one has no slope at zero, so there the
+            # factor is held.
             remaining = (-(-surprise).expm1()).clamp(min=torch.finfo(torch.float32).tiny)
             terms = terms * remaining**self.focal_gamma
         if self.class_weights is not None:
@@ -109,30 +133,44 @@ class ClassificationLoss:
 class DimensionLoss:
     """The loss of predicted dimensions; the Trainer's `compute_loss_func`.
 
-    1 - CCC (Lin 1989, Biometrics 45; as a loss: Trigeorgis et al. 2016) of each micro-batch and process, weighted by
-    its share of the clips of the optimizer step, the mean squared error, or their sum; and the weighted mean over
-    dimensions. CCC is not a mean over clips: (8, 1) and (2, 4) give other gradients, and a clip alone gives none.
+    1 - CCC (Lin 1989, Biometrics 45; as a loss: Trigeorgis et al. 2016) of each micro-batch and
+    process, weighted by its share of the clips of the optimizer step, the mean squared error, or
+    their sum; and the weighted mean over dimensions. CCC is not a mean over clips: (8, 1) and (2,
+    4) give other gradients, and a clip alone gives none.
 
     Args:
         dimensions: ``ccc``, ``mse`` or ``ccc_mse``.
         weights: of each dimension, in the order of the logits; equal ones by default.
     """
 
-    def __init__(self, dimensions: Literal["ccc", "mse", "ccc_mse"] = "ccc", weights: Sequence[float] | None = None):
+    def __init__(
+        self,
+        dimensions: Literal["ccc", "mse", "ccc_mse"] = "ccc",
+        weights: Sequence[float] | None = None,
+    ):
         self.dimensions = dimensions
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], names: Sequence[str], labels: Sequence[int]) -> "DimensionLoss":
+    def from_options(
+        cls, options: Mapping[str, Any], names: Sequence[str], labels: Sequence[int]
+    ) -> "DimensionLoss":
         """The loss of a recipe's `training.loss`, for dimensions of these names."""
         return cls(options["dimensions"], [options["weights"].get(name, 1.0) for name in names])
 
     def __call__(
-        self, outputs: Mapping, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+        self,
+        outputs: Mapping,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The loss, a scalar in float32, of `logits` and targets, (batch, dimensions); see `ClassificationLoss`."""
+        """The loss, a scalar in float32, of `logits` and targets, (batch, dimensions); see
+        `ClassificationLoss`.
+        """
         values, targets = outputs["logits"].float(), labels.float()
-        clips = (labels.numel() if num_items_in_batch is None else num_items_in_batch) / labels.shape[1]
+        clips = (
+            labels.numel() if num_items_in_batch is None else num_items_in_batch
+        ) / labels.shape[1]
         terms = torch.zeros_like(values[0])
         if "ccc" in self.dimensions:
             terms = terms + 1 - ccc(values, targets)
@@ -143,7 +181,9 @@ class DimensionLoss:
 
 
 def ccc(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The concordance correlation coefficient of each column of (clips, dimensions), 0 where nothing varies."""
+    """The concordance correlation coefficient of each column of (clips, dimensions), 0 where
+    nothing varies.
+    """
     means = values.mean(dim=0), targets.mean(dim=0)
     covariance = ((values - means[0]) * (targets - means[1])).mean(dim=0)
     variances = values.var(dim=0, correction=0) + targets.var(dim=0, correction=0)

@@ -24,13 +24,15 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups for a torch optimizer.
 
-    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at the learning rate times
-    ``layer_decay ** (L - i)``, what lies below the layers at one power more, what follows them at the rate of the top
-    layer, and the head, everything outside the encoder, at its own rate. LoRA adapters have the rate of their layer.
+    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at the learning
+    rate times ``layer_decay ** (L - i)``, what lies below the layers at one power more, what
+    follows them at the rate of the top layer, and the head, everything outside the encoder, at its
+    own rate. LoRA adapters have the rate of their layer.
 
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
-        decayed: names with weight decay, `decayed_names` of the model before FSDP flattens its matrices.
+        decayed: names with weight decay, `decayed_names` of the model before FSDP flattens its
+            matrices.
 
     Raises:
         UserError: if every parameter is frozen.
@@ -44,7 +46,12 @@ def parameter_groups(
         name = bare(name)
         rank, label, rate = part(name)
         decay = name in decayed
-        empty = {"params": [], "lr": rate, "weight_decay": weight_decay if decay else 0.0, "name": label}
+        empty = {
+            "params": [],
+            "lr": rate,
+            "weight_decay": weight_decay if decay else 0.0,
+            "name": label,
+        }
         groups.setdefault((rank, label, not decay), empty)["params"].append(parameter)
     if not groups:
         raise UserError("freeze: every parameter of the model is frozen; freeze less")
@@ -62,15 +69,26 @@ def decayed_names(model: nn.Module) -> frozenset[str]:
 
 
 def _parts(
-    model: nn.Module, learning_rate: float, head_learning_rate: float | None, layer_decay: float | None
+    model: nn.Module,
+    learning_rate: float,
+    head_learning_rate: float | None,
+    layer_decay: float | None,
 ) -> Callable[[str], tuple[int, str, float]]:
-    """A function from a parameter's name to its part of the network: rank in the list of groups, name, rate."""
+    """A function from a parameter's name to its part of the network: rank in the list of groups,
+    name, rate.
+    """
     if head_learning_rate is None and layer_decay is None:
         return lambda name: (0, "model", learning_rate)
-    where = structure(model, f"training.{'head_learning_rate' if layer_decay is None else 'layer_decay'}")
+    where = structure(
+        model, f"training.{'head_learning_rate' if layer_decay is None else 'layer_decay'}"
+    )
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
     if layer_decay is None:
-        return lambda name: (1, "head", head_rate) if where.place(name)[0] == "head" else (0, "encoder", learning_rate)
+        return lambda name: (
+            (1, "head", head_rate)
+            if where.place(name)[0] == "head"
+            else (0, "encoder", learning_rate)
+        )
     layers = len(where.layers)
     if not layers:
         raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
@@ -82,7 +100,11 @@ def _parts(
         if place == "output":
             return 1, "encoder.output", learning_rate * layer_decay
         if place == "layer":
-            return 1 + layers - index, f"encoder.layer {index}", learning_rate * layer_decay ** (layers - index)
+            return (
+                1 + layers - index,
+                f"encoder.layer {index}",
+                learning_rate * layer_decay ** (layers - index),
+            )
         return 2 + layers, "encoder.input", learning_rate * layer_decay ** (layers + 1)
 
     return part
@@ -117,18 +139,23 @@ def make_schedule(
 ) -> LRScheduler | GreedyLR:
     """The schedule of a run; those by metric use the metric that selects the checkpoint.
 
-    ``one_cycle`` (Smith and Topin 2018, arXiv:1708.07120) has the rate of each parameter group as its highest.
+    ``one_cycle`` (Smith and Topin 2018, arXiv:1708.07120) has the rate of each parameter group as
+    its highest.
     """
     kwargs = dict(kwargs or {})
     if steps == 1:
         warmup_steps = 0  # a share of one step is the whole run, at a rate of 0
     if warmup_steps >= steps and name not in WITHOUT_WARMUP:
-        raise UserError(f"training.warmup_steps: expected fewer than the {steps} steps of the run, got {warmup_steps}")
+        raise UserError(
+            f"training.warmup_steps: expected fewer than the {steps} steps of the run, got {warmup_steps}"
+        )
     if name in _BY_METRIC:
         kwargs.setdefault("mode", "max" if greater_is_better else "min")
     try:
         if name == ONE_CYCLE:
-            return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], steps, **kwargs)
+            return OneCycleLR(
+                optimizer, [group["lr"] for group in optimizer.param_groups], steps, **kwargs
+            )
         return get_scheduler(name, optimizer, warmup_steps, steps, kwargs)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"training.lr_scheduler_kwargs: {name}: {error}") from None

@@ -44,7 +44,11 @@ def _names(name: str, ours: str | None, *parts: str) -> Names:
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 # Convolution and normalization of each block of BYOL-S.
-_BYOLS_BLOCKS = (("features.0", "features.1"), ("features.4", "features.5"), ("features.8", "features.9"))
+_BYOLS_BLOCKS = (
+    ("features.0", "features.1"),
+    ("features.4", "features.5"),
+    ("features.8", "features.9"),
+)
 
 
 def _byols() -> Names:
@@ -66,7 +70,9 @@ def _convert_byols(tensors: Tensors, config: PreTrainedConfig) -> Tensors:
 
 def _cnn14() -> Names:
     front_end = ("stft.conv_real.weight", "stft.conv_imag.weight")
-    tensors = _names("spectrogram_extractor", None, *front_end) | _names("logmel_extractor", None, "melW")
+    tensors = _names("spectrogram_extractor", None, *front_end) | _names(
+        "logmel_extractor", None, "melW"
+    )
     tensors |= _names("bn0", "encoder.layers.0.bands_norm", *_NORM)
     for i in range(6):
         for j in (1, 2):
@@ -88,7 +94,12 @@ def _vgg_stages(places: Sequence[Sequence[int]]) -> Names:
 def _vgg16() -> Names:
     """Without the dense layers for ImageNet."""
     tensors = _vgg_stages(((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)))
-    return tensors | _names("classifier.0", None) | _names("classifier.3", None) | _names("classifier.6", None)
+    return (
+        tensors
+        | _names("classifier.0", None)
+        | _names("classifier.3", None)
+        | _names("classifier.6", None)
+    )
 
 
 def _convert_vgg16(tensors: Tensors, config: PreTrainedConfig) -> Tensors:
@@ -158,7 +169,9 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
     known = PUBLISHED[model.config.model_type]
     origin = f"{known.file} from {known.source} (license: {known.licence})"
     if path is None:
-        raise UserError(f"model.checkpoint: missing; give the path of {origin}, or set model.random_init to true")
+        raise UserError(
+            f"model.checkpoint: missing; give the path of {origin}, or set model.random_init to true"
+        )
     path = Path(path)
     if not path.is_file():
         raise UserError(f"model.checkpoint: no such file: {path}; download {origin}")
@@ -177,13 +190,19 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
     if known.convert is not None:
         tensors = known.convert(tensors, model.config)
     try:
-        found = model.load_state_dict({own: tensors[name] for name, own in known.tensors.items() if own}, strict=False)
+        found = model.load_state_dict(
+            {own: tensors[name] for name, own in known.tensors.items() if own}, strict=False
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"model.checkpoint: {path}: {reason}; keep the published sizes in the model section") from None
+        raise UserError(
+            f"model.checkpoint: {path}: {reason}; keep the published sizes in the model section"
+        ) from None
     without = [name for name in found.missing_keys if name.startswith("encoder.")]
     if without or found.unexpected_keys:
-        raise AssertionError(f"{type(model).__name__}: no weights for {without}, no place for {found.unexpected_keys}")
+        raise AssertionError(
+            f"{type(model).__name__}: no weights for {without}, no place for {found.unexpected_keys}"
+        )
     logger.info("encoder from %s: %d tensors of %s", path, len(known.tensors), known.source)
 
 

@@ -1,6 +1,8 @@
-"""The scikit-learn solver: selects a classifier of a grid by cross-validation, and moves its parameters into torch.
+"""The scikit-learn solver: selects a classifier of a grid by cross-validation, and moves its
+parameters into torch.
 
-For classical networks, and for the head of a network on a frozen encoder, whose embeddings are computed once.
+For classical networks, and for the head of a network on a frozen encoder, whose embeddings are
+computed once.
 """
 
 import logging
@@ -38,7 +40,9 @@ logger = logging.getLogger(__name__)
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 FOLDS = 5  # at most, of cross-validation and of calibration
-SELECTED_BY_CLIPS = "Too few speakers for cross-validation over them: clips of the same speakers selected settings."
+SELECTED_BY_CLIPS = (
+    "Too few speakers for cross-validation over them: clips of the same speakers selected settings."
+)
 CALIBRATED_BY_CLIPS = (
     "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other clips of "
     "the same speakers and are overconfident."
@@ -61,27 +65,32 @@ def fit_classical(
     class_weights: Sequence[float] | None = None,
     per_speaker: bool = False,
 ) -> Fit:
-    """Select a candidate of a grid by cross-validation, and leave `model` with that candidate fitted to all clips.
+    """Select a candidate of a grid by cross-validation, and leave `model` with that candidate
+    fitted to all clips.
 
-    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the statistics of all
-    clips. The score of a candidate is the metric of all clips together, each predicted by the model of the fold that
-    holds out its speaker: vectors are standardized, fitted and calibrated without that fold. The best score wins, the
-    first of equals; the strongest regularization within one standard error may be at chance for few speakers. The
-    history has one entry per candidate, numbered under ``epoch``.
+    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the
+    statistics of all clips. The score of a candidate is the metric of all clips together, each
+    predicted by the model of the fold that holds out its speaker: vectors are standardized, fitted
+    and calibrated without that fold. The best score wins, the first of equals; the strongest
+    regularization within one standard error may be at chance for few speakers. The history has one
+    entry per candidate, numbered under ``epoch``.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
-        train: all clips for cross-validation and the last fit, from `ser_hf.training.data.clip_table`.
+        train: all clips for cross-validation and the last fit, from
+            `ser_hf.training.data.clip_table`.
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).
-        per_speaker: standardize the vectors of each speaker by themselves; the model needs such vectors then.
+        per_speaker: standardize the vectors of each speaker by themselves; the model needs such
+            vectors then.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
     """
     began = time.perf_counter()
-    trained = ("front_end.", "encoder.", "layer_sum.", "classifier.")  # equal weights over layers need no training
+    # equal weights over layers need no training
+    trained = ("front_end.", "encoder.", "layer_sum.", "classifier.")
     untrained = [name for name, _ in model.named_parameters() if not name.startswith(trained)]
     if untrained:
         raise UserError(
@@ -128,30 +137,51 @@ def fit_classical(
         entry["folds"] = [evaluate(held_out[i, held], held)[metric] for _, held in folds]
         history.append(entry)
         settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
-        logger.info("%2d/%d  %s  %s %.3f", i + 1, len(candidates), settings, metric, entry["validation"][metric])
+        logger.info(
+            "%2d/%d  %s  %s %.3f",
+            i + 1,
+            len(candidates),
+            settings,
+            metric,
+            entry["validation"][metric],
+        )
     scores = [entry["validation"][metric] for entry in history]
     best = int(np.argmin(scores) if metric == "loss" else np.argmax(scores))
     history[best]["kept"] = True
 
-    inner, calibrated_by_speaker = speaker_folds(labels, voices, rows, classes) if calibrated else ([], True)
+    inner, calibrated_by_speaker = (
+        speaker_folds(labels, voices, rows, classes) if calibrated else ([], True)
+    )
     estimator = unfitted(model.classifier, candidates[best], vectors, inner, arguments.seed)
-    _fit(estimator, vectors, labels, weights, _scale(vectors) if hasattr(model, "encoder") else None)
+    _fit(
+        estimator, vectors, labels, weights, _scale(vectors) if hasattr(model, "encoder") else None
+    )
     model.classifier = as_module(estimator, model.classifier).to(model.device).eval()
     require_same(model.classifier, estimator, vectors)
     if isinstance(model.classifier, KernelMachines):
         model.config.support_vectors = len(model.classifier.vectors)
     elif isinstance(model.classifier, Forest):
-        model.config.trees, model.config.nodes = len(model.classifier.roots), len(model.classifier.threshold)
+        model.config.trees, model.config.nodes = (
+            len(model.classifier.roots),
+            len(model.classifier.threshold),
+        )
         model.config.depth = model.classifier.depth
-    notes = [SELECTED_BY_CLIPS] * (not by_speaker) + [CALIBRATED_BY_CLIPS] * (not calibrated_by_speaker)
+    notes = [SELECTED_BY_CLIPS] * (not by_speaker) + [CALIBRATED_BY_CLIPS] * (
+        not calibrated_by_speaker
+    )
     for note in notes:
         logger.warning("%s", note)
     windows = refit = None
     if (shared := np.isin(rows, validation["row"][:])).any():
         windows = rows[shared], lengths[shared], held_out[best][shared]
-        refit = {"selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}", "folds": len(folds)}
+        refit = {
+            "selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}",
+            "folds": len(folds),
+        }
         refit |= {"speakers": len(np.unique(voices)), "clips": len(np.unique(rows))}
-    return Fit(trainer, history, time.perf_counter() - began, [], scores[best], notes, None, windows, refit)
+    return Fit(
+        trainer, history, time.perf_counter() - began, [], scores[best], notes, None, windows, refit
+    )
 
 
 @torch.no_grad()
@@ -162,11 +192,13 @@ def embed(
     arguments: EmotionTrainingArguments,
     speakers: Sequence[str] = (),
 ) -> np.ndarray:
-    """Inputs of the model's classifier, (windows, size) float32. With the `speakers` of each row of the corpus, those
-    of each speaker are standardized by themselves."""
+    """Inputs of the model's classifier, (windows, size) float32. With the `speakers` of each row of
+    the corpus, those of each speaker are standardized by themselves."""
     model.eval()
     vectors = []
-    listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
+    listener = model.classifier.register_forward_pre_hook(
+        lambda _, given: vectors.append(given[0].float().cpu())
+    )
     try:
         batches = arguments.evaluation_batches(part["length"][:])
         for batch in DataLoader(part, batch_sampler=batches, collate_fn=collator):
@@ -174,7 +206,10 @@ def embed(
             model(**{name: values.to(model.device) for name, values in batch.items()})
     finally:
         listener.remove()
-    vectors, voices = torch.cat(vectors).numpy(), np.asarray(speakers)[part["row"][:]] if speakers else []
+    vectors, voices = (
+        torch.cat(vectors).numpy(),
+        np.asarray(speakers)[part["row"][:]] if speakers else [],
+    )
     for own in [voices == speaker for speaker in np.unique(voices)]:
         mean, deviation = _scale(vectors[own])
         vectors[own] = (vectors[own] - mean) / deviation
@@ -196,14 +231,16 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def speaker_folds(
     labels: np.ndarray, speakers: np.ndarray, clips: np.ndarray, classes: int, least: int = 1
 ) -> tuple[Folds, bool]:
-    """Divide windows into folds with disjoint speakers, or with disjoint clips if too few speakers have a class.
+    """Divide windows into folds with disjoint speakers, or with disjoint clips if too few speakers
+    have a class.
 
     Args:
         labels, speakers, clips: of each window.
         least: clips of each class that the training side of every fold has.
 
     Returns:
-        (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are disjoint.
+        (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are
+        disjoint.
 
     Raises:
         UserError: if a class has too few clips.
@@ -218,7 +255,9 @@ def speaker_folds(
             folds = list(StratifiedGroupKFold(count).split(labels, labels, groups))
             if all(fewest(own) >= least for own, _ in folds):
                 return folds, groups is speakers
-    raise UserError(f"training.solver: a class has fewer than {least + 1} training clips; drop or merge it")
+    raise UserError(
+        f"training.solver: a class has fewer than {least + 1} training clips; drop or merge it"
+    )
 
 
 class RadialMachines(ClassifierMixin, BaseEstimator):
@@ -230,7 +269,9 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, sample_weight=None):
         self.classes_ = np.unique(y)
         own = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
-        self.machines_ = [SVC(C=self.C, gamma=self.gamma).fit(X, y == label, sample_weight) for label in own]
+        self.machines_ = [
+            SVC(C=self.C, gamma=self.gamma).fit(X, y == label, sample_weight) for label in own
+        ]
         return self
 
     def decision_function(self, X):
@@ -239,20 +280,30 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         decisions = self.decision_function(X)
-        return self.classes_[(decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)]
+        return self.classes_[
+            (decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)
+        ]
 
 
 def unfitted(
-    classifier: nn.Module, candidate: Mapping[str, Any], vectors: np.ndarray, folds: Folds, seed: int
+    classifier: nn.Module,
+    candidate: Mapping[str, Any],
+    vectors: np.ndarray,
+    folds: Folds,
+    seed: int,
 ) -> BaseEstimator:
-    """The estimator of a candidate; ``gamma_scale`` is gamma relative to scikit-learn's ``gamma="scale"``."""
+    """The estimator of a candidate; ``gamma_scale`` is gamma relative to scikit-learn's
+    ``gamma="scale"``.
+    """
     settings = dict(candidate)
     if isinstance(classifier, Forest):
         return RandomForestClassifier(random_state=seed, **settings)
     if isinstance(classifier, nn.Linear):
         return LogisticRegression(max_iter=10000, random_state=seed, **settings)
     if isinstance(classifier, LinearMachines):
-        machine = LinearSVC(max_iter=10000, random_state=seed, dual=vectors.shape[1] >= len(vectors), **settings)
+        machine = LinearSVC(
+            max_iter=10000, random_state=seed, dual=vectors.shape[1] >= len(vectors), **settings
+        )
     else:
         gamma = float(settings.pop("gamma_scale") / (vectors.shape[1] * vectors.var()))
         machine = RadialMachines(gamma=gamma, **settings)
@@ -272,8 +323,11 @@ def _fit(
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
     size, basis = seen.shape[1], None
-    if size > len(seen) and isinstance(getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression):
-        # The weights are sums of the clips' vectors: in a basis of these the fit is the same, and ten times as fast.
+    if size > len(seen) and isinstance(
+        getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression
+    ):
+        # The weights are sums of the clips' vectors: in a basis of these the fit is the same, and
+        # ten times as fast.
         basis = np.linalg.qr(seen.T)[0]
         seen = seen @ basis
     estimator.fit(seen, labels, sample_weight=weights)
@@ -290,7 +344,9 @@ def _fit(
 @torch.no_grad()
 def logits_of(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
     device = classifier.weight.device
-    return torch.cat([classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)]).numpy()
+    return torch.cat(
+        [classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)]
+    ).numpy()
 
 
 def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
@@ -362,7 +418,9 @@ def _forest(fitted: RandomForestClassifier) -> Forest:
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
-    """Round thresholds down to float32, so that comparisons with float32 features agree with scikit-learn's."""
+    """Round thresholds down to float32, so that comparisons with float32 features agree with
+    scikit-learn's.
+    """
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 

@@ -1,4 +1,6 @@
-"""The Trainer: the library's loop with our sampling, parameter groups, schedules, averages and sealed checkpoints."""
+"""The Trainer: the library's loop with our sampling, parameter groups, schedules, averages and
+sealed checkpoints.
+"""
 
 import contextlib
 import logging
@@ -43,12 +45,15 @@ class Bookkeeping(TrainerCallback):
         self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
-        self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
+        self.rates = {
+            group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group
+        }
 
 
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints and
-    metrics of the training batches. `clips` and `validation` are from `ser_hf.training.data.clip_table`.
+    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed
+    checkpoints and metrics of the training batches. `clips` and `validation` are from
+    `ser_hf.training.data.clip_table`.
 
     Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
     """
@@ -83,9 +88,13 @@ class EmotionTrainer(Trainer):
             train_dataset=clips,
             eval_dataset=validation,
             compute_loss_func=partial(self._counted_loss, loss),
-            compute_metrics=None if compute_metrics is None else partial(self._clip_metrics, compute_metrics, loss),
+            compute_metrics=None
+            if compute_metrics is None
+            else partial(self._clip_metrics, compute_metrics, loss),
             # Some heads return hidden states too.
-            preprocess_logits_for_metrics=lambda outputs, _: outputs[0] if isinstance(outputs, tuple) else outputs,
+            preprocess_logits_for_metrics=lambda outputs, _: (
+                outputs[0] if isinstance(outputs, tuple) else outputs
+            ),
             **more,
         )
         self.add_callback(self.bookkeeping)
@@ -98,10 +107,16 @@ class EmotionTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(StepBar)
 
-    def _clip_metrics(self, compute_metrics: Callable, loss: Loss, predicted: EvalPrediction) -> dict[str, float]:
-        """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
+    def _clip_metrics(
+        self, compute_metrics: Callable, loss: Loss, predicted: EvalPrediction
+    ) -> dict[str, float]:
+        """Metrics and loss of clips, merged from their windows; the library's loss is a mean over
+        unequal batches.
+        """
         rows = self._evaluated["row"][:]
-        _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions, self.problem_type)
+        _, logits = merge(
+            rows, self._evaluated["length"][:], predicted.predictions, self.problem_type
+        )
         labels = predicted.label_ids[firsts(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
@@ -123,7 +138,9 @@ class EmotionTrainer(Trainer):
         clips, arguments, processes = self.train_dataset, self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
-        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips))
+        order = EpochOrder(
+            clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips)
+        )
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             clips,
@@ -136,7 +153,9 @@ class EmotionTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any):
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ):
         if model.training:
             for module in self.frozen:
                 module.eval()
@@ -147,7 +166,9 @@ class EmotionTrainer(Trainer):
         return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
-        """Batches in the order of the clips; of equal length where padding would change predictions."""
+        """Batches in the order of the clips; of equal length where padding would change
+        predictions.
+        """
         arguments = self.args
         if arguments.padding_safe or arguments.world_size > 1:
             return super().get_test_dataloader(test_dataset)
@@ -168,12 +189,19 @@ class EmotionTrainer(Trainer):
         if self.optimizer is None:
             model = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
-            if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
+            if (
+                not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer))
+                or "params" in settings
+            ):
                 return super().create_optimizer(model)  # optimizers that choose their own groups
-            self.optimizer = kind(parameter_groups(model, *self.args.rates, self.decayed), **settings)
+            self.optimizer = kind(
+                parameter_groups(model, *self.args.rates, self.decayed), **settings
+            )
         return self.optimizer
 
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ):
         """The recipe's learning rate schedule."""
         if self.lr_scheduler is None:
             # A training that ended early keeps the schedule of its planned steps.
@@ -190,13 +218,17 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate the weights that are saved: averaged ones, with the running statistics of process 0."""
+        """Evaluate the weights that are saved: averaged ones, with the running statistics of
+        process 0.
+        """
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Whether this checkpoint is the best: a mean of evaluations, the later among equals, none of the warm-up."""
+        """Whether this checkpoint is the best: a mean of evaluations, the later among equals, none
+        of the warm-up.
+        """
         state = self.state
         if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
             return False
@@ -227,14 +259,18 @@ class EmotionTrainer(Trainer):
         if self.args.should_save:
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None
+    ) -> None:
         """Write weights under the model's own names.
 
-        By default the library saves some kinds (the audio spectrogram transformer) under older names, and then
-        silently fails to restore them from a checkpoint.
+        By default the library saves some kinds (the audio spectrogram transformer) under older
+        names, and then silently fails to restore them from a checkpoint.
         """
         if isinstance(self.model, PreTrainedModel):
-            self.model.save_pretrained = partial(self.model.save_pretrained, save_original_format=False)
+            self.model.save_pretrained = partial(
+                self.model.save_pretrained, save_original_format=False
+            )
         try:
             super()._save(output_dir, state_dict)
         finally:
@@ -258,13 +294,16 @@ class EmotionTrainer(Trainer):
         if "loss" in logs:
             logs = logs | self.counts.scores()
             if len(rates := self.bookkeeping.rates) > 1:
-                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in rates.items()}
+                logs |= {
+                    f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in rates.items()
+                }
         super().log(logs, start_time)
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module) -> None:
-    """Set `ddp_find_unused_parameters` for encoders, also under checkpointing, where the Trainer does not: they skip
-    layers at random (layerdrop), or a head or a setting leaves parameters unused (a norm, the mask's vector)."""
+    """Set `ddp_find_unused_parameters` for encoders, also under checkpointing, where the Trainer
+    does not: they skip layers at random (layerdrop), or a head or a setting leaves parameters
+    unused (a norm, the mask's vector)."""
     if encoder_config(model.config).model_type not in ENCODERS or args.world_size == 1:
         return
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):

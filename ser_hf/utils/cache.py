@@ -34,7 +34,9 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
     try:
         return Path.home() / ".cache" / "ser_hf"
     except RuntimeError:  # a user without an entry in the system's list, as in containers
-        raise UserError("SER_HF_CACHE: missing, and this user has no home folder; set it to a folder") from None
+        raise UserError(
+            "SER_HF_CACHE: missing, and this user has no home folder; set it to a folder"
+        ) from None
 
 
 def key_of(value: Any) -> str:
@@ -51,13 +53,16 @@ def format_size(size: float) -> str:
 def built_once(
     folder: Path, check: Callable[[Path], Any] | None = None, resumed: bool = False
 ) -> Iterator[Path | None]:
-    """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
+    """Yield a partial folder to fill, or None if `folder` exists; a filled folder appears by one
+    rename.
 
-    An existing folder needs no lock, so a read-only cache can be used. Other processes wait while one builds the
-    folder. A failed build leaves nothing; a killed one is resumed or deleted by the next.
+    An existing folder needs no lock, so a read-only cache can be used. Other processes wait while
+    one builds the folder. A failed build leaves nothing; a killed one is resumed or deleted by the
+    next.
 
     Args:
-        check: raises an OSError or ValueError if an existing folder is damaged; it is then built again.
+        check: raises an OSError or ValueError if an existing folder is damaged; it is then built
+            again.
         resumed: the next build continues with the files of a killed or interrupted one.
     """
     if folder.is_dir() and _damage(folder, check) is None:
@@ -101,9 +106,10 @@ def built_once(
 class MappedFile:
     """The content of a file as a read-only array: `file[begin:end]` maps it when first read.
 
-    Reading beyond the end of a file that has become shorter would kill the process, so each access looks at the file:
-    it raises a UserError if the file is shorter than it was, or removed before it was mapped. `changed` says whether
-    it was written to since its owner set that to False. Worker processes map the file themselves.
+    Reading beyond the end of a file that has become shorter would kill the process, so each access
+    looks at the file: it raises a UserError if the file is shorter than it was, or removed before
+    it was mapped. `changed` says whether it was written to since its owner set that to False.
+    Worker processes map the file themselves.
     """
 
     def __init__(self, path: Path, dtype: type[np.number]):
@@ -116,7 +122,9 @@ class MappedFile:
             if self._file is None:
                 file = os.open(self.path, os.O_RDONLY)
                 weakref.finalize(self, os.close, file)
-                self._values = np.frombuffer(mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype)
+                self._values = np.frombuffer(
+                    mmap.mmap(file, self.bytes, access=mmap.ACCESS_READ), self.dtype
+                )
                 self._file = file  # last, as threads share it
             stat = os.fstat(self._file)
         except (OSError, ValueError):

@@ -17,13 +17,27 @@ from typing import Any
 
 from .errors import printable
 
-PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "numpy",
+    "scikit-learn",
+    "soundfile",
+    "soxr",
+)
 
 __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA, _MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
-_MALLOC_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+_MALLOC_SETTINGS = (
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -44,8 +58,12 @@ def environment() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: by its affinity and by its control group's share of processor time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: by its affinity and by its control group's share of
+    processor time.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
         return min(cores, max(1, math.ceil(int(quota) / int(period))))
@@ -54,13 +72,21 @@ def usable_cores() -> int:
 
 
 def usable_memory() -> int:
-    """Bytes of main memory that this process may use, by the machine and its control group, and of all GPUs."""
+    """Bytes of main memory that this process may use, by the machine and its control group, and of
+    all GPUs.
+    """
     import torch
 
-    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+    own = (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if hasattr(os, "sysconf")
+        else sys.maxsize
+    )
     with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
         own = min(own, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
-    return own + sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+    return own + sum(
+        torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())
+    )
 
 
 @functools.cache
@@ -70,8 +96,15 @@ def git_revision() -> str | None:
     describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
         # In a virtual environment inside another checkout, that repository is not ours.
-        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=10)
-        found = subprocess.run([*git, *describe], capture_output=True, text=True, check=True, timeout=10)
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            check=True,
+            timeout=10,
+        )
+        found = subprocess.run(
+            [*git, *describe], capture_output=True, text=True, check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
@@ -87,13 +120,21 @@ def _processor() -> str:
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Make glibc keep freed memory for the next training step, and return it to the system at the end.
+    """Make glibc keep freed memory for the next training step, and return it to the system at the
+    end.
 
-    Without this the system maps and zeroes the memory again in every step: up to half of the training time on a CPU.
-    Yields whether it is active; it is not with another C library or if the user has configured an allocator.
+    Without this the system maps and zeroes the memory again in every step: up to half of the
+    training time on a CPU. Yields whether it is active; it is not with another C library or if the
+    user has configured an allocator.
     """
-    set_by_user = os.environ.get("LD_PRELOAD") or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if platform.libc_ver()[0] != "glibc" or set_by_user or any(name in os.environ for name in _MALLOC_SETTINGS):
+    set_by_user = os.environ.get("LD_PRELOAD") or "glibc.malloc" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    )
+    if (
+        platform.libc_ver()[0] != "glibc"
+        or set_by_user
+        or any(name in os.environ for name in _MALLOC_SETTINGS)
+    ):
         yield False
         return
     libc = ctypes.CDLL(None)
@@ -108,7 +149,8 @@ def freed_memory_kept() -> Iterator[bool]:
 def return_freed_memory() -> None:
     """Return the memory that glibc keeps to the system, wherever it lies.
 
-    Batches of many lengths leave gaps that later ones do not fit into: a process would grow by gigabytes.
+    Batches of many lengths leave gaps that later ones do not fit into: a process would grow by
+    gigabytes.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
@@ -125,7 +167,8 @@ class TerminalHandler(logging.Handler):
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Callable[[Path], None]]:
-    """Yield a function that writes all log messages of the package to a file, earlier ones of this run included.
+    """Yield a function that writes all log messages of the package to a file, earlier ones of this
+    run included.
 
     The first messages of a run come before its folder is checked, so they wait in memory.
     """
@@ -156,12 +199,18 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hide progress bars of the libraries, and Transformers' report of missing keys, which ser_hf checks itself."""
+    """Hide progress bars of the libraries, and Transformers' report of missing keys, which ser_hf
+    checks itself.
+    """
     import datasets
     from transformers.utils import logging as transformers_logging
 
-    verbosity, libraries = transformers_logging.get_verbosity(), (datasets.utils.logging, transformers_logging)
-    shown = [library for library in libraries if library.is_progress_bar_enabled()]  # an outer context hides them
+    verbosity, libraries = (
+        transformers_logging.get_verbosity(),
+        (datasets.utils.logging, transformers_logging),
+    )
+    # an outer context hides them
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
     transformers_logging.set_verbosity_error()
     for library in shown:
         library.disable_progress_bar()

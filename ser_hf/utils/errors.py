@@ -9,7 +9,8 @@ MOST = 300  # characters of a message
 
 
 class UserError(ValueError):
-    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2).
+    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy
+    (exit code 2).
 
     Example: `raise ser_hf.UserError("corpus.root: data/RAVDESS is not a folder")`
     """
@@ -19,8 +20,12 @@ class UserError(ValueError):
 
 
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"),
-    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"
+    ),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"
+    ),
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
 _SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
@@ -28,12 +33,16 @@ _MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc
 
 
 def printable(text: str) -> str:
-    """Text in one line, with spaces for control, direction and other invisible characters, and for surrogates."""
+    """Text in one line, with spaces for control, direction and other invisible characters, and for
+    surrogates.
+    """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else " " for c in text)
 
 
 def one_line(text: object) -> str:
-    """At most `MOST` printable characters of a message; the middle is left out, not the key or the remedy."""
+    """At most `MOST` printable characters of a message; the middle is left out, not the key or the
+    remedy.
+    """
     message = str(text)
     if len(message) > 4 * MOST:
         message = f"{message[: 2 * MOST]} {message[-2 * MOST :]}"
@@ -46,7 +55,9 @@ def one_line(text: object) -> str:
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """One line if the machine is the cause: a file or its disk, too little memory, or a process that was killed."""
+    """One line if the machine is the cause: a file or its disk, too little memory, or a process
+    that was killed.
+    """
     text = one_line(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
         return f"out of memory ({text}); use smaller batches or shorter clips"

@@ -1,4 +1,6 @@
-"""Folders and files that appear complete or not at all, folders walked in order, and tables of text."""
+"""Folders and files that appear complete or not at all, folders walked in order, and tables of
+text.
+"""
 
 import ast
 import contextlib
@@ -22,7 +24,9 @@ _PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process
 
 
 def packaged(name: str) -> Traversable:
-    """A folder at the top of the repository: installed with the package, or beside it in a checkout."""
+    """A folder at the top of the repository: installed with the package, or beside it in a
+    checkout.
+    """
     try:
         return resources.files(f"ser_hf.{name}")
     except ModuleNotFoundError:
@@ -31,14 +35,18 @@ def packaged(name: str) -> Traversable:
 
 @contextlib.contextmanager
 def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
-    """Keep other processes out of a folder by a lock file, which the system frees if this one is killed."""
+    """Keep other processes out of a folder by a lock file, which the system frees if this one is
+    killed.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
             lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         except Timeout:
             owner = lock.read_text(encoding="utf-8") or "another process"
-            raise UserError(f"{key}: {folder} is in use by {owner}; wait, or name another folder") from None
+            raise UserError(
+                f"{key}: {folder} is in use by {owner}; wait, or name another folder"
+            ) from None
         except OSError as error:  # on a file system without locks, nothing is held
             if machine_fault(error):
                 raise
@@ -56,7 +64,9 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     After an error `folder` is as it was before. Messages name `key`.
     """
     folder = Path(os.path.abspath(folder))
-    partial, replaced, lock = (folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock"))
+    partial, replaced, lock = (
+        folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock")
+    )
     kept = ""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,10 +104,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
-    """Walk the folders from `root` on, with their file names, in an order that does not depend on the file system.
+    """Walk the folders from `root` on, with their file names, in an order that does not depend on
+    the file system.
 
-    Links to folders are followed; a folder with several paths is visited once. Hidden folders and files are left
-    out: macOS writes `._name.wav` beside copies. `refuse` gets the error of an unreadable folder.
+    Links to folders are followed; a folder with several paths is visited once. Hidden folders and
+    files are left out: macOS writes `._name.wav` beside copies. `refuse` gets the error of an
+    unreadable folder.
     """
     seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -111,23 +123,28 @@ def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tup
 
 
 def require_utf8(path: str | Path) -> None:
-    """Refuse a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it."""
+    """Refuse a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot
+    hold it.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise UserError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
+        raise UserError(
+            f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it"
+        ) from None
 
 
 _JSON_BYTES, _JSON_DEPTH = 2**25, 32
 
 
 def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
-    """The value of a JSON file of any origin, with printable texts. A file of more than `most` bytes or `_JSON_DEPTH`
-    levels, or with a number that is not finite, is refused."""
+    """The value of a JSON file of any origin, with printable texts. A file of more than `most`
+    bytes or `_JSON_DEPTH` levels, or with a number that is not finite, is refused."""
     path = Path(path)
     try:
-        if path.is_file() and path.stat().st_size > most:  # reading a pipe would wait for its writer
+        # reading a pipe would wait for its writer
+        if path.is_file() and path.stat().st_size > most:
             raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
         return _plain(json.loads(path.read_text(encoding="utf-8-sig") if path.is_file() else ""))
     except (OSError, ValueError, RecursionError) as error:
@@ -157,7 +174,9 @@ _MOST_COLUMNS = 1000
 
 
 def parse_json(text: str, where: str | Path) -> Any:
-    """The value of a JSON text; a UserError that names `where` if it is none, or holds half a character."""
+    """The value of a JSON text; a UserError that names `where` if it is none, or holds half a
+    character.
+    """
     try:
         value = json.loads(text)
         if "\\ud" in text.lower():
@@ -170,25 +189,40 @@ def parse_json(text: str, where: str | Path) -> Any:
 def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
 
-    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells,
-    blank rows and columns without a name are left out.
+    The separator is the one that gives the header most columns. Names and cells are stripped; empty
+    and missing cells, blank rows and columns without a name are left out.
 
     Raises:
         UserError: for too many columns, a column twice, or more cells than columns.
     """
-    separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
+    separator = max(
+        SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1])
+    )
     lines = _lines(path, text, separator)
     _, header = next(lines, (1, []))
     if len(header) > _MOST_COLUMNS:
-        raise UserError(f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most")
+        raise UserError(
+            f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most"
+        )
     if twice := next((name for name in header if name and header.count(name) > 1), None):
         raise UserError(f"{path}: the column {twice!r} is in its header twice; rename one")
     rows = []
     for line, cells in lines:
         if any(cells[len(header) :]):
-            raise UserError(f"{path}, line {line}: more cells than the header has columns ({len(header)})")
+            raise UserError(
+                f"{path}, line {line}: more cells than the header has columns ({len(header)})"
+            )
         if any(cells):
-            rows.append((line, {name: cell for name, cell in zip(header, cells, strict=False) if name and cell}))
+            rows.append(
+                (
+                    line,
+                    {
+                        name: cell
+                        for name, cell in zip(header, cells, strict=False)
+                        if name and cell
+                    },
+                )
+            )
     return [name for name in header if name], rows
 
 
@@ -205,7 +239,9 @@ def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, l
 
 
 def class_fields(*files: Path) -> dict[str, list[str]]:
-    """The annotated fields of each class in Python files, with those of bases in the files; nothing is imported."""
+    """The annotated fields of each class in Python files, with those of bases in the files; nothing
+    is imported.
+    """
     nodes = [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
     classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
 
@@ -214,6 +250,10 @@ def class_fields(*files: Path) -> dict[str, list[str]]:
             return []
         bases = [field for base in classes[name].bases for field in fields(ast.unparse(base))]
         own = [item for item in classes[name].body if isinstance(item, ast.AnnAssign)]
-        return bases + [item.target.id for item in own if not ast.unparse(item.annotation).startswith("ClassVar")]
+        return bases + [
+            item.target.id
+            for item in own
+            if not ast.unparse(item.annotation).startswith("ClassVar")
+        ]
 
     return {name: fields(name) for name in classes}

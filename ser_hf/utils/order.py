@@ -22,11 +22,13 @@ def in_order(
     size: Callable[[Item], float] = lambda item: 0,
     most: float = math.inf,
 ) -> Iterator[Result]:
-    """`work` of each item, in the order of the items, at most `_AHEAD` a thread ahead of the reader.
+    """`work` of each item, in the order of the items, at most `_AHEAD` a thread ahead of the
+    reader.
 
     Args:
         work: a function that releases the GIL, as libsndfile and soxr do.
-        most: the largest sum of `size` ahead of the reader; a larger item is computed with nothing else ahead.
+        most: the largest sum of `size` ahead of the reader; a larger item is computed with nothing
+            else ahead.
     """
     workers = usable_cores() if workers is None else workers
     pending: deque[tuple[Future, float]] = deque()
@@ -56,12 +58,16 @@ def in_order(
 
 
 def apportion(
-    total: int, sizes: Sequence[float], least: Sequence[int] | int = 0, most: Sequence[int] | None = None
+    total: int,
+    sizes: Sequence[float],
+    least: Sequence[int] | int = 0,
+    most: Sequence[int] | None = None,
 ) -> list[int]:
     """Distribute `total` as whole numbers in proportion to `sizes` (largest remainder).
 
     Args:
-        least, most: bounds of each number. If they exclude `total`, the sum is the nearest possible.
+        least, most: bounds of each number. If they exclude `total`, the sum is the nearest
+            possible.
     """
     sizes = np.asarray(sizes, dtype=np.float64)
     least = np.broadcast_to(np.asarray(least), sizes.shape)
@@ -79,8 +85,9 @@ def interleave(groups: Sequence[Sequence[Hashable]], generator: np.random.Genera
     """A random order in which every initial stretch has the groups in proportion, within one item.
 
     Args:
-        groups: of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
-            proportion, and the emotions of each speaker. Groups of one level must be sortable.
+        groups: of each item its group, the group within that one, and so on: (speaker, emotion)
+            keeps speakers in proportion, and the emotions of each speaker. Groups of one level must
+            be sortable.
         generator: draws the order.
 
     Returns:

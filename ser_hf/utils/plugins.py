@@ -8,7 +8,8 @@ from .errors import UserError
 
 
 class WithPlugins(Mapping[str, Any]):
-    """A table of our own entries by name, and of the entry points of a group, which are imported when first used.
+    """A table of our own entries by name, and of the entry points of a group, which are imported
+    when first used.
 
     A plug-in imports this package, so it cannot be imported while this package is.
 
@@ -38,7 +39,9 @@ class WithPlugins(Mapping[str, Any]):
             except Exception as error:  # of code of others
                 kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
                 package = point.dist.name if point.dist else point.value
-                raise UserError(f"plug-in {name} ({self.group}) of the package {package}: {kind}{error}") from error
+                raise UserError(
+                    f"plug-in {name} ({self.group}) of the package {package}: {kind}{error}"
+                ) from error
             self.entries[name] = entry
             del self.points[name]
         return self.entries[name]

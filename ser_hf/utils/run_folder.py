@@ -14,7 +14,11 @@ from .yaml import dump_yaml, read_yaml
 # What a run writes; --overwrite removes these and nothing else.
 CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
-    *(f"{name}{end}" for name in ("model", "report") for end in ("", ".partial", ".replaced", ".lock")),
+    *(
+        f"{name}{end}"
+        for name in ("model", "report")
+        for end in ("", ".partial", ".replaced", ".lock")
+    ),
     *("reference.npz", "reference.partial"),
 )
 _CHILD = re.compile(r"(seed|fold)-\d+|foil")
@@ -22,8 +26,8 @@ _WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}  # on w
 
 
 class RunFolder:
-    """The paths of a run's files. seed-N/, fold-N/ and foil/ contain the same files again; `place` says where such a
-    folder is in the whole run, such as ``("fold-1", "seed-2")``."""
+    """The paths of a run's files. seed-N/, fold-N/ and foil/ contain the same files again; `place`
+    says where such a folder is in the whole run, such as ``("fold-1", "seed-2")``."""
 
     def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
         self.path, self.place = Path(path), place
@@ -55,7 +59,9 @@ class RunFolder:
         if not self.recipe.is_file():
             if {child.name for child in self.path.iterdir()} <= {"recipe.partial", ".lock"}:
                 return  # a start that was interrupted, or happens now
-            raise UserError(f"output_dir: {self.path} contains files that no run wrote; choose another folder")
+            raise UserError(
+                f"output_dir: {self.path} contains files that no run wrote; choose another folder"
+            )
         if resume:
             self._require_same(recipe)
         elif not overwrite:
@@ -66,7 +72,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def taken(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
-        """Keep other processes from running in the folder. It is checked again: one may have begun meanwhile."""
+        """Keep other processes from running in the folder. It is checked again: one may have begun
+        meanwhile.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         with held(self.lock, self.path):
             self.check(recipe, resume, overwrite)
@@ -83,20 +91,27 @@ class RunFolder:
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved, wanted = flat(read_yaml(self.recipe)), flat(recipe)
-        # Not known before the clips are measured and the checkpoint is found; checked again after that.
+        # Not known before the clips are measured and the checkpoint is found; checked again after
+        # that.
         for key, unknown in (("audio.level", "auto"), ("model.revision", None)):
             if key in wanted and wanted[key] == unknown:
                 del wanted[key]
         for key in sorted(wanted):  # a saved recipe may have keys of earlier versions
-            if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(key):
+            if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(
+                key
+            ):
                 raise UserError(
                     f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume "
                     "continues the same recipe only"
                 )
 
     def _clear(self) -> None:
-        # The report first and the recipe last: interrupted in between, the folder is an unfinished run.
-        order = sorted(self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report"))
+        # The report first and the recipe last: interrupted in between, the folder is an unfinished
+        # run.
+        order = sorted(
+            self.path.iterdir(),
+            key=lambda child: (child.name == "recipe.yaml", child.name != "report"),
+        )
         for child in order:
             if child.name not in CONTENTS and not _CHILD.fullmatch(child.name):
                 continue
@@ -110,5 +125,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with full keys such as ``training.seeds``."""
     found = {}
     for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {prefix + key: value}
+        found |= (
+            flat(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping) and value
+            else {prefix + key: value}
+        )
     return found

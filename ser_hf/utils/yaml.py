@@ -1,7 +1,9 @@
-"""Strict YAML 1.2: values checked against type annotations and ranges, with errors that name the key's full path.
+"""Strict YAML 1.2: values checked against type annotations and ranges, with errors that name the
+key's full path.
 
-PyYAML follows YAML 1.1, which reads ``3e-5`` as a string and ``no`` as false. Size and depth are bounded, and aliases
-and tags are refused, before any value is built, so that a file from anywhere is read in bounded time.
+PyYAML follows YAML 1.1, which reads ``3e-5`` as a string and ``no`` as false. Size and depth are
+bounded, and aliases and tags are refused, before any value is built, so that a file from anywhere
+is read in bounded time.
 """
 
 import contextlib
@@ -54,12 +56,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     def construct_yaml_int(self, node):
         text = self.construct_scalar(node)
         if len(text) > MOST_DIGITS:
-            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "a number of too many digits", node.start_mark
+            )
         return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
-    """Quotes exactly the words that `_Loader` would read as something else. libyaml is four times as fast."""
+    """Quotes exactly the words that `_Loader` would read as something else. libyaml is four times
+    as fast.
+    """
 
     yaml_implicit_resolvers = dict(_Loader.yaml_implicit_resolvers)
 
@@ -68,12 +74,18 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
 
 
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
-_CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # in no path, and in no word of a recipe
-_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words that Transformers' options use
-_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
+# in no path, and in no word of a recipe
+_CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# words that Transformers' options use
+_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}
+_FLOAT = re.compile(
+    r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), "tTfF")
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), "tTfF"
+    )
     _side.add_implicit_resolver("tag:yaml.org,2002:int", _INT, "-+0123456789")
     _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, "-+0123456789.")
 
@@ -84,29 +96,39 @@ def dump_yaml(value: Any) -> str:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text; `source` (a file or a command-line override) is named when it is malformed."""
+    """The value of a YAML text; `source` (a file or a command-line override) is named when it is
+    malformed.
+    """
     try:
         _check_bounds(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        line = min(mark.line, text.count("\n")) + 1 if mark else None  # libyaml counts a line after the last one
+        # libyaml counts a line after the last one
+        line = min(mark.line, text.count("\n")) + 1 if mark else None
         where = f"{source}, line {line}" if mark else source
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UserError(f"{where}: not valid YAML: {problem}") from None
 
 
 def _check_bounds(text: str) -> None:
-    """Refuse a text that takes long to build, or builds more than it says: aliases multiply, tags make objects."""
+    """Refuse a text that takes long to build, or builds more than it says: aliases multiply, tags
+    make objects.
+    """
     if len(text) > LARGEST:
         raise ValueError(f"more than {LARGEST:,} characters")
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         problem = (
             (count > MOST_VALUES and f"more than {MOST_VALUES:,} values")
             or (depth > DEEPEST and f"nested more than {DEEPEST} deep")
-            or (isinstance(event, yaml.AliasEvent) and "aliases (*name) are not supported; write the value out")
+            or (
+                isinstance(event, yaml.AliasEvent)
+                and "aliases (*name) are not supported; write the value out"
+            )
             or (getattr(event, "tag", None) not in (None, "!") and "tags (!name) are not supported")
         )
         if problem:
@@ -125,7 +147,9 @@ def read_text(path: str | Path, most: int | None = None) -> str:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {getattr(error, 'strerror', error)}") from None
+        raise UserError(
+            f"{path}: cannot be read as UTF-8 text: {getattr(error, 'strerror', error)}"
+        ) from None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -151,7 +175,8 @@ def unknown_key(path: str, known: Iterable[str]) -> UserError:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The finite values that a number may have, as in ``Annotated[float, Range(above=0, below=1)]``.
+    """The finite values that a number may have, as in ``Annotated[float, Range(above=0,
+    below=1)]``.
 
     `min` and `max` are allowed themselves, `above` and `below` are not; `unit` is for the message.
     """
@@ -166,7 +191,9 @@ class Range:
         """The bounds in a JSON schema (`ser-hf schema`)."""
         bounds = {"minimum": self.min, "maximum": self.max}
         bounds |= {"exclusiveMinimum": self.above, "exclusiveMaximum": self.below}
-        return handler(core_schema) | {key: bound for key, bound in bounds.items() if math.isfinite(bound)}
+        return handler(core_schema) | {
+            key: bound for key, bound in bounds.items() if math.isfinite(bound)
+        }
 
     def holds(self, value: float) -> bool:
         return self.min <= value <= self.max and self.above < value < self.below
@@ -175,7 +202,11 @@ class Range:
         low, high = max(self.min, self.above), min(self.max, self.below)
         unit = f"{self.unit}, " if self.unit else ""
         if high < math.inf and low > -math.inf:
-            words = "more than {} and at most" if self.above == low and self.max == high else "between {} and"
+            words = (
+                "more than {} and at most"
+                if self.above == low and self.max == high
+                else "between {} and"
+            )
             return f"{unit}{words.format(f'{low:,.12g}')} {high:,.12g}"
         if high < math.inf:
             return f"{unit}less than {high:,.12g}"
@@ -185,25 +216,33 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """The words that match a regular expression and that a file system takes; an annotation as `Range` is."""
+    """The words that match a regular expression and that a file system takes; an annotation as
+    `Range` is.
+    """
 
     pattern: str
     expected: str
 
     def holds(self, value: str) -> bool:
         longest = max(map(len, value.encode().split(b"/")))
-        return longest <= 200 and len(value) <= 1000 and re.fullmatch(self.pattern, value) is not None
+        return (
+            longest <= 200 and len(value) <= 1000 and re.fullmatch(self.pattern, value) is not None
+        )
 
     def __str__(self) -> str:
         return f"{self.expected} on one line, of at most 200 bytes (a path 1000)"
 
 
-FileName = Annotated[str, Text(r"(?!\.+$)[^/\\\n\r\t\u2028-\u202e\u2066-\u2069]+", "a name without slashes")]
+FileName = Annotated[
+    str, Text(r"(?!\.+$)[^/\\\n\r\t\u2028-\u202e\u2066-\u2069]+", "a name without slashes")
+]
 PathName = Annotated[str, Text(r"[^\n\r]+", "a path")]
 
 
 def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
-    """Coerce and check the fields of a dataclass, in its `__post_init__`; `key` names a field in messages."""
+    """Coerce and check the fields of a dataclass, in its `__post_init__`; `key` names a field in
+    messages.
+    """
     for name, hint in typing.get_type_hints(type(settings), include_extras=True).items():
         object.__setattr__(settings, name, coerce(getattr(settings, name), hint, key(name)))
 
@@ -211,7 +250,8 @@ def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
 def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
     """A dataclass of type `kind` from a mapping, each value coerced to its field's annotation.
 
-    A `ValueError` of the dataclass begins with the field's name; the message has the key's full path.
+    A `ValueError` of the dataclass begins with the field's name; the message has the key's full
+    path.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -221,7 +261,9 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
             raise unknown_key(_join(path, key), fields)
         coerced[key] = coerce(value, hints[key], _join(path, key))
     for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
         if required and name not in coerced:
             raise UserError(f"{_join(path, name)}: missing; this key has no default")
     try:
@@ -249,7 +291,8 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
         return value if hint is None else coerce(value, hint, path)
     if origin is Annotated:
         value = _coerce(value, arguments[0], path)
-        for bounds in arguments[1:]:  # annotations of other kinds are checked by the dataclass itself
+        # annotations of other kinds are checked by the dataclass itself
+        for bounds in arguments[1:]:
             if isinstance(bounds, Range | Text) and not bounds.holds(value):
                 raise UserError(f"{path}: expected {bounds}, got {value!r}")
         return value
@@ -298,7 +341,9 @@ def _coerce_scalar(value: Any, hint: type) -> Any:
 
 
 def _distinct(choices: tuple) -> list:
-    """The members of a union. Transformers' ``SchedulerType | str`` means one of the enumeration's words."""
+    """The members of a union. Transformers' ``SchedulerType | str`` means one of the enumeration's
+    words.
+    """
     words = any(isinstance(choice, type) and issubclass(choice, Enum) for choice in choices)
     return [choice for choice in choices if not (words and choice is str)]
 
@@ -307,11 +352,17 @@ def _choices(hint: Any) -> list | None:
     """The values of a Literal or an enumeration."""
     if typing.get_origin(hint) is Literal:
         return list(typing.get_args(hint))
-    return [member.value for member in hint] if isinstance(hint, type) and issubclass(hint, Enum) else None
+    return (
+        [member.value for member in hint]
+        if isinstance(hint, type) and issubclass(hint, Enum)
+        else None
+    )
 
 
 def _key_text(key: Any) -> Any:
-    """A number or boolean as YAML spells it: the keys of ``{0: train, true: test}`` name cells of tables."""
+    """A number or boolean as YAML spells it: the keys of ``{0: train, true: test}`` name cells of
+    tables.
+    """
     if isinstance(key, bool):
         return str(key).lower()
     if isinstance(key, float) and key.is_integer():
@@ -347,8 +398,18 @@ def _spell(hint: Any) -> str:
     if choices := _choices(hint):
         return "one of " + ", ".join(map(str, choices))
     if origin in (list, tuple):
-        return f"a list, each item {_spell(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
+        return (
+            f"a list, each item {_spell(arguments[0])}"
+            if arguments and arguments[0] is not Any
+            else "a list"
+        )
     if origin is dict or dataclasses.is_dataclass(hint):
         return "a mapping"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        type(None): "null",
+    }
     return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -41,8 +41,12 @@ def test_links_to_files_and_folders_are_followed(write, opened, tmp_path):
     assert opened(tmp_path / "noises") == opened(tmp_path / "link") == [100, 200, 300, 300]
 
 
-@pytest.mark.parametrize("bad", ["", " ", "a\0b", "~nobodyxx/x", "nowhere", "a.wav", "empty", "broken link"])
-def test_a_folder_that_cannot_be_used_is_refused_with_its_key(bad, write, opened, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "bad", ["", " ", "a\0b", "~nobodyxx/x", "nowhere", "a.wav", "empty", "broken link"]
+)
+def test_a_folder_that_cannot_be_used_is_refused_with_its_key(
+    bad, write, opened, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     write("a.wav")
     (tmp_path / "empty").mkdir()

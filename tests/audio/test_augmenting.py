@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_hf.audio import AudioError, Augmentation, Augmenter
-from ser_hf.audio.augmentation import BackgroundNoise, Gain, GaussianNoise, Mixup, Reverberation, Speed, Step
+from ser_hf.audio.augmentation import (
+    BackgroundNoise,
+    Gain,
+    GaussianNoise,
+    Mixup,
+    Reverberation,
+    Speed,
+    Step,
+)
 from ser_hf.audio.transforms import mean_power
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import from_mapping
@@ -25,7 +33,9 @@ NAMES = [
     if isinstance(field.default, Step) and not isinstance(field.default, Mixup)
 ]
 NAMES.remove("background_noise")  # it needs a folder
-ALWAYS = Augmentation(**{name: dataclasses.replace(getattr(Augmentation(), name), probability=1.0) for name in NAMES})
+ALWAYS = Augmentation(
+    **{name: dataclasses.replace(getattr(Augmentation(), name), probability=1.0) for name in NAMES}
+)
 
 
 def seeded(*seed):
@@ -58,7 +68,11 @@ def test_each_step_changes_the_clip_and_not_its_input(name):
 
 
 @settings(max_examples=15)
-@given(st.sampled_from([1, 2, 3, 100, 1601]), st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 1e6]), st.integers(0, 1000))
+@given(
+    st.sampled_from([1, 2, 3, 100, 1601]),
+    st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 1e6]),
+    st.integers(0, 1000),
+)
 def test_any_clip_survives_all_steps(length, level, seed):
     augmenter = Augmenter(ALWAYS, RATE)
     out = augmenter(read_only(tone(length) * np.float32(10 * level)), seeded(seed))
@@ -92,7 +106,9 @@ def test_a_step_draws_the_same_numbers_with_other_steps():
         louder = Augmenter(gain, RATE)(clip, seeded(seed))
         factor = np.abs(louder).max() / np.abs(clip).max()
         only = Augmenter(dataclasses.replace(both, gain=Gain()), RATE)(clip, seeded(seed))
-        np.testing.assert_allclose(Augmenter(both, RATE)(clip, seeded(seed)), only * factor, rtol=1e-5)
+        np.testing.assert_allclose(
+            Augmenter(both, RATE)(clip, seeded(seed)), only * factor, rtol=1e-5
+        )
 
 
 def test_a_step_changes_its_share_of_clips():
@@ -129,7 +145,9 @@ def test_rooms_come_from_their_folder(tmp_path):
     np.testing.assert_allclose(wet, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("background_noise", BackgroundNoise), ("reverberation", Reverberation)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("background_noise", BackgroundNoise), ("reverberation", Reverberation)]
+)
 def test_a_bad_folder_is_refused_where_its_step_is_active(name, kind, tmp_path):
     with pytest.raises(UserError, match=rf"augment\.{name}\.folder: .*no audio file there"):
         Augmenter(Augmentation(**{name: kind(0.5, folder=str(tmp_path))}), RATE)
@@ -150,11 +168,23 @@ def test_augmenting_loads_no_torch():
     ("section", "complaint"),
     [
         ({"gain": {"probability": 1.5}}, "gain.probability: expected between 0 and 1"),
-        ({"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}}, "gain.decibels: expected two numbers, the minimum"),
-        ({"speed": {"probability": 0.5, "factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
-        ({"telephone": {"probability": 0.5, "codecs": []}}, "telephone.codecs: expected some of mu_law"),
+        (
+            {"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}},
+            "gain.decibels: expected two numbers, the minimum",
+        ),
+        (
+            {"speed": {"probability": 0.5, "factor": [0.1, 1.0]}},
+            "speed.factor: .* from 0.5 or more to 2 or less",
+        ),
+        (
+            {"telephone": {"probability": 0.5, "codecs": []}},
+            "telephone.codecs: expected some of mu_law",
+        ),
         ({"background_noise": {"probability": 0.5}}, "background_noise.folder: missing"),
-        ({"mixup": {"probability": 0.5, "alpha": 0.0}}, "mixup.alpha: expected more than 0 and at most 100"),
+        (
+            {"mixup": {"probability": 0.5, "alpha": 0.0}},
+            "mixup.alpha: expected more than 0 and at most 100",
+        ),
     ],
 )
 def test_invalid_values_are_refused(section, complaint):

@@ -36,7 +36,9 @@ def test_samples_are_as_written(tmp_path):
 
 def test_channels_are_mixed_by_their_mean(tmp_path):
     left, right = TONE, np.full_like(TONE, 0.25)
-    decoded = decode(str(write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")))
+    decoded = decode(
+        str(write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT"))
+    )
     assert decoded.channels == 2
     assert decoded.samples.shape == (RATE,)
     np.testing.assert_allclose(decoded.samples, (left + right) / 2, atol=1e-7)
@@ -56,12 +58,18 @@ def test_resampling_keeps_duration_frequency_and_level(tmp_path, rate):
 
 def test_wav_and_flac_of_the_same_samples_have_the_same_hash(tmp_path):
     noise = np.random.default_rng(0).integers(-30000, 30000, RATE, dtype=np.int16)
-    hashes = {decode(str(write(tmp_path / f"a{suffix}", noise))).content_hash for suffix in (".wav", ".flac", ".aiff")}
+    hashes = {
+        decode(str(write(tmp_path / f"a{suffix}", noise))).content_hash
+        for suffix in (".wav", ".flac", ".aiff")
+    }
     assert len(hashes) == 1
     noise[5] += 1
     other = write(tmp_path / "b.wav", noise)
     assert decode(str(other)).content_hash not in hashes
-    assert decode("elsewhere/a.wav", other.read_bytes()).content_hash == decode(str(other)).content_hash
+    assert (
+        decode("elsewhere/a.wav", other.read_bytes()).content_hash
+        == decode(str(other)).content_hash
+    )
 
 
 def wav(subtype="PCM_16", samples=TONE):
@@ -94,7 +102,9 @@ def announced(suffix, place, value, size=4):
 
     def make(path):
         content = bytearray(write(path.with_suffix(suffix)).read_bytes())
-        content[place : place + size] = value.to_bytes(size, "little" if suffix == ".wav" else "big")
+        content[place : place + size] = value.to_bytes(
+            size, "little" if suffix == ".wav" else "big"
+        )
         path.write_bytes(content)
 
     return make
@@ -103,7 +113,10 @@ def announced(suffix, place, value, size=4):
 BAD = {
     "missing": (lambda path: None, "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
-    "text": (lambda path: path.write_text("<html>404 not found</html>" * 20), "not readable as audio"),
+    "text": (
+        lambda path: path.write_text("<html>404 not found</html>" * 20),
+        "not readable as audio",
+    ),
     "half a header": (cut_segments(".wav", 0.0005), "not readable as audio"),
     "header only": (header_only, ""),
     "zero samples": (wav(samples=TONE[:0]), "holds no samples"),
@@ -131,7 +144,9 @@ def test_a_bad_file_is_named_with_its_fault(tmp_path, make, message):
 
 
 def test_a_clip_too_short_for_the_rate_is_refused_or_not_empty(tmp_path):
-    """One sample at 48 kHz is a third of a sample at 16 kHz: a waveform without samples must not come out."""
+    """One sample at 48 kHz is a third of a sample at 16 kHz: a waveform without samples must not
+    come out.
+    """
     path = write(tmp_path / "short.wav", TONE[:1], 48000)
     with pytest.raises(AudioError, match="short.wav"):
         decode(str(path), sampling_rate=RATE)
@@ -158,10 +173,14 @@ def test_a_stream_header_without_a_size_is_read(tmp_path, size):
 
 @pytest.mark.parametrize(("length", "place"), [(4044, 36), (4, 10**6), (7, 10**6)])
 def test_an_extra_chunk_is_skipped(tmp_path, length, place):
-    """As in official files of RAVDESS, between format and samples; at the end perhaps odd and not padded."""
+    """As in official files of RAVDESS, between format and samples; at the end perhaps odd and not
+    padded.
+    """
     path = write(tmp_path / "chunk.wav")
     plain, content = decode(str(path)), path.read_bytes()
-    content = content[:place] + b"FLLR" + length.to_bytes(4, "little") + bytes(length) + content[place:]
+    content = (
+        content[:place] + b"FLLR" + length.to_bytes(4, "little") + bytes(length) + content[place:]
+    )
     path.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
     assert decode(str(path)).content_hash == plain.content_hash
 
@@ -176,7 +195,9 @@ def test_a_path_that_is_not_utf8_is_named(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, RATE, 44100])
-def test_a_long_recording_is_decoded_in_blocks_to_the_same_samples(rate, channels, tmp_path, monkeypatch):
+def test_a_long_recording_is_decoded_in_blocks_to_the_same_samples(
+    rate, channels, tmp_path, monkeypatch
+):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * rate + 7, channels))
     path = str(write(tmp_path / "a.wav", noise, rate))
     whole = decode(path, sampling_rate=RATE)

@@ -1,4 +1,6 @@
-"""Near-duplicates: planted copies of every kind are found, at their true overlap, and different takes are not."""
+"""Near-duplicates: planted copies of every kind are found, at their true overlap, and different
+takes are not.
+"""
 
 import importlib
 import io
@@ -25,7 +27,12 @@ def wav(samples, rate=RATE, **form):
 
 
 def coded(samples, kind):
-    mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
+    mp3 = {
+        "format": "MP3",
+        "subtype": "MPEG_LAYER_III",
+        "bitrate_mode": "CONSTANT",
+        "compression_level": 0.95,
+    }
     vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
     return wav(samples, **(mp3 if kind == "mp3" else vorbis))
 
@@ -45,7 +52,9 @@ KINDS = {
     "inverted": lambda x: wav(-x),
     "48k": lambda x: wav(soxr.resample(x, RATE, 48000), 48000),
     "8k": lambda x: wav(soxr.resample(x, RATE, 8000), 8000),
-    "telephone": lambda x: wav(sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), x)),
+    "telephone": lambda x: wav(
+        sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), x)
+    ),
     "mp3": lambda x: coded(x, "mp3"),
     "vorbis": lambda x: coded(x, "vorbis"),
     "piece of mp3": lambda x: piece_of_coded(x, "mp3", 4003),
@@ -57,7 +66,12 @@ KINDS = {
 def takes():
     """Return three sentences by two voices in two emotions, each recorded twice."""
     moods = ("angry", "sad")
-    return [utterance(who, mood, take, 0) for who in (0, 1) for mood in moods for take in (0, 1, 2, 6, 7, 8)]
+    return [
+        utterance(who, mood, take, 0)
+        for who in (0, 1)
+        for mood in moods
+        for take in (0, 1, 2, 6, 7, 8)
+    ]
 
 
 def store_of(sources, tmp_path, rate=RATE):
@@ -95,7 +109,10 @@ def test_silence_noise_and_short_clips_have_no_match(takes, tmp_path):
 def test_a_shared_pause_is_not_a_match(takes, tmp_path):
     """The same second of room noise before and after different sentences."""
     room = 3e-4 * np.random.default_rng(0).standard_normal(RATE)
-    assert near_duplicates(store_of([wav(np.concatenate([room, x, room])) for x in takes], tmp_path)) == []
+    assert (
+        near_duplicates(store_of([wav(np.concatenate([room, x, room])) for x in takes], tmp_path))
+        == []
+    )
 
 
 def test_a_second_search_reads_the_cached_result(takes, tmp_path, monkeypatch):
@@ -127,7 +144,13 @@ def test_a_damaged_result_is_computed_again(damage, takes, tmp_path, caplog):
 def test_the_result_does_not_depend_on_the_size_of_the_sorted_parts(takes, tmp_path, monkeypatch):
     # No frame, and fewer frames than between two of a key.
     scraps = [wav(np.zeros(RATE // 10)), wav(takes[0][: RATE // 4])]
-    clips = [scraps[0], *map(wav, takes), *scraps, *(KINDS["mp3"](take) for take in takes), scraps[0]]
+    clips = [
+        scraps[0],
+        *map(wav, takes),
+        *scraps,
+        *(KINDS["mp3"](take) for take in takes),
+        scraps[0],
+    ]
     store = store_of(clips, tmp_path)
     at_once = module._search(store)
     assert len(at_once) == len(takes)
@@ -140,15 +163,20 @@ def sources(folder, pattern):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("corpus", "pattern"), [("RAVDESS", "Actor_0[12]/*.flac"), ("EMO-DB", "wav/0[38]*.flac")])
+@pytest.mark.parametrize(
+    ("corpus", "pattern"), [("RAVDESS", "Actor_0[12]/*.flac"), ("EMO-DB", "wav/0[38]*.flac")]
+)
 def test_copies_of_real_speech_are_found(real_corpora, corpus, pattern, tmp_path):
     clips = sources(real_corpora(corpus), pattern)
     store = store_of(clips, tmp_path)
-    originals = range(0, 8 * len(KINDS), 8) if len(store) >= 8 * len(KINDS) else range(0, 6 * len(KINDS), 6)
+    originals = (
+        range(0, 8 * len(KINDS), 8) if len(store) >= 8 * len(KINDS) else range(0, 6 * len(KINDS), 6)
+    )
     copies = []
     for row, copy in zip(originals, KINDS.values(), strict=True):
         loud = int(np.argmax(np.convolve(store[row] ** 2, np.ones(800), "same")))
-        # A piece is cut near the beginning, where RAVDESS is silent: begin before the loudest vowel.
+        # A piece is cut near the beginning, where RAVDESS is silent: begin before the loudest
+        # vowel.
         copies.append(copy(store[row][max(0, loud - RATE // 2 - 4000) :]))
     expected = [(row, len(clips) + i) for i, row in enumerate(originals)]
     assert rows_of(near_duplicates(store_of(clips + copies, tmp_path))) == expected

@@ -1,4 +1,6 @@
-"""The fingerprint: unchanged by level, cuts and sampling rate, different for other takes, inactive in pauses."""
+"""The fingerprint: unchanged by level, cuts and sampling rate, different for other takes, inactive
+in pauses.
+"""
 
 import itertools
 

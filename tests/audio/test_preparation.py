@@ -1,4 +1,6 @@
-"""Trimming, levels and fixed durations against librosa, scipy's filters, torchaudio and what the standards state."""
+"""Trimming, levels and fixed durations against librosa, scipy's filters, torchaudio and what the
+standards state.
+"""
 
 import warnings
 
@@ -8,7 +10,13 @@ import pytest
 from scipy.signal import lfilter
 
 from ser_hf.models import preparation
-from ser_hf.models.preparation import Preparation, fix_length, gated_loudness, prepare_waveform, trim_silence
+from ser_hf.models.preparation import (
+    Preparation,
+    fix_length,
+    gated_loudness,
+    prepare_waveform,
+    trim_silence,
+)
 
 RATES = [8000, 16000, 22050, 44100, 48000]
 EACH_RATE = pytest.mark.parametrize("rate", RATES)
@@ -25,7 +33,9 @@ def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
 
 def span(samples, trimmed):
     """Return the first and last index of a view in its base array."""
-    begin = (trimmed.__array_interface__["data"][0] - samples.__array_interface__["data"][0]) // samples.itemsize
+    begin = (
+        trimmed.__array_interface__["data"][0] - samples.__array_interface__["data"][0]
+    ) // samples.itemsize
     return begin, begin + len(trimmed)
 
 
@@ -44,9 +54,13 @@ def test_trimming_agrees_with_librosa_to_the_sample(rate, below):
         generator = np.random.default_rng(seed)
         samples = voice(rate, generator.uniform(0.2, 2), generator.uniform(0, 1, 2), seed)
         levels = np.cumsum(generator.normal(0, 0.3, 40))
-        samples *= np.exp(np.interp(np.arange(len(samples)), np.linspace(0, len(samples), 40), levels))
+        samples *= np.exp(
+            np.interp(np.arange(len(samples)), np.linspace(0, len(samples), 40), levels)
+        )
         trimmed = trim_silence(samples, rate, below)
-        assert span(samples, trimmed) == tuple(librosa.effects.trim(samples, top_db=below, **frames_of(rate))[1])
+        assert span(samples, trimmed) == tuple(
+            librosa.effects.trim(samples, top_db=below, **frames_of(rate))[1]
+        )
         assert len(trimmed) < len(samples)
 
 
@@ -60,15 +74,29 @@ def test_a_clip_of_zeros_is_not_trimmed(length):
 
 def recursive_loudness(samples, rate):
     """ITU-R BS.1770-5 with recursive filters."""
-    k, quality, gain = np.tan(np.pi * 1681.974450955533 / rate), 0.7071752369554196, 10 ** (3.999843853973347 / 20)
+    k, quality, gain = (
+        np.tan(np.pi * 1681.974450955533 / rate),
+        0.7071752369554196,
+        10 ** (3.999843853973347 / 20),
+    )
     band, norm = gain**0.4996667741545416, 1 + k / quality + k * k
-    shelf = [gain + band * k / quality + k * k, 2 * (k * k - gain), gain - band * k / quality + k * k]
-    weighted = lfilter(shelf, [norm, 2 * (k * k - 1), 1 - k / quality + k * k], samples.astype(np.float64))
+    shelf = [
+        gain + band * k / quality + k * k,
+        2 * (k * k - gain),
+        gain - band * k / quality + k * k,
+    ]
+    weighted = lfilter(
+        shelf, [norm, 2 * (k * k - 1), 1 - k / quality + k * k], samples.astype(np.float64)
+    )
     k, quality = np.tan(np.pi * 38.13547087602444 / rate), 0.5003270373238773
     norm = 1 + k / quality + k * k
-    weighted = lfilter([1, -2, 1], [1, 2 * (k * k - 1) / norm, (1 - k / quality + k * k) / norm], weighted)
+    weighted = lfilter(
+        [1, -2, 1], [1, 2 * (k * k - 1) / norm, (1 - k / quality + k * k) / norm], weighted
+    )
     block, hop = min(len(samples), round(0.4 * rate)), round(0.1 * rate)
-    powers = np.array([np.mean(weighted[i : i + block] ** 2) for i in range(0, len(samples) - block + 1, hop)])
+    powers = np.array(
+        [np.mean(weighted[i : i + block] ** 2) for i in range(0, len(samples) - block + 1, hop)]
+    )
     powers = powers[powers > 10 ** ((-70 + 0.691) / 10)]
     return -0.691 + 10 * np.log10(powers[powers > powers.mean() / 10].mean())
 
@@ -90,7 +118,9 @@ def test_loudness_is_that_of_the_recursive_filters(rate, seconds):
     }
     for name, samples in signals.items():
         samples = samples.astype(np.float32)
-        assert gated_loudness(samples, rate) == pytest.approx(recursive_loudness(samples, rate), abs=1e-6), name
+        assert gated_loudness(samples, rate) == pytest.approx(
+            recursive_loudness(samples, rate), abs=1e-6
+        ), name
 
 
 def test_a_full_scale_sine_of_997_hertz_measures_minus_3():
@@ -110,7 +140,9 @@ def test_silent_and_empty_clips_and_low_rates_have_no_loudness():
 @pytest.mark.parametrize("target", [-40.0, -23.0, -5.0])
 def test_loudness_reaches_its_target(rate, target):
     for seconds in (0.1, 0.5, 2.0):
-        samples = preparation.set_level(voice(rate, seconds, silence=(0, 0)), rate, "loudness", target)
+        samples = preparation.set_level(
+            voice(rate, seconds, silence=(0, 0)), rate, "loudness", target
+        )
         assert samples.dtype == np.float32
         assert recursive_loudness(samples, rate) == pytest.approx(target, abs=0.01)
 
@@ -122,7 +154,9 @@ def test_a_peak_reaches_its_target(target, scale):
     levelled = preparation.set_level(samples, 16000, "peak", target)
     assert levelled.dtype == np.float32
     assert np.abs(levelled).max() == pytest.approx(10 ** (target / 20), rel=1e-6)
-    np.testing.assert_allclose(levelled / np.abs(levelled).max(), samples / np.abs(samples).max(), rtol=1e-5)
+    np.testing.assert_allclose(
+        levelled / np.abs(levelled).max(), samples / np.abs(samples).max(), rtol=1e-5
+    )
 
 
 # Durations, and all of it
@@ -141,7 +175,9 @@ def test_a_fixed_length_keeps_the_start_and_pads_the_end():
 def test_the_steps_are_taken_in_their_order():
     samples = voice(22050)
     whole = Preparation(trim_silence=35, level="loudness", target_level=-20, fixed_duration=3)
-    by_hand = fix_length(preparation.set_level(trim_silence(samples, 22050, 35), 22050, "loudness", -20), 3 * 22050)
+    by_hand = fix_length(
+        preparation.set_level(trim_silence(samples, 22050, 35), 22050, "loudness", -20), 3 * 22050
+    )
     np.testing.assert_array_equal(prepare_waveform(samples, 22050, whole), by_hand)
     assert len(trim_silence(samples, 22050, 35)) < len(samples) < 3.5 * 22050
 
@@ -164,13 +200,22 @@ def test_clips_of_any_length_are_prepared(length):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"trim_silence": 0}, "^trim_silence: expected a positive number of dB, at most 200, got 0"),
+        (
+            {"trim_silence": 0},
+            "^trim_silence: expected a positive number of dB, at most 200, got 0",
+        ),
         ({"trim_silence": -30.0}, "^trim_silence: "),
         ({"level": "rms"}, "^level: 'rms' is not one of peak, loudness or null"),
         ({"target_level": -3}, "^target_level: belongs to a level"),
-        ({"level": "peak", "target_level": 0.1}, r"^target_level: expected -100 to 0 \(full scale\), got 0.1"),
+        (
+            {"level": "peak", "target_level": 0.1},
+            r"^target_level: expected -100 to 0 \(full scale\), got 0.1",
+        ),
         ({"level": "loudness", "target_level": 23}, "^target_level: "),
-        ({"fixed_duration": 0.0}, "^fixed_duration: expected a positive number of seconds, at most 3,600, got 0.0"),
+        (
+            {"fixed_duration": 0.0},
+            "^fixed_duration: expected a positive number of seconds, at most 3,600, got 0.0",
+        ),
     ],
 )
 def test_invalid_settings_are_refused_by_name(settings, complaint):

@@ -1,4 +1,6 @@
-"""The waveform store: decoded once, equal to the decoder, checksummed, resumable, complete or not there."""
+"""The waveform store: decoded once, equal to the decoder, checksummed, resumable, complete or not
+there.
+"""
 
 import itertools
 import logging
@@ -82,7 +84,8 @@ def test_a_changed_file_makes_another_store(sources, tmp_path):
     samples, rate = soundfile.read(sources[1]["path"])
     soundfile.write(sources[1]["path"], -samples, rate)
     stat = os.stat(sources[1]["path"])
-    os.utime(sources[1]["path"], ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))  # however coarse the clock is
+    # however coarse the clock is
+    os.utime(sources[1]["path"], ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     second = open_store(sources, 16000, tmp_path / "cache")
     assert second.folder != first.folder
     np.testing.assert_allclose(second[1], -first[1], atol=1e-4)
@@ -96,7 +99,9 @@ def test_another_rate_or_order_makes_another_store(sources, tmp_path):
 
 def test_any_number_of_workers_gives_the_same_store(sources, tmp_path):
     many = sources * 10  # more clips than one worker may hold in flight
-    stores = [open_store(many, 16000, tmp_path / f"cache{workers}", workers) for workers in (1, 2, 5)]
+    stores = [
+        open_store(many, 16000, tmp_path / f"cache{workers}", workers) for workers in (1, 2, 5)
+    ]
     assert contents(stores[0]) == contents(stores[1]) == contents(stores[2])
 
 
@@ -139,12 +144,16 @@ def test_a_damaged_store_is_named_and_built_again(sources, tmp_path, caplog, nam
 def decoded(monkeypatch):
     """The paths that are decoded, as they are."""
     paths, real = [], building.decode
-    monkeypatch.setattr("ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given))
+    monkeypatch.setattr(
+        "ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given)
+    )
     return paths
 
 
 def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
-    """A second corpus, or a recording more, decodes the new clips alone; another order or choice decodes none."""
+    """A second corpus, or a recording more, decodes the new clips alone; another order or choice
+    decodes none.
+    """
     caplog.set_level(logging.INFO, "ser_hf")
     shared, preparation = tmp_path / "cache", Preparation(trim_silence=30)
     for rows in (padded[1:2], padded[2:]):
@@ -153,7 +162,9 @@ def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
     store = open_store(padded, 16000, shared, preparation=preparation)
     assert decoded == [padded[0]["path"]]
     assert f"2 of 3 clips are copied from other stores in {shared / 'waveforms'}" in caplog.messages
-    assert contents(store) == contents(open_store(padded, 16000, tmp_path / "alone", preparation=preparation))
+    assert contents(store) == contents(
+        open_store(padded, 16000, tmp_path / "alone", preparation=preparation)
+    )
     decoded.clear()
     open_store(padded[::-1], 16000, shared, preparation=preparation)
     assert decoded == []
@@ -163,7 +174,9 @@ def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
 
 def test_clips_of_a_damaged_store_are_decoded(sources, tmp_path, decoded):
     flip_in(open_store(sources[:2], 16000, tmp_path / "cache"), 1)
-    (open_store(sources[3:], 16000, tmp_path / "cache").folder / "index.npz").write_bytes(b"no index")
+    (open_store(sources[3:], 16000, tmp_path / "cache").folder / "index.npz").write_bytes(
+        b"no index"
+    )
     decoded.clear()
     store = open_store(sources, 16000, tmp_path / "cache")
     assert sorted(decoded) == [source["path"] for source in sources[1:]]
@@ -171,7 +184,9 @@ def test_clips_of_a_damaged_store_are_decoded(sources, tmp_path, decoded):
 
 
 def die_at(sources, cache, at):
-    """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip `at`."""
+    """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip
+    `at`.
+    """
     real, begun = building.decode, []
 
     def deadly(*given):
@@ -185,7 +200,9 @@ def die_at(sources, cache, at):
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, caplog, decoded, torn):
+def test_a_killed_build_resumes_after_its_last_complete_clip(
+    sources, tmp_path, caplog, decoded, torn
+):
     caplog.set_level(logging.INFO, "ser_hf")
     many = sources * 10
     expected = open_store(many, 16000, tmp_path / "whole")
@@ -219,14 +236,19 @@ def flip_in(store, row):
         file.write(bytes([byte ^ 1]))
 
 
-def test_each_clip_of_a_large_store_is_verified_at_its_first_access(sources, tmp_path, unread, caplog, monkeypatch):
+def test_each_clip_of_a_large_store_is_verified_at_its_first_access(
+    sources, tmp_path, unread, caplog, monkeypatch
+):
     store = open_store(sources, 16000, tmp_path / "cache")
     expected = contents(store)
     flip_in(store, 2)
     reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
     assert not caplog.messages
     looked_at, real = [], building.xxh3_64_intdigest
-    monkeypatch.setattr("ser_hf.audio.store.xxh3_64_intdigest", lambda clip: looked_at.append(len(clip)) or real(clip))
+    monkeypatch.setattr(
+        "ser_hf.audio.store.xxh3_64_intdigest",
+        lambda clip: looked_at.append(len(clip)) or real(clip),
+    )
     for _ in range(2):
         for row in (0, 1, -1):
             assert len(reader[row]) == store.lengths[row]
@@ -242,15 +264,20 @@ def test_each_clip_of_a_large_store_is_verified_at_its_first_access(sources, tmp
     assert len(again[2]) == store.lengths[2]
 
 
-def test_a_store_that_changes_while_it_is_used_is_found_and_one_that_is_touched_is_not(sources, tmp_path):
+def test_a_store_that_changes_while_it_is_used_is_found_and_one_that_is_touched_is_not(
+    sources, tmp_path
+):
     store = open_store(sources, 16000, tmp_path / "cache")
     wanted = [store[row].copy() for row in range(4)]
     os.utime(store.folder / SAMPLES, ns=(1, 1))
     assert all(np.array_equal(store[row], wanted[row]) for row in range(4))
     flip_in(store, 2)
-    os.utime(store.folder / SAMPLES, ns=(2, 2))  # a clock of few ticks a second would show the same time
+    # a clock of few ticks a second would show the same time
+    os.utime(store.folder / SAMPLES, ns=(2, 2))
     assert len(store[1]) == store.lengths[1]
-    with pytest.raises(UserError, match="the samples of clip 2 do not match their checksum; the next run builds it"):
+    with pytest.raises(
+        UserError, match="the samples of clip 2 do not match their checksum; the next run builds it"
+    ):
         store[2]
 
 
@@ -270,14 +297,18 @@ def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, m
 
 
 def test_few_long_recordings_are_decoded_at_once(sources, tmp_path, monkeypatch):
-    """The clips that wait for the writer are bounded by their size in memory, for any number of threads."""
+    """The clips that wait for the writer are bounded by their size in memory, for any number of
+    threads.
+    """
     monkeypatch.setattr("ser_hf.audio.store._SMALL_BYTES", 1)
     held = 8 * soundfile.info(sources[0]["path"]).frames
     monkeypatch.setattr("ser_hf.audio.store._AHEAD_BYTES", 1.5 * held)
     begun, ahead = [], []
     decode, append = building.decode, building.append
     monkeypatch.setattr(building, "decode", lambda *given: begun.append(1) or decode(*given))
-    monkeypatch.setattr(building, "append", lambda *given: (ahead.append(len(begun) - len(ahead)), append(*given)))
+    monkeypatch.setattr(
+        building, "append", lambda *given: (ahead.append(len(begun) - len(ahead)), append(*given))
+    )
     open_store(sources[:1] * 6, 16000, tmp_path / "cache", workers=4)
     assert len(ahead) == 6
     assert max(ahead) <= 2
@@ -326,7 +357,9 @@ EVERYTHING = Preparation(trim_silence=30, level="peak", fixed_duration=0.6)
 
 @pytest.fixture
 def padded(tmp_path):
-    """Three clips of 0.5, 0.6 and 0.7 s of noise, with half a second of silence before each but the first."""
+    """Three clips of 0.5, 0.6 and 0.7 s of noise, with half a second of silence before each but the
+    first.
+    """
     generator = np.random.default_rng(0)
     for i in range(3):
         noise = 0.1 * generator.standard_normal(8000 + 1600 * i)
@@ -335,7 +368,9 @@ def padded(tmp_path):
 
 
 @pytest.mark.parametrize("sampling_rate", [16000, 8000])
-@pytest.mark.parametrize("preparation", [EVERYTHING, Preparation(trim_silence=20), Preparation(level="loudness")])
+@pytest.mark.parametrize(
+    "preparation", [EVERYTHING, Preparation(trim_silence=20), Preparation(level="loudness")]
+)
 def test_the_store_has_the_prepared_clips(padded, tmp_path, sampling_rate, preparation):
     plain = open_store(padded, sampling_rate, tmp_path / "cache")
     store = open_store(padded, sampling_rate, tmp_path / "cache", preparation=preparation)
@@ -350,14 +385,25 @@ def test_the_store_has_the_prepared_clips(padded, tmp_path, sampling_rate, prepa
 
 
 def test_each_preparation_makes_another_store(padded, tmp_path):
-    levels = [Preparation(level="peak"), Preparation(level="loudness"), Preparation(level="peak", target_level=-2)]
-    others = [Preparation(20), Preparation(30), Preparation(fixed_duration=1), Preparation(fixed_duration=2)]
+    levels = [
+        Preparation(level="peak"),
+        Preparation(level="loudness"),
+        Preparation(level="peak", target_level=-2),
+    ]
+    others = [
+        Preparation(20),
+        Preparation(30),
+        Preparation(fixed_duration=1),
+        Preparation(fixed_duration=2),
+    ]
     kinds = [None, EVERYTHING, *levels, *others]
     stores = [open_store(padded, 16000, tmp_path / "cache", preparation=kind) for kind in kinds]
     assert len({store.folder for store in stores}) == len(kinds)
     same = open_store(padded, 16000, tmp_path / "cache", preparation=Preparation())
     assert same.folder == stores[0].folder
-    explicit = open_store(padded, 16000, tmp_path / "cache", preparation=Preparation(None, "peak", -1.0))
+    explicit = open_store(
+        padded, 16000, tmp_path / "cache", preparation=Preparation(None, "peak", -1.0)
+    )
     assert explicit.folder == stores[2].folder
 
 

@@ -26,7 +26,9 @@ def voice():
 # Telephone and level
 
 
-@pytest.mark.parametrize(("codec", "least"), [("mu_law", 28), ("a_law", 28), ("gsm", 5), ("adpcm", 12)])
+@pytest.mark.parametrize(
+    ("codec", "least"), [("mu_law", 28), ("a_law", 28), ("gsm", 5), ("adpcm", 12)]
+)
 @pytest.mark.parametrize("rate", [8000, 16000, 22050])
 def test_a_telephone_keeps_the_band_its_length_and_time(voice, codec, least, rate):
     samples = voice[: len(voice) // 160 * 160 + 1]
@@ -52,14 +54,22 @@ def test_gain_is_in_decibels(voice, decibels):
 
 
 @settings(max_examples=30)
-@given(snr=st.floats(-20, 60), level=st.sampled_from([1e-4, 0.1, 100.0]), loudness=st.sampled_from([1e-3, 1.0, 50.0]))
+@given(
+    snr=st.floats(-20, 60),
+    level=st.sampled_from([1e-4, 0.1, 100.0]),
+    loudness=st.sampled_from([1e-3, 1.0, 50.0]),
+)
 def test_noise_has_the_signal_to_noise_ratio(snr, level, loudness):
     rng = np.random.default_rng(1)
     samples = (level * np.sin(np.arange(8000) / 5)).astype(np.float32)
-    noisy = transforms.add_noise(samples, np.float32(loudness) * transforms.gaussian(8000, rng), snr)
+    noisy = transforms.add_noise(
+        samples, np.float32(loudness) * transforms.gaussian(8000, rng), snr
+    )
     assert noisy.dtype == np.float32
     added = noisy.astype(np.float64) - samples
-    assert 10 * np.log10(transforms.mean_power(samples) / transforms.mean_power(added)) == pytest.approx(snr, abs=0.1)
+    assert 10 * np.log10(
+        transforms.mean_power(samples) / transforms.mean_power(added)
+    ) == pytest.approx(snr, abs=0.1)
 
 
 def slope(noise):
@@ -113,13 +123,18 @@ def test_a_generated_room_decays_in_the_given_time(decay):
 
 
 @settings(max_examples=30)
-@given(decay=st.floats(0.02, 2.0), ratio=st.floats(-20, 60), rate=st.sampled_from([8000, 16000, 44100]))
+@given(
+    decay=st.floats(0.02, 2.0), ratio=st.floats(-20, 60), rate=st.sampled_from([8000, 16000, 44100])
+)
 def test_a_generated_room_has_the_direct_to_reverberant_ratio(decay, ratio, rate):
     response = transforms.generated_response(decay, ratio, rate, np.random.default_rng(0))
     assert response.dtype == np.float32
     assert response[0] == 1
     count = round(transforms.DIRECT_SECONDS * rate)
-    direct, late = np.square(response[:count], dtype=np.float64), np.square(response[count:], dtype=np.float64)
+    direct, late = (
+        np.square(response[:count], dtype=np.float64),
+        np.square(response[count:], dtype=np.float64),
+    )
     assert 10 * np.log10(direct.sum() / late.sum()) == pytest.approx(ratio, abs=0.01)
 
 
@@ -148,7 +163,9 @@ def vowel():
     samples = np.diff(np.floor(np.arange(RATE + 1) * PITCH / RATE))
     for formant in FORMANTS:
         radius = np.exp(-np.pi * 90 / RATE)
-        samples = lfilter([1], [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2], samples)
+        samples = lfilter(
+            [1], [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2], samples
+        )
     return (0.1 * samples / np.std(samples)).astype(np.float32)
 
 
@@ -185,8 +202,12 @@ def test_speed_changes_length_and_pitch_and_tempo_length_alone(vowel, factor):
         assert len(faster) == round(RATE / factor)
         assert fundamental(faster) == pytest.approx(expected, rel=0.01)
         # Where phases are not locked, half of the power is lost.
-        assert 10 * np.log10(transforms.mean_power(faster) / transforms.mean_power(vowel)) == pytest.approx(0, abs=0.7)
-    np.testing.assert_allclose(formants(transforms.tempo(vowel, factor, RATE))[:3], formants(vowel)[:3], rtol=0.03)
+        assert 10 * np.log10(
+            transforms.mean_power(faster) / transforms.mean_power(vowel)
+        ) == pytest.approx(0, abs=0.7)
+    np.testing.assert_allclose(
+        formants(transforms.tempo(vowel, factor, RATE))[:3], formants(vowel)[:3], rtol=0.03
+    )
 
 
 @pytest.mark.parametrize("semitones", [-12.0, -2.0, 1.5, 7.0])

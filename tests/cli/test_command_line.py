@@ -20,7 +20,12 @@ from ser_hf import cli
 from ser_hf.cli.train import summary
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
+TINY = [
+    "corpus.speakers=4",
+    "corpus.takes=1",
+    "training.num_train_epochs=1",
+    "evaluation.bootstrap=20",
+]
 TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
 VERBS = list(typer.main.get_command(cli.app).commands)
 
@@ -44,20 +49,32 @@ for arguments in {commands!r}:
     _, *printed = done.stdout.split("=====")
     assert len(printed) == len(commands)
     assert all("ser-hf" in text for text in printed)
-    assert all(f"Example: ser-hf {verb}" in text for verb, text in zip(VERBS, printed[3:], strict=True))
-    assert [line for line in printed[0].splitlines() if line[:-1] in cli.VERBS] == [f"{own}:" for own in cli.VERBS]
+    assert all(
+        f"Example: ser-hf {verb}" in text for verb, text in zip(VERBS, printed[3:], strict=True)
+    )
+    assert [line for line in printed[0].splitlines() if line[:-1] in cli.VERBS] == [
+        f"{own}:" for own in cli.VERBS
+    ]
 
 
 @pytest.mark.parametrize(
     "recipe",
-    ["audio: {sampling_rat: 8000}", "training: {learnig_rate: 1}", "model: {architecture: crnn, n_melz: 80}"],
+    [
+        "audio: {sampling_rat: 8000}",
+        "training: {learnig_rate: 1}",
+        "model: {architecture: crnn, n_melz: 80}",
+    ],
 )
-def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are_loaded(recipe, tmp_path):
+def test_a_mistake_in_a_recipe_is_reported_before_packages_that_take_seconds_are_loaded(
+    recipe, tmp_path
+):
     model = "" if recipe.startswith("model") else "model: {architecture: crnn}"
     (tmp_path / "a.yaml").write_text(f"{recipe}\ncorpus: {{name: synthetic}}\n{model}\n")
     code = "import sys; from ser_hf.cli import main; assert main(['train', 'a.yaml']) == 2; "
     code += "assert not {'scipy.signal', 'sklearn', 'torch', 'transformers'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     assert [line[:7] for line in done.stderr.splitlines()] == ["a.yaml:", "error: "]
 
@@ -83,10 +100,15 @@ def test_overrides_and_options_of_a_training_mix(monkeypatch, capsys):
     run_recipe = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
     overrides = ["training.learning_rate=3e-4", "b.c=[1, -2]"]
-    for words in (["a.yaml", overrides[0], "--resume", overrides[1]], ["--resume", "a.yaml", *overrides]):
+    for words in (
+        ["a.yaml", overrides[0], "--resume", overrides[1]],
+        ["--resume", "a.yaml", *overrides],
+    ):
         assert cli.main(["train", *words]) == 130
         assert run_recipe.call_args == (("a.yaml", overrides), {"resume": True, "overwrite": False})
-        assert capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
+        assert (
+            capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
+        )
 
 
 def test_the_schema_describes_recipes(capsys):
@@ -107,7 +129,10 @@ def test_recipes_name_the_schema_beside_them_and_it_is_that_of_this_version(caps
     saved = json.loads((RECIPES / "recipe.schema.json").read_text())
 
     def keys(schema):
-        return {name: sorted(part.get("properties", ())) for name, part in {"": schema, **schema["$defs"]}.items()}
+        return {
+            name: sorted(part.get("properties", ()))
+            for name, part in {"": schema, **schema["$defs"]}.items()
+        }
 
     assert keys(saved) == keys(schema), "ser-hf schema > recipes/recipe.schema.json"
     for path in RECIPES.glob("*.yaml"):
@@ -155,10 +180,15 @@ def test_an_output_that_cannot_be_written_prints_one_line(flags, monkeypatch):
     command = [sys.executable, *flags, "-c", say_happy()]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=900)
-    assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the output cannot be written: No space left on device\n",
+    )
 
 
-@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(errno.EINVAL, "Invalid argument")])
+@pytest.mark.parametrize(
+    "fault", [BrokenPipeError("a worker's"), OSError(errno.EINVAL, "Invalid argument")]
+)
 def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
     monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=fault))
     with Path(os.devnull).open("w") as output:
@@ -171,13 +201,31 @@ def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (OSError(errno.ENOSPC, "No space left", "run/x.partial"), "run/x.partial: No space left on .*make room"),
-        (OSError(errno.EROFS, "Read-only file system", b"run"), "run: Read-only file system; change its rights"),
+        (
+            OSError(errno.ENOSPC, "No space left", "run/x.partial"),
+            "run/x.partial: No space left on .*make room",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", b"run"),
+            "run: Read-only file system; change its rights",
+        ),
         (OSError(errno.EMFILE, "Too many open files", "x"), r"x: Too many open files; .*ulimit -n"),
-        (OSError(errno.ENOENT, "No such file or directory", "run/checkpoints"), "run/checkpoints: No such file"),
-        (MemoryError("Unable to allocate 9 GiB"), "out of memory .Unable to allocate 9 GiB.; use smaller batches"),
-        (RuntimeError("CUDA out of memory. Tried\nto allocate 2 GiB"), "out of memory .CUDA out of memory. Tried to"),
-        (RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "), "dataloader_num_workers"),
+        (
+            OSError(errno.ENOENT, "No such file or directory", "run/checkpoints"),
+            "run/checkpoints: No such file",
+        ),
+        (
+            MemoryError("Unable to allocate 9 GiB"),
+            "out of memory .Unable to allocate 9 GiB.; use smaller batches",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried\nto allocate 2 GiB"),
+            "out of memory .CUDA out of memory. Tried to",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "),
+            "dataloader_num_workers",
+        ),
     ],
 )
 def test_a_fault_of_the_machine_is_one_line_with_a_remedy(fault, expected, monkeypatch, capsys):
@@ -201,7 +249,9 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
 
 @pytest.fixture
 def table(tmp_path):
-    """Arguments for a table of six speakers; a take of one is also a cut and quieter clip of another."""
+    """Arguments for a table of six speakers; a take of one is also a cut and quieter clip of
+    another.
+    """
     write_corpus("csv", tmp_path / "corpus", speakers=6, takes=1)
     clips = tmp_path / "corpus" / "clips"
     samples, rate = soundfile.read(clips / "s01_angry_0.wav", dtype="float32")
@@ -219,23 +269,34 @@ def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     from ser_hf.experiment.recipe_checks import read_recipe
 
     recipe, *overrides = table
-    counted = load_experiment_data(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
+    counted = load_experiment_data(
+        read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"])
+    )
     shared = counted.folds[0].audit["shared"]
     found = {pair: own["near_duplicates"] for pair, own in shared.items()}
     assert found == {"train/validation": 0, "train/test": 1, "validation/test": 0}
     assert "near_duplicates" not in counted.folds[0].audit["apart"]["train/test"]
-    excluded = load_experiment_data(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
+    excluded = load_experiment_data(
+        read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"])
+    )
     assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 
 def test_a_dry_run_describes_the_training_and_writes_nothing(tmp_path, capsys):
     run = tmp_path / "run"
-    arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}", "training.num_train_epochs=3"]
+    arguments = [
+        str(RECIPES / "quickstart.yaml"),
+        *TINY,
+        f"output_dir={run}",
+        "training.num_train_epochs=3",
+    ]
     assert cli.main(["train", *arguments, "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert "trainings: 1 (folds: 1, seeds: 1)" in printed
-    an_epoch, total = re.search(r"steps: (\d+) an epoch of \d+ clips each, (\d+) in all", printed).groups()
+    an_epoch, total = re.search(
+        r"steps: (\d+) an epoch of \d+ clips each, (\d+) in all", printed
+    ).groups()
     assert int(total) == 3 * int(an_epoch)
     sizes = [float(size) for size in re.findall(r"clips +([\d.]+) GiB", printed)]
     assert sizes == sorted(sizes)
@@ -269,6 +330,9 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
 
 
 def test_the_summary_of_a_run_on_validation_names_the_evaluation_on_test():
-    ends = [summary(typed(whole_report(judged_on=part, output_dir="runs/x"))) for part in ("test", "validation")]
+    ends = [
+        summary(typed(whole_report(judged_on=part, output_dir="runs/x")))
+        for part in ("test", "validation")
+    ]
     assert ["ser-hf publish runs/x" in end for end in ends] == [True, False]
     assert "ser-hf train runs/x/recipe.yaml evaluation.part=test --output runs/x_test" in ends[1]

@@ -1,4 +1,5 @@
-"""The entry points that the contract tests use. When a module of ser_hf moves, only this file changes.
+"""The entry points that the contract tests use. When a module of ser_hf moves, only this file
+changes.
 
 Everything else in this folder uses what `ser_hf` exports, transformers, recipes and files.
 """
@@ -39,7 +40,9 @@ def architectures() -> list[str]:
 
 
 def from_published_weights() -> list[str]:
-    """The networks that a recipe starts from published weights or, with `random_init`, from random numbers."""
+    """The networks that a recipe starts from published weights or, with `random_init`, from random
+    numbers.
+    """
     from ser_hf.models import TRANSFERRED
 
     return list(TRANSFERRED)
@@ -65,7 +68,9 @@ def model_card(run: Path, location: str, **published: str) -> str:
 
 
 def report_page(run: Path, scratch: Path) -> str:
-    """The page of a finished run's report, made of its report.json; `scratch` receives a copy of the run."""
+    """The page of a finished run's report, made of its report.json; `scratch` receives a copy of
+    the run.
+    """
     from ser_hf.corpora import corpus_facts
     from ser_hf.experiment.outputs import report_links
     from ser_hf.report.report import read_report
@@ -75,5 +80,11 @@ def report_page(run: Path, scratch: Path) -> str:
     copy = RunFolder(shutil.copytree(run, scratch / run.name))
     report = read_report(copy.report / "report.json")
     corpus = corpus_facts("synthetic", {})
-    write_report(copy.report, report, recipe=copy.recipe.read_text(), corpus=corpus, links=report_links(report, copy))
+    write_report(
+        copy.report,
+        report,
+        recipe=copy.recipe.read_text(),
+        corpus=corpus,
+        links=report_links(report, copy),
+    )
     return (copy.report / "index.html").read_text(encoding="utf-8")

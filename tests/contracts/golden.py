@@ -1,4 +1,6 @@
-"""Facts of runs, models, cards and pages, the recipes that they come from, and the fixtures to compare them with."""
+"""Facts of runs, models, cards and pages, the recipes that they come from, and the fixtures to
+compare them with.
+"""
 
 import functools
 import json
@@ -19,9 +21,10 @@ from huggingface_hub import ModelCard
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
-# SER_HF_EXACT=1 is for the machine that made the fixtures, or one with the same kind of processor. Other processors
-# add in another order, which changes the last digits of a logit and, near a decision, a prediction. The audio of a run
-# is generated again, which may change a sample by one step of 16 bit.
+# SER_HF_EXACT=1 is for the machine that made the fixtures, or one with the same kind of processor.
+# Other processors add in another order, which changes the last digits of a logit and, near a
+# decision, a prediction. The audio of a run is generated again, which may change a sample by one
+# step of 16 bit.
 EXACT = os.environ.get("SER_HF_EXACT") == "1"
 LOGITS = {"rtol": 1e-6, "atol": 1e-6} if EXACT else {"rtol": 1e-4, "atol": 1e-5}
 PROBABILITIES = (
@@ -58,7 +61,13 @@ def run_recipes() -> dict[str, dict]:
     folds = {"protocol": {"name": "kfold", "k": 2, "foil": "random_stratified"}}
     three = CORPUS | {"speakers": 8, "takes": 4, "drop": ["disgust", "fear", "happy"]}
     easy = {"normalization": "fixed", "hop_length": 320, "channels": [8, 16], "pooling": "mean_std"}
-    easy |= {"band_pooling": [4, 4], "conv_dropout": 0.0, "dropout": 0.0, "time_masks": 0, "band_masks": 0}
+    easy |= {
+        "band_pooling": [4, 4],
+        "conv_dropout": 0.0,
+        "dropout": 0.0,
+        "time_masks": 0,
+        "band_masks": 0,
+    }
     long = {"num_train_epochs": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2}
     return {
         "single": recipe("single", network("crnn") | easy, corpus=three, training=long),
@@ -82,7 +91,9 @@ def model_recipes() -> dict[str, dict]:
 def read(name: str) -> dict:
     """The content of a JSON file among the fixtures."""
     path = FIXTURES / name
-    return json.loads(lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes())
+    return json.loads(
+        lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    )
 
 
 @functools.cache
@@ -99,8 +110,8 @@ def unpacked() -> Path:
 
 
 def files_of(run: Path) -> list[str]:
-    """The files of a run folder or model folder. Numbered checkpoints count as one, and so do Python files, since the
-    number and the names of those may change."""
+    """The files of a run folder or model folder. Numbered checkpoints count as one, and so do
+    Python files, since the number and the names of those may change."""
     names = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
     names = (re.sub(r"checkpoints/.*", "checkpoints/", name) for name in names)
     return sorted({re.sub(r"[^/]+\.py$", "*.py", name) for name in names})
@@ -108,16 +119,29 @@ def files_of(run: Path) -> list[str]:
 
 def columns_of(run: Path) -> dict[str, str]:
     """The columns of a run's tables: name -> type."""
-    tables = {table.stem: pq.read_schema(table) for table in sorted((run / "report").glob("*.parquet"))}
-    return {f"{table}.{field.name}": str(field.type) for table, schema in tables.items() for field in schema}
+    tables = {
+        table.stem: pq.read_schema(table) for table in sorted((run / "report").glob("*.parquet"))
+    }
+    return {
+        f"{table}.{field.name}": str(field.type)
+        for table, schema in tables.items()
+        for field in schema
+    }
 
 
 def key_types(path: Path) -> dict[str, str]:
-    """The keys of a JSON file and the types of their values, such as `metrics.uar: number`. Labels, speakers and
-    numbers that serve as keys have one name each, list elements are written `[]`."""
+    """The keys of a JSON file and the types of their values, such as `metrics.uar: number`. Labels,
+    speakers and numbers that serve as keys have one name each, list elements are written `[]`."""
     values = json.loads(path.read_text(encoding="utf-8"))
     found: dict[str, set[str]] = {}
-    kinds = {dict: "object", list: "array", bool: "boolean", int: "integer", float: "number", str: "string"}
+    kinds = {
+        dict: "object",
+        list: "array",
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+        str: "string",
+    }
 
     def visit(value: object, place: str) -> None:
         found.setdefault(place, set()).add(kinds.get(type(value), "null"))
@@ -129,7 +153,9 @@ def key_types(path: Path) -> dict[str, str]:
                 visit(item, f"{place}[]")
 
     visit(values, "")
-    return {place.removeprefix("."): "|".join(sorted(types)) for place, types in found.items() if place}
+    return {
+        place.removeprefix("."): "|".join(sorted(types)) for place, types in found.items() if place
+    }
 
 
 def _key(key: str, labels: list[str]) -> str:
@@ -139,7 +165,9 @@ def _key(key: str, labels: list[str]) -> str:
 
 
 def changed_keys(frozen: dict[str, str], now: dict[str, str]) -> dict[str, str]:
-    """The keys that were lost or changed their type. New keys are allowed; what was null once may have a value."""
+    """The keys that were lost or changed their type. New keys are allowed; what was null once may
+    have a value.
+    """
     changes = {}
     for key, types in frozen.items():
         before, after = set(types.split("|")), set(now.get(key, "missing").split("|"))
@@ -181,7 +209,9 @@ def model_facts(folder: Path, model: torch.nn.Module) -> dict:
     for key in ("transformers_version", "use_cache"):  # the Trainer's own
         config.pop(key, None)
     inherited = PreTrainedConfig().to_dict()
-    defaults = {key: value for key, value in type(model.config)().to_dict().items() if key not in inherited}
+    defaults = {
+        key: value for key, value in type(model.config)().to_dict().items() if key not in inherited
+    }
     config["auto_map"] = sorted(config.get("auto_map", {}))  # the modules' names may change
     if "auto_map" in extractor:
         extractor["auto_map"] = sorted(extractor["auto_map"])
@@ -194,11 +224,19 @@ def model_facts(folder: Path, model: torch.nn.Module) -> dict:
 
 
 def card_facts(text: str) -> dict:
-    """Machine-readable facts of a model card, and its numbers: metadata, Python snippets, numbers of tables."""
+    """Machine-readable facts of a model card, and its numbers: metadata, Python snippets, numbers
+    of tables.
+    """
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    code = [[line for line in block.splitlines() if line and not line.startswith("#")] for block in code]
+    code = [
+        [line for line in block.splitlines() if line and not line.startswith("#")] for block in code
+    ]
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    return {"metadata": ModelCard(text).data.to_dict(), "code": code, "numbers": numbers("\n".join(rows))}
+    return {
+        "metadata": ModelCard(text).data.to_dict(),
+        "code": code,
+        "numbers": numbers("\n".join(rows)),
+    }
 
 
 def numbers(text: str) -> str:
@@ -234,4 +272,8 @@ class Page(HTMLParser):
             self.text += f" {data}"
 
     def facts(self) -> dict:
-        return {"ids": sorted(self.ids), "pictures": sorted(self.pictures), "numbers": numbers(self.text)}
+        return {
+            "ids": sorted(self.ids),
+            "pictures": sorted(self.pictures),
+            "numbers": numbers(self.text),
+        }

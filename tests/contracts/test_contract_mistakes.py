@@ -1,4 +1,6 @@
-"""Mistakes on the command line: exit code 2 and one line on standard error that names the key or file."""
+"""Mistakes on the command line: exit code 2 and one line on standard error that names the key or
+file.
+"""
 
 import shutil
 import subprocess
@@ -18,7 +20,9 @@ training: {num_train_epochs: 1}
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working folder with a recipe, a broken one, a finished run, its model, an audio file and a text file."""
+    """A working folder with a recipe, a broken one, a finished run, its model, an audio file and a
+    text file.
+    """
     monkeypatch.chdir(tmp_path)
     Path("recipe.yaml").write_text(RECIPE)
     Path("broken.yaml").write_text("corpus: {name: [")

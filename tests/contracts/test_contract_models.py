@@ -1,4 +1,6 @@
-"""Saved models of every family: they load, give the same logits, and are saved with the same tensors and settings."""
+"""Saved models of every family: they load, give the same logits, and are saved with the same
+tensors and settings.
+"""
 
 import json
 
@@ -17,7 +19,9 @@ def expected(place):
         return kept[place]
 
 
-@pytest.mark.parametrize("place", [*(f"models/{name}" for name in FACTS), "runs/single/model", "runs/lora/model"])
+@pytest.mark.parametrize(
+    "place", [*(f"models/{name}" for name in FACTS), "runs/single/model", "runs/lora/model"]
+)
 def test_a_saved_model_gives_the_same_logits(place):
     logits = logits_of(unpacked() / place, waveforms())
     np.testing.assert_allclose(logits, expected(place), **LOGITS)
@@ -25,8 +29,9 @@ def test_a_saved_model_gives_the_same_logits(place):
 
 @pytest.mark.parametrize("name", FACTS)
 def test_a_model_is_saved_as_before(name, tmp_path):
-    """The same files, configuration, defaults, feature extractor, tensor names and shapes; `auto_map` for networks of
-    ser_hf. New configuration keys may be added, Python files may have other names."""
+    """The same files, configuration, defaults, feature extractor, tensor names and shapes;
+    `auto_map` for networks of ser_hf. New configuration keys may be added, Python files may have
+    other names."""
     folder, frozen = unpacked() / "models" / name, FACTS[name]
     model = AutoModelForAudioClassification.from_pretrained(folder)
     model.save_pretrained(tmp_path)

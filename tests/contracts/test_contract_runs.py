@@ -1,4 +1,6 @@
-"""Run folders: their files, the keys of their reports, and a finished run that is read, evaluated and reproduced."""
+"""Run folders: their files, the keys of their reports, and a finished run that is read, evaluated
+and reproduced.
+"""
 
 import json
 
@@ -17,7 +19,9 @@ def assert_as_before(run, frozen):
     assert frozen["columns"].items() <= golden.columns_of(run).items()
     for place, files in frozen["keys"].items():
         for file, keys in files.items():
-            assert golden.changed_keys(keys, golden.key_types(run / place / file)) == {}, f"{place}/{file}"
+            assert golden.changed_keys(keys, golden.key_types(run / place / file)) == {}, (
+                f"{place}/{file}"
+            )
 
 
 @pytest.mark.parametrize("name", ["seeds", "lora"])
@@ -31,8 +35,9 @@ def test_a_run_leaves_the_same_files_and_keys(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["single", "folds"])
 def test_a_saved_run_is_reproduced(name, tmp_path):
-    """By the command: the same files, keys, split and recipe; what scikit-learn fits also gives the same figures on
-    other processors, where a training by gradient has only its first loss in common."""
+    """By the command: the same files, keys, split and recipe; what scikit-learn fits also gives the
+    same figures on other processors, where a training by gradient has only its first loss in
+    common."""
     tolerance = golden.FIGURES if name == "folds" or golden.EXACT else 1.0
     source, run = golden.unpacked() / "runs" / name, tmp_path / name
     assert command("reproduce", source, "--output", run, "--tolerance", tolerance) == 0
@@ -46,7 +51,9 @@ def test_a_saved_run_is_reproduced(name, tmp_path):
         if row["metric"] in ("uar", "macro_f1", "wa"):
             assert row["now"] == pytest.approx(row["saved"], abs=tolerance + 1e-12), row
     for saved, now in zip(history(source), history(run), strict=True):
-        assert now["train_loss"] == pytest.approx(saved["train_loss"], rel=1e-6 if golden.EXACT else 0.1)
+        assert now["train_loss"] == pytest.approx(
+            saved["train_loss"], rel=1e-6 if golden.EXACT else 0.1
+        )
         if not golden.EXACT:
             break
 
@@ -57,12 +64,20 @@ def history(run):
 
 def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
     run, frozen = golden.unpacked() / "runs" / "single", golden.read("evaluation.json")
-    assert command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu") == 0
+    assert (
+        command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu")
+        == 0
+    )
     assert golden.files_of(tmp_path / "out") == frozen["files"]
-    assert golden.changed_keys(frozen["keys"], golden.key_types(tmp_path / "out" / "report.json")) == {}
+    assert (
+        golden.changed_keys(frozen["keys"], golden.key_types(tmp_path / "out" / "report.json"))
+        == {}
+    )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     for name in ("uar", "wa", "macro_f1"):
-        assert report["metrics"][name] == pytest.approx(frozen["metrics"][name], abs=golden.FIGURES + 1e-12)
+        assert report["metrics"][name] == pytest.approx(
+            frozen["metrics"][name], abs=golden.FIGURES + 1e-12
+        )
     saved = _probabilities(run / "report" / "predictions.parquet")
     now = _probabilities(tmp_path / "out" / "predictions.parquet")
     assert now
@@ -72,7 +87,9 @@ def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
 
 def _probabilities(table):
     rows = pq.read_table(table).to_pylist()
-    return {row["id"]: [value for key, value in row.items() if key.startswith("p_")] for row in rows}
+    return {
+        row["id"]: [value for key, value in row.items() if key.startswith("p_")] for row in rows
+    }
 
 
 # They were null and half an hour.

@@ -19,19 +19,31 @@ from ser_hf.corpora.files import Entry
 Fault = Callable[["Handler", bytes], None]
 
 CLIPS = {
-    "ravdess": [f"Actor_{who:02d}/03-01-0{word}-01-01-01-{who:02d}.wav" for who in range(1, 5) for word in (4, 5)],
-    "cremad": [f"AudioWAV/{actor}_IEO_{emotion}_HI.wav" for actor in range(1001, 1004) for emotion in ("ANG", "SAD")],
+    "ravdess": [
+        f"Actor_{who:02d}/03-01-0{word}-01-01-01-{who:02d}.wav"
+        for who in range(1, 5)
+        for word in (4, 5)
+    ],
+    "cremad": [
+        f"AudioWAV/{actor}_IEO_{emotion}_HI.wav"
+        for actor in range(1001, 1004)
+        for emotion in ("ANG", "SAD")
+    ],
 }
 
 
 class Release:
-    """Some clips of a corpus under their official names, of random bytes; the last two have equal content."""
+    """Some clips of a corpus under their official names, of random bytes; the last two have equal
+    content.
+    """
 
     def __init__(self, name: str):
         noise = np.random.default_rng(5)
         self.files = {path: noise.bytes(3000 + 2 * place) for place, path in enumerate(CLIPS[name])}
         self.files[CLIPS[name][-1]] = self.files[CLIPS[name][-2]]
-        self.objects = {hashlib.sha256(content).hexdigest(): content for content in self.files.values()}
+        self.objects = {
+            hashlib.sha256(content).hexdigest(): content for content in self.files.values()
+        }
         self.entries = tuple(
             Entry(path, len(content), hashlib.sha256(content).hexdigest())
             for path, content in sorted(self.files.items())
@@ -46,8 +58,14 @@ class Release:
 
     def is_in(self, folder) -> bool:
         """Whether the folder holds these files, and nothing else but the lock."""
-        files = (path for path in folder.rglob("*") if path.is_file() and path != folder / ".download.lock")
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files} == self.files
+        files = (
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path != folder / ".download.lock"
+        )
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes() for path in files
+        } == self.files
 
 
 def zipped(files: dict[str, bytes], under: str = "", kind: int = stat.S_IFREG) -> bytes:
@@ -71,9 +89,11 @@ class _Threaded(ThreadingHTTPServer):
 
 
 class Server:
-    """`files` by path (``/a.zip``); `faults` by path, each for one request; `always` are faults that never end.
+    """`files` by path (``/a.zip``); `faults` by path, each for one request; `always` are faults
+    that never end.
 
-    `requests` is every request: method, path and headers. `responses`: from a POSTed JSON to the response.
+    `requests` is every request: method, path and headers. `responses`: from a POSTed JSON to the
+    response.
     """
 
     def __init__(self):
@@ -95,12 +115,18 @@ class Server:
         """Makes it a Git LFS server of these objects, some of which have an error; returns its URL."""
 
         def batch(question: dict) -> dict:
-            return {"transfer": "basic", "objects": [one(expected["oid"]) for expected in question["objects"]]}
+            return {
+                "transfer": "basic",
+                "objects": [one(expected["oid"]) for expected in question["objects"]],
+            }
 
         def one(oid: str) -> dict:
             if oid in (errors or {}):
                 return {"oid": oid, "error": errors[oid]}
-            action = {"href": f"{self.url}/objects/{oid}", "header": {"Authorization": "RemoteAuth of-this-object"}}
+            action = {
+                "href": f"{self.url}/objects/{oid}",
+                "header": {"Authorization": "RemoteAuth of-this-object"},
+            }
             return {"oid": oid, "actions": {"download": action}} if oid in objects else {"oid": oid}
 
         self.responses["/r.git/info/lfs/objects/batch"] = batch
@@ -147,7 +173,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, content if sent is None else content[:sent], {}, len(content))
         self.close_connection = sent is not None
 
-    def send(self, code: int, body: bytes, headers: dict[str, str] | None = None, announced: int | None = None):
+    def send(
+        self,
+        code: int,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        announced: int | None = None,
+    ):
         self.send_response(code)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -164,7 +196,9 @@ def status(code: int) -> Fault:
 
 
 def cut(sent: int) -> Fault:
-    """Announces all of the file, sends so many bytes of what was requested and closes the connection."""
+    """Announces all of the file, sends so many bytes of what was requested and closes the
+    connection.
+    """
     return lambda handler, content: handler.serve(content, sent)
 
 

@@ -9,7 +9,8 @@ from ser_hf.inspection import inspect_corpus
 from ser_hf.protocols import PARTS, audit, split_corpus
 
 NAMES = {"label": "emotion", "speaker": "speaker_id", "columns": {"sex": "gender"}}
-# Name -> (where corpus.root is below what was written, options, classes, the protocol of the data set's own parts).
+# Name -> (where corpus.root is below what was written, options, classes, the protocol of the data
+# set's own parts).
 LAYOUTS = {
     "audformat": (".", {}, 6, ("column", {})),
     "audiofolder": (".", {"columns": {"sex": "gender"}}, 6, ("column", {})),
@@ -20,7 +21,9 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def corpus(request, tmp_path_factory):
-    """Name, root, options, number of classes and protocol of one layout, four speakers with one clip a class."""
+    """Name, root, options, number of classes and protocol of one layout, four speakers with one
+    clip a class.
+    """
     name = request.param
     if name == "audformat":
         pytest.importorskip("audformat")

@@ -19,7 +19,9 @@ SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
 
 @pytest.fixture
 def database(tmp_path):
-    """A function that writes a database of three speakers with two clips each, and gives its folder."""
+    """A function that writes a database of three speakers with two clips each, and gives its
+    folder.
+    """
     pytest.importorskip("audformat")
 
     def write(segmented=False):
@@ -51,7 +53,11 @@ def test_a_database(database):
     clips = read(database(), language="de")
     assert [clip.id for clip in clips[:2]] == ["audformat/wav/anna_anger", "audformat/wav/anna_joy"]
     assert [clip.emotion for clip in clips[:2]] == ["angry", "happy"]
-    assert [clip.speaker for clip in clips[::2]] == ["audformat:anna", "audformat:ben", "audformat:cleo"]
+    assert [clip.speaker for clip in clips[::2]] == [
+        "audformat:anna",
+        "audformat:ben",
+        "audformat:cleo",
+    ]
     assert [clip.sex for clip in clips[::2]] == ["female", "male", "female"]
     assert [clip.extra["split"] for clip in clips[::2]] == ["train", "validation", "test"]
     assert clips[0].language == "de"
@@ -84,7 +90,10 @@ def test_other_schemes_by_name(database):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label": "mood"}, "label: the database has no scheme 'mood'; it has emotion, gender, speaker"),
+        (
+            {"label": "mood"},
+            "label: the database has no scheme 'mood'; it has emotion, gender, speaker",
+        ),
         (
             {"tables": ["votes"]},
             "tables: no table 'votes'; the database has emotion.dev, emotion.test, emotion.train",
@@ -98,9 +107,16 @@ def test_missing_schemes_and_tables_are_named(database, options, message):
 
 def test_tables_that_contradict_each_other_are_named(database):
     root = database()
-    edit(root, "db.emotion.test.csv", "file,emotion,speaker\n", "file,emotion,speaker\nwav/anna_joy.wav,anger,anna\n")
+    edit(
+        root,
+        "db.emotion.test.csv",
+        "file,emotion,speaker\n",
+        "file,emotion,speaker\nwav/anna_joy.wav,anger,anna\n",
+    )
     tables = "emotion, emotion.dev, emotion.test, emotion.train"
-    with pytest.raises(UserError, match=f"corpus.tables: the tables of {tables}, are damaged or contr"):
+    with pytest.raises(
+        UserError, match=f"corpus.tables: the tables of {tables}, are damaged or contr"
+    ):
         parse(root)
 
 
@@ -115,7 +131,9 @@ def test_a_damaged_header_is_named(database, header):
 def test_a_table_that_is_missing_or_damaged_is_named(database):
     root = database()
     (root / "db.emotion.dev.csv").write_bytes(b"\xff\xfe\x00garbage")
-    with pytest.raises(UserError, match="corpus.tables: the tables of emotion, .*emotion.dev, .* are damaged"):
+    with pytest.raises(
+        UserError, match="corpus.tables: the tables of emotion, .*emotion.dev, .* are damaged"
+    ):
         parse(root)
     (root / "db.emotion.dev.csv").unlink()
     with pytest.raises(UserError, match="emotion.dev"):
@@ -128,7 +146,12 @@ def test_code_in_a_database_never_runs(database, kind):
     root = database()
     marker, table = root / "was_run", root / "db.emotion.dev.csv"
     if kind == "tag":
-        edit(root, "db.yaml", "source: support.testing", f"source: !!python/object/apply:os.mkdir ['{marker}']")
+        edit(
+            root,
+            "db.yaml",
+            "source: support.testing",
+            f"source: !!python/object/apply:os.mkdir ['{marker}']",
+        )
     else:
         table.with_suffix(".pkl").write_bytes(pickle.dumps(Payload(marker)))
         os.utime(table, ns=(time := table.with_suffix(".pkl").stat().st_mtime_ns,) * 2)
@@ -138,7 +161,10 @@ def test_code_in_a_database_never_runs(database, kind):
     if kind in ("older", "newer"):
         assert len(read(root)) == 6
     else:
-        with pytest.raises(UserError, match=r"db.yaml: .*constructor|db.emotion.dev.pkl: a pickle, .* as CSV or Parq"):
+        with pytest.raises(
+            UserError,
+            match=r"db.yaml: .*constructor|db.emotion.dev.pkl: a pickle, .* as CSV or Parq",
+        ):
             parse(root)
     assert not marker.exists()
 

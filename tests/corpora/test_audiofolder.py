@@ -1,4 +1,6 @@
-"""A folder in datasets' layout: labels by folder or metadata, splits by folder, speakers by column or pattern."""
+"""A folder in datasets' layout: labels by folder or metadata, splits by folder, speakers by column
+or pattern.
+"""
 
 import json
 from pathlib import Path
@@ -15,7 +17,9 @@ PATTERN = "([a-z]+)_[0-9]+"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A function that writes empty audio files and a text file below a folder, and gives the folder."""
+    """A function that writes empty audio files and a text file below a folder, and gives the
+    folder.
+    """
 
     def write(*names, **texts):
         for name, text in texts.items():
@@ -29,13 +33,26 @@ def folder(tmp_path):
 def test_folders_are_labels_and_a_pattern_finds_the_speaker(folder):
     root = folder("anger/anna_1.wav", "sub/Sad/ben_2.FLAC")
     first, second = parse(root, speaker_pattern=PATTERN).clips
-    assert (first.id, first.emotion, first.speaker) == ("audiofolder/anger/anna_1", "angry", "audiofolder:anna")
-    assert (second.id, second.emotion, second.speaker) == ("audiofolder/sub/Sad/ben_2", "sad", "audiofolder:ben")
+    assert (first.id, first.emotion, first.speaker) == (
+        "audiofolder/anger/anna_1",
+        "angry",
+        "audiofolder:anna",
+    )
+    assert (second.id, second.emotion, second.speaker) == (
+        "audiofolder/sub/Sad/ben_2",
+        "sad",
+        "audiofolder:ben",
+    )
     assert first.extra == {}
 
 
 def test_parts_may_be_below_other_folders(folder):
-    root = folder(*(f"data/{name}_1.wav" for name in ("train/sad/ben", "Eval/sad/cleo", "Dev/sad/eva", "sad/dora")))
+    root = folder(
+        *(
+            f"data/{name}_1.wav"
+            for name in ("train/sad/ben", "Eval/sad/cleo", "Dev/sad/eva", "sad/dora")
+        )
+    )
     clips = parse(root, speaker_pattern=PATTERN).clips
     assert {clip.speaker: clip.extra for clip in clips} == {
         "audiofolder:ben": {"split": "train"},
@@ -47,17 +64,29 @@ def test_parts_may_be_below_other_folders(folder):
 
 def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, tmp_path_factory):
     elsewhere = write_blank(tmp_path_factory.mktemp("elsewhere"), "a.wav")
-    (elsewhere / "metadata.csv").write_text("file_name,label,speaker\na.wav,sad,anna\n", encoding="utf-8")
+    (elsewhere / "metadata.csv").write_text(
+        "file_name,label,speaker\na.wav,sad,anna\n", encoding="utf-8"
+    )
     root = folder(".ipynb_checkpoints/x.wav")
-    (root / ".ipynb_checkpoints/metadata.csv").write_text("file_name,label\nx.wav,happy\n", encoding="utf-8")
+    (root / ".ipynb_checkpoints/metadata.csv").write_text(
+        "file_name,label\nx.wav,happy\n", encoding="utf-8"
+    )
     (root / "happy").symlink_to(elsewhere)
     (clip,) = parse(root).clips
-    assert (clip.path, clip.emotion, clip.speaker) == (str(root / "happy/a.wav"), "sad", "audiofolder:anna")
+    assert (clip.path, clip.emotion, clip.speaker) == (
+        str(root / "happy/a.wav"),
+        "sad",
+        "audiofolder:anna",
+    )
 
 
 def test_recordings_in_unsupported_formats_are_named(folder, caplog):
-    root = folder("sad/anna_1.wav", "angry/ben_1.wav", "sad/cleo_1.m4a", "sad/dora_1.Opus", "sad/notes.txt")
-    reasons = {Path(path).name: reason for path, reason in parse(root, speaker_pattern=PATTERN).skipped}
+    root = folder(
+        "sad/anna_1.wav", "angry/ben_1.wav", "sad/cleo_1.m4a", "sad/dora_1.Opus", "sad/notes.txt"
+    )
+    reasons = {
+        Path(path).name: reason for path, reason in parse(root, speaker_pattern=PATTERN).skipped
+    }
     assert reasons == {
         "cleo_1.m4a": ".m4a is not supported; convert it to .wav or .flac",
         "dora_1.Opus": ".Opus is not supported; convert it to .wav or .flac",
@@ -67,7 +96,9 @@ def test_recordings_in_unsupported_formats_are_named(folder, caplog):
 
 
 def test_metadata_of_each_part_in_json_lines(folder):
-    one = json.dumps({"file_name": "a.wav", "label": "sad", "speaker": 7, "code": "007", "words": ["x"]})
+    one = json.dumps(
+        {"file_name": "a.wav", "label": "sad", "speaker": 7, "code": "007", "words": ["x"]}
+    )
     other = json.dumps({"file_name": "b.wav", "label": "angry", "speaker": "8", "code": "8"})
     texts = {"train__metadata_jsonl": f"{one}\n{other}\n\n", "test__metadata_jsonl": one}
     root = folder("train/a.wav", "train/b.wav", "test/a.wav", **texts)
@@ -81,15 +112,24 @@ def test_metadata_of_each_part_in_json_lines(folder):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"metadata.parquet": "PAR1"}, "metadata.parquet: Parquet is not read here; save it as metadata.csv"),
-        ({"metadata_csv": "file_name,label,speaker\n"}, "metadata.csv: no row; fill it in, or remove it"),
+        (
+            {"metadata.parquet": "PAR1"},
+            "metadata.parquet: Parquet is not read here; save it as metadata.csv",
+        ),
+        (
+            {"metadata_csv": "file_name,label,speaker\n"},
+            "metadata.csv: no row; fill it in, or remove it",
+        ),
         (
             {"metadata_csv": "file,label\na.wav,sad\n"},
             "metadata.csv, line 2: no file_name; it is the path of the audio",
         ),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),
         ({"metadata_jsonl": "[" * 100_000}, "metadata.jsonl, line 1: not valid JSON"),
-        ({"metadata_jsonl": r'{"file_name": "a.wav", "\ud800": 1}'}, "metadata.jsonl, line 1: not valid JSON"),
+        (
+            {"metadata_jsonl": r'{"file_name": "a.wav", "\ud800": 1}'},
+            "metadata.jsonl, line 1: not valid JSON",
+        ),
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),
     ],
 )

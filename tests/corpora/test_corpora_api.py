@@ -16,7 +16,16 @@ def savee(tmp_path):
 @pytest.mark.parametrize("name", sorted(CORPORA))
 def test_every_corpus_has_the_facts_of_a_card(name):
     facts = corpus_facts(name, {})
-    assert set(facts) == {"name", "title", "license", "language", "url", "citation", "acted", "non_commercial"}
+    assert set(facts) == {
+        "name",
+        "title",
+        "license",
+        "language",
+        "url",
+        "citation",
+        "acted",
+        "non_commercial",
+    }
     assert facts["name"] == name
     assert facts["title"]
     assert isinstance(facts["acted"], bool)
@@ -43,12 +52,17 @@ def test_excluded_clips_are_left_out_and_counted(savee, caplog):
 
 
 def test_an_unknown_excluded_id_is_named(savee):
-    with pytest.raises(UserError, match=r"corpus.exclude: no clip 'DC_a02' \(ids look like savee/DC_a01\)"):
+    with pytest.raises(
+        UserError, match=r"corpus.exclude: no clip 'DC_a02' \(ids look like savee/DC_a01\)"
+    ):
         load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav"), exclude=["DC_a02"])
 
 
 def test_merged_and_dropped_emotions_without_effect_are_a_warning(savee, caplog):
-    rules = {"merge": {"calm": "neutral", "happy": "happy", "angry": "disgust"}, "drop": ["boredom", "sad"]}
+    rules = {
+        "merge": {"calm": "neutral", "happy": "happy", "angry": "disgust"},
+        "drop": ["boredom", "sad"],
+    }
     load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav", "DC_sa01.wav"), **rules)
     assert "corpus.merge: calm, happy has no effect" in caplog.text
     assert "corpus.drop: boredom has no effect" in caplog.text
@@ -60,7 +74,9 @@ def test_skipped_files_and_the_class_of_each_emotion_are_logged(savee, caplog):
     with caplog.at_level("INFO", "ser_hf"):
         load_corpus("savee", root, merge={"angry": "sad"}, drop=["neutral"], on_unknown="skip")
     assert f"left out, not a file name of SAVEE: 2 (first {root}/stray0.wav)" in caplog.text
-    lines = [line.split(maxsplit=4) for record in caplog.records for line in record.message.splitlines()]
+    lines = [
+        line.split(maxsplit=4) for record in caplog.records for line in record.message.splitlines()
+    ]
     assert ["savee", "angry", "(a)", "1", "sad"] in lines
     assert ["savee", "happy", "(h)", "1", "happy"] in lines
     assert ["savee", "neutral", "(n)", "2", "left out: dropped"] in lines

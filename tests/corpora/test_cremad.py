@@ -1,4 +1,6 @@
-"""CREMA-D: the grammar of its file names, intended and perceived labels, its quirks, its own tables."""
+"""CREMA-D: the grammar of its file names, intended and perceived labels, its quirks, its own
+tables.
+"""
 
 import csv
 import shutil
@@ -16,9 +18,15 @@ from ser_hf.corpora.files import manifest
 from ser_hf.utils.errors import UserError
 
 STEM = "1001_IEO_ANG_HI"
-LETTERS = "0123456789_ADEFGHIMNOSX٣ \n"  # of names, and what a mirror may add: a foreign digit, a space, a line end
+# of names, and what a mirror may add: a foreign digit, a space, a line end
+LETTERS = "0123456789_ADEFGHIMNOSX٣ \n"
 HEADER = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"'
-CLEAR, TIED, TIED_APART, BARE = "1001_DFA_ANG_XX", "1001_DFA_HAP_XX", "1001_DFA_SAD_XX", "1002_DFA_FEA_XX"
+CLEAR, TIED, TIED_APART, BARE = (
+    "1001_DFA_ANG_XX",
+    "1001_DFA_HAP_XX",
+    "1001_DFA_SAD_XX",
+    "1002_DFA_FEA_XX",
+)
 VOICE = {
     CLEAR: (8, 1, 0, 0, 1, 0),
     TIED: (0, 0, 0, 4, 4, 2),  # the intended emotion is among the tied
@@ -34,7 +42,10 @@ def write(root, *stems):
 def write_table(folder, *rows, header=HEADER, end="\r\n", mark=""):
     """The release's vote table cut down to some rows of (number, six counts, clip)."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f'"{number}",{",".join(map(str, counts))},"{stem}",10,0.5,"A"' for number, counts, stem in rows]
+    lines = [
+        f'"{number}",{",".join(map(str, counts))},"{stem}",10,0.5,"A"'
+        for number, counts, stem in rows
+    ]
     table = folder / "tabulatedVotes.csv"
     table.write_bytes((mark + end.join([header, *lines]) + end).encode())
     return table
@@ -44,7 +55,11 @@ def write_table(folder, *rows, header=HEADER, end="\r\n", mark=""):
 def release(tmp_path):
     """Four clips in AudioWAV and their votes; the votes for face and multimodal are all disgust."""
     rows = [(f"10000{i}", counts, stem) for i, (stem, counts) in enumerate(VOICE.items(), 1)]
-    rows += [(f"{mode}0000{i}", (0, 9, 0, 0, 0, 0), stem) for mode in (2, 3) for i, stem in enumerate(VOICE, 1)]
+    rows += [
+        (f"{mode}0000{i}", (0, 9, 0, 0, 0, 0), stem)
+        for mode in (2, 3)
+        for i, stem in enumerate(VOICE, 1)
+    ]
     write_table(tmp_path / "processedResults", *rows)
     return write(tmp_path / "AudioWAV", *VOICE)
 
@@ -56,7 +71,13 @@ def read(stem):
 @pytest.mark.parametrize(
     "stem",
     # The second has a digit, but not an ASCII one.
-    ["1092_IEO_ANG_HI", "100٣_IEO_ANG_HI", "1001_XYZ_ANG_HI", "1001_IEO_ANG_HI_2", "1001_IEO_ANG_HI\n"],
+    [
+        "1092_IEO_ANG_HI",
+        "100٣_IEO_ANG_HI",
+        "1001_XYZ_ANG_HI",
+        "1001_IEO_ANG_HI_2",
+        "1001_IEO_ANG_HI\n",
+    ],
 )
 def test_other_names_are_refused(stem):
     assert read(stem) is None
@@ -71,19 +92,38 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    sentence, emotion = code(cremad.SENTENCES, clip.sentence), code(cremad.EMOTION_CODES, clip.emotion)
-    fields = clip.speaker.removeprefix("cremad:"), sentence, emotion, code(cremad.LEVELS, clip.intensity)
+    sentence, emotion = (
+        code(cremad.SENTENCES, clip.sentence),
+        code(cremad.EMOTION_CODES, clip.emotion),
+    )
+    fields = (
+        clip.speaker.removeprefix("cremad:"),
+        sentence,
+        emotion,
+        code(cremad.LEVELS, clip.intensity),
+    )
     assert "_".join(fields) == stem
     assert clip.id == f"cremad/{stem}"
 
 
-@pytest.mark.parametrize(("level", "intensity"), [("LO", "low"), ("MD", "medium"), ("HI", "high"), ("XX", None)])
+@pytest.mark.parametrize(
+    ("level", "intensity"), [("LO", "low"), ("MD", "medium"), ("HI", "high"), ("XX", None)]
+)
 def test_a_clip_has_the_fields_of_its_name(level, intensity):
     path = PurePath("AudioWAV", f"1002_IEO_FEA_{level}.wav")
     clip = read_name(path)
-    assert (clip.path, clip.id, clip.speaker) == (str(path), f"cremad/1002_IEO_FEA_{level}", "cremad:1002")
+    assert (clip.path, clip.id, clip.speaker) == (
+        str(path),
+        f"cremad/1002_IEO_FEA_{level}",
+        "cremad:1002",
+    )
     assert (clip.emotion, clip.intensity, clip.take) == ("fear", intensity, None)
-    assert (clip.sex, clip.age, clip.language, clip.sentence) == ("female", 21, "en", "It's eleven o'clock")
+    assert (clip.sex, clip.age, clip.language, clip.sentence) == (
+        "female",
+        21,
+        "en",
+        "It's eleven o'clock",
+    )
     assert (clip.votes, dict(clip.extra)) == (None, {})
 
 
@@ -116,16 +156,23 @@ def test_the_release_has_those_pairs_of_identical_files_alone():
 def test_the_most_voted_emotion_is_the_label_and_ties_are_left_out(release):
     listing = parse(release, target="voice")
     perceived = {clip.id.removeprefix("cremad/"): clip for clip in listing.clips}
-    assert {stem: clip.emotion for stem, clip in perceived.items()} == {CLEAR: "angry", BARE: "angry"}
+    assert {stem: clip.emotion for stem, clip in perceived.items()} == {
+        CLEAR: "angry",
+        BARE: "angry",
+    }
     assert dict(perceived[CLEAR].extra) == {"intended": "angry", "agreement": 0.8}
     assert dict(perceived[BARE].extra) == {"intended": "fear", "agreement": 0.3}
     assert all(clip.votes is None for clip in listing.clips)
     reason = "no majority of voice votes"
-    assert listing.skipped == [(str(release / f"{stem}.wav"), reason) for stem in (TIED, TIED_APART)]
+    assert listing.skipped == [
+        (str(release / f"{stem}.wav"), reason) for stem in (TIED, TIED_APART)
+    ]
 
 
 def test_intended_labels_come_with_perceived_ones_where_the_table_exists(release, tmp_path):
-    perceived = {clip.id.removeprefix("cremad/"): clip.extra["perceived"] for clip in parse(release).clips}
+    perceived = {
+        clip.id.removeprefix("cremad/"): clip.extra["perceived"] for clip in parse(release).clips
+    }
     assert perceived == {CLEAR: "angry", BARE: "angry", TIED: None, TIED_APART: None}
     away = tmp_path / "far" / "from" / "tables"
     shutil.copytree(release, away)
@@ -139,8 +186,11 @@ def test_soft_clips_carry_votes_and_ties_stay(release):
     assert not listing.skipped
     clips = {clip.id.removeprefix("cremad/"): clip for clip in listing.clips}
     for stem, counts in VOICE.items():
-        assert dict(clips[stem].votes) == dict(zip(cremad.EMOTION_CODES.values(), counts, strict=True))
-    # The intended emotion where it is among the tied, else the first of the tied in canonical order.
+        assert dict(clips[stem].votes) == dict(
+            zip(cremad.EMOTION_CODES.values(), counts, strict=True)
+        )
+    # The intended emotion where it is among the tied, else the first of the tied in canonical
+    # order.
     assert (clips[TIED].emotion, clips[TIED].extra["agreement"]) == ("happy", 0.4)
     assert (clips[TIED_APART].emotion, clips[TIED_APART].extra["intended"]) == ("fear", "sad")
     assert clips[BARE].emotion == "angry"
@@ -157,7 +207,9 @@ def test_clips_of_too_little_agreement_are_left_out(release):
 
 def test_options_that_contradict_are_named(release):
     for key, value in (("agreement", 0.5), ("soft", True)):
-        with pytest.raises(UserError, match=f"corpus.{key}: .*set corpus.target to one of voice, face, multimodal"):
+        with pytest.raises(
+            UserError, match=f"corpus.{key}: .*set corpus.target to one of voice, face, multimodal"
+        ):
             parse(release, **{key: value})
     for value in (-0.1, 1.1):
         with pytest.raises(UserError, match="corpus.agreement: expected between 0 and 1, got"):
@@ -181,7 +233,9 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
     with pytest.raises(UserError) as error:
         parse(release, target="face")
     table = release.parent / "processedResults" / "tabulatedVotes.csv"
-    assert str(error.value).startswith(f"{release / STEM}.wav: {table} has no row of face votes for it; ")
+    assert str(error.value).startswith(
+        f"{release / STEM}.wav: {table} has no row of face votes for it; "
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,7 +244,9 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
 def test_a_wrong_table_of_votes_is_named(tmp_path, content):
     table = tmp_path / "tabulatedVotes.csv"
     table.write_bytes(content)
-    with pytest.raises(UserError, match=rf"^{table}: not the release's table of votes \(.*\); take it from https"):
+    with pytest.raises(
+        UserError, match=rf"^{table}: not the release's table of votes \(.*\); take it from https"
+    ):
         read_votes(table, "voice")
 
 
@@ -213,7 +269,9 @@ def test_a_table_with_a_row_without_counts_or_a_second_one_is_refused(tmp_path, 
 def test_a_missing_table_is_named_with_its_url(release, tmp_path):
     (tmp_path / "processedResults" / "tabulatedVotes.csv").unlink()
     for tables in (None, "nowhere"):
-        with pytest.raises(UserError, match=rf"no tabulatedVotes.csv in .*{tables or 'processedR'}.*raw"):
+        with pytest.raises(
+            UserError, match=rf"no tabulatedVotes.csv in .*{tables or 'processedR'}.*raw"
+        ):
             parse(release, target="voice", tables=tables)
 
 
@@ -222,7 +280,9 @@ def test_a_missing_table_is_named_with_its_url(release, tmp_path):
 
 def test_the_actors_are_those_of_the_release(real_corpora):
     with real_corpora("CREMA-D-metadata/VideoDemographics.csv").open(newline="") as file:
-        wanted = {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
+        wanted = {
+            row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)
+        }
     clips = [read(f"{actor}_IEO_ANG_HI") for actor in range(1001, 1092)]
     assert {clip.speaker.removeprefix("cremad:"): (clip.sex, clip.age) for clip in clips} == wanted
     assert Counter(clip.sex for clip in clips) == {"male": 48, "female": 43}

@@ -1,4 +1,6 @@
-"""A table of the user's own: columns by name, labels in the user's words, every mistake with its line."""
+"""A table of the user's own: columns by name, labels in the user's words, every mistake with its
+line.
+"""
 
 import pytest
 from datasets import Value
@@ -28,9 +30,15 @@ def table(tmp_path):
 def test_three_columns_are_enough(table):
     root = table(PLAIN)
     first, second = parse(root).clips
-    assert (first.path, first.emotion, first.speaker) == (str(root.parent / "a.wav"), "angry", "csv:anna")
+    assert (first.path, first.emotion, first.speaker) == (
+        str(root.parent / "a.wav"),
+        "angry",
+        "csv:anna",
+    )
     assert (first.id, second.id) == ("csv/a", "csv/sub/b")
-    assert [first.sex, first.age, first.language, first.sentence, first.intensity, first.take] == [None] * 6
+    assert [first.sex, first.age, first.language, first.sentence, first.intensity, first.take] == [
+        None
+    ] * 6
     assert first.extra == {}
 
 
@@ -54,23 +62,34 @@ def test_known_columns_fill_the_row_and_others_are_carried_along(table):
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_separators_byte_order_marks_and_line_ends(table, separator, end):
     text = PLAIN.replace(",", separator).replace("\n", end)
-    assert [clip.speaker for clip in parse(table(text, encoding="utf-8-sig")).clips] == ["csv:anna", "csv:ben"]
+    assert [clip.speaker for clip in parse(table(text, encoding="utf-8-sig")).clips] == [
+        "csv:anna",
+        "csv:ben",
+    ]
 
 
 def test_blank_lines_spaces_and_short_rows(table):
     text = "path, label ,speaker,note,\n\n a.wav ,angry, anna\n,,,,\nsub/b.wav,sad,ben,,\n"
-    assert [(clip.speaker, clip.extra) for clip in parse(table(text)).clips] == [("csv:anna", {}), ("csv:ben", {})]
+    assert [(clip.speaker, clip.extra) for clip in parse(table(text)).clips] == [
+        ("csv:anna", {}),
+        ("csv:ben", {}),
+    ]
 
 
 def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
     elsewhere = tmp_path / "tables"
     elsewhere.mkdir()
     root = table(PLAIN, "tables/clips.csv")
-    with pytest.raises(UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; correct the path"):
+    with pytest.raises(
+        UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; correct the path"
+    ):
         parse(root)
     clips = parse(root, audio_root=str(tmp_path)).clips
     assert [clip.id for clip in clips] == ["csv/a", "csv/sub/b"]
-    absolute = parse(table(PLAIN.replace("a.wav", str(tmp_path / "a.wav")), "tables/clips.csv"), on_unknown="skip")
+    absolute = parse(
+        table(PLAIN.replace("a.wav", str(tmp_path / "a.wav")), "tables/clips.csv"),
+        on_unknown="skip",
+    )
     assert [clip.id for clip in absolute.clips] == [f"csv/{tmp_path / 'a'}"]
     assert absolute.skipped == [(f"{root}, line 3", "no such file")]
 
@@ -83,16 +102,31 @@ def test_every_common_word_means_a_canonical_emotion():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\na.wav,sad\n", "corpus.speaker: .* has no column 'speaker'; it has path, label; name the column"),
-        ("file,label,speaker\na.wav,sad,x\n", "corpus.path: .* has no column 'path'; it has file, label, speaker"),
+        (
+            "path,label\na.wav,sad\n",
+            "corpus.speaker: .* has no column 'speaker'; it has path, label; name the column",
+        ),
+        (
+            "file,label,speaker\na.wav,sad,x\n",
+            "corpus.path: .* has no column 'path'; it has file, label, speaker",
+        ),
         ("", "corpus.path: .* it has none"),
         ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
-        ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
+        (
+            "path,label,speaker\na.wav,sad,x,y\n",
+            r"line 2: more cells than the header has columns \(3\)",
+        ),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
-        ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
+        (
+            'path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n',
+            "line 4: no file .*no.wav",
+        ),
         ("path,label,speaker" + ",c" * 1000, "1,003 columns; a table of clips has 1,000 at"),
-        (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
+        (
+            PLAIN + "a.wav,sad," + "x" * 200_000,
+            r"clips.csv, line 4: not valid CSV \(field larger than field limit",
+        ),
     ],
 )
 def test_a_mistake_is_named(table, text, message):
@@ -101,21 +135,36 @@ def test_a_mistake_is_named(table, text, message):
 
 
 def test_a_table_that_is_not_utf8_is_named(table):
-    with pytest.raises(UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"):
+    with pytest.raises(
+        UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"
+    ):
         parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
-@pytest.mark.parametrize(("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")])
+@pytest.mark.parametrize(
+    ("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")]
+)
 def test_a_missing_table_is_named(tmp_path, missing, message):
     with pytest.raises(UserError, match=f"corpus.root: {message}.*; csv needs a table of clips"):
         parse(None if missing is None else tmp_path / missing)
 
 
 def test_facts_come_from_the_options(table):
-    corpus = {"name": "csv", "root": str(table(PLAIN)), "corpus_name": "calls", "license": "cc0-1.0", "acted": True}
+    corpus = {
+        "name": "csv",
+        "root": str(table(PLAIN)),
+        "corpus_name": "calls",
+        "license": "cc0-1.0",
+        "acted": True,
+    }
     recipe = read_recipe({"corpus": corpus, "model": {"architecture": "crnn"}})
     facts = corpus_facts("csv", recipe.corpus.options)
-    assert [facts[key] for key in ("title", "license", "url", "acted")] == ["calls", "cc0-1.0", None, True]
+    assert [facts[key] for key in ("title", "license", "url", "acted")] == [
+        "calls",
+        "cc0-1.0",
+        None,
+        True,
+    ]
     assert corpus_facts("csv", {"title": "Calls of 2020"})["title"] == "Calls of 2020"
 
 
@@ -124,7 +173,9 @@ def test_custom_labels_are_classes_after_the_emotions_and_can_be_merged(table):
     settings = {"custom_labels": ["satisfied", "pleased"], "label_map": {"fine": "pleased"}}
     dataset = load_corpus("csv", table(text), **settings)
     assert dataset.features["label"].names == ["sad", "pleased", "satisfied"]
-    merged = load_corpus("csv", table(text), **settings, merge={"pleased": "satisfied"}, labels=["satisfied", "sad"])
+    merged = load_corpus(
+        "csv", table(text), **settings, merge={"pleased": "satisfied"}, labels=["satisfied", "sad"]
+    )
     assert merged["label"][:] == [0, 1, 0]
     happy = load_corpus("csv", table(text), **settings, merge={"pleased": "happy"})
     assert happy.features["label"].names == ["happy", "sad", "satisfied"]
@@ -138,7 +189,10 @@ def test_custom_labels_are_classes_after_the_emotions_and_can_be_merged(table):
     [
         ({"custom_labels": ["angry"]}, "custom_labels: 'angry': give words of lower-case letters"),
         ({"custom_labels": ["a b"]}, "custom_labels: 'a b': give words of lower-case letters"),
-        ({"label_map": {"sad": "satisfied"}}, "'satisfied'; choose one of .*or list it in corpus.custom_labels"),
+        (
+            {"label_map": {"sad": "satisfied"}},
+            "'satisfied'; choose one of .*or list it in corpus.custom_labels",
+        ),
         ({"drop": ["satisfied"]}, "drop: 'satisfied' is not a canonical emotion"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Downloads of corpora through the command and recipes: failing servers, bad archives, and the files that are left."""
+"""Downloads of corpora through the command and recipes: failing servers, bad archives, and the
+files that are left.
+"""
 
 import errno
 import hashlib
@@ -30,7 +32,15 @@ from ser_hf import cli
 from ser_hf.corpora import download as downloads
 from ser_hf.corpora import files as manifest
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.download import Archive, LfsStore, SourceError, Staging, check_release, download, download_missing
+from ser_hf.corpora.download import (
+    Archive,
+    LfsStore,
+    SourceError,
+    Staging,
+    check_release,
+    download,
+    download_missing,
+)
 from ser_hf.corpora.files import OFFICIAL
 from ser_hf.utils.errors import UserError
 
@@ -40,7 +50,9 @@ BATCH = "/r.git/info/lfs/objects/batch"
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """A function that sets how long the command waits. By default that is enough for any server that works."""
+    """A function that sets how long the command waits. By default that is enough for any server
+    that works.
+    """
 
     def give(stall_seconds: float) -> None:
         monkeypatch.setattr(downloads, "_STALL_SECONDS", stall_seconds)
@@ -77,7 +89,9 @@ def release(monkeypatch):
 @pytest.fixture
 def sourced(monkeypatch):
     """A function that gives a corpus other sources."""
-    return lambda name, *given: monkeypatch.setattr(downloads, "SOURCES", {**downloads.SOURCES, name: given})
+    return lambda name, *given: monkeypatch.setattr(
+        downloads, "SOURCES", {**downloads.SOURCES, name: given}
+    )
 
 
 @pytest.fixture
@@ -86,7 +100,10 @@ def ravdess(release, server, sourced):
     ours = release()
     content = zipped(ours.files, under="audio_speech/")
     server.files["/a.zip"] = content
-    sourced("ravdess", Archive("official", f"{server.url}/a.zip", len(content), hashlib.md5(content).hexdigest()))
+    sourced(
+        "ravdess",
+        Archive("official", f"{server.url}/a.zip", len(content), hashlib.md5(content).hexdigest()),
+    )
     return ours
 
 
@@ -107,7 +124,10 @@ def command(capsys):
 
 def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_path):
     release().write(tmp_path, under="audio")
-    assert check_release("ravdess", tmp_path).summary() == f"{tmp_path}: RAVDESS is complete, 8 files as released"
+    assert (
+        check_release("ravdess", tmp_path).summary()
+        == f"{tmp_path}: RAVDESS is complete, 8 files as released"
+    )
     paths = sorted(tmp_path.rglob("*.wav"))
     content = paths[0].read_bytes()
     paths[0].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -121,7 +141,8 @@ def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_pa
     (tmp_path / "03-02-05-01-01-01-01.wav").write_bytes(b"sung")
     (tmp_path / "noise.wav").write_bytes(b"noise")
     check = check_release("ravdess", tmp_path)
-    assert check.altered == [paths[0], paths[4].with_suffix(".flac")]  # not the clip that has an original as well
+    # not the clip that has an original as well
+    assert check.altered == [paths[0], paths[4].with_suffix(".flac")]
     assert check.summary() == (
         f"{tmp_path}: not RAVDESS as released; of 8 files: 3 missing (first Actor_01/03-01-05-01-01-01-01.wav); "
         f"2 altered, damaged or converted (first {paths[0]}); delete what is altered"
@@ -135,10 +156,16 @@ def test_every_corpus_with_a_list_has_sources_or_a_registration():
     assert not set(downloads.SOURCES) & set(downloads.REGISTRATION)
     for sources in downloads.SOURCES.values():
         assert len({source.name for source in sources}) == len(sources)
-        assert all(source.url.endswith(".git/info/lfs") for source in sources if isinstance(source, LfsStore))
+        assert all(
+            source.url.endswith(".git/info/lfs")
+            for source in sources
+            if isinstance(source, LfsStore)
+        )
 
 
-def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, command, tmp_path, caplog):
+def test_an_archive_becomes_the_release_and_nothing_else(
+    ravdess, server, command, tmp_path, caplog
+):
     folder = tmp_path / "data" / "RAVDESS"
     assert command("ravdess", folder) == (0, f"{folder}: RAVDESS is complete, 8 files as released")
     assert ravdess.is_in(folder)
@@ -150,12 +177,21 @@ def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, comman
 @pytest.mark.parametrize(
     "faults",
     [
-        *([cut(9000), cut(9000)], [status(429), status(503)], [redirect("/b.zip")], [stall(9000)], [silent], [reset]),
+        *(
+            [cut(9000), cut(9000)],
+            [status(429), status(503)],
+            [redirect("/b.zip")],
+            [stall(9000)],
+            [silent],
+            [reset],
+        ),
         [cut(9000), another(bytes(range(256)) * 50)],
     ],
     ids=["breaks off", "busy", "redirects", "stalls", "silent", "resets", "changes"],
 )
-def test_temporary_faults_do_not_stop_a_download(faults, ravdess, server, command, patience, tmp_path):
+def test_temporary_faults_do_not_stop_a_download(
+    faults, ravdess, server, command, patience, tmp_path
+):
     if faults[0] is silent or "stall" in faults[0].__qualname__:
         patience(1.5)
     server.files["/b.zip"] = server.files["/a.zip"]
@@ -198,15 +234,21 @@ def test_a_server_that_fails_prints_one_line(
     assert re.search(reason, line)
     assert line.isprintable()
     assert len(server.requests) == requests
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".download.lock"]
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".download.lock"
+    ]
     patience(15)
     server.always.clear()
     assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_a_complete_archive_is_not_requested_again(error, ravdess, server, command, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_a_complete_archive_is_not_requested_again(
+    error, ravdess, server, command, tmp_path, monkeypatch
+):
     take, taken = Staging.take, []
 
     def interrupt(self, content):
@@ -229,7 +271,9 @@ def test_a_complete_archive_is_not_requested_again(error, ravdess, server, comma
     assert len(server.requests) == 1
 
 
-def test_files_missing_in_one_source_come_from_the_next(ravdess, server, sourced, command, tmp_path, caplog):
+def test_files_missing_in_one_source_come_from_the_next(
+    ravdess, server, sourced, command, tmp_path, caplog
+):
     paths = list(ravdess.files)
     server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[:3]})
     half = Archive("half", f"{server.url}/half.zip")
@@ -277,11 +321,19 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
     ("fault", "reason"),
     [
         (lambda handler, _: handler.send(200, b"<html>"), "does not respond as a Git LFS server"),
-        (lambda handler, _: handler.send(200, b"[" * 100_000), "does not respond as a Git LFS server"),
-        (lambda handler, _: handler.send(200, bytes(3 << 20)), "announces 3,145,728 bytes, more than 1,048,576"),
+        (
+            lambda handler, _: handler.send(200, b"[" * 100_000),
+            "does not respond as a Git LFS server",
+        ),
+        (
+            lambda handler, _: handler.send(200, bytes(3 << 20)),
+            "announces 3,145,728 bytes, more than 1,048,576",
+        ),
     ],
 )
-def test_a_git_lfs_server_that_refuses_prints_one_line(fault, reason, cremad, server, command, tmp_path, monkeypatch):
+def test_a_git_lfs_server_that_refuses_prints_one_line(
+    fault, reason, cremad, server, command, tmp_path, monkeypatch
+):
     monkeypatch.setattr(downloads, "_RESPONSE_BYTES", 1 << 20)
     cremad()
     server.faults[BATCH] = [fault]
@@ -290,14 +342,21 @@ def test_a_git_lfs_server_that_refuses_prints_one_line(fault, reason, cremad, se
     assert command("cremad", tmp_path)[0] == 0
 
 
-def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(cremad, server, command, tmp_path):
+def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(
+    cremad, server, command, tmp_path
+):
     ours = cremad()
     lost, absent, altered, *_ = (entry.sha256 for entry in ours.entries)
-    objects = {sha256: content for sha256, content in ours.objects.items() if sha256 not in (lost, absent)}
+    objects = {
+        sha256: content for sha256, content in ours.objects.items() if sha256 not in (lost, absent)
+    }
     cremad(objects, {lost: {"code": 410, "message": "Object removed by the owner"}})
     server.always[f"/objects/{altered}"] = another(bytes(len(ours.objects[altered])))
     line = command("cremad", tmp_path)[1]
-    assert f"3 files could not be downloaded (store: 1 files not available, {ours.entries[2].path}: " in line
+    assert (
+        f"3 files could not be downloaded (store: 1 files not available, {ours.entries[2].path}: "
+        in line
+    )
     assert {path.name for path in (tmp_path / ".download").iterdir()} == set(objects) - {altered}
     server.always.clear()
     cremad()
@@ -306,33 +365,53 @@ def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(c
     assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) == 2 + 3 + 3
 
 
-def test_a_download_ends_if_the_server_fails_for_every_object(cremad, server, command, tmp_path, monkeypatch):
+def test_a_download_ends_if_the_server_fails_for_every_object(
+    cremad, server, command, tmp_path, monkeypatch
+):
     monkeypatch.setattr(downloads, "_MOST_FAILURES", 2)
     monkeypatch.setattr(downloads, "_AT_A_TIME", 1)
     ours = cremad()
     server.always |= {f"/objects/{sha256}": status(404) for sha256 in ours.objects}
     assert "store: 2 files not available, AudioWAV/" in command("cremad", tmp_path)[1]
-    assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) < len(ours.objects)
+    assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) < len(
+        ours.objects
+    )
 
 
-EVIL = {"/etc/cron.d/x": b"x", "../../x.wav": b"x", "..\\x.wav": b"x", "C:\\x.wav": b"x", "a/../../../x.wav": b"x"}
+EVIL = {
+    "/etc/cron.d/x": b"x",
+    "../../x.wav": b"x",
+    "..\\x.wav": b"x",
+    "C:\\x.wav": b"x",
+    "a/../../../x.wav": b"x",
+}
 PACKINGS = {
-    "other names": lambda files: zipped({path.upper(): content for path, content in files.items()}, "some/folder/"),
-    "doubled": lambda files: zipped(files | {f"again/{path}": content for path, content in files.items()}),
+    "other names": lambda files: zipped(
+        {path.upper(): content for path, content in files.items()}, "some/folder/"
+    ),
+    "doubled": lambda files: zipped(
+        files | {f"again/{path}": content for path, content in files.items()}
+    ),
     "links": lambda files: zipped(files, kind=stat.S_IFLNK),
     "devices": lambda files: zipped(files, kind=stat.S_IFCHR),
-    "evil zip": lambda files: zipped(EVIL | {f"../../../{path}": content for path, content in files.items()}),
+    "evil zip": lambda files: zipped(
+        EVIL | {f"../../../{path}": content for path, content in files.items()}
+    ),
 }
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_only_the_content_of_an_archive_is_used(packing, release, server, sourced, command, tmp_path):
+def test_only_the_content_of_an_archive_is_used(
+    packing, release, server, sourced, command, tmp_path
+):
     ours, folder = release(), tmp_path / "deep" / "down" / "corpus"
     server.files["/a"] = PACKINGS[packing](ours.files)
     sourced("ravdess", Archive("official", f"{server.url}/a"))
     assert command("ravdess", folder)[0] == 0
     assert ours.is_in(folder)
-    assert not [path for path in tmp_path.rglob("*") if folder not in path.parents and path.is_file()]
+    assert not [
+        path for path in tmp_path.rglob("*") if folder not in path.parents and path.is_file()
+    ]
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
@@ -341,14 +420,19 @@ def test_only_the_content_of_an_archive_is_used(packing, release, server, source
     [
         (lambda files: zipped(files)[:-40], "damaged"),
         (lambda files: b"<!DOCTYPE html>\xff<title>Sign in", "no zip archive"),
-        (lambda files: zipped({"0": bytes(1_000_000)} | files), "holds more than the release can have"),
+        (
+            lambda files: zipped({"0": bytes(1_000_000)} | files),
+            "holds more than the release can have",
+        ),
     ],
     ids=["cut", "page", "bomb"],
 )
 def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
     good, server.files["/a.zip"] = server.files["/a.zip"], change(ravdess.files)
     sourced("ravdess", Archive("mirror", f"{server.url}/a.zip"))
-    assert re.search(rf"could not be downloaded \(mirror: .*{reason}", command("ravdess", tmp_path)[1])
+    assert re.search(
+        rf"could not be downloaded \(mirror: .*{reason}", command("ravdess", tmp_path)[1]
+    )
     assert not list(tmp_path.rglob("*.wav"))
     server.files["/a.zip"] = good
     assert command("ravdess", tmp_path)[0] == 0
@@ -377,9 +461,18 @@ def test_no_altered_byte_is_kept(release, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["ravdes", "x"], "ravdes: cannot be downloaded: no source of it is known; choose one of ravdess, "),
-        (["savee", "x"], "savee: cannot be downloaded: its authors send it after registration at http://kahlan"),
-        (["iemocap", ".", "--verify"], "iemocap: ser_hf has no list of its official files; it has lists of cremad, "),
+        (
+            ["ravdes", "x"],
+            "ravdes: cannot be downloaded: no source of it is known; choose one of ravdess, ",
+        ),
+        (
+            ["savee", "x"],
+            "savee: cannot be downloaded: its authors send it after registration at http://kahlan",
+        ),
+        (
+            ["iemocap", ".", "--verify"],
+            "iemocap: ser_hf has no list of its official files; it has lists of cremad, ",
+        ),
         (["ravdess", "file"], "file: File exists; run the same command again"),
         (["ravdess", ""], "DIR: missing or invalid; name the folder for the corpus"),
     ],
@@ -417,20 +510,27 @@ def test_stubs_of_a_clone_are_replaced(ravdess, command, tmp_path):
     assert ravdess.is_in(tmp_path)
 
 
-@pytest.mark.parametrize("place", ["Actor_04", ".download", ".download.lock", ".download/content.part"])
+@pytest.mark.parametrize(
+    "place", ["Actor_04", ".download", ".download.lock", ".download/content.part"]
+)
 def test_nothing_is_written_through_symbolic_links(place, ravdess, server, command, tmp_path):
     folder, out = tmp_path / "corpus", tmp_path / "out"
     for path in (out, (folder / place).parent):
         path.mkdir(parents=True)
     (folder / place).symlink_to(out)
     code, line = command("ravdess", folder)
-    assert (code, f"{folder / place}: a symbolic link; downloads are not written through links" in line) == (2, True)
+    assert (
+        code,
+        f"{folder / place}: a symbolic link; downloads are not written through links" in line,
+    ) == (2, True)
     assert not server.requests
     assert not any(out.iterdir())
 
 
 @pytest.mark.parametrize("place", ["Actor_04", ".download", ".download/content.part"])
-def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess, server, command, tmp_path):
+def test_a_link_that_appears_during_the_download_is_not_followed(
+    place, ravdess, server, command, tmp_path
+):
     folder, out, is_file = tmp_path / "corpus", tmp_path / "out", place.endswith(".part")
     out.mkdir()
 
@@ -441,17 +541,26 @@ def test_a_link_that_appears_during_the_download_is_not_followed(place, ravdess,
         handler.serve(content)
 
     server.faults["/a.zip"] = [link]
-    assert command("ravdess", folder)[0] == (0 if is_file else 2)  # a link in place of a file is removed
+    # a link in place of a file is removed
+    assert command("ravdess", folder)[0] == (0 if is_file else 2)
     assert not any(out.iterdir())
 
 
-def test_temporary_files_of_an_earlier_download_are_removed(ravdess, server, command, tmp_path, caplog):
+def test_temporary_files_of_an_earlier_download_are_removed(
+    ravdess, server, command, tmp_path, caplog
+):
     ravdess.write(tmp_path)
-    for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
+    for act in (
+        lambda: command("ravdess", tmp_path),
+        lambda: download_missing("ravdess", str(tmp_path), {}),
+    ):
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "tmp0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
-        assert f"{tmp_path / '.download'}: an unfinished download; run the command without --verify" in caplog.text
+        assert (
+            f"{tmp_path / '.download'}: an unfinished download; run the command without --verify"
+            in caplog.text
+        )
         assert (tmp_path / ".download" / "tmp0123").exists()
         act()
         assert ravdess.is_in(tmp_path)
@@ -486,7 +595,9 @@ def read():
 
     def run(name="ravdess", **settings):
         corpus = {"name": name, "download": True, **settings}
-        recipe = read_recipe({"name": "x", "corpus": corpus, "model": {"architecture": "crnn"}, "output_dir": "x"})
+        recipe = read_recipe(
+            {"name": "x", "corpus": corpus, "model": {"architecture": "crnn"}, "output_dir": "x"}
+        )
         assert "download: true" in recipe.to_yaml()
         return load_recipe_corpus(recipe).dataset
 
@@ -510,8 +621,16 @@ def test_the_corpora_of_a_mixture_are_downloaded_or_left_to_their_parsers(ravdes
     savee = tmp_path / "savee"
     savee.mkdir()
     (savee / "DC_a01.wav").write_bytes(b"audio of the user")
-    others = [{"name": "hub", "dataset": "a/b"}, {"name": "csv", "root": "clips.csv"}, {"name": "synthetic"}]
-    items = [{"name": "ravdess", "root": str(tmp_path / "r")}, {"name": "savee", "root": str(savee)}, *others]
+    others = [
+        {"name": "hub", "dataset": "a/b"},
+        {"name": "csv", "root": "clips.csv"},
+        {"name": "synthetic"},
+    ]
+    items = [
+        {"name": "ravdess", "root": str(tmp_path / "r")},
+        {"name": "savee", "root": str(savee)},
+        *others,
+    ]
     download_missing("mixture", None, {"corpora": items})
     assert ravdess.is_in(tmp_path / "r")
     download_missing("csv", "clips.csv", {})
@@ -520,7 +639,10 @@ def test_the_corpora_of_a_mixture_are_downloaded_or_left_to_their_parsers(ravdes
 @pytest.mark.parametrize(
     ("other", "error"),
     [
-        ({"name": "savee", "root": "savee"}, r"corpus.corpora\[1\].download: savee cannot be downloaded: its"),
+        (
+            {"name": "savee", "root": "savee"},
+            r"corpus.corpora\[1\].download: savee cannot be downloaded: its",
+        ),
         ({"name": "tess"}, r"corpus.corpora\[1\].root: missing or invalid"),
     ],
 )
@@ -533,7 +655,9 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
     assert not server.requests
 
 
-def test_a_complete_corpus_needs_no_disk_to_write_to_and_altered_files_are_reported(ravdess, server, tmp_path, caplog):
+def test_a_complete_corpus_needs_no_disk_to_write_to_and_altered_files_are_reported(
+    ravdess, server, tmp_path, caplog
+):
     ravdess.write(tmp_path)
     download_missing("ravdess", str(tmp_path), {})
     assert not (tmp_path / ".download.lock").exists()

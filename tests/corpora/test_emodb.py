@@ -14,12 +14,30 @@ LETTERS = "0123456789abfFWN٣ \n"
 def test_a_clip_has_the_fields_of_its_name():
     clip = read_name(PurePath("wav/09b10Wd.flac"))
     assert (clip.path, clip.id, clip.speaker) == ("wav/09b10Wd.flac", "emodb/09b10Wd", "emodb:09")
-    assert (clip.emotion, clip.sex, clip.age, clip.language, clip.take) == ("angry", "female", 21, "de", 4)
+    assert (clip.emotion, clip.sex, clip.age, clip.language, clip.take) == (
+        "angry",
+        "female",
+        21,
+        "de",
+        4,
+    )
     assert clip.sentence == "Die wird auf dem Platz sein, wo wir sie immer hinlegen."
 
 
 @pytest.mark.parametrize(
-    "stem", ["01a01Fa", "03a03Fa", "03a01Xa", "03a01Fg", "03a01fa", "03a01F", "03a01Fa1", "٠3a01Fa", "03a01Fa\n", ""]
+    "stem",
+    [
+        "01a01Fa",
+        "03a03Fa",
+        "03a01Xa",
+        "03a01Fg",
+        "03a01fa",
+        "03a01F",
+        "03a01Fa1",
+        "٠3a01Fa",
+        "03a01Fa\n",
+        "",
+    ],
 )
 def test_other_names_are_refused(stem):
     assert read_name(PurePath(f"{stem}.wav")) is None

@@ -27,9 +27,19 @@ def read(root, **options):
 
 
 def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
-    write_blank(tmp_path, "b/sad_2.wav", "b/a/sad_1.FLAC", "a.ogg", "z.mp3", "c/d.aiff", "c/e.aif", "c/f.au")
+    write_blank(
+        tmp_path, "b/sad_2.wav", "b/a/sad_1.FLAC", "a.ogg", "z.mp3", "c/d.aiff", "c/e.aif", "c/f.au"
+    )
     found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path, "TOY")]
-    assert found == ["a.ogg", "b/a/sad_1.FLAC", "b/sad_2.wav", "c/d.aiff", "c/e.aif", "c/f.au", "z.mp3"]
+    assert found == [
+        "a.ogg",
+        "b/a/sad_1.FLAC",
+        "b/sad_2.wav",
+        "c/d.aiff",
+        "c/e.aif",
+        "c/f.au",
+        "z.mp3",
+    ]
     assert audio_files(str(tmp_path), "TOY") == audio_files(tmp_path, "TOY")
 
 
@@ -77,7 +87,10 @@ def test_a_broken_link_is_named(tmp_path, name):
     (tmp_path / "notes.txt").symlink_to("nowhere.txt")
     assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
     (tmp_path / name).symlink_to(f".git/annex/{name}")
-    with pytest.raises(UserError, match=f"{tmp_path / name}: a broken link to .git/annex/{name}; restore its target"):
+    with pytest.raises(
+        UserError,
+        match=f"{tmp_path / name}: a broken link to .git/annex/{name}; restore its target",
+    ):
         audio_files(tmp_path, "TOY")
     assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
 
@@ -98,13 +111,17 @@ def test_a_folder_without_audio_is_named(tmp_path):
 def test_git_lfs_pointers_are_named(tmp_path):
     write_blank(tmp_path, "sad_1.wav")
     write_blank(tmp_path, "sad_2.wav", "sad_3.wav", content=POINTER)
-    with pytest.raises(UserError, match=r"sad_2\.wav: a Git LFS pointer, not audio; run `git lfs pull`"):
+    with pytest.raises(
+        UserError, match=r"sad_2\.wav: a Git LFS pointer, not audio; run `git lfs pull`"
+    ):
         audio_files(tmp_path, "TOY")
 
 
 def test_unknown_names_are_an_error_or_skipped_with_the_reason(tmp_path):
     write_blank(tmp_path, "take 1.wav", "sad_1.wav", "angry_2.wav")
-    message = r"not a file name of TOY \(such as sad_1.wav\); remove it, or set corpus.on_unknown: skip"
+    message = (
+        r"not a file name of TOY \(such as sad_1.wav\); remove it, or set corpus.on_unknown: skip"
+    )
     with pytest.raises(UserError, match=message):
         read(tmp_path)
     listing = read(tmp_path, on_unknown="skip")
@@ -120,7 +137,9 @@ def test_an_unfinished_download_is_not_read(root, tmp_path):
     (folder / ".download").mkdir()
     assert audio_files(tmp_path, "RAVDESS") == [folder / "a.wav"]  # nothing is lost of an empty one
     write_blank(folder, ".download/0123")
-    with pytest.raises(UserError, match=rf"^{folder}/\.download: unfinished; rerun `ser-hf download`"):
+    with pytest.raises(
+        UserError, match=rf"^{folder}/\.download: unfinished; rerun `ser-hf download`"
+    ):
         audio_files(tmp_path, "RAVDESS")
     assert audio_paths(tmp_path) == [folder / "a.wav"]
 

@@ -1,4 +1,6 @@
-"""Data sets of the Hub and parquet files: embedded audio, columns by name, splits, configurations, a pinned commit."""
+"""Data sets of the Hub and parquet files: embedded audio, columns by name, splits, configurations,
+a pinned commit.
+"""
 
 from pathlib import Path
 
@@ -22,7 +24,9 @@ def audio(name, content=b"RIFF not decoded here"):
 
 @pytest.fixture
 def write(tmp_path):
-    """A function that writes a parquet file of rows (name, label, speaker) with embedded audio; returns its folder."""
+    """A function that writes a parquet file of rows (name, label, speaker) with embedded audio;
+    returns its folder.
+    """
 
     def table(path="data/train-00000-of-00001.parquet", rows=ROWS, **columns):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +56,15 @@ def test_embedded_audio_becomes_files_once(write):
 
 def test_columns_are_mapped_and_the_rest_is_kept(write):
     columns = {"gender": ["F", "male", None], "text": ["x", "y", "z"], "duration": [1.0, 2.5, 3.0]}
-    columns |= {"code": ["1", "2", "3"], "words": [["x"], [], []], "clean": [audio("x.wav")] * 3, "raw": [b"x"] * 3}
-    listing = parse(write(**columns), **NAMES, columns={"sex": "gender", "sentence": "text"}, language="de")
+    columns |= {
+        "code": ["1", "2", "3"],
+        "words": [["x"], [], []],
+        "clean": [audio("x.wav")] * 3,
+        "raw": [b"x"] * 3,
+    }
+    listing = parse(
+        write(**columns), **NAMES, columns={"sex": "gender", "sentence": "text"}, language="de"
+    )
     first = listing.clips[0]
     assert (first.sex, first.sentence, first.language) == ("female", "x", "de")
     assert first.extra == {"split": "train", "own_duration": 1.0, "code": "1"}
@@ -68,7 +79,9 @@ def test_class_numbers_are_read_by_their_names(write):
         b"huggingface": b'{"info": {"features": {"emotion": {"names": ["sadness", "anger"], "_type": '
         b'"ClassLabel"}, "who": {"dtype": "string", "_type": "Value"}, "audio": {"_type": "Audio"}}}}'
     }
-    pq.write_table(table.append_column("audio", old["audio"]).replace_schema_metadata(metadata), path)
+    pq.write_table(
+        table.append_column("audio", old["audio"]).replace_schema_metadata(metadata), path
+    )
     listing = parse(path, on_unknown="skip", **NAMES)
     assert [clip.emotion for clip in listing.clips] == ["sad", "angry"]
     assert listing.skipped == [("split train, row 2", "no label")]
@@ -84,7 +97,9 @@ def test_rows_without_embedded_audio_are_an_error_or_skipped(write):
 
 
 def test_audio_is_unpacked_after_the_checks_and_only_of_the_chosen_splits(write, monkeypatch):
-    write("data/train-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")])
+    write(
+        "data/train-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")]
+    )
     root = write("data/test-00000-of-00001.parquet", [("s.wav", "sad", None)])
     unpacked, usual = [], hub.unpack
     monkeypatch.setattr(hub, "unpack", lambda *given: unpacked.append(given[2]) or usual(*given))
@@ -102,7 +117,9 @@ def test_audio_that_is_missing_in_the_cache_is_named(write):
     paths = [Path(clip.path) for clip in parse(root, **NAMES).clips]
     assert [path.read_bytes()[-5:] for path in paths] == [b"a.wav", b"b.wav", b"c.wav"]
     paths[1].unlink()
-    with pytest.raises(UserError, match=r"unpacked: the audio of train/1 is missing; delete this folder"):
+    with pytest.raises(
+        UserError, match=r"unpacked: the audio of train/1 is missing; delete this folder"
+    ):
         parse(root, **NAMES)
 
 
@@ -127,7 +144,9 @@ def test_the_split_of_a_file_comes_before_a_column_of_that_name(write):
     write("data/test-00000-of-00001.parquet", **own)
     root = write(**own)
     listing = parse(root, splits=["test"], **NAMES)
-    expected = [{"split": "test", "own_split": word} if word else {"split": "test"} for word in own["split"]]
+    expected = [
+        {"split": "test", "own_split": word} if word else {"split": "test"} for word in own["split"]
+    ]
     assert [clip.extra for clip in listing.clips] == expected
     alone = write("alone/calls.parquet", **own) / "alone/calls.parquet"
     assert [clip.extra.get("split") for clip in parse(alone, **NAMES).clips] == own["split"]
@@ -158,7 +177,9 @@ def carded(write):
 def test_the_card_lists_configurations_and_splits(carded):
     clips = parse(carded, config="one", **NAMES).clips
     assert [clip.extra["split"] for clip in clips] == ["train"] * 3 + ["held_out"] * 3
-    assert {c.extra["split"] for c in parse(carded, config="one", splits=["held_out"], **NAMES).clips} == {"held_out"}
+    assert {
+        c.extra["split"] for c in parse(carded, config="one", splits=["held_out"], **NAMES).clips
+    } == {"held_out"}
     assert len(parse(carded, config="other", **NAMES).clips) == 3
 
 
@@ -167,7 +188,10 @@ def test_the_card_lists_configurations_and_splits(carded):
     [
         ({}, "corpus.root: .* cannot be loaded: Config name is missing"),
         ({"config": "two"}, "corpus.root: .* cannot be loaded: BuilderConfig 'two' not found"),
-        ({"config": "one", "splits": ["dev"]}, "corpus.splits: no split 'dev'; the dataset has train, held_out"),
+        (
+            {"config": "one", "splits": ["dev"]},
+            "corpus.splits: no split 'dev'; the dataset has train, held_out",
+        ),
     ],
 )
 def test_a_mistake_in_choosing_is_named(carded, options, message):
@@ -178,14 +202,20 @@ def test_a_mistake_in_choosing_is_named(carded, options, message):
 def test_a_folder_without_a_data_set_is_named(tmp_path, write):
     with pytest.raises(UserError, match="cannot be loaded: .* corpus.name: audiofolder"):
         parse(tmp_path)
-    (tmp_path / "bad.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (tmp_path / "bad.parquet").write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
     with pytest.raises(UserError, match="bad.parquet cannot be loaded: "):
         parse(tmp_path / "bad.parquet")
     path = write() / "data/train-00000-of-00001.parquet"
-    with pytest.raises(UserError, match="corpus.audio: no column 'speech'; name one of audio, emotion, who"):
+    with pytest.raises(
+        UserError, match="corpus.audio: no column 'speech'; name one of audio, emotion, who"
+    ):
         parse(path, audio="speech", **NAMES)
     pq.write_table(pa.table({"audio": [1], "emotion": ["sad"]}), tmp_path / "n.parquet")
-    with pytest.raises(UserError, match=r"corpus.audio: the column 'audio' holds .*int64.*, not audio"):
+    with pytest.raises(
+        UserError, match=r"corpus.audio: the column 'audio' holds .*int64.*, not audio"
+    ):
         parse(tmp_path / "n.parquet", **NAMES)
 
 
@@ -216,9 +246,18 @@ def test_a_data_set_of_the_hub(on_the_hub):
         ({}, "corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root"),
         ({"root": "x", "dataset": "user/name"}, "corpus.dataset: give an id on the Hub, or"),
         ({"root": "nowhere"}, "corpus.root: nowhere cannot be loaded: "),
-        ({"dataset": "user/calls"}, "corpus.revision: expected a commit of 40 hexadecimal digits, got None"),
-        ({"dataset": "user/calls", "revision": "main"}, "corpus.revision: expected a commit of 40 hexa.*, got main"),
-        ({"dataset": "a/b", "revision": "f" * 40}, "corpus.dataset: a/b cannot be loaded: Cannot find it"),
+        (
+            {"dataset": "user/calls"},
+            "corpus.revision: expected a commit of 40 hexadecimal digits, got None",
+        ),
+        (
+            {"dataset": "user/calls", "revision": "main"},
+            "corpus.revision: expected a commit of 40 hexa.*, got main",
+        ),
+        (
+            {"dataset": "a/b", "revision": "f" * 40},
+            "corpus.dataset: a/b cannot be loaded: Cannot find it",
+        ),
     ],
 )
 def test_a_data_set_that_is_not_there_is_refused(on_the_hub, options, message):

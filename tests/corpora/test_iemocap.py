@@ -1,4 +1,6 @@
-"""IEMOCAP, on a generated tree: speakers, the conventions' classes, labels and recordings that do not match."""
+"""IEMOCAP, on a generated tree: speakers, the conventions' classes, labels and recordings that do
+not match.
+"""
 
 from collections import Counter
 
@@ -18,7 +20,9 @@ def line(utterance, label, values="[2.5000, 3.0000, 3.5000]"):
 
 
 def write(root, *dialogues, labels=LABELS):
-    """Write dialogues in which the woman has a turn of every label, and the man one of the first label."""
+    """Write dialogues in which the woman has a turn of every label, and the man one of the first
+    label.
+    """
     for dialogue in dialogues:
         session = root / f"Session{dialogue[4]}"
         recordings = session / "sentences" / "wav" / dialogue
@@ -53,7 +57,10 @@ def test_a_clip_has_the_fields_of_its_name_and_its_line(tmp_path):
     ("options", "wanted"),
     [
         ({}, {"angry": 1, "happy": 2, "neutral": 1, "sad": 1}),
-        ({"classes": 6}, dict.fromkeys(("angry", "happy", "excited", "neutral", "sad", "frustrated"), 1)),
+        (
+            {"classes": 6},
+            dict.fromkeys(("angry", "happy", "excited", "neutral", "sad", "frustrated"), 1),
+        ),
     ],
     ids=str,
 )
@@ -66,22 +73,33 @@ def test_the_conventions_classes(tmp_path, options, wanted):
 def test_left_out_clips_have_a_reason(tmp_path):
     listing = parse(write(tmp_path, "Ses01F_impro01"))
     labels = ("fru", "sur", "fea", "dis", "oth", "xxx")
-    assert [reason for _, reason in listing.skipped] == [f"label {label}: not among the classes" for label in labels]
+    assert [reason for _, reason in listing.skipped] == [
+        f"label {label}: not among the classes" for label in labels
+    ]
 
 
-@pytest.mark.parametrize(("part", "wanted"), [("improvised", "Ses01F_impro01"), ("scripted", "Ses01F_script01_1")])
+@pytest.mark.parametrize(
+    ("part", "wanted"), [("improvised", "Ses01F_impro01"), ("scripted", "Ses01F_script01_1")]
+)
 def test_one_part_of_the_dialogues_is_selected(tmp_path, part, wanted):
     listing = parse(write(tmp_path, "Ses01F_impro01", "Ses01F_script01_1"), part=part)
-    assert {GRAMMAR.fullmatch(clip.id.removeprefix("iemocap/"))["dialogue"] for clip in listing.clips} == {wanted}
+    assert {
+        GRAMMAR.fullmatch(clip.id.removeprefix("iemocap/"))["dialogue"] for clip in listing.clips
+    } == {wanted}
     assert {clip.extra["kind"] for clip in listing.clips} == {part}
     other = "scripted" if part == "improvised" else "improvised"
-    assert Counter(reason for _, reason in listing.skipped)[f"{other} (corpus.part is {part})"] == len(LABELS) + 1
+    assert (
+        Counter(reason for _, reason in listing.skipped)[f"{other} (corpus.part is {part})"]
+        == len(LABELS) + 1
+    )
 
 
 def test_a_dialogue_without_labels_is_an_error(tmp_path):
     write(tmp_path, "Ses01F_impro01", "Ses02F_impro01")
     (tmp_path / "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt").unlink()
-    with pytest.raises(UserError, match=r"Ses02F_impro01_F000.wav: no file Ses02F_impro01.txt in a folder EmoEval"):
+    with pytest.raises(
+        UserError, match=r"Ses02F_impro01_F000.wav: no file Ses02F_impro01.txt in a folder EmoEval"
+    ):
         parse(tmp_path)
 
 

@@ -7,7 +7,10 @@ from ser_hf.utils.errors import UserError
 
 SPOKEN = ["sad", "calm", "angry", "neutral", "calm", "happy"]
 MERGED = ["neutral", "angry", "neutral", "neutral", "happy"]
-CLIPS = [Clip(path=f"{i}.wav", emotion=emotion, speaker="x:1", id=f"x/{i}") for i, emotion in enumerate(SPOKEN)]
+CLIPS = [
+    Clip(path=f"{i}.wav", emotion=emotion, speaker="x:1", id=f"x/{i}")
+    for i, emotion in enumerate(SPOKEN)
+]
 
 
 @pytest.mark.parametrize(
@@ -15,9 +18,17 @@ CLIPS = [Clip(path=f"{i}.wav", emotion=emotion, speaker="x:1", id=f"x/{i}") for 
     [
         ({}, "angry happy neutral sad calm", SPOKEN),
         ({"merge": {"calm": "neutral"}}, "angry happy neutral sad", ["sad", *MERGED]),
-        ({"drop": ["calm", "happy"]}, "angry neutral sad", ["sad", None, "angry", "neutral", None, None]),
         (
-            {"labels": ["sad", "excited"], "merge": {"happy": "excited"}, "drop": ["calm", "neutral", "angry"]},
+            {"drop": ["calm", "happy"]},
+            "angry neutral sad",
+            ["sad", None, "angry", "neutral", None, None],
+        ),
+        (
+            {
+                "labels": ["sad", "excited"],
+                "merge": {"happy": "excited"},
+                "drop": ["calm", "neutral", "angry"],
+            },
             *("sad excited", ["sad", None, None, None, None, "excited"]),
         ),
     ],
@@ -33,12 +44,22 @@ def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
         ("angri sad", {}, "", "labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
         ("sad angry sad", {}, "", "labels: expected each label once, got sad, angry, sad"),
         ("sad calm", {}, "calm", "labels: 'calm' is listed, but also merged or dropped"),
-        ("sad angry neutral happy", {}, "", "labels: 'calm' (2 clips, the first 1.wav) is not listed"),
+        (
+            "sad angry neutral happy",
+            {},
+            "",
+            "labels: 'calm' (2 clips, the first 1.wav) is not listed",
+        ),
         (
             *("sad angry neutral", {"calm": "happy"}, ""),
             "merge: 'calm' is merged into 'happy', which is not in corpus.labels; list it there, or drop ",
         ),
-        ("", {"calm": "sad", "sad": "angry"}, "", "merge: 'calm' is merged into 'sad', which is merged itself"),
+        (
+            "",
+            {"calm": "sad", "sad": "angry"},
+            "",
+            "merge: 'calm' is merged into 'sad', which is merged itself",
+        ),
         ("sad fear", {}, "calm angry neutral happy", "labels: no clip has the label 'fear'"),
         ("", {}, "calm angry neutral happy", "labels: at least two classes are needed, got sad"),
     ],
@@ -50,7 +71,9 @@ def test_a_contradiction_is_named(labels, merge, drop, message):
 
 
 def rated(emotion, votes):
-    return Clip(path=f"{emotion}.wav", emotion=emotion, speaker="x:1", id=f"x/{emotion}", votes=votes)
+    return Clip(
+        path=f"{emotion}.wav", emotion=emotion, speaker="x:1", id=f"x/{emotion}", votes=votes
+    )
 
 
 def test_votes_become_shares_in_the_order_of_the_classes():
@@ -60,14 +83,22 @@ def test_votes_become_shares_in_the_order_of_the_classes():
 
 
 def test_votes_for_dropped_emotions_are_left_out():
-    sad, angry, fear = {"sad": 3, "angry": 1, "fear": 6, "happy": 5}, {"angry": 2}, {"fear": 1, "sad": 1}
-    treatment = treat_labels([rated("sad", sad), rated("angry", angry), rated("fear", fear)], drop=["fear"])
+    sad, angry, fear = (
+        {"sad": 3, "angry": 1, "fear": 6, "happy": 5},
+        {"angry": 2},
+        {"fear": 1, "sad": 1},
+    )
+    treatment = treat_labels(
+        [rated("sad", sad), rated("angry", angry), rated("fear", fear)], drop=["fear"]
+    )
     assert treatment.labels == ["angry", "sad"]
     assert treatment.votes == [[0.25, 0.75], [1.0, 0.0], None]
 
 
 def test_votes_decide_the_label_after_merging():
-    """Fear and disgust together have more votes than anger, so the label must follow the column votes."""
+    """Fear and disgust together have more votes than anger, so the label must follow the column
+    votes.
+    """
     clips = [
         Clip("a.wav", "angry", "x:1", "x/a", votes={"angry": 4, "disgust": 3, "fear": 3}),
         Clip("b.wav", "fear", "x:1", "x/b", votes={"angry": 1, "disgust": 1, "fear": 3}),
@@ -79,26 +110,48 @@ def test_votes_decide_the_label_after_merging():
     assert treated.votes[2] is None
 
 
-# ------------------------------------------------------------------------------------------ several corpora together
+# ------------------------------------------------------------------------------------------ several
+# corpora together
 
 MIXED = [
-    Clip(path=f"{corpus}/{i}.wav", emotion=emotion, speaker=f"{corpus}:1", id=f"{corpus}/{i}", corpus=corpus)
+    Clip(
+        path=f"{corpus}/{i}.wav",
+        emotion=emotion,
+        speaker=f"{corpus}:1",
+        id=f"{corpus}/{i}",
+        corpus=corpus,
+    )
     for corpus in ("a", "b")
     for i, emotion in enumerate(["calm", "neutral", "surprise", "happy"])
 ]
 
 
 def test_the_rule_of_one_corpus_takes_precedence():
-    own = {"a": Rule({"calm": "calm"}, key="corpus.corpora[0]"), "b": Rule({"surprise": "happy"}, ["calm"])}
+    own = {
+        "a": Rule({"calm": "calm"}, key="corpus.corpora[0]"),
+        "b": Rule({"surprise": "happy"}, ["calm"]),
+    }
     treatment = treat_labels(MIXED, merge={"calm": "neutral"}, own=own)
     assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
-    assert treatment.emotions == ["calm", "neutral", "surprise", "happy", None, "neutral", "happy", "happy"]
+    assert treatment.emotions == [
+        "calm",
+        "neutral",
+        "surprise",
+        "happy",
+        None,
+        "neutral",
+        "happy",
+        "happy",
+    ]
 
 
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"merge": {"surprise": "calm"}}, "x.merge: 'surprise' is merged into 'calm', which is also in corpus.merge"),
+        (
+            {"merge": {"surprise": "calm"}},
+            "x.merge: 'surprise' is merged into 'calm', which is also in corpus.merge",
+        ),
         ({"drop": ["neutral"]}, "corpus.merge: 'calm' is merged into 'neutral', which "),
     ],
 )
@@ -111,4 +164,13 @@ def test_rules_of_one_corpus_that_contradict_each_other_are_named(own, message):
 def test_rules_without_a_common_clip_do_not_contradict_each_other():
     own = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
     treatment = treat_labels(MIXED, merge={"boredom": "neutral", "calm": "neutral"}, own=own)
-    assert treatment.emotions == ["calm", "neutral", "calm", "happy", None, None, "surprise", "happy"]
+    assert treatment.emotions == [
+        "calm",
+        "neutral",
+        "calm",
+        "happy",
+        None,
+        None,
+        "surprise",
+        "happy",
+    ]

@@ -25,7 +25,10 @@ def test_a_list_has_every_file_of_the_release_once_in_order(name):
 
 @pytest.mark.parametrize("name", ["synthetic", "../cremad", ""])
 def test_a_corpus_without_a_list_is_refused(name):
-    with pytest.raises(UserError, match="ser_hf has no list of its official files; it has lists of cremad, ravdess, "):
+    with pytest.raises(
+        UserError,
+        match="ser_hf has no list of its official files; it has lists of cremad, ravdess, ",
+    ):
         manifest(name)
 
 

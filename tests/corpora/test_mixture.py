@@ -1,4 +1,6 @@
-"""Several corpora as one: rows of all of them under one label treatment, every mistake with its place in the list."""
+"""Several corpora as one: rows of all of them under one label treatment, every mistake with its
+place in the list.
+"""
 
 from collections import Counter
 
@@ -46,9 +48,14 @@ def test_rows_of_all_corpora_come_in_the_order_of_their_ids(item):
     assert ids == sorted(ids)
     assert dict.fromkeys(corpora) == dict.fromkeys(["cremad", "ravdess", "savee"])
     assert all(name.startswith(f"{own}/") for name, own in zip(ids, corpora, strict=True))
-    assert all(speaker.startswith(f"{own}:") for speaker, own in zip(speakers, corpora, strict=True))
+    assert all(
+        speaker.startswith(f"{own}:") for speaker, own in zip(speakers, corpora, strict=True)
+    )
     assert len(dataset) == sum(len(load_corpus(name, item(name)["root"])) for name in set(corpora))
-    assert dataset[:] == load_corpus("mixture", corpora=[item("cremad"), item("savee"), item("ravdess")])[:]
+    assert (
+        dataset[:]
+        == load_corpus("mixture", corpora=[item("cremad"), item("savee"), item("ravdess")])[:]
+    )
 
 
 def test_labels_are_treated_over_all_corpora_together(item):
@@ -63,11 +70,18 @@ def test_labels_are_treated_over_all_corpora_together(item):
     labels = dataset.features["label"]
     assert labels.names == ["sad", "neutral", "happy", "angry", "fear", "disgust"]
     neutral = [row["corpus"] for row in dataset if labels.int2str(row["label"]) == "neutral"]
-    assert (neutral.count("ravdess"), neutral.count("cremad")) == (6, 3), "calm and neutral of 3 actors, neutral of 3"
+    assert (neutral.count("ravdess"), neutral.count("cremad")) == (6, 3), (
+        "calm and neutral of 3 actors, neutral of 3"
+    )
     assert "cremad/1001_DFA_ANG_XX" not in dataset["id"][:]
     assert "cremad/1002_DFA_ANG_XX" in dataset["id"][:]
     with pytest.raises(UserError, match=r"corpus\.labels: 'surprise' \(3 clips, .* is not listed"):
-        load_corpus("mixture", corpora=[item("ravdess"), item("cremad")], labels=labels.names, merge={"calm": "sad"})
+        load_corpus(
+            "mixture",
+            corpora=[item("ravdess"), item("cremad")],
+            labels=labels.names,
+            merge={"calm": "sad"},
+        )
 
 
 def test_a_column_of_one_corpus_is_null_in_the_others(item):
@@ -81,11 +95,16 @@ def test_a_column_of_one_corpus_is_null_in_the_others(item):
 
 def test_sessions_are_prefixed_and_sentences_are_not(tmp_path, item):
     write_corpus("csv", tmp_path, speakers=3, takes=1)
-    corpora = [item("csv"), {"name": "csv", "root": str(tmp_path / "clips.csv"), "corpus_name": "calls"}]
+    corpora = [
+        item("csv"),
+        {"name": "csv", "root": str(tmp_path / "clips.csv"), "corpus_name": "calls"},
+    ]
     dataset = load_corpus("mixture", corpora=corpora)
     assert set(dataset["session"][:]) == {"csv:morning", "calls:morning"}
     assert {row["session"].partition(":")[0] == row["corpus"] for row in dataset} == {True}
-    sentences = set(load_corpus("mixture", corpora=[item("ravdess"), item("cremad")])["sentence"][:])
+    sentences = set(
+        load_corpus("mixture", corpora=[item("ravdess"), item("cremad")])["sentence"][:]
+    )
     assert "Kids are talking by the door" in sentences
 
 
@@ -93,24 +112,48 @@ def test_on_unknown_of_an_item_takes_precedence(tmp_path, item, caplog):
     write_corpus("savee", tmp_path, speakers=2, takes=1)
     write_blank(tmp_path, "notes.wav")
     savee = {"name": "savee", "root": str(tmp_path)}
-    with pytest.raises(UserError, match=r"notes\.wav: not a .*, or set corpus\.corpora\[1\]\.on_unknown: skip"):
+    with pytest.raises(
+        UserError, match=r"notes\.wav: not a .*, or set corpus\.corpora\[1\]\.on_unknown: skip"
+    ):
         load_corpus("mixture", corpora=[item("cremad"), savee])
     with pytest.raises(UserError, match=r"corpus\.corpora\[1\]\.on_unknown: skip"):
-        load_corpus("mixture", on_unknown="skip", corpora=[item("cremad"), savee | {"on_unknown": "error"}])
-    for spoken in ({"corpora": [item("cremad"), savee | {"on_unknown": "skip"}]}, {"on_unknown": "skip"}):
+        load_corpus(
+            "mixture", on_unknown="skip", corpora=[item("cremad"), savee | {"on_unknown": "error"}]
+        )
+    for spoken in (
+        {"corpora": [item("cremad"), savee | {"on_unknown": "skip"}]},
+        {"on_unknown": "skip"},
+    ):
         caplog.clear()
-        assert len(load_corpus("mixture", **{"corpora": [item("cremad"), savee]} | spoken)) == 18 + 14
+        assert (
+            len(load_corpus("mixture", **{"corpora": [item("cremad"), savee]} | spoken)) == 18 + 14
+        )
         assert "left out, not a file name of SAVEE: 1" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("corpora", "message"),
     [
-        (None, "corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}"),
-        ([{"name": "savee"}, {"name": "mixture"}], "corpora[1].name: unknown corpus 'mixture'; choose one of "),
-        ([{"name": "cremad", "target": "voices"}], "corpora[0].target: expected one of intended, voice, "),
-        ([{"name": "savee", "weight": 0}], "corpora[0].weight: expected more than 0 and at most 100, got 0.0"),
-        ([{"name": "tess", "weight": 101}], "corpora[0].weight: expected more than 0 and at most 100, got 101.0"),
+        (
+            None,
+            "corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}",
+        ),
+        (
+            [{"name": "savee"}, {"name": "mixture"}],
+            "corpora[1].name: unknown corpus 'mixture'; choose one of ",
+        ),
+        (
+            [{"name": "cremad", "target": "voices"}],
+            "corpora[0].target: expected one of intended, voice, ",
+        ),
+        (
+            [{"name": "savee", "weight": 0}],
+            "corpora[0].weight: expected more than 0 and at most 100, got 0.0",
+        ),
+        (
+            [{"name": "tess", "weight": 101}],
+            "corpora[0].weight: expected more than 0 and at most 100, got 101.0",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, message):
@@ -122,7 +165,9 @@ def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, mes
 
 
 def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
-    with pytest.raises(UserError, match=r"^corpus\.corpora\[1\]\.root: missing; name the folder .* of RAVDESS"):
+    with pytest.raises(
+        UserError, match=r"^corpus\.corpora\[1\]\.root: missing; name the folder .* of RAVDESS"
+    ):
         load_corpus("mixture", corpora=[item("savee"), {"name": "ravdess"}])
     # A folder that looks like a key is not taken for one.
     odd = tmp_path / "corpus.root" / "files"
@@ -132,16 +177,24 @@ def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
     assert str(error.value).startswith(f"corpus.corpora[0].root: {tmp_path}/corpus.root/")
     write_blank(odd, "strange.wav")
     with pytest.raises(UserError, match=r"corpora\[1\]\.root: .* holds no clip of savee \(1 files"):
-        load_corpus("mixture", corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}])
+        load_corpus(
+            "mixture",
+            corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}],
+        )
     words = table(tmp_path / "odd.csv", "path,label,speaker\na.wav,zestful,anna\n")
     with pytest.raises(UserError, match=r"map it with corpus\.corpora\[0\]\.label_map, such as"):
         load_corpus("mixture", corpora=[{"name": "csv", "root": words}])
 
 
 def test_a_corpus_is_in_a_mixture_once(item):
-    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee is already used by corpus\.corpora\[0\]; list it"):
+    with pytest.raises(
+        UserError,
+        match=r"corpora\[2\]\.name: savee is already used by corpus\.corpora\[0\]; list it",
+    ):
         load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("savee")])
-    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv is .*; give each another corpus_name"):
+    with pytest.raises(
+        UserError, match=r"corpora\[1\]\.name: csv is .*; give each another corpus_name"
+    ):
         load_corpus("mixture", corpora=[item("csv"), item("csv")])
 
 
@@ -160,7 +213,9 @@ def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tm
 
 
 def test_the_facts_of_all_corpora():
-    facts = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, {"name": "ravdess"}, {"name": "emodb"}]})
+    facts = corpus_facts(
+        "mixture", {"corpora": [{"name": "cremad"}, {"name": "ravdess"}, {"name": "emodb"}]}
+    )
     assert facts["title"] == "CREMA-D, RAVDESS and EMO-DB"
     assert facts["license"] == ["odbl", "cc-by-nc-sa-4.0", corpus_facts("emodb", {})["license"]]
     assert facts["language"] == ["en", "de"]
@@ -170,7 +225,9 @@ def test_the_facts_of_all_corpora():
     corpora = [{"name": "cremad"}, {"name": "ravdess"}, {"name": "csv", "corpus_name": "calls"}]
     trainings = {"cremad"}, {"calls", "cremad"}, {"x"}
     facts = [corpus_facts("mixture", {"corpora": corpora}, trained_on) for trained_on in trainings]
-    assert [one["title"].count("RAVDESS") for one in facts] == [0, 0, 1], "only what the model is trained on"
+    assert [one["title"].count("RAVDESS") for one in facts] == [0, 0, 1], (
+        "only what the model is trained on"
+    )
     assert [one["non_commercial"] for one in facts] == [False, False, True]
     free = corpus_facts("mixture", {"corpora": [{"name": "cremad"}]})
     assert (free["title"], free["license"], free["language"]) == ("CREMA-D", "odbl", "en")
@@ -180,19 +237,25 @@ def test_the_facts_of_all_corpora():
     assert (mixed["title"], mixed["acted"], mixed["language"]) == ("CREMA-D and Calls", False, "en")
 
 
-# ------------------------------------------------------------------------------- labels, caps and weights of an item
+# ------------------------------------------------------------------------------- labels, caps and
+# weights of an item
 
 
 def outcomes(corpus):
     """{(corpus, emotion): {class or reason: clips}}"""
     found = {}
     for source in corpus.sources:
-        found.setdefault((source.corpus, source.emotion), {})[source.label or source.left_out] = source.clips
+        found.setdefault((source.corpus, source.emotion), {})[source.label or source.left_out] = (
+            source.clips
+        )
     return found
 
 
 def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
-    corpora = [item("ravdess", merge={"calm": "calm"}), item("savee", merge={"surprise": "happy"}, drop=["disgust"])]
+    corpora = [
+        item("ravdess", merge={"calm": "calm"}),
+        item("savee", merge={"surprise": "happy"}, drop=["disgust"]),
+    ]
     with caplog.at_level("INFO", "ser_hf"):
         rules = {"merge": {"calm": "neutral"}, "drop": ["fear"], "exclude": ["savee/DC_a01"]}
         corpus = read_corpus("mixture", corpora=corpora, **rules)
@@ -213,10 +276,17 @@ def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory):
-    """TESS's two speakers, the second with half as many clips, in five and in ten takes of seven emotions."""
+    """TESS's two speakers, the second with half as many clips, in five and in ten takes of seven
+    emotions.
+    """
     folder = tmp_path_factory.mktemp("uneven")
     for path in write_corpus("tess", folder, speakers=2, takes=8, seed=9):
-        if path.name.startswith("YAF") and path.name.split("_")[1] in ("bean", "beg", "bite", "boat"):
+        if path.name.startswith("YAF") and path.name.split("_")[1] in (
+            "bean",
+            "beg",
+            "bite",
+            "boat",
+        ):
             path.unlink()
     return str(folder)
 
@@ -247,9 +317,14 @@ def test_the_draw_of_a_cap_depends_on_the_seed(item, uneven):
         ids(-1, 30)
 
 
-@pytest.mark.parametrize("settings", [{"own": ["sad"], "drop": ["fear"]}, {"exclude": ["calls/a", "calls/b"]}])
+@pytest.mark.parametrize(
+    "settings", [{"own": ["sad"], "drop": ["fear"]}, {"exclude": ["calls/a", "calls/b"]}]
+)
 def test_a_corpus_without_a_clip_left_is_named(item, tmp_path, settings):
     calls = table(tmp_path / "calls.csv", "path,label,speaker\na.wav,sad,anna\nb.wav,fear,anna\n")
     member = {"name": "csv", "root": calls, "corpus_name": "calls", "drop": settings.pop("own", [])}
-    with pytest.raises(UserError, match=r"^corpus.drop, corpus.exclude: no clip of calls \(corpus.corpora\[1\]\) is"):
+    with pytest.raises(
+        UserError,
+        match=r"^corpus.drop, corpus.exclude: no clip of calls \(corpus.corpora\[1\]\) is",
+    ):
         load_corpus("mixture", corpora=[item("savee"), member], **settings)

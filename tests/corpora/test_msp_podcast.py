@@ -25,7 +25,9 @@ VOTES = ["Neutral", "Neutral", "Happy", "Annoyed"]
 
 @pytest.fixture
 def tree(tmp_path):
-    """A function that writes a release with these rows, without the audio of some, and returns its folder."""
+    """A function that writes a release with these rows, without the audio of some, and returns its
+    folder.
+    """
 
     def write(rows=ROWS, header=HEADER, without=(), votes=VOTES):
         names = [row.partition(",")[0] for row in rows]
@@ -43,9 +45,18 @@ def tree(tmp_path):
 def test_a_clip_has_the_values_of_its_row(tree):
     listing = parse(tree())
     first, _, unknown, *_ = listing.clips
-    assert (first.id, first.emotion, first.word) == ("msp_podcast/MSP-PODCAST_0001_0008", "neutral", "N")
+    assert (first.id, first.emotion, first.word) == (
+        "msp_podcast/MSP-PODCAST_0001_0008",
+        "neutral",
+        "N",
+    )
     assert (first.speaker, first.sex, first.votes) == ("msp_podcast:127", "male", None)
-    assert first.extra == {"partition": "train", "activation": 4.8, "valence": 4.2, "dominance": 5.0}
+    assert first.extra == {
+        "partition": "train",
+        "activation": 4.8,
+        "valence": 4.2,
+        "dominance": 5.0,
+    }
     assert (unknown.speaker, unknown.sex) == ("msp_podcast:unknown", None)
     reasons = sorted(reason for _, reason in listing.skipped)
     assert reasons == ["no class with a majority", "of the partition Test2 (corpus.test is Test1)"]
@@ -68,7 +79,9 @@ def test_partitions_are_a_protocol(tree, test):
 def test_votes_of_workers_are_soft_labels(tree):
     clips = parse(tree(), soft=True).clips
     assert clips[0].votes == {"neutral": 2, "happy": 1, "other": 1}
-    dataset = load_corpus("msp_podcast", clips[0].path.rpartition("/Audios")[0], soft=True, drop=["other"])
+    dataset = load_corpus(
+        "msp_podcast", clips[0].path.rpartition("/Audios")[0], soft=True, drop=["other"]
+    )
     names = dataset.features["label"].names
     shares = dict(zip(names, dataset["votes"][0], strict=True))
     assert shares == pytest.approx(dict.fromkeys(names, 0) | {"neutral": 2 / 3, "happy": 1 / 3})
@@ -78,8 +91,14 @@ def test_votes_of_workers_are_soft_labels(tree):
     ("changes", "message"),
     [
         ({"header": HEADER.replace("SpkrID", "Speaker")}, "labels_consensus.csv: no column SpkrID"),
-        ({"rows": [*ROWS, "MSP-PODCAST_0009_0001.wav,Q,4,4,4,1,Male,Train"]}, "has the unknown class 'Q'"),
-        ({"rows": ["MSP-PODCAST_0009_0001.wav,A,high,4,4,1,Male,Train"]}, "EmoAct, EmoVal or EmoDom .* is no number"),
+        (
+            {"rows": [*ROWS, "MSP-PODCAST_0009_0001.wav,Q,4,4,4,1,Male,Train"]},
+            "has the unknown class 'Q'",
+        ),
+        (
+            {"rows": ["MSP-PODCAST_0009_0001.wav,A,high,4,4,1,Male,Train"]},
+            "EmoAct, EmoVal or EmoDom .* is no number",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_is_named(tree, changes, message):

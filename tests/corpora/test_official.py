@@ -1,4 +1,6 @@
-"""Every file of the five official releases by name: counts as published, and as counted from the lists themselves."""
+"""Every file of the five official releases by name: counts as published, and as counted from the
+lists themselves.
+"""
 
 from collections import Counter
 from pathlib import PurePosixPath
@@ -10,11 +12,32 @@ from ser_hf.corpora.files import NAMES, OFFICIAL, manifest
 
 # Labels as the releases' own papers and pages have them; speakers and sexes counted from the names.
 LABELS = {
-    "cremad": {"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "sad": 1271, "neutral": 1087},
-    "ravdess": {"neutral": 96, **dict.fromkeys(("calm", "happy", "sad", "angry", "fear", "disgust", "surprise"), 192)},
+    "cremad": {
+        "angry": 1271,
+        "disgust": 1271,
+        "fear": 1271,
+        "happy": 1271,
+        "sad": 1271,
+        "neutral": 1087,
+    },
+    "ravdess": {
+        "neutral": 96,
+        **dict.fromkeys(("calm", "happy", "sad", "angry", "fear", "disgust", "surprise"), 192),
+    },
     "tess": dict.fromkeys(("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), 400),
-    "savee": {"neutral": 120, **dict.fromkeys(("angry", "disgust", "fear", "happy", "sad", "surprise"), 60)},
-    "emodb": {"angry": 127, "boredom": 81, "disgust": 46, "fear": 69, "happy": 71, "sad": 62, "neutral": 79},
+    "savee": {
+        "neutral": 120,
+        **dict.fromkeys(("angry", "disgust", "fear", "happy", "sad", "surprise"), 60),
+    },
+    "emodb": {
+        "angry": 127,
+        "boredom": 81,
+        "disgust": 46,
+        "fear": 69,
+        "happy": 71,
+        "sad": 62,
+        "neutral": 79,
+    },
 }
 SEXES = {
     "cremad": {"male": 3930, "female": 3512},
@@ -44,7 +67,9 @@ LANGUAGES = {"cremad": "en", "ravdess": "en", "tess": "en", "savee": "en", "emod
 @pytest.fixture(scope="module", params=NAMES)
 def release(request):
     """(corpus, its clips as its module reads the official paths)."""
-    return request.param, [CORPORA[request.param].read_name(PurePosixPath(e.path)) for e in manifest(request.param)]
+    return request.param, [
+        CORPORA[request.param].read_name(PurePosixPath(e.path)) for e in manifest(request.param)
+    ]
 
 
 def test_the_five_releases_have_12697_files():
@@ -54,11 +79,15 @@ def test_the_five_releases_have_12697_files():
 
 def test_every_official_name_is_read(release):
     corpus, clips = release
-    unread = [entry.path for entry, clip in zip(manifest(corpus), clips, strict=True) if clip is None]
+    unread = [
+        entry.path for entry, clip in zip(manifest(corpus), clips, strict=True) if clip is None
+    ]
     assert not unread
     assert [clip.path for clip in clips] == [entry.path for entry in manifest(corpus)]
     assert len({clip.id for clip in clips}) == OFFICIAL[corpus]
-    assert all(clip.id.startswith(f"{corpus}/") and clip.speaker.startswith(f"{corpus}:") for clip in clips)
+    assert all(
+        clip.id.startswith(f"{corpus}/") and clip.speaker.startswith(f"{corpus}:") for clip in clips
+    )
 
 
 def test_labels_are_as_published(release):

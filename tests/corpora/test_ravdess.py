@@ -1,4 +1,6 @@
-"""RAVDESS: the grammar of its file names, its quirks, all names of the release, and duplicated folders."""
+"""RAVDESS: the grammar of its file names, its quirks, all names of the release, and duplicated
+folders.
+"""
 
 from pathlib import Path, PurePath
 
@@ -14,7 +16,8 @@ from ser_hf.utils.errors import UserError
 
 SPEECH = "03-01-05-02-01-02-12"
 SONG = "03-02-03-01-01-01-01"
-LETTERS = "0123456789-٣ \n"  # of names, and what a mirror may add: a foreign digit, a space, a line end
+# of names, and what a mirror may add: a foreign digit, a space, a line end
+LETTERS = "0123456789-٣ \n"
 PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
 
 
@@ -68,8 +71,14 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    emotion, statement = code(ravdess.EMOTION_CODES, clip.emotion), code(ravdess.STATEMENTS, clip.sentence)
-    intensity, actor = code(ravdess.INTENSITIES, clip.intensity), clip.speaker.removeprefix("ravdess:")
+    emotion, statement = (
+        code(ravdess.EMOTION_CODES, clip.emotion),
+        code(ravdess.STATEMENTS, clip.sentence),
+    )
+    intensity, actor = (
+        code(ravdess.INTENSITIES, clip.intensity),
+        clip.speaker.removeprefix("ravdess:"),
+    )
     assert stem[:6] in {f"0{modality}-0{channel}-" for modality in (1, 2, 3) for channel in (1, 2)}
     assert f"{emotion}-{intensity}-{statement}-{clip.take:02d}-{actor}" == stem[6:]
     assert clip.id == f"ravdess/{stem}"
@@ -81,7 +90,9 @@ def test_spoken_names_are_those_of_the_release():
 
 
 def test_the_list_of_official_files_covers_the_spoken_part():
-    assert not any(ravdess.is_sung(read_name(PurePath(entry.path))) for entry in manifest("ravdess"))
+    assert not any(
+        ravdess.is_sung(read_name(PurePath(entry.path))) for entry in manifest("ravdess")
+    )
     assert all(ravdess.is_sung(clip) for clip in map(read, every_name("02")) if clip is not None)
 
 
@@ -93,7 +104,9 @@ def test_sung_clips_are_listed_as_skipped_or_taken(tmp_path):
     assert len(parse(root, song=True).clips) == 2
     assert not parse(root, song=True).skipped
     (root / f"{SONG}.wav").unlink()
-    with pytest.raises(UserError, match="corpus.song: no sung clip in .*; unpack Audio_Song_Actors_01-24.zip"):
+    with pytest.raises(
+        UserError, match="corpus.song: no sung clip in .*; unpack Audio_Song_Actors_01-24.zip"
+    ):
         parse(root, song=True)
 
 
@@ -117,5 +130,7 @@ def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # short paths in the message
     first = write(Path("Actor_12"), SPEECH) / f"{SPEECH}.wav"
     second = write(Path("audio_speech_actors_01-24") / "Actor_12", SPEECH) / f"{SPEECH}.wav"
-    with pytest.raises(UserError, match=f"{second}: its id ravdess/{SPEECH} is also the id of {first}"):
+    with pytest.raises(
+        UserError, match=f"{second}: its id ravdess/{SPEECH} is also the id of {first}"
+    ):
         load_corpus("ravdess", ".")

@@ -1,4 +1,6 @@
-"""SAVEE: the release's layout and the mirrors', one id for both, speakers that folder and name agree on."""
+"""SAVEE: the release's layout and the mirrors', one id for both, speakers that folder and name
+agree on.
+"""
 
 from pathlib import PurePath
 
@@ -30,5 +32,7 @@ def test_other_names_are_refused(stem):
 
 
 def test_a_folder_that_contradicts_the_name_is_an_error():
-    with pytest.raises(UserError, match="JK/DC_a01.wav: the file name says DC, but the folder says JK"):
+    with pytest.raises(
+        UserError, match="JK/DC_a01.wav: the file name says DC, but the folder says JK"
+    ):
         read_name(PurePath("JK/DC_a01.wav"))

@@ -29,13 +29,27 @@ COLUMNS = {
 def root(tmp_path):
     """Three actors of RAVDESS by name, two clips of each emotion."""
     for actor in ("01", "02", "03"):
-        names = [f"03-01-0{emotion}-01-0{statement}-01-{actor}.wav" for emotion in range(1, 9) for statement in (1, 2)]
+        names = [
+            f"03-01-0{emotion}-01-0{statement}-01-{actor}.wav"
+            for emotion in range(1, 9)
+            for statement in (1, 2)
+        ]
         write_blank(tmp_path / f"Actor_{actor}", *names)
     return tmp_path
 
 
 def test_the_canonical_order_of_emotions():
-    assert EMOTIONS[:9] == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
+    assert EMOTIONS[:9] == (
+        "angry",
+        "disgust",
+        "fear",
+        "happy",
+        "neutral",
+        "sad",
+        "surprise",
+        "calm",
+        "boredom",
+    )
     assert set(EMOTIONS[9:]) == {"excited", "frustrated", "contempt", "other"}
 
 
@@ -47,7 +61,12 @@ def test_a_row_points_at_its_file_and_is_not_decoded(root):
     row = load_corpus("ravdess", root)[0]
     path = root / "Actor_01" / "03-01-01-01-01-01-01.wav"
     assert row.pop("audio") == {"path": str(path), "bytes": None}
-    known = {"label": 4, "speaker": "ravdess:01", "corpus": "ravdess", "id": "ravdess/03-01-01-01-01-01-01"}
+    known = {
+        "label": 4,
+        "speaker": "ravdess:01",
+        "corpus": "ravdess",
+        "id": "ravdess/03-01-01-01-01-01-01",
+    }
     known |= {"sex": "male", "language": "en", "intensity": "normal", "take": 1}
     known |= {"sentence": "Kids are talking by the door"}
     assert row == known | dict.fromkeys(("age", "duration", "content_hash"))
@@ -99,7 +118,9 @@ def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
 
 def test_every_emotion_has_a_color_and_the_common_ones_those_that_readers_expect():
     assert len(set(EMOTION_COLORS.values())) == len(EMOTIONS)
-    red, blue, yellow = (bytes.fromhex(EMOTION_COLORS[name][1:]) for name in ("angry", "sad", "happy"))
+    red, blue, yellow = (
+        bytes.fromhex(EMOTION_COLORS[name][1:]) for name in ("angry", "sad", "happy")
+    )
     assert red[0] > 2 * max(red[1:])
     assert blue[2] > max(blue[:2])
     assert min(yellow[:2]) > 2 * yellow[2]

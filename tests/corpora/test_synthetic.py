@@ -22,7 +22,9 @@ def test_the_corpus_has_every_speaker_emotion_and_take():
     assert listing.corpus == "synthetic"
     assert not listing.skipped
     assert Counter(clip.emotion for clip in listing.clips) == dict.fromkeys(EMOTIONS, 4 * 2)
-    assert Counter(clip.speaker for clip in listing.clips) == {f"synthetic:{n:02d}": 6 * 2 for n in range(4)}
+    assert Counter(clip.speaker for clip in listing.clips) == {
+        f"synthetic:{n:02d}": 6 * 2 for n in range(4)
+    }
     assert len({clip.id for clip in listing.clips}) == 4 * 6 * 2
 
 
@@ -58,11 +60,15 @@ def test_shuffling_exchanges_labels_within_each_speaker():
     changed = [id for id, emotion in labels(plain).items() if labels(shuffled)[id] != emotion]
     assert len(changed) > len(plain.clips) / 2  # five of six labels change by chance
     assert labels(parse(**SMALL, shuffle_labels=True)) == labels(shuffled)
-    ours, theirs = ([(c.path, c.speaker, c.sex, c.take) for c in own.clips] for own in (shuffled, plain))
+    ours, theirs = (
+        [(c.path, c.speaker, c.sex, c.take) for c in own.clips] for own in (shuffled, plain)
+    )
     assert ours == theirs
 
 
-@pytest.mark.parametrize("bad", [{"speakers": 2}, {"takes": 0}, {"speakers": -1}, {"seed": -1}], ids=str)
+@pytest.mark.parametrize(
+    "bad", [{"speakers": 2}, {"takes": 0}, {"speakers": -1}, {"seed": -1}], ids=str
+)
 def test_impossible_sizes_are_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(UserError, match=f"corpus.{next(iter(bad))}"):
         load_corpus("synthetic", tmp_path / "made", **(SMALL | bad))

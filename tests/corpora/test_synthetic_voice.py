@@ -7,7 +7,9 @@ from ser_hf.corpora.synthetic import EMOTIONS, clip_prosody, utterance
 
 
 def _latents(speakers, takes, seed):
-    """Latent parameters of shape ``(clips, 9)``, factors as logarithms, and the emotion number of each clip."""
+    """Latent parameters of shape ``(clips, 9)``, factors as logarithms, and the emotion number of
+    each clip.
+    """
     rows, labels = [], []
     for speaker in speakers:
         for label, emotion in enumerate(EMOTIONS):
@@ -20,7 +22,9 @@ def _latents(speakers, takes, seed):
     return latents, np.array(labels)
 
 
-@pytest.mark.parametrize("other", [(4, "fear", 2, 7), (3, "sad", 2, 7), (3, "fear", 8, 7), (3, "fear", 2, 8)])
+@pytest.mark.parametrize(
+    "other", [(4, "fear", 2, 7), (3, "sad", 2, 7), (3, "fear", 8, 7), (3, "fear", 2, 8)]
+)
 def test_any_other_argument_gives_another_clip(other):
     clip, different = utterance(3, "fear", 2, 7), utterance(*other)
     assert clip.shape != different.shape or not np.array_equal(clip, different)
@@ -44,7 +48,9 @@ def test_a_clip_lasts_equally_long_at_any_sampling_rate(sampling_rate):
     clip = utterance(0, "happy", 0, seed=0, sampling_rate=sampling_rate)
     assert np.isfinite(clip).all()
     assert np.abs(clip).max() < 1.0
-    assert len(clip) / sampling_rate == pytest.approx(len(utterance(0, "happy", 0, seed=0)) / 16000, abs=0.002)
+    assert len(clip) / sampling_rate == pytest.approx(
+        len(utterance(0, "happy", 0, seed=0)) / 16000, abs=0.002
+    )
 
 
 def test_emotions_overlap_but_are_recognized_for_unseen_speakers():
@@ -58,7 +64,12 @@ def test_emotions_overlap_but_are_recognized_for_unseen_speakers():
 
 
 def test_no_single_latent_determines_the_emotion():
-    (train, train_labels), (test, test_labels) = _latents(range(16), 8, 0), _latents(range(16, 24), 8, 0)
+    (train, train_labels), (test, test_labels) = (
+        _latents(range(16), 8, 0),
+        _latents(range(16, 24), 8, 0),
+    )
     for column in range(train.shape[1]):
         classifier = QuadraticDiscriminantAnalysis().fit(train[:, [column]], train_labels)
-        assert recall_score(test_labels, classifier.predict(test[:, [column]]), average="macro") < 0.7
+        assert (
+            recall_score(test_labels, classifier.predict(test[:, [column]]), average="macro") < 0.7
+        )

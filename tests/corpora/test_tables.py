@@ -12,8 +12,27 @@ from ser_hf.utils.errors import UserError
 
 def test_columns_have_the_type_that_fits_all_cells():
     cells = [
-        {"n": 1, "x": 1, "s": "1", "b": True, "mixed": 1, "session": 3, "list": [1], "bytes": b"", "day": Path("d")},
-        {"n": 2, "x": 0.5, "s": "2", "b": False, "mixed": "a", "session": None, "list": [2], "none": None},
+        {
+            "n": 1,
+            "x": 1,
+            "s": "1",
+            "b": True,
+            "mixed": 1,
+            "session": 3,
+            "list": [1],
+            "bytes": b"",
+            "day": Path("d"),
+        },
+        {
+            "n": 2,
+            "x": 0.5,
+            "s": "2",
+            "b": False,
+            "mixed": "a",
+            "session": None,
+            "list": [2],
+            "none": None,
+        },
     ]
     typed = {"n": 1, "x": 1.0, "s": "1", "b": True, "mixed": "1", "session": "3", "day": "d"}
     assert extra_columns(cells, (), guess=False)[0] == typed
@@ -23,7 +42,9 @@ def test_columns_have_the_type_that_fits_all_cells():
 
 
 def test_a_column_with_a_reserved_name_is_renamed():
-    assert extra_columns([{"duration": 1.5, "corpus": "x"}], ()) == [{"own_duration": 1.5, "own_corpus": "x"}]
+    assert extra_columns([{"duration": 1.5, "corpus": "x"}], ()) == [
+        {"own_duration": 1.5, "own_corpus": "x"}
+    ]
     both = {"duration": 1.5, "own_duration": "2 s", "label": 0}
     assert extra_columns([both], ("label",)) == [{"own_own_duration": 1.5, "own_duration": "2 s"}]
 
@@ -38,7 +59,15 @@ def test_numbers_beyond_64_bits_are_text(number):
 
 @pytest.mark.parametrize(
     ("cell", "word"),
-    [(None, None), (float("nan"), None), (" ", None), (" a ", "a"), (2.0, "2"), (2.5, "2.5"), (True, "true")],
+    [
+        (None, None),
+        (float("nan"), None),
+        (" ", None),
+        (" a ", "a"),
+        (2.0, "2"),
+        (2.5, "2.5"),
+        (True, "true"),
+    ],
 )
 def test_a_cell_is_a_word(cell, word):
     assert text(cell) == word
@@ -59,7 +88,13 @@ def row(tmp_path):
     path = write_blank(tmp_path, "a.wav") / "a.wav"
 
     def make(**fields):
-        usual = {"where": "t.csv, line 2", "path": path, "name": "a", "place": "anna_07/a.wav", "label": "joy"}
+        usual = {
+            "where": "t.csv, line 2",
+            "path": path,
+            "name": "a",
+            "place": "anna_07/a.wav",
+            "label": "joy",
+        }
         return Row(**{**usual, "speaker": "anna", **fields})
 
     return make
@@ -70,9 +105,19 @@ def read(row, on_unknown="error", **options):
 
 
 def test_a_row_becomes_a_clip(row):
-    cells = {"gender": "F", "age": 31.0, "take": "2", "text": "Nein", "mood": "strong", "language": "de", "key": 7}
+    cells = {
+        "gender": "F",
+        "age": 31.0,
+        "take": "2",
+        "text": "Nein",
+        "mood": "strong",
+        "language": "de",
+        "key": 7,
+    }
     names = {"sex": "gender", "sentence": "text", "intensity": "mood", "id": "key"}
-    ((clip,), skipped) = read(row(cells=cells, extra={"split": "test"}), columns=names, language="en")
+    ((clip,), skipped) = read(
+        row(cells=cells, extra={"split": "test"}), columns=names, language="en"
+    )
     assert (clip.id, clip.speaker, clip.emotion) == ("calls/7", "calls:anna", "happy")
     assert (clip.sex, clip.age, clip.take, clip.language) == ("female", 31, 2, "de")
     assert (clip.sentence, clip.intensity, clip.extra) == ("Nein", "strong", {"split": "test"})
@@ -80,7 +125,8 @@ def test_a_row_becomes_a_clip(row):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "speaker"), [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")]
+    ("pattern", "speaker"),
+    [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")],
 )
 def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
     ((clip,), _) = read(row(speaker="somebody"), speaker_pattern=pattern)
@@ -90,7 +136,11 @@ def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
 @pytest.mark.parametrize(
     ("fields", "options", "message"),
     [
-        ({"speaker": None}, {}, "no speaker is given, and a speaker-independent split needs one; name the "),
+        (
+            {"speaker": None},
+            {},
+            "no speaker is given, and a speaker-independent split needs one; name the ",
+        ),
         ({}, {"speaker_pattern": "([0-9]{3})"}, "corpus.speaker_pattern finds no speaker in anna"),
         ({}, {"speaker_pattern": "anna(x?)"}, "finds no speaker in anna_07/a.wav; name the column"),
     ],
@@ -98,7 +148,10 @@ def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
 def test_speakers_are_never_guessed(row, fields, options, message):
     with pytest.raises(UserError, match=f"^t.csv, line 2: .*{message}"):
         read(row(**fields), **options)
-    assert read(row(**fields), no_speaker="skip", **options) == ([], [("t.csv, line 2", "unknown speaker")])
+    assert read(row(**fields), no_speaker="skip", **options) == (
+        [],
+        [("t.csv, line 2", "unknown speaker")],
+    )
     ((clip,), _) = read(row(**fields), no_speaker="one", **options)
     assert clip.speaker == "calls:unknown"
 
@@ -106,7 +159,11 @@ def test_speakers_are_never_guessed(row, fields, options, message):
 @pytest.mark.parametrize(
     ("fields", "error", "skipped"),
     [
-        ({"label": "jolly"}, "'jolly' is not a known emotion; .*such as {jolly: ", "label 'jolly' is not an emotion"),
+        (
+            {"label": "jolly"},
+            "'jolly' is not a known emotion; .*such as {jolly: ",
+            "label 'jolly' is not an emotion",
+        ),
         ({"label": None}, "no label; fill it in, or set corpus.on_unknown: skip", "no label"),
         ({"missing": "no file a.wav"}, "no file a.wav", "no such file"),
     ],
@@ -119,7 +176,9 @@ def test_rows_without_label_or_audio_are_an_error_or_skipped(row, fields, error,
 
 def test_absent_audio_and_git_lfs_pointers_have_a_reason(tmp_path):
     path = tmp_path / "a.wav"
-    assert absent(path).startswith(f"no file {path}; correct the path, or set corpus.on_unknown: skip")
+    assert absent(path).startswith(
+        f"no file {path}; correct the path, or set corpus.on_unknown: skip"
+    )
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert "a.wav is a Git LFS pointer" in absent(path)
     write_blank(tmp_path, "a.wav")
@@ -128,10 +187,16 @@ def test_absent_audio_and_git_lfs_pointers_have_a_reason(tmp_path):
 
 @pytest.mark.parametrize("age", ["old", "20-30", -3, 31.5, 10**12])
 def test_an_age_that_is_not_an_integer_is_kept_as_text(row, age):
-    rows = [row(cells={"years": 23.0}), row(cells={"years": age, "take": "a"}, extra={"split": "test"})]
+    rows = [
+        row(cells={"years": 23.0}),
+        row(cells={"years": age, "take": "a"}, extra={"split": "test"}),
+    ]
     clips, _ = RowParser("calls", columns={"age": "years"}).clips(rows, "error")
     assert [(clip.age, clip.take) for clip in clips] == [(23, None), (None, None)]
-    assert [clip.extra for clip in clips] == [{}, {"own_age": str(age), "own_take": "a", "split": "test"}]
+    assert [clip.extra for clip in clips] == [
+        {},
+        {"own_age": str(age), "own_take": "a", "split": "test"},
+    ]
 
 
 @pytest.mark.parametrize("speaker", [float("nan"), "nan", "Unknown", "-1", -1, -1.0, "<NA>", ""])
@@ -149,14 +214,18 @@ def test_a_list_is_not_a_speaker(row):
 
 
 def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
-    with pytest.raises(UserError, match="line 2: .* finds no speaker in audio without a file name; name the column"):
+    with pytest.raises(
+        UserError, match="line 2: .* finds no speaker in audio without a file name; name the column"
+    ):
         read(row(place=None, name="train/0000007"), speaker_pattern="([0-9]+)")
     with pytest.raises(UserError, match="finds no speaker in unknown_1.wav"):
         read(row(place="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
     assert read(row(place="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker == "calls:nan"
 
 
-@pytest.mark.parametrize(("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear")])
+@pytest.mark.parametrize(
+    ("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear")]
+)
 def test_labels_are_text_in_any_table(row, label, emotion):
     ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
     assert clip.emotion == emotion
@@ -165,14 +234,19 @@ def test_labels_are_text_in_any_table(row, label, emotion):
 
 @pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])
 def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
-    with pytest.raises(UserError, match="^corpus.corpus_name: .* cannot be the prefix of ids and speakers"):
+    with pytest.raises(
+        UserError, match="^corpus.corpus_name: .* cannot be the prefix of ids and speakers"
+    ):
         RowParser(name)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_map": {"Wut": "anger"}}, "corpus.label_map.Wut: unknown emotion 'anger'; choose one of "),
+        (
+            {"label_map": {"Wut": "anger"}},
+            "corpus.label_map.Wut: unknown emotion 'anger'; choose one of ",
+        ),
         ({"columns": {"gender": "sex"}}, "corpus.columns.gender: choose one of id, sex, age, "),
         ({"speaker_pattern": "(a"}, "corpus.speaker_pattern: not a regular expression: missing"),
     ],

@@ -24,7 +24,9 @@ def table(tmp_path):
 
     def write(name="clips.csv", **columns):
         for i in range(4):
-            soundfile.write(tmp_path / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 1600), 16000)
+            soundfile.write(
+                tmp_path / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 1600), 16000
+            )
         rows = [[f"{i}.wav", f"s{i % 2}", *(own[i] for own in columns.values())] for i in range(4)]
         header = ["file_name" if name == "metadata.csv" else "path", "speaker", *columns]
         with (tmp_path / name).open("w", newline="") as file:
@@ -35,7 +37,12 @@ def table(tmp_path):
 
 
 def load(root, name="csv", **settings):
-    return read_corpus(name, root, label=None, **{"targets": RATED, "ranges": dict.fromkeys(RATED, [1, 5])} | settings)
+    return read_corpus(
+        name,
+        root,
+        label=None,
+        **{"targets": RATED, "ranges": dict.fromkeys(RATED, [1, 5])} | settings,
+    )
 
 
 def test_ratings_are_scaled_by_their_range(table):
@@ -44,7 +51,9 @@ def test_ratings_are_scaled_by_their_range(table):
     assert corpus.ranges == {"arousal": [1, 5], "valence": [1, 5]}
     expected = [[0, 0.125], [0.25, 0.25], [0.5, 0.875], [1, 1]]
     np.testing.assert_allclose(targets_of(corpus.dataset, range(4)), expected)
-    np.testing.assert_allclose(targets_of(corpus.dataset.select([3, 1]), [1, 0]), [expected[1], expected[3]])
+    np.testing.assert_allclose(
+        targets_of(corpus.dataset.select([3, 1]), [1, 0]), [expected[1], expected[3]]
+    )
     assert corpus.dataset["arousal"][:] == [1, 2, 3, 5], "the column itself stays"
 
 
@@ -56,18 +65,54 @@ def test_an_activation_is_an_arousal_and_each_corpus_has_its_range(table):
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [
-        ({"valence": [1, 2, 3, 4]}, {}, r"corpus.targets: csv/0 has no arousal \(columns of numbers: valence\); fill"),
+        (
+            {"valence": [1, 2, 3, 4]},
+            {},
+            r"corpus.targets: csv/0 has no arousal \(columns of numbers: valence\); fill",
+        ),
         ({"arousal": [1, "", 3, 4]}, {}, "corpus.targets: csv/1 has no arousal"),
-        ({"arousal": [1, "high", 3, 4]}, {}, "corpus.targets: arousal of csv/1 is 'high', not a number"),
-        ({"arousal": [1, "nan", 3, 4]}, {}, "corpus.targets: arousal of csv/1 is 'nan', not a number"),
+        (
+            {"arousal": [1, "high", 3, 4]},
+            {},
+            "corpus.targets: arousal of csv/1 is 'high', not a number",
+        ),
+        (
+            {"arousal": [1, "nan", 3, 4]},
+            {},
+            "corpus.targets: arousal of csv/1 is 'nan', not a number",
+        ),
         ({"arousal": [1, 7, 3, 4]}, {}, "corpus.ranges.arousal: csv/1 has 7, outside of 1 to 5"),
         ({"arousal": [3, 3, 3, 3]}, {}, "corpus.targets: arousal is the same for all clips"),
-        ({"arousal": [1, 2, 3, 4]}, {"ranges": {}}, "corpus.ranges.arousal: missing; give the lowest and highest"),
-        ({"arousal": [1, 2, 3, 4]}, {"ranges": {"arousal": [5, 1]}}, r"corpus.ranges.arousal: expected \[lowest, hi"),
-        ({"arousal": [1, 2, 3, 4]}, {"ranges": {"arousal": [1, float("inf")]}}, "corpus.ranges.arousal: expected"),
-        ({"arousal": [1, 2, 3, 4]}, {"ranges": {"joy": [1, 5]}}, "corpus.ranges.joy: not in corpus.targets"),
-        ({"arousal": [1, 2, 3, 4]}, {"targets": ["arousal", "arousal"]}, "corpus.targets: .*each once, got 'arousal'"),
-        ({"arousal": [1, 2, 3, 4]}, {"targets": ["a\nb"], "ranges": {}}, "corpus.targets: expected the names of col"),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"ranges": {}},
+            "corpus.ranges.arousal: missing; give the lowest and highest",
+        ),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"ranges": {"arousal": [5, 1]}},
+            r"corpus.ranges.arousal: expected \[lowest, hi",
+        ),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"ranges": {"arousal": [1, float("inf")]}},
+            "corpus.ranges.arousal: expected",
+        ),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"ranges": {"joy": [1, 5]}},
+            "corpus.ranges.joy: not in corpus.targets",
+        ),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"targets": ["arousal", "arousal"]},
+            "corpus.targets: .*each once, got 'arousal'",
+        ),
+        (
+            {"arousal": [1, 2, 3, 4]},
+            {"targets": ["a\nb"], "ranges": {}},
+            "corpus.targets: expected the names of col",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(table, columns, settings, message):
@@ -86,7 +131,9 @@ def test_folders_and_data_sets_have_them_too(table, tmp_path):
     columns = {"arousal": [1, 2, 3, 5], "valence": [1, 2, 4, 5]}
     folder = table("metadata.csv", **columns).parent
     audio = [{"path": f"{i}.wav", "bytes": (folder / f"{i}.wav").read_bytes()} for i in range(4)]
-    rows = Dataset.from_dict({"audio": audio, "speaker": list("abab"), **columns}).cast_column("audio", Audio())
+    rows = Dataset.from_dict({"audio": audio, "speaker": list("abab"), **columns}).cast_column(
+        "audio", Audio()
+    )
     rows.to_parquet(str(tmp_path / "rows.parquet"))
     for corpus in (load(folder, "audiofolder"), load(tmp_path / "rows.parquet", "hub")):
         np.testing.assert_allclose(targets_of(corpus.dataset, range(4))[:, 0], [0, 0.25, 0.5, 1])
@@ -105,12 +152,18 @@ def test_audformat_keeps_the_schemes_of_ratings(tmp_path):
     for file in files:
         soundfile.write(tmp_path / file, np.ones(800), 16000)
     database["ratings"] = audformat.Table(audformat.filewise_index(files))
-    for name, values in {"arousal": [1, 2, 3, 5], "valence": [5, 4, 3, 1], "speaker": list("abab")}.items():
+    for name, values in {
+        "arousal": [1, 2, 3, 5],
+        "valence": [5, 4, 3, 1],
+        "speaker": list("abab"),
+    }.items():
         database["ratings"][name] = audformat.Column(scheme_id=name)
         database["ratings"][name].set(pd.Series(values, index=audformat.filewise_index(files)))
     database.save(str(tmp_path), storage_format="csv")
     corpus = load(tmp_path, "audformat", ratings=RATED)
-    np.testing.assert_allclose(targets_of(corpus.dataset, range(4)), [[0, 1], [0.25, 0.75], [0.5, 0.5], [1, 0]])
+    np.testing.assert_allclose(
+        targets_of(corpus.dataset, range(4)), [[0, 1], [0.25, 0.75], [0.5, 0.5], [1, 0]]
+    )
     with pytest.raises(UserError, match="corpus.ratings: the database has no scheme 'joy'"):
         load(tmp_path, "audformat", ratings=["joy"])
 
@@ -118,13 +171,17 @@ def test_audformat_keeps_the_schemes_of_ratings(tmp_path):
 def test_iemocap_and_msp_podcast_have_ranges_and_all_their_clips(tmp_path):
     root = write_iemocap(tmp_path / "iemocap", "Ses01F_impro01", labels=("ang", "xxx", "sur"))
     table = root / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
-    table.write_text(table.read_text().replace("[2.5000, 3.0000, 3.5000]", "[5.0000, 3.0000, 1.0000]", 1))
+    table.write_text(
+        table.read_text().replace("[2.5000, 3.0000, 3.5000]", "[5.0000, 3.0000, 1.0000]", 1)
+    )
     corpus = read_corpus("iemocap", root, classes="all", targets=["arousal", "valence"][1:])
     assert corpus.ranges == {"valence": [1, 5]}
     assert sorted(targets_of(corpus.dataset, range(4))[:, 0].tolist()) == [0.375, 0.375, 0.375, 1]
     assert set(corpus.dataset.features["label"].names) == {"angry", "surprise", "other"}
     released = write_blank(tmp_path / "msp", *(f"Audios/{row.partition(',')[0]}" for row in ROWS))
-    write_blank(released, "Labels/labels_consensus.csv", content="\n".join([HEADER, *ROWS, ""]).encode())
+    write_blank(
+        released, "Labels/labels_consensus.csv", content="\n".join([HEADER, *ROWS, ""]).encode()
+    )
     corpus = read_corpus("msp_podcast", released, classes="all", targets=["arousal"])
     assert len(corpus.dataset) == 6, "with the segment without a majority"
     assert corpus.ranges == {"arousal": [1, 7]}
@@ -133,7 +190,12 @@ def test_iemocap_and_msp_podcast_have_ranges_and_all_their_clips(tmp_path):
 def test_ranges_that_differ_between_corpora_are_zero_to_one(tmp_path):
     for name in ("a", "b"):
         write_corpus("csv", tmp_path / name, speakers=2, takes=1, sampling_rate=8000)
-    items = [{"name": "csv", "root": str(tmp_path / name / "clips.csv"), "corpus_name": name} for name in "ab"]
-    corpus = read_corpus("mixture", corpora=items, targets=["loudness"], ranges={"loudness": [-60, 0]})
+    items = [
+        {"name": "csv", "root": str(tmp_path / name / "clips.csv"), "corpus_name": name}
+        for name in "ab"
+    ]
+    corpus = read_corpus(
+        "mixture", corpora=items, targets=["loudness"], ranges={"loudness": [-60, 0]}
+    )
     assert corpus.ranges == {"loudness": [-60, 0]}
     assert targets_of(corpus.dataset, range(len(corpus.dataset))).min() >= 0

@@ -10,7 +10,12 @@ from ser_hf.corpora.tess import parse, read_name
 
 @pytest.mark.parametrize(
     "path",
-    ["OAF_back_fear.wav", "OAF_Fear/OAF_back_fear.wav", "oaf_fear/oaf_back_FEAR.WAV", "data/OAF_back_Fear.flac"],
+    [
+        "OAF_back_fear.wav",
+        "OAF_Fear/OAF_back_fear.wav",
+        "oaf_fear/oaf_back_FEAR.WAV",
+        "data/OAF_back_Fear.flac",
+    ],
 )
 def test_a_clip_has_the_fields_of_its_name_in_any_capitals(path):
     clip = read_name(PurePath(path))
@@ -19,7 +24,9 @@ def test_a_clip_has_the_fields_of_its_name_in_any_capitals(path):
     assert clip.sentence == "Say the word back"
 
 
-@pytest.mark.parametrize("folder", ["YAF_pleasant_surprised", "YAF_Pleasant_surprise", "yaf_ps", "all"])
+@pytest.mark.parametrize(
+    "folder", ["YAF_pleasant_surprised", "YAF_Pleasant_surprise", "yaf_ps", "all"]
+)
 def test_ps_is_pleasant_surprise(folder):
     clip = read_name(PurePath(folder, "YAF_dog_ps.wav"))
     assert (clip.emotion, clip.speaker, clip.age) == ("surprise", "tess:YAF", 26)
@@ -35,6 +42,8 @@ def test_other_names_are_refused(stem):
 
 
 def test_the_misspelt_file_is_read(tmp_path):
-    root = write_blank(tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav")
+    root = write_blank(
+        tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav"
+    )
     clips = parse(root).clips
     assert sorted(clip.id for clip in clips) == ["tess/OAF_back_neutral", "tess/OAF_bite_neutral"]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from ser_hf.evaluation.calibration import HIGHEST, LOWEST, at_limit, fit_temperature, temperature_facts
+from ser_hf.evaluation.calibration import (
+    HIGHEST,
+    LOWEST,
+    at_limit,
+    fit_temperature,
+    temperature_facts,
+)
 from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.training.data import merge
 
@@ -20,7 +26,9 @@ def drawn(clips=6000, classes=5, seed=0):
 @pytest.mark.parametrize("sharpened", [0.25, 1.0, 4.0])
 def test_the_factor_of_sharpened_logits_is_found(sharpened):
     logits, labels = drawn()
-    assert fit_temperature((sharpened * logits).astype(np.float32), labels) == pytest.approx(sharpened, rel=0.05)
+    assert fit_temperature((sharpened * logits).astype(np.float32), labels) == pytest.approx(
+        sharpened, rel=0.05
+    )
 
 
 def test_the_temperature_has_the_least_log_loss():
@@ -45,14 +53,18 @@ def test_clips_that_determine_no_temperature_end_at_a_limit():
 
 
 def test_windows_are_fitted_as_they_are_evaluated():
-    """Two windows per clip: the loss is that of the mean probabilities of a clip, not of its windows."""
+    """Two windows per clip: the loss is that of the mean probabilities of a clip, not of its
+    windows.
+    """
     logits, labels = drawn(clips=80)
     windows = np.concatenate([logits, logits[::-1]])
     rows, lengths = np.tile(np.arange(80), 2), np.repeat([3, 1], 80)
     found = fit_temperature(windows, labels, lambda own: merge(rows, lengths, own)[1])
 
     def loss(temperature):
-        shares = 0.75 * softmax(windows[:80] / temperature, axis=1) + 0.25 * softmax(windows[80:] / temperature, 1)
+        shares = 0.75 * softmax(windows[:80] / temperature, axis=1) + 0.25 * softmax(
+            windows[80:] / temperature, 1
+        )
         return -np.log(shares[np.arange(80), labels]).mean()
 
     assert all(loss(found) < loss(found * factor) for factor in (0.98, 1.02))
@@ -65,5 +77,7 @@ def test_facts_are_the_scores_without_and_with_the_temperature():
     assert (facts["value"], facts["fitted_on"], facts["stored"]) == (2.0, "validation", False)
     for when, own in (("before", 2 * logits), ("after", logits)):
         measured = all_metrics(labels, softmax(own, axis=1))
-        assert facts[when] == pytest.approx({name: measured[name] for name in ("log_loss", "ece", "brier")})
+        assert facts[when] == pytest.approx(
+            {name: measured[name] for name in ("log_loss", "ece", "brier")}
+        )
     assert all(facts["after"][name] < facts["before"][name] for name in facts["after"])

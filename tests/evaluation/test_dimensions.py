@@ -1,4 +1,6 @@
-"""Dimensions: metrics equal to reference implementations, groups, the sections of a report, tables and comparisons."""
+"""Dimensions: metrics equal to reference implementations, groups, the sections of a report, tables
+and comparisons.
+"""
 
 import numpy as np
 import pytest
@@ -20,12 +22,16 @@ def rated(clips=60, speakers=6, runs=1, noise=0.1, seed=0):
     rng = np.random.default_rng(seed)
     targets = rng.uniform(size=(clips, 3)).astype(np.float32)
     values = 0.5 * targets + 0.2 + rng.normal(0, noise, size=(runs, clips, 3)).astype(np.float32)
-    columns = predictions_of([0] * clips, [0] * clips, 2, [f"toy:{i % speakers}" for i in range(clips)]).columns
+    columns = predictions_of(
+        [0] * clips, [0] * clips, 2, [f"toy:{i % speakers}" for i in range(clips)]
+    ).columns
     return Predictions(NAMES, [f"clip {i}" for i in range(clips)], targets, values, columns)
 
 
 def reference(targets, values):
-    """The four metrics of one dimension: CCC by Lin's definition, the others by scipy and scikit-learn."""
+    """The four metrics of one dimension: CCC by Lin's definition, the others by scipy and
+    scikit-learn.
+    """
     covariance = np.cov(targets, values, bias=True)
     gap = np.mean(targets) - np.mean(values)
     return {
@@ -42,7 +48,9 @@ def test_metrics_are_the_means_of_reference_implementations():
     each = [reference(targets[:, i], values[:, i]) for i in range(3)]
     measured = all_metrics(clips.labels, clips.probabilities[0])
     assert list(measured) == list(definitions(DIMENSIONS)) == list(DIMENSIONS.headline)
-    assert measured == pytest.approx({name: np.mean([own[name] for own in each]) for name in measured}, rel=1e-6)
+    assert measured == pytest.approx(
+        {name: np.mean([own[name] for own in each]) for name in measured}, rel=1e-6
+    )
     found = evaluate_predictions(clips, bootstrap=20)["per_dimension"]
     for name, own in zip(NAMES, each, strict=True):
         assert {key: found[name][key] for key in BY_DIMENSION} == pytest.approx(own, rel=1e-6)
@@ -65,7 +73,10 @@ def test_the_score_of_a_group_is_that_of_its_clips():
     (run,) = rated(30).outputs
     group = np.arange(30) % 3 - 1  # a third is in no group
     scores = run.main_by_group(group, 2)(np.ones((1, 30)))
-    expected = [compute(run.only(np.flatnonzero(group == i)), np.ones((1, 10)), ["ccc"])["ccc"] for i in (0, 1)]
+    expected = [
+        compute(run.only(np.flatnonzero(group == i)), np.ones((1, 10)), ["ccc"])["ccc"]
+        for i in (0, 1)
+    ]
     assert scores[0] == pytest.approx(np.concatenate(expected), rel=1e-9)
 
 
@@ -90,7 +101,11 @@ def test_equal_targets_leave_a_metric_undefined():
 def test_predictions_that_hardly_differ_have_a_warning():
     clips = rated()
     clips.probabilities[..., 1] = 0.5
-    (warning, *_) = [own for own in evaluate_predictions(clips, bootstrap=20)["warnings"] if "hardly differ" in own]
+    (warning, *_) = [
+        own
+        for own in evaluate_predictions(clips, bootstrap=20)["warnings"]
+        if "hardly differ" in own
+    ]
     assert "predictions of valence hardly" in warning
 
 
@@ -106,7 +121,9 @@ def test_a_table_gives_the_predictions_back():
 
 def test_the_better_of_two_is_found():
     good, poor = rated(runs=2, noise=0.02), rated(runs=2, noise=0.4)
-    compared = paired_comparison({"good": good.outputs, "poor": poor.outputs}, good.speakers, resamples=200)
+    compared = paired_comparison(
+        {"good": good.outputs, "poor": poor.outputs}, good.speakers, resamples=200
+    )
     assert list(compared["good", "poor"]) == list(DIMENSIONS.compared)
     assert compared["good", "poor"]["ccc"]["interval"][0] > 0
     assert compared["good", "poor"]["rmse"]["interval"][1] < 0

@@ -24,7 +24,9 @@ def _part(clips=80, classes=4, seed=0, right=0.6):
 def test_a_speaker_drawn_twice_brings_twice_as_many_clips():
     speakers = np.array(["a", "b", "c"])[[0, 1, 1, 2, 2, 2, 2, 0]]
     (counts,) = draws(8, speakers, 200, np.random.default_rng(0))
-    drawn = np.stack([counts[:, speakers == name].sum(axis=1) / n for name, n in (("a", 2), ("b", 2), ("c", 4))])
+    drawn = np.stack(
+        [counts[:, speakers == name].sum(axis=1) / n for name, n in (("a", 2), ("b", 2), ("c", 4))]
+    )
     assert np.array_equal(drawn, drawn.round())
     assert np.array_equal(drawn.sum(axis=0), np.full(200, 3))
     assert drawn.max() == 3
@@ -43,7 +45,8 @@ def test_the_interval_is_wider_over_speakers_where_they_differ():
     speakers = np.repeat(np.arange(10), 20)
     predictions = np.where(speakers % 2 == 0, labels, (labels + 1) % 4)
     (low, high), (clip_low, clip_high) = (
-        bootstrap_intervals(labels, predictions, 4, drawn, resamples=500)["uar"] for drawn in (speakers, None)
+        bootstrap_intervals(labels, predictions, 4, drawn, resamples=500)["uar"]
+        for drawn in (speakers, None)
     )
     assert high - low > 2 * (clip_high - clip_low)
 
@@ -56,17 +59,26 @@ def _folds(count=5, speakers=1, clips=40, runs=1, seed=0):
         labels = np.arange(clips) % 4
         right = generator.random((runs, clips)) < 0.4 + 0.1 * (i % 4)
         predictions = np.where(right, labels, generator.integers(4, size=(runs, clips)))
-        folds.append(predictions_of(labels, predictions, 4, [f"s{i}-{j * speakers // clips}" for j in range(clips)]))
+        folds.append(
+            predictions_of(
+                labels, predictions, 4, [f"s{i}-{j * speakers // clips}" for j in range(clips)]
+            )
+        )
     return _apart(folds)
 
 
 def _apart(folds):
     """Folds without a common clip."""
-    return [dataclasses.replace(fold, ids=[f"{i}/{clip}" for clip in fold.ids]) for i, fold in enumerate(folds)]
+    return [
+        dataclasses.replace(fold, ids=[f"{i}/{clip}" for clip in fold.ids])
+        for i, fold in enumerate(folds)
+    ]
 
 
 def _mean(folds):
-    scores = [classification_metrics(fold.labels, run, 4) for fold in folds for run in fold.predicted]
+    scores = [
+        classification_metrics(fold.labels, run, 4) for fold in folds for run in fold.predicted
+    ]
     return {name: np.mean([score[name] for score in scores]) for name in NAMES}
 
 
@@ -89,20 +101,33 @@ def test_the_interval_over_folds_contains_the_mean_of_the_folds(speakers, runs, 
 def test_one_speaker_a_fold_is_drawn_as_a_speaker():
     """Leave-one-speaker-out: a fold has one speaker, so the folds are drawn instead."""
     labels = np.tile(np.arange(4), 10)
-    folds = _apart([predictions_of(labels, (labels + i % 2) % 4, 4, [f"s{i}"] * 40) for i in range(8)])
-    still, drawn = (fold_intervals(folds, draw_folds, resamples=400) for draw_folds in (False, True))
-    assert still["wa"] == pytest.approx([0.5, 0.5]), "each speaker is all right or all wrong, however it is drawn"
-    # Half of eight speakers are right: the share of right ones has a deviation of 0.18, read at steps of an eighth.
+    folds = _apart(
+        [predictions_of(labels, (labels + i % 2) % 4, 4, [f"s{i}"] * 40) for i in range(8)]
+    )
+    still, drawn = (
+        fold_intervals(folds, draw_folds, resamples=400) for draw_folds in (False, True)
+    )
+    assert still["wa"] == pytest.approx([0.5, 0.5]), (
+        "each speaker is all right or all wrong, however it is drawn"
+    )
+    # Half of eight speakers are right: the share of right ones has a deviation of 0.18, read at
+    # steps of an eighth.
     assert _width(drawn, "wa") == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(8), abs=0.13)
     # The same speakers evaluated without folds.
     together = bootstrap_intervals(
-        np.tile(labels, 8), np.concatenate([fold.predicted[0] for fold in folds]), 4, np.repeat(np.arange(8), 40), 400
+        np.tile(labels, 8),
+        np.concatenate([fold.predicted[0] for fold in folds]),
+        4,
+        np.repeat(np.arange(8), 40),
+        400,
     )
     assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
 
 
 def test_speakers_of_several_folds_are_drawn_once_for_all():
-    """Folds by sentence: each speaker is in each, so their variation must not average out over folds."""
+    """Folds by sentence: each speaker is in each, so their variation must not average out over
+    folds.
+    """
     generator = np.random.default_rng(0)
     ability = generator.uniform(0.2, 0.9, 12)
     speakers = np.repeat([f"s{i}" for i in range(12)], 8)
@@ -117,15 +142,20 @@ def test_speakers_of_several_folds_are_drawn_once_for_all():
         predictions_of(fold.labels, fold.predicted, 4, [f"{i}:{name}" for name in fold.speakers])
         for i, fold in enumerate(folds)
     ]
-    narrow_low, narrow_high = fold_intervals(_apart(renamed), draw_folds=False, resamples=500)["uar"]
-    # With other speakers in each fold the interval of the mean over ten folds is about a third as wide.
+    narrow_low, narrow_high = fold_intervals(_apart(renamed), draw_folds=False, resamples=500)[
+        "uar"
+    ]
+    # With other speakers in each fold the interval of the mean over ten folds is about a third as
+    # wide.
     assert high - low > 2 * (narrow_high - narrow_low)
     assert low < _mean(folds)["uar"] < high
 
 
 @pytest.mark.parametrize("by_speaker", [True, False])
 def test_a_clip_of_several_folds_is_drawn_once(by_speaker):
-    """If copies of a validation clip in several folds were drawn independently, the interval would be too narrow."""
+    """If copies of a validation clip in several folds were drawn independently, the interval would
+    be too narrow.
+    """
     (fold,) = _folds(count=1, speakers=5)
     alone = metric_intervals(fold, by_speaker, resamples=300)
     expected = {name: pytest.approx(own) for name, own in alone.items()}
@@ -149,9 +179,13 @@ def test_clips_with_unknown_speakers_are_drawn_alone():
     for part in (nobody, unnamed):
         found = metric_intervals(part, True, resamples=200)
         assert found == {name: pytest.approx(own, abs=0.06) for name, own in alone.items()}
-        assert _width(found, "wa") == pytest.approx(_width(metric_intervals(one, True, resamples=200), "wa"), rel=0.25)
+        assert _width(found, "wa") == pytest.approx(
+            _width(metric_intervals(one, True, resamples=200), "wa"), rel=0.25
+        )
     some = predictions_of(labels, predictions, 4, ["mer:a", None] * 40)
-    assert _width(metric_intervals(some, True, resamples=400), "wa") > 0, "one speaker of forty clips, and forty more"
+    assert _width(metric_intervals(some, True, resamples=400), "wa") > 0, (
+        "one speaker of forty clips, and forty more"
+    )
 
 
 def test_very_many_classes_fit_into_memory_and_every_class_counts():
@@ -168,7 +202,9 @@ def test_very_many_classes_fit_into_memory_and_every_class_counts():
 
 def test_every_metric_has_an_interval_that_contains_it():
     labels, probabilities = guesses(90, 4, runs=2)
-    part = predictions_of(labels, probabilities.argmax(axis=2), 4, np.arange(90) % 12, probabilities)
+    part = predictions_of(
+        labels, probabilities.argmax(axis=2), 4, np.arange(90) % 12, probabilities
+    )
     measured = mean_metrics([all_metrics(labels, run) for run in probabilities])
     for by_speaker in (True, False):
         found = metric_intervals(part, by_speaker, resamples=300)
@@ -184,7 +220,9 @@ def test_memory_stays_flat_and_the_draws_do_not_change(monkeypatch):
     monkeypatch.setattr(module, "_DRAWN_AT_ONCE", 40 * 37)
     assert [len(block) for block in draws(40, None, 100, np.random.default_rng(0))] == [37, 37, 26]
     for name, ends in metric_intervals(part, True, resamples=400).items():
-        assert ends == pytest.approx(whole[name], abs=0.1), "other draws, the same intervals but for chance"
+        assert ends == pytest.approx(whole[name], abs=0.1), (
+            "other draws, the same intervals but for chance"
+        )
 
 
 def test_the_recall_of_each_class_has_its_interval():
@@ -199,8 +237,8 @@ def test_the_recall_of_each_class_has_its_interval():
 
 @pytest.mark.slow
 def test_coverage():
-    """The coverage of nominal 95 % intervals if speakers differ: close to 95 % with many speakers, less with four, and
-    far less if only clips are resampled."""
+    """The coverage of nominal 95 % intervals if speakers differ: close to 95 % with many speakers,
+    less with four, and far less if only clips are resampled."""
     covered = {}
     for speakers, clips, by_speaker in ((30, 10, True), (4, 60, True), (30, 10, False)):
         generator = np.random.default_rng(0)
@@ -210,7 +248,9 @@ def test_coverage():
             labels = np.tile(np.arange(2), speakers * clips // 2)
             right = generator.random(len(labels)) < np.repeat(ability, clips)
             own = np.repeat(np.arange(speakers), clips) if by_speaker else None
-            low, high = bootstrap_intervals(labels, np.where(right, labels, 1 - labels), 2, own, resamples=200)["uar"]
+            low, high = bootstrap_intervals(
+                labels, np.where(right, labels, 1 - labels), 2, own, resamples=200
+            )["uar"]
             held += low <= 0.6 <= high
         covered[speakers, by_speaker] = held / 200
     assert covered[30, True] == pytest.approx(0.95, abs=0.035)

@@ -24,13 +24,17 @@ def test_each_has_the_value_of_the_report(name):
     for rows in (slice(0, 20), slice(20, 50)):
         metric.add_batch(**{key: values[rows] for key, values in given.items()})
     labels = VOTES if METRICS[name].needs == "values" else LABELS
-    assert metric.compute() == {name: pytest.approx(all_metrics(labels, SCORES, VOTES)[name], rel=1e-6)}
+    assert metric.compute() == {
+        name: pytest.approx(all_metrics(labels, SCORES, VOTES)[name], rel=1e-6)
+    }
 
 
 def test_several_are_combined():
     both = evaluate.combine([ser_hf.load_metric("uar"), ser_hf.load_metric("macro_f1")])
     found = both.compute(predictions=SCORES.argmax(axis=1), references=LABELS)
-    assert found == {name: pytest.approx(all_metrics(LABELS, SCORES)[name]) for name in ("uar", "macro_f1")}
+    assert found == {
+        name: pytest.approx(all_metrics(LABELS, SCORES)[name]) for name in ("uar", "macro_f1")
+    }
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -43,9 +47,21 @@ def test_an_unknown_name_lists_the_known_ones():
     [
         ("uar", {"predictions": [-1, 0], "references": [0, 1]}, "0 or more, got -1"),
         ("uar", {"predictions": [0, 0], "references": [0, -1]}, "0 or more, got -1"),
-        ("ece", {"prediction_scores": [[0.5, 0.5]], "references": [4]}, "class 4 has no probability"),
-        ("log_loss", {"prediction_scores": [[3.0, -1.0]], "references": [0]}, "each row with the sum 1"),
-        ("log_loss", {"prediction_scores": [[float("nan"), 1.0]], "references": [0]}, "each row with the sum 1"),
+        (
+            "ece",
+            {"prediction_scores": [[0.5, 0.5]], "references": [4]},
+            "class 4 has no probability",
+        ),
+        (
+            "log_loss",
+            {"prediction_scores": [[3.0, -1.0]], "references": [0]},
+            "each row with the sum 1",
+        ),
+        (
+            "log_loss",
+            {"prediction_scores": [[float("nan"), 1.0]], "references": [0]},
+            "each row with the sum 1",
+        ),
     ],
 )
 def test_invalid_ids_and_probabilities_are_refused(name, given, message):

@@ -27,7 +27,9 @@ def test_by_hand():
 
 def test_every_metric_has_a_name_and_a_definition():
     votes = np.full((6, 3), 1 / 3)
-    assert list(metrics.all_metrics(LABELS, np.full((6, 3), 1 / 3), votes)) == list(metrics.definitions(EMOTIONS))
+    assert list(metrics.all_metrics(LABELS, np.full((6, 3), 1 / 3), votes)) == list(
+        metrics.definitions(EMOTIONS)
+    )
     assert list(metrics.classification_metrics(LABELS, PREDICTIONS, 3)) == list(EMOTIONS.headline)
 
 
@@ -42,7 +44,10 @@ def scikit_learn(labels, probabilities):
     """The metrics that scikit-learn has, over the classes that occur."""
     predictions, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
     present = np.unique(labels)
-    f1 = {name: sk.f1_score(labels, predictions, labels=present, average=name) for name in ("macro", "weighted")}
+    f1 = {
+        name: sk.f1_score(labels, predictions, labels=present, average=name)
+        for name in ("macro", "weighted")
+    }
     found = {
         "uar": sk.recall_score(labels, predictions, labels=present, average="macro"),
         "wa": sk.accuracy_score(labels, predictions),
@@ -68,7 +73,9 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
     shares /= shares.sum(axis=1, keepdims=True)
     votes = np.random.default_rng(2).dirichlet([1.0] * classes, size=clips).astype(np.float32)
     votes[::3] = np.nan
-    counts = np.random.default_rng(1).multinomial(clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15)
+    counts = np.random.default_rng(1).multinomial(
+        clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15
+    )
     outputs = metrics.Outputs.of_probabilities(labels, shares, votes)
     values = metrics.compute(outputs, counts, list(metrics.definitions(EMOTIONS)))
     lacking = 0
@@ -80,7 +87,9 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
             assert expected[name] == pytest.approx(value, nan_ok=True), name
         assert set(values) == set(expected)
         for name, own in values.items():
-            assert own[i] == pytest.approx(np.nan if expected[name] is None else expected[name], nan_ok=True), name
+            assert own[i] == pytest.approx(
+                np.nan if expected[name] is None else expected[name], nan_ok=True
+            ), name
     assert lacking or clips > 12, "some resample should lack a class"
 
 
@@ -94,10 +103,17 @@ def test_an_empty_resample_is_undefined_without_a_warning():
 
 def test_per_class_and_confusion_by_hand():
     rows = metrics.per_class(LABELS, PREDICTIONS, ["angry", "happy", "sad", "fear"])
-    assert rows["angry"] == pytest.approx({"precision": 1 / 2, "recall": 2 / 3, "f1": 4 / 7, "support": 3})
+    assert rows["angry"] == pytest.approx(
+        {"precision": 1 / 2, "recall": 2 / 3, "f1": 4 / 7, "support": 3}
+    )
     assert rows["sad"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert rows["fear"]["support"] == 0
-    assert metrics.confusion(LABELS, PREDICTIONS, 4) == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert metrics.confusion(LABELS, PREDICTIONS, 4) == [
+        [2, 1, 0, 0],
+        [1, 1, 0, 0],
+        [1, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]
 
 
 def test_probabilities_by_hand():
@@ -112,7 +128,8 @@ def test_probabilities_by_hand():
     assert measured["brier"] == pytest.approx(np.mean(squares))
     # Each clip is in another bin: |1 - 0.7|, |0 - 0.5|, |0 - 0.6|.
     assert measured["ece"] == pytest.approx((0.3 + 0.5 + 0.6) / 3)
-    # For class 0 both others rank below; for class 1 one ties, one ranks below; for class 2 one ties, one ranks above.
+    # For class 0 both others rank below; for class 1 one ties, one ranks below; for class 2 one
+    # ties, one ranks above.
     assert measured["auroc"] == pytest.approx((1 + 0.75 + 0.25) / 3)
     # All predictions are class 0: 1 in 3 is right, as by chance.
     assert (measured["kappa"], measured["mcc"]) == (pytest.approx(0), 0)
@@ -131,7 +148,11 @@ def test_raters_by_hand():
 
 def test_metrics_that_one_class_leaves_undefined_are_none_without_a_warning(recwarn):
     measured = metrics.all_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
-    assert [name for name, value in measured.items() if value is None] == ["top2_accuracy", "kappa", "auroc"]
+    assert [name for name, value in measured.items() if value is None] == [
+        "top2_accuracy",
+        "kappa",
+        "auroc",
+    ]
     assert not recwarn.list
 
 
@@ -147,6 +168,12 @@ def test_reliability_by_hand():
     filled = {round(own["high"] * 15): own for own in bins if own["clips"]}
     assert sorted(filled) == [3, 14, 15]
     assert filled[3]["accuracy"] == 1
-    assert filled[15] == {"low": 14 / 15, "high": 1, "clips": 1, "confidence": pytest.approx(0.95), "accuracy": 0}
+    assert filled[15] == {
+        "low": 14 / 15,
+        "high": 1,
+        "clips": 1,
+        "confidence": pytest.approx(0.95),
+        "accuracy": 0,
+    }
     assert metrics.all_metrics([0, 0, 1], shares)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
     assert sum(own["clips"] for own in bins) == 3

@@ -9,8 +9,8 @@ from ser_hf.evaluation.metrics import Outputs
 
 
 def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4):
-    """Labels, both sides' predictions (runs, clips) and speakers. A side recognizes half of the clips; its rate
-    differs by up to `between` by speaker, and side a has `gap` more than side b."""
+    """Labels, both sides' predictions (runs, clips) and speakers. A side recognizes half of the
+    clips; its rate differs by up to `between` by speaker, and side a has `gap` more than side b."""
     of = np.repeat(np.arange(speakers), clips)
     labels = np.tile(np.arange(clips) % classes, speakers)
     level = generator.normal(0, between, speakers)[of]
@@ -25,7 +25,10 @@ def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4
 
 def compared(labels, a, b, classes, speakers, **settings):
     labels = np.asarray(labels)
-    sides = {name: [Outputs(labels, run, classes) for run in np.atleast_2d(own)] for name, own in (("a", a), ("b", b))}
+    sides = {
+        name: [Outputs(labels, run, classes) for run in np.atleast_2d(own)]
+        for name, own in (("a", a), ("b", b))
+    }
     return paired_comparison(sides, speakers, **settings)["a", "b"]
 
 
@@ -52,7 +55,9 @@ def test_differences_are_those_of_scikit_learn():
     for metric, score in reference.items():
         own, other = (np.mean([score(run) for run in runs]) for runs in (a, b))
         found = found_by[metric]
-        assert (found["a"], found["b"], found["difference"]) == pytest.approx((own, other, own - other))
+        assert (found["a"], found["b"], found["difference"]) == pytest.approx(
+            (own, other, own - other)
+        )
 
 
 @pytest.mark.parametrize(("runs", "others"), [(1, 1), (3, 3), (3, 1), (3, 2)])
@@ -84,19 +89,23 @@ def test_pairing_detects_what_unpaired_intervals_miss():
     found = compared(labels, a, b, 4, speakers, resamples=1000)["wa"]
     assert found["interval"][0] > 0
     assert found["p"] < 0.01
-    spread = np.ptp(compared(labels, a, np.zeros_like(a), 4, speakers, resamples=1000)["wa"]["interval"])
+    spread = np.ptp(
+        compared(labels, a, np.zeros_like(a), 4, speakers, resamples=1000)["wa"]["interval"]
+    )
     assert spread > 5 * np.ptp(found["interval"])
 
 
 @pytest.mark.slow
 def test_coverage_and_false_alarms_of_the_bootstrap():
-    """80 comparisons without a difference and 80 with a difference of 0.08: the 95 % interval over speakers has its
-    nominal coverage, and p < 0.05 is not too frequent."""
+    """80 comparisons without a difference and 80 with a difference of 0.08: the 95 % interval over
+    speakers has its nominal coverage, and p < 0.05 is not too frequent."""
     covered, alarms = 0, 0
     for i in range(80):
         labels, a, b, speakers = _speech(np.random.default_rng(i), 16, 16, classes=2)
         alarms += compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"]["p"] < 0.05
-        labels, a, b, speakers = _speech(np.random.default_rng(1000 + i), 16, 16, gap=0.08, classes=2)
+        labels, a, b, speakers = _speech(
+            np.random.default_rng(1000 + i), 16, 16, gap=0.08, classes=2
+        )
         low, high = compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"]["interval"]
         covered += low <= 0.08 <= high
     assert covered >= 0.9 * 80

@@ -32,7 +32,9 @@ def dataset():
         "speaker": ["a", "a", "b", "b", "b"],
         "duration": [1.5, 2.0, 2.5, 3.0, 3.5],
     }
-    return Dataset.from_dict(columns, features=Features(features)).cast_column("audio", Audio(decode=False))
+    return Dataset.from_dict(columns, features=Features(features)).cast_column(
+        "audio", Audio(decode=False)
+    )
 
 
 SHARES = guesses(3, 3)[1][0]
@@ -44,9 +46,15 @@ def test_a_table_reads_back_as_it_was(dataset):
     assert predictions.labels.tolist() == [1, 0, 0]
     assert predictions.columns["duration"] == [3.5, 1.5, 3.0]
     back = from_table(
-        pa.concat_tables([to_table("validation", predictions), to_table("test", predictions)]), "test", NAMES
+        pa.concat_tables([to_table("validation", predictions), to_table("test", predictions)]),
+        "test",
+        NAMES,
     )
-    assert (back.names, back.ids, back.paths) == (predictions.names, predictions.ids, predictions.paths)
+    assert (back.names, back.ids, back.paths) == (
+        predictions.names,
+        predictions.ids,
+        predictions.paths,
+    )
     assert back.columns == predictions.columns
     np.testing.assert_array_equal(back.labels, predictions.labels)
     np.testing.assert_array_equal(back.probabilities, predictions.probabilities)
@@ -76,13 +84,20 @@ def test_seeds_are_runs_on_the_same_clips_in_any_order(dataset):
     np.testing.assert_array_equal(predictions.probabilities, np.stack([SHARES, SHARES**2]))
     with pytest.raises(ValueError, match="different clips"):
         from_table(
-            pa.concat_tables([_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], SHARES[:2])]), "test", NAMES
+            pa.concat_tables(
+                [_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], SHARES[:2])]
+            ),
+            "test",
+            NAMES,
         )
 
 
 def test_some_of_the_clips(dataset):
     predictions = of_rows(dataset, ROWS, SHARES)
-    by_mask, by_place = predictions.only(np.array([False, True, True])), predictions.only(np.array([1, 2]))
+    by_mask, by_place = (
+        predictions.only(np.array([False, True, True])),
+        predictions.only(np.array([1, 2])),
+    )
     for some in (by_mask, by_place):
         assert some.ids == ["toy/0", "toy/3"]
         assert some.paths == ["0.wav", "3.wav"]

@@ -18,9 +18,17 @@ def corpus(clips=24, speakers=4):
     """Waveforms, ids, labels, speakers: even clips are loud, the others soft."""
     rng = np.random.default_rng(0)
     levels = [0.5 if i % 2 == 0 else 0.02 for i in range(clips)]
-    waveforms = [level * rng.standard_normal(600 + 10 * i, dtype=np.float32) for i, level in enumerate(levels)]
+    waveforms = [
+        level * rng.standard_normal(600 + 10 * i, dtype=np.float32)
+        for i, level in enumerate(levels)
+    ]
     labels = [i % 2 for i in range(clips)]
-    return waveforms, [f"clip-{i}" for i in range(clips)], labels, [f"s{i // 2 % speakers}" for i in range(clips)]
+    return (
+        waveforms,
+        [f"clip-{i}" for i in range(clips)],
+        labels,
+        [f"s{i // 2 % speakers}" for i in range(clips)],
+    )
 
 
 def by_level(waveforms):
@@ -39,13 +47,20 @@ def measured(*, classify=by_level, clips=None, clean=None, conditions, **setting
     """The clean clips are not classified: their predictions are `clean`, by default right."""
     waveforms, ids, labels, speakers = clips or corpus()
     settings = {"rate": RATE, "bootstrap": 200} | settings
-    predictions = predictions_of(labels, labels if clean is None else clean, max(labels) + 1, speakers)
+    predictions = predictions_of(
+        labels, labels if clean is None else clean, max(labels) + 1, speakers
+    )
     predictions = dataclasses.replace(predictions, ids=list(ids))
     return robustness(classify, waveforms, predictions, conditions=conditions, **settings)
 
 
 def test_drops_by_hand():
-    conditions = [Condition("gain", -20), Condition("gain", 30), Condition("gain", 0), Condition("duration", 0.1)]
+    conditions = [
+        Condition("gain", -20),
+        Condition("gain", 30),
+        Condition("gain", 0),
+        Condition("duration", 0.1),
+    ]
     found = measured(conditions=conditions)
     assert (found["clips"], found["chance"]) == (24, 0.5)
     assert found["clean"] == {"uar": 1, "wa": 1, "macro_f1": 1, "interval": [1, 1]}
@@ -73,11 +88,18 @@ def test_intervals_are_those_of_reports_and_drops_are_paired():
     conditions = [Condition("gain", 1), Condition("gain", 2), Condition("gain", 3)]
     classify = scripted(clean, worse, other)
     found = measured(classify=classify, clips=clips, clean=clean, conditions=conditions)
-    for one, predictions in zip([found["clean"], *found["conditions"]], (clean, clean, worse, other), strict=True):
+    for one, predictions in zip(
+        [found["clean"], *found["conditions"]], (clean, clean, worse, other), strict=True
+    ):
         assert one["interval"] == bootstrap_intervals(labels, predictions, 2, speakers, 200)["uar"]
     same, worse, other = found["conditions"]
-    assert same["drop_interval"] == [0, 0], "however uncertain the figures, their difference is certain"
-    widths = [high - low for low, high in (worse["drop_interval"], worse["interval"], other["drop_interval"])]
+    assert same["drop_interval"] == [0, 0], (
+        "however uncertain the figures, their difference is certain"
+    )
+    widths = [
+        high - low
+        for low, high in (worse["drop_interval"], worse["interval"], other["drop_interval"])
+    ]
     assert widths[0] < 0.6 * widths[1] < widths[2]
     assert worse["drop_interval"][0] <= worse["drop"] <= worse["drop_interval"][1]
 
@@ -111,9 +133,15 @@ def test_a_clip_is_changed_equally_in_any_order_with_one_chunk_in_memory(monkeyp
 def test_the_area_is_the_mean_over_the_curve():
     clips = corpus(clips=4)
     labels, wrong = np.array(clips[2]), 1 - np.array(clips[2])
-    conditions = [Condition("noise", snr) for snr in (20, 10, 0)] + [Condition("gain", 10), Condition("telephone", 64)]
+    conditions = [Condition("noise", snr) for snr in (20, 10, 0)] + [
+        Condition("gain", 10),
+        Condition("telephone", 64),
+    ]
     classify = scripted(labels, 0 * labels, wrong, 0 * labels, wrong)
     areas = measured(classify=classify, clips=clips, conditions=conditions)["areas"]
-    # UAR of 1, 0.5 and 0 at 20, 10 and 0 dB, where no SNR is clean; 1 at 0 dB of gain and 0.5 at 10 dB.
+    # UAR of 1, 0.5 and 0 at 20, 10 and 0 dB, where no SNR is clean; 1 at 0 dB of gain and 0.5 at 10
+    # dB.
     assert {kind: own["uar"] for kind, own in areas.items()} == {"noise": 0.5, "gain": 0.75}
-    assert all(low <= own["uar"] <= high for own in areas.values() for low, high in [own["interval"]])
+    assert all(
+        low <= own["uar"] <= high for own in areas.values() for low, high in [own["interval"]]
+    )

@@ -35,7 +35,10 @@ def test_a_column_that_does_not_divide_the_clips_is_left_out(values):
 
 def test_clips_without_a_value_are_in_no_slice():
     slices, _ = _slices(intensity=["normal", "strong", None, "strong"])
-    assert {value: row["clips"] for value, row in slices["intensity"].items()} == {"normal": 1, "strong": 2}
+    assert {value: row["clips"] for value, row in slices["intensity"].items()} == {
+        "normal": 1,
+        "strong": 2,
+    }
 
 
 def test_ages_and_durations_are_grouped_in_order():
@@ -67,7 +70,8 @@ def test_the_gap_names_the_worst_speaker_with_an_interval():
     assert (gap["worst"], gap["best"], gap["metric"]) == ("b", "a", "uar")
     assert gap["gap"] == pytest.approx(0.25)
     low, high = gap["interval"]
-    # Half of b's clips, one class, are each right by a half: UAR's deviation is that of 20 clips, halved.
+    # Half of b's clips, one class, are each right by a half: UAR's deviation is that of 20 clips,
+    # halved.
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 20) / 2, rel=0.2)
     assert 0 < low < 0.25 < high
 
@@ -78,7 +82,9 @@ def test_groups_that_differ_by_chance_have_a_gap_around_zero():
     predictions = np.where(generator.random(400) < 0.7, labels, 1 - labels)
     speakers = np.repeat([f"s{i}" for i in range(20)], 20)
     sexes = np.repeat(["female", "male"], 200).tolist()
-    _, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000)
+    _, gaps = slice_metrics(
+        predictions_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000
+    )
     low, high = gaps["sex"]["interval"]
     assert low < 0 < high
 
@@ -99,8 +105,15 @@ def test_a_group_of_one_or_two_speakers_has_no_interval_and_is_not_the_worst():
     predictions[::7] = 1 - labels[::7]
     ages = np.repeat([70, 70, 20, 20, 20, 50], 20).tolist()
     slices, gaps = _slices(speakers, labels, predictions, age=ages, sex=["m", "f"] * 60)
-    found = {value: (row["speakers"], row["interval"] is None) for value, row in slices["age_group"].items()}
-    assert found == {"18 to 30 years": (3, False), "45 to 60 years": (1, True), "60 years and more": (2, True)}
+    found = {
+        value: (row["speakers"], row["interval"] is None)
+        for value, row in slices["age_group"].items()
+    }
+    assert found == {
+        "18 to 30 years": (3, False),
+        "45 to 60 years": (1, True),
+        "60 years and more": (2, True),
+    }
     assert set(gaps) == {"speaker", "sex"}
     assert all(row["interval"] for row in slices["speaker"].values())
     assert gaps["speaker"]["worst"] == "s0"
@@ -145,15 +158,27 @@ def corpora_of(labels, predicted, corpora=CORPORA, speakers=SPEAKERS):
 
 def test_each_corpus_is_evaluated_on_its_clips_and_classes():
     found = corpora_of(TRUE, PREDICTED)
-    assert {name: (own["clips"], own["speakers"]) for name, own in found.items()} == {"a": (6, 2), "b": (4, 1)}
+    assert {name: (own["clips"], own["speakers"]) for name, own in found.items()} == {
+        "a": (6, 2),
+        "b": (4, 1),
+    }
     assert found["a"]["metrics"] == classification_metrics(TRUE[:6], PREDICTED[:6], 3)
     assert found["b"]["metrics"]["uar"] == 0.5, "over the two classes that it has"
     assert found["a"]["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 1, 1]]
     assert found["b"]["confusion"] == [[0, 0, 0], [2, 0, 0], [0, 0, 2]]
     assert list(found["b"]["per_class"]) == ["neutral", "sad"]
-    assert found["b"]["per_class"]["neutral"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
-    assert found["b"]["collisions"] == [{"label": "neutral", "taken_for": "calm", "share": 1.0, "foreign": True}]
-    assert found["a"]["collisions"] == [{"label": "sad", "taken_for": "neutral", "share": 0.5, "foreign": False}]
+    assert found["b"]["per_class"]["neutral"] == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 2,
+    }
+    assert found["b"]["collisions"] == [
+        {"label": "neutral", "taken_for": "calm", "share": 1.0, "foreign": True}
+    ]
+    assert found["a"]["collisions"] == [
+        {"label": "sad", "taken_for": "neutral", "share": 0.5, "foreign": False}
+    ]
     assert corpora_of(TRUE, PREDICTED, ["a"] * 10) == {}
 
 

@@ -1,4 +1,6 @@
-"""A recipe with augmentation, mixup and over-sampling: trains, resumes, and is evaluated on clean clips."""
+"""A recipe with augmentation, mixup and over-sampling: trains, resumes, and is evaluated on clean
+clips.
+"""
 
 import json
 
@@ -86,7 +88,9 @@ def report(folder):
 
 def test_evaluated_clips_are_clean(run):
     data = load_experiment_data(recipe(run))
-    model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
+    model = AutoModelForAudioClassification.from_pretrained(
+        run / "model", trust_remote_code=True
+    ).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
     rows = {id: row for row, id in enumerate(data.dataset["id"])}
     table = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
@@ -102,7 +106,9 @@ def test_evaluated_clips_are_clean(run):
 def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     counted = Counter()
     with pytest.raises(Stopped):
-        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop, callbacks=[counted])
+        ser_hf.run_recipe(
+            RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop, callbacks=[counted]
+        )
     assert counted.epochs == 1
     # A single run in a folder of any name.
     assert calls == [((), 1.0, {"uar", "wa", "macro_f1", "weighted_f1", "loss"})]
@@ -112,7 +118,10 @@ def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     assert len(whole["history"]) == 2
     assert resumed["history"] == whole["history"]
     assert resumed["metrics"] == whole["metrics"]
-    first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "seed-3"))
+    first, second = (
+        (folder / "model" / "model.safetensors").read_bytes()
+        for folder in (run, tmp_path / "seed-3")
+    )
     assert first == second
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
     expected = "speed (in 50 % of them), gaussian noise (in 50 % of them), coloured noise (in 50 % of them)"
@@ -141,7 +150,9 @@ def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):
     noise = f"augment.background_noise={{probability: 0.5, folder: {tmp_path / 'nowhere'}}}"
-    with pytest.raises(ser_hf.UserError, match=r"augment\.background_noise\.folder: .*nowhere.*No such file"):
+    with pytest.raises(
+        ser_hf.UserError, match=r"augment\.background_noise\.folder: .*nowhere.*No such file"
+    ):
         ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}", noise])
     assert not (tmp_path / "run").exists()
 
@@ -153,8 +164,14 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
     ("overrides", "message"),
     [
         (FITTED, r"augment\.speed: has no effect with scikit-learn"),
-        (["augment.oversample=true"], r"augment\.oversample: no longer supported; use training\.balance: class"),
-        (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
+        (
+            ["augment.oversample=true"],
+            r"augment\.oversample: no longer supported; use training\.balance: class",
+        ),
+        (
+            ["training.per_device_train_batch_size=1"],
+            r"augment\.mixup: .*training\.per_device_train_batch_size is 1",
+        ),
         (
             ["augment={gain: {decibels: [-3, 3]}}"],
             r"augment\.gain\.probability: missing; the other keys have no effect",

@@ -37,10 +37,15 @@ def read(folder: Path) -> dict:
 
 def evaluated(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (clips,) and probabilities (clips, classes) of the test part."""
-    report, table = read(folder), pq.read_table(folder / "report" / "predictions.parquet").to_pylist()
+    report, table = (
+        read(folder),
+        pq.read_table(folder / "report" / "predictions.parquet").to_pylist(),
+    )
     clips = [clip for clip in table if clip["part"] == "test"]
     labels = np.asarray([report["labels"].index(clip["label"]) for clip in clips])
-    return labels, np.asarray([[clip[f"p_{label}"] for label in report["labels"]] for clip in clips])
+    return labels, np.asarray(
+        [[clip[f"p_{label}"] for label in report["labels"]] for clip in clips]
+    )
 
 
 @pytest.mark.slow
@@ -52,7 +57,9 @@ def test_each_run_has_a_temperature_and_reports_its_effect(run):
         assert temperature["stored"]
         assert temperature["fitted_on"] == "validation"
         assert (
-            AutoConfig.from_pretrained(folder / "model", trust_remote_code=True).calibration_temperature
+            AutoConfig.from_pretrained(
+                folder / "model", trust_remote_code=True
+            ).calibration_temperature
             == (temperature["value"])
         )
         for when, exponent in (("after", 1), ("before", temperature["value"])):
@@ -60,7 +67,9 @@ def test_each_run_has_a_temperature_and_reports_its_effect(run):
             plain = softmax(exponent * np.log(probabilities), axis=1)
             loss = -np.log(plain[np.arange(len(labels)), labels]).mean()
             assert temperature[when]["log_loss"] == pytest.approx(loss, rel=1e-4), when
-        assert read(folder)["metrics"]["ece"] == pytest.approx(temperature["after"]["ece"], abs=1e-6)
+        assert read(folder)["metrics"]["ece"] == pytest.approx(
+            temperature["after"]["ece"], abs=1e-6
+        )
         values.add(temperature["value"])
     assert len(values) == 2
 
@@ -73,15 +82,22 @@ def test_the_pipeline_gives_the_probabilities_of_the_report(run, private_cache):
     classifier = pipeline("audio-classification", model=str(run / "model"), trust_remote_code=True)
     table = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()
     expected = {clip["id"].partition("/")[2]: clip for clip in table if clip["part"] == "test"}
-    paths = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in expected][:5]
+    paths = [
+        path
+        for path in sorted((private_cache / "synthetic").rglob("*.wav"))
+        if path.stem in expected
+    ][:5]
     assert len(paths) == 5
     for path in paths:
         for item in classifier(load_audio(str(path), sampling_rate=16000), top_k=None):
-            assert item["score"] == pytest.approx(expected[path.stem][f"p_{item['label']}"], abs=1e-5)
+            assert item["score"] == pytest.approx(
+                expected[path.stem][f"p_{item['label']}"], abs=1e-5
+            )
 
 
 @pytest.mark.parametrize(
-    "model", [{"architecture": "mfcc_svm"}, {"architecture": "byols", "random_init": True, "head": "svm"}]
+    "model",
+    [{"architecture": "mfcc_svm"}, {"architecture": "byols", "random_init": True, "head": "svm"}],
 )
 def test_a_head_that_cannot_hold_it_is_refused_before_anything_runs(model):
     recipe = {"corpus": {"name": "synthetic"}, "model": model, "training": {"solver": "sklearn"}}

@@ -7,9 +7,23 @@ import pytest
 import ser_hf
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
-BUDGET = ["corpus.speakers=40", "corpus.takes=3", "audio.max_duration=0.8", "evaluation.bootstrap=20"]
-BUDGET += ["model.n_mels=32", "model.hop_length=480", "model.channels=[8, 16, 16]", "model.lstm_hidden=16"]
-BUDGET += ["training.num_train_epochs=5", "training.per_device_train_batch_size=8", "training.learning_rate=5.0e-3"]
+BUDGET = [
+    "corpus.speakers=40",
+    "corpus.takes=3",
+    "audio.max_duration=0.8",
+    "evaluation.bootstrap=20",
+]
+BUDGET += [
+    "model.n_mels=32",
+    "model.hop_length=480",
+    "model.channels=[8, 16, 16]",
+    "model.lstm_hidden=16",
+]
+BUDGET += [
+    "training.num_train_epochs=5",
+    "training.per_device_train_batch_size=8",
+    "training.learning_rate=5.0e-3",
+]
 CHANCE = 1 / 6
 
 

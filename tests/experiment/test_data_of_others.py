@@ -1,4 +1,6 @@
-"""Folders that others made: every command refuses a wrong value in one line, and takes nothing but its meaning."""
+"""Folders that others made: every command refuses a wrong value in one line, and takes nothing but
+its meaning.
+"""
 
 import json
 import shutil
@@ -69,7 +71,10 @@ CONFIGURATIONS = [
     ("config.json", "id2label", {"0": "angry", "1": "s\x1b[31mad\n"}),
     ("config.json", "sampling_rate", float("nan")),
     ("config.json", "deep", [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]),
-    *(("preprocessor_config.json", "sampling_rate", rate) for rate in (0, -1, 10**12, "16000", None)),
+    *(
+        ("preprocessor_config.json", "sampling_rate", rate)
+        for rate in (0, -1, 10**12, "16000", None)
+    ),
     ("preprocessor_config.json", "fixed_duration", 1e300),
 ]
 
@@ -115,8 +120,9 @@ def test_predictions_with_other_labels(folder, capsys):
     change(folder / "run" / "report" / "report.json", "name", SCRIPT)
     report = folder / "run" / "report" / "report.json"
     report.write_text(report.read_text().replace('"sad"', '"glad"'))
-    assert "predictions.parquet: not a table of predictions of ser_hf (unknown label sad)" in refusal(
-        capsys, "compare", "run", "model"
+    assert (
+        "predictions.parquet: not a table of predictions of ser_hf (unknown label sad)"
+        in refusal(capsys, "compare", "run", "model")
     )
 
 
@@ -135,11 +141,18 @@ def test_markdown_of_others_has_no_tags_and_no_links():
 
 
 def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
-    own = {"name": "../../x", "output_dir": "/tmp/x", "audio.cache_dir": "/tmp/x", "corpus.download": True}
+    own = {
+        "name": "../../x",
+        "output_dir": "/tmp/x",
+        "audio.cache_dir": "/tmp/x",
+        "corpus.download": True,
+    }
     own |= {"training.report_to": "wandb", "training.run_name": "x", "hub": {"repo": "someone/x"}}
     for key, value in own.items():
         change(folder / "model" / "recipe.yaml", key, value)
-    (folder / "model" / "report.json").write_bytes((folder / "run" / "report" / "report.json").read_bytes())
+    (folder / "model" / "report.json").write_bytes(
+        (folder / "run" / "report" / "report.json").read_bytes()
+    )
     taken = []
 
     def stop(recipe, _):
@@ -157,12 +170,16 @@ def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
 @pytest.mark.parametrize("root", ["/x/data", "../data", "~/data", "x/../../data", "~", "..", "/"])
 def test_a_rerun_reads_only_below_the_working_folder(root, folder):
     change(folder / "run" / "recipe.yaml", "corpus.root", root)
-    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == ("data" if "data" in root else "")
+    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == (
+        "data" if "data" in root else ""
+    )
 
 
 def test_damaged_folders(originals, tmp_path):
     """`benchmarks/fuzz.py` runs the same for an hour."""
     seeds = [*range(12), 864]  # the last one takes the training split from a report
-    outcomes = fuzz(originals / "models" / "crnn", originals / "runs" / "single", tmp_path / "copies", seeds)
+    outcomes = fuzz(
+        originals / "models" / "crnn", originals / "runs" / "single", tmp_path / "copies", seeds
+    )
     assert outcomes.total() == 13
     assert outcomes[0] < 12

@@ -25,7 +25,14 @@ from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError
 
 TARGETS = ["arousal", "valence"]
-MEANS = {"angry": (4, 2), "disgust": (3, 2), "fear": (4, 1), "happy": (4, 5), "neutral": (3, 3), "sad": (2, 2)}
+MEANS = {
+    "angry": (4, 2),
+    "disgust": (3, 2),
+    "fear": (4, 1),
+    "happy": (4, 5),
+    "neutral": (3, 3),
+    "sad": (2, 2),
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,12 @@ def recipe(tmp_path_factory):
     return {
         **{"name": "rated", "task": "dimensions"},
         "corpus": {"name": "csv", "root": str(root / "rated.csv"), **ratings},
-        "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
+        "protocol": {
+            "name": "speaker_independent",
+            "validation": 0.2,
+            "test": 0.4,
+            "near_duplicates": "skip",
+        },
         "audio": {"sampling_rate": 8000},
         "model": TINY_CRNN | {"n_fft": 256, "win_length": 200, "hop_length": 128},
         "training": {"num_train_epochs": 2, "learning_rate": 0.01, "use_cpu": True},
@@ -66,7 +78,9 @@ def test_the_report_has_dimensions_on_every_page(run):
     assert (report.task, report.labels, report.ranges["valence"]) == ("dimensions", TARGETS, [1, 5])
     assert list(report.per_dimension) == TARGETS
     assert set(report.metrics) == {"ccc", "pearson", "mae", "rmse"}
-    assert report.metrics["ccc"] == pytest.approx(np.mean([own.ccc for own in report.per_dimension.values()]))
+    assert report.metrics["ccc"] == pytest.approx(
+        np.mean([own.ccc for own in report.per_dimension.values()])
+    )
     assert report.selected_by == "ccc"
     assert [one.name for one in report.robustness.conditions] == [one.name for one in CONDITIONS]
     assert read_report(folder / "report" / "report.json").metrics == report.metrics
@@ -87,9 +101,14 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     assert found.labels == TARGETS
     assert found.probabilities is found.predicted is None
     np.testing.assert_allclose(found.values, 1 + 4 * found.logits, rtol=1e-5)
-    classifier = pipeline("audio-classification", str(folder / "model"), trust_remote_code=True, device="cpu")
+    classifier = pipeline(
+        "audio-classification", str(folder / "model"), trust_remote_code=True, device="cpu"
+    )
     for clip, logits in zip(clips, found.logits, strict=True):
-        scores = {row["label"]: row["score"] for row in classifier(soundfile.read(clip, dtype="float32")[0])}
+        scores = {
+            row["label"]: row["score"]
+            for row in classifier(soundfile.read(clip, dtype="float32")[0])
+        }
         np.testing.assert_allclose([scores[name] for name in TARGETS], logits, atol=1e-5)
     ser_hf.export_model(folder, tmp_path / "model.onnx")
     exported = ser_hf.predict(tmp_path / "model.onnx", clips, window=60)
@@ -98,7 +117,12 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     header, first, *_ = csv.reader(capsys.readouterr().out.splitlines())
     assert header[-4:] == ["value_arousal", "value_valence", "logit_arousal", "logit_valence"]
     assert len(first) == len(header)
-    assert cli.main(["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.csv")]) == 0
+    assert (
+        cli.main(
+            ["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.csv")]
+        )
+        == 0
+    )
     assert (tmp_path / "time.csv").read_text().startswith("id,path,speaker,label,window,")
 
 
@@ -106,15 +130,28 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
 def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     folder, report = run
     given = folder, "csv", recipe["corpus"]["root"]
-    settings = {"label": None, "targets": TARGETS, "ranges": recipe["corpus"]["ranges"], "sampling_rate": 8000}
-    split = {"protocol": "speaker_independent", "protocol_options": {"validation": 0.2, "test": 0.4}}
-    again = ser_hf.evaluate_model(*given, output=tmp_path / "again", settings=settings, bootstrap=20, **split)
+    settings = {
+        "label": None,
+        "targets": TARGETS,
+        "ranges": recipe["corpus"]["ranges"],
+        "sampling_rate": 8000,
+    }
+    split = {
+        "protocol": "speaker_independent",
+        "protocol_options": {"validation": 0.2, "test": 0.4},
+    }
+    again = ser_hf.evaluate_model(
+        *given, output=tmp_path / "again", settings=settings, bootstrap=20, **split
+    )
     assert again.metrics == pytest.approx(report.metrics, rel=1e-4)
     settings |= {"targets": ["valence"], "ranges": {"valence": [1, 5]}}
     one = ser_hf.evaluate_model(*given, settings=settings, bootstrap=20)
     assert one.labels == ["valence"]
     assert one.metrics["ccc"] == pytest.approx(one.per_dimension["valence"].ccc)
-    with pytest.raises(UserError, match="corpus.targets: the model predicts arousal, valence, the corpus has the tar"):
+    with pytest.raises(
+        UserError,
+        match="corpus.targets: the model predicts arousal, valence, the corpus has the tar",
+    ):
         ser_hf.evaluate_model(folder, "synthetic", settings={"speakers": 3, "takes": 1})
     verdict = ser_hf.verify(folder)
     assert verdict.good, verdict
@@ -126,8 +163,13 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
 @pytest.mark.slow
 def test_the_page_of_a_space_shows_ratings(run, recipe, tmp_path):
     pytest.importorskip("gradio")
-    folder, clip = run[0], min(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav"))
-    write_space(tmp_path / "space", Demo(str(folder / "model"), run[1], trust_remote_code=True, window=60.0))
+    folder, clip = (
+        run[0],
+        min(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav")),
+    )
+    write_space(
+        tmp_path / "space", Demo(str(folder / "model"), run[1], trust_remote_code=True, window=60.0)
+    )
     code = f"import runpy; print(runpy.run_path('space/app.py')['predict']({clip!r})[0])"
     html = run_without_ser_hf(code, tmp_path)
     shown = [float(value) for value in re.findall(r'value">([-\d.]+)<', html)]
@@ -139,8 +181,12 @@ def test_the_page_of_a_space_shows_ratings(run, recipe, tmp_path):
 @pytest.mark.slow
 def test_the_published_report_has_the_ratings_and_no_classes(run, tmp_path):
     stage_report(run[0], tmp_path / "report", repo_id="tester/rated-report")
-    assert {"dimensions.png", "index.html"} <= {path.name for path in (tmp_path / "report").iterdir()}
-    assert "true_valence" in pq.read_schema(tmp_path / "report" / "predictions" / "test.parquet").names
+    assert {"dimensions.png", "index.html"} <= {
+        path.name for path in (tmp_path / "report").iterdir()
+    }
+    assert (
+        "true_valence" in pq.read_schema(tmp_path / "report" / "predictions" / "test.parquet").names
+    )
     card = (tmp_path / "report" / "README.md").read_text(encoding="utf-8")
     assert "| arousal | 1 and 5 |" in card
     assert "UAR" not in card
@@ -148,7 +194,10 @@ def test_the_published_report_has_the_ratings_and_no_classes(run, tmp_path):
 
 @pytest.mark.slow
 def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
-    settings = ["training.seeds=[1, 2]", "training.loss={dimensions: ccc_mse, weights: {arousal: 2}}"]
+    settings = [
+        "training.seeds=[1, 2]",
+        "training.loss={dimensions: ccc_mse, weights: {arousal: 2}}",
+    ]
     report = ser_hf.run_recipe(recipe, [*settings, f"output_dir={tmp_path / 'seeds'}"])
     runs = [own.metrics["ccc"] for own in report.seeds.values()]
     assert report.metrics["ccc"] == pytest.approx(np.mean(runs))
@@ -157,7 +206,9 @@ def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
     folds = ["protocol={name: kfold, k: 3, near_duplicates: skip}", "protocol.folds=[1, 2]"]
     report = ser_hf.run_recipe(recipe, [*folds, f"output_dir={tmp_path / 'folds'}"])
     assert set(report.pooled.intervals) == {"ccc", "pearson", "mae", "rmse"}
-    assert json.loads((tmp_path / "folds" / "report" / "report.json").read_text())["per_dimension"]["arousal"]
+    assert json.loads((tmp_path / "folds" / "report" / "report.json").read_text())["per_dimension"][
+        "arousal"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,11 +216,20 @@ def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
     [
         ("task=valence", "task: expected one of emotions, dimensions"),
         ("task=emotions", "corpus.targets: have no effect without task: dimensions"),
-        ("corpus={name: csv, root: x.csv}", "corpus.targets: missing; name the columns of the ratings"),
-        ("training.early_stopping.metric=uar", "metric: unknown metric 'uar' of dimensions; choose one of ccc"),
+        (
+            "corpus={name: csv, root: x.csv}",
+            "corpus.targets: missing; name the columns of the ratings",
+        ),
+        (
+            "training.early_stopping.metric=uar",
+            "metric: unknown metric 'uar' of dimensions; choose one of ccc",
+        ),
         ("training.loss.focal_gamma=1", "training.loss.focal_gamma: not of task dimensions"),
         ("training.loss.weights={joy: 1}", "training.loss.weights.joy: not in corpus.targets"),
-        ("training.loss.weights={arousal: 0, valence: 0}", "training.loss.weights: every target weighs 0"),
+        (
+            "training.loss.weights={arousal: 0, valence: 0}",
+            "training.loss.weights: every target weighs 0",
+        ),
         ("training.per_device_train_batch_size=1", "the CCC of one clip is undefined"),
         ("evaluation.temperature=store", "evaluation.temperature: not of task dimensions"),
         ("model={architecture: mfcc_svm}", "training.solver: scikit-learn fits classes only"),
@@ -181,6 +241,10 @@ def test_a_recipe_that_mixes_the_tasks_is_refused(recipe, override, message):
 
 
 def test_keys_of_dimensions_are_refused_for_classes():
-    values = {"corpus": {"name": "synthetic"}, "model": TINY_CRNN, "training": {"loss": {"dimensions": "mse"}}}
+    values = {
+        "corpus": {"name": "synthetic"},
+        "model": TINY_CRNN,
+        "training": {"loss": {"dimensions": "mse"}},
+    }
     with pytest.raises(UserError, match="training.loss.dimensions: not of task emotions"):
         read_recipe(values)

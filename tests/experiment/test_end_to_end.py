@@ -61,7 +61,9 @@ def test_predictions_name_their_clips(crnn_run):
     table = pq.read_table(crnn_run / "report" / "predictions.parquet").to_pylist()
     split = json.loads((crnn_run / "split.json").read_text())
     for part in ("validation", "test"):
-        assert sorted(clip["id"] for clip in table if clip["part"] == part) == sorted(split["ids"][part])
+        assert sorted(clip["id"] for clip in table if clip["part"] == part) == sorted(
+            split["ids"][part]
+        )
     # synthetic/s03_angry_001: the id contains the label, so a shifted row fails.
     assert all(f"_{clip['label']}_" in clip["id"] for clip in table)
 
@@ -101,8 +103,9 @@ def sample_of_clips(run):
 
 @pytest.fixture(scope="module")
 def elsewhere(crnn_run, encoder_run, private_cache, tmp_path_factory):
-    """By route, where ser_hf does not exist: the scores that `pipeline` gives some test clips, and the lines that the
-    snippets of the card print in a folder with a clip. In one process, as its start takes longer than all it does."""
+    """By route, where ser_hf does not exist: the scores that `pipeline` gives some test clips, and
+    the lines that the snippets of the card print in a folder with a clip. In one process, as its
+    start takes longer than all it does."""
     folder, routes = tmp_path_factory.mktemp("elsewhere"), {}
     for route, run, clips, options in (
         ("crnn", crnn_run, private_cache / "synthetic", {"trust_remote_code": True}),
@@ -112,10 +115,13 @@ def elsewhere(crnn_run, encoder_run, private_cache, tmp_path_factory):
         (folder / route / "clip.wav").write_bytes(min(clips.rglob("*.wav")).read_bytes())
         code = snippets(run / "model" / "README.md")
         routes[route] = (str(run / "model"), str(clips), list(sample_of_clips(run)), options, code)
-    # The wheel's binary carries its version in its name; the pipeline looks for `ffmpeg` on the PATH.
+    # The wheel's binary carries its version in its name; the pipeline looks for `ffmpeg` on the
+    # PATH.
     (folder / "bin").mkdir()
     (folder / "bin" / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
-    printed = run_without_ser_hf(f"ROUTES = {routes!r}\n" + ELSEWHERE, folder, path=str(folder / "bin"))
+    printed = run_without_ser_hf(
+        f"ROUTES = {routes!r}\n" + ELSEWHERE, folder, path=str(folder / "bin")
+    )
     scores, lines, route = {route: {} for route in routes}, {route: [] for route in routes}, None
     for line in printed.splitlines():
         if line.startswith("scores "):
@@ -130,7 +136,9 @@ def elsewhere(crnn_run, encoder_run, private_cache, tmp_path_factory):
 
 @pytest.mark.parametrize("route", ["crnn", "encoder"])
 def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, request, elsewhere):
-    """The report's probabilities come from the model before it was saved, on waveforms from the store."""
+    """The report's probabilities come from the model before it was saved, on waveforms from the
+    store.
+    """
     expected, scores = sample_of_clips(request.getfixturevalue(f"{route}_run")), elsewhere[0][route]
     assert len(expected) == 6
     assert set(scores) == set(expected)

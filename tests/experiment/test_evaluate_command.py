@@ -64,7 +64,9 @@ def test_a_run_is_evaluated_again_on_its_test_split(run, roots, tmp_path, capsys
     assert report["audit"]["shared"]["train/test"]["speakers"] == 0
     columns = ["id", "label", "predicted", "speaker"]
     again, before = (
-        pq.read_table(folder / "predictions.parquet", filters=[("part", "=", "test")]).select(columns).to_pylist()
+        pq.read_table(folder / "predictions.parquet", filters=[("part", "=", "test")])
+        .select(columns)
+        .to_pylist()
         for folder in (tmp_path / "again", run / "report")
     )
     by_id = {row["id"]: row for row in before}
@@ -73,11 +75,22 @@ def test_a_run_is_evaluated_again_on_its_test_split(run, roots, tmp_path, capsys
 
 
 def test_training_speakers_are_left_out_unless_requested(run, roots, tmp_path):
-    words = [run, "--corpus", "ravdess", "--root", roots / "ravdess", "merge={calm: neutral}", "--output"]
+    words = [
+        run,
+        "--corpus",
+        "ravdess",
+        "--root",
+        roots / "ravdess",
+        "merge={calm: neutral}",
+        "--output",
+    ]
     assert _evaluate(*words, tmp_path / "new") == 0
     report = json.loads((tmp_path / "new" / "report.json").read_text())
     saved = json.loads((run / "report" / "report.json").read_text())
-    assert report["protocol"]["parts"]["test"]["speakers"] == saved["protocol"]["parts"]["test"]["speakers"]
+    assert (
+        report["protocol"]["parts"]["test"]["speakers"]
+        == saved["protocol"]["parts"]["test"]["speakers"]
+    )
     assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
     assert any("no label for fear" in note for note in report["protocol"]["notes"])
     assert _evaluate(*words, tmp_path / "known", "--training-speakers") == 0
@@ -108,7 +121,9 @@ def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, cap
     assert _evaluate(*words, tmp_path / "old") == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
     assert (tmp_path / "old" / "report.json").read_text() == '{"kind": "evaluation"}'
-    assert _evaluate(*words, run / "report", "--overwrite") == 2, "the report of a run is no evaluation"
+    assert _evaluate(*words, run / "report", "--overwrite") == 2, (
+        "the report of a run is no evaluation"
+    )
     with pytest.raises(ser_hf.UserError, match="files that are not of an evaluation"):
         ser_hf.evaluate_model(run, "emodb", roots / "emodb", output=run.parent)
 
@@ -121,7 +136,11 @@ def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, cap
     ],
 )
 def test_mistakes_print_one_line(words, expected, run, roots, tmp_path, capsys):
-    root = ["--root", roots / "emodb"] if words.count("--corpus") == 1 and "--recipe" not in words else []
+    root = (
+        ["--root", roots / "emodb"]
+        if words.count("--corpus") == 1 and "--recipe" not in words
+        else []
+    )
     assert _evaluate(run, *words, *root, "--output", tmp_path / "none") == 2
     error = capsys.readouterr().err
     assert expected in error
@@ -135,7 +154,9 @@ def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):
     changes["corpus"]["drop"] = ["fear", "disgust", "boredom"]
     model = {"architecture": "encoder", "checkpoint": str(run / "model")}
     folder = tmp_path / "second"
-    second = {key: value for key, value in RECIPE.items() if key != "audio"} | changes | {"model": model}
+    second = (
+        {key: value for key, value in RECIPE.items() if key != "audio"} | changes | {"model": model}
+    )
     overrides = [f"corpus.root={roots / 'emodb'}", f"output_dir={folder}"]
     report = ser_hf.run_recipe(second, overrides)
     first = json.loads((run / "report" / "report.json").read_text())["protocol"]["parts"]
@@ -143,5 +164,7 @@ def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):
     assert set(report.protocol.inherited) == known
     words = [folder, "--corpus", "ravdess", "--root", roots / "ravdess", "merge={calm: neutral}"]
     assert _evaluate(*words, "--output", tmp_path / "out") == 0
-    tested = json.loads((tmp_path / "out" / "report.json").read_text())["protocol"]["parts"]["test"]["speakers"]
+    tested = json.loads((tmp_path / "out" / "report.json").read_text())["protocol"]["parts"][
+        "test"
+    ]["speakers"]
     assert tested == first["test"]["speakers"]

@@ -1,4 +1,6 @@
-"""Test clips of an evaluation: labels that the model has, and new speakers; the mapping of its labels to emotions."""
+"""Test clips of an evaluation: labels that the model has, and new speakers; the mapping of its
+labels to emotions.
+"""
 
 import numpy as np
 import pytest
@@ -33,18 +35,27 @@ def trained_on(*speakers):
 
 
 def test_unknown_labels_and_training_speakers_are_left_out(corpus):
-    clips = select_test_clips(corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"), EvaluationSettings())
+    clips = select_test_clips(
+        corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"), EvaluationSettings()
+    )
     assert len(clips.dataset) == 2 * 3 * 2
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
-    assert any(note.startswith("6 clips are not evaluated: their speakers") for note in clips.protocol["notes"])
+    assert any(
+        note.startswith("6 clips are not evaluated: their speakers")
+        for note in clips.protocol["notes"]
+    )
     assert clips.protocol["leak"] is None
     assert clips.protocol["parts"] == {"test": {"clips": 12, "speakers": ["toy:b", "toy:c"]}}
-    assert "6 clips are not evaluated: the model has no label for boredom." in clips.protocol["notes"]
+    assert (
+        "6 clips are not evaluated: the model has no label for boredom." in clips.protocol["notes"]
+    )
     assert clips.audit["shared"] == {"train/test": {"speakers": 0}}
 
 
 def test_requested_training_speakers_are_a_leak(corpus):
-    clips = select_test_clips(corpus, NAMES, trained_on("toy:a"), EvaluationSettings(training_speakers=True))
+    clips = select_test_clips(
+        corpus, NAMES, trained_on("toy:a"), EvaluationSettings(training_speakers=True)
+    )
     assert len(clips.dataset) == 24
     assert clips.protocol["leak"].startswith("1 of 3 test speakers are in the model's training")
     report = typed(whole_report(protocol=clips.protocol, audit=clips.audit))
@@ -55,29 +66,42 @@ def test_unknown_speakers_may_be_in_the_training_data(corpus):
     clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationSettings())
     assert clips.protocol["leak"].startswith("Clips of toy have unknown speakers")
     assert clips.audit["shared"]["train/test"]["speakers"] is None
-    report = typed(whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit))
+    report = typed(
+        whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit)
+    )
     assert evaluated_speakers(report) == "possibly known speakers"
 
 
 def test_unknown_training_data_are_noted(corpus):
     clips = select_test_clips(corpus, NAMES, None, EvaluationSettings())
     assert clips.audit["shared"]["train/test"]["speakers"] is None
-    assert any("training data of this model are unknown" in note for note in clips.protocol["notes"])
+    assert any(
+        "training data of this model are unknown" in note for note in clips.protocol["notes"]
+    )
 
 
 def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
-    chosen = {"protocol": "speaker_independent", "protocol_options": {"test": 0.34, "validation": 0.34}}
+    chosen = {
+        "protocol": "speaker_independent",
+        "protocol_options": {"test": 0.34, "validation": 0.34},
+    }
     parts = {}
     for part in ("train", "validation", "test"):
-        parts[part] = select_test_clips(corpus, NAMES, None, EvaluationSettings(part=part, **chosen))
+        parts[part] = select_test_clips(
+            corpus, NAMES, None, EvaluationSettings(part=part, **chosen)
+        )
     assert {part: len(own.dataset) for part, own in parts.items()} == dict.fromkeys(parts, 8)
     assert len({own.protocol["sha256"] for own in parts.values()}) == 3
     assert parts["test"].protocol["name"] == "speaker_independent, its test part"
 
 
 def test_a_selection_without_clips_is_an_error(corpus):
-    with pytest.raises(UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"):
-        select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationSettings())
+    with pytest.raises(
+        UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"
+    ):
+        select_test_clips(
+            corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationSettings()
+        )
     with pytest.raises(UserError, match="no label for angry.*--label-map"):
         select_test_clips(corpus, ["fear", "disgust"], None, EvaluationSettings())
     with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
@@ -101,16 +125,24 @@ def test_an_unknown_label_is_a_class_that_counts_as_an_error():
 
 
 def test_a_label_map_names_emotions_and_leaves_labels_out():
-    mapping = label_mapping(["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"})
+    mapping = label_mapping(
+        ["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"}
+    )
     assert mapping.classes == ["angry", "calm"]
     assert mapping.rows()[2] == {"word": "noise", "emotion": None, "counted": False}
-    np.testing.assert_allclose(mapping.to_classes(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_allclose(
+        mapping.to_classes(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]]
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "label_map", "expected"),
     [
-        (["LABEL_0", "LABEL_1"], {}, "of which 0 are known emotions; map them, as in LABEL_0=angry"),
+        (
+            ["LABEL_0", "LABEL_1"],
+            {},
+            "of which 0 are known emotions; map them, as in LABEL_0=angry",
+        ),
         (["angry", "LABEL_1"], {}, "of which 1 are known emotions"),
         (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
         (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: unknown emotion; choose one of angry"),

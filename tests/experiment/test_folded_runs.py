@@ -19,7 +19,12 @@ pytestmark = pytest.mark.slow  # whole runs
 
 RECIPE = {
     "name": "folds",
-    "corpus": {"name": "synthetic", "speakers": 6, "takes": 2, "drop": ["disgust", "fear", "happy"]},
+    "corpus": {
+        "name": "synthetic",
+        "speakers": 6,
+        "takes": 2,
+        "drop": ["disgust", "fear", "happy"],
+    },
     "protocol": {"name": "kfold", "k": 2, "validation": 0.3, "seed": 1},
     "audio": {"max_duration": 0.6},
     "model": TINY_CRNN,
@@ -65,9 +70,21 @@ def test_every_child_is_a_run_folder_and_the_aggregate_is_above(whole):
     for child in found:
         names = {path.name for path in (whole / child).iterdir()} - {"logs"}
         trained = {"checkpoints"} if "seed" in child else set()
-        below = {path.rpartition("/")[2] for path in CHILDREN if (path.rpartition("/")[0] or ".") == child}
-        assert names == {"recipe.yaml", "split.json", "model", "reference.npz", "report"} | trained | below
-        for name in ("report/report.json", "report/predictions.parquet", "model/README.md", "model/report.json"):
+        below = {
+            path.rpartition("/")[2]
+            for path in CHILDREN
+            if (path.rpartition("/")[0] or ".") == child
+        }
+        assert (
+            names
+            == {"recipe.yaml", "split.json", "model", "reference.npz", "report"} | trained | below
+        )
+        for name in (
+            "report/report.json",
+            "report/predictions.parquet",
+            "model/README.md",
+            "model/report.json",
+        ):
             assert (whole / child / name).stat().st_size > 0
         assert (whole / child / "report" / "training_curves.png").exists() == ("seed" in child)
     assert (whole / "logs" / "run.log").stat().st_size > 0
@@ -112,7 +129,9 @@ def test_predictions_of_all_folds_and_seeds_are_in_one_table(whole):
         for seed in (1, 2):
             own = [clip for clip in clips if (clip["fold"], clip["seed"]) == (fold, seed)]
             for part in ("validation", "test"):
-                assert sorted(clip["id"] for clip in own if clip["part"] == part) == sorted(split["ids"][part])
+                assert sorted(clip["id"] for clip in own if clip["part"] == part) == sorted(
+                    split["ids"][part]
+                )
     assert all(f"_{clip['label']}_" in clip["id"] for clip in clips)
     right = [clip["label"] == clip["predicted"] for clip in clips if clip["part"] == "test"]
     assert read(whole)["pooled"]["metrics"]["wa"] == pytest.approx(np.mean(right))
@@ -130,7 +149,9 @@ def test_the_model_on_top_is_the_preferred_run_s_and_the_pipeline_loads_it(whole
     chosen = whole / f"fold-{fold}" / f"seed-{seed}"
     weights = "model/model.safetensors"
     assert (whole / weights).read_bytes() == (chosen / weights).read_bytes()
-    classifier = pipeline("audio-classification", model=str(whole / "model"), trust_remote_code=True)
+    classifier = pipeline(
+        "audio-classification", model=str(whole / "model"), trust_remote_code=True
+    )
     clip = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()[0]
     wav = min(private_cache.rglob(f"{clip['id'].partition('/')[2]}.wav"))
     scores = classifier(load_audio(str(wav), sampling_rate=16000), top_k=None)
@@ -144,7 +165,9 @@ class _Stopped(BaseException):
 
 @contextlib.contextmanager
 def counting(die_at=None):
-    """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
+    """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at`
+    stops the run.
+    """
     trained = []
     train = training.train
 
@@ -184,7 +207,16 @@ def test_a_run_is_resumed_fold_by_fold(interrupted, plain):
         assert trained == [2]
     assert {path: path.stat().st_mtime_ns for path in (folder / "fold-1").rglob("*")} == first
     whole = read(plain)
-    for key in ("metrics", "deviations", "pooled", "intervals", "protocol", "parts", "confusion", "chosen_fold"):
+    for key in (
+        "metrics",
+        "deviations",
+        "pooled",
+        "intervals",
+        "protocol",
+        "parts",
+        "confusion",
+        "chosen_fold",
+    ):
         assert json.loads(json.dumps(report.to_dict()[key])) == whole[key], key
     weights = "model/model.safetensors"
     assert (folder / weights).read_bytes() == (plain / weights).read_bytes()
@@ -228,7 +260,9 @@ def test_some_folds_are_run_under_their_own_numbers_and_evaluated_on_validation(
     report = run(folder, *overrides)
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-3"]
     assert list(report.protocol.folds) == ["3", "1"]
-    all_folds = [fold.split for fold in load_experiment_data(read_recipe(RECIPE, ["protocol.k=3"])).folds]
+    all_folds = [
+        fold.split for fold in load_experiment_data(read_recipe(RECIPE, ["protocol.k=3"])).folds
+    ]
     for number in (1, 3):
         split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
         assert split["sha256"] == all_folds[number - 1].sha256

@@ -11,9 +11,14 @@ from ser_hf.models.preparation import PreparedFeatureExtractor
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import read_yaml
 
-EVEN, APART, LAST = ({"08": a, "09": b, "10": c, "03": 0} for a, b, c in [(0, 0, 0), (-10, -20, -30), (0, 0, -30)])
+EVEN, APART, LAST = (
+    {"08": a, "09": b, "10": c, "03": 0} for a, b, c in [(0, 0, 0), (-10, -20, -30), (0, 0, -30)]
+)
 FOLDS = {"name": "leave_one_speaker_out"}
-TRAINED = {"model": {"architecture": "crnn", "channels": [4] * 4}, "training": {"num_train_epochs": 1}}
+TRAINED = {
+    "model": {"architecture": "crnn", "channels": [4] * 4},
+    "training": {"num_train_epochs": 1},
+}
 LISTS = {"name": "speaker_independent", "train": ["03", "08"], "validation": ["09"], "test": ["10"]}
 
 
@@ -22,7 +27,12 @@ def recipe(folder, gains, protocol=LISTS, audio=None, **sections):
         samples, rate = soundfile.read(path)
         soundfile.write(path, samples * 10 ** (gains[path.name[:2]] / 20), rate)
     corpus = {"name": "emodb", "root": str(folder / "corpus")}
-    values = {"output_dir": str(folder / "run"), "corpus": corpus, "protocol": protocol, "audio": audio or {}}
+    values = {
+        "output_dir": str(folder / "run"),
+        "corpus": corpus,
+        "protocol": protocol,
+        "audio": audio or {},
+    }
     return values | {"model": {"architecture": "mfcc_linear"}} | sections
 
 
@@ -42,7 +52,9 @@ def recipe(folder, gains, protocol=LISTS, audio=None, **sections):
 def test_the_speakers_of_train_and_validation_decide(tmp_path, gains, protocol, audio, level):
     data = load_experiment_data(read_recipe(recipe(tmp_path, gains, protocol, audio)))
     assert data.plan.preparation.level == level
-    assert len([note for note in data.notes if "audio.level: auto" in note]) == (level == "loudness")
+    assert len([note for note in data.notes if "audio.level: auto" in note]) == (
+        level == "loudness"
+    )
 
 
 @pytest.mark.parametrize("sections", [{}, TRAINED], ids=["sklearn", "trainer"])
@@ -55,7 +67,8 @@ def test_the_chosen_level_is_published_and_resumed(tmp_path, sections):
 
     (run / "report" / "report.json").unlink()  # as if the run had been interrupted before its end
     assert ser_hf.run_recipe(values, resume=True).metrics == pytest.approx(report.metrics)
-    again = ser_hf.run_recipe(saved | {"output_dir": str(tmp_path / "again")})  # what `ser-hf reproduce` runs
+    # what `ser-hf reproduce` runs
+    again = ser_hf.run_recipe(saved | {"output_dir": str(tmp_path / "again")})
     assert again.model.preparation == report.model.preparation == "loudness normalized, to -23 dB"
     with pytest.raises(UserError, match="^audio.level: None here, 'loudness' in the run"):
         ser_hf.run_recipe(values | {"audio": {"level": None}}, resume=True)

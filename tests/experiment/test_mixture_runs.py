@@ -26,7 +26,13 @@ def items(tmp_path_factory):
     """The items of four small corpora with different voices."""
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(FOUR):
-        write_corpus(name, folder / name, speakers=SPEAKERS[name], takes=4 if name == "tess" else 1, seed=seed)
+        write_corpus(
+            name,
+            folder / name,
+            speakers=SPEAKERS[name],
+            takes=4 if name == "tess" else 1,
+            seed=seed,
+        )
     items = {name: {"name": name, "root": str(folder / name)} for name in FOUR}
     items["tess"] |= {"cap": 28}
     items["cremad"] |= {"weight": 0.5}
@@ -41,7 +47,8 @@ def recipe(items, tmp_path):
         source = {
             "name": "mixed",
             "output_dir": str(tmp_path / "run"),
-            "corpus": {"name": "mixture", "corpora": [items[name] for name in names]} | (corpus or {}),
+            "corpus": {"name": "mixture", "corpora": [items[name] for name in names]}
+            | (corpus or {}),
             "protocol": {"validation": 0.2, "test": 0.2, "near_duplicates": "skip"},
             "audio": {"max_duration": 0.5},
             "model": {"architecture": "mfcc_mlp", "hidden": [8]},
@@ -77,16 +84,30 @@ def text_of(path):
 
 def test_four_corpora_are_trained_on_together_and_evaluated_one_by_one(recipe, run, tmp_path):
     report, drawn = run(recipe())
-    assert report.labels == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"]
+    assert report.labels == [
+        "angry",
+        "disgust",
+        "fear",
+        "happy",
+        "neutral",
+        "sad",
+        "surprise",
+        "calm",
+    ]
     assert list(report.corpora) == ["cremad", "ravdess", "savee", "tess"]
     assert "No clip of tess in validation." in report.protocol.notes
     total = np.sum([own.confusion for own in report.corpora.values()], axis=0)
     assert total.tolist() == report.confusion
     assert set(report.slices["corpus"]) == set(FOUR)
     # The labels of the files.
-    capped = [source for source in report.sources if source.left_out == "over corpus.corpora[2].cap"]
+    capped = [
+        source for source in report.sources if source.left_out == "over corpus.corpora[2].cap"
+    ]
     assert sum(source.clips for source in capped) == 2 * 7 * 4 - 28
-    log = [" ".join(line.split()[2:]) for line in text_of(tmp_path / "run" / "logs" / "run.log").splitlines()]
+    log = [
+        " ".join(line.split()[2:])
+        for line in text_of(tmp_path / "run" / "logs" / "run.log").splitlines()
+    ]
     assert any(line.startswith("corpus emotion clips class") for line in log)
     # An epoch has half of CREMA-D's training clips, and all of the others.
     train = report.protocol.parts["train"].speakers
@@ -106,7 +127,9 @@ def test_four_corpora_are_trained_on_together_and_evaluated_one_by_one(recipe, r
 
 
 def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
-    merged = recipe("protocol={name: leave_one_corpus_out, near_duplicates: skip, validation: 2.0e-1}")
+    merged = recipe(
+        "protocol={name: leave_one_corpus_out, near_duplicates: skip, validation: 2.0e-1}"
+    )
     with pytest.raises(UserError, match="fold ravdess: no clip of calm in train; drop or merge it"):
         run(merged)
     overrides = ["protocol.name=leave_one_corpus_out", *fold_overrides()]
@@ -119,7 +142,9 @@ def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
     fold = json.loads(text_of(tmp_path / "run" / "fold-1" / "report" / "report.json"))
     assert (fold["protocol"]["fold"], fold["corpora"]) == ("cremad", {})
     assert set(fold["training"]["clips_per_epoch"]) == set(FOUR) - {"cremad"}
-    head, _, body = text_of(tmp_path / "run" / "fold-1" / "model" / "README.md").partition("## Training data")
+    head, _, body = text_of(tmp_path / "run" / "fold-1" / "model" / "README.md").partition(
+        "## Training data"
+    )
     assert "name: CREMA-D, leave_one_corpus_out" in head, "the test corpus"
     training_data = body.partition("| part |")[0]
     assert "RAVDESS, TESS and SAVEE" in training_data
@@ -152,15 +177,25 @@ def context_of(recipe):
 @pytest.mark.parametrize(
     ("overrides", "names", "expected"),
     [
-        (["training.balance=corpus"], ("cremad",), "corpus.corpora[0].weight: training.balance makes corpora equally"),
+        (
+            ["training.balance=corpus"],
+            ("cremad",),
+            "corpus.corpora[0].weight: training.balance makes corpora equally",
+        ),
         (
             *(["training.balance=class", "training.loss.class_weights=balanced"], ("savee",)),
             "training.loss.class_weights: training.balance: class balances classes too; leave out one",
         ),
-        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: has no effect with scikit-learn"),
+        (
+            ["training.solver=sklearn"],
+            ("cremad",),
+            "corpus.corpora[0].weight: has no effect with scikit-learn",
+        ),
     ],
 )
 def test_contradictory_rules_are_refused(recipe, overrides, names, expected):
     with pytest.raises(UserError) as error:
-        recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
+        recipe(
+            "model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names
+        )
     assert str(error.value).startswith(expected)

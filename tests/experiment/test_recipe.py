@@ -1,4 +1,6 @@
-"""Recipes: the shipped ones, mistakes named by their full key, and resolved recipes that read back equal."""
+"""Recipes: the shipped ones, mistakes named by their full key, and resolved recipes that read back
+equal.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-SHIPPED = sorted({*RECIPES.rglob("*.yaml")} - {*RECIPES.glob("accelerate/*")} - {*RECIPES.glob("sweeps/*")})
+SHIPPED = sorted(
+    {*RECIPES.rglob("*.yaml")} - {*RECIPES.glob("accelerate/*")} - {*RECIPES.glob("sweeps/*")}
+)
 MINIMAL = {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
 
 shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -31,7 +35,9 @@ def test_a_shipped_recipe_is_named_after_its_file(path):
 
 
 @shipped
-@pytest.mark.parametrize("overrides", [[], ['provenance={git: "12e45", at: "2024-01-31", seed: 3}']])
+@pytest.mark.parametrize(
+    "overrides", [[], ['provenance={git: "12e45", at: "2024-01-31", seed: 3}']]
+)
 def test_a_resolved_recipe_reads_back_equal(path, overrides, tmp_path):
     recipe = read_recipe(path, overrides)
     assert read_recipe(recipe.to_dict()) == recipe
@@ -43,7 +49,8 @@ def test_a_resolved_recipe_reads_back_equal(path, overrides, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word", ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"]
+    "word",
+    ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"],
 )
 def test_any_text_is_read_back_equal(word, tmp_path):
     recipe = read_recipe({**MINIMAL, "name": word, "corpus": {"name": "synthetic", "root": word}})
@@ -60,13 +67,18 @@ def test_a_mapping_is_read_with_defaults_and_not_changed():
     assert recipe.output_dir == "runs/run"
     assert recipe.corpus.options == {"speakers": 24, "takes": 3, "seed": 0, "shuffle_labels": False}
     assert recipe.training.arguments["learning_rate"] == HOUSE_DEFAULTS["learning_rate"]
-    assert source == {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
+    assert source == {
+        "corpus": {"name": "synthetic", "takes": 2},
+        "model": {"architecture": "crnn"},
+    }
 
 
 def test_overrides_reach_sections_nested_sections_and_new_sections():
     overrides = ["name=twin", "training.learning_rate=3e-5", "training.early_stopping.patience=4"]
     overrides += ["audio={max_duration: 2}", "audio.normalize=yes"]
-    recipe = read_recipe(MINIMAL, [*overrides, "corpus.root=some/where=else", "protocol.test=[1, 3-5]"])
+    recipe = read_recipe(
+        MINIMAL, [*overrides, "corpus.root=some/where=else", "protocol.test=[1, 3-5]"]
+    )
     assert recipe.output_dir == "runs/twin"
     assert recipe.training.arguments["learning_rate"] == 3e-5
     assert recipe.training.early_stopping.patience == 4
@@ -83,15 +95,27 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
         ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
         ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
         ("corpus.root={a: 1, a: 2}", "the key 'a' is there twice"),
-        ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
+        (
+            "audio.max_durations=2",
+            "audio.max_durations: unknown key; the nearest known key is audio.max_duration",
+        ),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
-        ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
-        ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
+        (
+            "model.lstm_hiden=3",
+            "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden",
+        ),
+        (
+            "model.channels=[8, wide]",
+            "model.channels[1]: expected a whole number, got the word 'wide'",
+        ),
         (
             "model.pooling=median",
             "model.pooling: expected one of mean, max, mean_std, attention, attentive_stats, got the word 'median'",
         ),
-        ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
+        (
+            "model.checkpoint=some/model",
+            "model.checkpoint: belongs to architecture encoder, not to crnn",
+        ),
         ("model.architecture=encoder", "model.checkpoint: missing; encoder needs a Hub id"),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
         (
@@ -102,20 +126,38 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
             "training.loss.class_weights=inverse",
             "training.loss.class_weights: expected one of balanced or a mapping or null",
         ),
-        ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type: expected one of linear, cosine, "),
-        ("protocol={name: emobox/ravdess, fold: 2}", "protocol.fold: unknown key; the nearest known key is "),
-        ("protocol.folds=[1, 2, 1]", "protocol.folds: expected 1 to 1,000 numbers, each once, got [1, 2, 1]"),
+        (
+            "training.lr_scheduler_type=cosin",
+            "training.lr_scheduler_type: expected one of linear, cosine, ",
+        ),
+        (
+            "protocol={name: emobox/ravdess, fold: 2}",
+            "protocol.fold: unknown key; the nearest known key is ",
+        ),
+        (
+            "protocol.folds=[1, 2, 1]",
+            "protocol.folds: expected 1 to 1,000 numbers, each once, got [1, 2, 1]",
+        ),
         ("corpus.exclude=synthetic/s00_angry_000", "corpus.exclude: expected a list"),
         ("training.seeds=[]", "training.seeds: expected 1 to 1,000 numbers"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
-        ("audio.max_duration=-1", "audio.max_duration: expected seconds, between 0.1 and 86,400, got -1.0"),
+        (
+            "audio.max_duration=-1",
+            "audio.max_duration: expected seconds, between 0.1 and 86,400, got -1.0",
+        ),
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
-        ("training.layer_decay=1.5", "training.layer_decay: expected more than 0 and at most 1, got 1.5"),
+        (
+            "training.layer_decay=1.5",
+            "training.layer_decay: expected more than 0 and at most 1, got 1.5",
+        ),
         ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
         ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
-        ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, at most 200, got -3.0"),
+        (
+            "audio.trim_silence=-3",
+            "audio.trim_silence: expected a positive number of dB, at most 200, got -3.0",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_its_full_key(override, expected):
@@ -131,8 +173,12 @@ OPTIONS = {
     "file": DRAWN | {"path": "parts.json", "shared_speakers": True},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
-    "column": DRAWN | {"column": ["fold_1", "fold_2"], "parts": {"learn": "train"}, "shared_speakers": True},
-    **{f"emobox/{corpus}": DRAWN for corpus in ("lists", "cremad", "emodb", "ravdess", "savee", "tess")},
+    "column": DRAWN
+    | {"column": ["fold_1", "fold_2"], "parts": {"learn": "train"}, "shared_speakers": True},
+    **{
+        f"emobox/{corpus}": DRAWN
+        for corpus in ("lists", "cremad", "emodb", "ravdess", "savee", "tess")
+    },
     **dict.fromkeys(("random", "random_stratified"), DRAWN | {"test": 0.3}),
 }
 
@@ -171,7 +217,9 @@ def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
 def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     schedule = f"training.lr_scheduler_type={word}"
     assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
-    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has no warm-up")
+    assert refusal(schedule, "training.warmup_steps=0.1").startswith(
+        f"training.warmup_steps: {word} has no warm-up"
+    )
 
 
 def test_the_json_schema_has_the_ranges():

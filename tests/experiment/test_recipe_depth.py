@@ -17,21 +17,53 @@ FITTED = ["training.solver=sklearn"]
     [
         (ENCODER, ["lora.alpha=8"], "lora.rank: missing"),
         (ENCODER, ["lora.rank=0"], "lora.rank: expected between 1 and 65,536, got 0"),
-        (ENCODER, ["lora.rank=8", "lora.dropout=1"], "lora.dropout: expected between 0 and 1, got 1.0"),
+        (
+            ENCODER,
+            ["lora.rank=8", "lora.dropout=1"],
+            "lora.dropout: expected between 0 and 1, got 1.0",
+        ),
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: supported by speech encoders only, not by byols"),
-        (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
-        (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
-        (ENCODER, ["freeze.gradual.every=2"], "freeze.gradual.every: no longer supported; use training.layer_decay"),
-        (CRNN, ["model.head_layers=[4]"], "model.head_layers: belongs to architecture encoder, not to crnn"),
-        (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
+        (
+            ENCODER,
+            ["freeze.layers=1", "freeze.top_layers=1"],
+            "freeze.top_layers: contradicts freeze.layers",
+        ),
+        (
+            ENCODER,
+            ["freeze.encoder=true", "freeze.layers=1"],
+            "freeze.layers: contradicts freeze.encoder",
+        ),
+        (
+            ENCODER,
+            ["freeze.gradual.every=2"],
+            "freeze.gradual.every: no longer supported; use training.layer_decay",
+        ),
+        (
+            CRNN,
+            ["model.head_layers=[4]"],
+            "model.head_layers: belongs to architecture encoder, not to crnn",
+        ),
+        (
+            BYOLS,
+            ["model.weighted_layer_sum=true"],
+            "model.weighted_layer_sum: belongs to architecture encoder",
+        ),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint: missing; byols needs the file"),
         (BYOLS, ["model.head=svm"], "model.head: support vector machines have no gradient"),
         (BYOLS, [*FITTED, "freeze.layers=1"], "freeze.layers: has no effect with scikit-learn"),
         (ENCODER, FITTED, "training.solver: scikit-learn fits only the classifier"),
-        (ENCODER, [*FITTED, "model.pooling=mean", "lora.rank=2"], "lora.rank: has no effect with scikit-learn"),
-        (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, between 0.1 and 86,400"),
+        (
+            ENCODER,
+            [*FITTED, "model.pooling=mean", "lora.rank=2"],
+            "lora.rank: has no effect with scikit-learn",
+        ),
+        (
+            ENCODER,
+            ["evaluation.window=0.01"],
+            "evaluation.window: expected seconds, between 0.1 and 86,400",
+        ),
     ],
 )
 def test_a_contradiction_is_named_by_its_key(source, overrides, expected):
@@ -55,7 +87,12 @@ def test_a_pooling_of_a_network_of_ser_hf_is_an_option_of_the_network():
 
 
 def test_the_head_of_ser_hf_on_an_encoder_reads_back_equal():
-    overrides = ["model.pooling=attention", "model.head_layers=[16, 8]", "model.head_dropout=0.2", "lora={rank: 4}"]
+    overrides = [
+        "model.pooling=attention",
+        "model.head_layers=[16, 8]",
+        "model.head_dropout=0.2",
+        "lora={rank: 4}",
+    ]
     recipe = read_recipe(ENCODER, overrides)
     assert (recipe.model.head_layers, recipe.lora.rank, recipe.lora.alpha) == ([16, 8], 4, 16.0)
     assert read_recipe(recipe.to_dict()) == recipe

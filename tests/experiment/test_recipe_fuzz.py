@@ -33,16 +33,28 @@ TEXTS = {
     "an escape code": (RECIPE + 'name: "a\\eb"\n', "name: "),
     "UTF-16": (RECIPE.encode("utf-16"), "UTF-8"),
     "a byte order mark": (b"\xef\xbb\xbf" + RECIPE.encode() + b"nme: x\n", "nme: unknown key"),
-    "a null byte, nested": (RECIPE + 'training: {lr_scheduler_kwargs: {a: "\\0"}}\n', "a: expected a word"),
+    "a null byte, nested": (
+        RECIPE + 'training: {lr_scheduler_kwargs: {a: "\\0"}}\n',
+        "a: expected a word",
+    ),
     "half a surrogate pair": (RECIPE + 'name: "\\uD800"\n', "not valid YAML"),
     "a line break in a key": (RECIPE + '"tra\\nin": 1\n', "tra in: unknown key"),
     "nothing as key": (RECIPE + "training: {~: 1}\n", "training.None: unknown key"),
-    "an infinite number": (RECIPE + "training: {num_train_epochs: 1e400}\n", "training.num_train_epochs: "),
+    "an infinite number": (
+        RECIPE + "training: {num_train_epochs: 1e400}\n",
+        "training.num_train_epochs: ",
+    ),
     "a number of 5000 digits": (RECIPE + "training: {seeds: [" + "9" * 5000 + "]}\n", "digits"),
     "an object": ("a: !!python/object/apply:os.system [ls]\n", "tags"),
     "a wrong tag": (RECIPE + "name: !!bool maybe\n", "tags"),
-    "no architecture": ("corpus: {name: synthetic}\n", "model.architecture: missing; choose one of crnn, "),
-    "no corpus": ("model: {architecture: crnn}\n", "corpus.name: missing; choose one of audformat, "),
+    "no architecture": (
+        "corpus: {name: synthetic}\n",
+        "model.architecture: missing; choose one of crnn, ",
+    ),
+    "no corpus": (
+        "model: {architecture: crnn}\n",
+        "corpus.name: missing; choose one of audformat, ",
+    ),
     **{
         f"the name {name}": (f"{RECIPE}name: {name}\n", "name: expected a name without slashes")
         for name in ("a/b", "..", "''", "/a", "a\\b", "x" * 201, '"a\\nb"', '"a\\u202eb"')
@@ -78,7 +90,9 @@ def imported():
 
 
 def refused(capsys, *arguments):
-    """The one line of a refusal of `ser-hf train`, in bounded time (of the processor), nothing having been written."""
+    """The one line of a refusal of `ser-hf train`, in bounded time (of the processor), nothing
+    having been written.
+    """
     before, began = sorted(os.listdir()), time.process_time()
     assert main(["train", *map(str, arguments)]) == 2
     assert time.process_time() - began < 2

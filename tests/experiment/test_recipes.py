@@ -1,4 +1,6 @@
-"""The shipped recipes, each as a twin: the same recipe is trained at a tiny size and its model is loaded."""
+"""The shipped recipes, each as a twin: the same recipe is trained at a tiny size and its model is
+loaded.
+"""
 
 import json
 import re
@@ -19,13 +21,30 @@ from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.training.pretrained import PUBLISHED
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted({*RECIPES.rglob("*.yaml")} - {*RECIPES.glob("accelerate/*")} - {*RECIPES.glob("sweeps/*")})
+SHIPPED = sorted(
+    {*RECIPES.rglob("*.yaml")} - {*RECIPES.glob("accelerate/*")} - {*RECIPES.glob("sweeps/*")}
+)
 shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 
-# Clips per actor and emotion are as few as protocols can do with: sentences of TESS are held out, so it takes two.
-SPEAKERS = {"ravdess": 24, "cremad": 10, "tess": 2, "savee": 4, "emodb": 10, "iemocap": 6, "msp_podcast": 8}
+# Clips per actor and emotion are as few as protocols can do with: sentences of TESS are held out,
+# so it takes two.
+SPEAKERS = {
+    "ravdess": 24,
+    "cremad": 10,
+    "tess": 2,
+    "savee": 4,
+    "emodb": 10,
+    "iemocap": 6,
+    "msp_podcast": 8,
+}
 TAKES = {"tess": 2}
-ROOTS = {"ravdess": "RAVDESS", "cremad": "CREMA-D", "tess": "TESS", "savee": "SAVEE", "emodb": "EMO-DB"}
+ROOTS = {
+    "ravdess": "RAVDESS",
+    "cremad": "CREMA-D",
+    "tess": "TESS",
+    "savee": "SAVEE",
+    "emodb": "EMO-DB",
+}
 ROOTS |= {"iemocap": "IEMOCAP", "msp_podcast": "MSP-Podcast"}
 # Checkpoint of a recipe -> the kind of tiny one that is like it.
 ENCODERS = {
@@ -45,7 +64,9 @@ FOLDS = re.compile("leave_one_|kfold|emobox/ravdess")
 
 def corpora_of(recipe):
     """(name, root) of each of a recipe's corpora."""
-    items = recipe.corpus.options.get("corpora") or [{"name": recipe.corpus.name, "root": recipe.corpus.root}]
+    items = recipe.corpus.options.get("corpora") or [
+        {"name": recipe.corpus.name, "root": recipe.corpus.root}
+    ]
     return [(item["name"], item["root"]) for item in items if item["name"] != "synthetic"]
 
 
@@ -70,19 +91,27 @@ def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
 def test_each_recipe_begins_with_its_purpose_and_each_network_is_in_one():
     texts = [path.read_text(encoding="utf-8") for path in SHIPPED]
     purpose = r"# ([A-Z].+)\n# .*ser_hf\.train recipes/"
-    purposes = {re.match(purpose + path.name, text)[1] for path, text in zip(SHIPPED, texts, strict=True)}
+    purposes = {
+        re.match(purpose + path.name, text)[1] for path, text in zip(SHIPPED, texts, strict=True)
+    }
     assert len(purposes) == len(SHIPPED)
     assert [name for name in ARCHITECTURES if not re.search(rf"\b{name}\b", "".join(texts))] == []
     for path, text in zip(SHIPPED, texts, strict=True):
         for network in re.findall(r"model\.architecture=(\w+)", text):
-            assert read_recipe(path, [f"model.architecture={network}"]).model.architecture == network
+            assert (
+                read_recipe(path, [f"model.architecture={network}"]).model.architecture == network
+            )
 
 
 def leaves(value, key=""):
     """{full key: value} of nested sections."""
     if not isinstance(value, dict):
         return {key: value}
-    return {full: leaf for name, part in value.items() for full, leaf in leaves(part, f"{key}.{name}").items()}
+    return {
+        full: leaf
+        for name, part in value.items()
+        for full, leaf in leaves(part, f"{key}.{name}").items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,15 +131,20 @@ def test_twins_differ_in_the_compared_keys_only(one, other, keys):
     mine, its = (leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in (one, other))
     differing = {key for key in mine.keys() | its.keys() if mine.get(key, ...) != its.get(key, ...)}
     assert differing > {".name", ".output_dir"}
-    assert [key for key in sorted(differing - {".name", ".output_dir"}) if not re.match(keys, key)] == []
+    assert [
+        key for key in sorted(differing - {".name", ".output_dir"}) if not re.match(keys, key)
+    ] == []
 
 
-# ---------------------------------------------------------------------------------------------------------- the twins
+# ----------------------------------------------------------------------------------------------------------
+# the twins
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """A function from a corpus to a tree in its official grammar, of clips of a second that are noise and a tone."""
+    """A function from a corpus to a tree in its official grammar, of clips of a second that are
+    noise and a tone.
+    """
     generator, written = np.random.default_rng(0), {}
 
     def tone(voice, emotion, take, seed, sampling_rate):
@@ -124,7 +158,9 @@ def roots(tmp_path_factory):
             folder = tmp_path_factory.mktemp(name)
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(corpora, "utterance", tone)  # with realistic but slow voices
-                paths = write_corpus(name, folder, speakers=last or SPEAKERS[name], takes=TAKES.get(name, 1))
+                paths = write_corpus(
+                    name, folder, speakers=last or SPEAKERS[name], takes=TAKES.get(name, 1)
+                )
             for path in paths[: 50 * len(paths) // last] if last else ():
                 path.unlink()
             written[name, last] = folder
@@ -139,18 +175,24 @@ def published(recipe):
 
 
 def write_published(path, recipe):
-    """The published file of the tiny network: every tensor, of random numbers above zero, as variances have to be."""
+    """The published file of the tiny network: every tensor, of random numbers above zero, as
+    variances have to be.
+    """
     generator = torch.Generator().manual_seed(0)
     model = ARCHITECTURES[recipe.model.architecture](tiny_config(recipe.model.architecture))
     state, tensors = model.state_dict(), {}
     for name, ours in PUBLISHED[model.config.model_type].tensors.items():
-        tensors[name] = 0.1 * torch.rand(() if ours is None else state[ours].shape, generator=generator)
+        tensors[name] = 0.1 * torch.rand(
+            () if ours is None else state[ours].shape, generator=generator
+        )
     save_file(tensors, path)
     return path
 
 
 def smaller(path, recipe, roots, encoder_folder, folder):
-    """Return the overrides of a twin: a generated corpus, a tiny network, and one run, epoch and fold."""
+    """Return the overrides of a twin: a generated corpus, a tiny network, and one run, epoch and
+    fold.
+    """
     architecture = recipe.model.architecture
     yield f"output_dir={folder / 'run'}"
     yield from ("evaluation.bootstrap=20", "training.seeds=[1]")
@@ -159,10 +201,13 @@ def smaller(path, recipe, roots, encoder_folder, folder):
     if FOLDS.match(recipe.protocol.name):
         yield "protocol.folds=[1]"
     if recipe.corpus.name == "mixture":
-        listed = isinstance(recipe.protocol.options["validation"], list)  # of speakers, those of all CREMA-D
+        # of speakers, those of all CREMA-D
+        listed = isinstance(recipe.protocol.options["validation"], list)
         last = {"cremad": 91} if listed else {}
         items = recipe.corpus.options["corpora"]
-        items = [item | {"root": str(roots(item["name"], last.get(item["name"])))} for item in items]
+        items = [
+            item | {"root": str(roots(item["name"], last.get(item["name"])))} for item in items
+        ]
         yield f"corpus.corpora={json.dumps(items)}"
     elif recipe.corpus.name == "synthetic":
         yield from ("corpus.speakers=6", "corpus.takes=1")
@@ -177,9 +222,15 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         if recipe.model.checkpoint:
             yield f"model.checkpoint={write_published(folder / 'weights.safetensors', recipe)}"
     if recipe.training.solver == "sklearn":
-        yield from (f"training.grid.{key}={values[:1]}" for key, values in recipe.training.grid.items())
+        yield from (
+            f"training.grid.{key}={values[:1]}" for key, values in recipe.training.grid.items()
+        )
     else:
-        yield from ("training.max_steps=2", "training.per_device_train_batch_size=4", "training.warmup_steps=0")
+        yield from (
+            "training.max_steps=2",
+            "training.per_device_train_batch_size=4",
+            "training.warmup_steps=0",
+        )
 
 
 # Each recipe, and each other checkpoint that its head names.
@@ -197,19 +248,28 @@ def test_the_twin_trains_and_its_model_predicts(path, named, roots, encoder_fold
     recipe = read_recipe(path, named)
     report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
     twin = read_recipe(tmp_path / "run" / "recipe.yaml")
-    assert replace(twin.audio, level=recipe.audio.level) == recipe.audio  # a run resolves `level: auto`
-    assert (twin.augment, twin.lora, twin.training.loss) == (recipe.augment, recipe.lora, recipe.training.loss)
+    # a run resolves `level: auto`
+    assert replace(twin.audio, level=recipe.audio.level) == recipe.audio
+    assert (twin.augment, twin.lora, twin.training.loss) == (
+        recipe.augment,
+        recipe.lora,
+        recipe.training.loss,
+    )
     assert all(np.isfinite(value) for value in report.metrics.values())
     assert (report.foil is None) == (twin.protocol.foil is None)
     model = AutoModelForAudioClassification.from_pretrained(tmp_path / "run" / "model").eval()
     assert list(model.config.id2label.values()) == report.labels
     if recipe.corpus.labels:
         assert report.labels == recipe.corpus.labels
-    numbers = 88 if recipe.model.architecture.startswith("functionals") else recipe.audio.sampling_rate
+    numbers = (
+        88 if recipe.model.architecture.startswith("functionals") else recipe.audio.sampling_rate
+    )
     inputs = {"input_values": torch.randn(1, numbers) * 0.1}
     if recipe.model.checkpoint == "openai/whisper-large-v3":  # takes spectrograms
         extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "run" / "model")
-        inputs = extractor(inputs["input_values"][0].numpy(), sampling_rate=numbers, return_tensors="pt")
+        inputs = extractor(
+            inputs["input_values"][0].numpy(), sampling_rate=numbers, return_tensors="pt"
+        )
     with torch.no_grad():
         logits = model(**inputs).logits
     assert logits.shape == (1, len(report.labels))

@@ -1,4 +1,6 @@
-"""The selection of a checkpoint by a mean of evaluations, and the refit on training and validation clips."""
+"""The selection of a checkpoint by a mean of evaluations, and the refit on training and validation
+clips.
+"""
 
 import shutil
 from types import SimpleNamespace
@@ -16,7 +18,12 @@ RECIPE = {
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1},
     "protocol": {"validation": 0.34, "test": 0.34, "near_duplicates": "skip"},
     "model": {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [8]},
-    "training": {"num_train_epochs": 4, "refit": True, "average": {"kind": "ema", "decay": 0.9}, "seeds": [1]},
+    "training": {
+        "num_train_epochs": 4,
+        "refit": True,
+        "average": {"kind": "ema", "decay": 0.9},
+        "seeds": [1],
+    },
     "evaluation": {"bootstrap": 20},
 }
 
@@ -62,13 +69,20 @@ def test_the_selected_steps_are_trained_again_on_training_and_validation_clips(r
     report, folder = refitted
     train, validation = report.protocol.parts["train"], report.protocol.parts["validation"]
     (kept,) = [entry for entry in report.history if entry.get("kept")]
-    assert report.training.refit == {"steps": kept["step"], "clips": train.clips + validation.clips, "speakers": 4}
+    assert report.training.refit == {
+        "steps": kept["step"],
+        "clips": train.clips + validation.clips,
+        "speakers": 4,
+    }
     assert (folder / "checkpoints" / "refit" / f"checkpoint-{kept['step']}").is_dir()
     saved = load_file(folder / "model" / "model.safetensors")
     own = load_file(folder / "checkpoints" / f"checkpoint-{kept['step']}" / "model.safetensors")
-    last = load_file(folder / "checkpoints" / "refit" / f"checkpoint-{kept['step']}" / "model.safetensors")
+    last = load_file(
+        folder / "checkpoints" / "refit" / f"checkpoint-{kept['step']}" / "model.safetensors"
+    )
     weights = [name for name in saved if name.startswith("classifier")]
-    assert all((saved[name] == last[name]).all() for name in weights)  # the average, as checkpoints hold it
+    # the average, as checkpoints hold it
+    assert all((saved[name] == last[name]).all() for name in weights)
     assert any((saved[name] != own[name]).any() for name in weights)
     parts = pq.read_table(folder / "report" / "predictions.parquet")["part"].to_pylist()
     assert parts.count("validation") == validation.clips
@@ -80,7 +94,9 @@ def test_an_interrupted_refit_continues(refitted, tmp_path):
     shutil.copytree(folder, tmp_path / "run")
     for name in ("report", "model"):
         shutil.rmtree(tmp_path / "run" / name)
-    newest = tmp_path / "run" / "checkpoints" / "refit" / f"checkpoint-{report.training.refit['steps']}"
+    newest = (
+        tmp_path / "run" / "checkpoints" / "refit" / f"checkpoint-{report.training.refit['steps']}"
+    )
     shutil.rmtree(newest)
     again = ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}"], resume=True)
     assert again.metrics == pytest.approx(report.metrics)
@@ -88,5 +104,9 @@ def test_an_interrupted_refit_continues(refitted, tmp_path):
 
 
 def test_no_refit_if_the_validation_split_is_evaluated(tmp_path):
-    overrides = [f"output_dir={tmp_path / 'run'}", "evaluation.part=validation", "training.num_train_epochs=1"]
+    overrides = [
+        f"output_dir={tmp_path / 'run'}",
+        "evaluation.part=validation",
+        "training.num_train_epochs=1",
+    ]
     assert ser_hf.run_recipe(RECIPE, overrides).training.refit is None

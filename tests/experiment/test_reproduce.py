@@ -25,8 +25,20 @@ RECIPE = {
     "protocol": {"train": ["s00", "s01", "s02", "s03"], "validation": ["s04"], "test": ["s05"]},
     "audio": {"max_duration": 0.8},
     "model": {
-        **{"architecture": "crnn", "channels": [8, 8], "time_pooling": [2, 4], "band_pooling": [4, 4]},
-        **{"lstm_hidden": 8, "hop_length": 320, "conv_dropout": 0.0, "dropout": 0.1, "time_masks": 0, "band_masks": 0},
+        **{
+            "architecture": "crnn",
+            "channels": [8, 8],
+            "time_pooling": [2, 4],
+            "band_pooling": [4, 4],
+        },
+        **{
+            "lstm_hidden": 8,
+            "hop_length": 320,
+            "conv_dropout": 0.0,
+            "dropout": 0.1,
+            "time_masks": 0,
+            "band_masks": 0,
+        },
     },
     "training": {"num_train_epochs": 6, "learning_rate": 1e-2, "per_device_train_batch_size": 4},
     "evaluation": {"bootstrap": 20},
@@ -70,7 +82,11 @@ def copy(run, tmp_path):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def read(path):
@@ -136,7 +152,9 @@ def test_the_model_folder_alone_is_enough(run, corpus, tmp_path, monkeypatch, ca
 
 @pytest.fixture
 def published(run, tmp_path, monkeypatch):
-    """The model in the Hub's cache, as a download of its files leaves it, and an empty folder to work in."""
+    """The model in the Hub's cache, as a download of its files leaves it, and an empty folder to
+    work in.
+    """
     repository = tmp_path / "hub" / "models--someone--tiny"
     shutil.copytree(run / "model", repository / "snapshots" / ("a" * 40))
     (repository / "refs").mkdir()
@@ -155,11 +173,15 @@ def test_a_hub_id_is_read_from_the_cache(published, run):
     assert by_id.report.metrics == read(run / "report" / "report.json")["metrics"]
 
 
-def test_a_published_model_names_no_path_and_its_corpus_is_an_override(published, run, corpus, capsys):
+def test_a_published_model_names_no_path_and_its_corpus_is_an_override(
+    published, run, corpus, capsys
+):
     recipe, report = read_yaml(published / "recipe.yaml"), read(published / "report.json")
     whole = read(run / "report" / "report.json")
     assert recipe["corpus"]["root"] == "clips.csv"
-    assert recipe["provenance"] == {key: whole["environment"][key] for key in ("versions", "git_revision")}
+    assert recipe["provenance"] == {
+        key: whole["environment"][key] for key in ("versions", "git_revision")
+    }
     of_the_page = ("output_dir", "$schema")
     assert report == {key: value for key, value in whole.items() if key not in of_the_page} | {
         "hardest": [{**clip, "path": None} for clip in whole["hardest"]]
@@ -214,7 +236,9 @@ def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsy
     assert cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)]) == 1
     lines = comparison_lines(capsys.readouterr().out)
     assert lines[1].startswith("  protocol speaker_independent: ANOTHER SPLIT (sha256 ")
-    assert "the splits have other clips; the likely cause: another release of the corpus" in lines[2]
+    assert (
+        "the splits have other clips; the likely cause: another release of the corpus" in lines[2]
+    )
     assert lines[-2:] == ["  nothing was trained or written", "NOT reproduced"]
     assert not output.exists()
 
@@ -222,14 +246,23 @@ def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsy
 def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, tmp_path):
     output = tmp_path / "again"
     split = reproduce(run, ["protocol.train=[s00, s01, s02]"], output=output)
-    assert split["incomparable"] == ["the splits have other clips; the likely cause: protocol.train"]
-    assert split["recipe"] == {"protocol.train": {"saved": ["s00", "s01", "s02", "s03"], "now": ["s00", "s01", "s02"]}}
-    merged = reproduce(run, ["corpus.drop=[disgust, happy]", "corpus.merge={fear: sad}"], output=output)
+    assert split["incomparable"] == [
+        "the splits have other clips; the likely cause: protocol.train"
+    ]
+    assert split["recipe"] == {
+        "protocol.train": {"saved": ["s00", "s01", "s02", "s03"], "now": ["s00", "s01", "s02"]}
+    }
+    merged = reproduce(
+        run, ["corpus.drop=[disgust, happy]", "corpus.merge={fear: sad}"], output=output
+    )
     assert not merged["protocol"]["sha256"]["equal"]
     validated = reproduce(run, ["evaluation.part=validation"], output=output)
     assert validated["incomparable"] == ["evaluated on validation, the saved run on test"]
     renamed = reproduce(run, ["corpus.drop=[disgust, fear, sad]"], output=output)
-    assert renamed["incomparable"][0] == "the classes are angry, happy, neutral, the saved run's angry, neutral, sad"
+    assert (
+        renamed["incomparable"][0]
+        == "the classes are angry, happy, neutral, the saved run's angry, neutral, sad"
+    )
     assert not any(comparison["reproduced"] for comparison in (split, merged, validated, renamed))
     assert not output.exists()
 
@@ -238,11 +271,19 @@ def test_other_initial_weights_are_reported_before_training(corpus, encoder_fold
     checkpoint = shutil.copytree(encoder_folder("wav2vec2"), tmp_path / "checkpoint")
     model = {"architecture": "encoder", "checkpoint": str(checkpoint)}
     own = {"model": model, "training": {"num_train_epochs": 1, "seeds": [1]}}
-    first = ser_hf.run_recipe(RECIPE | own, [f"corpus.root={corpus}", f"output_dir={tmp_path / 'run'}"])
+    first = ser_hf.run_recipe(
+        RECIPE | own, [f"corpus.root={corpus}", f"output_dir={tmp_path / 'run'}"]
+    )
     assert first.model.revision.startswith("sha256:")
     weights = checkpoint / "model.safetensors"
-    save_file({name: tensor + 0.01 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
-    again = reproduce(tmp_path / "run", [f"model.checkpoint={checkpoint}"], output=tmp_path / "again")
+    save_file(
+        {name: tensor + 0.01 for name, tensor in load_file(weights).items()},
+        weights,
+        {"format": "pt"},
+    )
+    again = reproduce(
+        tmp_path / "run", [f"model.checkpoint={checkpoint}"], output=tmp_path / "again"
+    )
     (reason,) = again["incomparable"]
     assert reason.startswith("the weights that training starts from are sha256:")
     assert not (tmp_path / "again").exists()
@@ -254,7 +295,13 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
     samples, rate = soundfile.read(clip, dtype="float32")
     soundfile.write(clip, 0.5 * samples, rate, subtype="PCM_16")
     output = tmp_path / "again"
-    arguments = [str(run), f"corpus.root={altered}", "training.num_train_epochs=1", "--output", str(output)]
+    arguments = [
+        str(run),
+        f"corpus.root={altered}",
+        "training.num_train_epochs=1",
+        "--output",
+        str(output),
+    ]
     assert cli.main(["reproduce", *arguments, "--tolerance", "0"]) == 1
     lines = comparison_lines(capsys.readouterr().out)
     assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
@@ -269,8 +316,15 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
 @pytest.mark.slow
 def test_folds_are_compared_one_by_one(corpus, tmp_path):
     folder = tmp_path / "folds"
-    own = {"protocol": {"name": "kfold", "k": 2, "validation": 0.3, "foil": "random"}, "name": "folds"}
-    overrides = [f"corpus.root={corpus.name}", "training.num_train_epochs=1", f"output_dir={folder}"]
+    own = {
+        "protocol": {"name": "kfold", "k": 2, "validation": 0.3, "foil": "random"},
+        "name": "folds",
+    }
+    overrides = [
+        f"corpus.root={corpus.name}",
+        "training.num_train_epochs=1",
+        f"output_dir={folder}",
+    ]
     ser_hf.run_recipe(RECIPE | own, overrides)
     comparison = reproduce(folder)
     assert comparison["verdict"] == "reproduced to the last digit"
@@ -283,7 +337,10 @@ def test_folds_are_compared_one_by_one(corpus, tmp_path):
     assert published.recipe["protocol"]["folds"] is None
     assert set(published.report.protocol.folds) == {"1", "2"}
     assert find_saved_run(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
-    assert "protocol.k" in reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")["incomparable"][0]
+    assert (
+        "protocol.k"
+        in reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")["incomparable"][0]
+    )
 
 
 def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
@@ -302,7 +359,10 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["training.lerning_rate=1"], "error: training.lerning_rate: unknown key; the nearest known key is training."),
+        (
+            ["training.lerning_rate=1"],
+            "error: training.lerning_rate: unknown key; the nearest known key is training.",
+        ),
         (["protocol.test=[s77]", "--output", "{run}-2"], "error: protocol.test: no speaker s77"),
         (["--tolerance", "-1"], "error: --tolerance: expected zero or more, got -1.0"),
         (["--output", "{run}", "--overwrite"], "overlap; choose another folder"),
@@ -320,7 +380,9 @@ def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, 
 def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
     assert "recipe.yaml: has no recipe.yaml" in refusal(capsys, copy / "recipe.yaml")
     assert "not a report of ser_hf" not in refusal(capsys, tmp_path)
-    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in refusal(capsys, tmp_path)
+    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in refusal(
+        capsys, tmp_path
+    )
     report = copy / "report" / "report.json"
     alter(report, lambda report: report["metrics"].pop("uar"))
     assert "report.json: not a report of ser_hf: metrics: expected uar" in refusal(capsys, copy)

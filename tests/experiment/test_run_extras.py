@@ -14,7 +14,12 @@ RECIPE = {
     "name": "tiny",
     # Not in canonical order: robustness has the classes of the recipe.
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1, "labels": ["sad", "happy", "angry"]},
-    "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
+    "protocol": {
+        "name": "speaker_independent",
+        "validation": 0.2,
+        "test": 0.4,
+        "near_duplicates": "skip",
+    },
     "audio": {"trim_silence": 30},
     "model": TINY_CRNN,
     "training": {"num_train_epochs": 3, "learning_rate": 0.02, "use_cpu": True},
@@ -37,12 +42,20 @@ def test_a_run_reports_robustness(tmp_path, monkeypatch):
     clean = report.robustness.clean
     assert clean.uar == pytest.approx(report.metrics["uar"])
     assert clean.wa == pytest.approx(report.metrics["wa"])
-    assert [own["name"] for own in written["robustness"]["conditions"]] == [own.name for own in CONDITIONS]
+    assert [own["name"] for own in written["robustness"]["conditions"]] == [
+        own.name for own in CONDITIONS
+    ]
     assert written["robustness"]["clips"] == report.clips
-    recorded = {row["id"]: row["audio"]["path"] for row in ser_hf.load_corpus("synthetic", speakers=6, takes=1)}
+    recorded = {
+        row["id"]: row["audio"]["path"]
+        for row in ser_hf.load_corpus("synthetic", speakers=6, takes=1)
+    }
     assert given == {clip: soundfile.info(recorded[clip]).frames for clip in given}
     # The report in the model folder has it, too.
-    assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
+    assert (
+        json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"]
+        == written["robustness"]
+    )
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert f"on average over {len(CONDITIONS)} conditions" in card
     assert not (tmp_path / "run" / "model.partial").exists()

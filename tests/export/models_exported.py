@@ -3,7 +3,12 @@
 import numpy as np
 import torch
 from support.testing import tiny_config
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Wav2Vec2FeatureExtractor,
+)
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
@@ -16,7 +21,11 @@ def clips(*lengths, seed=0):
     """Noise that swells and fades, so that there is silence to trim, float32 (samples,) each."""
     generator = np.random.default_rng(seed)
     return [
-        (generator.standard_normal(length) * 0.2 * np.sin(np.pi * np.arange(length) / length) ** 4).astype(np.float32)
+        (
+            generator.standard_normal(length)
+            * 0.2
+            * np.sin(np.pi * np.arange(length) / length) ** 4
+        ).astype(np.float32)
         for length in lengths
     ]
 
@@ -25,8 +34,13 @@ def write_model(folder, architecture="crnn", preparation=None, **settings):
     """A tiny network of ser_hf with an extractor that prepares waveforms, in `folder`."""
     torch.manual_seed(0)
     config = tiny_config(architecture, len(LABELS), **settings)
-    config.id2label, config.label2id = dict(enumerate(LABELS)), {label: i for i, label in enumerate(LABELS)}
-    extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True, sampling_rate=RATE)
+    config.id2label, config.label2id = (
+        dict(enumerate(LABELS)),
+        {label: i for i, label in enumerate(LABELS)},
+    )
+    extractor = Wav2Vec2FeatureExtractor(
+        do_normalize=False, return_attention_mask=True, sampling_rate=RATE
+    )
     if preparation is not None:
         extractor = PreparedFeatureExtractor.from_stock(extractor, preparation)
     return _saved(ARCHITECTURES[architecture](config), extractor, folder)
@@ -35,7 +49,10 @@ def write_model(folder, architecture="crnn", preparation=None, **settings):
 def write_encoder(folder, checkpoint, preparation=None, **settings):
     """transformers' own classifier on a tiny checkpoint, in `folder`."""
     torch.manual_seed(0)
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    names = {
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+    }
     config = AutoConfig.from_pretrained(checkpoint, **names, **settings)
     extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     if preparation is not None:

@@ -1,4 +1,6 @@
-"""Exported files have the predictions of their models, or are not written; int8 files report their loss."""
+"""Exported files have the predictions of their models, or are not written; int8 files report their
+loss.
+"""
 
 import json
 import subprocess
@@ -29,7 +31,9 @@ def crnn(tmp_path_factory):
     """A crnn with an extractor that trims and normalizes levels, and its export."""
     folder = tmp_path_factory.mktemp("crnn")
     write_model(folder / "model", preparation=PREPARATIONS[1])
-    return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN)
+    return folder, export_model(
+        folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN
+    )
 
 
 def test_a_file_has_the_predictions_of_its_model(crnn):
@@ -43,13 +47,25 @@ def test_a_file_has_the_predictions_of_its_model(crnn):
     assert_near(logits_of(exported, others), expected)
     assert_near(logits_of(exported, others, len(others)), expected)
     file = export.files["onnx"]
-    assert (file.difference.clips, file.padded, export.compared_on) == (len(GIVEN), True, "given clips")
+    assert (file.difference.clips, file.padded, export.compared_on) == (
+        len(GIVEN),
+        True,
+        "given clips",
+    )
     assert file.difference.logits < 1e-5
     assert min(file.milliseconds, export.milliseconds) > 0
-    assert (exported.labels, exported.extractor.sampling_rate, exported.problem_type) == (LABELS, RATE, None)
+    assert (exported.labels, exported.extractor.sampling_rate, exported.problem_type) == (
+        LABELS,
+        RATE,
+        None,
+    )
     facts = exported.model.facts
     assert (facts["opset"], facts["padding_safe"], facts["model"]) == (18, True, folder.name)
-    assert {path.name for path in (folder / "out").iterdir()} == {"crnn.onnx", "crnn.int8.onnx", "run_onnx.py"}
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "crnn.onnx",
+        "crnn.int8.onnx",
+        "run_onnx.py",
+    }
     written = (folder / "out" / "crnn.onnx").read_bytes()
     for package in (torch, cli):
         assert str(Path(package.__file__).parent).encode() not in written, "a local path"
@@ -63,7 +79,10 @@ def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):
     assert kinds["model.front_end.features.filters"] == onnx.TensorProto.FLOAT
     facts = load_classifier(small.path).model.facts
     assert not facts["padding_safe"], "activations of a batch share one range"
-    assert (facts["quantized"], facts["id2label"]) == ("int8 weights, dynamic", dict(zip("0123", LABELS, strict=True)))
+    assert (facts["quantized"], facts["id2label"]) == (
+        "int8 weights, dynamic",
+        dict(zip("0123", LABELS, strict=True)),
+    )
 
 
 def test_the_exported_script_runs_without_torch(crnn, tmp_path):
@@ -76,12 +95,23 @@ def test_the_exported_script_runs_without_torch(crnn, tmp_path):
     assert len(script.read_text().splitlines()) <= 20
     blocked = "import sys\nfor name in ('torch', 'transformers', 'ser_hf', 'scipy'): sys.modules[name] = None\n"
     blocked += f"sys.argv[:] = sys.argv[1:]\nexec(compile(open({str(script)!r}).read(), {str(script)!r}, 'exec'))"
-    command = [sys.executable, "-I", "-c", blocked, "script", str(folder / "out" / "crnn.int8.onnx"), "a.wav", "b.wav"]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        blocked,
+        "script",
+        str(folder / "out" / "crnn.int8.onnx"),
+        "a.wav",
+        "b.wav",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row.pop("file") for row in rows] == ["a.wav", "b.wav"]
-    expected = predict(folder / "out" / "crnn.int8.onnx", [tmp_path / "a.wav", tmp_path / "b.wav"]).probabilities
+    expected = predict(
+        folder / "out" / "crnn.int8.onnx", [tmp_path / "a.wav", tmp_path / "b.wav"]
+    ).probabilities
     found = np.array([[row[label] for label in LABELS] for row in rows])
     assert_near(found[0], expected[0])
     np.testing.assert_allclose(found[1], expected[1], atol=2e-2)  # resampled by another filter
@@ -91,12 +121,26 @@ def test_predict_accepts_an_exported_file(crnn, tmp_path, capsys):
     folder, _ = crnn
     for number, clip in enumerate(GIVEN):
         soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")
-    file, model = predict(folder / "out" / "crnn.onnx", tmp_path), predict(folder / "model", tmp_path, device="cpu")
+    file, model = (
+        predict(folder / "out" / "crnn.onnx", tmp_path),
+        predict(folder / "model", tmp_path, device="cpu"),
+    )
     assert_near(file.probabilities, model.probabilities)
     assert (file.ids, file.labels, file.predicted) == (model.ids, LABELS, model.predicted)
     windows = predict(folder / "out" / "crnn.onnx", tmp_path, timeline=True, window=0.7)
     assert len(windows) > len(GIVEN)
-    assert cli.main(["predict", str(folder / "out" / "crnn.onnx"), str(tmp_path), "--embeddings", "e.parquet"]) == 2
+    assert (
+        cli.main(
+            [
+                "predict",
+                str(folder / "out" / "crnn.onnx"),
+                str(tmp_path),
+                "--embeddings",
+                "e.parquet",
+            ]
+        )
+        == 2
+    )
     assert "does not end with a linear layer of 4 labels" in capsys.readouterr().err
 
 
@@ -105,8 +149,14 @@ def test_a_file_with_other_predictions_is_not_written(crnn, monkeypatch, tmp_pat
 
     def changed_bias(model, path, extractor, facts):
         file = onnx.load(folder / "out" / "crnn.onnx")
-        (bias,) = (value for value in file.graph.initializer if value.name == "model.classifier.bias")
-        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+        (bias,) = (
+            value for value in file.graph.initializer if value.name == "model.classifier.bias"
+        )
+        bias.CopyFrom(
+            onnx.numpy_helper.from_array(
+                onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name
+            )
+        )
         onnx.save(file, path)
 
     monkeypatch.setattr(onnx_export, "export_onnx", changed_bias)
@@ -118,7 +168,12 @@ def test_a_file_with_other_predictions_is_not_written(crnn, monkeypatch, tmp_pat
 def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
     assert onnx_export._default_clips(tmp_path, RATE)[1] == "built-in speech-like signals"
     own = {f"clip_{number}": clip for number, clip in enumerate(GIVEN)}
-    np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4), np.float32), sampling_rate=RATE, **own)
+    np.savez(
+        tmp_path / "reference.npz",
+        logits=np.zeros((len(GIVEN), 4), np.float32),
+        sampling_rate=RATE,
+        **own,
+    )
     kept, description = onnx_export._default_clips(tmp_path, RATE)
     assert [len(clip) for clip in kept] == [len(clip) for clip in GIVEN]
     assert description == "clips that its run keeps"
@@ -137,11 +192,16 @@ def test_mistakes_print_one_line(crnn, tmp_path, capsys):
         (["export", model, "--output", "x.bin"], "--output: x.bin does not end with .onnx"),
         (["export", file], "is already an ONNX file"),
         (["predict", str(tmp_path / "none.onnx"), sound], "none.onnx: no such file"),
-        (["predict", str(tmp_path / "broken.onnx"), sound], "not an ONNX file that onnxruntime can run"),
+        (
+            ["predict", str(tmp_path / "broken.onnx"), sound],
+            "not an ONNX file that onnxruntime can run",
+        ),
         (["predict", str(tmp_path / "other.onnx"), sound], "not written by ser-hf export"),
     ):
         assert cli.main(words) == 2, words
-        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        errors = [
+            line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")
+        ]
         assert len(errors) == 1, words
         assert message in errors[0], errors
 
@@ -149,7 +209,9 @@ def test_mistakes_print_one_line(crnn, tmp_path, capsys):
 def test_models_beyond_two_gigabytes_are_refused(crnn, tmp_path, monkeypatch):
     folder, _ = crnn
     classifier = load_classifier(folder / "model", device="cpu")
-    monkeypatch.setattr(classifier.model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")})
+    monkeypatch.setattr(
+        classifier.model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")}
+    )
     with pytest.raises(UserError, match="takes 2.1 GB, and an ONNX file holds at most 2 GB"):
         export_onnx(classifier.model, tmp_path / "x.onnx", classifier.extractor)
 
@@ -157,5 +219,7 @@ def test_models_beyond_two_gigabytes_are_refused(crnn, tmp_path, monkeypatch):
 def test_networks_with_computed_filters_have_int8_files(tmp_path):
     """The quantizer refuses convolutions whose weights are no constants of the file."""
     write_model(tmp_path / "model", "cnn1d")
-    small = export_model(tmp_path / "model", tmp_path / "a.onnx", int8=True, clips=GIVEN).files["int8"]
+    small = export_model(tmp_path / "model", tmp_path / "a.onnx", int8=True, clips=GIVEN).files[
+        "int8"
+    ]
     assert small.difference.logits < 0.5

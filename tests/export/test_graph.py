@@ -1,4 +1,6 @@
-"""The modules of a graph have the outputs of preparation and feature extractors, for single and padded clips."""
+"""The modules of a graph have the outputs of preparation and feature extractors, for single and
+padded clips.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ LENGTHS = (16000, 5601, 9000, 30007, 560)
 
 def batch_of(given):
     waveforms = [torch.from_numpy(clip) for clip in given]
-    return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), torch.tensor([len(clip) for clip in given])
+    return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), torch.tensor(
+        [len(clip) for clip in given]
+    )
 
 
 def masked(given):
@@ -43,8 +47,12 @@ def test_waveforms_are_normalized_and_masked_as_by_the_extractor(kind, encoder_f
 
 @pytest.mark.parametrize("preparation", PREPARATIONS, ids=str)
 def test_preparations(preparation):
-    quiet = [np.zeros(5000, np.float32), np.concatenate([np.zeros(8000, np.float32), clips(900)[0]])]
-    given = [*clips(*LENGTHS), *clips(300, 6401), *quiet]  # of less than a frame, and of a block of loudness
+    quiet = [
+        np.zeros(5000, np.float32),
+        np.concatenate([np.zeros(8000, np.float32), clips(900)[0]]),
+    ]
+    # of less than a frame, and of a block of loudness
+    given = [*clips(*LENGTHS), *clips(300, 6401), *quiet]
     module = PrepareWaveform(preparation, RATE)
     waveforms, mask = module(*masked(given))
     assert waveforms.shape == mask.shape
@@ -65,18 +73,24 @@ def test_the_loudness_of_a_rate_without_its_filter_stays():
 
 
 def test_clips_too_short_for_an_encoder_are_padded(encoder_folder, tmp_path):
-    classifier = load_classifier(write_encoder(tmp_path, encoder_folder("wav2vec2-layer")), device="cpu")
+    classifier = load_classifier(
+        write_encoder(tmp_path, encoder_folder("wav2vec2-layer")), device="cpu"
+    )
     clip = clips(60)[0]
     padded = np.pad(clip, (0, shortest_clip(classifier.model.config) - len(clip)))
     with torch.no_grad():
-        expected = classifier.model(**classifier.extractor(padded, sampling_rate=RATE, return_tensors="pt")).logits
+        expected = classifier.model(
+            **classifier.extractor(padded, sampling_rate=RATE, return_tensors="pt")
+        ).logits
         logits, shares = outputs(classifier, clip)
     assert_near(logits, expected)
     assert_near(shares, logits.softmax(dim=1))
 
 
 def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tmp_path):
-    folder = write_encoder(tmp_path, encoder_folder("wav2vec2-layer"), problem_type="multi_label_classification")
+    folder = write_encoder(
+        tmp_path, encoder_folder("wav2vec2-layer"), problem_type="multi_label_classification"
+    )
     logits, shares = outputs(load_classifier(folder, device="cpu"), clips(9000)[0])
     assert_near(shares, logits.sigmoid())
 
@@ -85,7 +99,9 @@ def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tm
 def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folder, tmp_path):
     classifier = load_classifier(write_encoder(tmp_path, encoder_folder(kind)), device="cpu")
     name = type(classifier.extractor).__name__
-    with pytest.raises(UserError, match=f"{kind}: export supports networks that take waveforms, .* needs {name}"):
+    with pytest.raises(
+        UserError, match=f"{kind}: export supports networks that take waveforms, .* needs {name}"
+    ):
         WaveformClassifier(classifier.model, classifier.extractor)
 
 
@@ -94,7 +110,9 @@ def outputs(classifier, clip):
     return graph(torch.from_numpy(clip)[None], torch.ones(1, len(clip), dtype=torch.long))
 
 
-@pytest.mark.parametrize("size", [(512, 400, 160), (1024, 1024, 256), (922, 922, 154), (461, 400, 101)])
+@pytest.mark.parametrize(
+    "size", [(512, 400, 160), (1024, 1024, 256), (922, 922, 154), (461, 400, 101)]
+)
 @pytest.mark.parametrize("compression", [{"compression": "log"}, {"compression": "db"}])
 def test_mel_bands_by_matrix_products_are_those_of_the_fourier_transform(size, compression):
     n_fft, win_length, hop_length = size
@@ -108,9 +126,13 @@ def test_mel_bands_by_matrix_products_are_those_of_the_fourier_transform(size, c
 
 
 def test_trimmed_clips_of_an_encoder_without_mask_are_exact_alone(encoder_folder, tmp_path):
-    classifier = load_classifier(write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0]), device="cpu")
+    classifier = load_classifier(
+        write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0]), device="cpu"
+    )
     clip = np.pad(clips(9000)[0], 4000)
     with torch.no_grad():
-        expected = classifier.model(**classifier.extractor(clip, sampling_rate=RATE, return_tensors="pt")).logits
+        expected = classifier.model(
+            **classifier.extractor(clip, sampling_rate=RATE, return_tensors="pt")
+        ).logits
         logits, _ = outputs(classifier, clip)
     assert_near(logits, expected)

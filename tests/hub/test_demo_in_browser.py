@@ -1,4 +1,5 @@
-"""ser-hf demo in Chromium: uploads and the microphone get the pipeline's predictions, and nothing leaves the machine.
+"""ser-hf demo in Chromium: uploads and the microphone get the pipeline's predictions, and nothing
+leaves the machine.
 
 Needs gradio, and Chromium with its driver (Debian: chromium, chromium-driver).
 """
@@ -59,7 +60,10 @@ def demo(tmp_path_factory, clip):
         missing("gradio")
     folder = tmp_path_factory.mktemp("demo")
     classifier = tiny_model(folder / "model")
-    leaky = REPORT["protocol"] | {"name": "random", "leak": "Test speakers are in the training data."}
+    leaky = REPORT["protocol"] | {
+        "name": "random",
+        "leak": "Test speakers are in the training data.",
+    }
     (folder / "model" / "report.json").write_text(json.dumps(REPORT | {"protocol": leaky}))
     shutil.copy(ROOT / "recipes" / "quickstart.yaml", folder / "model" / "recipe.yaml")
     audio = load_audio(str(clip), sampling_rate=16000)
@@ -67,7 +71,11 @@ def demo(tmp_path_factory, clip):
     (folder / "tmp").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
-        environment = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {
+            "TMPDIR": str(folder / "tmp"),
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": str(ROOT),
+        }
         environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy)
         program = "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())"
         command = [sys.executable, "-c", program, "demo", str(folder / "model")]
@@ -75,7 +83,12 @@ def demo(tmp_path_factory, clip):
             # A suite that runs in the background ignores Ctrl-C, and so would its children.
             interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=interruptible
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                preexec_fn=interruptible,
             )
         try:
             line = process.stdout.readline()
@@ -94,8 +107,12 @@ def demo(tmp_path_factory, clip):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, clip):
     folder = tmp_path_factory.mktemp("browser")
-    soundfile.write(folder / "voice.wav", load_audio(str(clip), sampling_rate=48000), 48000, subtype="PCM_16")
-    with chromium(folder, *MICROPHONE, f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}") as opened:
+    soundfile.write(
+        folder / "voice.wav", load_audio(str(clip), sampling_rate=48000), 48000, subtype="PCM_16"
+    )
+    with chromium(
+        folder, *MICROPHONE, f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}"
+    ) as opened:
         yield opened
 
 
@@ -144,7 +161,11 @@ def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     requested = requests(browser, demo.address)
     assert len(requested) > 10
-    assert [url for url in requested if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))] == []
+    assert [
+        url
+        for url in requested
+        if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))
+    ] == []
 
 
 def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
@@ -152,9 +173,15 @@ def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".about h1"))
     banner = browser.find_element(By.CSS_SELECTOR, ".note.leak")
     assert banner.text == "Leaky protocol (random). Test speakers are in the training data."
-    assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
+    assert (
+        "UAR 0.512 (95 % interval 0.431 to 0.590)"
+        in browser.find_element(By.CSS_SELECTOR, ".about").text
+    )
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
-    places = [browser.find_element(By.CSS_SELECTOR, own).rect["y"] for own in ("button[role=tab]", ".note.limits")]
+    places = [
+        browser.find_element(By.CSS_SELECTOR, own).rect["y"]
+        for own in ("button[role=tab]", ".note.limits")
+    ]
     assert places == sorted(places), "the input comes before the limits"
 
 
@@ -168,7 +195,9 @@ def test_the_page_fits_desktop_and_phone(browser, demo, tmp_path, width, scheme)
     drawn = "document.querySelector('#waveform div')?.shadowRoot?.querySelector('.scroll')?.scrollWidth > 1000"
     until(lambda: browser.execute_script(f"return {drawn}"))
     page = "document.documentElement"
-    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), "nothing to scroll sideways"
+    assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), (
+        "nothing to scroll sideways"
+    )
     ground = color(browser.find_element(By.TAG_NAME, "body"), "background-color")
     assert (sum(ground) < 200) == (scheme == "dark")
 
@@ -180,7 +209,11 @@ def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     next(tab for tab in tabs if tab.is_displayed() and tab.text == "Live").click()
 
     def button(word):
-        return until(lambda: [one for one in browser.find_elements(By.TAG_NAME, "button") if one.text == word])[0]
+        return until(
+            lambda: [
+                one for one in browser.find_elements(By.TAG_NAME, "button") if one.text == word
+            ]
+        )[0]
 
     button("Record").click()
     until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "live").text)

@@ -1,4 +1,6 @@
-"""A run published on the loopback Hub: its repositories, a second call, refusals, and a push that was killed."""
+"""A run published on the loopback Hub: its repositories, a second call, refusals, and a push that
+was killed.
+"""
 
 import json
 import os
@@ -25,8 +27,8 @@ TINY = {
     "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
     "evaluation": {"bootstrap": 20},
 }
-# FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
-# the model on the Hub is verified: the staged folder contains the same files.
+# FAKE are the problems that the verification finds, which takes ten seconds of imports; with
+# VERIFIED the model on the Hub is verified: the staged folder contains the same files.
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import publish
@@ -63,8 +65,14 @@ def crnn(tmp_path_factory):
 def adapted(tmp_path_factory):
     """A wav2vec2 with adapters, which starts from a folder of this machine."""
     folder = tmp_path_factory.mktemp("runs") / "adapted"
-    checkpoint = write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **CHECKPOINTS["wav2vec2-layer"])
-    recipe = {"name": "adapted", **TINY, "model": {"architecture": "encoder", "checkpoint": str(checkpoint)}}
+    checkpoint = write_checkpoint(
+        tmp_path_factory.mktemp("checkpoint"), **CHECKPOINTS["wav2vec2-layer"]
+    )
+    recipe = {
+        "name": "adapted",
+        **TINY,
+        "model": {"architecture": "encoder", "checkpoint": str(checkpoint)},
+    }
     ser_hf.run_recipe(recipe | {"lora": {"rank": 2}}, [f"output_dir={folder}"])
     return folder
 
@@ -101,25 +109,37 @@ def test_a_killed_push_continues_and_publishes_everything_once(crnn, hub, comman
         time.sleep(0.05)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.ended()[0] == -signal.SIGKILL
-    assert [commit.title for commit in hub.commits("tester/tiny-report", "dataset")] == ["initial commit"]
+    assert [commit.title for commit in hub.commits("tester/tiny-report", "dataset")] == [
+        "initial commit"
+    ]
 
     codes, out, err = ended(command(words, VERIFIED="1"))
     assert codes == [0], err
     assert hub.token not in out + err
     before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("verified ")]
-    assert (before[1:], after) == (["None", "4"], ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"])
+    assert (before[1:], after) == (
+        ["None", "4"],
+        ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"],
+    )
     for name, kind in (("tiny", "model"), ("tiny-report", "dataset"), ("tiny", "space")):
         assert len(hub.commits(f"tester/{name}", kind)) == 2
         assert hub.private(f"tester/{name}", kind)
     files = hub.files("tester/tiny")
-    assert {"model.safetensors", "config.json", "modeling_crnn.py", "preprocessor_config.json"} <= set(files)
+    assert {
+        "model.safetensors",
+        "config.json",
+        "modeling_crnn.py",
+        "preprocessor_config.json",
+    } <= set(files)
     card = files["README.md"].decode()
     assert 'pipeline("audio-classification", model="tester/tiny", trust_remote_code=True)' in card
     assert "datasets/tester/tiny-report" in card
     assert "spaces/tester/tiny" in card
     assert all(name in files for name in ("confusion_matrix.png", "report.json", "recipe.yaml"))
     assert "reference.npz" not in files
-    everything = b"".join(content for kind in ("model", "dataset", "space") for content in contents(hub, kind))
+    everything = b"".join(
+        content for kind in ("model", "dataset", "space") for content in contents(hub, kind)
+    )
     assert str(crnn).encode() not in everything
 
     again, _, err = ended(command(words, words[:3]))
@@ -139,14 +159,21 @@ def test_adapters_are_published_with_the_merged_weights(adapted, hub, command):
     codes, _, err = ended(command([adapted, "--repo", "adapted"]))
     assert codes == [0], err
     files = hub.files("tester/adapted")
-    assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model.safetensors"} <= set(files)
+    assert {
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "model.safetensors",
+    } <= set(files)
     assert not any(name.endswith(".py") for name in files)  # stock code
 
 
 def test_a_model_that_fails_the_round_trip_is_not_pushed(crnn, hub, command):
     codes, _, err = ended(command([crnn, "--repo", "random"], FAKE='["Its classifier is random."]'))
     assert codes == [2]
-    assert f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows the details)" in err
+    assert (
+        f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows the details)"
+        in err
+    )
     assert "tester/random" not in hub.repositories("model")
 
 
@@ -155,7 +182,9 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
 
     calls = []
     monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
-    monkeypatch.setattr(publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts)))
+    monkeypatch.setattr(
+        publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts))
+    )
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     # Nothing of it is trained again.
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True)
@@ -167,7 +196,10 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     ("section", "facts"),
     [
         ("{space: true}", "hub.space: nothing is published while hub.repo is null"),
-        ("{repo: a/b/c}", "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c"),
+        (
+            "{repo: a/b/c}",
+            "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c",
+        ),
     ],
 )
 def test_the_repository_is_checked_before_training(section, facts):
@@ -185,17 +217,31 @@ def test_an_unfinished_run_is_refused(tmp_path, crnn):
 def test_a_path_of_this_machine_is_refused(tmp_path, crnn):
     copied = shutil.copytree(crnn, tmp_path / "run")
     (copied / "model" / "recipe.yaml").write_text(f"root: {copied.resolve()}/data\n")
-    with pytest.raises(UserError, match="recipe.yaml: contains .*, a path of this machine, and is not published"):
+    with pytest.raises(
+        UserError, match="recipe.yaml: contains .*, a path of this machine, and is not published"
+    ):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
 
 
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda run: (run / "model" / "modeling_crnn.py").write_text("import os"), "modeling_crnn.py is changed"),
-        (lambda run: (run / "model" / "model.safetensors").rename(run / "model" / "model.bin"), "a pickle, such as"),
-        (lambda run: (run / "model" / "notes.json").symlink_to("/etc/hostname"), "notes.json: leads to /etc/"),
-        (lambda run: (run / "report" / "confusion.png").symlink_to("/etc/hostname"), "confusion.png: leads to /etc/"),
+        (
+            lambda run: (run / "model" / "modeling_crnn.py").write_text("import os"),
+            "modeling_crnn.py is changed",
+        ),
+        (
+            lambda run: (run / "model" / "model.safetensors").rename(run / "model" / "model.bin"),
+            "a pickle, such as",
+        ),
+        (
+            lambda run: (run / "model" / "notes.json").symlink_to("/etc/hostname"),
+            "notes.json: leads to /etc/",
+        ),
+        (
+            lambda run: (run / "report" / "confusion.png").symlink_to("/etc/hostname"),
+            "confusion.png: leads to /etc/",
+        ),
     ],
 )
 def test_a_run_that_somebody_else_made_is_refused(tmp_path, crnn, harm, message):
@@ -214,7 +260,11 @@ def test_only_known_files_of_a_run_are_published(tmp_path, crnn):
     stage_model(crnn, tmp_path / "expected", repo_id="tester/tiny")
     stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
     staged, expected = (
-        {path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*") if path.is_file()}
+        {
+            path.relative_to(tmp_path / name)
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
         for name in ("staged", "expected")
     )
     assert staged == expected

@@ -60,7 +60,9 @@ def run(ravdess_root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def staged(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("staged") / "report"
-    stage_report(run, folder, repo_id="tester/report", model_repo="tester/model", space="tester/space")
+    stage_report(
+        run, folder, repo_id="tester/report", model_repo="tester/model", space="tester/space"
+    )
     return folder
 
 
@@ -79,7 +81,9 @@ def test_no_path_of_this_machine_is_published(run, staged, ravdess_root, tmp_pat
     everything = b"".join(path.read_bytes() for path in staged.rglob("*.*"))
     for place in (ravdess_root, run, run.parent):
         assert str(place).encode() not in everything
-    assert f"{ravdess_root.name}/Actor_01/a.wav is odd" in (staged / "report.json").read_text(encoding="utf-8")
+    assert f"{ravdess_root.name}/Actor_01/a.wav is odd" in (staged / "report.json").read_text(
+        encoding="utf-8"
+    )
     for path in staged.rglob("*.parquet"):
         assert "path" not in pq.read_schema(path).names
     # Tables are searched too, and text in HTML.
@@ -99,14 +103,24 @@ def test_tables_and_card(run, staged):
     assert check_card(card, "dataset") == []
     assert f"**UAR {report['metrics']['uar']:.3f}** on the test speakers" in card
     assert "license: cc-by-nc-sa-4.0" in card
-    for content in ("huggingface.co/tester/model", "huggingface.co/spaces/tester/space", report["protocol"]["sha256"]):
+    for content in (
+        "huggingface.co/tester/model",
+        "huggingface.co/spaces/tester/space",
+        report["protocol"]["sha256"],
+    ):
         assert content in card
     for absent in ("None", "\n\n\n", "Undefined"):
         assert absent not in card
 
 
 def test_the_same_run_gives_the_same_bytes(run, staged, tmp_path):
-    stage_report(run, tmp_path / "again", repo_id="tester/report", model_repo="tester/model", space="tester/space")
+    stage_report(
+        run,
+        tmp_path / "again",
+        repo_id="tester/report",
+        model_repo="tester/model",
+        space="tester/space",
+    )
     one, other = (
         {path.relative_to(at): path.read_bytes() for path in at.rglob("*.*") if path.is_file()}
         for at in (staged, tmp_path / "again")

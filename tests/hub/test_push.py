@@ -1,4 +1,6 @@
-"""A folder pushed to the loopback Hub: one commit, resumable after failures, none if nothing changed."""
+"""A folder pushed to the loopback Hub: one commit, resumable after failures, none if nothing
+changed.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ def hub(tmp_path):
 
 @pytest.fixture
 def pushed(hub, tmp_path):
-    """A function that pushes folders one after the other, in one process, and returns their results."""
+    """A function that pushes folders one after the other, in one process, and returns their
+    results.
+    """
 
     def run(*pushes, **environment):
         command = [sys.executable, "-c", PUSH, json.dumps(pushes)]
@@ -69,7 +73,9 @@ def test_one_commit_and_none_if_nothing_changed(hub, pushed, folder):
     assert [commit.title for commit in hub.commits("tester/model")] == ["A push", "initial commit"]
     there = hub.files("tester/model")
     there.pop(".gitattributes")
-    assert there == {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+    assert there == {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")
+    }
     assert not hub.mistakes
 
 
@@ -83,7 +89,10 @@ def test_files_that_the_folder_lost_are_deleted_and_other_files_stay(hub, pushed
     pushed([str(folder), "model", {"owned": ["adapter/*", "*.safetensors", "config.json"]}])
     there = set(hub.files("tester/model")) - {".gitattributes"}
     assert there == {"README.md", "config.json", "model.safetensors", "notes.txt"}
-    assert set(hub.commits("tester/model")[0].files) == {"adapter/adapter_config.json", "config.json"}
+    assert set(hub.commits("tester/model")[0].files) == {
+        "adapter/adapter_config.json",
+        "config.json",
+    }
 
 
 def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
@@ -98,7 +107,10 @@ def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
 
 def test_refusals_name_the_remedy(hub, pushed, folder):
     refusals = {
-        ("hf_wrong", "model"): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
+        (
+            "hf_wrong",
+            "model",
+        ): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
         (hub.read_token, "model"): "--repo: model: the signed-in token has no write access",
         (hub.token, "somebody/model"): "somebody/model: the Hub forbids it",
         (hub.token, "a/b/c"): "--repo: a/b/c: not a valid name of a repository",
@@ -115,5 +127,7 @@ def test_refusals_name_the_remedy(hub, pushed, folder):
 def test_a_card_that_the_hub_refuses(hub, pushed, folder):
     (folder / "README.md").write_text("---\nlicense: nonsense\n---\n")
     (reply,) = pushed([str(folder), "model", {}])
-    assert reply.startswith('tester/model: the Hub refuses its README.md: "license" must be one of'), reply
+    assert reply.startswith(
+        'tester/model: the Hub refuses its README.md: "license" must be one of'
+    ), reply
     assert len(hub.commits("tester/model")) == 1

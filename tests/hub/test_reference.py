@@ -13,7 +13,13 @@ from transformers import Wav2Vec2FeatureExtractor
 import ser_hf
 from ser_hf.evaluation.metrics import softmax
 from ser_hf.hub.verify import verify
-from ser_hf.inference.reference import chosen_clips, compute_logits, copy_reference, read_reference, write_reference
+from ser_hf.inference.reference import (
+    chosen_clips,
+    compute_logits,
+    copy_reference,
+    read_reference,
+    write_reference,
+)
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation
 from ser_hf.report.report import read_report
@@ -30,13 +36,17 @@ def test_clips_are_of_different_lengths_and_none_is_too_long():
     lengths = [30, 10, 20, 10, 90, 40, 25]
     assert chosen_clips(lengths, 50, 3) == [1, 6, 5]
     assert chosen_clips(lengths, 50) == [1, 2, 0, 5]
-    assert chosen_clips(lengths, 5) == [1, 6, 0, 4], "where all are too long they are cut, and so chosen from"
+    assert chosen_clips(lengths, 5) == [1, 6, 0, 4], (
+        "where all are too long they are cut, and so chosen from"
+    )
     assert chosen_clips([10, 10], 50) == [0]
 
 
 def written(path, model, *clips, preparation=UNPREPARED):
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    write_reference(path, clips, compute_logits(model, extractor, preparation, clips), extractor.sampling_rate)
+    write_reference(
+        path, clips, compute_logits(model, extractor, preparation, clips), extractor.sampling_rate
+    )
     return np.load(path)["logits"]
 
 
@@ -44,7 +54,9 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn", dropout=0.9))
     generator = np.random.default_rng(0)
-    clips = [(0.1 * generator.standard_normal(length)).astype(np.float32) for length in (8000, 12000)]
+    clips = [
+        (0.1 * generator.standard_normal(length)).astype(np.float32) for length in (8000, 12000)
+    ]
     with torch.no_grad():
         expected = [model.eval()(torch.from_numpy(clip)[None]).logits[0].numpy() for clip in clips]
     # What Accelerate does to a model that trains in bfloat16.
@@ -54,7 +66,9 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
     model.train()
     kinds, precisions = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn), []
     before = [kind.fp32_precision for kind in kinds]
-    model.classifier.register_forward_hook(lambda *_: precisions.extend(kind.fp32_precision for kind in kinds))
+    model.classifier.register_forward_hook(
+        lambda *_: precisions.extend(kind.fp32_precision for kind in kinds)
+    )
     logits = written(tmp_path / "reference.npz", model, *clips)
     assert_near(logits, expected)
     assert logits.dtype == np.float32
@@ -67,8 +81,12 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
 def test_a_clip_is_prepared_and_kept_as_it_was(tmp_path):
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn"))
-    clip = np.concatenate([np.zeros(8000), 0.1 * np.random.default_rng(0).standard_normal(8000)]).astype(np.float32)
-    trimmed = written(tmp_path / "reference.npz", model, clip, preparation=Preparation(trim_silence=30.0))
+    clip = np.concatenate(
+        [np.zeros(8000), 0.1 * np.random.default_rng(0).standard_normal(8000)]
+    ).astype(np.float32)
+    trimmed = written(
+        tmp_path / "reference.npz", model, clip, preparation=Preparation(trim_silence=30.0)
+    )
     clips, logits = read_reference(tmp_path)
     np.testing.assert_array_equal(clips[0], clip)
     assert_near(logits, trimmed)
@@ -92,7 +110,9 @@ def test_an_old_reference_is_replaced_with_the_model(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, encoder_folder):
-    """Runs by name: of a few seeds with a stored temperature, a classical one on prepared clips, one with adapters."""
+    """Runs by name: of a few seeds with a stored temperature, a classical one on prepared clips,
+    one with adapters.
+    """
     base = tmp_path_factory.mktemp("runs")
     mlp = {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [16]}
     own = {
@@ -107,7 +127,10 @@ def runs(tmp_path_factory, encoder_folder):
             "training": {"solver": "sklearn"},
         },
         "adapted": {
-            "model": {"architecture": "encoder", "checkpoint": str(encoder_folder("wav2vec2-layer"))},
+            "model": {
+                "architecture": "encoder",
+                "checkpoint": str(encoder_folder("wav2vec2-layer")),
+            },
             "lora": {"rank": 2},
             "training": {"max_steps": 3, "per_device_train_batch_size": 4, "precision": "bf16"},
         },
@@ -137,8 +160,12 @@ def test_a_run_keeps_the_clips_and_logits_of_its_own_model(runs):
 def test_the_logits_give_the_probabilities_of_the_final_evaluation(runs):
     for name in ("seeds/seed-1", "classical"):
         _, logits = read_reference(runs / name)
-        table = pq.read_table(runs / name / "report" / "predictions.parquet", filters=[("part", "=", "test")])
-        saved = np.stack([table[key].to_numpy() for key in table.column_names if key.startswith("p_")], axis=1)
+        table = pq.read_table(
+            runs / name / "report" / "predictions.parquet", filters=[("part", "=", "test")]
+        )
+        saved = np.stack(
+            [table[key].to_numpy() for key in table.column_names if key.startswith("p_")], axis=1
+        )
         for own in softmax(logits):
             assert np.abs(saved - own).max(axis=1).min() < 1e-5
 

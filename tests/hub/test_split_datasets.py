@@ -12,7 +12,8 @@ from support.testing import write_corpus
 from ser_hf.corpora import load_corpus
 from ser_hf.protocols import PARTS, split_corpus
 
-# In a process of its own, because huggingface_hub reads the address and the token when it is imported.
+# In a process of its own, because huggingface_hub reads the address and the token when it is
+# imported.
 PUSH = """
 import json, sys
 from ser_hf.audio import prepare
@@ -46,7 +47,11 @@ def test_each_split_has_its_rows(root):
 @pytest.mark.slow
 def test_a_pushed_corpus_loads_equal(root, tmp_path):
     with LoopbackHub() as hub:
-        environment = {**os.environ, **hub.environment(tmp_path / "home"), "SER_HF_CACHE": str(tmp_path / "cache")}
+        environment = {
+            **os.environ,
+            **hub.environment(tmp_path / "home"),
+            "SER_HF_CACHE": str(tmp_path / "cache"),
+        }
         command = [sys.executable, "-c", PUSH, str(root)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr

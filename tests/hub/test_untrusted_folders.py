@@ -1,4 +1,6 @@
-"""Folders of others: their code never runs without consent, and their pickles never; a mistake is one line."""
+"""Folders of others: their code never runs without consent, and their pickles never; a mistake is
+one line.
+"""
 
 import functools
 import json
@@ -12,7 +14,11 @@ import torch
 from safetensors.torch import load_file
 from support.damage import Payload
 from support.testing import tiny_config
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Wav2Vec2FeatureExtractor,
+)
 
 from ser_hf import cli
 from ser_hf.corpora.synthetic import utterance
@@ -25,7 +31,10 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "neutral", "sad"]
-NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+NAMES = {
+    "id2label": dict(enumerate(LABELS)),
+    "label2id": {label: i for i, label in enumerate(LABELS)},
+}
 CONFIG, EXTRACTOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -37,16 +46,22 @@ def models(tmp_path_factory, encoder_folder):
     torch.manual_seed(0)
     ARCHITECTURES["crnn"](tiny_config("crnn", **NAMES)).save_pretrained(folder / "crnn")
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    PreparedFeatureExtractor.from_stock(extractor, Preparation(level="peak")).save_pretrained(folder / "crnn")
+    PreparedFeatureExtractor.from_stock(extractor, Preparation(level="peak")).save_pretrained(
+        folder / "crnn"
+    )
     base = encoder_folder("wav2vec2-layer")
-    AutoModelForAudioClassification.from_pretrained(base, **NAMES).save_pretrained(folder / "wav2vec2")
+    AutoModelForAudioClassification.from_pretrained(base, **NAMES).save_pretrained(
+        folder / "wav2vec2"
+    )
     AutoFeatureExtractor.from_pretrained(base).save_pretrained(folder / "wav2vec2")
     return folder
 
 
 @pytest.fixture
 def untrusted(models, tmp_path):
-    """A function that copies a model and adds a harmful module to it; and the file that appears when harm is done."""
+    """A function that copies a model and adds a harmful module to it; and the file that appears
+    when harm is done.
+    """
 
     def copied(kind, name="untrusted"):
         folder = Path(shutil.copytree(models / kind, tmp_path / name))
@@ -66,16 +81,29 @@ def change(path, **values):
 
 
 EVIL = {"AutoConfig": "evil.Config", "AutoModelForAudioClassification": "evil.Model"}
-OTHER = {"feature_extractor": {"feature_extractor_type": "Extractor", "auto_map": {"AutoFeatureExtractor": "evil.Ex"}}}
+OTHER = {
+    "feature_extractor": {
+        "feature_extractor_type": "Extractor",
+        "auto_map": {"AutoFeatureExtractor": "evil.Ex"},
+    }
+}
 VERSIONED = {"config.4.0.0.json": {"model_type": "other", "auto_map": EVIL}}
 VERSIONS = {"configuration_files": [*VERSIONED]}
-PIPELINE = {"audio-classification": {"impl": "evil.Pipe", "pt": ["AutoModelForAudioClassification"]}}
+PIPELINE = {
+    "audio-classification": {"impl": "evil.Pipe", "pt": ["AutoModelForAudioClassification"]}
+}
 # The file that the message names, and what is changed.
 CODE = {
     "network": (CONFIG, {CONFIG: {"auto_map": EVIL}}),
-    "another repository": (CONFIG, {CONFIG: {"auto_map": {"AutoConfig": "some/body--evil.Config"}}}),
+    "another repository": (
+        CONFIG,
+        {CONFIG: {"auto_map": {"AutoConfig": "some/body--evil.Config"}}},
+    ),
     "nested": (PROCESSOR, {PROCESSOR: {"other": [{"auto_map": "evil.Config"}]}}),
-    "feature extractor": (EXTRACTOR, {EXTRACTOR: {"auto_map": {"AutoFeatureExtractor": "evil.Extractor"}}}),
+    "feature extractor": (
+        EXTRACTOR,
+        {EXTRACTOR: {"auto_map": {"AutoFeatureExtractor": "evil.Extractor"}}},
+    ),
     "extractor in a processor": (PROCESSOR, {PROCESSOR: OTHER}),
     "processor": (PROCESSOR, {PROCESSOR: {"auto_map": {"AutoProcessor": "evil.Processor"}}}),
     "version": (CONFIG, {CONFIG: VERSIONS} | VERSIONED),
@@ -156,9 +184,13 @@ def test_code_of_others_is_refused(untrusted, forked, attack, kind):
 
 @pytest.mark.parametrize("name", ["modeling_crnn.py", "layers.py"])
 def test_changed_files_of_ours_are_refused_where_they_would_run(untrusted, forked, name):
-    """One behind a link, and imported by an unchanged file only. Here the installed classes load the network."""
+    """One behind a link, and imported by an unchanged file only. Here the installed classes load
+    the network.
+    """
     folder, marker = untrusted("crnn")
-    (folder / "changed.py").write_text((folder / name).read_text() + (folder / "evil.py").read_text())
+    (folder / "changed.py").write_text(
+        (folder / name).read_text() + (folder / "evil.py").read_text()
+    )
     (folder / name).unlink()
     (folder / name).symlink_to("changed.py")
     refused(check, folder, name, marker)
@@ -192,7 +224,11 @@ def test_an_adapter_never_leads_to_its_base(untrusted):
 
 def test_what_a_model_does_not_need_is_left_out(untrusted, forked):
     folder, marker = untrusted("crnn")
-    for name in ("tokenizer_config.json", "generation_config.json", "feature_extractor_config.json"):
+    for name in (
+        "tokenizer_config.json",
+        "generation_config.json",
+        "feature_extractor_config.json",
+    ):
         change(folder / name, auto_map={"AutoTokenizer": "evil.Tokenizer"})
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
         torch.save({"harm": Payload(marker)}, folder / name)
@@ -228,7 +264,9 @@ def test_every_command_refuses_in_one_line(untrusted, monkeypatch, capsys, words
     assert not marker.exists()
 
 
-def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_it(models, tmp_path, monkeypatch):
+def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_it(
+    models, tmp_path, monkeypatch
+):
     """And refused without those; the folders are as the Hub's cache has them."""
     place, pickled, converted = tmp_path / "models--someone--voices", 40 * "a", 40 * "b"
     for ref, commit in (("main", pickled), ("refs/pr/3", converted)):
@@ -236,12 +274,19 @@ def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_
         (place / "refs" / ref).write_text(commit)
         shutil.copytree(models / "wav2vec2", place / "snapshots" / commit)
     as_pickle(place / "snapshots" / pickled, tmp_path / "was_run")
-    for module in ("huggingface_hub.constants.HF_HUB_CACHE", "transformers.utils.hub.constants.HF_HUB_CACHE"):
+    for module in (
+        "huggingface_hub.constants.HF_HUB_CACHE",
+        "transformers.utils.hub.constants.HF_HUB_CACHE",
+    ):
         monkeypatch.setattr(module, str(tmp_path))
-    with pytest.raises(UserError, match="model.checkpoint: someone/voices: no model.safetensors; a pickle"):
+    with pytest.raises(
+        UserError, match="model.checkpoint: someone/voices: no model.safetensors; a pickle"
+    ):
         train("someone/voices")
     monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(loading.HfApi, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=[]))
+    monkeypatch.setattr(
+        loading.HfApi, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=[])
+    )
     monkeypatch.setattr(loading, "get_conversion_pr_reference", lambda api, name: "refs/pr/3")
     train("someone/voices")
     assert not (tmp_path / "was_run").exists()

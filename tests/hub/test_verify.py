@@ -1,4 +1,6 @@
-"""The verdict on good and faulty models, by the worker in a fork or, where it matters, in a clean process."""
+"""The verdict on good and faulty models, by the worker in a fork or, where it matters, in a clean
+process.
+"""
 
 import copy
 import json
@@ -16,7 +18,12 @@ from safetensors.torch import load_file, save_file
 from support.damage import change
 from support.hub import LoopbackHub
 from support.testing import tiny_config
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Wav2Vec2FeatureExtractor,
+)
 
 from ser_hf import cli
 from ser_hf.corpora.synthetic import utterance
@@ -27,7 +34,10 @@ from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "neutral", "sad"]
-NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+NAMES = {
+    "id2label": dict(enumerate(LABELS)),
+    "label2id": {label: i for i, label in enumerate(LABELS)},
+}
 CLIPS = [utterance(speaker, "happy", speaker, 0) for speaker in (1, 2)]
 TRIMMED = Preparation(trim_silence=30.0, level="peak")
 OURS = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
@@ -42,10 +52,14 @@ class Models:
     def write(self, name, model, extractor=OURS, preparation=None):
         model.save_pretrained(self.folder / name)
         if preparation is not None:
-            PreparedFeatureExtractor.from_stock(extractor, preparation).save_pretrained(self.folder / name)
+            PreparedFeatureExtractor.from_stock(extractor, preparation).save_pretrained(
+                self.folder / name
+            )
         else:
             extractor.save_pretrained(self.folder / name)
-        self.logits[name] = np.stack(compute_logits(model, extractor, preparation or Preparation(), CLIPS))
+        self.logits[name] = np.stack(
+            compute_logits(model, extractor, preparation or Preparation(), CLIPS)
+        )
 
     def verify(self, name, **options):
         return verify(self.folder / name, clips=CLIPS, logits=self.logits.get(name), **options)
@@ -68,7 +82,9 @@ def models(tmp_path_factory, encoder_folder):
     config = PooledEncoderConfig(encoder=AutoConfig.from_pretrained(base), head_layers=[8], **NAMES)
     models.write("pooled", PooledEncoderForAudioClassification(config).eval(), extractor)
     torch.manual_seed(0)
-    models.write("stock", AutoModelForAudioClassification.from_pretrained(base, **NAMES).eval(), extractor)
+    models.write(
+        "stock", AutoModelForAudioClassification.from_pretrained(base, **NAMES).eval(), extractor
+    )
     return models
 
 
@@ -97,7 +113,9 @@ def test_a_good_model(models, forked, name):
     assert verdict.labels == LABELS
     assert (verdict.sampling_rate, verdict.clips) == (16000, 2)
     assert verdict.remote_code == (name != "stock")
-    assert verdict.front_end == ("PreparedFeatureExtractor" if name == "prepared" else "Wav2Vec2FeatureExtractor")
+    assert verdict.front_end == (
+        "PreparedFeatureExtractor" if name == "prepared" else "Wav2Vec2FeatureExtractor"
+    )
     assert verdict.tensors > 0
     assert verdict.newly_initialized == verdict.unexpected == []
     assert verdict.largest_difference < 1e-4
@@ -106,12 +124,16 @@ def test_a_good_model(models, forked, name):
 
 
 def _random_head(folder):
-    change_weights(folder, lambda tensors: {k: v for k, v in tensors.items() if not k.startswith("classifier")})
+    change_weights(
+        folder, lambda tensors: {k: v for k, v in tensors.items() if not k.startswith("classifier")}
+    )
 
 
 def _renamed_head(folder):
     old, new = "classifier.", "classifier.dense."
-    change_weights(folder, lambda tensors: {key.replace(old, new): value for key, value in tensors.items()})
+    change_weights(
+        folder, lambda tensors: {key.replace(old, new): value for key, value in tensors.items()}
+    )
 
 
 def _torn(folder):
@@ -131,7 +153,12 @@ def _torn(folder):
             "Its predictions are random, different after each loading. The file has other, unused tensors: "
             "classifier.dense.bias, classifier.dense.weight.",
         ),
-        ("crnn", lambda folder: (folder / "front_end.py").unlink(), False, "pipeline does not load it: "),
+        (
+            "crnn",
+            lambda folder: (folder / "front_end.py").unlink(),
+            False,
+            "pipeline does not load it: ",
+        ),
         ("stock", _torn, False, "pipeline does not load it: SafetensorError: "),
     ],
 )
@@ -148,7 +175,9 @@ def test_a_fault_is_one_problem(faulty, forked, name, fault, loads, problem):
 @pytest.mark.slow
 def test_weights_that_differ(faulty, forked, models):
     folder = faulty("crnn")
-    change_weights(folder, lambda tensors: tensors | {"classifier.weight": 1.01 * tensors["classifier.weight"]})
+    change_weights(
+        folder, lambda tensors: tensors | {"classifier.weight": 1.01 * tensors["classifier.weight"]}
+    )
     verdict = verify(folder, clips=CLIPS, logits=models.logits["crnn"])
     (problem,) = verdict.problems
     assert problem.startswith("Its logits differ from those of the training process by up to ")
@@ -166,8 +195,12 @@ def test_code_of_others_runs_with_trust(faulty, forked, tmp_path):
 
 @pytest.mark.slow
 def test_recordings_are_read_at_the_model_s_rate(models, forked, tmp_path):
-    soundfile.write(tmp_path / "clip.flac", np.stack([utterance(1, "sad", 0, 0, 22050)] * 2, axis=1), 22050)
-    verdict = verify(models.folder / "crnn", clips=[tmp_path / "clip.flac", str(tmp_path / "clip.flac")])
+    soundfile.write(
+        tmp_path / "clip.flac", np.stack([utterance(1, "sad", 0, 0, 22050)] * 2, axis=1), 22050
+    )
+    verdict = verify(
+        models.folder / "crnn", clips=[tmp_path / "clip.flac", str(tmp_path / "clip.flac")]
+    )
     assert verdict.good
     assert verdict.clips == 2
     (tmp_path / "README.md").write_text("no audio")
@@ -184,7 +217,9 @@ def test_a_clean_process_without_ser_hf(faulty, monkeypatch):
     verdict = verify(needs_ser_hf, clips=CLIPS, trust_remote_code=True)
     assert not verdict.loads
     assert "import of ser_hf halted" in verdict.problems[0]
-    (deadly / "modeling_own.py").write_text("import os\nprint('farewell', flush=True)\nos._exit(7)\n")
+    (deadly / "modeling_own.py").write_text(
+        "import os\nprint('farewell', flush=True)\nos._exit(7)\n"
+    )
     _random_head(deadly)
     change(deadly / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
     (problem,) = verify(deadly, clips=CLIPS, trust_remote_code=True).problems
@@ -225,7 +260,9 @@ def test_repositories_of_the_hub(models, tmp_path):
         ("tester/gated", {"token": False}),
     ]
     names = "changed", "pickled"
-    changed, pickled = (shutil.copytree(models.folder / "crnn", models.folder / name) for name in names)
+    changed, pickled = (
+        shutil.copytree(models.folder / "crnn", models.folder / name) for name in names
+    )
     (changed / "layers.py").write_text("raise SystemExit(3)")
     torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
     (pickled / "model.safetensors").unlink()
@@ -245,7 +282,9 @@ def test_repositories_of_the_hub(models, tmp_path):
             "tester/pickled: no model.safetensors; a pickle",
             "tester/gated: gated: request access on its page",
         ]
-        assert [one[: len(message)] for one, message in zip(refusals, messages, strict=True)] == messages
+        assert [
+            one[: len(message)] for one, message in zip(refusals, messages, strict=True)
+        ] == messages
         assert hub.mistakes == []
 
 
@@ -254,7 +293,12 @@ REFUSED = {"error": "RuntimeError: too short"}
 RESPONSE = {
     **{"versions": {"torch": "2.12"}, "code_from": [], "remote_code": False},
     **{"loads": True, "tensors": 10, "missing": [], "unexpected": []},
-    **{"labels": ["calm", "angry"], "problem_type": None, "sampling_rate": 16000, "config_sampling_rate": None},
+    **{
+        "labels": ["calm", "angry"],
+        "problem_type": None,
+        "sampling_rate": 16000,
+        "config_sampling_rate": None,
+    },
     **{"front_end": "Wav2Vec2FeatureExtractor", "model": "Wav2Vec2ForSequenceClassification"},
     **{"predictions": [CLIP, CLIP], "alone": CLIP, "padded": CLIP},
 }
@@ -268,13 +312,22 @@ def verdict(logits=None, **changes):
     ("changes", "problem"),
     [
         ({"predictions": [CLIP, REFUSED]}, "Clip 2 of 2 is refused: RuntimeError: too short."),
-        ({"predictions": [{"logits": [float("nan"), 0.0]}, CLIP]}, "Clip 1 of 2 gets NaN or infinity."),
+        (
+            {"predictions": [{"logits": [float("nan"), 0.0]}, CLIP]},
+            "Clip 1 of 2 gets NaN or infinity.",
+        ),
         ({"labels": ["calm"]}, "Clip 1 of 2 gets 2 logits for 1 label."),
         ({"labels": ["calm", None]}, "It predicts None instead of emotions"),
         ({"labels": ["calm", "LABEL_1"]}, "It predicts LABEL_1 instead of emotions"),
         ({"labels": ["calm", "calm"]}, "Several classes have the same label: calm."),
-        ({"config_sampling_rate": 8000}, "Its feature extractor uses 16000 Hz and its network 8000: every"),
-        ({"loads": False, "error": "OSError: no config"}, "pipeline does not load it: OSError: no config."),
+        (
+            {"config_sampling_rate": 8000},
+            "Its feature extractor uses 16000 Hz and its network 8000: every",
+        ),
+        (
+            {"loads": False, "error": "OSError: no config"},
+            "pipeline does not load it: OSError: no config.",
+        ),
     ],
 )
 def test_problems(changes, problem):
@@ -289,11 +342,26 @@ def test_problems(changes, problem):
     [
         ({}, None),
         ({"missing": ["wav2vec2.masked_spec_embed"]}, None),
-        ({"padded": {"logits": [2.1, -2.0]}}, "A clip gets other predictions in a batch with a longer one than alone"),
-        ({"padded": REFUSED}, "It refuses a batch of clips of different lengths: RuntimeError: too short."),
-        ({"unexpected": ["quantizer.weight"]}, "Its files contain tensors that the network does not use: quantizer"),
-        ({"problem_type": "regression"}, "Its outputs are no distribution over labels (problem_type: regression)."),
-        ({"code_from": ["somebody/code"]}, "Its code comes from somebody/code, where it may change."),
+        (
+            {"padded": {"logits": [2.1, -2.0]}},
+            "A clip gets other predictions in a batch with a longer one than alone",
+        ),
+        (
+            {"padded": REFUSED},
+            "It refuses a batch of clips of different lengths: RuntimeError: too short.",
+        ),
+        (
+            {"unexpected": ["quantizer.weight"]},
+            "Its files contain tensors that the network does not use: quantizer",
+        ),
+        (
+            {"problem_type": "regression"},
+            "Its outputs are no distribution over labels (problem_type: regression).",
+        ),
+        (
+            {"code_from": ["somebody/code"]},
+            "Its code comes from somebody/code, where it may change.",
+        ),
     ],
 )
 def test_notes(changes, note):
@@ -318,7 +386,10 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
         return Verdict(where, True, ["It is bad."] if where == "bad" else [])
 
     monkeypatch.setattr("ser_hf.hub.verify.verify", found)
-    assert cli.main(["verify", "good", "--revision", "v1", "--clips", "a.wav", "--clips", "b.wav"]) == 0
+    assert (
+        cli.main(["verify", "good", "--revision", "v1", "--clips", "a.wav", "--clips", "b.wav"])
+        == 0
+    )
     assert requested == {"revision": "v1", "clips": ["a.wav", "b.wav"], "trust_remote_code": None}
     assert capsys.readouterr().out == f"{Verdict('good', True, [])}\n"
     assert cli.main(["verify", "bad", "--json", "--trust-remote-code"]) == 1

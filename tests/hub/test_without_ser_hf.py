@@ -1,5 +1,5 @@
-"""Without ser_hf: the page of a Space has the predictions of the pipeline, and the snippets of a card work;
-tests/experiment/test_end_to_end.py runs those of complete runs."""
+"""Without ser_hf: the page of a Space has the predictions of the pipeline, and the snippets of a
+card work; tests/experiment/test_end_to_end.py runs those of complete runs."""
 
 import json
 import re
@@ -56,15 +56,23 @@ print(json.dumps(content))
 
 
 def values(html):
-    return {label: float(value) for label, value in re.findall(r'label">(\w+)<.*?value">([\d.]+)<', html)}
+    return {
+        label: float(value)
+        for label, value in re.findall(r'label">(\w+)<.*?value">([\d.]+)<', html)
+    }
 
 
 def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
     base = write_checkpoint(tmp_path / "base", "wav2vec2", "layer")
-    own = {"id2label": dict(enumerate(LABELS)), "label2id": {word: i for i, word in enumerate(LABELS)}}
+    own = {
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {word: i for i, word in enumerate(LABELS)},
+    }
     torch.manual_seed(1)
     config = AutoConfig.from_pretrained(base, **own)
-    adapted = add_lora(AutoModelForAudioClassification.from_pretrained(base, config=config), Lora(2))
+    adapted = add_lora(
+        AutoModelForAudioClassification.from_pretrained(base, config=config), Lora(2)
+    )
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn(parameter.shape)
@@ -73,10 +81,17 @@ def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
     AutoFeatureExtractor.from_pretrained(base).save_pretrained(folder)
     save_adapter(adapted, folder / "adapter", "base")
     report = whole_report()
-    report["model"] |= {"adapter": True, "depth": "Adapters are trained.", "base_model": "base", "remote_code": False}
+    report["model"] |= {
+        "adapter": True,
+        "depth": "Adapters are trained.",
+        "base_model": "base",
+        "remote_code": False,
+    }
     report["environment"]["versions"] |= {"transformers": "5"}
     report["model"]["sampling_rate"] = 16000
-    text = str(model_card(Report.from_dict(report), {"corpus": {"name": "cremad"}, "model": {}}, "adapted"))
+    text = str(
+        model_card(Report.from_dict(report), {"corpus": {"name": "cremad"}, "model": {}}, "adapted")
+    )
     from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert "classifier(audio" in from_array
     assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, see the tests of complete runs
@@ -86,29 +101,48 @@ def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
     soundfile.write(tmp_path / "clip.wav", np.stack([clip, clip], axis=1), 16000)
     printed = run_without_ser_hf(from_array + by_itself + COMPARE, tmp_path).splitlines()
     content = next(line for line in printed if line.startswith("[{"))
-    logits = json.loads(next(line for line in printed if line.startswith("logits")).removeprefix("logits"))
+    logits = json.loads(
+        next(line for line in printed if line.startswith("logits")).removeprefix("logits")
+    )
     wanted = dict(zip(LABELS, torch.tensor(logits)[0].softmax(dim=0).tolist(), strict=True))
     scores = {item["label"]: item["score"] for item in json.loads(content.replace("'", '"'))}
     assert scores == pytest.approx(wanted, abs=1e-5)
-    assert max(scores.values()) - min(scores.values()) > 0.01, "equal predictions would show nothing"
+    assert max(scores.values()) - min(scores.values()) > 0.01, (
+        "equal predictions would show nothing"
+    )
 
 
 def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
     pytest.importorskip("gradio")
     classifier = tiny_model(tmp_path / "model")
     generator = np.random.default_rng(0)
-    sweep = np.sin(np.cumsum(np.linspace(0.05, 0.9, 6 * 16000))) * np.repeat([0.6, 0.02, 0.3], 2 * 16000)
+    sweep = np.sin(np.cumsum(np.linspace(0.05, 0.9, 6 * 16000))) * np.repeat(
+        [0.6, 0.02, 0.3], 2 * 16000
+    )
     clip = (sweep + 0.05 * generator.standard_normal(len(sweep))).astype(np.float32) / 2
-    written = {"long": clip, "short": clip[:24000], "empty": clip[:0], "tenth": clip[:1000], "silent": 0 * clip}
+    written = {
+        "long": clip,
+        "short": clip[:24000],
+        "empty": clip[:0],
+        "tenth": clip[:1000],
+        "silent": 0 * clip,
+    }
     for name, samples in (written | {"nan": np.where(clip > 0.3, np.nan, clip)}).items():
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
-    write_space(tmp_path / "space", Demo(str(tmp_path / "model"), trust_remote_code=True, window=2.0))
+    write_space(
+        tmp_path / "space", Demo(str(tmp_path / "model"), trust_remote_code=True, window=2.0)
+    )
     content = json.loads(run_without_ser_hf(PREDICTIONS, tmp_path).splitlines()[-1])
 
     def expected(*clips):
-        scores = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
-        return {label: pytest.approx(np.mean([one[label] for one in scores]), abs=6e-4) for label in scores[0]}
+        scores = [
+            {row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips
+        ]
+        return {
+            label: pytest.approx(np.mean([one[label] for one in scores]), abs=6e-4)
+            for label in scores[0]
+        }
 
     whole, over_time = content["short"]
     assert values(whole) == expected(clip[:24000])
@@ -127,7 +161,12 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
         assert 1 - float(height) == expected(piece)[first]
     assert "the first 1 s of 1.5 s" in content["fixed"][0]
     assert "in the first 4 s" in content["first"][0]
-    refused = {"text": "cannot be read as audio", "empty": "empty", "tenth": "shorter than 0.1 s", "silent": "silent"}
+    refused = {
+        "text": "cannot be read as audio",
+        "empty": "empty",
+        "tenth": "shorter than 0.1 s",
+        "silent": "silent",
+    }
     for name, words in (refused | {"nan": "not numbers"}).items():
         assert words in content[name][0], name
         assert content[name][1] == ""

@@ -1,4 +1,6 @@
-"""A run of a tiny network, published models of several kinds with random weights, and a folder of ragged clips."""
+"""A run of a tiny network, published models of several kinds with random weights, and a folder of
+ragged clips.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory):
-    """A folder of six recordings, 0.2 to 0.9 s: in no order of length, with other rates, channels and subfolders."""
+    """A folder of six recordings, 0.2 to 0.9 s: in no order of length, with other rates, channels
+    and subfolders.
+    """
     folder, generator = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
     files = [
         ("b.wav", 0.61, RATE, 1),
@@ -40,8 +44,8 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory, encoder_folder):
-    """A function from a key of `support.testing.CHECKPOINTS`, or ``"crnn"``, ``"pooled"`` and ``"forest"``, to the
-    folder of a classifier of that kind, each written once."""
+    """A function from a key of `support.testing.CHECKPOINTS`, or ``"crnn"``, ``"pooled"`` and
+    ``"forest"``, to the folder of a classifier of that kind, each written once."""
     written = {}
 
     def folder(kind):
@@ -51,7 +55,8 @@ def published(tmp_path_factory, encoder_folder):
             with torch.no_grad():
                 for name, weight in model.classifier.named_parameters():
                     if weight.ndim == 2 and weight.is_floating_point() and kind != "forest":
-                        weight.normal_(std=1.0)  # as initialized, all predictions would be nearly equal
+                        # as initialized, all predictions would be nearly equal
+                        weight.normal_(std=1.0)
                     assert weight.isfinite().all(), name
             model.save_pretrained(written[kind])
             extractor.save_pretrained(written[kind])

@@ -58,11 +58,22 @@ def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "Error|header|invalid"),
-        (lambda folder: (folder / "preprocessor_config.json").unlink(), "preprocessor|feature extractor"),
-        (lambda folder: change(folder / "config.json", hidden_size=32), "its weights do not fit its config.json"),
         (
-            lambda folder: change(folder / "config.json", model_type="nosuch", auto_map={"AutoConfig": "code.Config"}),
+            lambda folder: (folder / "model.safetensors").write_bytes(b"torn"),
+            "Error|header|invalid",
+        ),
+        (
+            lambda folder: (folder / "preprocessor_config.json").unlink(),
+            "preprocessor|feature extractor",
+        ),
+        (
+            lambda folder: change(folder / "config.json", hidden_size=32),
+            "its weights do not fit its config.json",
+        ),
+        (
+            lambda folder: change(
+                folder / "config.json", model_type="nosuch", auto_map={"AutoConfig": "code.Config"}
+            ),
             "config.json takes code .*; --trust-remote-code",
         ),
     ],
@@ -78,7 +89,9 @@ def test_a_damaged_folder_prints_one_line(spoil, message, copy):
 def test_a_misspelt_run_is_not_searched_on_the_hub(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "recipe.yaml").touch()
-    with pytest.raises(UserError, match=f"^{tmp_path}/mime: no such run; the nearest is {tmp_path}/mine$"):
+    with pytest.raises(
+        UserError, match=f"^{tmp_path}/mime: no such run; the nearest is {tmp_path}/mine$"
+    ):
         load_classifier(tmp_path / "mime")
 
 
@@ -104,10 +117,17 @@ def test_labels_have_a_name_and_a_number_each(copy):
     with pytest.raises(UserError, match="several labels are called 'sad'; rename them"):
         load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
-    with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; correct id2label"):
+    with pytest.raises(
+        UserError, match="its labels have the numbers 0, 2, not 0 to 1; correct id2label"
+    ):
         load_classifier(copy, device="cpu")
-    change(copy / "config.json", id2label={"0": "sad", "1": "angry"}, label2id={"sad": 0, "angry": 1})
-    with pytest.raises(UserError, match=r"its weights do not fit its config.json; .* \(as many labels in id2label as"):
+    change(
+        copy / "config.json", id2label={"0": "sad", "1": "angry"}, label2id={"sad": 0, "angry": 1}
+    )
+    with pytest.raises(
+        UserError,
+        match=r"its weights do not fit its config.json; .* \(as many labels in id2label as",
+    ):
         load_classifier(copy, device="cpu")
 
 
@@ -115,7 +135,9 @@ def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
     checkpoint = tmp_path / "own" / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)
     (tmp_path / "own" / "recipe.yaml").touch()
-    with pytest.raises(UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/own"):
+    with pytest.raises(
+        UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/own"
+    ):
         load_classifier(checkpoint, device="cpu")
 
 
@@ -150,7 +172,10 @@ def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(c
     (place / "snapshots" / commit).mkdir(parents=True)
     for path in [path for path in copy.iterdir() if path.is_file()]:
         path.rename(place / "snapshots" / commit / path.name)
-    for module in ("huggingface_hub.constants.HF_HUB_CACHE", "transformers.utils.hub.constants.HF_HUB_CACHE"):
+    for module in (
+        "huggingface_hub.constants.HF_HUB_CACHE",
+        "transformers.utils.hub.constants.HF_HUB_CACHE",
+    ):
         monkeypatch.setattr(module, str(cache))
     classifier = load_classifier("someone/voices", device="cpu")
     assert classifier.revision == commit

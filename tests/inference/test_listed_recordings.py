@@ -23,7 +23,9 @@ def read(folder, *lines):
 
 def test_a_table_lists_files_with_labels_and_speakers(folder):
     table = folder / "a" / "list.csv"
-    table.write_text("file_name,label,id,speaker,age\n2.flac,joy,two,anna,7\n../b.wav,,,,\n", encoding="utf-8")
+    table.write_text(
+        "file_name,label,id,speaker,age\n2.flac,joy,two,anna,7\n../b.wav,,,,\n", encoding="utf-8"
+    )
     first, second = from_paths([table])
     assert first == Recording("two", str(folder / "a" / "2.flac"), "joy", "anna")
     assert second == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
@@ -39,14 +41,19 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
         ("path,label,id", "b.wav,happy,x", "b.wav,sad,x"),
         ("path,speaker", "b.wav,max", "b.wav,anna"),
     ]:
-        with pytest.raises(UserError, match="list.csv, line 3: .* is listed twice, as another file or with another"):
+        with pytest.raises(
+            UserError, match="list.csv, line 3: .* is listed twice, as another file or with another"
+        ):
             read(folder, *lines)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file,label\nb.wav,joy\n", "list.tsv: has no column path or file_name; there are file, label; name the one"),
+        (
+            "file,label\nb.wav,joy\n",
+            "list.tsv: has no column path or file_name; there are file, label; name the one",
+        ),
         ("path,label\n", "list.tsv: lists no recording"),
         ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x is listed twice"),
         ("path\na\x00.wav\n", "line 2: a path with a NUL character"),

@@ -20,7 +20,8 @@ from ser_hf.experiment.data import load_recipe_corpus
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inference import inputs
 
-predictions = importlib.import_module("ser_hf.inference.predict")  # ser_hf.inference.predict is the function
+# ser_hf.inference.predict is the function
+predictions = importlib.import_module("ser_hf.inference.predict")
 
 
 def ended(*arguments):
@@ -30,13 +31,19 @@ def ended(*arguments):
 
 def test_predictions_of_files_and_folders_are_printed(published, recordings, capsys):
     model, files = published("crnn"), [recordings / "a", recordings / "e.wav"]
-    assert cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
+    assert (
+        cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     results = predict(model, files, window=0.4)
     expected = results.predicted, results.probabilities, results.ids
     for line, predicted, probabilities, name in zip(lines, *expected, strict=True):
         probability, label, path, *windows = line.split(maxsplit=3)
-        assert (float(probability), label, path) == (round(float(probabilities.max()), 3), predicted, name)
+        assert (float(probability), label, path) == (
+            round(float(probabilities.max()), 3),
+            predicted,
+            name,
+        )
     assert "(3 windows)" in lines[0]
     assert "windows" not in lines[1]
 
@@ -81,11 +88,22 @@ def test_skipped_files_are_counted(published, recordings, tmp_path, capsys):
 
 def test_on_error_stops_at_the_first_bad_file(published, recordings, tmp_path, capsys):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    arguments = ("predict", published("crnn"), recordings / "e.wav", tmp_path / "bad.wav", "--on-error", "error")
-    assert "bad.wav: not readable as audio" in complaint(capsys, *arguments, "--output", tmp_path / "x.csv")
+    arguments = (
+        "predict",
+        published("crnn"),
+        recordings / "e.wav",
+        tmp_path / "bad.wav",
+        "--on-error",
+        "error",
+    )
+    assert "bad.wav: not readable as audio" in complaint(
+        capsys, *arguments, "--output", tmp_path / "x.csv"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["bad.wav"]
     missing = tmp_path / "gone.wav"
-    assert f"{missing}: no such file or folder" in complaint(capsys, *arguments[:3], missing, *arguments[4:])
+    assert f"{missing}: no such file or folder" in complaint(
+        capsys, *arguments[:3], missing, *arguments[4:]
+    )
 
 
 def test_nothing_is_written_if_no_file_can_be_read(published, tmp_path, capsys):
@@ -101,7 +119,11 @@ def test_nothing_is_written_if_no_file_can_be_read(published, tmp_path, capsys):
     assert ended(model, folder, "--output", output, "--format", "jsonl") == 1
     message = capsys.readouterr()
     assert message.out == ""
-    assert [line.partition(": ")[0] for line in message.err.splitlines()] == ["left out", "left out", "error"]
+    assert [line.partition(": ")[0] for line in message.err.splitlines()] == [
+        "left out",
+        "left out",
+        "error",
+    ]
     assert "none of 2 recordings can be read" in message.err
     assert [path.read_text() for path in output.parent.iterdir()] == ["before"]
 
@@ -109,7 +131,12 @@ def test_nothing_is_written_if_no_file_can_be_read(published, tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_standard_output_has_the_content_of_the_file(kind, published, recordings, tmp_path, capsys):
     output = tmp_path / f"x.{kind}"
-    assert ended(published("crnn"), recordings, "--format", kind, "--output", output, "--device", "cpu") == 0
+    assert (
+        ended(
+            published("crnn"), recordings, "--format", kind, "--output", output, "--device", "cpu"
+        )
+        == 0
+    )
     message = capsys.readouterr()
     assert message.out == output.read_text(encoding="utf-8")
     assert message.err.splitlines()[-2:] == ["6 clips", f"  output: {output}"]
@@ -125,10 +152,14 @@ def test_standard_output_has_the_content_of_the_file(kind, published, recordings
     assert_near(shares, results.probabilities)
 
 
-def test_predictions_are_written_as_recordings_are_processed(published, recordings, capsys, monkeypatch):
+def test_predictions_are_written_as_recordings_are_processed(
+    published, recordings, capsys, monkeypatch
+):
     seen, plain = [], predictions.table
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
-    monkeypatch.setattr(predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given))
+    monkeypatch.setattr(
+        predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given)
+    )
     assert ended(published("crnn"), recordings, "--format", "jsonl") == 0
     assert [out.count("\n") for out in seen] == [0, 1, 1, 1, 1, 1]
 
@@ -139,9 +170,12 @@ def test_a_closed_pipe_ends_the_command_without_a_message(published, recordings,
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
     words = "predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl"
     program = "from ser_hf.cli import main; from ser_hf.inference import inputs\n"
-    program += "inputs.CHUNK_SAMPLES = 1; raise SystemExit(main())"  # a row is written after each recording
+    # a row is written after each recording
+    program += "inputs.CHUNK_SAMPLES = 1; raise SystemExit(main())"
     command = [sys.executable, "-c", program, *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert json.loads(process.stdout.readline())["id"] == "0"
         process.stdout.close()
         assert (process.wait(), process.stderr.read()) == (128 + signal.SIGPIPE, "")
@@ -158,7 +192,15 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
     monkeypatch.setattr(predictions, "table", table)
     try:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["predict", str(published("crnn")), str(recordings), "--output", str(tmp_path / "x.csv")])
+            cli.main(
+                [
+                    "predict",
+                    str(published("crnn")),
+                    str(recordings),
+                    "--output",
+                    str(tmp_path / "x.csv"),
+                ]
+            )
     finally:
         signal.signal(signal.SIGTERM, before)
     assert stopped.value.code == 128 + signal.SIGTERM
@@ -169,8 +211,14 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
     ("words", "message"),
     [
         ([], "Missing argument 'INPUT'"),
-        (["x.wav", "--output", "x.png"], "--output: x.png: unknown format; choose one of .csv, .jsonl"),
-        (["x.wav", "--embeddings", "x.csv"], "--embeddings: x.csv: unknown format; choose one of .parquet"),
+        (
+            ["x.wav", "--output", "x.png"],
+            "--output: x.png: unknown format; choose one of .csv, .jsonl",
+        ),
+        (
+            ["x.wav", "--embeddings", "x.csv"],
+            "--embeddings: x.csv: unknown format; choose one of .parquet",
+        ),
     ],
 )
 def test_a_mistake_prints_one_line(words, message, capsys, tmp_path, monkeypatch):

@@ -35,7 +35,9 @@ def test_every_format_of_libsndfile_is_decoded(published, tmp_path):
     for number, (suffix, encoding, rate, channels) in enumerate(FORMATS):
         samples = np.stack([voice(rate)] * channels, axis=1)
         path = tmp_path / f"{number:02d}.{suffix}"
-        soundfile.write(path, samples, rate, subtype=encoding, format=kinds.get(suffix, suffix.upper()))
+        soundfile.write(
+            path, samples, rate, subtype=encoding, format=kinds.get(suffix, suffix.upper())
+        )
     recordings = from_paths([tmp_path])
     chunk = next(reading.read_chunks(recordings, RATE, Preparation()))
     for form, waveform in zip(FORMATS, chunk.waveforms, strict=True):
@@ -47,7 +49,9 @@ def test_every_format_of_libsndfile_is_decoded(published, tmp_path):
 
 def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
     begun, plain = [], reading.decode
-    monkeypatch.setattr(reading, "decode", lambda path, *given: begun.append(path) or plain(path, *given))
+    monkeypatch.setattr(
+        reading, "decode", lambda path, *given: begun.append(path) or plain(path, *given)
+    )
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", RATE // 2)
     rows = [Recording(str(i), str(recordings / "b.wav")) for i in range(20)]
     rows[1:1] = [Recording("bytes", "row", data=(recordings / "b.wav").read_bytes())]
@@ -63,7 +67,10 @@ def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
 def test_wrong_inputs_are_refused(published, recordings, tmp_path):
     dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
     for inputs, message in [
-        (DatasetDict({"dev": dataset}), r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]"),
+        (
+            DatasetDict({"dev": dataset}),
+            r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]",
+        ),
         (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
         (None, "inputs: expected paths .* got NoneType"),
         (7, "inputs: expected paths .* got int"),

@@ -38,7 +38,9 @@ def test_undecodable_files_of_a_folder_are_named_when_read(folder):
         reasons[Path(recording.id).name] = reason
 
     assert not list(read_chunks(found, 16000, Preparation(), skip))
-    assert list(reasons) == ["0.m4a", "1.mp3", "2.flac", "b.wav", "d.wav"], "opening a pipe would wait"
+    assert list(reasons) == ["0.m4a", "1.mp3", "2.flac", "b.wav", "d.wav"], (
+        "opening a pipe would wait"
+    )
     assert "0.m4a: .m4a is not supported; convert it: ffmpeg -i" in reasons["0.m4a"]
     assert "d.wav: no such file" in reasons["d.wav"]
 
@@ -57,7 +59,9 @@ def test_a_file_is_listed_once_for_all_its_paths(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "link.wav").symlink_to("b.wav")
     (folder / "again").symlink_to("a", target_is_directory=True)
-    own = from_paths(["a", "b.wav", folder / "b.wav", "./b.wav", "link.wav", "again", folder, "again/1.mp3"])
+    own = from_paths(
+        ["a", "b.wav", folder / "b.wav", "./b.wav", "link.wav", "again", folder, "again/1.mp3"]
+    )
     assert [recording.id for recording in own] == ["a/1.mp3", "a/2.flac", "b.wav"]
 
 
@@ -74,7 +78,11 @@ def test_a_missing_path_is_refused(folder):
 
 
 def test_the_rows_of_a_dataset_keep_labels_and_speakers():
-    files = [{"path": "x.wav", "bytes": None}, {"path": None, "bytes": b"RIFF"}, {"path": "y.wav", "bytes": None}]
+    files = [
+        {"path": "x.wav", "bytes": None},
+        {"path": None, "bytes": b"RIFF"},
+        {"path": "y.wav", "bytes": None},
+    ]
     known = {"label": [1, None, -1], "speaker": [7, None, None], "other": [1, 2, 3]}
     dataset = Dataset.from_dict({"audio": files, **known})
     named = list(from_dataset(dataset.cast_column("label", ClassLabel(names=["angry", "sad"]))))
@@ -82,12 +90,18 @@ def test_the_rows_of_a_dataset_keep_labels_and_speakers():
     assert named[1] == Recording("row 1", "row 1", None, None, b"RIFF")
     assert named[2] == Recording("y.wav", "y.wav")
     assert next(from_dataset(dataset)).label == "1"
-    with pytest.raises(UserError, match=r"the dataset has no column audio \(it has label, speaker, other\)"):
+    with pytest.raises(
+        UserError, match=r"the dataset has no column audio \(it has label, speaker, other\)"
+    ):
         from_dataset(dataset.remove_columns("audio"))
 
 
 def test_the_rows_of_a_dataset_have_an_id_each():
-    files = [{"path": "x.wav", "bytes": b"1"}, {"path": "x.wav", "bytes": b"2"}, {"path": None, "bytes": None}]
+    files = [
+        {"path": "x.wav", "bytes": b"1"},
+        {"path": "x.wav", "bytes": b"2"},
+        {"path": None, "bytes": None},
+    ]
     dataset = Dataset.from_dict({"audio": files})
     own = list(from_dataset(dataset))
     assert [recording.id for recording in own] == ["x.wav", "x.wav (row 1)", "row 2"]

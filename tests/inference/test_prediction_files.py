@@ -33,7 +33,10 @@ def test_csv_has_a_column_for_each_label(results, tmp_path):
     write(tmp_path / "x.csv", results)
     with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [*COLUMNS, *(f"{kind}_{label}" for kind in ("p", "logit") for label in LABELS)]
+    assert list(rows[0]) == [
+        *COLUMNS,
+        *(f"{kind}_{label}" for kind in ("p", "logit") for label in LABELS),
+    ]
     assert [row["id"] for row in rows] == results.ids
     assert {row["label"] for row in rows} == {""}
     for i, label in enumerate(LABELS):
@@ -46,7 +49,9 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path)
     dataset = Dataset.from_parquet(str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "cache"))
     assert dataset.features["embedding"].length == results.embeddings.shape[1]
     assert dataset.features["embedding"].feature.dtype == "float32"
-    np.testing.assert_array_equal(np.asarray(dataset["embedding"][:], dtype=np.float32), results.embeddings)
+    np.testing.assert_array_equal(
+        np.asarray(dataset["embedding"][:], dtype=np.float32), results.embeddings
+    )
     facts = json.loads(pq.read_schema(tmp_path / "x.parquet").metadata[METADATA])
     assert facts["embedding"] == "input of the classifier's last layer"
     assert facts["revision"].startswith("sha256:")
@@ -57,7 +62,10 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path)
 def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
     path = tmp_path / name
     path.write_text("before")
-    with contextlib.suppress(ZeroDivisionError), writing(path, "--output", results.facts) as write_table:
+    with (
+        contextlib.suppress(ZeroDivisionError),
+        writing(path, "--output", results.facts) as write_table,
+    ):
         write_table(results.table)
         raise ZeroDivisionError
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -79,7 +87,10 @@ def test_a_file_that_cannot_be_written_is_named(results, tmp_path):
 
 def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_path):
     path = tmp_path / "x.csv"
-    with writing(path, "--output", results.facts) as first, writing(path, "--output", results.facts) as second:
+    with (
+        writing(path, "--output", results.facts) as first,
+        writing(path, "--output", results.facts) as second,
+    ):
         first(results.table[:1])
         second(results.table)
         assert len(list(tmp_path.iterdir())) == 2

@@ -1,4 +1,6 @@
-"""Predictions equal those of the model's run and of its pipeline; embeddings are the input of its last layer."""
+"""Predictions equal those of the model's run and of its pipeline; embeddings are the input of its
+last layer.
+"""
 
 import io
 import json
@@ -24,10 +26,18 @@ from ser_hf.inference.batches import capture_embeddings, run_batches
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.training.data import batches
 
-# With a mask and without, one that padding harms all the same, features of the extractor's making, one fixed length,
-# our head, our networks, and one of them that scikit-learn fits.
+# With a mask and without, one that padding harms all the same, features of the extractor's making,
+# one fixed length, our head, our networks, and one of them that scikit-learn fits.
 KINDS = [
-    *("wav2vec2", "wav2vec2-layer", "wavlm-large", "sew", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"),
+    *(
+        "wav2vec2",
+        "wav2vec2-layer",
+        "wavlm-large",
+        "sew",
+        "wav2vec2-bert",
+        "whisper",
+        "audio-spectrogram-transformer",
+    ),
     *("pooled", "crnn", "forest"),
 ]
 FILES = ["a/long.flac", "a/short.wav", "b.wav", "c.wav", "d.ogg", "e.wav"]
@@ -73,7 +83,9 @@ def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
         assert row["label"] is None
         assert row["speaker"] is None
     assert_near(results.probabilities, softmax(results.logits, axis=1))
-    assert np.ptp(results.probabilities, axis=0).max() > 1e-4 or kind == "forest", "results that are all alike"
+    assert np.ptp(results.probabilities, axis=0).max() > 1e-4 or kind == "forest", (
+        "results that are all alike"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,7 +102,9 @@ def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(multi_label, published, recordings, tmp_path):
+def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(
+    multi_label, published, recordings, tmp_path
+):
     folder = published("crnn")
     if multi_label:
         model = AutoModelForAudioClassification.from_pretrained(folder)
@@ -181,14 +195,21 @@ def test_batches_hold_similar_lengths_within_their_limits():
 def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog):
     monkeypatch.setattr(predictions, "_LONG_SECONDS", 0.3)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
-    predict(published("crnn"), [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"])
-    (message,) = [record.getMessage() for record in caplog.records if "one label" in record.getMessage()]
+    predict(
+        published("crnn"),
+        [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"],
+    )
+    (message,) = [
+        record.getMessage() for record in caplog.records if "one label" in record.getMessage()
+    ]
     assert "e.wav gets one label; --timeline predicts its course, and --window 30" in message
 
 
 def test_more_logits_than_labels_are_refused(published, recordings, monkeypatch):
     monkeypatch.setattr("ser_hf.inference.classifier.Classifier.labels", LABELS[:3])
-    with pytest.raises(UserError, match="makes 4 logits for 3 labels; correct id2label in its config.json"):
+    with pytest.raises(
+        UserError, match="makes 4 logits for 3 labels; correct id2label in its config.json"
+    ):
         predict(published("crnn"), recordings / "e.wav")
 
 

@@ -33,7 +33,9 @@ def test_windows_are_whole_and_reach_the_end(samples, grid, places):
 
 
 @pytest.mark.parametrize("kind", ["crnn", "wav2vec2", "trimmed"])
-def test_a_window_has_the_predictions_of_that_segment_of_the_file(kind, published, run, recordings, tmp_path):
+def test_a_window_has_the_predictions_of_that_segment_of_the_file(
+    kind, published, run, recordings, tmp_path
+):
     model, file = run if kind == "trimmed" else published(kind), recordings / "a" / "long.flac"
     settings = {"embeddings": True, "device": "cpu"}
     results = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **settings)
@@ -44,7 +46,9 @@ def test_a_window_has_the_predictions_of_that_segment_of_the_file(kind, publishe
     assert (results.facts.window, results.facts.hop) == (0.3, 0.2)
     samples, rate = soundfile.read(file, dtype="int16")
     for number, (start, end) in enumerate(places):
-        soundfile.write(tmp_path / f"{number}.wav", samples[round(start * rate) : round(end * rate)], rate)
+        soundfile.write(
+            tmp_path / f"{number}.wav", samples[round(start * rate) : round(end * rate)], rate
+        )
     alone = predict(model, tmp_path, window=1, **settings)
     assert_near(results.logits, alone.logits)
     assert_near(results.embeddings, alone.embeddings)
@@ -60,16 +64,20 @@ def test_windows_are_as_long_as_in_the_evaluation_or_four_seconds(published, run
 def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_path):
     model = AutoModelForAudioClassification.from_pretrained(published("crnn"))
     model.save_pretrained(tmp_path)
-    PreparedFeatureExtractor(do_normalize=False, return_attention_mask=True, fixed_duration=0.25).save_pretrained(
-        tmp_path
-    )
+    PreparedFeatureExtractor(
+        do_normalize=False, return_attention_mask=True, fixed_duration=0.25
+    ).save_pretrained(tmp_path)
     results = predict(tmp_path, recordings / "e.wav", timeline=True)
     assert spans(results.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
-    with pytest.raises(UserError, match=r"^--window: .* processes at most 0.25 s of a clip; use that or less"):
+    with pytest.raises(
+        UserError, match=r"^--window: .* processes at most 0.25 s of a clip; use that or less"
+    ):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
 
-def test_chunks_that_end_within_a_recording_change_no_prediction(published, recordings, monkeypatch):
+def test_chunks_that_end_within_a_recording_change_no_prediction(
+    published, recordings, monkeypatch
+):
     settings = {"timeline": True, "window": 0.2, "hop": 0.15, "embeddings": True, "device": "cpu"}
     whole = predict(published("crnn"), recordings, **settings)
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
@@ -82,7 +90,18 @@ def test_chunks_that_end_within_a_recording_change_no_prediction(published, reco
 
 def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
     model, file = published("crnn"), recordings / "a" / "long.flac"
-    command = ["predict", str(model), str(file), "--timeline", "--window", "0.3", "--hop", "0.15", "--device", "cpu"]
+    command = [
+        "predict",
+        str(model),
+        str(file),
+        "--timeline",
+        "--window",
+        "0.3",
+        "--hop",
+        "0.15",
+        "--device",
+        "cpu",
+    ]
     assert cli.main([*command, "--output", str(tmp_path / "x.csv")]) == 0
     assert capsys.readouterr().out.splitlines() == ["5 windows", f"  output: {tmp_path / 'x.csv'}"]
     results = predict(model, file, timeline=True, window=0.3, hop=0.15, device="cpu")
@@ -100,7 +119,10 @@ def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
     ("settings", "message"),
     [
         ({"timeline": True, "hop": 0.0}, "^--hop: expected seconds, 0.1 or more, got 0.0"),
-        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^--hop: 2 s leaves gaps between windows of 1 s; use less"),
+        (
+            {"timeline": True, "hop": 2.0, "window": 1.0},
+            "^--hop: 2 s leaves gaps between windows of 1 s; use less",
+        ),
     ],
 )
 def test_wrong_settings_of_a_timeline_are_refused(settings, message, published, recordings):

@@ -3,7 +3,12 @@
 import torch
 from support.recipes import TINY_CRNN
 from support.testing import tiny_config
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Wav2Vec2FeatureExtractor,
+)
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig
 
@@ -23,7 +28,10 @@ RECIPE = {
 def model_and_extractor(kind, encoder_folder):
     """As `published` in conftest.py has it; `encoder_folder` is the fixture of that name."""
     torch.manual_seed(0)
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    names = {
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+    }
     if kind in ("crnn", "forest"):
         architecture = {"crnn": "crnn", "forest": "mfcc_forest"}[kind]
         config = tiny_config(architecture, len(LABELS))

@@ -18,7 +18,10 @@ def faulty_root(tmp_path_factory):
     audio = root / "AudioWAV"
 
     def path(actor, sentence, emotion):
-        return audio / f"{actor}_{sentence}_{emotion}_{'MD' if sentence == 'IEO' and emotion != 'NEU' else 'XX'}.wav"
+        return (
+            audio
+            / f"{actor}_{sentence}_{emotion}_{'MD' if sentence == 'IEO' and emotion != 'NEU' else 'XX'}.wav"
+        )
 
     def samples(file):
         return soundfile.read(file, dtype="float32")[0]
@@ -33,16 +36,28 @@ def faulty_root(tmp_path_factory):
     soundfile.write(path(1001, "IEO", "DIS"), np.zeros(16000), 16000, subtype="PCM_16")
     clipped = np.clip(40 * samples(path(1001, "IOM", "DIS")), -1, 1)
     soundfile.write(path(1001, "IOM", "DIS"), clipped, 16000, subtype="PCM_16")
-    soundfile.write(path(1001, "IEO", "FEA"), samples(path(1001, "IEO", "FEA")), 22050, subtype="PCM_16")
+    soundfile.write(
+        path(1001, "IEO", "FEA"), samples(path(1001, "IEO", "FEA")), 22050, subtype="PCM_16"
+    )
     padded = np.concatenate([np.zeros(20000), samples(path(1001, "IEO", "HAP")), np.zeros(24000)])
     soundfile.write(path(1001, "IEO", "HAP"), padded, 16000, subtype="PCM_16")
-    soundfile.write(path(1001, "IOM", "HAP"), samples(path(1001, "IOM", "HAP"))[4000:5000], 16000, subtype="PCM_16")
+    soundfile.write(
+        path(1001, "IOM", "HAP"),
+        samples(path(1001, "IOM", "HAP"))[4000:5000],
+        16000,
+        subtype="PCM_16",
+    )
     # The same audio under a name outside the corpus, under another label, under another speaker.
     (audio / HOSTILE).write_bytes(path(1002, "DFA", "NEU").read_bytes())
     path(1002, "IEO", "NEU").write_bytes(path(1002, "IEO", "SAD").read_bytes())
     path(1003, "IOM", "NEU").write_bytes(path(1002, "IOM", "NEU").read_bytes())
     # The same take, cut and softer.
-    soundfile.write(path(1003, "DFA", "SAD"), 0.5 * samples(path(1003, "IEO", "SAD"))[1600:], 16000, subtype="PCM_16")
+    soundfile.write(
+        path(1003, "DFA", "SAD"),
+        0.5 * samples(path(1003, "IEO", "SAD"))[1600:],
+        16000,
+        subtype="PCM_16",
+    )
     path(1003, "DFA", "HAP").unlink()
     # In the release the name of this sentence contains a level.
     path(1003, "IEO", "FEA").rename(audio / "1003_IEO_FEA_XX.wav")

@@ -1,4 +1,6 @@
-"""Every defect of the faulty corpus has a finding with its level and files; findings about constructed clips."""
+"""Every defect of the faulty corpus has a finding with its level and files; findings about
+constructed clips.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,12 @@ from ser_hf.inspection.measure import AudioFile, Measurement
 from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
-ACROSS = ["1002_IEO_NEU_XX.wav", "1002_IEO_SAD_MD.wav", "1002_IOM_NEU_XX.wav", "1003_IOM_NEU_XX.wav"]
+ACROSS = [
+    "1002_IEO_NEU_XX.wav",
+    "1002_IEO_SAD_MD.wav",
+    "1002_IOM_NEU_XX.wav",
+    "1003_IOM_NEU_XX.wav",
+]
 DEFECTS = {
     "clipped": ("warning", ["1001_IOM_DIS_XX.wav"], "%"),
     "silent": ("warning", ["1001_IEO_DIS_MD.wav"], "disgust"),
@@ -23,7 +30,11 @@ DEFECTS = {
     "silence": ("note", ["1001_IEO_HAP_MD.wav"], " s before"),
     "duration": ("note", ["1001_IOM_HAP_XX.wav"], "0.06 s"),
     "unknown-names": ("warning", [HOSTILE], ""),
-    "doubled-clips": ("error", ["1003_DFA_ANG_XX.wav", "1003_DFA_ANG_XX.wav"], "cremad/1003_DFA_ANG_XX"),
+    "doubled-clips": (
+        "error",
+        ["1003_DFA_ANG_XX.wav", "1003_DFA_ANG_XX.wav"],
+        "cremad/1003_DFA_ANG_XX",
+    ),
     "copies": ("warning", ["1002_DFA_NEU_XX.wav", HOSTILE], "hash "),
     "copies-across": ("error", ACROSS, "hash "),
     "near-copies": ("note", ["1003_DFA_SAD_XX.wav"], "and AudioWAV/1003_IEO_SAD_MD.wav ("),
@@ -70,8 +81,19 @@ def test_an_unknown_corpus_is_refused():
 
 def file(i, emotion="angry", speaker="a", role="clip", reason=None, **measured):
     values = {
-        **{"bytes": 1, "sampling_rate": 16000, "duration": 1.0, "loudness": -20.0, "clipped_share": 0.0},
-        **{"leading_silence": 0.0, "trailing_silence": 0.0, "silent": False, "content_hash": str(i)},
+        **{
+            "bytes": 1,
+            "sampling_rate": 16000,
+            "duration": 1.0,
+            "loudness": -20.0,
+            "clipped_share": 0.0,
+        },
+        **{
+            "leading_silence": 0.0,
+            "trailing_silence": 0.0,
+            "silent": False,
+            "content_hash": str(i),
+        },
     }
     clip = Clip(path=f"{i}.wav", emotion=emotion, speaker=speaker, id=f"c/{i}")
     return AudioFile(f"{i}.wav", f"{i}.wav", role, clip, reason, Measurement(**values | measured))
@@ -97,7 +119,9 @@ def test_a_sound_corpus_has_only_good_findings():
 
 
 def test_a_part_of_a_release_and_altered_files_are_named():
-    found = findings(balanced(), release([Entry("b.wav", 1, "")], [Path("data/x/a.wav")]))["release"]
+    found = findings(balanced(), release([Entry("b.wav", 1, "")], [Path("data/x/a.wav")]))[
+        "release"
+    ]
     assert found.text == "1 file of the release missing, 1 with other bytes."
     assert found.files == (("b.wav", "missing"), ("x/a.wav", "other bytes"))
 
@@ -108,9 +132,13 @@ def test_files_that_are_left_out():
     files = [*balanced(), song, absent]
     found = findings(files)
     codes = {"left-out": ("51.wav", "song"), "absent": ("u7", "no audio")}
-    assert {code: found[code].files for code in codes} == {code: (own,) for code, own in codes.items()}
+    assert {code: found[code].files for code in codes} == {
+        code: (own,) for code, own in codes.items()
+    }
     # A copy that the corpus's rules leave out is no copy.
-    assert "copies" not in findings([*files, file(52, role="left out", reason="x", content_hash="1")])
+    assert "copies" not in findings(
+        [*files, file(52, role="left out", reason="x", content_hash="1")]
+    )
 
 
 def test_a_corpus_without_clips():
@@ -132,22 +160,38 @@ def test_balance():
 def test_a_label_that_the_recording_reveals():
     generator = np.random.default_rng(0)
     leak = [
-        file(i, ("angry", "sad")[i % 2], f"s{i // 2 % 10}", leading_silence=0.3 * (i % 2) + generator.normal(0, 0.05))
+        file(
+            i,
+            ("angry", "sad")[i % 2],
+            f"s{i // 2 % 10}",
+            leading_silence=0.3 * (i % 2) + generator.normal(0, 0.05),
+        )
         for i in range(40)
     ]
     found = findings(leak)
     assert "of the variance of the leading silence." in found["label-leak-leading-silence"].text
-    assert [code for code in found if code.startswith("label-leak")] == ["label-leak-leading-silence"]
-    assert not [code for code in findings(leak[:18]) if code.startswith("label-leak")], "too few clips"
+    assert [code for code in found if code.startswith("label-leak")] == [
+        "label-leak-leading-silence"
+    ]
+    assert not [code for code in findings(leak[:18]) if code.startswith("label-leak")], (
+        "too few clips"
+    )
 
 
 def test_a_speaker_that_is_louder():
-    files = balanced() + [file(60 + i, ("angry", "sad")[i], "loud", loudness=-5.0) for i in range(2)]
-    assert "spans 15.0 LU, from -20.0 (s0) to -5.0 LUFS (loud)" in findings(files)["speaker-loudness"].text
+    files = balanced() + [
+        file(60 + i, ("angry", "sad")[i], "loud", loudness=-5.0) for i in range(2)
+    ]
+    assert (
+        "spans 15.0 LU, from -20.0 (s0) to -5.0 LUFS (loud)"
+        in findings(files)["speaker-loudness"].text
+    )
 
 
 def test_near_copies_across_labels_are_warnings():
     first, second = balanced()[:2]
-    near = findings(balanced(), near=[(first, second, NearDuplicate(0, 1, 1.5, 0.02))])["near-copies-across"]
+    near = findings(balanced(), near=[(first, second, NearDuplicate(0, 1, 1.5, 0.02))])[
+        "near-copies-across"
+    ]
     assert near.level == "warning"
     assert near.files == (("0.wav", "and 1.wav (1.50 s in common)"),)

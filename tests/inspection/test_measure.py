@@ -27,11 +27,17 @@ def written(path, samples, rate=RATE, **keywords):
 
 
 def test_a_tone_between_silences(tmp_path):
-    measured = written(tmp_path / "a.wav", np.concatenate([np.zeros(RATE // 2), TONE, np.zeros(RATE // 4)]))
+    measured = written(
+        tmp_path / "a.wav", np.concatenate([np.zeros(RATE // 2), TONE, np.zeros(RATE // 4)])
+    )
     assert measured.error is None
     assert measured.sampling_rate == RATE
     assert measured.bytes == (tmp_path / "a.wav").stat().st_size
-    assert (measured.duration, measured.leading_silence, measured.trailing_silence) == (1.75, 0.5, 0.25)
+    assert (measured.duration, measured.leading_silence, measured.trailing_silence) == (
+        1.75,
+        0.5,
+        0.25,
+    )
     # A sine of amplitude 0.5 is at -9.03 dBFS, for a part of the time.
     assert measured.rms == pytest.approx(-9.03 + 10 * np.log10(1 / 1.75), abs=0.05)
     assert measured.peak == pytest.approx(-6.02, abs=0.01)
@@ -70,7 +76,10 @@ def test_channels_are_mixed(tmp_path):
 
 def test_a_bad_file_is_a_measurement_with_an_error(tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
-    assert measuring.measure(str(tmp_path / "empty.wav")).error == "an empty file (0 bytes); restore or remove it"
+    assert (
+        measuring.measure(str(tmp_path / "empty.wav")).error
+        == "an empty file (0 bytes); restore or remove it"
+    )
     assert measuring.measure(str(tmp_path / "empty.wav")).bytes == 0
     assert "No such file" in measuring.measure(str(tmp_path / "missing.wav")).error
     (tmp_path / "text.wav").write_text("not audio")
@@ -109,7 +118,10 @@ def test_a_table_of_the_user(tmp_path):
     lines.append("calls/9.wav,sad,anna,f")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls")
-    assert roles(inspection.files) == {**{f"calls/{i}.wav": "clip" for i in range(4)}, "table.csv, line 6": "absent"}
+    assert roles(inspection.files) == {
+        **{f"calls/{i}.wav": "clip" for i in range(4)},
+        "table.csv, line 6": "absent",
+    }
     facts = inspection.to_dict()
     assert facts["tables"]["label_by_intensity"] is None
     assert facts["corpus"]["title"] == "Calls"
@@ -119,10 +131,16 @@ def test_a_table_of_the_user(tmp_path):
 def test_paths_are_printable(tmp_path):
     assert measuring.printable_path(f"{tmp_path}/a/b.wav", tmp_path) == "a/b.wav"
     assert measuring.printable_path("/elsewhere/b.wav", tmp_path) == "/elsewhere/b.wav"
-    assert measuring.printable_path(os.fsdecode(b"/x/\xffb\n\x1b.wav"), Path("/x")) == r"\xffb\n\x1b.wav"
+    assert (
+        measuring.printable_path(os.fsdecode(b"/x/\xffb\n\x1b.wav"), Path("/x"))
+        == r"\xffb\n\x1b.wav"
+    )
     assert measuring.printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
     # Generated clips are shown below their common folder.
-    assert measuring.find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown == "s00_angry_000.wav"
+    assert (
+        measuring.find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown
+        == "s00_angry_000.wav"
+    )
 
 
 # Tables
@@ -134,20 +152,36 @@ def table(*clips):
     for label, *more in clips:
         duration, speaker, sex, intensity = [*more, *(1.0, "a", None, None)[len(more) :]]
         clip = Clip(path="x", emotion=label, speaker=speaker, id="x", sex=sex, intensity=intensity)
-        files.append(measuring.AudioFile("x", "x", "clip", clip, measured=measuring.Measurement(duration=duration)))
+        files.append(
+            measuring.AudioFile(
+                "x", "x", "clip", clip, measured=measuring.Measurement(duration=duration)
+            )
+        )
     return measuring.clip_table(files)
 
 
 def test_crosstable_includes_clips_without_a_value():
-    assert measuring.ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
-    sad, angry = [("sad", 1.0, "a", sex) for sex in ("male", "female")], ("angry", 1.0, "a", "female")
+    assert measuring.ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == [
+        "angry",
+        "sad",
+        "other",
+        "zeal",
+    ]
+    sad, angry = (
+        [("sad", 1.0, "a", sex) for sex in ("male", "female")],
+        ("angry", 1.0, "a", "female"),
+    )
     clips = table(*sad, angry, ("angry", 1.0))
     assert measuring.crosstable(clips, "sex") == {
         "labels": ["angry", "sad"],
         "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},
         "total": [2, 2],
     }
-    assert measuring.crosstable(table(("sad", 1.0)), "sex") is measuring.crosstable(table(), "sex") is None
+    assert (
+        measuring.crosstable(table(("sad", 1.0)), "sex")
+        is measuring.crosstable(table(), "sex")
+        is None
+    )
 
 
 def test_statistics_of_a_measure():

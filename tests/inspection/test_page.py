@@ -25,7 +25,9 @@ def page(written):
 
 @pytest.fixture(scope="module")
 def facts(written):
-    return json.loads((written / "inspect.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    return json.loads(
+        (written / "inspect.json").read_text(encoding="utf-8"), parse_constant=pytest.fail
+    )
 
 
 @pytest.fixture
@@ -41,19 +43,29 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert facts["corpus"]["license"] == "odbl"
     assert facts["counts"]["roles"] == {"clip": 54, "left out": 0, "unknown name": 1, "absent": 0}
     assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
-    assert facts["counts"]["hours"] == pytest.approx(sum(file.measured.duration for file in faulty.clips) / 3600)
+    assert facts["counts"]["hours"] == pytest.approx(
+        sum(file.measured.duration for file in faulty.clips) / 3600
+    )
     assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files"}
     rows = {row["path"]: row for row in facts["files"]}
     assert len(rows) == len(faulty.files) == 55
     good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]
-    assert (good["id"], good["emotion"], good["speaker"]) == ("cremad/1002_DFA_ANG_XX", "angry", "cremad:1002")
+    assert (good["id"], good["emotion"], good["speaker"]) == (
+        "cremad/1002_DFA_ANG_XX",
+        "angry",
+        "cremad:1002",
+    )
     assert (good["role"], good["error"], good["sex"]) == ("clip", None, "female")
     assert good["rms"] < good["peak"] <= 0
     bad = rows["AudioWAV/1001_DFA_ANG_XX.wav"]
     assert bad["error"].startswith("an empty file")
     assert bad["duration"] is None
     assert {"first", "second", "overlap", "bit_error_rate"} == set(facts["near_copies"][0])
-    assert sum(facts["tables"]["label_by_speaker"]["total"]) == facts["distributions"]["duration"]["clips"] == 50
+    assert (
+        sum(facts["tables"]["label_by_speaker"]["total"])
+        == facts["distributions"]["duration"]["clips"]
+        == 50
+    )
 
 
 def test_the_page_is_one_file(page, written):
@@ -72,9 +84,14 @@ def test_the_page_is_one_file(page, written):
 
 def test_the_page_has_findings_and_counts(page, facts):
     assert facts["verdict"]["text"] in page.text
-    assert all(finding["text"] in page.text and finding["advice"] in page.text for finding in facts["findings"])
+    assert all(
+        finding["text"] in page.text and finding["advice"] in page.text
+        for finding in facts["findings"]
+    )
     missing = next(finding for finding in facts["findings"] if finding["code"] == "release")
-    assert f"and {len(missing['files']) - 20} more, all in inspect.json" in " ".join(page.text.split())
+    assert f"and {len(missing['files']) - 20} more, all in inspect.json" in " ".join(
+        page.text.split()
+    )
     assert "cremad:1003" in page.text
 
 
@@ -119,7 +136,11 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "index.html").write_text("another page")
     (tmp_path / "link").symlink_to(tmp_path / "page")
-    for name, message in (("file", "is not a folder"), ("link", "is not a folder"), ("page", "contains index.html")):
+    for name, message in (
+        ("file", "is not a folder"),
+        ("link", "is not a folder"),
+        ("page", "contains index.html"),
+    ):
         with pytest.raises(UserError, match=message):
             check_folder(tmp_path / name)
 
@@ -153,10 +174,19 @@ def test_errors_name_files_and_return_1(small, tmp_path, capsys):
     shutil.copytree(small, tmp_path / "corpus")
     bad = min((tmp_path / "corpus").rglob("*.wav"))
     bad.write_bytes(b"not audio")
-    assert cli.main(["inspect", "ravdess", str(tmp_path / "corpus"), "--output", str(tmp_path / "out")]) == 1
+    assert (
+        cli.main(
+            ["inspect", "ravdess", str(tmp_path / "corpus"), "--output", str(tmp_path / "out")]
+        )
+        == 1
+    )
     lines = capsys.readouterr().out.splitlines()
-    place = next(i for i, line in enumerate(lines) if line.startswith("  error: 1 file of 16 not readable"))
-    assert lines[place + 1].startswith(f"    {bad.relative_to(tmp_path / 'corpus').as_posix()}: not readable as audio")
+    place = next(
+        i for i, line in enumerate(lines) if line.startswith("  error: 1 file of 16 not readable")
+    )
+    assert lines[place + 1].startswith(
+        f"    {bad.relative_to(tmp_path / 'corpus').as_posix()}: not readable as audio"
+    )
 
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):
@@ -164,7 +194,9 @@ def test_mistakes_print_one_line(small, tmp_path, capsys):
     assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")
     unknown = error(capsys, "ravdess", small, "songs=true")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
-    assert "expected an option of the corpus as key=value" in error(capsys, "ravdess", small, "song")
+    assert "expected an option of the corpus as key=value" in error(
+        capsys, "ravdess", small, "song"
+    )
     (tmp_path / "thesis.tex").write_text("precious")
     assert "contains thesis.tex" in error(capsys, "ravdess", small, "--output", tmp_path)
     assert not (tmp_path / "out").exists()

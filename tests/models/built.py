@@ -12,16 +12,23 @@ from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm
 
 # Those that take waveforms; `test_functionals` tests the others.
-NETWORKS = [name for name, kind in ARCHITECTURES.items() if not hasattr(kind.config_class, "feature_set")]
+NETWORKS = [
+    name for name, kind in ARCHITECTURES.items() if not hasattr(kind.config_class, "feature_set")
+]
 
 
 def batch_of(*clips):
     waveforms, lengths = ragged(*clips)
-    return {"input_values": waveforms, "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long()}
+    return {
+        "input_values": waveforms,
+        "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long(),
+    }
 
 
 def built(name, tiny=True, corpus=None, **settings):
-    """A fresh network with the statistics of a corpus in its front end; the corpus is `batches` unless given."""
+    """A fresh network with the statistics of a corpus in its front end; the corpus is `batches`
+    unless given.
+    """
     torch.manual_seed(0)
     kind = ARCHITECTURES[name]
     config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
@@ -36,7 +43,10 @@ def built(name, tiny=True, corpus=None, **settings):
 
 
 def batches():
-    return [batch_of(*[noise(3000 + 4500 * i, seed=10 * step + i) for i in range(4)]) for step in range(3)]
+    return [
+        batch_of(*[noise(3000 + 4500 * i, seed=10 * step + i) for i in range(4)])
+        for step in range(3)
+    ]
 
 
 def trainable(model):
@@ -58,8 +68,8 @@ def trained(model):
 
 
 def probabilities_without_ser_hf(folder, waveforms, clips):
-    """By model folder, probabilities of `pipeline` for its first clips, alone and in one batch, (2, clips, labels),
-    in a process that can import neither ser_hf nor torchaudio nor scikit-learn.
+    """By model folder, probabilities of `pipeline` for its first clips, alone and in one batch, (2,
+    clips, labels), in a process that can import neither ser_hf nor torchaudio nor scikit-learn.
 
     Args:
         clips: model folder -> number of clips.
@@ -79,6 +89,8 @@ print(json.dumps(predictions))
 """
     predictions = json.loads(run_without_ser_hf(code, folder).splitlines()[-1])
     return {
-        name: np.array([[[scores[f"LABEL_{i}"] for i in range(4)] for scores in each] for each in both])
+        name: np.array(
+            [[[scores[f"LABEL_{i}"] for i in range(4)] for scores in each] for each in both]
+        )
         for name, both in predictions.items()
     }

@@ -13,7 +13,9 @@ def ragged(*clips):
     """Clips (1, samples) as one batch: waveforms (batch, longest) and true lengths (batch,)."""
     lengths = torch.tensor([clip.shape[1] for clip in clips])
     longest = int(lengths.max())
-    return torch.cat([torch.nn.functional.pad(clip, (0, longest - clip.shape[1])) for clip in clips]), lengths
+    return torch.cat(
+        [torch.nn.functional.pad(clip, (0, longest - clip.shape[1])) for clip in clips]
+    ), lengths
 
 
 def mask_of(*lengths):

@@ -15,7 +15,12 @@ from ser_hf.models.modeling_cnn import Waveform
 @pytest.mark.parametrize("pooling", ["mean", "max", "mean_max"])
 @torch.no_grad()
 def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
-    model, seen = CNN2dForAudioClassification(tiny_config("cnn2d", pooling=pooling, pooling_over=over)).eval(), []
+    model, seen = (
+        CNN2dForAudioClassification(
+            tiny_config("cnn2d", pooling=pooling, pooling_over=over)
+        ).eval(),
+        [],
+    )
     model.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     clip, longer = noise(9000), noise(12000)
     waveforms, lengths = ragged(clip, longer)
@@ -23,7 +28,10 @@ def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
     frames, _ = model.stack(*model.front_end(clip, torch.tensor([9000])))
     picture = frames.unflatten(2, (8, 8)).permute(0, 2, 1, 3)
     size = 1 if over == "frames_and_bands" else (1, 8)
-    mean, most = functional.adaptive_avg_pool2d(picture, size), functional.adaptive_max_pool2d(picture, size)
+    mean, most = (
+        functional.adaptive_avg_pool2d(picture, size),
+        functional.adaptive_max_pool2d(picture, size),
+    )
     expected = {"mean": mean, "max": most}.get(pooling, mean + most)
     assert_near(seen[0][:1], expected.flatten(1))
 
@@ -43,12 +51,15 @@ def test_a_waveform_is_brought_to_unit_level_by_its_real_samples():
 
 @pytest.mark.parametrize(
     ("channels", "depths", "layers", "millions"),
-    [((128, 128, 256, 512), (1, 1, 1, 1), 4, 0.5), ((64, 64, 128, 256, 512), (1, 2, 2, 3, 2), 10, 1.8)],
+    [
+        ((128, 128, 256, 512), (1, 1, 1, 1), 4, 0.5),
+        ((64, 64, 128, 256, 512), (1, 2, 2, 3, 2), 10, 1.8),
+    ],
     ids=["M5", "M11"],
 )
 def test_the_1d_cnn_is_that_of_the_paper(channels, depths, layers, millions):
-    # Dai et al. 2017, table 1: 8 kHz, filters of 80 samples every 4; the last of M5's and M11's layers classifies. The
-    # paper pools before each wider block, which is four times in M11 too.
+    # Dai et al. 2017, table 1: 8 kHz, filters of 80 samples every 4; the last of M5's and M11's
+    # layers classifies. The paper pools before each wider block, which is four times in M11 too.
     first = {"sampling_rate": 8000, "first_kernel": 80, "first_stride": 4}
     config = CNN1dConfig(num_labels=10, channels=channels, depths=depths, **first)
     model = CNN1dForAudioClassification(config)
@@ -56,4 +67,6 @@ def test_the_1d_cnn_is_that_of_the_paper(channels, depths, layers, millions):
     assert len(convolutions) == layers
     assert convolutions[0].kernel_size + convolutions[0].stride == (80, 4)
     assert all(conv.kernel_size + conv.stride == (3, 1) for conv in convolutions[1:])
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(
+        millions, abs=0.06
+    )

@@ -1,4 +1,6 @@
-"""Convolutions with an LSTM or a transformer: the layers compared to torch, the branches and their concatenation."""
+"""Convolutions with an LSTM or a transformer: the layers compared to torch, the branches and their
+concatenation.
+"""
 
 import pytest
 import torch
@@ -32,13 +34,17 @@ def test_a_transformer_block_is_torchs_encoder_layer():
     assert_near(outputs[0][mask], outputs[1][mask])
 
 
-@pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])
+@pytest.mark.parametrize(
+    "kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification]
+)
 @torch.no_grad()
 def test_the_last_state_equals_that_of_torch(kind):
     model = kind(tiny_config(kind.config_class.model_type.removeprefix("ser_"))).eval()
     waveforms, lengths = ragged(noise(9000), noise(16000, seed=1))
     embedded = model.embed(*model.front_end(waveforms, lengths))
     for i, length in enumerate(lengths):
-        frames, mask = model.stack(*model.front_end(waveforms[i : i + 1, :length], lengths[i : i + 1]))
+        frames, mask = model.stack(
+            *model.front_end(waveforms[i : i + 1, :length], lengths[i : i + 1])
+        )
         _, (state, _) = model.lstm.lstm(frames[:, : mask.sum()])
         assert_near(embedded[i], state[:, 0].flatten())

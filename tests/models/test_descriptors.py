@@ -1,4 +1,6 @@
-"""Frame descriptors: equal to librosa, independent of padding; pitch of known tones and real speech; the 1-D CNN."""
+"""Frame descriptors: equal to librosa, independent of padding; pitch of known tones and real
+speech; the 1-D CNN.
+"""
 
 import numpy as np
 import pytest
@@ -9,15 +11,28 @@ from support.testing import tiny_config
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
 from ser_hf.models.front_end import FrontEnd
-from ser_hf.models.modeling_descriptors import DESCRIPTORS, PITCH_REFERENCE, VOICED_FROM, FrameDescriptors
+from ser_hf.models.modeling_descriptors import (
+    DESCRIPTORS,
+    PITCH_REFERENCE,
+    VOICED_FROM,
+    FrameDescriptors,
+)
 
 SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]
 
 
 def _descriptors(rate, n_fft, win_length, hop_length, names=None, min_frames=1, **settings):
     """All descriptors, or those of `names`; the least pitch is what a frame can hold."""
-    settings = {"pitch_min": max(60.0, 2 * rate / n_fft), "descriptors": list(names or DESCRIPTORS)} | settings
-    settings |= {"sampling_rate": rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
+    settings = {
+        "pitch_min": max(60.0, 2 * rate / n_fft),
+        "descriptors": list(names or DESCRIPTORS),
+    } | settings
+    settings |= {
+        "sampling_rate": rate,
+        "n_fft": n_fft,
+        "win_length": win_length,
+        "hop_length": hop_length,
+    }
     return FrameDescriptors(CNN1dDescriptorsConfig(**settings), min_frames)
 
 
@@ -43,12 +58,16 @@ def _signals(rate):
         "woman": utterance(2, "sad", 3, 0, rate),
         "noise": _noise(rate),
         "silence": np.zeros(rate, np.float32),
-        "silence, then noise with an offset": np.append(np.zeros(rate // 2, np.float32), _noise(rate // 2) + 0.05),
+        "silence, then noise with an offset": np.append(
+            np.zeros(rate // 2, np.float32), _noise(rate // 2) + 0.05
+        ),
     }
 
 
 def _tone(f0, rate, noise_db=-100.0, seconds=0.5, seed=0):
-    """Twenty harmonics that fall by 6 dB an octave, at random phases; noise relative to them; level -20 dB."""
+    """Twenty harmonics that fall by 6 dB an octave, at random phases; noise relative to them; level
+    -20 dB.
+    """
     rng, time = np.random.default_rng(seed), np.arange(int(seconds * rate)) / rate
     harmonics = [k for k in range(1, 21) if k * f0 < rate / 2]
     tone = sum(np.sin(2 * np.pi * (k * f0 * time + rng.uniform())) / k for k in harmonics)
@@ -64,7 +83,9 @@ def _cents(pitch, f0):
 @pytest.mark.parametrize(("rate", "n_fft", "win_length", "hop_length"), SETTINGS)
 def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
     librosa = pytest.importorskip("librosa")
-    descriptors = _descriptors(rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7])
+    descriptors = _descriptors(
+        rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7]
+    )
     for kind, samples in _signals(rate).items():
         time = {"y": samples, "frame_length": n_fft, "hop_length": hop_length, "center": center}
         spectral = {
@@ -81,17 +102,24 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
             (librosa.feature.spectral_centroid(**spectral)[0], 0.01),
             (librosa.feature.spectral_bandwidth(**spectral)[0], 0.01),
             # One bin, if the sum of magnitudes equals the share in float32.
-            (librosa.feature.spectral_rolloff(**spectral, roll_percent=0.85)[0], 1.01 * rate / n_fft),
+            (
+                librosa.feature.spectral_rolloff(**spectral, roll_percent=0.85)[0],
+                1.01 * rate / n_fft,
+            ),
         ]
         ours = _describe(descriptors, samples)
         for name, own, (expected, tolerance) in zip(DESCRIPTORS, ours.T, theirs, strict=False):
-            np.testing.assert_allclose(own, expected, rtol=0, atol=tolerance, err_msg=f"{name} of {kind}")
+            np.testing.assert_allclose(
+                own, expected, rtol=0, atol=tolerance, err_msg=f"{name} of {kind}"
+            )
         assert np.mean(ours[:, 6] == theirs[6][0].astype(np.float32)) > 0.98, f"roll-off of {kind}"
 
 
 @pytest.mark.parametrize("level", [1e-30, 1e-15, 1e-4, 100.0])
 def test_descriptors_other_than_amplitudes_do_not_depend_on_the_level(level):
-    descriptors = _descriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
+    descriptors = _descriptors(
+        *SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"]
+    )
     samples = _tone(150, 22050, -20)
     quiet = _describe(descriptors, (level * samples).astype(np.float32))
     assert np.isfinite(quiet).all()
@@ -110,7 +138,9 @@ def test_the_listed_descriptors_are_returned_in_their_order():
         np.testing.assert_array_equal(_describe(descriptors, samples), expected)
 
 
-@pytest.mark.parametrize(("noise_db", "middle", "worst"), [(-60, 0.5, 5), (-20, 1, 10), (-10, 5, 50)])
+@pytest.mark.parametrize(
+    ("noise_db", "middle", "worst"), [(-60, 0.5, 5), (-20, 1, 10), (-10, 5, 50)]
+)
 @pytest.mark.parametrize(("rate", "n_fft"), [(22050, 2048), (16000, 1024)])
 def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
     descriptors = _descriptors(rate, n_fft, n_fft, n_fft // 4, names=["pitch", "voicing"])
@@ -123,7 +153,9 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
     errors = np.concatenate(errors)
     assert np.median(errors) < middle, f"cents: {np.median(errors):.2f}"
     # The share of frames with an octave error or a noisy peak.
-    assert np.mean(errors > worst) < 0.03, f"{np.mean(errors > worst):.3f} of frames, up to {errors.max():.1f} cents"
+    assert np.mean(errors > worst) < 0.03, (
+        f"{np.mean(errors > worst):.3f} of frames, up to {errors.max():.1f} cents"
+    )
 
 
 def test_noise_is_unvoiced_and_a_voice_is_voiced():
@@ -135,18 +167,28 @@ def test_noise_is_unvoiced_and_a_voice_is_voiced():
     voiced = voice[:, PITCH] > 0
     assert 0.5 < voiced.mean() < 0.9
     assert (voice[voiced, VOICING] >= VOICED_FROM).all()
-    assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, "hisses cross zero often and have no pitch"
+    assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, (
+        "hisses cross zero often and have no pitch"
+    )
 
 
 @torch.no_grad()
 def test_aggregated_the_statistics_of_a_clip_are_one_sequence_of_one_channel():
-    settings = {"aggregate": True, "descriptors": ["rms", "pitch"], "statistics": ["mean", "max", "std"]}
-    model = CNN1dDescriptorsForAudioClassification(tiny_config("cnn1d_descriptors", **settings)).eval()
+    settings = {
+        "aggregate": True,
+        "descriptors": ["rms", "pitch"],
+        "statistics": ["mean", "max", "std"],
+    }
+    model = CNN1dDescriptorsForAudioClassification(
+        tiny_config("cnn1d_descriptors", **settings)
+    ).eval()
     clip = torch.from_numpy(_noise(9000))[None]
     features, mask = model.front_end(clip, torch.tensor([9000]))
     assert features.shape == (1, 1, 6)
     frames, _ = FrontEnd(model.config, features=FrameDescriptors).eval()(clip, torch.tensor([9000]))
-    expected = torch.cat([frames.mean(dim=1), frames.amax(dim=1), frames.std(dim=1, correction=0)], dim=1)
+    expected = torch.cat(
+        [frames.mean(dim=1), frames.amax(dim=1), frames.std(dim=1, correction=0)], dim=1
+    )
     assert_near(features[0], expected)
     assert model.stack.blocks[0].conv.in_channels == 1
     steps, _ = model.stack(features[0, 0, None, :, None], torch.ones(1, 6, dtype=torch.bool))

@@ -44,20 +44,33 @@ def network(name, folder):
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """By saved model: the probabilities of its network for prepared clips, one by one; those of `pipeline` for raw
-    clips, single and in a batch, without ser_hf; and the folder of the models."""
+    """By saved model: the probabilities of its network for prepared clips, one by one; those of
+    `pipeline` for raw clips, single and in a batch, without ser_hf; and the folder of the models.
+    """
     folder, expected = tmp_path_factory.mktemp("hub"), {}
     for name in NAMES:
         kind, _, what = name.partition("-")
-        model, stock, preparation = network(kind, folder), STOCK[kind], {"trimmed": TRIMMED, "fixed": FIXED}[what]
+        model, stock, preparation = (
+            network(kind, folder),
+            STOCK[kind],
+            {"trimmed": TRIMMED, "fixed": FIXED}[what],
+        )
         model.save_pretrained(folder / name)
         PreparedFeatureExtractor.from_stock(stock, preparation).save_pretrained(folder / name)
         expected[name] = []
         for samples in CLIPS:
-            inputs = stock(prepare_waveform(samples, 16000, preparation), sampling_rate=16000, return_tensors="pt")
+            inputs = stock(
+                prepare_waveform(samples, 16000, preparation),
+                sampling_rate=16000,
+                return_tensors="pt",
+            )
             with torch.no_grad():
                 expected[name].append(model(**inputs).logits.softmax(dim=1)[0].tolist())
-    return expected, probabilities_without_ser_hf(folder, CLIPS, dict.fromkeys(NAMES, len(CLIPS))), folder
+    return (
+        expected,
+        probabilities_without_ser_hf(folder, CLIPS, dict.fromkeys(NAMES, len(CLIPS))),
+        folder,
+    )
 
 
 @pytest.mark.slow
@@ -83,7 +96,10 @@ except ValueError as error:
 
 def test_the_folder_has_the_settings_and_the_code(tmp_path):
     PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"preparation.py", "preprocessor_config.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "preparation.py",
+        "preprocessor_config.json",
+    }
     described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert described["feature_extractor_type"] == "PreparedFeatureExtractor"
     assert described["auto_map"] == {"AutoFeatureExtractor": "preparation.PreparedFeatureExtractor"}
@@ -109,7 +125,9 @@ def test_all_input_forms_of_the_stock_class_are_accepted(name):
 
     def same(given, clips):
         got = prepared(given, **settings)
-        wanted = STOCK[name]([prepare_waveform(samples, 16000, TRIMMED) for samples in clips], **settings)
+        wanted = STOCK[name](
+            [prepare_waveform(samples, 16000, TRIMMED) for samples in clips], **settings
+        )
         assert got.keys() == wanted.keys()
         for key in wanted:
             np.testing.assert_array_equal(got[key], wanted[key])
@@ -128,11 +146,15 @@ def test_all_input_forms_of_the_stock_class_are_accepted(name):
 
 def test_cutting_comes_after_the_preparation():
     prepared = PreparedFeatureExtractor.from_stock(STOCK["crnn"], TRIMMED)
-    cut = prepared(CLIPS[0], sampling_rate=16000, truncation=True, max_length=2000, padding=True)["input_values"][0]
+    cut = prepared(CLIPS[0], sampling_rate=16000, truncation=True, max_length=2000, padding=True)[
+        "input_values"
+    ][0]
     np.testing.assert_array_equal(cut, prepare_waveform(CLIPS[0], 16000, TRIMMED)[:2000])
 
 
-@pytest.mark.parametrize("given", [np.zeros((2, 2, 800)), [np.zeros((2, 800))]], ids=["array", "list"])
+@pytest.mark.parametrize(
+    "given", [np.zeros((2, 2, 800)), [np.zeros((2, 800))]], ids=["array", "list"]
+)
 def test_several_channels_are_refused(given):
     with pytest.raises(ValueError, match="expected mono clips"):
         PreparedFeatureExtractor(sampling_rate=16000)(given, sampling_rate=16000)

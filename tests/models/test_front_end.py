@@ -1,4 +1,6 @@
-"""The acoustic front end: equal to librosa and torchaudio, independent of padding, augmented in training only."""
+"""The acoustic front end: equal to librosa and torchaudio, independent of padding, augmented in
+training only.
+"""
 
 import librosa
 import numpy as np
@@ -73,8 +75,12 @@ def test_decibels_equal_librosa(settings, center, top_db):
 def test_mfcc_equals_librosa(settings, center):
     rate, n_fft, win_length, hop_length, n_mels = settings
     waveform = _buzz(rate)
-    ours, _ = Mfcc(_settings(settings, center=center, compression="db"))(waveform, torch.tensor([rate]))
-    theirs = librosa.feature.mfcc(S=librosa.power_to_db(_mel(waveform, settings, center)), n_mfcc=40)
+    ours, _ = Mfcc(_settings(settings, center=center, compression="db"))(
+        waveform, torch.tensor([rate])
+    )
+    theirs = librosa.feature.mfcc(
+        S=librosa.power_to_db(_mel(waveform, settings, center)), n_mfcc=40
+    )
     np.testing.assert_allclose(ours[0].T.numpy(), theirs, rtol=0, atol=2e-2)
     assert np.abs(theirs).max() > 100
 
@@ -93,17 +99,22 @@ def test_equals_torchaudio(settings, mel_scale, window):
         window_fn={"hann": torch.hann_window, "hamming": torch.hamming_window}[window],
         norm="slaney" if mel_scale == "slaney" else None, mel_scale=mel_scale,
     )(waveform)  # fmt: skip
-    # Where the bands are narrower than the spectrum's bins, both have bands of nothing but rounding.
+    # Where the bands are narrower than the spectrum's bins, both have bands of nothing but
+    # rounding.
     valid = theirs.mT > 1e-7
     assert valid.float().mean() > 0.9
-    torch.testing.assert_close(ours[valid], torch.log(theirs.mT + AcousticConfig().floor)[valid], rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        ours[valid], torch.log(theirs.mT + AcousticConfig().floor)[valid], rtol=0, atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("at_once", [7, 40, 1000])
 def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypatch):
     monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
     front_end = LogMel(_settings((16000, 512, 400, 160, 80)))
-    own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
+    own, other = (
+        torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2)
+    )
     ours = front_end._mel(front_end.short_time.cut(own))
     spectrum = torch.fft.rfft(front_end.short_time.cut(other) * front_end.short_time.window)
     theirs = (spectrum.real.square() + spectrum.imag.square()) @ front_end.filters
@@ -115,7 +126,9 @@ def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypa
 
 def test_window_and_filters_are_right_again_after_loading(tmp_path):
     settings = {"lstm_hidden": 4, "features": "mfcc", "normalization": "corpus"}
-    model = CRNNForAudioClassification(CRNNConfig(channels=[4], time_pooling=[2], band_pooling=[2], **settings))
+    model = CRNNForAudioClassification(
+        CRNNConfig(channels=[4], time_pooling=[2], band_pooling=[2], **settings)
+    )
     model.save_pretrained(tmp_path)
     loaded = CRNNForAudioClassification.from_pretrained(tmp_path)
     fresh = Mfcc(model.config)
@@ -129,18 +142,25 @@ def test_window_and_filters_are_right_again_after_loading(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_windows_and_filters_stay_whole_in_half_precision(dtype, tmp_path):
-    config = CRNNConfig(channels=[4], time_pooling=[2], band_pooling=[2], lstm_hidden=4, normalization="fixed")
+    config = CRNNConfig(
+        channels=[4], time_pooling=[2], band_pooling=[2], lstm_hidden=4, normalization="fixed"
+    )
     model = CRNNForAudioClassification(config).eval()
     model.save_pretrained(tmp_path)
     waveform, lengths = _buzz(16000), torch.tensor([16000])
     exact, _ = model.front_end(waveform, lengths)
-    for rounded in (CRNNForAudioClassification.from_pretrained(tmp_path, dtype=dtype), model.to(dtype)):
+    for rounded in (
+        CRNNForAudioClassification.from_pretrained(tmp_path, dtype=dtype),
+        model.to(dtype),
+    ):
         assert rounded.classifier.weight.dtype == dtype
         assert_near(rounded.front_end(waveform, lengths)[0], exact)
         assert rounded(waveform).logits.isfinite().all()
 
 
-@pytest.mark.parametrize(("center", "expected"), [(False, [1, 1, 1, 2, 97]), (True, [1, 4, 5, 5, 101])])
+@pytest.mark.parametrize(
+    ("center", "expected"), [(False, [1, 1, 1, 2, 97]), (True, [1, 4, 5, 5, 101])]
+)
 def test_frame_counts(center, expected):
     front_end = LogMel(_settings((16000, 512, 400, 160, 64), center=center))
     counts = front_end.short_time.frame_counts(torch.tensor([1, 512, 671, 672, 16000]))
@@ -159,7 +179,13 @@ def test_reflected_log_mels_equal_librosa():
     zeros, _ = LogMel(AcousticConfig(**settings, edges="zeros"))(*ragged(*clips))
     for i, clip in enumerate(clips):
         power = librosa.feature.melspectrogram(
-            y=clip[0].numpy(), sr=16000, n_fft=512, hop_length=160, n_mels=64, fmin=50.0, pad_mode="reflect"
+            y=clip[0].numpy(),
+            sr=16000,
+            n_fft=512,
+            hop_length=160,
+            n_mels=64,
+            fmin=50.0,
+            pad_mode="reflect",
         )
         expected = librosa.power_to_db(power, amin=1e-10, top_db=None).T
         np.testing.assert_allclose(ours[i][mask[i]].numpy(), expected, rtol=0, atol=5e-3)
@@ -197,8 +223,12 @@ def test_normalization_by_clip_has_one_mean_per_plane(planes):
     features, mask = _features()
     normed = FeatureNorm("clip", 6, planes)(features, mask).unflatten(2, (planes, -1))
     for clip, real in zip(normed, mask, strict=True):
-        torch.testing.assert_close(clip[real].mean(dim=(0, 2)), torch.zeros(planes), rtol=0, atol=1e-4)
-        torch.testing.assert_close(clip[real].var(dim=(0, 2), correction=0), torch.ones(planes), rtol=0, atol=1e-3)
+        torch.testing.assert_close(
+            clip[real].mean(dim=(0, 2)), torch.zeros(planes), rtol=0, atol=1e-4
+        )
+        torch.testing.assert_close(
+            clip[real].var(dim=(0, 2), correction=0), torch.ones(planes), rtol=0, atol=1e-3
+        )
     assert not normed[~mask].any()
 
 
@@ -229,7 +259,9 @@ def test_resizing_is_torchs_own_for_each_clip_alone(frames):
     resized, all_real = resize(features, mask, frames)
     assert all_real.all()
     for i, length in enumerate(LENGTHS):
-        expected = nn.functional.interpolate(features[i : i + 1, :length].mT, size=frames, mode="linear").mT
+        expected = nn.functional.interpolate(
+            features[i : i + 1, :length].mT, size=frames, mode="linear"
+        ).mT
         torch.testing.assert_close(resized[i : i + 1], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -244,7 +276,9 @@ def test_statistics_are_over_the_real_frames():
     for i, length in enumerate(LENGTHS[:2]):
         clip = features[i, :length].double().numpy()
         expected = [clip.mean(axis=0), clip.std(axis=0), clip.min(axis=0), clip.max(axis=0)]
-        np.testing.assert_allclose(vector[i, 0].numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            vector[i, 0].numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("level", [0.0, -7.3, 1e4])
@@ -261,7 +295,9 @@ def _hidden(mask, seed=0, **stripes):
     torch.manual_seed(seed)
     settings = {"time_masks": 0, "time_width": 0, "band_masks": 0, "band_width": 0} | stripes
     hidden = spec_augment(torch.ones(*mask.shape, 2, 16), mask, **settings) == 0
-    assert torch.equal(hidden[:, :, 0], hidden[:, :, 1]), "derivatives are hidden with their features"
+    assert torch.equal(hidden[:, :, 0], hidden[:, :, 1]), (
+        "derivatives are hidden with their features"
+    )
     return hidden[:, :, 0]
 
 
@@ -280,7 +316,9 @@ def test_stripes_do_not_change_padding_and_depend_on_the_seed():
     assert not first[~mask].any()
     assert torch.equal(first, _hidden(mask, **stripes))
     assert not torch.equal(first, _hidden(mask, seed=1, **stripes))
-    assert len({clip.numpy().tobytes() for clip in first[::2]}) > 40, "every clip draws its own stripes"
+    assert len({clip.numpy().tobytes() for clip in first[::2]}) > 40, (
+        "every clip draws its own stripes"
+    )
 
 
 def test_a_warped_tone_moves_as_its_frequency_does():
@@ -311,7 +349,9 @@ def test_stretching_changes_tempo_and_nothing_else():
 
 def test_mixed_style_moves_means_and_keeps_the_movement():
     mask = mask_of(*[30, 20] * 40)
-    features = (torch.randn(80, 30, 4) * torch.rand(80, 1, 4) + 5 * torch.randn(80, 1, 4)) * mask[:, :, None]
+    features = (torch.randn(80, 30, 4) * torch.rand(80, 1, 4) + 5 * torch.randn(80, 1, 4)) * mask[
+        :, :, None
+    ]
     assert torch.allclose(mix_style(features, mask, 0.0), features, atol=1e-4)
     mixed = mix_style(features, mask, 0.5)
     assert not mixed[~mask].any()
@@ -323,7 +363,9 @@ def test_mixed_style_moves_means_and_keeps_the_movement():
 
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
 def test_features_at_a_speed_are_those_of_the_resampled_clip(speed):
-    front_end = _front_end(n_fft=1024, win_length=1024, hop_length=160, f_min=60.0, test_speeds=[speed]).eval()
+    front_end = _front_end(
+        n_fft=1024, win_length=1024, hop_length=160, f_min=60.0, test_speeds=[speed]
+    ).eval()
     clip = _buzz(16000)
     faster = torch.from_numpy(soxr.resample(clip[0].numpy(), 16000 * speed, 16000))[None]
     own, _ = front_end(clip, torch.tensor([clip.shape[1]]), 0)
@@ -367,8 +409,17 @@ def test_padding_changes_nothing(settings):
 
 
 def test_augmentation_is_for_training_only():
-    settings = {"time_masks": 1, "band_masks": 1, "band_warp": 0.1, "time_stretch": 0.1, "mix_style": 0.5}
-    front_end, (waveform, lengths) = _front_end(**settings), ragged(noise(16000), noise(9000, seed=1))
+    settings = {
+        "time_masks": 1,
+        "band_masks": 1,
+        "band_warp": 0.1,
+        "time_stretch": 0.1,
+        "mix_style": 0.5,
+    }
+    front_end, (waveform, lengths) = (
+        _front_end(**settings),
+        ragged(noise(16000), noise(9000, seed=1)),
+    )
     quiet = _front_end().eval()(waveform, lengths)[0]
     assert torch.equal(front_end.eval()(waveform, lengths)[0], quiet)
     front_end.train()

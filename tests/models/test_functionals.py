@@ -13,12 +13,19 @@ from support.testing import tiny_config
 
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.models import ARCHITECTURES, PreparedFeatureExtractor
-from ser_hf.models.preparation import FUNCTIONALS, Preparation, compute_functionals, prepare_waveform
+from ser_hf.models.preparation import (
+    FUNCTIONALS,
+    Preparation,
+    compute_functionals,
+    prepare_waveform,
+)
 from ser_hf.utils.errors import UserError
 
 opensmile = pytest.importorskip("opensmile")
 NAMES = ["functionals_linear", "functionals_svm"]
-EXTRACTOR = PreparedFeatureExtractor(do_normalize=False, return_attention_mask=True, functionals="eGeMAPSv02")
+EXTRACTOR = PreparedFeatureExtractor(
+    do_normalize=False, return_attention_mask=True, functionals="eGeMAPSv02"
+)
 
 
 def clip(samples, seed=0):
@@ -27,7 +34,9 @@ def clip(samples, seed=0):
 
 @pytest.mark.parametrize("feature_set", FUNCTIONALS)
 def test_they_are_those_of_opensmile(feature_set):
-    extractor = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
+    extractor = opensmile.Smile(
+        opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals
+    )
     expected = extractor.process_signal(clip(16000), 16000).to_numpy()[0]
     np.testing.assert_array_equal(compute_functionals(clip(16000), 16000, feature_set), expected)
     assert len(expected) == FUNCTIONALS[feature_set]
@@ -56,15 +65,22 @@ def test_what_is_not_finite_becomes_zero_and_samples_are_clipped_to_16_bits(monk
 
 
 def test_threads_compute_the_same_numbers_after_the_other_steps():
-    clips, both = [clip(4000, seed) for seed in range(4)], Preparation(level="peak", functionals="eGeMAPSv02")
+    clips, both = (
+        [clip(4000, seed) for seed in range(4)],
+        Preparation(level="peak", functionals="eGeMAPSv02"),
+    )
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda one: prepare_waveform(one, 16000, both), clips))
     leveled = [prepare_waveform(one, 16000, Preparation(level="peak")) for one in clips]
-    np.testing.assert_array_equal(found, [compute_functionals(one, 16000, "eGeMAPSv02") for one in leveled])
+    np.testing.assert_array_equal(
+        found, [compute_functionals(one, 16000, "eGeMAPSv02") for one in leveled]
+    )
 
 
 def test_an_unknown_feature_set_is_named():
-    with pytest.raises(ValueError, match="functionals: 'GeMAPS' is not one of eGeMAPSv02, ComParE_2016 or null"):
+    with pytest.raises(
+        ValueError, match="functionals: 'GeMAPS' is not one of eGeMAPSv02, ComParE_2016 or null"
+    ):
         Preparation(functionals="GeMAPS")
 
 
@@ -75,7 +91,12 @@ def networks(tmp_path_factory):
     for name in NAMES:
         torch.manual_seed(0)
         models[name] = ARCHITECTURES[name](tiny_config(name)).eval()
-        vectors = np.stack([EXTRACTOR(clip(8000, seed), sampling_rate=16000)["input_values"][0] for seed in range(8)])
+        vectors = np.stack(
+            [
+                EXTRACTOR(clip(8000, seed), sampling_rate=16000)["input_values"][0]
+                for seed in range(8)
+            ]
+        )
         norm = models[name].front_end.standardize
         norm.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
         norm.deviation.copy_(torch.from_numpy(vectors.std(axis=0) + 1e-3))
@@ -102,5 +123,7 @@ def test_waveforms_in_place_of_functionals_and_an_export_are_refused(networks, n
     model = networks[1][name]
     with pytest.raises(ValueError, match="expected 88 functionals per clip, got 16000"):
         model(noise(16000))
-    with pytest.raises(UserError, match=f"ser_{name} cannot be exported: openSMILE computes its input"):
+    with pytest.raises(
+        UserError, match=f"ser_{name} cannot be exported: openSMILE computes its input"
+    ):
         WaveformClassifier(model, EXTRACTOR)

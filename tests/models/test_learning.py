@@ -17,13 +17,19 @@ CHANCE = math.log(len(EMOTIONS))
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if "trainer" in solvers_for(name)])
 def test_every_network_fits_a_small_batch(name):
-    """Three speakers, each with three emotions, and the loss in training mode. A gradient reaches every parameter."""
+    """Three speakers, each with three emotions, and the loss in training mode. A gradient reaches
+    every parameter.
+    """
     clips = [utterance(speaker, emotion, 0, seed=0) for speaker in range(3) for emotion in EMOTIONS]
-    clips = [torch.from_numpy(clip[4800 : 16800 + 400 * i])[None].float() for i, clip in enumerate(clips)]
+    clips = [
+        torch.from_numpy(clip[4800 : 16800 + 400 * i])[None].float() for i, clip in enumerate(clips)
+    ]
     batch, labels = batch_of(*clips), torch.arange(3).repeat(3)
     masks = {"time_masks": 0, "band_masks": 0} if hasattr(tiny_config(name), "time_masks") else {}
     rates = [key for key in vars(tiny_config(name)) if "dropout" in key or key == "drop_path"]
-    model = built(name, corpus=[batch], labels=len(EMOTIONS), **masks | dict.fromkeys(rates, 0.0)).train()
+    model = built(
+        name, corpus=[batch], labels=len(EMOTIONS), **masks | dict.fromkeys(rates, 0.0)
+    ).train()
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
     for _ in range(50):
         loss = model(**batch, labels=labels).loss

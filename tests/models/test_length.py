@@ -13,7 +13,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.front_end import FeatureNorm
 
-CROP = 22400  # 1.4 s: pooled frames of crop and whole clip end at different distances from the clip's end
+# 1.4 s: pooled frames of crop and whole clip end at different distances from the clip's end
+CROP = 22400
 CLASSES, CLIPS, BATCHES = 4, 8, 8
 LABELS = torch.arange(CLIPS) % CLASSES
 # So many features that some are dead on all crops, as in a large network.
@@ -21,12 +22,16 @@ WIDE = {"vgg16": {"channels": [8, 8, 16, 16, 32], "n_mels": 64}}
 
 
 def voice(kind, seed):
-    """(CROP,) stationary speech: harmonics of a pitch that rises with `kind`, four syllables a second, noise."""
+    """(CROP,) stationary speech: harmonics of a pitch that rises with `kind`, four syllables a
+    second, noise.
+    """
     random, time = torch.Generator().manual_seed(seed), torch.arange(CROP) / 16000
     phase = 2 * torch.pi * torch.rand(11, 1, generator=random)
     order = torch.arange(1, 11)[:, None]
     pitch = (100 + 60 * kind) * (1 + 0.1 * torch.rand(1, generator=random))
-    sound = (torch.sin(2 * torch.pi * pitch * order * time + phase[:10]) / order ** (1 + 0.3 * kind)).sum(dim=0)
+    sound = (
+        torch.sin(2 * torch.pi * pitch * order * time + phase[:10]) / order ** (1 + 0.3 * kind)
+    ).sum(dim=0)
     syllables = 0.6 + 0.4 * torch.sin(8 * torch.pi * time + phase[10])
     return 0.05 * sound * syllables + 0.003 * torch.randn(CROP, generator=random)
 
@@ -34,11 +39,16 @@ def voice(kind, seed):
 @pytest.fixture(scope="module")
 def crops():
     """Batches of crops; the last one is not for training."""
-    return [torch.stack([voice(i % CLASSES, 100 * batch + i) for i in range(CLIPS)]) for batch in range(BATCHES + 1)]
+    return [
+        torch.stack([voice(i % CLASSES, 100 * batch + i) for i in range(CLIPS)])
+        for batch in range(BATCHES + 1)
+    ]
 
 
 def fitted(model, batches):
-    """The network after training on crops, with the statistics of these crops, as a long training has them."""
+    """The network after training on crops, with the statistics of these crops, as a long training
+    has them.
+    """
     model.eval()
     for norm in model.modules():
         if isinstance(norm, FeatureNorm) and norm.counts:
@@ -74,19 +84,24 @@ def make(name, seed):
 
 
 # Functionals describe a clip whole, whatever its length.
-@pytest.mark.parametrize("name", [*(name for name in ARCHITECTURES if "functionals" not in name), "encoder"])
+@pytest.mark.parametrize(
+    "name", [*(name for name in ARCHITECTURES if "functionals" not in name), "encoder"]
+)
 def test_a_clip_of_twice_the_length_of_the_crops_is_scored_as_its_crop(name, crops):
-    """The median over three seeds: one training of a network without batch normalization depends on the kernels."""
+    """The median over three seeds: one training of a network without batch normalization depends on
+    the kernels.
+    """
     apart, gained = zip(
-        *(difference(fitted(make(name, seed), crops[:-1]), crops[-1]) for seed in (1, 2, 3)), strict=True
+        *(difference(fitted(make(name, seed), crops[:-1]), crops[-1]) for seed in (1, 2, 3)),
+        strict=True,
     )
     assert statistics.median(apart) < 0.35, apart
     assert statistics.median(gained) < 0.5, gained
 
 
 def difference(model, clips):
-    """The mean total variation between the probabilities of clips and of the clips twice in a row, and how much higher
-    the loss of the latter is."""
+    """The mean total variation between the probabilities of clips and of the clips twice in a row,
+    and how much higher the loss of the latter is."""
     with torch.no_grad():
         short, long = model(clips).logits, model(torch.cat([clips, clips], dim=1)).logits
     if not trainable(model):  # random logits, which are nearly equal

@@ -13,7 +13,15 @@ from ser_hf.models.layers import Calibration, KernelMachines
 from ser_hf.models.modeling_mfcc import LEAST, Forest
 
 NAMES = ["mfcc_linear", "mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "mfcc_mlp"]
-TINY = {"n_fft": 512, "win_length": 400, "hop_length": 256, "n_mels": 16, "n_mfcc": 5, "deltas": 1, "num_labels": 3}
+TINY = {
+    "n_fft": 512,
+    "win_length": 400,
+    "hop_length": 256,
+    "n_mels": 16,
+    "n_mfcc": 5,
+    "deltas": 1,
+    "num_labels": 3,
+}
 
 
 def network(name, **options):
@@ -28,7 +36,13 @@ def test_a_clip_is_the_statistics_of_its_cepstra_and_of_their_slopes():
     with torch.no_grad():
         vector = model.embed(*model.front_end(waveform, torch.tensor([8000])))[0].numpy()
     mel = librosa.feature.melspectrogram(
-        y=waveform[0].numpy(), sr=16000, n_fft=512, win_length=400, hop_length=256, n_mels=16, pad_mode="constant"
+        y=waveform[0].numpy(),
+        sr=16000,
+        n_fft=512,
+        win_length=400,
+        hop_length=256,
+        n_mels=16,
+        pad_mode="constant",
     )
     cepstra = librosa.feature.mfcc(S=librosa.power_to_db(mel, top_db=None), n_mfcc=5)
     both = np.concatenate([cepstra, librosa.feature.delta(cepstra, mode="nearest")])

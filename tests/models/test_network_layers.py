@@ -1,4 +1,6 @@
-"""Masked layers against those of torch: batch normalization, convolution blocks and stacks, LSTM and pooling."""
+"""Masked layers against those of torch: batch normalization, convolution blocks and stacks, LSTM
+and pooling.
+"""
 
 import math
 
@@ -8,7 +10,14 @@ from signals import mask_of
 from support.close import assert_near
 from torch import nn
 
-from ser_hf.models.layers import BiLSTM, ConvBlock, ConvBlock1d, MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling
+from ser_hf.models.layers import (
+    BiLSTM,
+    ConvBlock,
+    ConvBlock1d,
+    MaskedBatchNorm1d,
+    MaskedBatchNorm2d,
+    Pooling,
+)
 
 LENGTHS = (9, 4, 6)
 KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats", "last")
@@ -66,8 +75,14 @@ def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
     ours, stock = _pair()
     mask = mask_of(*LENGTHS)
     # Padding that overflowed is padding still.
-    padded = torch.randn(3, 5, 9, 4).masked_fill(~mask[:, None, :, None], float("inf")).requires_grad_()
-    joined = torch.cat([padded[i : i + 1, :, :n] for i, n in enumerate(LENGTHS)], dim=2).detach().requires_grad_()
+    padded = (
+        torch.randn(3, 5, 9, 4).masked_fill(~mask[:, None, :, None], float("inf")).requires_grad_()
+    )
+    joined = (
+        torch.cat([padded[i : i + 1, :, :n] for i, n in enumerate(LENGTHS)], dim=2)
+        .detach()
+        .requires_grad_()
+    )
     pull = torch.randn(1, 5, sum(LENGTHS), 4)
     expected = stock(joined)
     output = ours(padded, mask)
@@ -122,7 +137,9 @@ def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
 def test_no_layer_waits_for_an_accelerator(norm):
     """Tensors on the meta device have no values: reading one raises."""
-    features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
+    features = (
+        torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
+    )
     features = features.to("meta").requires_grad_()
     output = norm(3).to("meta")(features, mask_of(5, 3).to("meta"))
     output.sum().backward()
@@ -141,11 +158,15 @@ def test_a_compiled_graph_does_not_break_at_the_mask():
             block.zero_grad()
             block(features, mask)[0].square().mean().backward()
         for name, parameter in eager.named_parameters():
-            torch.testing.assert_close(compiled.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(
+                compiled.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6
+            )
     assert_near(compiled.norm.running_var, eager.norm.running_var)
 
 
-@pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)]
+)
 @pytest.mark.parametrize("training", [False, True])
 def test_convolution_over_time_equals_the_stock_layers(training, kernel_size, stride, pool):
     block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).train(training)
@@ -157,7 +178,9 @@ def test_convolution_over_time_equals_the_stock_layers(training, kernel_size, st
     assert_near(output, expected)
     wrt = (clips, block.conv.weight)
     for own, theirs in zip(
-        torch.autograd.grad(output.square().sum(), wrt), torch.autograd.grad(expected.square().sum(), wrt), strict=True
+        torch.autograd.grad(output.square().sum(), wrt),
+        torch.autograd.grad(expected.square().sum(), wrt),
+        strict=True,
     ):
         torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-4)
 

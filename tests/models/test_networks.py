@@ -1,4 +1,5 @@
-"""Promises of every network: padding changes nothing, saving and loading is exact, fresh weights are sound.
+"""Promises of every network: padding changes nothing, saving and loading is exact, fresh weights
+are sound.
 
 Each test runs for each architecture in a tiny size, some in the default size too.
 """
@@ -45,7 +46,9 @@ def test_padding_to_three_times_the_length_changes_no_logit(name, tiny):
 
 @torch.no_grad()
 def test_speeds_of_evaluation_average_embeddings():
-    """A linear classifier's logits are the mean of those at each speed, also of a padded clip; not in training."""
+    """A linear classifier's logits are the mean of those at each speed, also of a padded clip; not
+    in training.
+    """
     speeds = [0.9, 1.0, 1.1]
     model, config = built("byols"), tiny_config("byols")
     state = model.state_dict()
@@ -85,7 +88,11 @@ def test_the_shortest_and_the_longest_clip_get_logits(name, samples):
 
 @EACH
 def test_loss_is_the_mean_cross_entropy(name):
-    model, batch, labels = built(name), batch_of(noise(4000), noise(6000, seed=1)), torch.tensor([2, 0])
+    model, batch, labels = (
+        built(name),
+        batch_of(noise(4000), noise(6000, seed=1)),
+        torch.tensor([2, 0]),
+    )
     output = model(**batch, labels=labels)
     by_hand = -output.logits.log_softmax(dim=1)[torch.arange(2), labels].mean()
     assert_near(output.loss, by_hand)
@@ -100,7 +107,9 @@ def test_a_loaded_network_gives_equal_logits(name, tmp_path):
     loaded = AutoModelForAudioClassification.from_pretrained(tmp_path)
     assert type(loaded) is ARCHITECTURES[name]
     assert not loaded.training
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items()
+    )
     batch = batch_of(noise(7000), noise(16000, seed=1))
     assert_near(loaded(**batch).logits, model(**batch).logits)
     auto_map = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["auto_map"]
@@ -119,10 +128,14 @@ def without_ser_hf(tmp_path_factory):
     for name in NETWORKS:
         model = trained(built(name))
         model.save_pretrained(folder / name)
-        Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(folder / name)
+        Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(
+            folder / name
+        )
         with torch.no_grad():
             expected[name] = model(clip).logits.softmax(dim=1).numpy()
-    return expected, probabilities_without_ser_hf(folder, [clip[0].numpy()], dict.fromkeys(NETWORKS, 1))
+    return expected, probabilities_without_ser_hf(
+        folder, [clip[0].numpy()], dict.fromkeys(NETWORKS, 1)
+    )
 
 
 @pytest.mark.slow
@@ -134,7 +147,11 @@ def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in TRANSFERRED else ()) for name in NETWORKS]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in TRANSFERRED else ())
+        for name in NETWORKS
+    ],
 )
 @torch.no_grad()
 def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
@@ -145,7 +162,9 @@ def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
         elif ".attend." in key:
             continue  # after its normalization noises hardly differ
         elif list(module.parameters(recurse=False)) and not key.startswith("front_end"):
-            module.register_forward_hook(lambda _, __, out, key=key: scales.update({key: _spread(out)}))
+            module.register_forward_hook(
+                lambda _, __, out, key=key: scales.update({key: _spread(out)})
+            )
     logits = model(torch.cat([noise(32000, seed=i) for i in range(8)])).logits
     assert all(0.02 < scale < 20 for scale in scales.values()), scales
     assert 1e-3 < logits.std() < 2
@@ -153,7 +172,11 @@ def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
 
 def _spread(output):
     output = output[0] if isinstance(output, tuple) else output
-    return (output.data if isinstance(output, torch.nn.utils.rnn.PackedSequence) else output).std().item()
+    return (
+        (output.data if isinstance(output, torch.nn.utils.rnn.PackedSequence) else output)
+        .std()
+        .item()
+    )
 
 
 @EACH
@@ -176,7 +199,8 @@ def test_shipped_files_import_only_what_a_hub_user_has(path):
     allowed = {"torch", "numpy", "transformers"} | set(sys.stdlib_module_names)
     siblings = {sibling.stem for sibling in FOLDER.glob("*.py")}
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    optional = [node for own in ast.walk(tree) if isinstance(own, ast.Try) for node in own.body]  # transformers' rule
+    # transformers' rule
+    optional = [node for own in ast.walk(tree) if isinstance(own, ast.Try) for node in own.body]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import) and node not in optional:
             assert {alias.name.partition(".")[0] for alias in node.names} <= allowed

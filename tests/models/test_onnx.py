@@ -1,4 +1,6 @@
-"""Exported networks have the outputs of torch for batches and lengths other than those of the export."""
+"""Exported networks have the outputs of torch for batches and lengths other than those of the
+export.
+"""
 
 import importlib.util
 import json
@@ -15,8 +17,8 @@ from ser_hf.models.layers import BiLSTM
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.utils.errors import UserError
 
-# An export takes seconds: networks with every layer that any network has, small, with each part of the front end that
-# no network has by default in one of them, and a second LSTM layer.
+# An export takes seconds: networks with every layer that any network has, small, with each part of
+# the front end that no network has by default in one of them, and a second LSTM layer.
 EXPORTED = {
     "crnn": {
         **{"channels": [4], "time_pooling": [2], "band_pooling": [2], "lstm_layers": 2},
@@ -26,7 +28,9 @@ EXPORTED = {
     "separable_resnet": {"frames": 100, "frame_fit": "resize"},
     "mfcc_mlp": {"hidden": [8]},
     "cnn14": {"channels": [2, 4]},
-    **dict.fromkeys(("cnn1d", "cnn1d_descriptors", "parallel_cnn_transformer", "byols", "vggish"), {}),
+    **dict.fromkeys(
+        ("cnn1d", "cnn1d_descriptors", "parallel_cnn_transformer", "byols", "vggish"), {}
+    ),
     **dict.fromkeys(("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"), {}),
 }
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
@@ -47,7 +51,9 @@ def test_every_layer_is_exported_in_some_network():
 
 
 def _disturb(model):
-    """Biases of zero would hide a wrong order of gates, and a forest that sends all clips to one leaf anything."""
+    """Biases of zero would hide a wrong order of gates, and a forest that sends all clips to one
+    leaf anything.
+    """
     for module in model.modules():
         if isinstance(module, BiLSTM):
             for key, parameter in module.named_parameters():
@@ -55,7 +61,9 @@ def _disturb(model):
                     nn.init.normal_(parameter)
         elif isinstance(module, Forest):
             vectors = []
-            with module.register_forward_pre_hook(lambda _, given, vectors=vectors: vectors.append(given[0])):
+            with module.register_forward_pre_hook(
+                lambda _, given, vectors=vectors: vectors.append(given[0])
+            ):
                 model(torch.randn(1, 1)), model(torch.randn(1, 4800))
             module.threshold.data.fill_(torch.cat(vectors)[:, 0].mean())
 
@@ -80,9 +88,13 @@ def _difference(model, session, lengths):
         expected = model(waveform, mask).logits
     if 1 in lengths[:-1]:
         assert expected.std(dim=0).max() > 1e-4, "clips must get different logits"
-    (answer,) = session.run(["logits"], {"input_values": waveform.numpy(), "attention_mask": mask.numpy()})
+    (answer,) = session.run(
+        ["logits"], {"input_values": waveform.numpy(), "attention_mask": mask.numpy()}
+    )
     assert answer.shape == expected.shape
-    return ((torch.from_numpy(answer) - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
+    return (
+        (torch.from_numpy(answer) - expected).abs().max() / expected.abs().max().clamp(min=1)
+    ).item()
 
 
 @pytest.mark.slow
@@ -92,7 +104,10 @@ def test_a_network_has_the_logits_of_torch(name, runtime, tmp_path):
     model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))
     _disturb(model)
     session = _session(runtime, model, tmp_path)
-    described = [(value.name, value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
+    described = [
+        (value.name, value.type, value.shape)
+        for value in (*session.get_inputs(), *session.get_outputs())
+    ]
     assert described == [
         ("input_values", "tensor(float)", ["batch", "samples"]),
         ("attention_mask", "tensor(int64)", ["batch", "samples"]),
@@ -100,7 +115,12 @@ def test_a_network_has_the_logits_of_torch(name, runtime, tmp_path):
         ("probabilities", "tensor(float)", ["batch", 4]),
     ]
     metadata = session.get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["id2label"]) == {"0": "anger", "1": "fear", "2": "joy", "3": "surprise"}
+    assert json.loads(metadata["id2label"]) == {
+        "0": "anger",
+        "1": "fear",
+        "2": "joy",
+        "3": "surprise",
+    }
     assert metadata["sampling_rate"] == "16000"
     found = {lengths: _difference(model, session, lengths) for lengths in LENGTHS}
     assert max(found.values()) < TOLERANCES.get(name, 1e-4), found
@@ -118,5 +138,7 @@ def test_missing_packages_are_refused(package, monkeypatch, tmp_path):
 def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model = built("crnn")
     model.extra = nn.GRU(4, 4)
-    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a GRU"):
+    with pytest.raises(
+        UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a GRU"
+    ):
         export_onnx(model, tmp_path / "model.onnx", EXTRACTOR)

@@ -1,4 +1,6 @@
-"""The pooling head on each of transformers' speech encoders: real frames only, also in a pipeline without ser_hf."""
+"""The pooling head on each of transformers' speech encoders: real frames only, also in a pipeline
+without ser_hf.
+"""
 
 from functools import partial
 
@@ -15,11 +17,24 @@ from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassificati
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.training.encoders import mask_valid
 
-WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")]
+WAVEFORMS = [
+    name
+    for name in CHECKPOINTS
+    if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")
+]
 # What transformers makes and never uses, and positions that are not trained.
-IDLE = {"wav2vec2-conformer": "encoder.encoder.pos_conv_embed.", "whisper": "encoder.embed_positions."}
+IDLE = {
+    "wav2vec2-conformer": "encoder.encoder.pos_conv_embed.",
+    "whisper": "encoder.embed_positions.",
+}
 # Models that a pipeline without ser_hf loads, and the number of clips it gets.
-PUBLISHED = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper": 3, "audio-spectrogram-transformer": 2}
+PUBLISHED = {
+    "wav2vec2-stable": 3,
+    "wav2vec2": 3,
+    "wav2vec2-bert": 2,
+    "whisper": 3,
+    "audio-spectrogram-transformer": 2,
+}
 
 
 @pytest.fixture
@@ -36,7 +51,9 @@ def build(encoder_folder):
         extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(name))
         extractor.return_attention_mask = True
         torch.manual_seed(0)
-        model = PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, num_labels=4, **settings))
+        model = PooledEncoderForAudioClassification(
+            PooledEncoderConfig(encoder=encoder, num_labels=4, **settings)
+        )
         return model.eval(), extractor
 
     return built
@@ -62,7 +79,9 @@ def logits(model, extractor, waveforms):
 @pytest.mark.parametrize("weighted", [False, True], ids=["last", "sum"])
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_padding_changes_no_logit_where_the_mask_is_valid(build, name, weighted):
-    model, extractor = build(name, pooling="attentive_stats", weighted_layer_sum=weighted, head_layers=[5])
+    model, extractor = build(
+        name, pooling="attentive_stats", weighted_layer_sum=weighted, head_layers=[5]
+    )
     several = clips(9000, 16000, 5000, 12345)
     together = logits(model, extractor, several)
     alone = torch.cat([logits(model, extractor, clip) for clip in several])
@@ -74,19 +93,29 @@ def test_padding_changes_no_logit_where_the_mask_is_valid(build, name, weighted)
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_every_parameter_gets_a_gradient(build, name):
-    model, extractor = build(name, pooling="attention", weighted_layer_sum=True, head_layers=[5, 3], head_dropout=0.1)
+    model, extractor = build(
+        name, pooling="attention", weighted_layer_sum=True, head_layers=[5, 3], head_dropout=0.1
+    )
     batch = inputs_of(extractor, clips(9000, 16000))
     model.train()(**batch, labels=torch.tensor([0, 3])).loss.backward()
     without = {key for key, parameter in model.named_parameters() if parameter.grad is None}
-    idle = {key for key in without if key.startswith(IDLE.get(name, "-")) or key.endswith("masked_spec_embed")}
+    idle = {
+        key
+        for key in without
+        if key.startswith(IDLE.get(name, "-")) or key.endswith("masked_spec_embed")
+    }
     assert without == idle
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "distilhubert", "wavlm", "unispeech-sat", "sew"])
+@pytest.mark.parametrize(
+    "name", ["wav2vec2", "hubert", "distilhubert", "wavlm", "unispeech-sat", "sew"]
+)
 def test_encoders_trained_without_a_mask_get_none_and_padding_is_not_pooled(build, name):
     model, extractor = build(name, pooling="mean")
     seen = []
-    model.encoder.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
+    model.encoder.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given), with_kwargs=True
+    )
     batch = inputs_of(extractor, clips(9000, 16000))
     with torch.no_grad():
         answer = model(**batch).logits[0]
@@ -118,7 +147,8 @@ def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
     model, extractor = build(name, pooling="max", weighted_layer_sum=True)
     batch = inputs_of(extractor, clips(16320))["input_values"]
     with torch.no_grad():
-        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, which the encoder returns
+        # the last layer, which the encoder returns
+        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))
         frames = model.encoder(batch).last_hidden_state
         assert frames.shape[1] == 51, "odd: one more than the layers' frames make"
         assert_near(model(batch).logits, model.classifier(frames.amax(dim=1)))
@@ -159,7 +189,9 @@ def test_clips_too_short_for_a_frame_are_followed_by_silence(build, name):
         assert_near(model(short).logits, padded)
         assert_near(model(short, attention_mask=mask).logits, padded)
         if mask_valid(model.config):  # beside a longer clip, which has silence added to it
-            beside = torch.stack([torch.nn.functional.pad(short[0], (0, 4001)), torch.randn(least + 4000)])
+            beside = torch.stack(
+                [torch.nn.functional.pad(short[0], (0, 4001)), torch.randn(least + 4000)]
+            )
             mask = torch.ones(2, least + 4000, dtype=torch.long)
             mask[0, least - 1 :] = 0
             assert_near(model(beside, attention_mask=mask).logits[:1], padded)
@@ -170,13 +202,20 @@ def test_clips_too_short_for_a_frame_are_followed_by_silence(build, name):
 def test_only_waveforms_have_a_shortest():
     assert shortest_waveform(AutoConfig.for_model("whisper")) is None
     assert shortest_waveform(AutoConfig.for_model("wav2vec2")) == 400, "the receptive field, 25 ms"
-    squeezed = AutoConfig.for_model("sew", conv_kernel=(10, 3), conv_stride=(5, 2), conv_dim=(8, 8), squeeze_factor=2)
+    squeezed = AutoConfig.for_model(
+        "sew", conv_kernel=(10, 3), conv_stride=(5, 2), conv_dim=(8, 8), squeeze_factor=2
+    )
     assert shortest_waveform(squeezed) == (5 - 1) * 5 + 10, "two frames, of five of the first layer"
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_saved_and_loaded_it_is_the_same(build, name, tmp_path):
-    settings = {"pooling": "attention", "weighted_layer_sum": True, "head_layers": [5], "head_dropout": 0.2}
+    settings = {
+        "pooling": "attention",
+        "weighted_layer_sum": True,
+        "head_layers": [5],
+        "head_dropout": 0.2,
+    }
     model, extractor = build(name, **settings)
     with torch.no_grad():
         model.layer_sum.weight.copy_(torch.tensor([1.0, -1.0, 0.5]))
@@ -193,8 +232,8 @@ def test_saved_and_loaded_it_is_the_same(build, name, tmp_path):
 
 @pytest.fixture(scope="module")
 def published(encoder_folder, tmp_path_factory):
-    """By kind of input: the probabilities of saved models for clips, one of a few samples, and those of `pipeline`
-    without ser_hf, single and in a batch."""
+    """By kind of input: the probabilities of saved models for clips, one of a few samples, and
+    those of `pipeline` without ser_hf, single and in a batch."""
     folder = tmp_path_factory.mktemp("hub")
     waveforms = clips(9000, 16000, 30)
     expected = {}
@@ -202,12 +241,16 @@ def published(encoder_folder, tmp_path_factory):
         extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(name))
         extractor.return_attention_mask = True
         encoder = AutoConfig.from_pretrained(encoder_folder(name))
-        config = PooledEncoderConfig(encoder=encoder, pooling="mean_std", head_layers=[5], num_labels=4)
+        config = PooledEncoderConfig(
+            encoder=encoder, pooling="mean_std", head_layers=[5], num_labels=4
+        )
         torch.manual_seed(0)
         model = PooledEncoderForAudioClassification(config).eval()
         model.save_pretrained(folder / name)
         extractor.save_pretrained(folder / name)
-        expected[name] = [logits(model, extractor, clip).softmax(dim=1)[0].tolist() for clip in waveforms[:count]]
+        expected[name] = [
+            logits(model, extractor, clip).softmax(dim=1)[0].tolist() for clip in waveforms[:count]
+        ]
     return expected, probabilities_without_ser_hf(folder, waveforms, PUBLISHED), folder
 
 
@@ -215,7 +258,8 @@ def published(encoder_folder, tmp_path_factory):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_pipeline_without_ser_hf_gives_the_same(published, name):
     expected, predictions, _ = published
-    # torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses.
+    # torchaudio is hidden there, whose filter bank differs a little from the one that transformers
+    # then uses.
     tolerance = 1e-3 if name == "audio-spectrogram-transformer" else 1e-6
     # The group normalization of wav2vec2 sees padding in a batch.
     for probabilities in predictions[name][: 1 if name == "wav2vec2" else 2]:
@@ -233,8 +277,12 @@ def test_gradient_checkpointing_changes_no_gradient(build):
     for checkpointing in (False, True):
         model, extractor = build("wav2vec2-layer", {"mask_time_prob": 0.0}, weighted_layer_sum=True)
         if checkpointing:
-            model._set_gradient_checkpointing(gradient_checkpointing_func=partial(checkpoint, use_reentrant=False))
-            assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+            model._set_gradient_checkpointing(
+                gradient_checkpointing_func=partial(checkpoint, use_reentrant=False)
+            )
+            assert any(
+                getattr(module, "gradient_checkpointing", False) for module in model.modules()
+            )
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0

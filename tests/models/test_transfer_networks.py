@@ -1,4 +1,6 @@
-"""Transferred networks: clip vectors, VGG stages against torch's layers, VGGish against the published formulas."""
+"""Transferred networks: clip vectors, VGG stages against torch's layers, VGGish against the
+published formulas.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_t
         model = kind(tiny_config(name))
         assert isinstance(model, TransferClassifier)
         outside = set(model.encoder.state_dict()) - {
-            f"layers.{i}.{key}" for i, layer in enumerate(model.encoder.layers) for key in layer.state_dict()
+            f"layers.{i}.{key}"
+            for i, layer in enumerate(model.encoder.layers)
+            for key in layer.state_dict()
         }
         assert not outside, f"{name} has weights in its encoder that belong to no layer"
 
@@ -71,7 +75,9 @@ def _published_log_mel(waveform):
     """(frames, 64) of a waveform (samples,), by the formulas of mel_features.py."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi / 400 * np.arange(400))
     starts = range(0, len(waveform) - 400 + 1, 160)
-    magnitudes = np.stack([np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) for start in starts])
+    magnitudes = np.stack(
+        [np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) for start in starts]
+    )
     edges, bins = np.linspace(_mel(125.0), _mel(7500.0), 66), _mel(np.linspace(0, 8000, 257))
     filters = np.zeros((257, 64))
     for band in range(64):
@@ -87,24 +93,32 @@ def test_vggish_features_are_those_of_the_published_code(samples, examples):
     """An example has 96 frames, 15600 samples; the samples after the last example are dropped."""
     clip = noise(samples, seed=3) + 0.05 * torch.sin(torch.arange(samples) * 0.3)
     examples_found, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
-    expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(examples, 96, 64)
+    expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(
+        examples, 96, 64
+    )
     assert mask.sum() == examples
     assert expected.std() > 0.1
     assert_near(examples_found[mask].numpy().reshape(expected.shape), expected)
 
 
 def _published_vggish(weights, examples, activation):
-    """(n, 96, 64) -> (n, embedding): the layers of the PyTorch port, which puts channels last before it flattens."""
+    """(n, 96, 64) -> (n, embedding): the layers of the PyTorch port, which puts channels last
+    before it flattens.
+    """
     picture = examples[:, None]
     for stage, depth in enumerate((1, 1, 2, 2)):
         for i in range(depth):
             name = f"layers.{stage}.convolutions.{i}"
-            picture = functional.conv2d(picture, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+            picture = functional.conv2d(
+                picture, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1
+            )
             picture = functional.relu(picture)
         picture = functional.max_pool2d(picture, 2, stride=2)
     vectors = picture.transpose(1, 3).transpose(1, 2).contiguous().view(len(picture), -1)
     for layer in (4, 5, 6):
-        vectors = functional.linear(vectors, weights[f"layers.{layer}.weight"], weights[f"layers.{layer}.bias"])
+        vectors = functional.linear(
+            vectors, weights[f"layers.{layer}.weight"], weights[f"layers.{layer}.bias"]
+        )
         vectors = functional.relu(vectors) if layer < 6 or activation == "relu" else vectors
     return vectors
 
@@ -122,7 +136,9 @@ def test_vggish_embeds_as_the_port_does_and_pools_real_examples(activation):
         expected = _published_vggish(dict(model.encoder.named_parameters()), examples, activation)
         assert (expected < 0).any() == (activation == "none")
         torch.testing.assert_close(embeddings[i, :count], expected, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.embed(features, mask)[i], expected.mean(dim=0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.embed(features, mask)[i], expected.mean(dim=0), rtol=1e-4, atol=1e-5
+        )
 
 
 def _lengths(clips):
@@ -132,7 +148,9 @@ def _lengths(clips):
 
 def test_short_clips_are_one_example_with_silence_after_it_and_examples_may_overlap():
     clip = noise(5000)
-    examples, mask = VGGishFrontEnd()(torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000]))
+    examples, mask = VGGishFrontEnd()(
+        torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000])
+    )
     expected = _published_log_mel(np.pad(clip[0].double().numpy(), (0, 15600 - 5000)))
     assert mask.sum() == 1
     assert_near(examples[mask].numpy().reshape(96, 64), expected)

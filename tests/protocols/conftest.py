@@ -1,4 +1,6 @@
-"""Corpora without audio, since a split needs rows only: small ones, and the official releases by name."""
+"""Corpora without audio, since a split needs rows only: small ones, and the official releases by
+name.
+"""
 
 import functools
 from pathlib import PurePosixPath
@@ -15,26 +17,39 @@ LABELS = ("angry", "happy", "sad")
 
 @pytest.fixture(scope="session")
 def make_corpus():
-    """A function from `{speaker: [emotion of each clip]}` (or a number of speakers, half of them women, with two clips
-    an emotion each) to a dataset whose clips all differ in content.
+    """A function from `{speaker: [emotion of each clip]}` (or a number of speakers, half of them
+    women, with two clips an emotion each) to a dataset whose clips all differ in content.
 
-    `sentence` and `session` are functions of the speaker's number from 0 and of the take; without the latter the
-    corpus has no column `session`.
+    `sentence` and `session` are functions of the speaker's number from 0 and of the take; without
+    the latter the corpus has no column `session`.
     """
 
     def make(
-        speakers, labels=LABELS, prefix="x", order=None, sentence=lambda n, take: f"sentence {take % 2}", session=None
+        speakers,
+        labels=LABELS,
+        prefix="x",
+        order=None,
+        sentence=lambda n, take: f"sentence {take % 2}",
+        session=None,
     ):
         if isinstance(speakers, int):
             speakers = {f"{prefix}:{n:02d}": list(labels) * 2 for n in range(1, speakers + 1)}
         clips = []
         for number, (speaker, emotions) in enumerate(speakers.items()):
             for take, emotion in enumerate(emotions):
-                known = {"sex": ("female", "male")[number % 2], "sentence": sentence(number, take), "take": take}
+                known = {
+                    "sex": ("female", "male")[number % 2],
+                    "sentence": sentence(number, take),
+                    "take": take,
+                }
                 known["extra"] = {"session": session(number, take)} if session else {}
-                clips.append(Clip(f"{speaker}/{take}.wav", emotion, speaker, f"{speaker}/{take}", **known))
+                clips.append(
+                    Clip(f"{speaker}/{take}.wav", emotion, speaker, f"{speaker}/{take}", **known)
+                )
         clips = [clips[i] for i in order] if order is not None else clips
-        dataset = to_dataset(Listing(prefix, clips), [clip.emotion for clip in clips], list(labels), 16000)
+        dataset = to_dataset(
+            Listing(prefix, clips), [clip.emotion for clip in clips], list(labels), 16000
+        )
         return replaced(dataset, "content_hash", [f"hash of {clip.id}" for clip in clips])
 
     return make
@@ -56,7 +71,10 @@ def official():
 
     @functools.cache
     def rows(corpus):
-        pairs = [(CORPORA[corpus].read_name(PurePosixPath(entry.path)), entry.sha256) for entry in manifest(corpus)]
+        pairs = [
+            (CORPORA[corpus].read_name(PurePosixPath(entry.path)), entry.sha256)
+            for entry in manifest(corpus)
+        ]
         pairs.sort(key=lambda pair: pair[0].id)
         clips = [clip for clip, _ in pairs]
         emotions = [clip.emotion for clip in clips]
@@ -69,7 +87,9 @@ def official():
 
 @pytest.fixture(scope="module")
 def few_draws():
-    """Only the proportions rest on how many draws the nearest is taken from; eight make the other tests quick."""
+    """Only the proportions rest on how many draws the nearest is taken from; eight make the other
+    tests quick.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rules, "_DRAWS", 8)
         yield

@@ -1,4 +1,6 @@
-"""The leakage audit: every planted leak is an error if the protocol forbids it, and counted otherwise."""
+"""The leakage audit: every planted leak is an error if the protocol forbids it, and counted
+otherwise.
+"""
 
 import dataclasses
 from collections import namedtuple
@@ -46,7 +48,9 @@ def with_copies(with_column):
 def test_a_clean_split_shares_sentences_only(make_corpus):
     dataset = make_corpus(4)
     assert audit(split_of(dataset), dataset, []) == {
-        "shared": dict.fromkeys(PAIRS, {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}),
+        "shared": dict.fromkeys(
+            PAIRS, {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}
+        ),
         "apart": dict.fromkeys(PAIRS, ["speakers", "recordings", "near_duplicates"]),
         "duplicates": 0,
     }
@@ -55,7 +59,13 @@ def test_a_clean_split_shares_sentences_only(make_corpus):
 def test_sessions_are_counted_where_the_corpus_has_them(make_corpus):
     dataset = make_corpus(4, session=lambda n, take: f"session {n // 2}")
     shared = audit(split_of(dataset), dataset, [])["shared"]
-    assert list(shared["train/test"]) == ["speakers", "sessions", "sentences", "recordings", "near_duplicates"]
+    assert list(shared["train/test"]) == [
+        "speakers",
+        "sessions",
+        "sentences",
+        "recordings",
+        "near_duplicates",
+    ]
     assert [shared[pair]["sessions"] for pair in PAIRS] == [0, 0, 1]
 
 
@@ -85,14 +95,25 @@ def test_a_clip_of_a_speaker_in_another_part_is_refused(make_corpus, row, part, 
     one, other = sorted((part, into), key=["train", "validation", "test"].index)
     with pytest.raises(UserError) as error:
         audit(split, dataset, [])
-    assert str(error.value) == f"protocol p: speaker {dataset[row]['speaker']!r} is in {one} and in {other}"
+    assert (
+        str(error.value)
+        == f"protocol p: speaker {dataset[row]['speaker']!r} is in {one} and in {other}"
+    )
 
 
-@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("validation", "test"), ("train", "validation")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("train", "test"), ("validation", "test"), ("train", "validation")]
+)
 @pytest.mark.parametrize("column", ["session", "sentence"])
-def test_a_value_in_two_parts_that_are_kept_apart_is_refused(make_corpus, with_column, column, one, other):
-    dataset = make_corpus(4, session=lambda n, take: f"session {n}", sentence=lambda n, take: f"sentence {n}")
-    split = split_of(dataset, test_apart=("speaker", column), validation_apart=("speaker", column), fold="1 of 3")
+def test_a_value_in_two_parts_that_are_kept_apart_is_refused(
+    make_corpus, with_column, column, one, other
+):
+    dataset = make_corpus(
+        4, session=lambda n, take: f"session {n}", sentence=lambda n, take: f"sentence {n}"
+    )
+    split = split_of(
+        dataset, test_apart=("speaker", column), validation_apart=("speaker", column), fold="1 of 3"
+    )
     audit(split, dataset, [])  # as it is, the promise holds
     rows = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
     values = dataset[column][:]
@@ -108,14 +129,24 @@ def test_a_value_in_two_parts_that_are_kept_apart_is_refused(make_corpus, with_c
 
 @pytest.mark.parametrize(
     ("copy", "original", "pair"),
-    [(VALIDATION - 1, TRAIN, "train/validation"), (TEST, TRAIN, "train/test"), (TEST, VALIDATION, "validation/test")],
+    [
+        (VALIDATION - 1, TRAIN, "train/validation"),
+        (TEST, TRAIN, "train/test"),
+        (TEST, VALIDATION, "validation/test"),
+    ],
 )
 @pytest.mark.parametrize("apart", [("speaker",), ()])
-def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copies, copy, original, pair, apart):
+def test_a_recording_in_two_parts_is_refused_naming_both(
+    make_corpus, with_copies, copy, original, pair, apart
+):
     one, other = pair.split("/")
     dataset = with_copies(make_corpus(4), {copy: original})
     with pytest.raises(UserError) as error:
-        audit(split_of(dataset, test_apart=apart, validation_apart=apart), dataset, refuse_near_duplicates=False)
+        audit(
+            split_of(dataset, test_apart=apart, validation_apart=apart),
+            dataset,
+            refuse_near_duplicates=False,
+        )
     ids = dataset["id"][:]
     assert str(error.value) == (
         f"protocol p: these are the same recording in two parts: {ids[original]} ({one}) and {ids[copy]} ({other}); "
@@ -135,7 +166,9 @@ def test_copies_in_two_parts_of_any_fold_are_named_at_once(make_corpus, with_cop
     assert all(group.split(" in fold ")[1].startswith("x:") for group in groups[:-1])
     apart = make_corpus(6)
     require_apart(folds, apart)
-    message = r"are the same take.*x:02/3 .* and x:01/2 .* in fold x:01; .*protocol.near_duplicates: tell"
+    message = (
+        r"are the same take.*x:02/3 .* and x:01/2 .* in fold x:01; .*protocol.near_duplicates: tell"
+    )
     with pytest.raises(UserError, match=message):
         require_apart(folds, apart, [Twins(2, 9)])
 
@@ -150,7 +183,9 @@ def test_a_recording_under_two_labels_is_named(make_corpus, with_copies):
         "2 recordings have several labels, of which at most one is right: x:01/0 (angry) and x:02/1 (happy); "
         "x:04/0 (angry) and x:04/1 (happy)."
     )
-    only_train = dataclasses.replace(split_of(two_labels), rows={"train": [*range(12)], "validation": [], "test": []})
+    only_train = dataclasses.replace(
+        split_of(two_labels), rows={"train": [*range(12)], "validation": [], "test": []}
+    )
     assert contradictions([only_train], two_labels).startswith("1 recording has several labels")
 
 
@@ -167,8 +202,13 @@ def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, message):
     dataset = make_corpus(4)
     with pytest.raises(UserError) as error:
         audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
-    assert f"the same take, cut, re-encoded or changed in level, in two parts: {message}; list one" in str(error.value)
-    assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
+    assert (
+        f"the same take, cut, re-encoded or changed in level, in two parts: {message}; list one"
+        in str(error.value)
+    )
+    assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(
+        error.value
+    )
 
 
 def test_clips_without_a_hash_are_not_copies(make_corpus, with_column):
@@ -183,10 +223,15 @@ def test_the_worst_audit_has_the_maximum_of_each_count(make_corpus, with_copies)
     dataset = with_copies(make_corpus(4), {1: 0})
     split = split_of(dataset)
     lax = dataclasses.replace(split, apart=split.apart | {"train/validation": ()})
-    audits = [audit(split, dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False), audit(lax, dataset, [])]
+    audits = [
+        audit(split, dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False),
+        audit(lax, dataset, []),
+    ]
     audits[0]["shared"]["train/test"]["sentences"] = None
     audits[1]["shared"]["validation/test"]["sentences"] = 5
-    audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"]["sentences"] = None
+    audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"][
+        "sentences"
+    ] = None
     worst = worst_audit(audits)
     assert [worst["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
     assert [worst["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
@@ -204,7 +249,15 @@ def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
     audited = audit(split_of(dataset), dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False)
     audited["shared"]["train/validation"]["sentences"] = None
     lines = audit_table(audited).splitlines()
-    assert lines[0].split() == ["shared", "by", "speakers", "sentences", "recordings", "near", "duplicates"]
+    assert lines[0].split() == [
+        "shared",
+        "by",
+        "speakers",
+        "sentences",
+        "recordings",
+        "near",
+        "duplicates",
+    ]
     assert [line.split() for line in lines[1:]] == [
         ["train/validation", "0", "unknown", "0", "0"],
         ["train/test", "0", "2!", "0", "1!"],

@@ -7,7 +7,14 @@ from ser_hf.protocols.listed import by_column, emobox_lists
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import coerce, parse_yaml
 
-OF_SPEAKER = {"x:01": "train", "x:02": "train", "x:03": "train", "x:04": "dev", "x:05": "test", "x:06": "test"}
+OF_SPEAKER = {
+    "x:01": "train",
+    "x:02": "train",
+    "x:03": "train",
+    "x:04": "dev",
+    "x:05": "test",
+    "x:06": "test",
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +24,15 @@ def dataset(make_corpus):
 
 @pytest.fixture(scope="module")
 def with_parts(dataset):
-    """A function from names of columns, and for each a function from a row's speaker and number to its word, to the
-    corpus that has them."""
+    """A function from names of columns, and for each a function from a row's speaker and number to
+    its word, to the corpus that has them."""
 
     def add(**columns):
         made = dataset
         for name, word in columns.items():
-            made = made.add_column(name, [word(speaker, i) for i, speaker in enumerate(dataset["speaker"])])
+            made = made.add_column(
+                name, [word(speaker, i) for i, speaker in enumerate(dataset["speaker"])]
+            )
         return made
 
     return add
@@ -35,7 +44,11 @@ def of_speaker(words):
 
 def test_the_words_of_a_column_are_the_parts(with_parts):
     (split,) = split_corpus(with_parts(split=of_speaker(OF_SPEAKER)), "column")
-    assert split.speakers == {"train": ["x:01", "x:02", "x:03"], "validation": ["x:04"], "test": ["x:05", "x:06"]}
+    assert split.speakers == {
+        "train": ["x:01", "x:02", "x:03"],
+        "validation": ["x:04"],
+        "test": ["x:05", "x:06"],
+    }
     assert (split.name, split.fold, split.leak, split.notes) == ("column", None, None, ())
     assert split.apart == dict.fromkeys(split.apart, ("speaker",))
 
@@ -50,7 +63,9 @@ def test_the_words_of_a_column_are_the_parts(with_parts):
 )
 def test_numbers_and_booleans_are_parts_as_in_the_recipe(with_parts, cells, parts):
     words = dict(zip(("train", "test", "dev"), cells, strict=True))
-    corpus = with_parts(fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()}))
+    corpus = with_parts(
+        fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()})
+    )
     taken = coerce(parse_yaml(parts, "here"), dict[str, str] | None, "protocol.parts")
     assert by_column(corpus, "fold", taken).speakers["test"] == ["x:05", "x:06"]
 
@@ -59,14 +74,23 @@ def test_one_column_a_fold(with_parts):
     swapped = OF_SPEAKER | {"x:01": "test", "x:05": "train", "x:06": "train"}
     corpus = with_parts(a=of_speaker(OF_SPEAKER), b=of_speaker(swapped))
     folds = split_corpus(corpus, "column", column=["a", "b"])
-    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [("a", ["x:05", "x:06"]), ("b", ["x:01"])]
+    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [
+        ("a", ["x:05", "x:06"]),
+        ("b", ["x:01"]),
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"column": "fold"}, "protocol.column: no column 'fold'; the corpus has audio, label, speaker, "),
-        ({"parts": {"a": "dev"}}, "protocol.parts.a: unknown part 'dev'; choose one of train, validation, test"),
+        (
+            {"column": "fold"},
+            "protocol.column: no column 'fold'; the corpus has audio, label, speaker, ",
+        ),
+        (
+            {"parts": {"a": "dev"}},
+            "protocol.parts.a: unknown part 'dev'; choose one of train, validation, test",
+        ),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
         (
             {"column": "speaker"},
@@ -88,7 +112,9 @@ def by_clip(speaker, i):
 
 def test_shared_speakers_are_allowed_by_name_only(with_parts):
     corpus = with_parts(split=by_clip)
-    with pytest.raises(UserError, match="^protocol.column: split: Speaker-dependent: 5 of the 6 test speakers"):
+    with pytest.raises(
+        UserError, match="^protocol.column: split: Speaker-dependent: 5 of the 6 test speakers"
+    ):
         by_column(corpus)
     assert by_column(corpus, shared_speakers=True).leak
 
@@ -121,7 +147,9 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
     assert shared.speakers["validation"] == ["x:03", "x:04"]
 
     def by_clip_within_train(speaker, i):
-        return "test" if speaker > "x:04" else {"train": "train", "test": "dev"}[by_clip(speaker, i)]
+        return (
+            "test" if speaker > "x:04" else {"train": "train", "test": "dev"}[by_clip(speaker, i)]
+        )
 
     mixed = emobox_lists(with_parts(fold_1=by_clip_within_train))
     assert mixed.apart["train/validation"] == ()

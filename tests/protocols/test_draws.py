@@ -15,12 +15,18 @@ def everything(dataset):
 def test_only_the_given_rows_are_drawn_from(make_corpus):
     dataset = make_corpus(9)
     for seed in range(5):
-        assert set(draw_groups(dataset, range(12, 30), "speaker", 2, seed)) < {"x:03", "x:04", "x:05"}
+        assert set(draw_groups(dataset, range(12, 30), "speaker", 2, seed)) < {
+            "x:03",
+            "x:04",
+            "x:05",
+        }
 
 
 def test_sexes_are_drawn_in_proportion_and_unknown_ones_do_not_matter(make_corpus, with_column):
     dataset = make_corpus(16)
-    halves = with_column(dataset, "sex", [None if row < 48 else ["female", "male"][row % 2] for row in range(96)])
+    halves = with_column(
+        dataset, "sex", [None if row < 48 else ["female", "male"][row % 2] for row in range(96)]
+    )
     by_speaker = dict(zip(dataset["speaker"], dataset["sex"], strict=True))
     for seed in range(5):
         drawn = draw_groups(dataset, everything(dataset), "speaker", 6, seed)
@@ -51,31 +57,43 @@ def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
 
 def test_one_group_without_sentences_cannot_be_divided(make_corpus):
     dataset = make_corpus(1, sentence=lambda n, take: None)
-    with pytest.raises(UserError, match="^protocol.validation: only speaker x:01 is left for training, and its clips"):
+    with pytest.raises(
+        UserError,
+        match="^protocol.validation: only speaker x:01 is left for training, and its clips",
+    ):
         hold_out(dataset, everything(dataset), 0.15, 0)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, float("nan")])
 def test_a_share_is_between_0_and_1(make_corpus, share):
-    with pytest.raises(UserError, match=f"^protocol.test: expected a share between 0 and 1, got {share}"):
+    with pytest.raises(
+        UserError, match=f"^protocol.test: expected a share between 0 and 1, got {share}"
+    ):
         check_share("protocol.test", share)
     with pytest.raises(UserError, match="^protocol.validation: expected a share between 0 and 1"):
         hold_out(make_corpus(3), list(range(18)), share, 0)
 
 
-# ------------------------------------------------------------------------------------------------- several corpora
+# -------------------------------------------------------------------------------------------------
+# several corpora
 
 
 @pytest.fixture
 def mixed(make_corpus, with_column):
-    """A function from {corpus: speakers} to a dataset of them all, each speaker twice in every emotion."""
+    """A function from {corpus: speakers} to a dataset of them all, each speaker twice in every
+    emotion.
+    """
 
     def make(sizes, **options):
         speakers = {
-            f"{corpus}:{n:02d}": ["angry", "happy", "sad"] * 2 for corpus in sizes for n in range(sizes[corpus])
+            f"{corpus}:{n:02d}": ["angry", "happy", "sad"] * 2
+            for corpus in sizes
+            for n in range(sizes[corpus])
         }
         dataset = make_corpus(speakers, **options)
-        return with_column(dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]])
+        return with_column(
+            dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]]
+        )
 
     return make
 

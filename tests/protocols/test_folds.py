@@ -45,7 +45,9 @@ def test_folds_have_labels_in_proportion(make_corpus):
 def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
     """The speakers differ so much that scikit-learn puts two of five into one of five folds."""
     counts = {"x:0": (1, 0), "x:1": (7, 3), "x:2": (2, 0), "x:3": (0, 10), "x:4": (9, 1)}
-    corpus = {speaker: ["angry"] * angry + ["sad"] * sad for speaker, (angry, sad) in counts.items()}
+    corpus = {
+        speaker: ["angry"] * angry + ["sad"] * sad for speaker, (angry, sad) in counts.items()
+    }
     dataset = make_corpus(corpus, labels=("angry", "sad"))
     of = dataset["speaker"][:]
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(of, dataset["label"][:], of)
@@ -96,7 +98,8 @@ def test_a_speaker_in_two_sessions_is_refused(make_corpus):
 
 
 @pytest.mark.parametrize(
-    "session", [None, lambda n, take: None, lambda n, take: None if (n, take) == (3, 5) else f"session {n}"]
+    "session",
+    [None, lambda n, take: None, lambda n, take: None if (n, take) == (3, 5) else f"session {n}"],
 )
 def test_sessions_must_be_known(make_corpus, session):
     message = "^protocol.name: leave_one_session_out needs a session for every clip, and this corpus does not have it"
@@ -104,39 +107,56 @@ def test_sessions_must_be_known(make_corpus, session):
         leave_one_session_out(make_corpus(4, session=session))
 
 
-# --------------------------------------------------------------------------------------------------- corpora left out
+# ---------------------------------------------------------------------------------------------------
+# corpora left out
 
 
 def corpora_of(make_corpus, with_column, emotions):
     """{corpus: [emotions of each speaker]} as rows."""
-    speakers = {f"{corpus}:{n}": own for corpus, each in emotions.items() for n, own in enumerate(each)}
+    speakers = {
+        f"{corpus}:{n}": own for corpus, each in emotions.items() for n, own in enumerate(each)
+    }
     dataset = make_corpus(speakers)
-    return with_column(dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]])
+    return with_column(
+        dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]]
+    )
 
 
 def test_each_corpus_is_left_out_once_and_speakers_of_all_others_validate(make_corpus, with_column):
     every = ["angry", "happy", "sad"]
-    dataset = corpora_of(make_corpus, with_column, {"a": [every] * 8, "b": [every] * 4, "c": [every] * 2})
+    dataset = corpora_of(
+        make_corpus, with_column, {"a": [every] * 8, "b": [every] * 4, "c": [every] * 2}
+    )
     splits = leave_one_corpus_out(dataset, validation=0.2)
     assert [split.fold for split in splits] == ["a", "b", "c"]
     assert times_tested(splits) == Counter(range(len(dataset)))
     for split in splits:
-        corpora = {part: Counter(name.partition(":")[0] for name in own) for part, own in split.speakers.items()}
+        corpora = {
+            part: Counter(name.partition(":")[0] for name in own)
+            for part, own in split.speakers.items()
+        }
         assert set(corpora["test"]) == {split.fold}
         assert set(corpora["train"]) == set(corpora["validation"]) == {"a", "b", "c"} - {split.fold}
         assert audit(split, dataset)["shared"]["train/validation"]["speakers"] == 0
         assert split.leak is None
         assert split.notes == ()
-    assert Counter(name.partition(":")[0] for name in splits[2].speakers["validation"]) == {"a": 1, "b": 1}
+    assert Counter(name.partition(":")[0] for name in splits[2].speakers["validation"]) == {
+        "a": 1,
+        "b": 1,
+    }
 
 
 def test_a_class_of_one_corpus_is_refused(make_corpus, with_column):
     emotions = {"a": [["angry", "happy", "sad"]] * 3, "b": [["angry", "happy"]] * 3}
-    with pytest.raises(UserError, match=r"leave_one_corpus_out, fold a: no clip of sad in train; drop"):
+    with pytest.raises(
+        UserError, match=r"leave_one_corpus_out, fold a: no clip of sad in train; drop"
+    ):
         leave_one_corpus_out(corpora_of(make_corpus, with_column, emotions))
 
 
 def test_labels_of_fewer_clips_than_folds_are_refused(make_corpus):
     dataset = make_corpus({f"x:{n}": [["angry", "happy", "sad"][n % 3]] for n in range(6)})
-    with pytest.raises(UserError, match="^protocol.k: every label has fewer than 5 clips; use fewer folds"):
+    with pytest.raises(
+        UserError, match="^protocol.k: every label has fewer than 5 clips; use fewer folds"
+    ):
         kfold(dataset, k=5)

@@ -20,25 +20,39 @@ def dataset(make_corpus):
 
 @pytest.fixture
 def written(tmp_path):
-    """A function from a file's name and its content (JSON unless it is text) to the path as a recipe names it."""
+    """A function from a file's name and its content (JSON unless it is text) to the path as a
+    recipe names it.
+    """
 
     def write(name, content):
         path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        path.write_text(
+            content if isinstance(content, str) else json.dumps(content), encoding="utf-8"
+        )
         return str(path)
 
     return write
 
 
 def ids_of(dataset, speakers):
-    return [id for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True) if speaker in speakers]
+    return [
+        id
+        for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True)
+        if speaker in speakers
+    ]
 
 
 @pytest.mark.parametrize("spelling", ["validation", "dev", "val"])
 def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
     ids = {part: ids_of(dataset, own) for part, own in SPEAKERS.items()}
-    mixed = {"train": [*ids["train"][:7], "x:02", "x:03"], spelling: ids["validation"], "test": ["x:05", *ids["test"]]}
-    splits = [from_file(dataset, written("list.json", content)) for content in (SPEAKERS, ids, mixed)]
+    mixed = {
+        "train": [*ids["train"][:7], "x:02", "x:03"],
+        spelling: ids["validation"],
+        "test": ["x:05", *ids["test"]],
+    }
+    splits = [
+        from_file(dataset, written("list.json", content)) for content in (SPEAKERS, ids, mixed)
+    ]
     assert splits[0] == splits[1] == splits[2]
 
 
@@ -64,15 +78,20 @@ def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
     split = from_file(dataset, written("list.json", content), validation=0.5, seed=1)
     assert len(split.speakers["validation"]) == 2
     assert sorted(split.speakers["train"] + split.speakers["validation"]) == content["train"]
-    assert split.notes == ("The list has no validation part: 0.5 of the training speakers were drawn.",)
+    assert split.notes == (
+        "The list has no validation part: 0.5 of the training speakers were drawn.",
+    )
     drawn = {
-        tuple(from_file(dataset, written("list.json", content), seed=seed).speakers["validation"]) for seed in range(6)
+        tuple(from_file(dataset, written("list.json", content), seed=seed).speakers["validation"])
+        for seed in range(6)
     }
     assert len(drawn) > 1
 
 
 def by_clip(dataset, parts=("train", "validation", "test")):
-    """Deal each speaker's clips to the splits in turn, so that every split has every label and speaker."""
+    """Deal each speaker's clips to the splits in turn, so that every split has every label and
+    speaker.
+    """
     listed = {part: [] for part in parts}
     for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
         listed[parts[(row // 6 + label) % len(parts)]].append(id)
@@ -83,11 +102,15 @@ def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
         from_file(dataset, path)
-    assert str(error.value).startswith(f"{path}: Speaker-dependent: 6 of the 6 test speakers were used for training")
+    assert str(error.value).startswith(
+        f"{path}: Speaker-dependent: 6 of the 6 test speakers were used for training"
+    )
     assert str(error.value).endswith(" Correct the list, or set protocol.shared_speakers: true")
     split = from_file(dataset, path, shared_speakers=True)
     assert split.notes == ("6 speakers are in train and in validation, as listed.",)
-    assert split.leak.startswith("Speaker-dependent: 6 of the 6 test speakers were used for training")
+    assert split.leak.startswith(
+        "Speaker-dependent: 6 of the 6 test speakers were used for training"
+    )
     assert split.apart == dict.fromkeys(split.apart, ())
     assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 6
 
@@ -101,11 +124,17 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ("{train: [1]", "not valid JSON (Expecting property name"),
         ("[" * 100_000, "not valid JSON (maximum recursion depth"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
-        (WHOLE | {"exam": ["x:04"]}, "unknown part 'exam'; choose one of train, validation (or dev) and test"),
+        (
+            WHOLE | {"exam": ["x:04"]},
+            "unknown part 'exam'; choose one of train, validation (or dev) and test",
+        ),
         (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),
         (WHOLE | {"test": []}, "nothing is listed for test"),
         ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test in fold 2 of 2"),
-        (WHOLE | {"dev": ["x:02", "x:02/9"]}, "validation: 'x:02/9' is neither an id nor a speaker"),
+        (
+            WHOLE | {"dev": ["x:02", "x:02/9"]},
+            "validation: 'x:02/9' is neither an id nor a speaker",
+        ),
         (WHOLE | {"test": ["x:03", "x:01/2"]}, "x:01/2 is in train and in test"),
     ],
 )
@@ -122,9 +151,15 @@ def test_a_table_is_refused(dataset, written):
 
 
 def test_a_list_is_needed(dataset, tmp_path):
-    with pytest.raises(UserError, match="^protocol.path: missing; protocol file needs the file that lists the parts"):
+    with pytest.raises(
+        UserError,
+        match="^protocol.path: missing; protocol file needs the file that lists the parts",
+    ):
         split_corpus(dataset, "file")
-    for path, message in ((tmp_path / "none.json", "no such file"), (tmp_path, "cannot be read as UTF-8 text")):
+    for path, message in (
+        (tmp_path / "none.json", "no such file"),
+        (tmp_path, "cannot be read as UTF-8 text"),
+    ):
         with pytest.raises(UserError) as error:
             from_file(dataset, str(path))
         assert str(error.value).startswith(f"{path}: {message}")

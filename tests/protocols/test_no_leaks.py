@@ -1,6 +1,7 @@
 """For any corpus, a protocol gives splits without shared values of its columns, or one error.
 
-Corpora are drawn at random, and the splits are checked by sets of row values, without the code under test.
+Corpora are drawn at random, and the splits are checked by sets of row values, without the code
+under test.
 """
 
 import functools
@@ -40,7 +41,9 @@ TEMPLATES = {(n, session): _features(n, session) for n in range(2, 6) for sessio
 
 
 def rows_to_dataset(rows, classes, session):
-    """As `to_dataset` makes it, in a tenth of the time: the features are taken from one that it made."""
+    """As `to_dataset` makes it, in a tenth of the time: the features are taken from one that it
+    made.
+    """
     template = TEMPLATES[classes, session]
     columns = {name: [row.get(name) for row in rows] for name in template.column_names}
     columns["audio"] = [{"bytes": None, "path": f"{row['id']}.wav"} for row in rows]
@@ -50,7 +53,9 @@ def rows_to_dataset(rows, classes, session):
 
 @st.composite
 def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
-    """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and sessions."""
+    """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and
+    sessions.
+    """
     speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
     sentences = draw(st.sampled_from([4, 3, 2, 0]))
     # Every speaker has every sentence in every label, or a random choice.
@@ -68,7 +73,10 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
         else:
             uneven = chance.dirichlet(np.ones(classes))
             count = chance.integers(1, 3 * classes)
-            pairs = [(chance.choice(classes, p=uneven), chance.integers(max(sentences, 1))) for _ in range(count)]
+            pairs = [
+                (chance.choice(classes, p=uneven), chance.integers(max(sentences, 1)))
+                for _ in range(count)
+            ]
         for take, (label, sentence) in enumerate(pairs):
             session = {
                 "one each": speaker,
@@ -78,10 +86,17 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
             }.get(sessions)
             known = sentences and chance.random() >= unknown
             same = rows and chance.random() < copies
-            row = {"label": int(label), "speaker": f"x:{speaker}", "id": f"x/{speaker}_{take}", "take": take}
+            row = {
+                "label": int(label),
+                "speaker": f"x:{speaker}",
+                "id": f"x/{speaker}_{take}",
+                "take": take,
+            }
             row |= {"sex": sex, "corpus": f"c{speaker % mixed}"}
             row["sentence"] = f"sentence {sentence}" if known else None
-            row["content_hash"] = rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}"
+            row["content_hash"] = (
+                rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}"
+            )
             rows.append(row | {"session": None if session is None else f"session {session}"})
     order = chance.permutation(len(rows))
     return rows_to_dataset([rows[i] for i in order], classes, sessions != "none")
@@ -127,7 +142,9 @@ def require_whole(split, dataset):
     assert values(dataset, "label", split.rows["train"]) == everything
     for part in ("validation", "test"):
         lacking = everything - values(dataset, "label", split.rows[part])
-        assert bool(lacking) == any(f"in {part}: its scores are means" in note for note in split.notes)
+        assert bool(lacking) == any(
+            f"in {part}: its scores are means" in note for note in split.notes
+        )
         assert not lacking or split.fold is not None
 
 
@@ -150,7 +167,10 @@ def require_apart(split, dataset, test_apart):
 
 def require_leak(split):
     """A leak is named exactly if a test speaker is in train or validation."""
-    shared_speakers = set(split.speakers["test"]) & {*split.speakers["train"], *split.speakers["validation"]}
+    shared_speakers = set(split.speakers["test"]) & {
+        *split.speakers["train"],
+        *split.speakers["validation"],
+    }
     assert (split.leak is not None) == bool(shared_speakers)
     if shared_speakers:
         assert split.name in BY_CLIP | {"file"}
@@ -176,11 +196,15 @@ def require_sound(splits, dataset, name, test_apart=None):
     for split in splits:
         assert split.name == name
         require_whole(split, dataset)
-        require_apart(split, dataset, TEST_APART.get(name, ("speaker",)) if test_apart is None else test_apart)
+        require_apart(
+            split, dataset, TEST_APART.get(name, ("speaker",)) if test_apart is None else test_apart
+        )
         require_leak(split)
         require_audit(split, dataset)
     if name in TESTED_ONCE:
-        assert Counter(row for split in splits for row in split.rows["test"]) == Counter(range(len(dataset)))
+        assert Counter(row for split in splits for row in split.rows["test"]) == Counter(
+            range(len(dataset))
+        )
         assert all(split.fold for split in splits)
         assert len({split.fold for split in splits}) == len(splits)
         for split in splits:
@@ -196,7 +220,11 @@ shares = st.sampled_from([0.15, 0.2, 0.25, 0.34, 0.5])
 @settings(max_examples=12)
 @given(data=st.data(), validation=shares, test=shares, seed=st.integers(0, 3), k=st.integers(1, 6))
 def test_no_protocol_leaks_on_any_corpus(name, data, validation, test, seed, k):
-    sessions = {"sessions": ["of two", "one each", "across speakers"]} if name == "leave_one_session_out" else {}
+    sessions = (
+        {"sessions": ["of two", "one each", "across speakers"]}
+        if name == "leave_one_session_out"
+        else {}
+    )
     dataset = data.draw(corpora(**sessions))
     options = {"validation": validation, "seed": seed}
     if name == "kfold":
@@ -215,7 +243,9 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 @settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
-    """No protocol refuses six speakers with four sentences in three emotions each, in three sessions or corpora."""
+    """No protocol refuses six speakers with four sentences in three emotions each, in three
+    sessions or corpora.
+    """
     rows = [
         {
             "label": label,
@@ -235,7 +265,12 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
     splits = split_corpus(dataset, name, seed=seed, **options)
     require_sound(splits, dataset, name)
     assert split_corpus(dataset, name, seed=seed, **options) == splits
-    folds = {"kfold": 5, "leave_one_speaker_out": 6, "leave_one_session_out": 3, "leave_one_corpus_out": 3}
+    folds = {
+        "kfold": 5,
+        "leave_one_speaker_out": 6,
+        "leave_one_session_out": 3,
+        "leave_one_corpus_out": 3,
+    }
     assert len(splits) == folds.get(name, 1)
     for split in splits:
         if name not in BY_CLIP:
@@ -246,10 +281,15 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 @given(dataset=corpora(), data=st.data())
 def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     ids, speakers = column_of(dataset, "id"), column_of(dataset, "speaker")
-    pool = sorted({*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers})
+    pool = sorted(
+        {*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers}
+    )
     words = st.sampled_from(["train", *PARTS, "dev", None])
     part_of = data.draw(st.lists(words, min_size=len(pool), max_size=len(pool)))
-    listed = {part: [e for e, own in zip(pool, part_of, strict=True) if own == part] for part in (*PARTS, "dev")}
+    listed = {
+        part: [e for e, own in zip(pool, part_of, strict=True) if own == part]
+        for part in (*PARTS, "dev")
+    }
     path = tmp_path_factory.mktemp("list") / "list.json"
     path.write_text(json.dumps(listed))
     allowed = data.draw(st.booleans())

@@ -1,4 +1,6 @@
-"""The table of protocols, what options a recipe may give them, picking folds; a published figure's split."""
+"""The table of protocols, what options a recipe may give them, picking folds; a published figure's
+split.
+"""
 
 import inspect
 import json
@@ -18,8 +20,14 @@ def test_every_protocol_has_options_with_types_and_defaults():
             assert option != "dataset"
             assert default is not inspect.Parameter.empty
             assert hint is not None
-    assert protocol_options("kfold") == {"k": (int, 5), "validation": (float, 0.15), "seed": (int, 0)}
-    assert protocol_options("ravdess/actors-1-16-17-20-21-24") == protocol_options("audb/cremad") == {}
+    assert protocol_options("kfold") == {
+        "k": (int, 5),
+        "validation": (float, 0.15),
+        "seed": (int, 0),
+    }
+    assert (
+        protocol_options("ravdess/actors-1-16-17-20-21-24") == protocol_options("audb/cremad") == {}
+    )
     assert protocol_options("emobox/tess") == {"validation": (float, 0.2), "seed": (int, 0)}
 
 
@@ -32,12 +40,18 @@ def test_folds_are_picked_by_number_from_1(make_corpus):
     dataset = make_corpus(5)
     folds = split_corpus(dataset, "leave_one_speaker_out")
     assert split_corpus(dataset, "leave_one_speaker_out", [4, 2]) == [folds[3], folds[1]]
-    assert split_corpus(dataset, "speaker_independent", [1]) == split_corpus(dataset, "speaker_independent")
+    assert split_corpus(dataset, "speaker_independent", [1]) == split_corpus(
+        dataset, "speaker_independent"
+    )
 
 
-@pytest.mark.parametrize(("name", "number", "last"), [("kfold", 0, 5), ("kfold", 6, 5), ("speaker_independent", 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "number", "last"), [("kfold", 0, 5), ("kfold", 6, 5), ("speaker_independent", 2, 1)]
+)
 def test_a_fold_that_is_not_there_is_refused(make_corpus, name, number, last):
-    with pytest.raises(UserError, match=f"^protocol.folds: {name} has folds 1 to {last} here, got {number}$"):
+    with pytest.raises(
+        UserError, match=f"^protocol.folds: {name} has folds 1 to {last} here, got {number}$"
+    ):
         split_corpus(make_corpus(6), name, [1, number])
 
 
@@ -60,7 +74,9 @@ def test_the_quickstarts_split_is_the_one_that_was_measured():
         for take in range(6)
     ]
     clips.sort(key=lambda clip: clip.id)
-    dataset = to_dataset(Listing("synthetic", clips), [clip.emotion for clip in clips], sorted(EMOTIONS), 16000)
+    dataset = to_dataset(
+        Listing("synthetic", clips), [clip.emotion for clip in clips], sorted(EMOTIONS), 16000
+    )
     (split,) = split_corpus(dataset, measured["name"])
     assert split.speakers == {part: own["speakers"] for part, own in measured["parts"].items()}
     assert split.sha256 == measured["sha256"]

@@ -29,7 +29,11 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
     assert [len(fold) for fold in EMOBOX["ravdess"]["folds"]] == [4] * 6
     assert [len(fold) for fold in EMOBOX["savee"]["folds"]] == [1] * 4
     units = {corpus: described["unit"] for corpus, described in EMOBOX.items()}
-    assert units == {**dict.fromkeys(by_clip, "utterance"), "ravdess": "speaker", "savee": "speaker"}
+    assert units == {
+        **dict.fromkeys(by_clip, "utterance"),
+        "ravdess": "speaker",
+        "savee": "speaker",
+    }
 
 
 # Splits of the complete corpora
@@ -79,11 +83,16 @@ def test_sizes(split_official, official, name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_shared_test_speakers_are_a_leak(split_official, name):
     for split in split_official(name):
-        shared = set(split.speakers["test"]) & {*split.speakers["train"], *split.speakers["validation"]}
+        shared = set(split.speakers["test"]) & {
+            *split.speakers["train"],
+            *split.speakers["validation"],
+        }
         assert bool(shared) == (name in SPEAKER_DEPENDENT) == bool(split.leak)
         if shared:
             tested = len(split.speakers["test"])
-            assert split.leak.startswith(f"Speaker-dependent: {len(shared)} of the {tested} test speakers")
+            assert split.leak.startswith(
+                f"Speaker-dependent: {len(shared)} of the {tested} test speakers"
+            )
             assert split.apart == dict.fromkeys(split.apart, ())
         else:
             assert split.apart == dict.fromkeys(split.apart, ("speaker",))
@@ -101,27 +110,37 @@ def test_the_test_side_is_the_list(split_official, name):
     for split, fold in zip(split_official(name), EMOBOX[corpus]["folds"], strict=True):
         if name in SPEAKER_DEPENDENT:
             renamed = {"OA_bite_neutral": "OAF_bite_neutral"}
-            assert split.ids["test"] == sorted(f"{corpus}/{renamed.get(stem, stem)}" for stem in fold.split())
+            assert split.ids["test"] == sorted(
+                f"{corpus}/{renamed.get(stem, stem)}" for stem in fold.split()
+            )
         else:
             assert split.speakers["test"] == sorted(f"{corpus}:{speaker}" for speaker in fold)
 
 
 def test_the_speakers_of_audb_are_in_their_parts(split_official):
     parts = published_list("audb")["corpora"]["cremad"]
-    assert split_official("audb/cremad")[0].speakers == {part: [f"cremad:{n}" for n in parts[part]] for part in PARTS}
+    assert split_official("audb/cremad")[0].speakers == {
+        part: [f"cremad:{n}" for n in parts[part]] for part in PARTS
+    }
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if corpus_of(name) in ("emodb", "savee", "tess")])
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLISHED if corpus_of(name) in ("emodb", "savee", "tess")]
+)
 def test_clean_releases_pass_the_audit(split_official, official, name):
     for split in split_official(name):
         assert audit(split, official(corpus_of(name)))["duplicates"] == 0
 
 
 def test_the_identical_files_of_cremad_are_caught(split_official, official):
-    """1006_TIE_HAP_XX and 1006_TIE_NEU_XX are one recording; the list has one of them in its test part."""
+    """1006_TIE_HAP_XX and 1006_TIE_NEU_XX are one recording; the list has one of them in its test
+    part.
+    """
     listed = set(EMOBOX["cremad"]["folds"][0].split())
     pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
-    assert any(len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX")))
+    assert any(
+        len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"))
+    )
     message = "protocol emobox/cremad: these are the same recording in two parts: cremad/10"
     with pytest.raises(UserError, match=message):
         audit(split_official("emobox/cremad")[0], official("cremad"))

@@ -17,7 +17,11 @@ def dataset(make_corpus):
 def test_clips_are_divided_with_a_leak(dataset, name):
     (split,) = split_corpus(dataset, name)
     assert split.name == name
-    assert {part: len(split.rows[part]) for part in PARTS} == {"train": 140, "validation": 40, "test": 20}
+    assert {part: len(split.rows[part]) for part in PARTS} == {
+        "train": 140,
+        "validation": 40,
+        "test": 20,
+    }
     assert sorted(sum(split.rows.values(), [])) == list(range(200))
     assert split.apart == dict.fromkeys(split.apart, ())
     assert split.leak.startswith("Speaker-dependent: ")
@@ -26,7 +30,9 @@ def test_clips_are_divided_with_a_leak(dataset, name):
 def test_labels_are_in_proportion_where_it_is_stratified(dataset):
     for seed in range(5):
         split = PROTOCOLS["random_stratified"](dataset, seed=seed)
-        labels = {part: Counter(dataset[row]["label"] for row in split.rows[part]) for part in PARTS}
+        labels = {
+            part: Counter(dataset[row]["label"] for row in split.rows[part]) for part in PARTS
+        }
         assert labels["test"] == {0: 12, 1: 4, 2: 4}
         assert labels["validation"] == {0: 24, 1: 8, 2: 8}
 

@@ -1,4 +1,6 @@
-"""Speaker-independent splits: as listed or drawn in proportion, repeatable, and never sharing a speaker."""
+"""Speaker-independent splits: as listed or drawn in proportion, repeatable, and never sharing a
+speaker.
+"""
 
 from collections import Counter
 
@@ -15,9 +17,14 @@ NAMES = [f"x:{n:02d}" for n in range(1, 13)]
     [
         {"train": [*range(1, 9)], "validation": [9, 10], "test": [11, 12]},
         {"train": ["1-8"], "validation": ["9-10"], "test": ["11-12"]},
-        {"train": ["x:01", "02", "3-5", 6, "7", "8-8"], "validation": ["09", "x:10"], "test": ["x:11", 12]},
+        {
+            "train": ["x:01", "02", "3-5", 6, "7", "8-8"],
+            "validation": ["09", "x:10"],
+            "test": ["x:11", 12],
+        },
         {"validation": ["9-10"], "test": ["11-12"]},  # the rest trains
-        {"train": ["1-8", "3-4", 5], "validation": [9, 10, 9], "test": ["11-12", "x:11"]},  # repeated
+        # repeated
+        {"train": ["1-8", "3-4", 5], "validation": [9, 10, 9], "test": ["11-12", "x:11"]},
     ],
     ids=["numbers", "ranges", "every form", "train is the rest", "repeated"],
 )
@@ -25,7 +32,11 @@ def test_speakers_may_be_listed_in_every_form(make_corpus, listed):
     split = speaker_independent(make_corpus(12), **listed)
     assert split.name == "speaker_independent"
     assert split.speakers == {"train": NAMES[:8], "validation": NAMES[8:10], "test": NAMES[10:]}
-    assert {part: len(split.ids[part]) for part in PARTS} == {"train": 48, "validation": 12, "test": 12}
+    assert {part: len(split.ids[part]) for part in PARTS} == {
+        "train": 48,
+        "validation": 12,
+        "test": 12,
+    }
 
 
 def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
@@ -36,7 +47,10 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         split = speaker_independent(dataset, validation=0.2, test=0.2, seed=seed)
         for part in PARTS:
             rows = dataset.select(split.rows[part])
-            angry, women = Counter(rows["label"])[0] / len(rows), Counter(rows["sex"])["female"] / len(rows)
+            angry, women = (
+                Counter(rows["label"])[0] / len(rows),
+                Counter(rows["sex"])["female"] / len(rows),
+            )
             assert angry == pytest.approx(7 / 16, abs=0.06)
             assert women == pytest.approx(0.5, abs=0.1)
 
@@ -47,9 +61,18 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         ({"test": [13]}, "protocol.test: no speaker 13; the corpus has x:01, x:02"),
         ({"test": ["11-12", "10-9"]}, "protocol.test: "),
         ({"test": []}, "protocol.test: an empty list of speakers"),
-        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 is also in train"),
-        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 is also in validation"),
-        ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: no speaker is left for training"),
+        (
+            {"train": [1, 2], "validation": [3], "test": [2]},
+            "protocol.test: speaker x:02 is also in train",
+        ),
+        (
+            {"validation": ["1-3"], "test": ["3-4"]},
+            "protocol.test: speaker x:03 is also in validation",
+        ),
+        (
+            {"validation": ["1-6"], "test": ["7-12"]},
+            "protocol.train: no speaker is left for training",
+        ),
         ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12; at most 11 can be drawn"),
         (
             {"train": ["1-10"], "validation": 0.2, "test": [11]},
@@ -65,10 +88,16 @@ def test_an_impossible_split_is_refused(make_corpus, wanted, message):
 
 def test_a_short_form_of_two_speakers_is_refused(make_corpus):
     emotions = ["angry", "happy", "sad"]
-    dataset = make_corpus({"cremad:01": emotions, "ravdess:01": emotions, "x:02": emotions, "x:03": emotions})
-    with pytest.raises(UserError, match="protocol.test: 1 may be cremad:01 or ravdess:01; write the full name"):
+    dataset = make_corpus(
+        {"cremad:01": emotions, "ravdess:01": emotions, "x:02": emotions, "x:03": emotions}
+    )
+    with pytest.raises(
+        UserError, match="protocol.test: 1 may be cremad:01 or ravdess:01; write the full name"
+    ):
         speaker_independent(dataset, test=[1], validation=[2])
-    assert speaker_independent(dataset, test=["ravdess:01"], validation=[2]).speakers["test"] == ["ravdess:01"]
+    assert speaker_independent(dataset, test=["ravdess:01"], validation=[2]).speakers["test"] == [
+        "ravdess:01"
+    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"test": [2]}, {"test": 0.5, "validation": 0.5}])

@@ -16,7 +16,9 @@ SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
 
 
 def split_of(dataset, speakers=None, name="p", **options):
-    rows = {part: rows_where(dataset, "speaker", own) for part, own in (speakers or SPEAKERS).items()}
+    rows = {
+        part: rows_where(dataset, "speaker", own) for part, own in (speakers or SPEAKERS).items()
+    }
     return make_split(name, dataset, rows, **options)
 
 
@@ -34,7 +36,9 @@ def test_a_part_without_a_class_is_refused_where_there_are_no_folds(make_corpus,
     dataset = make_corpus(4)
     rows = split_of(dataset).rows
     rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
-    with pytest.raises(UserError, match=f"^protocol p: no clip of angry, sad in {part}; drop or merge it"):
+    with pytest.raises(
+        UserError, match=f"^protocol p: no clip of angry, sad in {part}; drop or merge it"
+    ):
         make_split("p", dataset, rows)
 
 
@@ -44,7 +48,10 @@ def test_a_fold_may_lack_classes_with_a_note(make_corpus, part):
     rows = split_of(dataset).rows
     rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
     split = make_split("p", dataset, rows, fold="x:04", notes=["A note."])
-    assert split.notes == ("A note.", f"No clip of angry, sad in {part}: its scores are means over the other classes.")
+    assert split.notes == (
+        "A note.",
+        f"No clip of angry, sad in {part}: its scores are means over the other classes.",
+    )
     assert split.table(dataset).splitlines()[-2:] == list(split.notes)
 
 
@@ -52,8 +59,14 @@ def test_a_fold_may_lack_classes_with_a_note(make_corpus, part):
     ("test", "message"),
     [
         (["x:04"], None),
-        (["x:03", "x:04"], "1 of the 2 test speakers were used to select the checkpoint, so these "),
-        (["x:01", "x:02", "x:03", "x:04"], "2 of the 4 test speakers were used for training, so these "),
+        (
+            ["x:03", "x:04"],
+            "1 of the 2 test speakers were used to select the checkpoint, so these ",
+        ),
+        (
+            ["x:01", "x:02", "x:03", "x:04"],
+            "2 of the 4 test speakers were used for training, so these ",
+        ),
     ],
 )
 def test_a_leak_is_found_by_counting(make_corpus, test, message):
@@ -65,7 +78,11 @@ def test_a_leak_is_found_by_counting(make_corpus, test, message):
         rows["train"].remove(5)
         rows["test"].append(5)
     split = make_split("p", dataset, rows)
-    assert split.leak is None if message is None else split.leak.startswith(f"Speaker-dependent: {message}")
+    assert (
+        split.leak is None
+        if message is None
+        else split.leak.startswith(f"Speaker-dependent: {message}")
+    )
     assert split.to_dict()["leak"] == split.leak
     assert ("Speaker-dependent" in split.table(dataset)) == (message is not None)
 
@@ -79,14 +96,23 @@ def test_the_fingerprint_is_of_the_clips_in_each_part_and_not_of_their_order(mak
 
 def test_the_fingerprint_is_known(make_corpus):
     """Published fingerprints must stay comparable."""
-    assert split_of(make_corpus(4)).sha256 == "780fe63e3ad2f4e2e4b86bdb7461709376df96f8ac264ad05ce8941e93f71109"
+    assert (
+        split_of(make_corpus(4)).sha256
+        == "780fe63e3ad2f4e2e4b86bdb7461709376df96f8ac264ad05ce8941e93f71109"
+    )
 
 
 def test_folds_have_a_common_fingerprint_in_their_order(make_corpus):
     dataset = make_corpus(4)
-    one, other = split_of(dataset), split_of(dataset, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]})
+    one, other = (
+        split_of(dataset),
+        split_of(dataset, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]}),
+    )
     assert fingerprint([one]) == one.sha256
-    assert fingerprint([one, other]) == hashlib.sha256((one.sha256 + other.sha256).encode()).hexdigest()
+    assert (
+        fingerprint([one, other])
+        == hashlib.sha256((one.sha256 + other.sha256).encode()).hexdigest()
+    )
     assert len({fingerprint(folds) for folds in ([one], [other], [one, other], [other, one])}) == 4
 
 
@@ -110,7 +136,17 @@ def test_the_file_has_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path
     path.write_text("an older one")
     save_splits([split], [audited], path, ["digest"])
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert list(content) == ["protocol", "sha256", "audit", "leak", "notes", "apart", "speakers", "ids", "clips"]
+    assert list(content) == [
+        "protocol",
+        "sha256",
+        "audit",
+        "leak",
+        "notes",
+        "apart",
+        "speakers",
+        "ids",
+        "clips",
+    ]
     expected = {"protocol": "p", "sha256": split.sha256, "audit": audited, "leak": None}
     expected |= {"notes": ["Ein Wort über die Sätze."], "apart": dict.fromkeys(PAIRS, ["speaker"])}
     assert content == expected | {"speakers": SPEAKERS, "ids": split.ids, "clips": ["digest"]}
@@ -121,7 +157,10 @@ def test_the_file_has_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path
 
 UNNAMED = {
     "of the same corpus in train": ({"train": "x:unknown"}, "used for training"),
-    "of the same corpus in validation": ({"validation": "x:unknown"}, "used to select the checkpoint"),
+    "of the same corpus in validation": (
+        {"validation": "x:unknown"},
+        "used to select the checkpoint",
+    ),
     "of the same corpus in test": ({"test": "x:unknown"}, "used for training"),
     "of another corpus": ({"train": "y:unknown"}, None),
     'a speaker whose name contains "unknown"': ({"train": "x:unknown 1"}, None),
@@ -129,7 +168,9 @@ UNNAMED = {
 
 
 @pytest.mark.parametrize(("renamed", "message"), UNNAMED.values(), ids=UNNAMED)
-def test_clips_with_unknown_speakers_may_be_of_a_test_speaker(make_corpus, with_column, renamed, message):
+def test_clips_with_unknown_speakers_may_be_of_a_test_speaker(
+    make_corpus, with_column, renamed, message
+):
     dataset = make_corpus(4)
     rows = split_of(dataset).rows
     speakers = list(dataset["speaker"])
@@ -151,6 +192,9 @@ def test_what_functions_return_is_one_line_at_the_prompt(make_corpus):
     split = split_of(make_corpus(4))
     assert repr(split).startswith(f"Split({split.name}, clips: ")
     assert repr(typed(whole_report())).startswith("Report(toy, uar on test: 0.")
-    assert repr(ser_hf.read_recipe("quickstart")) == "Recipe(quickstart: crnn on synthetic, speaker_independent)"
+    assert (
+        repr(ser_hf.read_recipe("quickstart"))
+        == "Recipe(quickstart: crnn on synthetic, speaker_independent)"
+    )
     found = Inspection("x", None, {}, {}, [], [], [Finding("code", "note", "A note.")])
     assert repr(found) == "Inspection(x, 0 files; Ready for training: 1 note.)"

@@ -19,7 +19,12 @@ from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import dump_yaml
 
 BASE = "facebook/wav2vec2-base"
-ENCODER = {"architecture": "encoder", "checkpoint": BASE, "weighted_layer_sum": True, "random_init": False}
+ENCODER = {
+    "architecture": "encoder",
+    "checkpoint": BASE,
+    "weighted_layer_sum": True,
+    "random_init": False,
+}
 MODEL = {"architecture": "encoder", "encoder": "wav2vec2", "base_model": BASE, "remote_code": False}
 LEAK = "Speaker-dependent: 8 of the 8 test speakers were used for training."
 VERSIONS = {"ser_hf": "0.2.0", "torch": "2.12.1", "transformers": "5.23.0"}
@@ -42,9 +47,20 @@ def changed(section, **values):
 
 
 def over_seeds(report):
-    runs = {str(seed): {"metrics": report["metrics"], "validation": report["metrics"]} for seed in (1, 2)}
-    several = {"seeds": runs, "chosen_seed": 2, "deviations": dict.fromkeys(report["metrics"], 0.05)}
-    return report | several | {"temperatures": {"1": 1.5, "2": 0.5}, "temperature": None, "history": []}
+    runs = {
+        str(seed): {"metrics": report["metrics"], "validation": report["metrics"]}
+        for seed in (1, 2)
+    }
+    several = {
+        "seeds": runs,
+        "chosen_seed": 2,
+        "deviations": dict.fromkeys(report["metrics"], 0.05),
+    }
+    return (
+        report
+        | several
+        | {"temperatures": {"1": 1.5, "2": 0.5}, "temperature": None, "history": []}
+    )
 
 
 def spoken_by(**speakers):
@@ -52,8 +68,14 @@ def spoken_by(**speakers):
     return changed("protocol", parts=parts)
 
 
-MIXED = spoken_by(train=["cremad:1", "emodb:3"], validation=["cremad:2"], test=["cremad:3", "emodb:8"])
-REPOSITORIES = {"location": "someone/toy", "report_repo": "someone/toy-report", "space": "someone/toy-demo"}
+MIXED = spoken_by(
+    train=["cremad:1", "emodb:3"], validation=["cremad:2"], test=["cremad:3", "emodb:8"]
+)
+REPOSITORIES = {
+    "location": "someone/toy",
+    "report_repo": "someone/toy-report",
+    "space": "someone/toy-demo",
+}
 MIXTURE = {"name": "mixture", "corpora": [{"name": "cremad"}, {"name": "emodb"}]}
 # Name -> changes of the report, corpus and model of the recipe, other arguments.
 CASES = {
@@ -62,10 +84,18 @@ CASES = {
     "own table": ({}, {"corpus": {"name": "csv"}}, {}),
     "mixture": (MIXED, {"corpus": MIXTURE}, {}),
     "encoder": (changed("model", **MODEL), {"model": ENCODER}, {}),
-    "adapter": (changed("model", **MODEL, adapter=True), {"model": ENCODER, "lora": {"rank": 4}}, {}),
+    "adapter": (
+        changed("model", **MODEL, adapter=True),
+        {"model": ENCODER, "lora": {"rank": 4}},
+        {},
+    ),
     "validation": ({"judged_on": "validation"}, {}, {}),
     "leaky": (changed("protocol", name="random", leak=LEAK), {}, {}),
-    "little": ({"robustness": None, "temperature": None, "warnings": [], "slices": {}, "foil": None}, {}, {}),
+    "little": (
+        {"robustness": None, "temperature": None, "warnings": [], "slices": {}, "foil": None},
+        {},
+        {},
+    ),
     "seeds": ({}, {}, {"over": over_seeds}),
     "folds": ({}, {}, {"over": over_folds}),
     "published": ({}, {}, REPOSITORIES | {"pictures": ["confusion_matrix", "reliability"]}),
@@ -80,7 +110,10 @@ def card(case):
 
 
 def make(changes, recipe, over=None, location="runs/toy/model", **more):
-    report, recipe = a_report(**changes), {"name": "toy", "corpus": {"name": "ravdess"}, "model": {}} | recipe
+    report, recipe = (
+        a_report(**changes),
+        {"name": "toy", "corpus": {"name": "ravdess"}, "model": {}} | recipe,
+    )
     runs = Runs(typed(over(report)), typed(report), [2]) if over else None
     made = model_card(runs or typed(report), recipe, location, **more)
     assert check_card(str(made), "model") == []
@@ -92,7 +125,9 @@ def text(case):
 
 
 def tables(markdown):
-    """Rows of each table, without spaces around cells; a table needs an empty line before it, and equal rows."""
+    """Rows of each table, without spaces around cells; a table needs an empty line before it, and
+    equal rows.
+    """
     found, before = [], ""
     for line in markdown.splitlines():
         if line.startswith("|"):
@@ -115,7 +150,11 @@ def table(case, *first):
 @every_case
 def test_the_hub_reads_the_metadata(case):
     data = ModelCard(text(case)).data
-    assert (data.pipeline_tag, data.library_name, data.model_name) == ("audio-classification", "transformers", "toy")
+    assert (data.pipeline_tag, data.library_name, data.model_name) == (
+        "audio-classification",
+        "transformers",
+        "toy",
+    )
     licenses = {"synthetic": "cc0-1.0", "own table": None, "mixture": "other"}
     assert data.license == licenses.get(case, "cc-by-nc-sa-4.0")
     assert data.get("base_model") == (BASE if case in ("encoder", "adapter") else None)
@@ -123,7 +162,9 @@ def test_the_hub_reads_the_metadata(case):
     metrics = a_report()["metrics"]
     names = {"recall": "uar", "accuracy": "wa", "f1": "macro_f1"}
     assert scores == {kind: round(metrics[name], 4) for kind, name in names.items()}
-    assert {result.dataset_split for result in data.eval_results} == {"validation" if case == "validation" else "test"}
+    assert {result.dataset_split for result in data.eval_results} == {
+        "validation" if case == "validation" else "test"
+    }
 
 
 @every_case
@@ -135,14 +176,22 @@ def test_a_card_has_no_gaps(case):
     assert not re.search(r"\(\)|[ \t]\n|^- *$|: *\.", body, flags=re.MULTILINE)
     headings = re.findall(r"^##+ (.*)$", body, flags=re.MULTILINE)
     assert len(set(headings)) == len(headings)
-    assert {"Training data", "Data and splits", "Per-class results", "Limitations and risks", "Cost"} <= set(headings)
+    assert {
+        "Training data",
+        "Data and splits",
+        "Per-class results",
+        "Limitations and risks",
+        "Cost",
+    } <= set(headings)
     assert len(tables(body)) >= 5
 
 
 @every_case
 def test_a_leak_is_the_first_sentence_and_only_code_of_ours_is_trusted(case):
     first = text(case).split("---\n", 2)[2].strip().splitlines()[2]
-    assert (first == f"> **Evaluated under a leaky protocol (`random`).** {LEAK}") is (case == "leaky")
+    assert (first == f"> **Evaluated under a leaky protocol (`random`).** {LEAK}") is (
+        case == "leaky"
+    )
     assert (", trust_remote_code=True)" in text(case)) is (case not in ("encoder", "adapter"))
 
 
@@ -150,14 +199,23 @@ def test_tables_have_the_figures():
     report = a_report()
     uar, (low, high) = report["metrics"]["uar"], report["intervals"]["uar"]
     assert table("acted", "metric")[2][:3] == ["UAR", f"{uar:.3f}", f"{low:.3f} to {high:.3f}"]
-    assert table("acted", "splits")[0] == ["splits", "speakers", "sentences", "recordings", "near duplicates"]
+    assert table("acted", "splits")[0] == [
+        "splits",
+        "speakers",
+        "sentences",
+        "recordings",
+        "near duplicates",
+    ]
     assert table("acted", "splits")[3] == ["train/test", "0", "**2**", "0", "unknown"]
     assert table("acted", "split")[3] == ["validation", "24", "a:40, a:41, a:42, a:43"]
     recall = report["per_class"]["angry"]["recall"]
     assert table("acted", "emotion")[2][2] == f"{recall:.3f}"
     assert table("acted", "degradation")[2][:4] == ["noise", "2", "0.400", "noise at 20 dB"]
     source = table("acted", "corpus", "emotion")
-    assert source[2:] == [["a", "happy (H)", "90", "happy"], ["b", "calm", "7", "*left out: dropped*"]]
+    assert source[2:] == [
+        ["a", "happy (H)", "90", "happy"],
+        ["b", "calm", "7", "*left out: dropped*"],
+    ]
     assert "By speaker, 8 of them: Lowest: b:4 with UAR" in text("acted")
     assert "- near duplicates" not in text("little")
 
@@ -166,7 +224,10 @@ def test_tables_have_the_figures():
     ("corpus", "forbidden"),
     [
         *(({"name": "ravdess"}, True), ({"name": "cremad"}, False), ({"name": "emodb"}, True)),
-        *(({"name": "csv", "license": license}, "-nc" in license) for license in ("cc-by-nc-4.0", "odbl")),
+        *(
+            ({"name": "csv", "license": license}, "-nc" in license)
+            for license in ("cc-by-nc-4.0", "odbl")
+        ),
     ],
 )
 def test_the_non_commercial_note_follows_the_corpus(corpus, forbidden):
@@ -176,7 +237,14 @@ def test_the_non_commercial_note_follows_the_corpus(corpus, forbidden):
 def test_limitations_name_the_law_and_the_risks():
     for case in ("acted", "mixture", "leaky"):
         limits = text(case).partition("## Limitations and risks")[2].partition("\n## ")[0]
-        for word in ("Acted speech", "Language and culture", "Age and voice", "Consent", "article\n5(1)(f)", "50(3)"):
+        for word in (
+            "Acted speech",
+            "Language and culture",
+            "Age and voice",
+            "Consent",
+            "article\n5(1)(f)",
+            "50(3)",
+        ):
             assert word in limits
     assert "synthetic signals" in text("synthetic")
     assert "telephones and noise, which the results above do not cover" in text("little")
@@ -193,7 +261,9 @@ def test_a_mixture_has_each_license_and_the_evaluated_corpora():
     items = [{"name": name, "root": f"data/{name}"} for name in ("cremad", "savee", "emodb")]
     report = spoken_by(train=["cremad:1", "savee:DC"], validation=["savee:JK"], test=["emodb:03"])
     report["protocol"]["name"] = "leave_one_corpus_out"
-    left_out = make(report, {"corpus": {"name": "mixture", "corpora": items}}, location="someone/toy")
+    left_out = make(
+        report, {"corpus": {"name": "mixture", "corpora": items}}, location="someone/toy"
+    )
     assert left_out.data.license_link == "https://huggingface.co/someone/toy#training-data"
     index = left_out.data.eval_results[0]
     assert (index.dataset_type, index.dataset_name) == ("emodb", "EMO-DB, leave_one_corpus_out")
@@ -208,7 +278,9 @@ def test_a_mixture_has_each_license_and_the_evaluated_corpora():
 def test_a_metric_without_an_interval_has_a_reason():
     report = a_report()
     intervals = {key: value for key, value in report["intervals"].items() if key != "ece"}
-    made = str(make({"metrics": report["metrics"] | {"ece": 0.1, "mcc": None}, "intervals": intervals}, {}))
+    made = str(
+        make({"metrics": report["metrics"] | {"ece": 0.1, "mcc": None}, "intervals": intervals}, {})
+    )
     assert "| ECE | 0.100 | – | – |" in made
     assert "ECE has no interval: resampling biases it upwards." in made
     assert "A dash: the metric is undefined for these clips." in made
@@ -227,7 +299,9 @@ def test_a_published_card_has_links_and_pictures():
 def test_a_card_of_several_runs():
     report = a_report()
     own, interval = report["metrics"]["uar"], "{:.3f} to {:.3f}".format(*report["intervals"]["uar"])
-    assert "These are the weights of fold 2, which has the best validation score of 2." in text("folds")
+    assert "These are the weights of fold 2, which has the best validation score of 2." in text(
+        "folds"
+    )
     rows = table("folds", "metric", "mean")
     assert rows[0][3:] == ["95 % interval of the mean", "pooled predictions", "fold 1", "fold 2"]
     assert rows[2] == ["UAR", f"{own:.3f}", "0.050", interval, *[f"{own:.3f}"] * 3]
@@ -236,21 +310,35 @@ def test_a_card_of_several_runs():
 
 
 def test_the_temperature_and_the_leaky_comparison():
-    assert "Temperature 1.5 was fitted on the validation split, but the published model does not" in text("acted")
+    assert (
+        "Temperature 1.5 was fitted on the validation split, but the published model does not"
+        in text("acted")
+    )
     assert "temperature" not in text("little").lower()
     limit = changed("temperature", value=100.0)
     assert "Temperature 100" not in str(make(limit, {})), "a warning describes it"
-    assert "Under the leaky protocol `random`, whose test speakers are training speakers too" in text("acted")
+    assert (
+        "Under the leaky protocol `random`, whose test speakers are training speakers too"
+        in text("acted")
+    )
     assert "(+0.100). New speakers do not get this result." in text("acted")
     worse = changed("foil", gap=dict.fromkeys(a_report()["foil"]["gap"], -0.1))
     assert "(−0.100)." in str(make(worse, {}))
 
 
 def test_the_recipe_can_be_copied_and_has_no_local_path():
-    recipe = {"output_dir": "/home/me/runs", "model": {"architecture": "crnn"}, "provenance": {"x": 1}}
+    recipe = {
+        "output_dir": "/home/me/runs",
+        "model": {"architecture": "crnn"},
+        "provenance": {"x": 1},
+    }
     recipe["corpus"] = {"name": "ravdess", "root": "/data/RAVDESS"}
     (block,) = re.findall(r"```yaml\n(.*?)```", str(make({}, recipe)), flags=re.DOTALL)
-    shown = {"name": "toy", "corpus": {"name": "ravdess", "root": "RAVDESS"}, "model": {"architecture": "crnn"}}
+    shown = {
+        "name": "toy",
+        "corpus": {"name": "ravdess", "root": "RAVDESS"},
+        "model": {"architecture": "crnn"},
+    }
     assert yaml.safe_load(block) == shown
 
 
@@ -279,7 +367,12 @@ def test_local_checkpoints_and_published_weights(tmp_path):
 
 
 def test_a_dataset_of_the_hub_is_linked():
-    corpus = {"name": "hub", "dataset": "someone/voices", "revision": "0" * 40, "license": "cc-by-4.0"}
+    corpus = {
+        "name": "hub",
+        "dataset": "someone/voices",
+        "revision": "0" * 40,
+        "license": "cc-by-4.0",
+    }
     data = make({}, {"corpus": corpus}).data
     assert (data.datasets, data.license) == (["someone/voices"], "cc-by-4.0")
     assert data.eval_results[0].dataset_type == "someone/voices"
@@ -304,7 +397,9 @@ def write(tmp_path):
         folder = tmp_path / place
         (folder / "report").mkdir(parents=True)
         recipe = {"name": "toy", "corpus": {"name": "ravdess"}, "model": {"architecture": "crnn"}}
-        (folder / "recipe.yaml").write_text(dump_yaml(read_recipe(recipe).to_dict()), encoding="utf-8")
+        (folder / "recipe.yaml").write_text(
+            dump_yaml(read_recipe(recipe).to_dict()), encoding="utf-8"
+        )
         (folder / "report" / "report.json").write_text(json.dumps(report), encoding="utf-8")
         for name in ("confusion_matrix", "reliability"):
             (folder / "report" / f"{name}.png").write_bytes(place.encode())
@@ -315,11 +410,16 @@ def write(tmp_path):
 
 def test_a_run_folder_gives_a_card(write):
     run = write(a_report())
-    body = str(card_of_run(run, "someone/toy", report_repo="someone/toy-report", space="someone/toy-demo"))
+    body = str(
+        card_of_run(run, "someone/toy", report_repo="someone/toy-report", space="someone/toy-demo")
+    )
     assert 'model="someone/toy", trust_remote_code=True' in body
     assert re.findall(r"!\[[^]]*\]\((.*?)\)", body) == ["confusion_matrix.png", "reliability.png"]
     assert "bidirectional LSTM" in body.partition("## Use")[0]
-    assert "[arXiv:1609.04243](https://arxiv.org/abs/1609.04243)" in body.partition("## The network")[2]
+    assert (
+        "[arXiv:1609.04243](https://arxiv.org/abs/1609.04243)"
+        in body.partition("## The network")[2]
+    )
     local = str(card_of_run(run, (run / "model").as_posix(), pictures=False))
     assert f'model="{run}/model"' in local
     assert "![" not in local
@@ -332,7 +432,11 @@ def test_the_card_of_several_runs_has_figures_and_pictures_of_the_published_one(
     assert run_report(run).name == "deepest"
     assert {path.read_text() for path in card_pictures(run)} == {"run/fold-2/seed-2"}
     body = str(card_of_run(run, "someone/toy"))
-    assert "These are the weights of fold 2, seed 2, which has the best validation score of 2" in body
+    assert (
+        "These are the weights of fold 2, seed 2, which has the best validation score of 2" in body
+    )
     (run / "fold-2" / "seed-2" / "report" / "report.json").unlink()
-    with pytest.raises(UserError, match="fold-2/seed-2: no finished run; it has no report/report.json"):
+    with pytest.raises(
+        UserError, match="fold-2/seed-2: no finished run; it has no report/report.json"
+    ):
         card_of_run(run, "someone/toy")

@@ -12,7 +12,13 @@ PAGE = "https://huggingface.co/someone/model"
 
 def corpus(license, non_commercial=None, url=None):
     forbidden = "-nc" in (license or "") if non_commercial is None else non_commercial
-    return {"name": "csv", "title": "My table", "license": license, "non_commercial": forbidden, "url": url}
+    return {
+        "name": "csv",
+        "title": "My table",
+        "license": license,
+        "non_commercial": forbidden,
+        "url": url,
+    }
 
 
 def named(name, link=None):
@@ -37,7 +43,10 @@ def test_one_corpus_gives_the_model_its_license(name, content):
     [
         (["cc-by-4.0", "cc-by-4.0"], {"license": "cc-by-4.0"}),
         (["cc-by-4.0", "odbl"], named("several-licenses", f"{PAGE}#training-data")),
-        (["cc-by-4.0", "cc-by-nc-sa-4.0"], named("several-licenses-non-commercial", f"{PAGE}#training-data")),
+        (
+            ["cc-by-4.0", "cc-by-nc-sa-4.0"],
+            named("several-licenses-non-commercial", f"{PAGE}#training-data"),
+        ),
         (["my own", "my own"], named("several-licenses", f"{PAGE}#training-data")),
         (["cc-by-4.0", None], named("several-licenses", f"{PAGE}#training-data")),
         ([None, None], {}),
@@ -60,7 +69,9 @@ def test_metadata_of_every_corpus_shows_whether_commercial_use_is_forbidden():
     for name in SINGLE_CORPORA:
         facts = corpora_facts(name, {})
         content = license_metadata(facts)
-        shown = "-nc" in content.get("license", "") or content.get("license_name", "").endswith("-non-commercial")
+        shown = "-nc" in content.get("license", "") or content.get("license_name", "").endswith(
+            "-non-commercial"
+        )
         assert shown is facts[0]["non_commercial"]
         lines = "\n".join(f"{key}: {value}" for key, value in content.items())
         assert not content or check_card(f"---\n{lines}\n---\n", "model") == []

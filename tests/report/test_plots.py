@@ -7,7 +7,12 @@ from ser_hf.report.report import Calibration
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
-    {"epoch": 2.0, "train_loss": 1.0, "validation": {"loss": 0.9, "uar": 0.75, "macro_f1": 0.6}, "kept": True},
+    {
+        "epoch": 2.0,
+        "train_loss": 1.0,
+        "validation": {"loss": 0.9, "uar": 0.75, "macro_f1": 0.6},
+        "kept": True,
+    },
     {"epoch": 3.0, "train_loss": 0.5, "validation": {"loss": 1.1, "uar": 0.5, "macro_f1": 0.8}},
 ]
 
@@ -20,7 +25,11 @@ def test_confusion_shows_shares_of_the_true_class_and_counts():
     axes = plots.confusion_figure({"A title": [[3, 1], [0, 0]]}, ["angry", "sad"]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["75%\n3", "25%\n1"], "sad has no clips"
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted", "true", "A title")
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == (
+        "predicted",
+        "true",
+        "A title",
+    )
     assert [label.get_text() for label in axes.get_yticklabels()] == ["angry", "sad"]
 
 
@@ -62,5 +71,11 @@ def test_reliability_shows_shares_gaps_and_clips():
 def test_curves_show_training_scores():
     history = [entry | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
     _, scores = plots.curves_figure(history).axes
-    assert _legend(scores) == ["UAR", "train UAR", "macro-F1", "train macro-F1", "selected: epoch 2"]
+    assert _legend(scores) == [
+        "UAR",
+        "train UAR",
+        "macro-F1",
+        "train macro-F1",
+        "selected: epoch 2",
+    ]
     assert scores.lines[1].get_ydata().tolist() == [0.1] * 3

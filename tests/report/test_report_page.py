@@ -11,7 +11,12 @@ from ser_hf.report.page import render as render_page
 
 PICTURE = Picture("A picture", "data:image/png;base64,AAAA", 100, 50, ["a.png", "a.svg"])
 VALIDATION = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
-CORPUS = {"title": "Toy", "citation": "Toy (2026)", "url": "https://example.org", "license": "cc0-1.0"}
+CORPUS = {
+    "title": "Toy",
+    "citation": "Toy (2026)",
+    "url": "https://example.org",
+    "license": "cc0-1.0",
+}
 EVERYTHING = {
     "pictures": {section: [PICTURE] for section in SECTIONS},
     "recipe": "name: toy\n",
@@ -34,17 +39,29 @@ def ids(page):
 
 def test_every_section_is_on_the_page_and_in_the_contents():
     source = render(whole_report(seeds={"1": {"metrics": whole_report()["metrics"]}}), **EVERYTHING)
-    sections = {section: title for section, title in SECTIONS.items() if section != "dimensions"}  # of another task
+    # of another task
+    sections = {section: title for section, title in SECTIONS.items() if section != "dimensions"}
     assert set(sections) <= ids(Page(source))
-    assert {f"#{section}" for section in sections} <= {link["href"] for link in Page(source).all("a")}
+    assert {f"#{section}" for section in sections} <= {
+        link["href"] for link in Page(source).all("a")
+    }
     headings = re.findall(r"<h2 [^>]*>(.*?)</h2>", source)
     assert headings == list(sections.values())
     assert headings[:3] == ["Summary", "Confusion matrix", "Per-class results"]
 
 
 def test_sections_without_content_are_left_out():
-    bare = {"name": "bare", "judged_on": "test", "labels": ["a", "b"], "confusion": [[1, 1], [1, 1]]}
-    bare |= {"metrics": {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5}, "protocol": {"leak": None}, "audit": {"shared": {}}}
+    bare = {
+        "name": "bare",
+        "judged_on": "test",
+        "labels": ["a", "b"],
+        "confusion": [[1, 1], [1, 1]],
+    }
+    bare |= {
+        "metrics": {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5},
+        "protocol": {"leak": None},
+        "audit": {"shared": {}},
+    }
     assert ids(Page(render(bare))) & set(SECTIONS) == {"results", "confusion", "cite"}
 
 
@@ -59,14 +76,18 @@ def test_the_page_loads_nothing():
 
 def test_text_of_files_and_recipes_is_escaped():
     hostile = "<script>alert(1)</script>"
-    report = whole_report(name=hostile, warnings=[hostile], label_words=[{"word": hostile, "emotion": None}])
+    report = whole_report(
+        name=hostile, warnings=[hostile], label_words=[{"word": hostile, "emotion": None}]
+    )
     report["labels"][0] = hostile
     report["protocol"]["parts"]["test"]["speakers"] = [hostile]
     report["hardest"][0] |= {"id": hostile, "speaker": hostile}
     report["slices"]["speaker"][hostile] = report["slices"]["speaker"].pop("a:0")
     report |= {"gaps": {}, "class_distribution": None}
     players = {hostile: 'x" onerror="alert(1)'}
-    source = render(report, recipe=f"name: {hostile}</pre>", players=players, corpus=EVERYTHING["corpus"])
+    source = render(
+        report, recipe=f"name: {hostile}</pre>", players=players, corpus=EVERYTHING["corpus"]
+    )
     page = Page(source)
     assert len(page.all("script")) == 1
     assert source.count("<script>") == 1
@@ -76,13 +97,21 @@ def test_text_of_files_and_recipes_is_escaped():
 def test_the_headline_has_its_interval_and_chance():
     report = whole_report()
     low, high = report["intervals"]["uar"]
-    assert views.headline(typed(report)) == [f"95 % interval {low:.3f} to {high:.3f}", "chance 0.333"]
-    assert views.headline(typed(over_folds(report)))[1] == "mean of 2 folds, standard deviation 0.050"
+    assert views.headline(typed(report)) == [
+        f"95 % interval {low:.3f} to {high:.3f}",
+        "chance 0.333",
+    ]
+    assert (
+        views.headline(typed(over_folds(report)))[1] == "mean of 2 folds, standard deviation 0.050"
+    )
 
 
 def test_a_leaky_protocol_has_the_first_banner():
     report = whole_report(judged_on="validation")
-    report["protocol"] |= {"leak": "24 of the 24 test speakers are training speakers.", "name": "random"}
+    report["protocol"] |= {
+        "leak": "24 of the 24 test speakers are training speakers.",
+        "name": "random",
+    }
     assert [level for level, *_ in views.banners(typed(report))] == ["error", "warning", "warning"]
     text = text_of(report)
     assert "Leaky protocol (random). 24 of the 24 test speakers are training speakers." in text
@@ -92,7 +121,9 @@ def test_a_leaky_protocol_has_the_first_banner():
 
 
 def test_random_predictions_have_a_red_banner():
-    report = whole_report(warnings=["The classifier of x was never trained: 2 tensors are not in its files."])
+    report = whole_report(
+        warnings=["The classifier of x was never trained: 2 tensors are not in its files."]
+    )
     assert [level for level, *_ in views.banners(typed(report))] == ["warning"]
     report["model"]["untrained"] = ["classifier.weight"]
     assert [level for level, *_ in views.banners(typed(report))] == ["error"]
@@ -110,7 +141,9 @@ def test_the_splits_are_described():
     report["audit"]["shared"]["train/validation"]["speakers"] = 4
     assert views.splits(typed(report))[1] == "The same 4 speakers (24 clips) for validation."
     report["audit"]["shared"]["train/test"]["speakers"] = 3
-    assert views.splits(typed(report))[2].startswith("8 speakers, 3 of them in earlier splits too, (48 clips)")
+    assert views.splits(typed(report))[2].startswith(
+        "8 speakers, 3 of them in earlier splits too, (48 clips)"
+    )
     assert views.splits(typed(report | {"judged_on": "validation"}))[2].endswith("not used.")
     assert views.splits(typed(over_folds(report)))[1:] == [
         "All folds together are evaluated on 8 speakers (48 clips).",
@@ -148,8 +181,13 @@ def test_the_confusion_matrix_describes_each_cell():
     report = whole_report(labels=["angry", "fear"], confusion=[[28, 12], [0, 0]])
     for key in ("per_class", "slices", "corpora", "class_distribution", "perceived"):
         report.pop(key)
-    cells = [cell["data-readout"] for cell in Page(render(report)).all("td") if "data-readout" in cell]
-    assert cells[:2] == ["angry predicted as angry: 28 of 40 (70 %)", "angry predicted as fear: 12 of 40 (30 %)"]
+    cells = [
+        cell["data-readout"] for cell in Page(render(report)).all("td") if "data-readout" in cell
+    ]
+    assert cells[:2] == [
+        "angry predicted as angry: 28 of 40 (70 %)",
+        "angry predicted as fear: 12 of 40 (30 %)",
+    ]
     assert len(cells) == 4
 
 
@@ -159,14 +197,21 @@ def test_slices_begin_with_the_worst_speaker_and_name_the_gap():
     scores = [row.uar for _, row in tables["speaker"]["rows"]]
     assert scores == sorted(scores)
     gap = report["gaps"]["speaker"]
-    assert tables["speaker"]["gap"].startswith(f"Lowest: {gap['worst']} with UAR {scores[0]:.3f}; highest: ")
-    assert views.slices(typed(report | {"gaps": {}}))[0]["gap"] == "Too few clips or speakers to compare groups."
+    assert tables["speaker"]["gap"].startswith(
+        f"Lowest: {gap['worst']} with UAR {scores[0]:.3f}; highest: "
+    )
+    assert (
+        views.slices(typed(report | {"gaps": {}}))[0]["gap"]
+        == "Too few clips or speakers to compare groups."
+    )
 
 
 def test_reports_link_those_below_and_above():
     links = {"above": "../../report/index.html", "foil": "../foil/report/index.html"}
     links["runs"] = {number: f"../fold-{number}/report/index.html" for number in "12"}
-    hrefs = {link["href"] for link in Page(render(over_folds(whole_report()), links=links)).all("a")}
+    hrefs = {
+        link["href"] for link in Page(render(over_folds(whole_report()), links=links)).all("a")
+    }
     assert {links["above"], links["foil"], *links["runs"].values()} <= hrefs
     alone = {link["href"] for link in Page(render(over_folds(whole_report()))).all("a")}
     assert not any(href.startswith("..") for href in alone)
@@ -187,4 +232,6 @@ def test_the_citation_names_result_split_and_data():
     assert "protocol speaker_independent, split abababababababab, test clips." in text
     assert "@software{ser_hf, title = {{ser_hf}: fine-tune" in text
     assert "The data: Toy. Toy (2026) https://example.org" in text
-    assert ", leaky" in views.result_sentence(typed(report | {"protocol": report["protocol"] | {"leak": "x"}}))
+    assert ", leaky" in views.result_sentence(
+        typed(report | {"protocol": report["protocol"] | {"leak": "x"}})
+    )

@@ -30,7 +30,9 @@ def test_every_key_has_a_description():
             assert value.get("description", "").endswith("."), key
 
 
-@pytest.mark.parametrize("report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"])
+@pytest.mark.parametrize(
+    "report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"]
+)
 def test_the_schema_describes_every_key_of_a_report(report):
     assert undescribed(report) == []
 
@@ -47,7 +49,9 @@ def test_the_schema_rejects_wrong_reports():
     assert undescribed(report | {"new_key": 1})
 
 
-@pytest.mark.parametrize("report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"])
+@pytest.mark.parametrize(
+    "report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"]
+)
 def test_a_report_keeps_its_keys_and_values(report):
     assert typed(report).to_dict() == json.loads(json.dumps(report))
 

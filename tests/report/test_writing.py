@@ -20,12 +20,21 @@ def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, m
         # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
         monkeypatch.setattr("ser_hf.report.plots.svg", lambda _: b"a picture")
         write_report(tmp_path, typed(whole_report()), recipe="name: toy\n")
-    pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
+    pictures = (
+        "class_distribution",
+        "confusion_matrix",
+        "confusion_by_corpus",
+        "per_class",
+        "slices",
+        "robustness",
+    )
     pictures = (*pictures, "training_curves", "reliability")
     numbers = {"report.json", "report_schema.json", "index.html"}
     drawn = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == numbers | drawn
-    content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=_refuse)
+    content = json.loads(
+        (tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=_refuse
+    )
     assert (tmp_path / content["$schema"]).is_file()
     assert set(content["definitions"]) >= set(content["metrics"])
     for path in tmp_path.glob("*.png"):
@@ -72,7 +81,12 @@ def test_players_have_addresses_relative_to_the_page(tmp_path):
     recording = tmp_path / "my corpus" / "a#1 50%.wav"
     recording.parent.mkdir()
     recording.touch()
-    clips = [{"id": "there", "path": str(recording)}, {"id": "gone", "path": "gone.wav"}, {"id": "none", "path": None}]
+    clips = [
+        {"id": "there", "path": str(recording)},
+        {"id": "gone", "path": "gone.wav"},
+        {"id": "none", "path": None},
+    ]
     assert players(
-        [HardClip(label="a", predicted="b", probability=0.0, **clip) for clip in clips], tmp_path / "run" / "report"
+        [HardClip(label="a", predicted="b", probability=0.0, **clip) for clip in clips],
+        tmp_path / "run" / "report",
     ) == {"there": "../../my%20corpus/a%231%2050%25.wav"}

@@ -11,14 +11,23 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+    ),
     *("--disable-background-networking", "--disable-component-update"),
 )
 PATIENCE = 120  # seconds, for machines with other work
 
 
 def missing(what):
-    (pytest.fail if os.environ.get("SER_HF_NEEDS_BROWSER") else pytest.skip)(f"{what} is not installed")
+    (pytest.fail if os.environ.get("SER_HF_NEEDS_BROWSER") else pytest.skip)(
+        f"{what} is not installed"
+    )
 
 
 @contextmanager

@@ -4,9 +4,13 @@ import numpy as np
 
 
 def assert_near(actual, expected, tolerance=2e-5):
-    """Of one shape, and apart by at most `tolerance` times the largest magnitude of what is expected, or times 1."""
+    """Of one shape, and apart by at most `tolerance` times the largest magnitude of what is
+    expected, or times 1.
+    """
     actual, expected = (
-        value.detach().double().numpy() if hasattr(value, "detach") else np.asarray(value, dtype=np.float64)
+        value.detach().double().numpy()
+        if hasattr(value, "detach")
+        else np.asarray(value, dtype=np.float64)
         for value in (actual, expected)
     )
     assert actual.shape == expected.shape

@@ -12,7 +12,9 @@ def flip(path):
     """Bits of the middle quarter: a single one may lie where no reader of a zip file looks."""
     content = path.read_bytes()
     begin, end = 3 * len(content) // 8, 5 * len(content) // 8
-    path.write_bytes(content[:begin] + bytes(byte ^ 1 for byte in content[begin:end]) + content[end:])
+    path.write_bytes(
+        content[:begin] + bytes(byte ^ 1 for byte in content[begin:end]) + content[end:]
+    )
 
 
 def empty(path):
@@ -21,7 +23,9 @@ def empty(path):
 
 def change(path, **values):
     """Other values of some keys of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8"
+    )
 
 
 class Payload:

@@ -1,4 +1,6 @@
-"""Damages files of a published model or a run, and reads them as the commands do: success, or one clear line."""
+"""Damages files of a published model or a run, and reads them as the commands do: success, or one
+clear line.
+"""
 
 import io
 import json
@@ -30,19 +32,39 @@ from ser_hf.utils.errors import UserError
 
 DEEP = "DEEP" * 3
 SCRIPT = "<script>alert(1)</script>"
-TEXTS = ["", "x", "7", SCRIPT, "[a](javascript:b)", "\x1b[31m", "a\nb", "\u202e", "\ud800", "../../x", "/x", "$a$"]
+TEXTS = [
+    "",
+    "x",
+    "7",
+    SCRIPT,
+    "[a](javascript:b)",
+    "\x1b[31m",
+    "a\nb",
+    "\u202e",
+    "\ud800",
+    "../../x",
+    "/x",
+    "$a$",
+]
 NUMBERS = [0, -1, 1, 3, 2**31, 10**12, 10**400, 0.5, -0.5, 1e300, float("nan"), float("inf"), True]
 OTHERS = ["y" * 99_999, DEEP, None, [], [1], ["x"], [[]], {}, {"x": 1}, {"0": "x"}, [0] * 999]
 VALUES = TEXTS + NUMBERS + OTHERS
 MODEL = ("config.json", "preprocessor_config.json", "report.json", "recipe.yaml")
-RUN = ("report/report.json", "report/predictions.parquet", "recipe.yaml", "split.json", "reference.npz")
+RUN = (
+    "report/report.json",
+    "report/predictions.parquet",
+    "recipe.yaml",
+    "split.json",
+    "reference.npz",
+)
 
 
 def attack(model: Path, run: Path, scratch: Path, seed: int) -> list[str]:
     """Damage a copy of one of the folders, one to three times, and read it.
 
     Returns:
-        The message of each `UserError`. Any other exception is raised, and messages that are no clear line.
+        The message of each `UserError`. Any other exception is raised, and messages that are no
+        clear line.
     """
     choose = random.Random(seed)
     folder, names, readers = choose.choice([(model, MODEL, model_readers), (run, RUN, run_readers)])
@@ -68,7 +90,9 @@ def damage(path: Path, choose: random.Random) -> None:
     content = path.read_bytes()
     if choose.random() < 0.15 or path.suffix == ".npz":
         place = choose.randrange(len(content))
-        changed = content[:place] + choose.choice([b"", b"\xff", b"\x00" * 9, b"[" * 99999, content[place + 1 :]])
+        changed = content[:place] + choose.choice(
+            [b"", b"\xff", b"\x00" * 9, b"[" * 99999, content[place + 1 :]]
+        )
     elif path.suffix == ".parquet":
         changed = _parquet(content, choose)
     else:
@@ -78,7 +102,11 @@ def damage(path: Path, choose: random.Random) -> None:
         except (ValueError, RecursionError, yaml.YAMLError):
             return  # damaged before
         values = _changed(values, choose)
-        text = json.dumps(values) if path.suffix == ".json" else yaml.safe_dump(values, sort_keys=False)
+        text = (
+            json.dumps(values)
+            if path.suffix == ".json"
+            else yaml.safe_dump(values, sort_keys=False)
+        )
         changed = text.replace(f'"{DEEP}"', "[" * 50_000 + "]" * 50_000).encode(errors="replace")
     path.write_bytes(changed)
 
@@ -104,9 +132,20 @@ def _parquet(content: bytes, choose: random.Random) -> bytes:
     except (pa.ArrowException, OSError):
         return content  # damaged before
     name = choose.choice(table.column_names)
-    wrong = [["x"] * len(table), [None] * len(table), [float("nan")] * len(table), [[1]] * len(table)]
-    changes = [table.drop_columns([name]), table.slice(0, choose.randrange(3)), pa.concat_tables([table] * 2)]
-    changes += [table.drop_columns([name]).append_column(name, pa.array(values)) for values in wrong]
+    wrong = [
+        ["x"] * len(table),
+        [None] * len(table),
+        [float("nan")] * len(table),
+        [[1]] * len(table),
+    ]
+    changes = [
+        table.drop_columns([name]),
+        table.slice(0, choose.randrange(3)),
+        pa.concat_tables([table] * 2),
+    ]
+    changes += [
+        table.drop_columns([name]).append_column(name, pa.array(values)) for values in wrong
+    ]
     pq.write_table(choose.choice(changes), written := io.BytesIO())
     return written.getvalue()
 
@@ -123,7 +162,12 @@ def model_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], o
     def demonstrates():
         write_space(scratch / "space", Demo(str(folder), read_report(folder / "report.json")))
 
-    return [predicts, demonstrates, lambda: training_provenance(str(folder)), lambda: _rerun(folder, run)]
+    return [
+        predicts,
+        demonstrates,
+        lambda: training_provenance(str(folder)),
+        lambda: _rerun(folder, run),
+    ]
 
 
 def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], object]]:

@@ -1,7 +1,8 @@
 """Damaged audio files and tables, drawn at random and read as the commands read them.
 
-`one_audio` and `one_table` write an example below a folder. They return the message of the `UserError` that refuses
-it, or None if it is read. Any other exception is raised, with the example as its note.
+`one_audio` and `one_table` write an example below a folder. They return the message of the
+`UserError` that refuses it, or None if it is read. Any other exception is raised, with the example
+as its note.
 """
 
 import io
@@ -27,20 +28,40 @@ from ser_hf.utils.errors import UserError
 
 RATE = 16000
 _TONE = (0.5 * np.sin(np.arange(3200) / 5)).astype(np.float32)
-_BITS = {1: (8, 16, 24, 32), 3: (32, 64), 6: (8,), 7: (8,), 2: (4,), 0x55: (0,), 0xFFFE: (16,)}  # by the tag of WAV
+# by the tag of WAV
+_BITS = {1: (8, 16, 24, 32), 3: (32, 64), 6: (8,), 7: (8,), 2: (4,), 0x55: (0,), 0xFFFE: (16,)}
 _INTEGERS = (0, 1, 2, 3, 16, 255, 1024, 8000, RATE, 65535, 10**9, 2**31 - 1, 2**31, 2**32 - 1)
 _FLOATS = (math.nan, math.inf, -math.inf, 1e-45, 1e20, 3e38)
-_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".raw", ".vox", ".gsm", ".w64", ".caf", "")
+_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".mp3",
+    ".aiff",
+    ".au",
+    ".raw",
+    ".vox",
+    ".gsm",
+    ".w64",
+    ".caf",
+    "",
+)
 _FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "W64", "CAF")
 
 
 def one_audio(draw: random.Random, folder: Path) -> str | None:
-    """One audio file, read by itself, by a prediction, by the store beside good files, or by an inspection."""
+    """One audio file, read by itself, by a prediction, by the store beside good files, or by an
+    inspection.
+    """
     content = draw.choice((_wav, _wav, _encoded))(draw)
-    content = draw.choice((content, damage(draw, content), damage(draw, content), draw.randbytes(draw.randrange(99))))
+    content = draw.choice(
+        (content, damage(draw, content), damage(draw, content), draw.randbytes(draw.randrange(99)))
+    )
     path = folder / f"a{draw.choice(_SUFFIXES)}"
     path.write_bytes(content)
-    table = _write(folder / "clips.csv", f"path,label,speaker\n{path.name},sad,x\nb.wav,angry,y\nc.wav,sad,z\n")
+    table = _write(
+        folder / "clips.csv", f"path,label,speaker\n{path.name},sad,x\nb.wav,angry,y\nc.wav,sad,z\n"
+    )
     for name in ("b.wav", "c.wav"):
         soundfile.write(folder / name, _TONE, RATE)
     readers = (
@@ -50,7 +71,9 @@ def one_audio(draw: random.Random, folder: Path) -> str | None:
         lambda: prepare(load_corpus("csv", table), RATE, folder / "cache"),
         lambda: inspect_corpus("csv", table),
     )
-    return _message(draw.choice(readers), f"{path.name} {content[:80].hex()} ({len(content)} bytes)")
+    return _message(
+        draw.choice(readers), f"{path.name} {content[:80].hex()} ({len(content)} bytes)"
+    )
 
 
 def _message(read: Callable[[], object], example: str) -> str | None:
@@ -79,12 +102,27 @@ def _wav(draw: random.Random) -> bytes:
         samples[draw.randrange(len(samples) + 1) :] = draw.choice(_FLOATS)
     payload = samples.astype(f"<f{bits // 8}") if tag == 3 else (samples * 30000).astype("<i2")
     frame = channels * bits // 8
-    fields = maybe(tag, 16), maybe(channels, 16), maybe(RATE), maybe(RATE * frame), frame, maybe(bits, 16)
+    fields = (
+        maybe(tag, 16),
+        maybe(channels, 16),
+        maybe(RATE),
+        maybe(RATE * frame),
+        frame,
+        maybe(bits, 16),
+    )
     body = b"WAVEfmt " + struct.pack("<IHHIIHH", maybe(16), *fields)
     if draw.random() < 0.2:
-        body += draw.choice((b"fact", b"LIST", b"ds64", b"\0\0\0\0")) + struct.pack("<I", maybe(4)) + bytes(4)
+        body += (
+            draw.choice((b"fact", b"LIST", b"ds64", b"\0\0\0\0"))
+            + struct.pack("<I", maybe(4))
+            + bytes(4)
+        )
     body += b"data" + struct.pack("<I", maybe(payload.nbytes)) + payload.tobytes()
-    return draw.choice((b"RIFF", b"RIFF", b"RIFF", b"RF64", b"RIFX")) + struct.pack("<I", maybe(len(body))) + body
+    return (
+        draw.choice((b"RIFF", b"RIFF", b"RIFF", b"RF64", b"RIFX"))
+        + struct.pack("<I", maybe(len(body)))
+        + body
+    )
 
 
 def _encoded(draw: random.Random) -> bytes:
@@ -103,7 +141,9 @@ def damage(draw: random.Random, content: bytes) -> bytes:
             case 0:
                 data[place : place + 1] = draw.randbytes(1)
             case 1:
-                data[place : place + 4] = struct.pack(draw.choice("<>") + "I", draw.choice(_INTEGERS))
+                data[place : place + 4] = struct.pack(
+                    draw.choice("<>") + "I", draw.choice(_INTEGERS)
+                )
             case 2:
                 del data[draw.randrange(len(data) + 1) :]
             case 3:
@@ -114,25 +154,125 @@ def damage(draw: random.Random, content: bytes) -> bytes:
 
 
 _NAMES = (
-    *("path", "label", "speaker", "file_name", "id", "sex", "age", "language", "sentence", "take", "split", "part"),
-    *("session", "duration", "audio", "content_hash", "votes", "corpus", "emotion", "fold_1", "own_duration", "", " "),
+    *(
+        "path",
+        "label",
+        "speaker",
+        "file_name",
+        "id",
+        "sex",
+        "age",
+        "language",
+        "sentence",
+        "take",
+        "split",
+        "part",
+    ),
+    *(
+        "session",
+        "duration",
+        "audio",
+        "content_hash",
+        "votes",
+        "corpus",
+        "emotion",
+        "fold_1",
+        "own_duration",
+        "",
+        " ",
+    ),
     *("n\0l", "two\nlines", "=1+1", "ü", "x" * 5000, "\ud800", "__index_level_0__"),
 )
 _FILES = ("a.wav", "b.wav", "c.flac")
 _PATHS = (
-    *(*_FILES, "sub/../a.wav", "../a.wav", "/etc/passwd", "/dev/zero", "/dev/stdin", "https://example.org/a.wav"),
-    *("a\0.wav", "no.wav", "", ".", "/", "~", "a" * 5000, "\\\\h\\a", "\ud800.wav", "a.wav\nb.wav", "x.raw", "-"),
+    *(
+        *_FILES,
+        "sub/../a.wav",
+        "../a.wav",
+        "/etc/passwd",
+        "/dev/zero",
+        "/dev/stdin",
+        "https://example.org/a.wav",
+    ),
+    *(
+        "a\0.wav",
+        "no.wav",
+        "",
+        ".",
+        "/",
+        "~",
+        "a" * 5000,
+        "\\\\h\\a",
+        "\ud800.wav",
+        "a.wav\nb.wav",
+        "x.raw",
+        "-",
+    ),
 )
-_LABELS = ("sad", "angry", "Happy", "wut", "", " ", "7", "=cmd|' /C calc'!A0", "nan", "\ud800", "s\0d", "\u202e")
+_LABELS = (
+    "sad",
+    "angry",
+    "Happy",
+    "wut",
+    "",
+    " ",
+    "7",
+    "=cmd|' /C calc'!A0",
+    "nan",
+    "\ud800",
+    "s\0d",
+    "\u202e",
+)
 _VALUES = (
-    *(None, True, -1, 7, 2**31, 2**63, 10**30, 0.5, 1e308, math.nan, math.inf, [], [1], {"a": 1}, "", "1", "1e999"),
-    *("007", "true", "NaN", "x" * 200_000, "\0", "\ud800", "a\r\nb", '"', "'", ",;\t", "train", "test"),
+    *(
+        None,
+        True,
+        -1,
+        7,
+        2**31,
+        2**63,
+        10**30,
+        0.5,
+        1e308,
+        math.nan,
+        math.inf,
+        [],
+        [1],
+        {"a": 1},
+        "",
+        "1",
+        "1e999",
+    ),
+    *(
+        "007",
+        "true",
+        "NaN",
+        "x" * 200_000,
+        "\0",
+        "\ud800",
+        "a\r\nb",
+        '"',
+        "'",
+        ",;\t",
+        "train",
+        "test",
+    ),
 )
-_SENSIBLE = {"path": _FILES, "file_name": _FILES, "label": _LABELS[:3], "speaker": ("anna", "ben", "cy")}
+_SENSIBLE = {
+    "path": _FILES,
+    "file_name": _FILES,
+    "label": _LABELS[:3],
+    "speaker": ("anna", "ben", "cy"),
+}
 _SENSIBLE |= {"part": ("train", "test", "dev"), "id": ("csv/a", "csv/b", "1", "2")}
 _WILD = {"path": _PATHS, "file_name": _PATHS, "label": _LABELS}
 # As the schemas that `datasets` writes into Parquet files.
-_SCHEMAS = (b"{}", b"[", b'{"info": 1}', b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": 7}}}}')
+_SCHEMAS = (
+    b"{}",
+    b"[",
+    b'{"info": 1}',
+    b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": 7}}}}',
+)
 
 
 def one_table(draw: random.Random, folder: Path) -> str | None:
@@ -144,24 +284,40 @@ def one_table(draw: random.Random, folder: Path) -> str | None:
         folder / f"{draw.choice(('metadata', 'metadata', 'clips'))}.{kind}",
         draw.choice(("path", "file_name")),
     )
-    header = list(dict.fromkeys([files, "label", "speaker", *draw.sample(_NAMES, draw.choice((0, 1, 3, 8)))]))
+    header = list(
+        dict.fromkeys([files, "label", "speaker", *draw.sample(_NAMES, draw.choice((0, 1, 3, 8)))])
+    )
     if draw.random() < 0.05:
         header += draw.choice((["path"], [f"c{i}" for i in range(2000)]))
     if draw.random() < 0.1:
         del header[draw.randrange(len(header)) :]
     rows = [_row(draw, header) for _ in range(draw.choice((0, 1, 3, 3, 6, 40)))]
     if draw.random() < 0.7:  # each clip once, which most readers need
-        rows = [row | ({files: name} if files in row else {}) for row, name in zip(rows, _FILES, strict=False)]
+        rows = [
+            row | ({files: name} if files in row else {})
+            for row, name in zip(rows, _FILES, strict=False)
+        ]
     content = {"jsonl": _json_lines, "parquet": _parquet}.get(kind, _text_table)(draw, header, rows)
     path.write_bytes(damage(draw, content) if draw.random() < 0.2 else content)
-    options = {"on_unknown": draw.choice(("error", "skip")), "no_speaker": draw.choice(("error", "skip", "one"))}
-    good = _write(folder / "good.csv", "path,label,speaker\na.wav,sad,anna\nb.wav,angry,ben\nc.flac,sad,cy\n")
+    options = {
+        "on_unknown": draw.choice(("error", "skip")),
+        "no_speaker": draw.choice(("error", "skip", "one")),
+    }
+    good = _write(
+        folder / "good.csv", "path,label,speaker\na.wav,sad,anna\nb.wav,angry,ben\nc.flac,sad,cy\n"
+    )
     parts = _write_parts(draw, folder / "parts.json") if draw.random() < 0.7 else path
     items = [{"name": "csv", "root": str(root), "corpus_name": root.name} for root in (good, path)]
     readers = {
-        "csv": lambda: prepare(load_corpus("csv", path, path=files, **options), RATE, folder / "cache"),
-        "folder": lambda: prepare(load_corpus("audiofolder", folder, **options), RATE, folder / "cache"),
-        "predict": lambda: list(read_chunks(from_paths([path], True), RATE, Preparation(), lambda *skipped: None)),
+        "csv": lambda: prepare(
+            load_corpus("csv", path, path=files, **options), RATE, folder / "cache"
+        ),
+        "folder": lambda: prepare(
+            load_corpus("audiofolder", folder, **options), RATE, folder / "cache"
+        ),
+        "predict": lambda: list(
+            read_chunks(from_paths([path], True), RATE, Preparation(), lambda *skipped: None)
+        ),
         "split": lambda: from_file(load_corpus("csv", good), str(parts)),
         "hub": lambda: load_corpus("hub", path, audio=files, **options),
         "mixture": lambda: load_corpus("mixture", corpora=items),
@@ -169,7 +325,9 @@ def one_table(draw: random.Random, folder: Path) -> str | None:
     usual = {"jsonl": ("folder", "split"), "parquet": ("folder", "hub")}
     usual = usual.get(kind, ("csv", "predict", "mixture", "split"))
     reader = draw.choice((*usual, *usual, *usual, *readers))
-    return _message(readers[reader], f"{reader} {path.name} {content[:200]!r} ({len(content)} bytes)")
+    return _message(
+        readers[reader], f"{reader} {path.name} {content[:200]!r} ({len(content)} bytes)"
+    )
 
 
 def _write(path: Path, text: str) -> Path:
@@ -182,12 +340,18 @@ def _row(draw: random.Random, header: Sequence[str]) -> dict[str, object]:
     wild = 0.3 if draw.random() < 0.15 else 0.0
 
     def cell(name: str) -> object:
-        return draw.choice(_WILD.get(name, _VALUES) if draw.random() < wild else _SENSIBLE.get(name, ("", "1", "x")))
+        return draw.choice(
+            _WILD.get(name, _VALUES)
+            if draw.random() < wild
+            else _SENSIBLE.get(name, ("", "1", "x"))
+        )
 
     return {name: cell(name) for name in header}
 
 
-def _text_table(draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]) -> bytes:
+def _text_table(
+    draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]
+) -> bytes:
     separator, end = draw.choice(",,;\t"), draw.choice(("\n", "\n", "\r\n", "\r"))
 
     def quoted(value: object) -> str:
@@ -195,20 +359,34 @@ def _text_table(draw: random.Random, header: Sequence[str], rows: Sequence[dict[
         needed = any(mark in text for mark in '"\r\n' + separator)
         return '"' + text.replace('"', '""') + '"' if needed and draw.random() < 0.9 else text
 
-    lines = [header, *([row[name] for name in header][: draw.choice((9999, 9999, 9999, 2))] for row in rows)]
+    lines = [
+        header,
+        *([row[name] for name in header][: draw.choice((9999, 9999, 9999, 2))] for row in rows),
+    ]
     text = end.join(separator.join(map(quoted, line)) for line in lines)
     encoding = draw.choice((*["utf-8"] * 9, "utf-8-sig", "utf-16", "latin-1"))
-    return text.encode(encoding, errors="replace" if draw.random() < 0.9 or encoding == "latin-1" else "surrogatepass")
+    return text.encode(
+        encoding,
+        errors="replace" if draw.random() < 0.9 or encoding == "latin-1" else "surrogatepass",
+    )
 
 
-def _json_lines(draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]) -> bytes:
+def _json_lines(
+    draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]
+) -> bytes:
     lines = [json.dumps(row) for row in rows]
     if draw.random() < 0.2:
-        lines.append(draw.choice(("[" * 100_000, "9" * 5000, "null", "[]", '{"path": NaN}', '{"a": 1, "a": 2}', "{")))
+        lines.append(
+            draw.choice(
+                ("[" * 100_000, "9" * 5000, "null", "[]", '{"path": NaN}', '{"a": 1, "a": 2}', "{")
+            )
+        )
     return "\n".join(lines).encode()
 
 
-def _parquet(draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]) -> bytes:
+def _parquet(
+    draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]
+) -> bytes:
     columns = {}
     for name in header:
         values = [row[name] for row in rows]
@@ -234,7 +412,13 @@ def _write_parts(draw: random.Random, path: Path) -> Path:
         return [draw.choice(_VALUES if draw.random() < 0.05 else ("csv:anna", "csv:ben", "csv:cy"))]
 
     lists, value = {"train": entries(), "test": entries()}, draw.choice(_VALUES)
-    forms = ({"folds": [lists, lists]}, {"ids": lists, "fold": value}, {"folds": value}, value, lists | {"x": value})
+    forms = (
+        {"folds": [lists, lists]},
+        {"ids": lists, "fold": value},
+        {"folds": value},
+        value,
+        lists | {"x": value},
+    )
     content = json.dumps(draw.choice((lists, lists, lists, *forms))).encode()
     path.write_bytes(draw.choice((*[content] * 9, damage(draw, content), b"[" * 100_000)))
     return path

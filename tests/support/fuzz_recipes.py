@@ -1,6 +1,8 @@
-"""Random mistakes in the shipped recipes and in settings of networks; each `one_` function tries one of them.
+"""Random mistakes in the shipped recipes and in settings of networks; each `one_` function tries
+one of them.
 
-Every mistake is a `UserError` of one short line; any other exception, or a long message, is a defect.
+Every mistake is a `UserError` of one short line; any other exception, or a long message, is a
+defect.
 """
 
 import copy
@@ -22,16 +24,67 @@ from ser_hf.utils.yaml import dump_yaml, parse_yaml
 from support.testing import tiny_config
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
-WORDS = ["", "x", "a/b", "..", "a\nb", "a\0b", "\x1b[31m", "\ud800", "\u202e", "é", "x" * 5000, "null", "1e5", "no"]
-NUMBERS = [0, 1, -1, 2, 3, 7, 0.5, 1.5, -0.1, 1e-300, 1e300, math.inf, -math.inf, math.nan, 2**31, 2**64, 10**400]
+WORDS = [
+    "",
+    "x",
+    "a/b",
+    "..",
+    "a\nb",
+    "a\0b",
+    "\x1b[31m",
+    "\ud800",
+    "\u202e",
+    "é",
+    "x" * 5000,
+    "null",
+    "1e5",
+    "no",
+]
+NUMBERS = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    0.5,
+    1.5,
+    -0.1,
+    1e-300,
+    1e300,
+    math.inf,
+    -math.inf,
+    math.nan,
+    2**31,
+    2**64,
+    10**400,
+]
 SMALL = [1, 2, 3, 4, 5, 7, 8, 16, 33, 64]
-BYTES = [b"\0", b"\xff", b"\xef\xbb\xbf", b"&a ", b"*a", b"!!set ", b"[" * 2000, b"\t", b"- ", b": ", b'"', b"{", b"%"]
+BYTES = [
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"&a ",
+    b"*a",
+    b"!!set ",
+    b"[" * 2000,
+    b"\t",
+    b"- ",
+    b": ",
+    b'"',
+    b"{",
+    b"%",
+]
 
 
 # The keys of each network in a recipe.
 _COMMON = {field.name for field in dataclasses.fields(PreTrainedConfig)}
 OPTIONS = {
-    name: [field.name for field in dataclasses.fields(network.config_class) if field.name not in _COMMON]
+    name: [
+        field.name
+        for field in dataclasses.fields(network.config_class)
+        if field.name not in _COMMON
+    ]
     for name, network in ARCHITECTURES.items()
 }
 
@@ -39,7 +92,9 @@ OPTIONS = {
 @functools.cache
 def _recipes() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Each shipped recipe as it is written, and with every default."""
-    return [(parse_yaml(path.read_text(), str(path)), read_recipe(path).to_dict()) for path in RECIPES]
+    return [
+        (parse_yaml(path.read_text(), str(path)), read_recipe(path).to_dict()) for path in RECIPES
+    ]
 
 
 def any_value(rng: random.Random, depth: int = 0) -> Any:
@@ -51,9 +106,14 @@ def any_value(rng: random.Random, depth: int = 0) -> Any:
     if kind == 4:
         return rng.choice([None, True, False])
     if kind < 7:
-        return [any_value(rng, depth + 1) for _ in range(rng.choice([0, 1, 2, 3, 200]) if depth == 0 else 1)]
+        return [
+            any_value(rng, depth + 1)
+            for _ in range(rng.choice([0, 1, 2, 3, 200]) if depth == 0 else 1)
+        ]
     if kind == 7:
-        return {rng.choice([*WORDS, 1, None, True, "name", "probability"]): any_value(rng, depth + 1)}
+        return {
+            rng.choice([*WORDS, 1, None, True, "name", "probability"]): any_value(rng, depth + 1)
+        }
     value: Any = rng.choice(NUMBERS)
     for _ in range(40):
         value = rng.choice([[value], {"a": value}])
@@ -61,7 +121,9 @@ def any_value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def one_recipe(rng: random.Random) -> str | None:
-    """Read a recipe with a few wrong values, as a mapping or by overrides. Returns the message, or None."""
+    """Read a recipe with a few wrong values, as a mapping or by overrides. Returns the message, or
+    None.
+    """
     values, complete = map(copy.deepcopy, rng.choice(_recipes()))
     overrides = []
     for _ in range(rng.randint(1, 3)):
@@ -72,11 +134,15 @@ def one_recipe(rng: random.Random) -> str | None:
             own, schema = (of.get(key) if isinstance(of, dict) else None for of in (own, schema))
         value = any_value(rng) if rng.random() < 0.8 else rng.choice([own, schema])
         if rng.random() < 0.3 and all(isinstance(key, str) for key in path):
-            overrides.append(f"{'.'.join(path)}={value if rng.random() < 0.5 else dump_yaml(repr(value))}")
+            overrides.append(
+                f"{'.'.join(path)}={value if rng.random() < 0.5 else dump_yaml(repr(value))}"
+            )
             continue
         target = values
         for key in path[:-1]:
-            target = target[key] if isinstance(target.get(key), dict) else target.setdefault(key, {})
+            target = (
+                target[key] if isinstance(target.get(key), dict) else target.setdefault(key, {})
+            )
             if not isinstance(target, dict):
                 break
         else:
@@ -130,7 +196,9 @@ def one_network(rng: random.Random) -> str | None:
         if isinstance(value, list):
             value = [rng.choice(SMALL) for _ in range(rng.choice([len(value), len(value), 0, 1]))]
         elif isinstance(value, int | None):
-            value = rng.choice([not value] if isinstance(value, bool) else [*SMALL, None, 512, 1024])
+            value = rng.choice(
+                [not value] if isinstance(value, bool) else [*SMALL, None, 512, 1024]
+            )
         elif isinstance(value, float):
             value = rng.choice([0.0, 0.3, 0.99, 1.0, -1.0, 20.0, 4000.0, 7000.0])
         settings[key] = value if rng.random() < 0.95 else any_value(rng)

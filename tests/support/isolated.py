@@ -37,8 +37,12 @@ own_code.HF_MODULES_CACHE = os.path.join({folder!r}, "modules")
 
 
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
-    """Runs code in `folder`, in a fork of a process that imported transformers, and returns its output."""
+    """Runs code in `folder`, in a fork of a process that imported transformers, and returns its
+    output.
+    """
     start = shared_process(WITHOUT_SER_HF + IMPORTS, HF_HUB_OFFLINE="1", PYTHONPATH="")
-    status, out, err = start(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
+    status, out, err = start(
+        MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)
+    ).ended()
     assert status == 0, err
     return out

@@ -1,10 +1,12 @@
-"""Small corpora in the layouts of audiofolder, EmoBox, the Hub and audformat, for tests of their readers.
+"""Small corpora in the layouts of audiofolder, EmoBox, the Hub and audformat, for tests of their
+readers.
 
-- ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``, with
-  ``metadata.csv`` (file_name, speaker, gender).
-- ``emobox``: RAVDESS below ``audio``, and the metadata of EmoBox in ``data/ravdess``, a fold for every two actors;
-  `corpus.root` is the latter, `corpus.audio_root` the former.
-- ``hub``: ``data/train-00000-of-00001.parquet`` and one for ``test`` (the last speaker), audio inside, with a card.
+- ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``,
+  with ``metadata.csv`` (file_name, speaker, gender).
+- ``emobox``: RAVDESS below ``audio``, and the metadata of EmoBox in ``data/ravdess``, a fold for
+  every two actors; `corpus.root` is the latter, `corpus.audio_root` the former.
+- ``hub``: ``data/train-00000-of-00001.parquet`` and one for ``test`` (the last speaker), audio
+  inside, with a card.
 - ``audformat``: ``clips/s00_angry_0.wav`` with ``db.yaml`` and a table for each split.
 """
 
@@ -24,7 +26,9 @@ from ser_hf.corpora.synthetic import EMOTIONS
 from support.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
 
 
-def write_layout(name: str, root: str | Path, speakers: int = 6, takes: int = 2, sampling_rate: int = 16000) -> None:
+def write_layout(
+    name: str, root: str | Path, speakers: int = 6, takes: int = 2, sampling_rate: int = 16000
+) -> None:
     """Writes synthetic speech below `root` in a layout of the list above."""
     plans = {"audiofolder": _audiofolder, "emobox": _emobox}
     tables = {"audformat": write_audformat, "audiofolder": _write_metadata, "emobox": _write_emobox}
@@ -34,14 +38,25 @@ def write_layout(name: str, root: str | Path, speakers: int = 6, takes: int = 2,
 
 
 def write_votes(root: Path, clips: Sequence[Path], seed: int = 0) -> None:
-    """CREMA-D's table of votes: ten raters for each clip and mode, who agree more often if they perceive more."""
+    """CREMA-D's table of votes: ten raters for each clip and mode, who agree more often if they
+    perceive more.
+    """
     letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
     generator, lines = np.random.default_rng([seed, 1]), [["", *letters, "fileName"]]
     for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
         for number, clip in enumerate(clips, start=1):
             intended = cremad.read_name(clip).emotion
-            shares = [agreeing if emotion == intended else (1 - agreeing) / 5 for emotion in letters.values()]
-            lines.append([str(100000 * mode + number), *generator.multinomial(10, shares).tolist(), clip.stem])
+            shares = [
+                agreeing if emotion == intended else (1 - agreeing) / 5
+                for emotion in letters.values()
+            ]
+            lines.append(
+                [
+                    str(100000 * mode + number),
+                    *generator.multinomial(10, shares).tolist(),
+                    clip.stem,
+                ]
+            )
     folder = root / "processedResults"
     folder.mkdir()
     with (folder / cremad.VOTE_TABLE).open("w", encoding="utf-8", newline="") as file:
@@ -66,7 +81,8 @@ def _write_emobox(root: Path, clips: list[Clip]) -> None:
     actors = sorted({clip.speaker for clip in clips})
     folds = [actors[i : i + 2] for i in range(0, len(actors), 2)]
     paths = [
-        f"downloads/ravdess/{clip.path.relative_to(root / 'audio').with_suffix('.wav').as_posix()}" for clip in clips
+        f"downloads/ravdess/{clip.path.relative_to(root / 'audio').with_suffix('.wav').as_posix()}"
+        for clip in clips
     ]
     write_emobox(root / "data" / "ravdess", list(zip(clips, paths, strict=True)), folds, words)
 
@@ -75,7 +91,9 @@ def _write_hub(root: Path, clips: list[Clip]) -> None:
     last = max(clip.speaker for clip in clips)
     for part in ("train", "test"):
         path = root / "data" / f"{part}-00000-of-00001.parquet"
-        _write_parquet(path, [clip for clip in clips if (clip.speaker == last) == (part == "test")], EMOTIONS)
+        _write_parquet(
+            path, [clip for clip in clips if (clip.speaker == last) == (part == "test")], EMOTIONS
+        )
     for clip in clips:
         clip.path.unlink()
     clips[0].path.parent.rmdir()
@@ -91,12 +109,17 @@ def _write_metadata(root: Path, clips: Sequence[Clip]) -> None:
 
 
 def write_emobox(
-    folder: str | Path, clips: Sequence[tuple[Clip, str]], folds: Sequence[Sequence[str]], words: dict[str, str]
+    folder: str | Path,
+    clips: Sequence[tuple[Clip, str]],
+    folds: Sequence[Sequence[str]],
+    words: dict[str, str],
 ) -> Path:
-    """Writes the metadata that EmoBox publishes for a corpus. The name of `folder` is the name of the corpus.
+    """Writes the metadata that EmoBox publishes for a corpus. The name of `folder` is the name of
+    the corpus.
 
     Args:
-        clips: each with the path of its audio in EmoBox, such as ``downloads/ravdess/Actor_01/x.wav``.
+        clips: each with the path of its audio in EmoBox, such as
+            ``downloads/ravdess/Actor_01/x.wav``.
         folds: the test speakers of each fold.
         words: emotion -> the word of the corpus, which `label_map.json` translates.
     """
@@ -106,8 +129,18 @@ def write_emobox(
     lines, spoken = {}, []
     for clip, wav in clips:
         key = f"{name}-{Path(wav).stem}"
-        content = {"key": key, "dataset": name, "wav": wav, "type": "raw", "sample_rate": clip.sampling_rate}
-        content |= {"num_frame": clip.seconds * clip.sampling_rate, "task": "category", "length": clip.seconds}
+        content = {
+            "key": key,
+            "dataset": name,
+            "wav": wav,
+            "type": "raw",
+            "sample_rate": clip.sampling_rate,
+        }
+        content |= {
+            "num_frame": clip.seconds * clip.sampling_rate,
+            "task": "category",
+            "length": clip.seconds,
+        }
         lines[key] = json.dumps(content | {"emo": words[clip.emotion], "channel": 1})
         entry = f"<id={key},lang=en,spk={clip.speaker},emotion={words[clip.emotion]}>"
         spoken.append(f"{key} 1 {clip.speaker} 0 {clip.seconds} {entry} {words[clip.emotion]}")
@@ -126,7 +159,9 @@ def write_emobox(
 
 
 def _write_parquet(path: Path, clips: Sequence[Clip], labels: Sequence[str]) -> None:
-    """A parquet file as `datasets` writes it: audio inside, labels as class numbers, features in the metadata."""
+    """A parquet file as `datasets` writes it: audio inside, labels as class numbers, features in
+    the metadata.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     features = Features(
         {
@@ -154,7 +189,12 @@ def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) 
     parts = {"train": speakers[:-2], "dev": speakers[-2:-1], "test": speakers[-1:]}
     kind = "segmented" if segmented else "filewise"
     lines = ["name: generated", "source: support.testing", "usage: unrestricted", "schemes:"]
-    lines += ["  emotion:", "    dtype: str", "    labels:", *(f"    - {label}" for label in labels)]
+    lines += [
+        "  emotion:",
+        "    dtype: str",
+        "    labels:",
+        *(f"    - {label}" for label in labels),
+    ]
     lines += ["  speaker:", "    dtype: str", "    labels:"]
     for speaker in speakers:
         lines += [f"      {speaker}:", f"        gender: {sexes[speaker]}"]
@@ -167,8 +207,14 @@ def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) 
         rows = []
         for clip in clips:
             if clip.speaker in own:
-                times = ["0 days 00:00:00.100000", f"0 days 00:00:{clip.seconds - 0.1:09.6f}"] if segmented else []
-                rows.append([clip.path.relative_to(root).as_posix(), *times, clip.emotion, clip.speaker])
+                times = (
+                    ["0 days 00:00:00.100000", f"0 days 00:00:{clip.seconds - 0.1:09.6f}"]
+                    if segmented
+                    else []
+                )
+                rows.append(
+                    [clip.path.relative_to(root).as_posix(), *times, clip.emotion, clip.speaker]
+                )
         header = ["file", *(["start", "end"] if segmented else []), "emotion", "speaker"]
         write_csv(root / f"db.emotion.{part}.csv", header, rows)
     _write_lines(root / "db.yaml", lines)

@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OF_THE_SITE = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")), *OF_THE_SITE]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *OF_THE_SITE,
+]
 
 
 def name_of(page: Path) -> str:
@@ -21,4 +24,6 @@ def blocks(page: Path, language: str) -> list[str]:
 def named_recipes() -> dict[str, str]:
     """Recipes that a page writes: their first line is a comment with the name of the file."""
     texts = [block for page in PAGES for block in blocks(page, "yaml")]
-    return {name: text for text in texts for name in re.findall(r"\A# (\S+\.yaml)$", text, re.MULTILINE)}
+    return {
+        name: text for text in texts for name in re.findall(r"\A# (\S+\.yaml)$", text, re.MULTILINE)
+    }

@@ -7,8 +7,12 @@ from ser_hf.training.data import merge
 from ser_hf.training.fit import window_logits
 
 
-def predictions_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
-    """Predicted class ids, (clips,) or (runs, clips), with probability one unless probabilities are given."""
+def predictions_of(
+    labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns
+):
+    """Predicted class ids, (clips,) or (runs, clips), with probability one unless probabilities are
+    given.
+    """
     labels, runs = np.asarray(labels), np.atleast_2d(predictions)
     if probabilities is None:
         probabilities = np.eye(classes)[runs]

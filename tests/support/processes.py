@@ -1,4 +1,5 @@
-"""A process with one thread that imports slow libraries once, for ten seconds, and forks for each piece of code.
+"""A process with one thread that imports slow libraries once, for ten seconds, and forks for each
+piece of code.
 
 A fork of the tests' own process, which has threads, may deadlock.
 """
@@ -60,7 +61,9 @@ function(*arguments)
 
 
 class Child:
-    """A forked process. `ended` waits for it and returns its exit code, standard output and standard error."""
+    """A forked process. `ended` waits for it and returns its exit code, standard output and
+    standard error.
+    """
 
     def __init__(self, send, pid, out, err):
         self._send, self.pid, self._paths = send, pid, (out, err)
@@ -73,8 +76,8 @@ class Child:
 
 @contextmanager
 def warm_process(imports, environment, folder):
-    """Yield a function that runs code, with arguments and environment variables, in a fork of a process that ran
-    `imports`. The outputs of the forks are in `folder`."""
+    """Yield a function that runs code, with arguments and environment variables, in a fork of a
+    process that ran `imports`. The outputs of the forks are in `folder`."""
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", LOOP],
@@ -95,7 +98,13 @@ def warm_process(imports, environment, folder):
 
     def start(code, *arguments, **more):
         out, err = (folder / f"{len(children)}.{name}" for name in ("out", "err"))
-        request = {"code": code, "arguments": arguments, "environment": more, "out": str(out), "err": str(err)}
+        request = {
+            "code": code,
+            "arguments": arguments,
+            "environment": more,
+            "out": str(out),
+            "err": str(err),
+        }
         children.append(Child(send, send(request), out, err))
         return children[-1]
 
@@ -115,7 +124,9 @@ def shared_process(imports, **environment):
     ended = contextlib.ExitStack()
     atexit.register(ended.close)
     ended.callback(shutil.rmtree, folder)
-    return ended.enter_context(warm_process(imports, {"HF_HOME": str(folder / "hf"), **environment}, folder / "out"))
+    return ended.enter_context(
+        warm_process(imports, {"HF_HOME": str(folder / "hf"), **environment}, folder / "out")
+    )
 
 
 def started(function, *arguments):

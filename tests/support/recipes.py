@@ -1,3 +1,9 @@
 """Parts of recipes that run in a second."""
 
-TINY_CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
+TINY_CRNN = {
+    "architecture": "crnn",
+    "channels": [4],
+    "time_pooling": [8],
+    "band_pooling": [8],
+    "lstm_hidden": 4,
+}

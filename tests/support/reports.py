@@ -1,4 +1,6 @@
-"""A report with every optional section, from made-up predictions, for tests of pages, cards and schemas."""
+"""A report with every optional section, from made-up predictions, for tests of pages, cards and
+schemas.
+"""
 
 import copy
 import functools
@@ -44,13 +46,26 @@ def whole_report(paths=None, **changes):
     scores = {"log_loss": 1.0, "ece": 0.2, "brier": 0.5}
     validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
     leaky = {key: value and value + 0.1 for key, value in report["metrics"].items()}
-    clean = {key: report["metrics"][key] for key in ("uar", "wa", "macro_f1")} | {"interval": [0.4, 0.9]}
-    noise = clean | {"uar": 0.4, "interval": [0.2, 0.6], "drop": clean["uar"] - 0.4, "drop_interval": [0.1, 0.3]}
+    clean = {key: report["metrics"][key] for key in ("uar", "wa", "macro_f1")} | {
+        "interval": [0.4, 0.9]
+    }
+    noise = clean | {
+        "uar": 0.4,
+        "interval": [0.2, 0.6],
+        "drop": clean["uar"] - 0.4,
+        "drop_interval": [0.1, 0.3],
+    }
     noise |= {"kind": "noise", "unit": "dB", "description": "pink noise", "changed": CLIPS}
     return {
         **{"name": "toy", "judged_on": "test", "labels": LABELS},
         "protocol": {
-            **{"name": "speaker_independent", "sha256": "ab" * 32, "clips": ["c0ffee"], "leak": None, "fold": None},
+            **{
+                "name": "speaker_independent",
+                "sha256": "ab" * 32,
+                "clips": ["c0ffee"],
+                "leak": None,
+                "fold": None,
+            },
             **{"notes": ["A note of the protocol."], "parts": parts},
         },
         "audit": {
@@ -59,39 +74,88 @@ def whole_report(paths=None, **changes):
             "duplicates": 1,
         },
         "sources": [
-            {"corpus": "a", "emotion": "happy", "word": "H", "label": "happy", "left_out": None, "clips": 90},
-            {"corpus": "b", "emotion": "calm", "word": None, "label": None, "left_out": "dropped", "clips": 7},
+            {
+                "corpus": "a",
+                "emotion": "happy",
+                "word": "H",
+                "label": "happy",
+                "left_out": None,
+                "clips": 90,
+            },
+            {
+                "corpus": "b",
+                "emotion": "calm",
+                "word": None,
+                "label": None,
+                "left_out": "dropped",
+                "clips": 7,
+            },
         ],
         "label_words": [{"word": "HAP", "emotion": "happy"}, {"word": "noise", "emotion": None}],
         "foil": {
-            **{"protocol": "random", "sha256": "cd" * 32, "audit": {"shared": {"train/test": {"speakers": 8}}}},
+            **{
+                "protocol": "random",
+                "sha256": "cd" * 32,
+                "audit": {"shared": {"train/test": {"speakers": 8}}},
+            },
             **{"metrics": leaky, "intervals": report["intervals"], "against": report["metrics"]},
             "gap": {key: 0.1 for key, value in report["metrics"].items() if value is not None},
         },
         "model": {
-            **{"architecture": "crnn", "model_type": "ser_crnn", "checkpoint": None, "adapter": False},
+            **{
+                "architecture": "crnn",
+                "model_type": "ser_crnn",
+                "checkpoint": None,
+                "adapter": False,
+            },
             **{"remote_code": True, "padding_safe": True, "preparation": "silence trimmed off"},
             **{"depth": "All parameters are trained.", "augmentation": "speed (in 50 % of them)"},
             **{"parameters": 123456, "learning": 123456, "solver": "trainer"},
         },
         **report,
         "parts": dict.fromkeys(("train", "validation"), report["metrics"]),
-        "temperature": {"value": 1.5, "fitted_on": "validation", "before": scores, "after": scores, "stored": False},
+        "temperature": {
+            "value": 1.5,
+            "fitted_on": "validation",
+            "before": scores,
+            "after": scores,
+            "stored": False,
+        },
         "history": [
-            {"epoch": epoch, "step": 6, "train_loss": 1 / epoch, "learning_rate": 1e-3, "validation": validation}
+            {
+                "epoch": epoch,
+                "step": 6,
+                "train_loss": 1 / epoch,
+                "learning_rate": 1e-3,
+                "validation": validation,
+            }
             for epoch in (1.0, 2.0)
         ],
         "selected_by": "uar",
         "validated": 0.5,
         "seconds": {"preparation": 1.0, "training": 240.0, "per_epoch": 2.0, "judgement": 0.5},
-        "training": {"precision": "fp32", "clips_per_step": 16, "data_workers": 0, "strategy": "full"},
+        "training": {
+            "precision": "fp32",
+            "clips_per_step": 16,
+            "data_workers": 0,
+            "strategy": "full",
+        },
         "robustness": {
             "clips": CLIPS,
             "chance": 1 / 3,
             "clean": clean,
-            "conditions": [noise | {"name": f"noise at {level} dB", "severity": float(level)} for level in (20, 10)],
+            "conditions": [
+                noise | {"name": f"noise at {level} dB", "severity": float(level)}
+                for level in (20, 10)
+            ],
             "areas": {"noise": clean | {"uar": 0.4, "interval": [0.2, 0.6]}},
-            "settings": {"seed": 0, "of_clips": CLIPS, "bootstrap": 50, "confidence": 0.95, "sampling_rate": 16000},
+            "settings": {
+                "seed": 0,
+                "of_clips": CLIPS,
+                "bootstrap": 50,
+                "confidence": 0.95,
+                "sampling_rate": 16000,
+            },
         },
         "environment": {
             "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
@@ -99,7 +163,8 @@ def whole_report(paths=None, **changes):
             **{"cores": 2, "threads": 1, "accelerator": None, "processes": 1},
         },
         "class_distribution": {
-            part: {label: int(np.sum(labels == i)) for i, label in enumerate(LABELS)} for part in parts
+            part: {label: int(np.sum(labels == i)) for i, label in enumerate(LABELS)}
+            for part in parts
         },
         "definitions": {"uar": "..."},
     } | changes
@@ -108,16 +173,34 @@ def whole_report(paths=None, **changes):
 def over_folds(report):
     """The same as a report over two folds."""
     parts, metrics = report["protocol"]["parts"], report["metrics"]
-    own = {"tested": "a", "sha256": "ef" * 32, "parts": parts, "metrics": metrics, "validation": metrics}
-    protocol = report["protocol"] | {"parts": {"test": parts["test"]}, "folds": {"1": own, "2": own}}
+    own = {
+        "tested": "a",
+        "sha256": "ef" * 32,
+        "parts": parts,
+        "metrics": metrics,
+        "validation": metrics,
+    }
+    protocol = report["protocol"] | {
+        "parts": {"test": parts["test"]},
+        "folds": {"1": own, "2": own},
+    }
     pooled = {key: report[key] for key in ("metrics", "intervals", "clip_intervals")}
     deviations = dict.fromkeys(metrics, 0.05)
-    return report | {"protocol": protocol, "pooled": pooled, "deviations": deviations, "chosen_fold": 2, "history": []}
+    return report | {
+        "protocol": protocol,
+        "pooled": pooled,
+        "deviations": deviations,
+        "chosen_fold": 2,
+        "history": [],
+    }
 
 
 def undescribed(report):
     """Keys of a report that the schema lacks, and values of another type."""
-    return [error.message for error in jsonschema.Draft202012Validator(_closed(SCHEMA)).iter_errors(report)]
+    return [
+        error.message
+        for error in jsonschema.Draft202012Validator(_closed(SCHEMA)).iter_errors(report)
+    ]
 
 
 def _closed(schema):

@@ -14,12 +14,16 @@ def without_garbage_collection(monkeypatch):
 
 @pytest.fixture
 def swept(tmp_path):
-    """A function that sweeps in one folder with a stub for the runs; it returns (result, stub, printed lines)."""
+    """A function that sweeps in one folder with a stub for the runs; it returns (result, stub,
+    printed lines).
+    """
 
     def start(space=None, run=None, changes=(), **settings):
         run, lines = run or Runs(), []
         options = SweepOptions(**{"output": tmp_path / "sweep", **settings})
-        result = sweep(RECIPE, {**SPACE, **(space or {})}, changes, options, run=run, echo=lines.append)
+        result = sweep(
+            RECIPE, {**SPACE, **(space or {})}, changes, options, run=run, echo=lines.append
+        )
         return result, run, lines
 
     start.folder = tmp_path / "sweep"

@@ -12,7 +12,10 @@ RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architectu
 SPACE = {
     "search": "random",
     "trials": 4,
-    "space": {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "model.dropout": [0.1, 0.3]},
+    "space": {
+        "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "model.dropout": [0.1, 0.3],
+    },
 }
 
 
@@ -22,7 +25,12 @@ def without_waiting_for_the_disk(connection, _):
 
 
 def grid(*rates, **settings):
-    return {"search": "grid", "trials": None, "space": {"training.learning_rate": list(rates)}, **settings}
+    return {
+        "search": "grid",
+        "trials": None,
+        "space": {"training.learning_rate": list(rates)},
+        **settings,
+    }
 
 
 def table(folder):
@@ -49,7 +57,9 @@ def evaluated(run):
 
 def uar_of(recipe):
     """Best, 0.9, at a learning rate of 1e-3 and least dropout."""
-    return round(max(0.1, 0.9 - 100 * abs(rate_of(recipe) - 1e-3) - recipe.model.options["dropout"] / 10), 6)
+    return round(
+        max(0.1, 0.9 - 100 * abs(rate_of(recipe) - 1e-3) - recipe.model.options["dropout"] / 10), 6
+    )
 
 
 def report_of(recipe, uar):
@@ -64,15 +74,29 @@ def report_of(recipe, uar):
         "parts": {"train": figures, "validation": figures},
         "metrics": metrics,
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
-        "history": [{"epoch": 1.0, "kept": True, "validation": {"loss": 1 - uar, "uar": uar, "macro_f1": uar}}],
+        "history": [
+            {
+                "epoch": 1.0,
+                "kept": True,
+                "validation": {"loss": 1 - uar, "uar": uar, "macro_f1": uar},
+            }
+        ],
     }
 
 
 class Runs:
-    """`ser_hf.experiment.run` without training; calls `before(recipe, epoch)` and `change(recipe, report)`."""
+    """`ser_hf.experiment.run` without training; calls `before(recipe, epoch)` and `change(recipe,
+    report)`.
+    """
 
     def __init__(self, epochs=3, before=None, change=None):
-        self.epochs, self.before, self.change, self.recipes, self.resumed = epochs, before, change, [], []
+        self.epochs, self.before, self.change, self.recipes, self.resumed = (
+            epochs,
+            before,
+            change,
+            [],
+            [],
+        )
 
     def __call__(self, recipe, resume=False, overwrite=False, watch=None):
         folder = RunFolder(recipe.output_dir)

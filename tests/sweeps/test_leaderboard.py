@@ -13,7 +13,9 @@ from ser_hf.utils.errors import UserError
 
 def text_of(folder):
     page = (folder / "leaderboard.html").read_text(encoding="utf-8")
-    return html.unescape(" ".join(re.sub("<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split()))
+    return html.unescape(
+        " ".join(re.sub("<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+    )
 
 
 def test_the_page_shows_every_trial_and_needs_no_network(swept):
@@ -23,7 +25,10 @@ def test_the_page_shows_every_trial_and_needs_no_network(swept):
 
     rates = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2})
     swept(rates, Runs(before=before))
-    page, text = (swept.folder / "leaderboard.html").read_text(encoding="utf-8"), text_of(swept.folder)
+    page, text = (
+        (swept.folder / "leaderboard.html").read_text(encoding="utf-8"),
+        text_of(swept.folder),
+    )
     assert "5 of 5 trials by grid, selected by UAR on validation" in text
     assert "Validation selected among 2 complete trials and 2 pruned ones" in text
     assert "Best: trial 0" in text
@@ -69,7 +74,10 @@ def test_the_page_links_reports_and_the_best_recipe_is_written_after_each_trial(
 
 
 def test_a_table_has_one_column_a_key(swept):
-    kinds = {"plain": {"model.dropout": 0.2}, "smooth": {"space": {"training.loss.label_smoothing": [0.1, 0.2]}}}
+    kinds = {
+        "plain": {"model.dropout": 0.2},
+        "smooth": {"space": {"training.loss.label_smoothing": [0.1, 0.2]}},
+    }
     swept({"search": "grid", "trials": None, "space": {"kind": kinds}}, Runs(epochs=1), test=False)
     keys = ("model.dropout", "training.loss.label_smoothing")
     rows = [tuple(row[key] for key in keys) for _, row in sorted(table(swept.folder).items())]

@@ -54,11 +54,20 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
     ("text", "message"),
     [
         ("a.b: 3", "space.a.b: expected a list of values, {low: "),
-        ("a.b: {low: 1, hihg: 2}", "space.a.b: expected {low: .*unexpected keyword argument 'hihg'"),
+        (
+            "a.b: {low: 1, hihg: 2}",
+            "space.a.b: expected {low: .*unexpected keyword argument 'hihg'",
+        ),
         ("a.b: {low: 2, high: 1}", "space.a.b: .*`low <= high` must hold"),
         ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b: .*only accept step is 1"),
-        ("training.loss: [{focal_gamma: 2.0}]", "space.training.loss: set the keys of training.loss one by one"),
-        ("training.seeds: [[1], [2]]", "space.training.seeds: cannot vary; all trials need the same clips"),
+        (
+            "training.loss: [{focal_gamma: 2.0}]",
+            "space.training.loss: set the keys of training.loss one by one",
+        ),
+        (
+            "training.seeds: [[1], [2]]",
+            "space.training.seeds: cannot vary; all trials need the same clips",
+        ),
         ("evaluation.part: [test]", "space.evaluation.part: cannot vary"),
         ("a.b: [1], x: {A: {a.b: 3}}", "space: a trial would set both a.b and a.b;"),
         ("x: {A: {a.b.c: 1, space: {a.b: [1]}}}", "space: a trial would set both a.b.c and a.b;"),
@@ -70,35 +79,84 @@ def test_a_mistake_in_a_space_is_named_with_its_full_key(text, message):
 
 
 def test_a_grid_has_a_bound():
-    with pytest.raises(UserError, match="search: a grid of more than 2000 points; shorten its lists"):
-        read_space({"search": "grid", "space": {"a.b": {"low": 1, "high": 50}, "a.c": {"low": 1, "high": 50}}})
+    with pytest.raises(
+        UserError, match="search: a grid of more than 2000 points; shorten its lists"
+    ):
+        read_space(
+            {
+                "search": "grid",
+                "space": {"a.b": {"low": 1, "high": 50}, "a.c": {"low": 1, "high": 50}},
+            }
+        )
 
 
 def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_with_that_bundle():
     fast = {"freeze.encoder": True, "audio.max_duration": 3.0}
-    full = [{"freeze.top_layers": top, "audio.max_duration": length} for top in (2, 4) for length in (3.0, 6.0)]
-    assert grid({"a.b": [1, 2], **BUNDLES}) == [{"a.b": first, **rest} for first in (1, 2) for rest in (fast, *full)]
+    full = [
+        {"freeze.top_layers": top, "audio.max_duration": length}
+        for top in (2, 4)
+        for length in (3.0, 6.0)
+    ]
+    assert grid({"a.b": [1, 2], **BUNDLES}) == [
+        {"a.b": first, **rest} for first in (1, 2) for rest in (fast, *full)
+    ]
 
 
 def test_ranges_in_a_grid_are_rounded_numbers():
-    assert grid({"a.b": {"low": 0.1, "high": 0.4, "step": 0.1}}) == [{"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)]
-    assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [{"a.b": value} for value in (1, 4, 7)]
+    assert grid({"a.b": {"low": 0.1, "high": 0.4, "step": 0.1}}) == [
+        {"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)
+    ]
+    assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [
+        {"a.b": value} for value in (1, 4, 7)
+    ]
     assert grid({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]
 
 
 def test_the_checked_points_contain_every_bound_choice_and_bundle():
-    found = points(read_space({"trials": 1, "space": {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}}))
+    found = points(
+        read_space(
+            {"trials": 1, "space": {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}}
+        )
+    )
     assert len(found) == 3
     values = {(key, value) for settings in found for key, value in settings.items()}
     assert values >= {("a.b", 1), ("a.b", 2), ("a.c", 0.0), ("a.c", 1.0), ("freeze.encoder", True)}
-    assert values >= {("freeze.top_layers", 2), ("freeze.top_layers", 4), ("audio.max_duration", 6.0)}
+    assert values >= {
+        ("freeze.top_layers", 2),
+        ("freeze.top_layers", 4),
+        ("audio.max_duration", 6.0),
+    }
 
 
 def test_any_value_reaches_the_recipe_and_one_true_and_the_word_one_are_three_choices():
-    values = [1, True, "1", "true", 1.0, 1e-5, None, "null", [1], "", "a\nb", "[a", "a b ", "1e5", "é"]
+    values = [
+        1,
+        True,
+        "1",
+        "true",
+        1.0,
+        1e-5,
+        None,
+        "null",
+        [1],
+        "",
+        "a\nb",
+        "[a",
+        "a b ",
+        "1e5",
+        "é",
+    ]
     found = [settings["a.b"] for settings in grid({"a.b": values})]
-    read = [parse_yaml(override.partition("=")[2], "") for own in found for override in overrides({"a.b": own})]
-    assert [repr(value) for value in values] == [repr(value) for value in found] == [repr(value) for value in read]
+    read = [
+        parse_yaml(override.partition("=")[2], "")
+        for own in found
+        for override in overrides({"a.b": own})
+    ]
+    assert (
+        [repr(value) for value in values]
+        == [repr(value) for value in found]
+        == [repr(value) for value in read]
+    )
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
@@ -115,15 +173,23 @@ def test_keys_and_values_unknown_to_the_recipe_are_refused_before_any_run(search
     assert refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
         "(at model.dropout=0.1, training.loss.label_smoothing=1)"
     )
-    assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
+    assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith(
+        "model.lstm_hiden: unknown key"
+    )
 
 
 def test_a_range_is_checked_between_its_ends_too():
     for ends in ({"low": 8, "high": 6.4e1}, {"low": 8.0, "high": 64.0, "step": 0.5}):
         space = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}}
-        with pytest.raises(UserError, match=r"model\.lstm_hidden: expected a whole number, got .* \(at model"):
+        with pytest.raises(
+            UserError, match=r"model\.lstm_hidden: expected a whole number, got .* \(at model"
+        ):
             read_sweep(RECIPE, space, [])
-    whole = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": {"low": 8, "high": 64, "log": True}}}
+    whole = {
+        "search": "random",
+        "trials": 1,
+        "space": {"model.lstm_hidden": {"low": 8, "high": 64, "log": True}},
+    }
     read_sweep(RECIPE, whole, [])
 
 
@@ -133,7 +199,9 @@ def test_an_override_of_a_key_that_the_space_sets_is_refused(change):
         read_sweep(RECIPE, {"trials": 2, "space": {**RATE, **BUNDLES}}, [change])
 
 
-@pytest.mark.parametrize("path", sorted((RECIPES / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((RECIPES / "sweeps").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_a_shipped_space_opens_with_its_command_and_every_point_is_a_recipe(path):
     head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     verb, recipe, space, *changes = head[0].removeprefix("# ser-hf ").split()
@@ -143,5 +211,7 @@ def test_a_shipped_space_opens_with_its_command_and_every_point_is_a_recipe(path
     found = points(read_space(path))
     assert f" {len(found)} points" in " ".join(head)
     source = RECIPES.parent / recipe
-    recipes = {read_recipe(source, [*changes, *overrides(settings)]).to_yaml() for settings in found}
+    recipes = {
+        read_recipe(source, [*changes, *overrides(settings)]).to_yaml() for settings in found
+    }
     assert len(recipes) == len(found)

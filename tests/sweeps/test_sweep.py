@@ -1,4 +1,6 @@
-"""A sweep with stub runs: trials, resumption, pruning, failures, and a test split that is scored once."""
+"""A sweep with stub runs: trials, resumption, pruning, failures, and a test split that is scored
+once.
+"""
 
 import contextlib
 import os
@@ -54,16 +56,33 @@ def url(tmp_path):
 def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swept):
     result, run, lines = swept(GRID)
     assert evaluated(run) == ["validation"] * 6 + ["test"]
-    assert len({(r.training.arguments["learning_rate"], r.model.options["dropout"]) for r in run.recipes}) == 6
+    assert (
+        len(
+            {
+                (r.training.arguments["learning_rate"], r.model.options["dropout"])
+                for r in run.recipes
+            }
+        )
+        == 6
+    )
     assert result["winner"]["settings"] == {"training.learning_rate": 1e-3, "model.dropout": 0.1}
     report = result["tested"]["report"]
     assert (report.parts["validation"]["uar"], report.metrics["uar"]) == (0.89, 0.79)
-    folders = [Path(recipe.output_dir).relative_to(swept.folder).as_posix() for recipe in run.recipes]
+    folders = [
+        Path(recipe.output_dir).relative_to(swept.folder).as_posix() for recipe in run.recipes
+    ]
     assert folders == [*(f"trials/{number}" for number in range(6)), "best"]
-    assert {"trial 2: training.learning_rate=0.002, model.dropout=0.1", "trial 2 complete UAR 0.7900"} <= {*lines}
+    assert {
+        "trial 2: training.learning_rate=0.002, model.dropout=0.1",
+        "trial 2 complete UAR 0.7900",
+    } <= {*lines}
     assert "  UAR 0.7900 on the test split, scored once (trial 0)" in lines
     best = read_recipe(swept.folder / "best.yaml")
-    assert (best.evaluation.part, best.output_dir, uar_of(best)) == ("test", str(swept.folder / "best"), 0.89)
+    assert (best.evaluation.part, best.output_dir, uar_of(best)) == (
+        "test",
+        str(swept.folder / "best"),
+        0.89,
+    )
     # Called again, nothing is run and nothing is scored.
     again, second, lines = swept(GRID)
     assert second.recipes == []
@@ -124,16 +143,25 @@ def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best_so_far(swept):
 def test_only_whole_epochs_of_the_first_fold_are_compared(swept):
     class Folds(Runs):
         def validate(self, watch, epoch, uar):
-            watch(("fold-1",) if epoch <= 4 else ("fold-2",), ((epoch - 1) % 4 + 1) / 2, {"uar": uar})
+            watch(
+                ("fold-1",) if epoch <= 4 else ("fold-2",), ((epoch - 1) % 4 + 1) / 2, {"uar": uar}
+            )
 
     swept({**RATES, "trials": 1}, Folds(epochs=8), test=False)
-    (trial,) = optuna.load_study(study_name=None, storage=f"sqlite:///{swept.folder / 'study.db'}").trials
-    assert trial.intermediate_values == {1: pytest.approx(0.87 * 2 / 8), 2: pytest.approx(0.87 * 4 / 8)}
+    (trial,) = optuna.load_study(
+        study_name=None, storage=f"sqlite:///{swept.folder / 'study.db'}"
+    ).trials
+    assert trial.intermediate_values == {
+        1: pytest.approx(0.87 * 2 / 8),
+        2: pytest.approx(0.87 * 4 / 8),
+    }
 
 
 def test_ctrl_c_leaves_the_trial_to_be_continued(swept, monkeypatch):
     monkeypatch.setattr(study, "MAX_RETRIES", 1)
-    stop = raise_at(KeyboardInterrupt, lambda recipe, epoch: epoch == 2 and recipe.output_dir.endswith("/1"))
+    stop = raise_at(
+        KeyboardInterrupt, lambda recipe, epoch: epoch == 2 and recipe.output_dir.endswith("/1")
+    )
     for _ in range(study.MAX_RETRIES + 2):  # however often it comes
         with pytest.raises(KeyboardInterrupt):
             swept(GRID, Runs(before=stop))
@@ -158,12 +186,15 @@ def sweep_until_killed(folder, begun):
 def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(swept, tmp_path):
     worker = started(sweep_until_killed, swept.folder, tmp_path / "begun")
     wait_for((tmp_path / "begun").exists)
-    with pytest.raises(UserError, match="another process runs the sweep in .*; share a sweep by --storage"):
+    with pytest.raises(
+        UserError, match="another process runs the sweep in .*; share a sweep by --storage"
+    ):
         swept(GRID)
     os.kill(worker.pid, signal.SIGKILL)
     assert worker.ended()[0] == -signal.SIGKILL
     result, run, lines = swept(GRID)
-    assert " ".join(Path(recipe.output_dir).name for recipe in run.recipes) == "2 4 5 6 best"  # 3 is the retry of 2
+    # 3 is the retry of 2
+    assert " ".join(Path(recipe.output_dir).name for recipe in run.recipes) == "2 4 5 6 best"
     assert run.resumed == [True, False, False, False, False]
     assert lines[1] == "trial 2 continues: training.learning_rate=0.002, model.dropout=0.1"
     assert states(swept.folder) == ["complete"] * 6
@@ -178,7 +209,10 @@ def test_a_trial_that_kills_its_process_again_and_again_fails(swept, monkeypatch
     _, run, _ = swept(grid(1e-3, 2e-3, 3e-3), Runs(before=die), test=False)
     assert rates(run) == [3e-3]
     assert states(swept.folder) == ["complete", "failed", "complete"]
-    assert table(swept.folder)[1]["message"] == "its process was killed, perhaps because memory ran out"
+    assert (
+        table(swept.folder)[1]["message"]
+        == "its process was killed, perhaps because memory ran out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,9 +235,14 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, 
 
 def test_trials_without_a_finite_metric_fail(swept):
     changes = {1.6e-3: {"validation": {"uar": None}}, 5e-3: {"validation": {"wa": 0.5}}}
-    run = Runs(change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {})))
+    run = Runs(
+        change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {}))
+    )
     swept(RATES, run, test=False)
-    assert table(swept.folder)[3]["message"] == "metric: uar is undefined on this recipe's validation split"
+    assert (
+        table(swept.folder)[3]["message"]
+        == "metric: uar is undefined on this recipe's validation split"
+    )
     assert states(swept.folder) == ["complete", "complete", "complete", "failed", "failed"]
 
 
@@ -224,7 +263,11 @@ def test_a_better_trial_after_the_test_is_not_tested(swept):
     assert (evaluated(run), run.resumed, result["tested"]["trial"]) == (["test"], [True], 0)
     result, run, lines = swept(grid(5e-3, 1e-3))
     assert evaluated(run) == ["validation"]
-    assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (1, 0, 1)
+    assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (
+        1,
+        0,
+        1,
+    )
     assert "  UAR 0.3700 on the test split, scored once (trial 0)" in lines
     assert "It is scored once, so trial 1 has validation figures only" in page(swept.folder)
     assert uar_of(read_recipe(swept.folder / "best.yaml")) == 0.87
@@ -248,7 +291,9 @@ def test_a_best_run_that_was_killed_after_its_report_is_not_run_again(swept, mon
 def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
     swept(grid(5e-3, 1e-3), trials=1, test=False)
     Runs()(read_recipe(swept.folder / "best.yaml"))  # ser-hf train best.yaml
-    with pytest.raises(UserError, match=r"^training\.learning_rate: 0\.001 here, 0\.005 in the run at"):
+    with pytest.raises(
+        UserError, match=r"^training\.learning_rate: 0\.001 here, 0\.005 in the run at"
+    ):
         swept(grid(5e-3, 1e-3))
 
 
@@ -258,14 +303,20 @@ def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
 
     swept(grid(1e-3), Runs(change=fold))
     assert "had no part in the selection" not in page(swept.folder)
-    leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
+    leaky = Runs(
+        change=lambda _, report: report["protocol"].update(
+            leak="clips of one speaker in several parts"
+        )
+    )
     _, _, lines = swept(grid(1e-3), leaky, output=tmp_path / "leaky")
     assert lines[-2] == "  UAR 0.7700 on the test split, scored once (trial 0, a leaky protocol)"
     assert "of a leaky protocol" in page(tmp_path / "leaky")
 
 
 def sweep_beside(folder, url, space, name):
-    """Sweeps a grid as one of two processes; neither ends its first trial before the other has begun one."""
+    """Sweeps a grid as one of two processes; neither ends its first trial before the other has
+    begun one.
+    """
 
     def beside(recipe, epoch):
         (folder / f"{Path(recipe.output_dir).name} {name}").touch()
@@ -299,7 +350,9 @@ def test_no_other_process_begins_the_point_that_one_has_chosen(swept, url, monke
     assert rates(run) == [1e-3, 2e-3]
 
 
-def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(swept, url, monkeypatch):
+def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(
+    swept, url, monkeypatch
+):
     die = raise_at(Killed, lambda recipe, epoch: epoch == 2)
     with pytest.raises(Killed):
         swept(grid(1e-3), Runs(before=die), storage=url)
@@ -316,8 +369,12 @@ def test_a_storage_that_cannot_be_used_is_refused(swept, url, tmp_path, monkeypa
     with pytest.raises(UserError, match="--storage: "):
         swept(storage="nodatabase://x")
     locked = optuna.exceptions.StorageInternalError("database is locked")
-    monkeypatch.setattr(optuna.Study, "optimize", lambda *_, **__: raise_at(locked, lambda *_: True)(None, 0))
-    with pytest.raises(UserError, match="--storage: database is locked; the same command continues the sweep"):
+    monkeypatch.setattr(
+        optuna.Study, "optimize", lambda *_, **__: raise_at(locked, lambda *_: True)(None, 0)
+    )
+    with pytest.raises(
+        UserError, match="--storage: database is locked; the same command continues the sweep"
+    ):
         swept(output=tmp_path / "locked")
 
 
@@ -350,15 +407,24 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
     (tmp_path / "rates.yaml").write_text(dump_yaml({**GRID, "trials": 2}))
     (tmp_path / "wrong.yaml").write_text(dump_yaml({**GRID, "trails": 2}))
     monkeypatch.setattr(sweep, "__kwdefaults__", {**sweep.__kwdefaults__, "run": Runs()})
-    command = ["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "rates.yaml"), f"output_dir={tmp_path / 'runs'}"]
+    command = [
+        "sweep",
+        str(tmp_path / "tiny.yaml"),
+        str(tmp_path / "rates.yaml"),
+        f"output_dir={tmp_path / 'runs'}",
+    ]
     assert cli.main([*command, "--no-test"]) == 0
     assert (tmp_path / "runs-rates" / "leaderboard.html").is_file()
     assert "best of 2 trials: 0, UAR 0.8900 on validation" in capsys.readouterr().out
     assert cli.main(["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "wrong.yaml")]) == 2
-    assert capsys.readouterr().err == "error: trails: unknown key; the nearest known key is trials\n"
+    assert (
+        capsys.readouterr().err == "error: trails: unknown key; the nearest known key is trials\n"
+    )
 
 
 def test_optuna_is_named_by_its_extra():
     program = "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b'])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=900
+    )
     assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"

@@ -1,4 +1,6 @@
-"""Synthetic corpora in official layouts: each is read by its own parser, and has the requested clips."""
+"""Synthetic corpora in official layouts: each is read by its own parser, and has the requested
+clips.
+"""
 
 import pytest
 import soundfile
@@ -6,7 +8,8 @@ from support.testing import write_corpus
 
 from ser_hf.corpora import load_corpus
 
-# Name, options of write_corpus, options of load_corpus, emotions, a file that the release places likewise.
+# Name, options of write_corpus, options of load_corpus, emotions, a file that the release places
+# likewise.
 KINDS = [
     ("ravdess", {}, {}, 8, "Actor_02/03-01-05-01-01-01-02.wav"),
     ("ravdess", {"song": True}, {"song": True}, 8, "Actor_02/03-02-05-01-01-01-02.wav"),
@@ -14,7 +17,13 @@ KINDS = [
     ("tess", {}, {}, 7, "YAF_pleasant_surprised/YAF_back_ps.wav"),
     ("savee", {}, {}, 7, "AudioData/JE/sa01.wav"),
     ("emodb", {}, {}, 7, "wav/08a01La.wav"),
-    ("iemocap", {}, {"classes": 6}, 6, "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"),
+    (
+        "iemocap",
+        {},
+        {"classes": 6},
+        6,
+        "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav",
+    ),
     ("csv", {}, {}, 6, "clips/s01_angry_0.wav"),
 ]
 

@@ -13,12 +13,16 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """Twelve ragged clips of noise at 16 kHz, 0.25 to 0.8 s, in no order of length, each louder than the last."""
+    """Twelve ragged clips of noise at 16 kHz, 0.25 to 0.8 s, in no order of length, each louder
+    than the last.
+    """
     folder, generator = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
     sources = []
     for i, length in enumerate(generator.permutation(np.arange(4000, 12800, 735))):
         path = folder / f"{i}.wav"
-        soundfile.write(path, 0.01 * (i + 1) * generator.standard_normal(length), 16000, subtype="FLOAT")
+        soundfile.write(
+            path, 0.01 * (i + 1) * generator.standard_normal(length), 16000, subtype="FLOAT"
+        )
         sources.append({"path": str(path), "bytes": None})
     return open_store(sources, 16000, tmp_path_factory.mktemp("store"))
 

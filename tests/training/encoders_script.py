@@ -1,7 +1,8 @@
 """Three ways to train each kind of encoder, in one of two processes: see processes_script.py.
 
-Its folder has `store` and one folder for each kind; process R writes the steps of each training to `steps_R.json`.
-Parameters without a gradient (norms, positions, the mask's vector) must not stop a step under checkpointing.
+Its folder has `store` and one folder for each kind; process R writes the steps of each training to
+`steps_R.json`. Parameters without a gradient (norms, positions, the mask's vector) must not stop a
+step under checkpointing.
 """
 
 import json
@@ -36,7 +37,9 @@ def train(folder, kind, way):
     settings = {"num_train_epochs": 2, "use_cpu": True, "gradient_checkpointing": True}
     settings |= {"per_device_train_batch_size": 2}
     run = folder / f"{kind}-{way}"
-    arguments = training_arguments(HOUSE_DEFAULTS | settings, run, 0, padding_safe=plan.padding_safe, progress=False)
+    arguments = training_arguments(
+        HOUSE_DEFAULTS | settings, run, 0, padding_safe=plan.padding_safe, progress=False
+    )
     seed_everything(0)
     model = build_model(plan)
     freeze(model, freezing)
@@ -49,4 +52,6 @@ def main(folder):
     kinds = sorted(path.name for path in folder.iterdir() if path.name != "store")
     steps = {f"{kind} {way}": train(folder, kind, way) for kind in kinds for way in WAYS}
     (_, rank), *_ = steps.values()
-    (folder / f"steps_{rank}.json").write_text(json.dumps({name: step for name, (step, _) in steps.items()}))
+    (folder / f"steps_{rank}.json").write_text(
+        json.dumps({name: step for name, (step, _) in steps.items()})
+    )

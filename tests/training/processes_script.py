@@ -1,7 +1,9 @@
-"""Everything that two processes test, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
+"""Everything that two processes test, in one start: `accelerate launch ... processes_script.py
+FOLDER COMMAND...`.
 
-COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`, `lora`,
-`frozen`, `encoders`) with its inputs; counts of a confusion matrix and buffers of process R go to `counts_R.pt`.
+COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`,
+`lora`, `frozen`, `encoders`) with its inputs; counts of a confusion matrix and buffers of process R
+go to `counts_R.pt`.
 """
 
 import runpy

@@ -1,4 +1,6 @@
-"""TrainingArguments of a run: house defaults, the machine's settings, and what a run manages itself."""
+"""TrainingArguments of a run: house defaults, the machine's settings, and what a run manages
+itself.
+"""
 
 from pathlib import Path
 
@@ -7,7 +9,12 @@ import torch
 
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.training.argument_names import MANAGED
-from ser_hf.training.arguments import HOUSE_DEFAULTS, argument_options, sampling_for, training_arguments
+from ser_hf.training.arguments import (
+    HOUSE_DEFAULTS,
+    argument_options,
+    sampling_for,
+    training_arguments,
+)
 from ser_hf.utils.errors import UserError
 
 
@@ -33,7 +40,9 @@ def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerato
     assert arguments["dataloader_pin_memory"] is (accelerator == "cuda")
 
 
-@pytest.mark.parametrize(("metric", "greater"), [("uar", True), ("macro_f1", True), ("loss", False)])
+@pytest.mark.parametrize(
+    ("metric", "greater"), [("uar", True), ("macro_f1", True), ("loss", False)]
+)
 def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric=metric)
     assert arguments.load_best_model_at_end
@@ -41,31 +50,44 @@ def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
     assert arguments.greater_is_better is greater
 
 
-@pytest.mark.parametrize(("padding_safe", "batches"), [(True, [[0, 1, 2], [3, 4]]), (False, [[0, 1], [2, 3], [4]])])
-def test_models_that_padding_changes_are_evaluated_in_batches_of_equal_length(tmp_path, padding_safe, batches):
+@pytest.mark.parametrize(
+    ("padding_safe", "batches"), [(True, [[0, 1, 2], [3, 4]]), (False, [[0, 1], [2, 3], [4]])]
+)
+def test_models_that_padding_changes_are_evaluated_in_batches_of_equal_length(
+    tmp_path, padding_safe, batches
+):
     settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 3}
     arguments = training_arguments(settings, tmp_path, 0, padding_safe=padding_safe)
     assert arguments.evaluation_batches([5, 5, 6, 6, 8]) == batches
 
 
 def test_batch_normalized_networks_see_clips_in_random_order():
-    """Tempo is an emotion cue: batches of one length hold few emotions, and batch statistics hide the difference."""
+    """Tempo is an emotion cue: batches of one length hold few emotions, and batch statistics hide
+    the difference.
+    """
     assert sampling_for("crnn") == "random"
     assert sampling_for("encoder") == "group_by_length"
     shipped = Path(__file__).parents[2] / "recipes"
-    assert read_recipe(shipped / "quickstart.yaml").training.arguments["train_sampling_strategy"] == "random"
+    assert (
+        read_recipe(shipped / "quickstart.yaml").training.arguments["train_sampling_strategy"]
+        == "random"
+    )
     cremad = read_recipe(shipped / "cremad_full.yaml")
     assert cremad.training.arguments["train_sampling_strategy"] == "group_by_length"
 
 
 def test_a_run_without_validation_is_refused(tmp_path):
     with pytest.raises(UserError, match="training.eval_strategy: validation selects"):
-        training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
+        training_arguments(
+            HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0
+        )
 
 
 def test_arguments_beyond_the_library_s_are_split_off(tmp_path):
     own = {"lr_scheduler_type": "one_cycle", "save_total_limit": 3}
-    arguments = training_arguments(HOUSE_DEFAULTS | own, tmp_path, 0, average="ema", layer_decay=0.9)
+    arguments = training_arguments(
+        HOUSE_DEFAULTS | own, tmp_path, 0, average="ema", layer_decay=0.9
+    )
     assert (arguments.schedule, arguments.lr_scheduler_type) == ("one_cycle", "constant")
     assert (arguments.kept_checkpoints, arguments.save_total_limit) == (3, None)
     assert (arguments.average, arguments.layer_decay) == ("ema", 0.9)

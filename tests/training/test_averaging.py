@@ -1,4 +1,6 @@
-"""Averaged weights: their values, that they leave the trained weights as they are, and that they resume."""
+"""Averaged weights: their values, that they leave the trained weights as they are, and that they
+resume.
+"""
 
 import copy
 from types import SimpleNamespace
@@ -36,7 +38,9 @@ def _weights(model):
 
 
 def _same(some, others):
-    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+    return some.keys() == others.keys() and all(
+        torch.equal(some[name], others[name]) for name in some
+    )
 
 
 def _of(model, *weights):
@@ -104,7 +108,10 @@ def test_the_trained_weights_are_restored():
     tensors, trained = list(model.state_dict(keep_vars=True).values()), _weights(model)
     assert not _same(_averaged(average, model), trained)
     assert _same(_weights(model), trained)
-    assert all(new is old for new, old in zip(model.state_dict(keep_vars=True).values(), tensors, strict=True))
+    assert all(
+        new is old
+        for new, old in zip(model.state_dict(keep_vars=True).values(), tensors, strict=True)
+    )
 
 
 # Callbacks
@@ -115,7 +122,9 @@ def test_the_end_of_training_leaves_the_best_checkpoint_or_else_the_average(best
     model = _line()
     average = _of(model, 1.0, 2.0)
     _set(model, 9.0)
-    average.on_train_end(SimpleNamespace(load_best_model_at_end=best), TrainerState(), TrainerControl())
+    average.on_train_end(
+        SimpleNamespace(load_best_model_at_end=best), TrainerState(), TrainerControl()
+    )
     assert model.weight.item() == (9.0 if best else _averaged(average, model)["weight"].item())
     _set(model, 4.0)
     with average.applied():

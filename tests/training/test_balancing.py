@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.training.data import ALWAYS, EpochSchedule, balanced, clip_table, clips_by_corpus, quotas, recordings
+from ser_hf.training.data import (
+    ALWAYS,
+    EpochSchedule,
+    balanced,
+    clip_table,
+    clips_by_corpus,
+    quotas,
+    recordings,
+)
 
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 
@@ -15,11 +23,19 @@ SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
     ("weights", "balance", "expected"),
     [
         ({}, None, SIZES),
-        ({"a": 0.5, "b": 2.0}, None, {("a", 0): 30, ("a", 1): 10, ("b", 0): 20, ("b", 1): 10, ("b", 2): 10}),
+        (
+            {"a": 0.5, "b": 2.0},
+            None,
+            {("a", 0): 30, ("a", 1): 10, ("b", 0): 20, ("b", 1): 10, ("b", 2): 10},
+        ),
         ({}, "corpus", {("a", 0): 38, ("a", 1): 12, ("b", 0): 25, ("b", 1): 13, ("b", 2): 12}),
         ({}, "class", {("a", 0): 29, ("a", 1): 27, ("b", 0): 5, ("b", 1): 6, ("b", 2): 33}),
         ({"a": 0.25}, "class", {("a", 0): 8, ("a", 1): 7, ("b", 0): 5, ("b", 1): 7, ("b", 2): 13}),
-        ({}, "corpus_and_class", {("a", 0): 25, ("a", 1): 25, ("b", 0): 17, ("b", 1): 17, ("b", 2): 16}),
+        (
+            {},
+            "corpus_and_class",
+            {("a", 0): 25, ("a", 1): 25, ("b", 0): 17, ("b", 1): 17, ("b", 2): 16},
+        ),
     ],
 )
 def test_quotas_follow_weight_and_balance(weights, balance, expected):
@@ -38,10 +54,14 @@ def test_quotas_follow_weight_and_balance(weights, balance, expected):
         assert max(sums[label] for label in range(3)) - min(sums[label] for label in range(3)) <= 1
 
 
-@pytest.mark.parametrize(("weights", "left"), [({"a": 0.001}, (1, 1)), ({"a": 0.01, "b": 1.0}, (1, 1))])
+@pytest.mark.parametrize(
+    ("weights", "left"), [({"a": 0.001}, (1, 1)), ({"a": 0.01, "b": 1.0}, (1, 1))]
+)
 def test_every_class_keeps_one_clip(weights, left):
     own = {("a", label): count for label, count in enumerate(left)}
-    assert quotas(SIZES, weights, None) == own | {cell: count for cell, count in SIZES.items() if cell[0] == "b"}
+    assert quotas(SIZES, weights, None) == own | {
+        cell: count for cell, count in SIZES.items() if cell[0] == "b"
+    }
 
 
 # Twelve clips: eight of corpus a (five of class 0, of three speakers), four of corpus b.
@@ -53,7 +73,10 @@ SPEAKERS = ["a:1", "a:2", "a:3", "a:1", "a:2", "a:1", "a:2", "a:3", "b:1", "b:1"
 def mixed(store):
     dataset = Dataset.from_dict({"label": [0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 2]})
     return clip_table(
-        dataset.cast_column("label", ClassLabel(names=["x", "y", "z"])), range(12), store, max_duration=0.5
+        dataset.cast_column("label", ClassLabel(names=["x", "y", "z"])),
+        range(12),
+        store,
+        max_duration=0.5,
     )
 
 

@@ -1,4 +1,6 @@
-"""Parts in order of length and batches as the network takes them; predictions stay with their clips."""
+"""Parts in order of length and batches as the network takes them; predictions stay with their
+clips.
+"""
 
 import copy
 
@@ -70,7 +72,9 @@ def test_soft_labels_are_votes(clips, store, plan):
     voted = clips.add_column("votes", shares)
     trained = clip_table(voted, [3, 1], store, soft_labels=True)
     assert_near(Collator(store, plan.extractor)(list(trained))["labels"], torch.tensor(shares[:2]))
-    assert Collator(store, plan.extractor)(list(clip_table(voted, [3], store)))["labels"].tolist() == [3]
+    assert Collator(store, plan.extractor)(list(clip_table(voted, [3], store)))[
+        "labels"
+    ].tolist() == [3]
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
@@ -85,14 +89,22 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     own = clip_table(clips, [7, 2, 11, 5, 0, 9], store).select(order)
     rows, logits = predict(trainer, own)
     with torch.no_grad():
-        alone = [model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]]
+        alone = [
+            model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]
+        ]
     assert rows.tolist() == own["row"][:]
     assert_near(logits, alone)
-    assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, "clips must differ for the order to show"
+    assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, (
+        "clips must differ for the order to show"
+    )
 
 
-def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(store, clips, checkpoint):
-    """In a padded batch, the stock extractor without a mask includes the padding in mean and variance."""
+def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(
+    store, clips, checkpoint
+):
+    """In a padded batch, the stock extractor without a mask includes the padding in mean and
+    variance.
+    """
     plan = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", "group"))
     assert plan.extractor.do_normalize
     assert not plan.extractor.return_attention_mask
@@ -124,13 +136,17 @@ def test_windows_cover_long_clips(clips, store, plan):
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
-    extractor = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)).extractor
+    extractor = blueprint(
+        "encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)
+    ).extractor
     own = clip_table(clips, range(len(store)), store)
     short, least = own[0], own[1]["length"] + 10
     batch = Collator(store, extractor, shortest=least)([short, own[1], own[5]])
     for i, clip in enumerate([short, own[1]]):
         lengthened = np.pad(store[clip["row"]], (0, least - clip["length"]))
-        expected = extractor(lengthened, sampling_rate=16000, return_tensors="pt")["input_values"][0]
+        expected = extractor(lengthened, sampling_rate=16000, return_tensors="pt")["input_values"][
+            0
+        ]
         np.testing.assert_array_equal(batch["input_values"][i, :least], expected)
         assert not batch["input_values"][i, least:].any()
         assert norm == "group" or batch["attention_mask"][i].sum() == least
@@ -155,7 +171,10 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     if kind == "wav2vec2":
         assert "attention_mask" not in trained
     else:
-        assert trained["attention_mask"].sum(dim=1).tolist() == evaluated["attention_mask"].sum(dim=1).tolist()
+        assert (
+            trained["attention_mask"].sum(dim=1).tolist()
+            == evaluated["attention_mask"].sum(dim=1).tolist()
+        )
     model = build_model(plan).train()
     model(**trained)
     with pytest.raises(ValueError, match="mask_length"):

@@ -1,4 +1,6 @@
-"""Training batches are augmented, cropped and mixed, the same with any number of workers; others are clean."""
+"""Training batches are augmented, cropped and mixed, the same with any number of workers; others
+are clean.
+"""
 
 import dataclasses
 from functools import partial
@@ -47,7 +49,10 @@ def repeated(own):
 
 def waveforms(batch):
     lengths = batch["attention_mask"].sum(dim=1)
-    return [values[:length].numpy() for values, length in zip(batch["input_values"], lengths, strict=True)]
+    return [
+        values[:length].numpy()
+        for values, length in zip(batch["input_values"], lengths, strict=True)
+    ]
 
 
 def marks(batch):
@@ -80,9 +85,16 @@ def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator
 
     assert drawn() == drawn()
     assert drawn()[::-1] == drawn(batch=own[::-1])
-    several = [drawn(), drawn(seed=1), drawn(epoch=1), drawn(batch=[clip | {"copy": 1} for clip in own])]
+    several = [
+        drawn(),
+        drawn(seed=1),
+        drawn(epoch=1),
+        drawn(batch=[clip | {"copy": 1} for clip in own]),
+    ]
     assert len({mark for marks in several for mark in marks}) == 20
-    expected = [np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in own]
+    expected = [
+        np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in own
+    ]
     assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
 
 
@@ -100,7 +112,12 @@ def test_workers_make_the_same_batches(clips, store, collator):
     collate = partial(collator(Augmenter(STEPS, 16000), Mixup(0.8), seed=3), training=True)
     here = DataLoader(own, 4, collate_fn=collate)
     there = DataLoader(
-        own, 4, collate_fn=collate, num_workers=2, multiprocessing_context="spawn", persistent_workers=True
+        own,
+        4,
+        collate_fn=collate,
+        num_workers=2,
+        multiprocessing_context="spawn",
+        persistent_workers=True,
     )
     batches = {}
     for epoch in (0, 1):

@@ -1,4 +1,6 @@
-"""Blueprints and models: our networks, tiny encoders, and mistakes that are refused before training."""
+"""Blueprints and models: our networks, tiny encoders, and mistakes that are refused before
+training.
+"""
 
 import logging
 import shutil
@@ -44,13 +46,17 @@ def test_a_missing_folder_prints_one_line(tmp_path, labels):
 
 
 def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
-    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"):
+    with pytest.raises(
+        UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"
+    ):
         blueprint("encoder", labels, checkpoint="some/where")
 
 
 def test_a_text_model_is_refused(tmp_path, labels):
     BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"model\.checkpoint: no audio classifier in transformers for bert"):
+    with pytest.raises(
+        UserError, match=r"model\.checkpoint: no audio classifier in transformers for bert"
+    ):
         blueprint("encoder", labels, checkpoint=str(tmp_path))
 
 
@@ -64,7 +70,9 @@ def kind(tmp_path_factory):
     return written
 
 
-@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"head_layers": [6]}, {"head_dropout": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"pooling": "max"}, {"head_layers": [6]}, {"head_dropout": 0.5}], ids=str
+)
 def test_any_setting_of_the_head_selects_ours(checkpoint, labels, settings):
     plan = blueprint("encoder", labels, checkpoint=checkpoint("hubert"), **settings)
     fields = {"pooling": "mean", "head_layers": [], "head_dropout": 0.0} | settings
@@ -82,33 +90,49 @@ def test_any_setting_of_the_head_selects_ours(checkpoint, labels, settings):
 
 def test_networks_refuse_the_head_of_encoders(labels, tmp_path):
     settings = {"pooling": "max"}
-    with pytest.raises(UserError, match=r"^model\.pooling: belongs to architecture encoder, not to crnn"):
+    with pytest.raises(
+        UserError, match=r"^model\.pooling: belongs to architecture encoder, not to crnn"
+    ):
         blueprint("crnn", labels, **settings)
     CRNNForAudioClassification(tiny_config("crnn")).save_pretrained(tmp_path)
     for words in (settings, {"weighted_layer_sum": True}):
         key = next(iter(words))
-        with pytest.raises(UserError, match=rf"^model\.{key}: .* \(ser_crnn\) is not a speech encoder"):
+        with pytest.raises(
+            UserError, match=rf"^model\.{key}: .* \(ser_crnn\) is not a speech encoder"
+        ):
             blueprint("encoder", labels, checkpoint=str(tmp_path), **words)
 
 
 def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"mask_time_prob": 0.25})
+    plan = blueprint(
+        "encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"mask_time_prob": 0.25}
+    )
     assert plan.config.encoder.mask_time_prob == 0.25
     assert build_model(plan).encoder.config.mask_time_prob == 0.25
-    with pytest.raises(UserError, match=r"model\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key"):
-        blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"lstm_hidden": 3})
+    with pytest.raises(
+        UserError, match=r"model\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key"
+    ):
+        blueprint(
+            "encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"lstm_hidden": 3}
+        )
 
 
 ENCODER, POOLED = {"architecture": "encoder"}, {"architecture": "encoder", "pooling": "mean"}
 REFUSALS = [
-    ({"architecture": "crnn", "options": {"channels": [4]}}, r"\.channels: expected one entry per block"),
+    (
+        {"architecture": "crnn", "options": {"channels": [4]}},
+        r"\.channels: expected one entry per block",
+    ),
     *(
         (POOLED | {"options": options}, rf"\.{message}")
         for options, message in (
             ({"mask_time_prob": 5}, r"mask_time_prob: expected a probability, 0 to 1, got 5"),
             ({"to_dict": 1}, r"to_dict: .* has no such key"),
             ({"_name_or_path": "x"}, r"_name_or_path: .* has no such key"),
-            ({"use_weighted_layer_sum": True}, r"use_weighted_layer_sum: use model\.weighted_layer_sum"),
+            (
+                {"use_weighted_layer_sum": True},
+                r"use_weighted_layer_sum: use model\.weighted_layer_sum",
+            ),
             ({"num_labels": 2}, r"num_labels: the labels of the corpus decide"),
             ({"dtype": 2}, r"dtype: weights are in float32"),
         )
@@ -116,13 +140,17 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("options", [{"num_attention_heads": 3}, {"add_adapter": True, "hidden_act": "gelo"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"num_attention_heads": 3}, {"add_adapter": True, "hidden_act": "gelo"}], ids=str
+)
 def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, options):
     with pytest.raises(UserError, match="^model: "):
         blueprint("encoder", labels, options=options, checkpoint=checkpoint())
 
 
-@pytest.mark.parametrize(("settings", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("settings", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_wrong_settings_name_their_key(checkpoint, labels, settings, message):
     folder = {} if settings["architecture"] == "crnn" else {"checkpoint": checkpoint()}
     with pytest.raises(UserError, match=f"^model{message}"):
@@ -155,7 +183,9 @@ def test_a_stock_classifier_without_a_sum_of_layers_is_refused(kind, labels):
 
 @pytest.mark.parametrize("name", ["hubert", "wav2vec2-stable"])
 def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
-    """Encoders with a norm after the last layer, which versions of transformers sum or do not, need our head."""
+    """Encoders with a norm after the last layer, which versions of transformers sum or do not, need
+    our head.
+    """
     folder = kind(name, use_weighted_layer_sum=True, problem_type="regression")
     config = blueprint("encoder", labels, checkpoint=folder).config
     assert not config.use_weighted_layer_sum
@@ -164,31 +194,48 @@ def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
         summed = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
         assert summed.config.use_weighted_layer_sum
     else:
-        with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"):
+        with pytest.raises(
+            UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"
+        ):
             blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
 
 
 @pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
-@pytest.mark.parametrize(("name", "key"), [("hubert", "layerdrop"), ("whisper", "encoder_layerdrop")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("hubert", "layerdrop"), ("whisper", "encoder_layerdrop")]
+)
 def test_layerdrop_is_off_where_layers_are_summed(kind, labels, caplog, name, key, head):
     plan = {"checkpoint": kind(name, **{key: 0.9}), "weighted_layer_sum": True, **head}
     with caplog.at_level(logging.INFO, "ser_hf"):
         planned = blueprint("encoder", labels, **plan)
     assert f"{key} (0.9) is set to 0" in caplog.text
     assert getattr(planned.encoder_config, key) == 0
-    batch = planned.extractor(np.ones((2, 8000), dtype=np.float32), sampling_rate=16000, return_tensors="pt")
+    batch = planned.extractor(
+        np.ones((2, 8000), dtype=np.float32), sampling_rate=16000, return_tensors="pt"
+    )
     build_model(planned).train()(**batch)
-    with pytest.raises(UserError, match=rf"^model\.{key}: leaves out layers that model.weighted_layer_sum sums"):
+    with pytest.raises(
+        UserError, match=rf"^model\.{key}: leaves out layers that model.weighted_layer_sum sums"
+    ):
         blueprint("encoder", labels, options={key: 0.2}, **plan)
-    assert getattr(blueprint("encoder", labels, options={key: 0.0}, **plan).encoder_config, key) == 0
+    assert (
+        getattr(blueprint("encoder", labels, options={key: 0.0}, **plan).encoder_config, key) == 0
+    )
 
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
     """Our head on an encoder, saved with its extractor, as a run saves it."""
     folder = write_checkpoint(tmp_path_factory.mktemp("pushed"), **CHECKPOINTS["wav2vec2"])
-    settings = {"pooling": "attention", "head_layers": [6], "head_dropout": 0.25, "weighted_layer_sum": True}
-    plan = blueprint("encoder", ["a", "b"], checkpoint=str(folder), options={"mask_time_prob": 0.25}, **settings)
+    settings = {
+        "pooling": "attention",
+        "head_layers": [6],
+        "head_dropout": 0.25,
+        "weighted_layer_sum": True,
+    }
+    plan = blueprint(
+        "encoder", ["a", "b"], checkpoint=str(folder), options={"mask_time_prob": 0.25}, **settings
+    )
     build_model(plan).save_pretrained(folder)
     plan.published_extractor.save_pretrained(folder)
     return str(folder)
@@ -197,7 +244,12 @@ def pushed(tmp_path_factory):
 def test_our_own_checkpoint_keeps_its_head(pushed, labels):
     without = blueprint("encoder", labels, checkpoint=pushed)
     assert not hasattr(build_model(without), "layer_sum")
-    for settings in ({}, {"pooling": "attention"}, {"head_layers": [6]}, {"weighted_layer_sum": True}):
+    for settings in (
+        {},
+        {"pooling": "attention"},
+        {"head_layers": [6]},
+        {"weighted_layer_sum": True},
+    ):
         plan = blueprint("encoder", labels, checkpoint=pushed, **settings)
         config = plan.config
         assert (config.pooling, config.head_layers, config.head_dropout) == ("attention", [6], 0.25)
@@ -205,7 +257,9 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
         assert config.encoder.mask_time_prob == 0.25
         assert config.id2label == dict(enumerate(labels))
         assert plan.extractor.return_attention_mask
-    plan = blueprint("encoder", labels, checkpoint=pushed, head_dropout=0.5, options={"mask_time_prob": 0.125})
+    plan = blueprint(
+        "encoder", labels, checkpoint=pushed, head_dropout=0.5, options={"mask_time_prob": 0.125}
+    )
     assert plan.config.head_dropout == build_model(plan).head[0].p == 0.5
     assert plan.config.encoder.mask_time_prob == 0.125
     for settings in ({"pooling": "mean"}, {"head_layers": [6, 6]}):
@@ -216,7 +270,9 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
 
 def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):
     settings = []
-    monkeypatch.setattr(factory, "load_published", lambda model, path: settings.append((type(model), path)))
+    monkeypatch.setattr(
+        factory, "load_published", lambda model, path: settings.append((type(model), path))
+    )
     file = tmp_path / "weights.pth"
     file.touch()
     plan = blueprint("byols", labels, checkpoint=str(file))
@@ -228,8 +284,12 @@ def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, 
     assert len(settings) == 1
 
 
-def test_another_preparation_than_the_checkpoint_s_is_a_warning(checkpoint, labels, tmp_path, caplog):
-    first = blueprint("encoder", labels, checkpoint=checkpoint(), preparation=Preparation(trim_silence=30.0))
+def test_another_preparation_than_the_checkpoint_s_is_a_warning(
+    checkpoint, labels, tmp_path, caplog
+):
+    first = blueprint(
+        "encoder", labels, checkpoint=checkpoint(), preparation=Preparation(trim_silence=30.0)
+    )
     build_model(first).save_pretrained(tmp_path)
     first.published_extractor.save_pretrained(tmp_path)
     blueprint("encoder", labels, checkpoint=str(tmp_path), preparation=first.preparation)
@@ -250,10 +310,19 @@ def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
         raise OSError("no route to the Hub")
 
     monkeypatch.setattr(factory.AutoFeatureExtractor, "from_pretrained", unreachable)
-    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"):
+    with pytest.raises(
+        UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"
+    ):
         blueprint("encoder", labels, checkpoint=folder)
 
 
 def test_extractors_of_features_take_no_preparation(kind, labels):
-    with pytest.raises(UserError, match=r"^audio: WhisperFeatureExtractor of .* prepares waveforms itself"):
-        blueprint("encoder", labels, checkpoint=kind("whisper"), preparation=Preparation(trim_silence=30.0))
+    with pytest.raises(
+        UserError, match=r"^audio: WhisperFeatureExtractor of .* prepares waveforms itself"
+    ):
+        blueprint(
+            "encoder",
+            labels,
+            checkpoint=kind("whisper"),
+            preparation=Preparation(trim_silence=30.0),
+        )

@@ -1,4 +1,6 @@
-"""A checkpoint is complete with its marker; incomplete ones are deleted, the best and the last are kept."""
+"""A checkpoint is complete with its marker; incomplete ones are deleted, the best and the last are
+kept.
+"""
 
 import json
 import os
@@ -39,7 +41,9 @@ def test_the_newest_whole_checkpoint_is_the_last(checkpoint, tmp_path):
     assert checkpoints.last_checkpoint(tmp_path) == newest
 
 
-@pytest.mark.parametrize("damage", ["truncate", "rewrite", "remove", "cut marker", "[]", '{"files": {}}'])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "rewrite", "remove", "cut marker", "[]", '{"files": {}}']
+)
 def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
     folder = checkpoint(4)
     assert checkpoints.is_complete(folder)
@@ -50,13 +54,21 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
     elif damage == "rewrite":
         (folder / "shard" / "0.pt").write_bytes(b"stale")
     else:
-        (folder / checkpoints.MARKER).write_text('{"files": {"mod' if damage == "cut marker" else damage)
+        (folder / checkpoints.MARKER).write_text(
+            '{"files": {"mod' if damage == "cut marker" else damage
+        )
     assert not checkpoints.is_complete(folder)
 
 
 @pytest.mark.parametrize(
     ("kept", "best", "left"),
-    [(2, 4, [4, 10]), (2, 10, [8, 10]), (1, 4, [4, 10]), (1, 10, [10]), (None, 4, [2, 4, 6, 8, 10])],
+    [
+        (2, 4, [4, 10]),
+        (2, 10, [8, 10]),
+        (1, 4, [4, 10]),
+        (1, 10, [10]),
+        (None, 4, [2, 4, 6, 8, 10]),
+    ],
 )
 def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path, kept, best, left):
     for step in (2, 4, 6, 8, 10):
@@ -68,7 +80,9 @@ def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path
 def test_another_batch_in_a_step_is_refused(checkpoint):
     folder = checkpoint(2)
     checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 16})
-    with pytest.raises(UserError, match=r"1 processes took 16 clips a step, 2 take 32; resume with as many"):
+    with pytest.raises(
+        UserError, match=r"1 processes took 16 clips a step, 2 take 32; resume with as many"
+    ):
         checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 32})
 
 
@@ -79,7 +93,10 @@ def test_a_training_without_patience_left_has_stopped(waited, stopped):
         "attributes": {"early_stopping_patience_counter": waited},
     }
     for stored in (state, [state]):
-        assert checkpoints.has_stopped(TrainerState(stateful_callbacks={"Patience": stored})) is stopped
+        assert (
+            checkpoints.has_stopped(TrainerState(stateful_callbacks={"Patience": stored}))
+            is stopped
+        )
 
 
 def test_a_checkpoint_that_cannot_be_written_is_removed(checkpoint):

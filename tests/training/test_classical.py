@@ -1,4 +1,6 @@
-"""The scikit-learn solver: equal probabilities, calibration on other speakers, grids and frozen encoders."""
+"""The scikit-learn solver: equal probabilities, calibration on other speakers, grids and frozen
+encoders.
+"""
 
 import numpy as np
 import pytest
@@ -55,7 +57,13 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 def problem(classes, clips=160):
     """Overlapping clouds of 6 features in float32, with a rare class, and 8 speakers."""
     weights = [0.15, *[0.85 / (classes - 1)] * (classes - 1)]
-    settings = {"n_informative": 4, "n_redundant": 1, "n_classes": classes, "weights": weights, "random_state": 1}
+    settings = {
+        "n_informative": 4,
+        "n_redundant": 1,
+        "n_classes": classes,
+        "weights": weights,
+        "random_state": 1,
+    }
     vectors, labels = make_classification(clips, 6, **settings)
     return vectors.astype(np.float32), labels, np.arange(clips) % 8
 
@@ -64,14 +72,20 @@ def fitted(kind, classes, weights=None):
     vectors, labels, speakers = problem(classes)
     like, candidate = KINDS[kind]
     folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
-    return like, _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights), vectors
+    return (
+        like,
+        _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights),
+        vectors,
+    )
 
 
 @kinds
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
     like, estimator, vectors = fitted(kind, classes)
-    elsewhere = np.concatenate([vectors, 3 * np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)])
+    elsewhere = np.concatenate(
+        [vectors, 3 * np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)]
+    )
     module = as_module(estimator, like)
     with torch.no_grad():
         own = module(torch.from_numpy(elsewhere)).softmax(dim=1).numpy()
@@ -111,7 +125,9 @@ def test_folds_hold_out_speakers_and_train_with_every_class():
         assert set(labels[windows[trained]]) == set(range(4))
     assert sorted(np.concatenate([held for _, held in folds])) == list(range(len(windows)))
     few, _ = speaker_folds(labels, speakers % 3, windows[::2], 4)
-    assert [len(set(speakers[held] % 3)) for _, held in few] == [1, 1, 1], "fewer speakers: leave one out"
+    assert [len(set(speakers[held] % 3)) for _, held in few] == [1, 1, 1], (
+        "fewer speakers: leave one out"
+    )
 
 
 @pytest.mark.parametrize("alone", [None, 3], ids=["one speaker", "a class of one speaker"])
@@ -133,7 +149,9 @@ def test_machines_can_be_calibrated_in_every_fold():
     assert not by_speaker, "one clip of class 1 by speaker 1 cannot be calibrated"
 
 
-@pytest.mark.parametrize(("labels", "least"), [([0, 0, 0, 1], 1), ([0, 0, 0, 1, 1], 2), ([0, 0, 0], 1)])
+@pytest.mark.parametrize(
+    ("labels", "least"), [([0, 0, 0, 1], 1), ([0, 0, 0, 1, 1], 2), ([0, 0, 0], 1)]
+)
 def test_a_class_of_too_few_clips_is_refused(labels, least):
     windows = np.repeat(np.arange(len(labels)), 2)
     with pytest.raises(UserError, match="a class has fewer than . training clips"):
@@ -142,17 +160,32 @@ def test_a_class_of_too_few_clips_is_refused(labels, least):
 
 @pytest.fixture
 def fitting(clips, store, labels, tmp_path):
-    """Runs `fit_classical` on a tiny network and twelve clips of noise of three speakers, the last of validation."""
+    """Runs `fit_classical` on a tiny network and twelve clips of noise of three speakers, the last
+    of validation.
+    """
 
-    def run(architecture="mfcc_linear", grid=None, metric="uar", trained=range(12), speakers=3, **more):
+    def run(
+        architecture="mfcc_linear", grid=None, metric="uar", trained=range(12), speakers=3, **more
+    ):
         plan = blueprint(architecture, labels, options=TINY)
         transformers.set_seed(0)
         model = build_model(plan)
-        every, validation = (clip_table(clips, rows, store, window=4000) for rows in (trained, range(8, 12)))
+        every, validation = (
+            clip_table(clips, rows, store, window=4000) for rows in (trained, range(8, 12))
+        )
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False)
-        more |= {"speakers": [f"s{row // 4 % speakers}" for row in range(12)], "grid": grid or GRIDS[architecture]}
-        done = fit_classical(model, plan.extractor, store, every, validation, arguments, compute_metrics, **more)
-        return done, embed(model, Collator(store, plan.extractor), every, arguments).astype(float), every
+        more |= {
+            "speakers": [f"s{row // 4 % speakers}" for row in range(12)],
+            "grid": grid or GRIDS[architecture],
+        }
+        done = fit_classical(
+            model, plan.extractor, store, every, validation, arguments, compute_metrics, **more
+        )
+        return (
+            done,
+            embed(model, Collator(store, plan.extractor), every, arguments).astype(float),
+            every,
+        )
 
     return run
 
@@ -162,8 +195,13 @@ def fitting(clips, store, labels, tmp_path):
 def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, class_weights):
     grid = {"C": [1e-6, 0.01, 1.0, 100.0]}
     done, vectors, every = fitting(grid=grid, metric=metric, class_weights=class_weights)
-    assert [(entry["epoch"], entry["candidate"]["C"]) for entry in done.history] == list(enumerate(grid["C"], start=1))
-    assert all({"loss", "uar", "wa", "macro_f1", "weighted_f1"} <= set(e["validation"]) for e in done.history)
+    assert [(entry["epoch"], entry["candidate"]["C"]) for entry in done.history] == list(
+        enumerate(grid["C"], start=1)
+    )
+    assert all(
+        {"loss", "uar", "wa", "macro_f1", "weighted_f1"} <= set(e["validation"])
+        for e in done.history
+    )
     assert np.all(np.diff([entry["train_loss"] for entry in done.history]) < 0)
     values = [entry["validation"][metric] for entry in done.history]
     best = int(np.argmin(values) if metric == "loss" else np.argmax(values))
@@ -176,7 +214,9 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     expected = np.zeros((len(rows), 4))
     for speaker in range(3):
         own, held = rows // 4 != speaker, rows // 4 == speaker
-        pipe = make_pipeline(StandardScaler(), LogisticRegression(C=grid["C"][best], max_iter=10000))
+        pipe = make_pipeline(
+            StandardScaler(), LogisticRegression(C=grid["C"][best], max_iter=10000)
+        )
         weights = None if class_weights is None else np.array(class_weights)[labels[own]]
         pipe.fit(vectors[own], labels[own], logisticregression__sample_weight=weights)
         expected[held] = pipe.predict_log_proba(vectors[held])
@@ -184,10 +224,17 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     last = rows >= 8
     np.testing.assert_array_equal([held_rows, held_lengths], [rows[last], lengths[last]])
     assert_near(torch.from_numpy(logits).log_softmax(dim=1).numpy(), expected[last])
-    pooled = compute_metrics(EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)]))
+    pooled = compute_metrics(
+        EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)])
+    )
     found = done.history[best]["validation"]
     assert found == pytest.approx({"loss": found["loss"], **pooled})
-    assert done.refit == {"selection": "cross-validation over speakers", "folds": 3, "speakers": 3, "clips": 12}
+    assert done.refit == {
+        "selection": "cross-validation over speakers",
+        "folds": 3,
+        "speakers": 3,
+        "clips": 12,
+    }
     assert (len(done.history[best]["folds"]), done.notes) == (3, [])
 
 
@@ -215,11 +262,15 @@ def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classe
     vectors, labels, speakers = unlike(classes)
     like, candidate = KINDS[kind]
     folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
-    estimator = _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, _scale(vectors))
+    estimator = _fit(
+        unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, _scale(vectors)
+    )
     module = as_module(estimator, like)
     wide = vectors.astype(np.float64)
     if kind == "linear":
-        theirs = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10000, random_state=3, **candidate))
+        theirs = make_pipeline(
+            StandardScaler(), LogisticRegression(max_iter=10000, random_state=3, **candidate)
+        )
     else:
         # The scale of all training clips, in every fold.
         wide = StandardScaler().fit_transform(wide)
@@ -253,7 +304,9 @@ def transferred(name, **settings):
 
 @pytest.fixture
 def on_encoder(clips, store, labels, tmp_path):
-    """Runs `fit_classical` on a model, eight clips of noise to train and four to validate; fine with any model."""
+    """Runs `fit_classical` on a model, eight clips of noise to train and four to validate; fine
+    with any model.
+    """
     extractor = blueprint("mfcc_linear", labels).extractor
 
     def run(model, grid=None, trained=range(8), **more):
@@ -261,7 +314,16 @@ def on_encoder(clips, store, labels, tmp_path):
         arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "loss", progress=False)
         speakers = [f"s{row // 4}" for row in range(12)]
         grid = {"C": [0.01, 1.0]} if grid is None else grid
-        return fit_classical(model, extractor, store, *parts, arguments, compute_metrics, speakers=speakers, grid=grid)
+        return fit_classical(
+            model,
+            extractor,
+            store,
+            *parts,
+            arguments,
+            compute_metrics,
+            speakers=speakers,
+            grid=grid,
+        )
 
     return run
 
@@ -290,13 +352,18 @@ def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
     model.save_pretrained(tmp_path / "model")
     clip = torch.randn(1, 16000)
     loaded = type(model).from_pretrained(tmp_path / "model")
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items()
+    )
     # Loaded weights may lie in memory in another order, for which a CPU may have another kernel.
     assert_near(loaded(clip).logits, model.eval()(clip).logits)
 
 
 def test_untrained_layers_before_the_classifier_are_refused(on_encoder):
-    with pytest.raises(UserError, match=r"training\.solver: .*pooling.score.2 of VGGish.* needs training; set model"):
+    with pytest.raises(
+        UserError,
+        match=r"training\.solver: .*pooling.score.2 of VGGish.* needs training; set model",
+    ):
         on_encoder(transferred("vggish", pooling="attentive_stats"))
 
 
@@ -308,7 +375,12 @@ SYNTHETIC = {
 
 
 def recipe(architecture, **training):
-    return {**SYNTHETIC, "name": architecture, "model": {"architecture": architecture}, "training": training}
+    return {
+        **SYNTHETIC,
+        "name": architecture,
+        "model": {"architecture": architecture},
+        "training": training,
+    }
 
 
 @pytest.mark.parametrize(
@@ -334,7 +406,9 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
     assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
-    scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
+    scores = classifier(
+        np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None
+    )
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert {score["label"] for score in scores} == set(report.labels)
 
@@ -342,14 +416,42 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "override", "message"),
     [
-        ("mfcc_svm", "training.solver=trainer", "training.solver: mfcc_svm can only be fitted by scikit-learn"),
-        ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
-        ("crnn", "training.grid={C: [1]}", "training.grid: only training.solver: sklearn has a grid"),
-        ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
-        ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
+        (
+            "mfcc_svm",
+            "training.solver=trainer",
+            "training.solver: mfcc_svm can only be fitted by scikit-learn",
+        ),
+        (
+            "crnn",
+            "training.solver=sklearn",
+            "training.solver: crnn can only be trained by gradient",
+        ),
+        (
+            "crnn",
+            "training.grid={C: [1]}",
+            "training.grid: only training.solver: sklearn has a grid",
+        ),
+        (
+            "mfcc_svm",
+            "training.grid.c=[1]",
+            "training.grid.c: unknown key; the nearest known key is training.grid.C",
+        ),
+        (
+            "mfcc_forest",
+            "training.grid.min_samples_leaf=[1.5]",
+            "training.grid.min_samples_leaf[0]: expected a whole",
+        ),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
-        ("crnn", "evaluation.per_speaker=true", "evaluation.per_speaker: needs training.solver: sklearn"),
-        ("functionals_svm", "audio.normalize=true", "audio.normalize: cannot be applied to functionals"),
+        (
+            "crnn",
+            "evaluation.per_speaker=true",
+            "evaluation.per_speaker: needs training.solver: sklearn",
+        ),
+        (
+            "functionals_svm",
+            "audio.normalize=true",
+            "audio.normalize: cannot be applied to functionals",
+        ),
     ],
 )
 def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):
@@ -363,10 +465,16 @@ def test_more_features_than_clips_are_fitted_in_the_space_of_the_clips(architect
     generator = np.random.default_rng(0)
     labels = np.arange(30) % 3
     vectors = generator.standard_normal((30, 200)) + 0.3 * labels[:, None]
-    folds = [(np.delete(np.arange(30), range(i, i + 10)), np.arange(i, i + 10)) for i in (0, 10, 20)]
-    head = torch.nn.Linear(200, 3) if architecture == "functionals_linear" else LinearMachines(200, 3)
+    folds = [
+        (np.delete(np.arange(30), range(i, i + 10)), np.arange(i, i + 10)) for i in (0, 10, 20)
+    ]
+    head = (
+        torch.nn.Linear(200, 3) if architecture == "functionals_linear" else LinearMachines(200, 3)
+    )
     fitted = unfitted(head, {"C": 0.01}, vectors, folds, 0)
     expected = unfitted(head, {"C": 0.01}, vectors, folds, 0).fit(vectors, labels)
     _fit(fitted, vectors, labels, None)
     unseen = generator.standard_normal((8, 200))
-    np.testing.assert_allclose(fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3)
+    np.testing.assert_allclose(
+        fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3
+    )

@@ -1,5 +1,5 @@
-"""Counts of training batches: which clips are counted, and scores that equal those of evaluation (several processes:
-test_two_processes.py)."""
+"""Counts of training batches: which clips are counted, and scores that equal those of evaluation
+(several processes: test_two_processes.py)."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,9 @@ def test_the_loss_is_one_less_the_ccc_of_the_metrics():
     ccc = all_metrics(targets.numpy(), values.detach().numpy())["ccc"]
     assert DimensionLoss()({"logits": values}, targets).item() == pytest.approx(1 - ccc, abs=1e-6)
     squared = torch.nn.functional.mse_loss(values, targets).item()
-    assert DimensionLoss("mse")({"logits": values}, targets).item() == pytest.approx(squared, rel=1e-6)
+    assert DimensionLoss("mse")({"logits": values}, targets).item() == pytest.approx(
+        squared, rel=1e-6
+    )
     both = DimensionLoss("ccc_mse")({"logits": values}, targets).item()
     assert both == pytest.approx(1 - ccc + squared, abs=1e-6)
 
@@ -33,7 +35,11 @@ def test_the_gradient_is_that_of_the_definition():
     DimensionLoss()({"logits": values}, targets).backward()
     exact = values.detach().double().requires_grad_()
     own, other = exact - exact.mean(0), targets.double() - targets.double().mean(0)
-    spread = own.square().mean(0) + other.square().mean(0) + (exact.mean(0) - targets.double().mean(0)) ** 2
+    spread = (
+        own.square().mean(0)
+        + other.square().mean(0)
+        + (exact.mean(0) - targets.double().mean(0)) ** 2
+    )
     (1 - 2 * (own * other).mean(0) / spread).mean().backward()
     torch.testing.assert_close(values.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)
 
@@ -43,14 +49,19 @@ def test_weights_favor_a_dimension():
     each = [DimensionLoss()({"logits": values[:, [i]]}, targets[:, [i]]).item() for i in range(3)]
     names, options = ["a", "b", "c"], {"dimensions": "ccc", "weights": {"a": 3.0, "b": 0.0}}
     loss = DimensionLoss.from_options(options, names, [])
-    assert loss({"logits": values}, targets).item() == pytest.approx((3 * each[0] + each[2]) / 4, rel=1e-5)
+    assert loss({"logits": values}, targets).item() == pytest.approx(
+        (3 * each[0] + each[2]) / 4, rel=1e-5
+    )
 
 
 def test_micro_batches_count_by_their_clips():
     values, targets = batch(8)
     parts = [slice(0, 6), slice(6, 8)]
     alone = [DimensionLoss()({"logits": values[own]}, targets[own]).item() for own in parts]
-    step = [DimensionLoss()({"logits": values[own]}, targets[own], targets.numel()).item() for own in parts]
+    step = [
+        DimensionLoss()({"logits": values[own]}, targets[own], targets.numel()).item()
+        for own in parts
+    ]
     assert sum(step) == pytest.approx((6 * alone[0] + 2 * alone[1]) / 8, rel=1e-6)
 
 
@@ -63,7 +74,9 @@ def test_a_clip_alone_has_no_gradient_and_no_nan():
 
 
 def test_values_of_windows_are_averaged_by_duration():
-    rows, merged = merge([0, 0, 1], [300, 100, 50], np.float32([[0.0, 1.0], [1.0, 1.0], [0.3, 0.4]]), "regression")
+    rows, merged = merge(
+        [0, 0, 1], [300, 100, 50], np.float32([[0.0, 1.0], [1.0, 1.0], [0.3, 0.4]]), "regression"
+    )
     assert rows.tolist() == [0, 1]
     np.testing.assert_allclose(merged, [[0.25, 1.0], [0.3, 0.4]], rtol=1e-6)
 

@@ -1,4 +1,6 @@
-"""Kinds of encoders and ways to train them: two steps, and `pipeline` predicts as the training process."""
+"""Kinds of encoders and ways to train them: two steps, and `pipeline` predicts as the training
+process.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,16 @@ from ser_hf.training.freezing import Freezing, bare, freeze, structure
 from ser_hf.training.lora import Lora, add_lora, merged
 from ser_hf.training.trainer import EmotionTrainer
 
-KINDS = ["wav2vec2", "wav2vec2-stable", "hubert", "wavlm", "data2vec-audio", "sew", "wav2vec2-bert", "whisper"]
+KINDS = [
+    "wav2vec2",
+    "wav2vec2-stable",
+    "hubert",
+    "wavlm",
+    "data2vec-audio",
+    "sew",
+    "wav2vec2-bert",
+    "whisper",
+]
 KINDS += ["audio-spectrogram-transformer"]
 # Settings, and the places (of two layers) whose parameters change; no other parameter does.
 EVERYWHERE = {("head", 0), ("output", 0), ("layer", 1), ("layer", 0), ("input", 0), ("stem", 0)}
@@ -32,16 +43,23 @@ WAYS = {
 }
 # Each kind and each way once in the quick suite.
 QUICK = set(zip(KINDS, WAYS, strict=False)) | {("audio-spectrogram-transformer", "full")}
-CASES = [(kind, way) for kind in KINDS for way in WAYS if kind in ("wav2vec2", "whisper") or (kind, way) in QUICK]
+CASES = [
+    (kind, way)
+    for kind in KINDS
+    for way in WAYS
+    if kind in ("wav2vec2", "whisper") or (kind, way) in QUICK
+]
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES]
+    ("kind", "way"),
+    [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES],
 )
 def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, store, tmp_path):
     head, settings, places = WAYS[way]
     if way == "weighted sum" and kind in ("wav2vec2-stable", "audio-spectrogram-transformer"):
-        head = head | {"pooling": "mean"}  # the stock head has none, or not one for all versions of transformers
+        # the stock head has none, or not one for all versions of transformers
+        head = head | {"pooling": "mean"}
     if way == "weighted sum" and kind == "sew":  # its stock sum leaves out what follows the layers
         places = places - {("output", 0)}
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), **head)
@@ -52,7 +70,11 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
     freeze(model, settings.get("freezing", Freezing()))
     if "lora" in settings:
         model = add_lora(model, settings["lora"])
-    arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+    arguments = HOUSE_DEFAULTS | {
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 0.01,
+    }
     arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant"}
     fitted = fit(
         model,
@@ -60,7 +82,9 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
         store,
         clip_table(clips, range(4), store),
         clip_table(clips, range(4, 8), store),
-        training_arguments(arguments, tmp_path / "run", 0, padding_safe=plan.padding_safe, progress=False),
+        training_arguments(
+            arguments, tmp_path / "run", 0, padding_safe=plan.padding_safe, progress=False
+        ),
         compute_metrics,
     )
     assert fitted.trainer.state.global_step == 2
@@ -85,14 +109,23 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
 
 def _moved(model, before, parts):
     after = {bare(name): value for name, value in model.state_dict().items() if "lora_" not in name}
-    return {parts.place(name) for name, value in before.items() if not torch.equal(after[name].cpu(), value)}
+    return {
+        parts.place(name)
+        for name, value in before.items()
+        if not torch.equal(after[name].cpu(), value)
+    }
 
 
-def test_a_checkpoint_of_other_tensors_is_refused_or_reported(encoder_folder, labels, clips, store, tmp_path):
+def test_a_checkpoint_of_other_tensors_is_refused_or_reported(
+    encoder_folder, labels, clips, store, tmp_path
+):
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("wav2vec2")))
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, progress=False)
     trainer = EmotionTrainer(
-        build_model(plan), arguments, Collator(store, plan.extractor), *(clip_table(clips, range(4), store),) * 2
+        build_model(plan),
+        arguments,
+        Collator(store, plan.extractor),
+        *(clip_table(clips, range(4), store),) * 2,
     )
     whole = trainer.model.state_dict()
     trainer._issue_warnings_after_load(trainer.model.load_state_dict(whole, strict=False))

@@ -1,4 +1,6 @@
-"""Attention kernels, gradient checkpointing, compilation, half precision: faster or smaller, and the same training."""
+"""Attention kernels, gradient checkpointing, compilation, half precision: faster or smaller, and
+the same training.
+"""
 
 import pytest
 import torch
@@ -11,9 +13,13 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.utils.errors import UserError
 
-STILL = dict.fromkeys([f"{part}_dropout" for part in ("attention", "activation", "hidden", "feat_proj", "final")], 0.0)
+STILL = dict.fromkeys(
+    [f"{part}_dropout" for part in ("attention", "activation", "hidden", "feat_proj", "final")], 0.0
+)
 STILL |= {"mask_time_prob": 0.0, "layerdrop": 0.0}
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU and SER_HF_TEST_GPU=1")
+on_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA GPU and SER_HF_TEST_GPU=1"
+)
 
 
 @pytest.fixture
@@ -23,7 +29,9 @@ def train(clips, store, labels, checkpoint, tmp_path):
     def run(attention=None, own=None, folder=None, **arguments):
         folder = str(folder or checkpoint("wav2vec2"))
         plan = blueprint("encoder", labels, checkpoint=folder, attention=attention, options=STILL)
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4} | arguments
+        settings = (
+            HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4} | arguments
+        )
         seed_everything(0)
         parts = clip_table(clips, range(8), store), clip_table(clips, range(8, 12), store)
         arguments = training_arguments(settings, tmp_path, 0, progress=False, **(own or {}))
@@ -33,7 +41,11 @@ def train(clips, store, labels, checkpoint, tmp_path):
 
 
 def losses(fitted):
-    return [value for entry in fitted.history for value in (entry["train_loss"], entry["validation"]["loss"])]
+    return [
+        value
+        for entry in fitted.history
+        for value in (entry["train_loss"], entry["validation"]["loss"])
+    ]
 
 
 @pytest.mark.parametrize("attention", [pytest.param("eager", marks=pytest.mark.slow), "sdpa"])
@@ -44,14 +56,19 @@ def test_kinds_of_attention_give_equal_losses(train, attention):
 
 
 def test_attention_that_is_not_installed_is_refused(checkpoint, labels):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2"), attention="flash_attention_2")
+    plan = blueprint(
+        "encoder", labels, checkpoint=checkpoint("wav2vec2"), attention="flash_attention_2"
+    )
     with pytest.raises(UserError, match=r"model\.attention: .*[Ff]lash"):
         build_model(plan)
 
 
 def test_gradient_checkpointing_saves_memory_and_changes_nothing(train):
     fitted = train(gradient_checkpointing=True)
-    assert any(getattr(module, "gradient_checkpointing", False) for module in fitted.trainer.model.modules())
+    assert any(
+        getattr(module, "gradient_checkpointing", False)
+        for module in fitted.trainer.model.modules()
+    )
     assert losses(fitted) == pytest.approx(losses(train()), rel=1e-5)
 
 

@@ -1,4 +1,6 @@
-"""The table of encoders against transformers' own classes: names, and numbers measured on tiny random models."""
+"""The table of encoders against transformers' own classes: names, and numbers measured on tiny
+random models.
+"""
 
 import dataclasses
 import functools
@@ -8,7 +10,13 @@ import pytest
 import torch
 from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from torch import nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+)
 
 from ser_hf.training.encoders import encoder_facts, mask_valid, shortest_batch, shortest_clip
 from ser_hf.utils.errors import UserError
@@ -17,17 +25,27 @@ RATE = 16000
 LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}
 # The effect of settings, in addition to the published kinds.
 ADAPTED = LAYER | {"add_adapter": True, "num_adapter_layers": 2}
-ADAPTED_BERT = {"model_type": "wav2vec2-bert", "add_adapter": True, "use_intermediate_ffn_before_adapter": True}
+ADAPTED_BERT = {
+    "model_type": "wav2vec2-bert",
+    "add_adapter": True,
+    "use_intermediate_ffn_before_adapter": True,
+}
 ADAPTERS = {"wav2vec2 with adapter": ADAPTED, "wav2vec2-bert with adapter": ADAPTED_BERT}
 OTHERS = ADAPTERS | {
     "hubert with batch norm": LAYER | {"model_type": "hubert", "conv_pos_batch_norm": True},
     "sew by layer norm": LAYER | {"model_type": "sew"},
     "sew that squeezes nothing": LAYER | {"model_type": "sew", "squeeze_factor": 1},
-    "data2vec-audio with one positional layer": {"model_type": "data2vec-audio", "num_conv_pos_embeddings": 1},
-    "conformer that looks at one frame": LAYER | {"model_type": "wav2vec2-conformer", "conv_depthwise_kernel_size": 1},
+    "data2vec-audio with one positional layer": {
+        "model_type": "data2vec-audio",
+        "num_conv_pos_embeddings": 1,
+    },
+    "conformer that looks at one frame": LAYER
+    | {"model_type": "wav2vec2-conformer", "conv_depthwise_kernel_size": 1},
     "conformer by group norm": {"model_type": "wav2vec2-conformer", "feat_extract_norm": "group"},
 }
-SPECAUGMENTED = [kind for kind in CHECKPOINTS if kind not in ("whisper", "audio-spectrogram-transformer")]
+SPECAUGMENTED = [
+    kind for kind in CHECKPOINTS if kind not in ("whisper", "audio-spectrogram-transformer")
+]
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
 
@@ -47,13 +65,18 @@ class Kind:
         return model.encoder if self.config.model_type == "whisper" else model
 
     def extract(self, *waveforms):
-        """Clips in one batch; the samples of the first clip are single if the rest of its row is padding."""
+        """Clips in one batch; the samples of the first clip are single if the rest of its row is
+        padding.
+        """
         if self.config.model_type in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
             return self.extractor(list(waveforms), sampling_rate=RATE, return_tensors="pt")
         longest = max(map(len, waveforms))
         rows = [np.pad(waveform, (0, longest - len(waveform))) for waveform in waveforms]
         masks = [np.arange(longest) < len(waveform) for waveform in waveforms]
-        return {"input_values": torch.tensor(np.stack(rows)), "attention_mask": torch.tensor(np.stack(masks)).long()}
+        return {
+            "input_values": torch.tensor(np.stack(rows)),
+            "attention_mask": torch.tensor(np.stack(masks)).long(),
+        }
 
 
 def _varied(model):
@@ -78,7 +101,9 @@ def kind(tmp_path_factory):
 
     def read(name):
         folder = written(name)
-        return Kind(AutoConfig.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder))
+        return Kind(
+            AutoConfig.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
+        )
 
     return read
 
@@ -105,7 +130,9 @@ def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(UserError, match=r"model\.checkpoint: unknown encoder 'ser_crnn'; choose one of wav2vec2"):
+    with pytest.raises(
+        UserError, match=r"model\.checkpoint: unknown encoder 'ser_crnn'; choose one of wav2vec2"
+    ):
         encoder_facts(tiny_config("crnn"))
 
 
@@ -119,7 +146,9 @@ def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
     for frames in (10, 11):
         clip = noise(320 * frames + 200, frames)
         with torch.no_grad():
-            alone, padded = (model(**tiny.extract(*clips))[0][0] for clips in ([clip], [clip, noise(15000)]))
+            alone, padded = (
+                model(**tiny.extract(*clips))[0][0] for clips in ([clip], [clip, noise(15000)])
+            )
         gap = max(gap, (padded[: len(alone)] - alone).abs().max().item())
         size = max(size, alone.abs().max().item())
     assert size > 0.05, "too small a signal"
@@ -128,7 +157,9 @@ def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:Degrees of freedom")
-@pytest.mark.parametrize("name", [*(kind for kind in CHECKPOINTS if kind != "whisper"), "sew that squeezes nothing"])
+@pytest.mark.parametrize(
+    "name", [*(kind for kind in CHECKPOINTS if kind != "whisper"), "sew that squeezes nothing"]
+)
 def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
     tiny = kind(name)
     model, least = tiny.classifier(), shortest_clip(tiny.config)
@@ -137,12 +168,15 @@ def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
         """wav2vec2-bert's extractor makes NaN of one frame."""
         batch = tiny.extract(noise(samples))
         with torch.no_grad():
-            return all(values.isfinite().all() for values in [*batch.values(), model(**batch).logits])
+            return all(
+                values.isfinite().all() for values in [*batch.values(), model(**batch).logits]
+            )
 
     def fails(samples):
         try:
             return not processed(samples)
-        except (RuntimeError, AssertionError):  # of a convolution, a pooling; of torchaudio's frames
+        except (RuntimeError, AssertionError):
+            # of a convolution, a pooling; of torchaudio's frames
             return True
 
     assert processed(least)

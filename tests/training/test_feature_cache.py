@@ -14,15 +14,33 @@ from ser_hf.training.arguments import seed_everything
 from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.feature_cache import CachedCollator, Replacement, cached_module, open_feature_store, segments_of
+from ser_hf.training.feature_cache import (
+    CachedCollator,
+    Replacement,
+    cached_module,
+    open_feature_store,
+    segments_of,
+)
 from ser_hf.training.freezing import Freezing, freeze, frozen_modules
 from ser_hf.utils.errors import UserError
 
 # Nothing at random: the same steps must follow with the store and without.
 STILL = dict.fromkeys(
     (
-        *("mask_time_prob", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"),
-        *("final_dropout", "dropout", "hidden_dropout_prob", "attention_probs_dropout_prob", "feature_dropout"),
+        *(
+            "mask_time_prob",
+            "hidden_dropout",
+            "attention_dropout",
+            "activation_dropout",
+            "feat_proj_dropout",
+        ),
+        *(
+            "final_dropout",
+            "dropout",
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "feature_dropout",
+        ),
         *("conformer_conv_dropout", "layerdrop"),
     ),
     0.0,
@@ -52,8 +70,8 @@ def _plan(folder, labels, **head):
 
 @pytest.fixture
 def replayed(store, tmp_path):
-    """A function from model, extractor, freezing and parts to a copy on the store, both collators, and what restores
-    the copy."""
+    """A function from model, extractor, freezing and parts to a copy on the store, both collators,
+    and what restores the copy."""
 
     def build(model, extractor, freezing, *parts, batching=(1, True)):
         collator = Collator(store, extractor, 0, *lengths_needed(model.config))
@@ -61,7 +79,12 @@ def replayed(store, tmp_path):
         cached = cached_module(own, freezing)
         segments = [segment for clips in parts for segment in segments_of(clips)]
         cache = open_feature_store(own, cached, collator, segments, batching, tmp_path / "cache")
-        return own, collator, CachedCollator(cache, own, cached, collator.epoch), Replacement(own, cached)
+        return (
+            own,
+            collator,
+            CachedCollator(cache, own, cached, collator.epoch),
+            Replacement(own, cached),
+        )
 
     return build
 
@@ -86,7 +109,9 @@ def _steps(model, batches):
 @torch.no_grad()
 def _logits(model, collator, clips):
     model.eval()
-    batches = [{key: own for key, own in collator([clip]).items() if key != "labels"} for clip in clips]
+    batches = [
+        {key: own for key, own in collator([clip]).items() if key != "labels"} for clip in clips
+    ]
     return torch.cat([model(**batch).logits for batch in batches])
 
 
@@ -98,7 +123,9 @@ def _make_it_count(model, collator, clips):
             parameter.copy_(torch.arange(len(parameter)))
         elif parameter.dim() == 2:
             parameter.mul_(4)
-    last = [module for module in model.classifier.modules() if isinstance(module, torch.nn.Linear)][-1]
+    last = [module for module in model.classifier.modules() if isinstance(module, torch.nn.Linear)][
+        -1
+    ]
     last.weight.div_(_logits(model, collator, clips).std())
 
 
@@ -109,10 +136,17 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
     real = build_model(plan)
     freeze(real, FROZEN)
     # Training clips of one length, so that padding has no effect.
-    train = clip_table(clips, range(6), store, window=LENGTH).filter(lambda clip: clip["start"] == 0)
+    train = clip_table(clips, range(6), store, window=LENGTH).filter(
+        lambda clip: clip["start"] == 0
+    )
     columns = train.to_dict() | {"length": [2000] * len(train)}
-    train, validation = train.from_dict(columns), clip_table(clips, range(6, 12), store, window=9000)
-    _make_it_count(real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation)
+    train, validation = (
+        train.from_dict(columns),
+        clip_table(clips, range(6, 12), store, window=9000),
+    )
+    _make_it_count(
+        real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation
+    )
     own, collator, frozen, replay = replayed(
         real, plan.extractor, FROZEN, train, validation, batching=(4, plan.padding_safe)
     )
@@ -144,7 +178,9 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
     freeze(real, freezing)
     plan = blueprint(name, labels, options=TINY[name], random_init=True)
     train, validation = clip_table(clips, range(6), store), clip_table(clips, range(6, 12), store)
-    own, collator, frozen, replay = replayed(real, plan.extractor, freezing, train, validation, batching=(4, True))
+    own, collator, frozen, replay = replayed(
+        real, plan.extractor, freezing, train, validation, batching=(4, True)
+    )
     turns = [[0, 1, 2], [3, 4, 5]]
     losses = [
         _steps(model, [source([train[i] for i in turn], training=True) for turn in turns])
@@ -158,7 +194,9 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
 
 
 def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, replayed):
-    """Group norm includes padding. Cached activations are computed from single clips and have a mask."""
+    """Group norm includes padding. Cached activations are computed from single clips and have a
+    mask.
+    """
     validation = clip_table(clips, range(4), store)
     plan = _plan(encoder_folder("wav2vec2"), labels)
     model = build_model(plan)
@@ -173,7 +211,9 @@ def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, r
 
 def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
     encoder, sew, spectrogram = (
-        build_model(blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), random_init=True))
+        build_model(
+            blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), random_init=True)
+        )
         for kind in ("wav2vec2", "sew", "audio-spectrogram-transformer")
     )
 
@@ -183,7 +223,11 @@ def test_features_that_cannot_be_cached_are_refused(encoder_folder, labels):
     for model, freezing, message in (
         (encoder, Freezing(layers=1), "only a fully frozen encoder can be cached"),
         (network("cnn14"), Freezing(layers=1), "only the whole encoder of cnn14"),
-        (network("byols", time_masks=1), FROZEN, "only the whole encoder of byols .* leave out model.time_masks"),
+        (
+            network("byols", time_masks=1),
+            FROZEN,
+            "only the whole encoder of byols .* leave out model.time_masks",
+        ),
         (sew, FROZEN, "sew cannot be cached"),
         (spectrogram, FROZEN, "audio-spectrogram-transformer cannot be cached"),
         (network("crnn", band_warp=0.1), Freezing(), "model.band_warp changes the features"),

@@ -1,4 +1,6 @@
-"""The store of cached activations: complete or absent, and found again by everything that its values depend on."""
+"""The store of cached activations: complete or absent, and found again by everything that its
+values depend on.
+"""
 
 import pickle
 
@@ -29,7 +31,11 @@ def opened(store, clips, labels, tmp_path):
         plan = blueprint(name, labels, options=TINY[name] | settings)
         segments = segments_of(clip_table(clips, rows, store, window=length))
         collator, cached = Collator(store, plan.extractor), cached_module(model, Freezing())
-        return open_feature_store(model, cached, collator, segments, (3, True), tmp_path), model, collator
+        return (
+            open_feature_store(model, cached, collator, segments, (3, True), tmp_path),
+            model,
+            collator,
+        )
 
     return run
 
@@ -45,7 +51,9 @@ def test_the_store_has_the_features_of_each_single_clip(opened, store, clips):
         kept = frozen[clip["row"], clip["start"], clip["length"]]
         batch = collator([clip])
         with torch.no_grad():
-            features, mask = model.front_end.features(batch["input_values"], batch["attention_mask"].sum(dim=1))
+            features, mask = model.front_end.features(
+                batch["input_values"], batch["attention_mask"].sum(dim=1)
+            )
         assert kept.dtype == np.float16
         assert mask.all()
         np.testing.assert_allclose(kept[0], features[0].numpy(), rtol=1e-3, atol=1e-3)
@@ -66,12 +74,15 @@ def test_only_what_changes_the_features_makes_a_new_store(opened, tmp_path, monk
     assert len(_folders(tmp_path)) == 5
     monkeypatch.setattr(feature_cache.transformers, "__version__", "99")
     opened()
-    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")  # as training.precision does on a GPU
+    # as training.precision does on a GPU
+    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
     opened()
     assert len(_folders(tmp_path)) == 7
 
 
-@pytest.mark.parametrize(("name", "change"), [("states", cut), ("states", flip), ("index.npz", cut)])
+@pytest.mark.parametrize(
+    ("name", "change"), [("states", cut), ("states", flip), ("index.npz", cut)]
+)
 def test_a_damaged_store_is_reported_and_built_again(opened, caplog, name, change):
     frozen, _, _ = opened()
     content = np.fromfile(frozen.folder / "states", np.float16)
@@ -91,6 +102,9 @@ def test_a_value_beyond_float16_is_refused(opened, tmp_path, monkeypatch):
         return states * 1e5, frames
 
     monkeypatch.setattr(feature_cache, "compute_activations", large)
-    with pytest.raises(UserError, match=r"freeze\.cache: log-mel spectrograms of the clip in row \d exceed .*float16"):
+    with pytest.raises(
+        UserError,
+        match=r"freeze\.cache: log-mel spectrograms of the clip in row \d exceed .*float16",
+    ):
         opened()
     assert _folders(tmp_path) == set()

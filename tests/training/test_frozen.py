@@ -1,4 +1,6 @@
-"""`freeze.cache` through the Trainer and a recipe: losses, resumption and the model are those of any training."""
+"""`freeze.cache` through the Trainer and a recipe: losses, resumption and the model are those of
+any training.
+"""
 
 import json
 import logging
@@ -24,7 +26,13 @@ from ser_hf.utils.errors import UserError
 
 WHOLE = Freezing(encoder=True)
 # Nothing at random: the same losses must follow with the store and without.
-STILL = ("mask_time_prob", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
+STILL = (
+    "mask_time_prob",
+    "hidden_dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "feat_proj_dropout",
+)
 STILL += ("final_dropout", "layerdrop")
 
 
@@ -32,15 +40,25 @@ STILL += ("final_dropout", "layerdrop")
 def trained(encoder_folder, labels, clips, store, tmp_path):
     """Runs `fit` on six clips, four of them longer than the crop."""
 
-    def run(kind="wav2vec2-layer", freezing=WHOLE, cached=True, folder="run", resume=False, **settings):
+    def run(
+        kind="wav2vec2-layer", freezing=WHOLE, cached=True, folder="run", resume=False, **settings
+    ):
         settled = {"options": dict.fromkeys(STILL, 0.0), "weighted_layer_sum": True}
         plan = blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), **settled)
         seed_everything(0)
         model = build_model(plan)
         freeze(model, freezing)
         train = clip_table(clips, range(6), store, 0.4)
-        arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 3, "learning_rate": 0.05}
-        arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant", "per_device_eval_batch_size": 3} | settings
+        arguments = HOUSE_DEFAULTS | {
+            "num_train_epochs": 2,
+            "per_device_train_batch_size": 3,
+            "learning_rate": 0.05,
+        }
+        arguments |= {
+            "warmup_steps": 0,
+            "lr_scheduler_type": "constant",
+            "per_device_eval_batch_size": 3,
+        } | settings
         own = {name: arguments.pop(name) for name in ("average",) if name in arguments}
         more = {name: arguments.pop(name) for name in ("watch",) if name in arguments}
         return fit(
@@ -49,7 +67,14 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
             store,
             train if cached else fixed_crops(train, store),
             clip_table(clips, range(6, 10), store, window=6000),
-            training_arguments(arguments, tmp_path / folder, 0, padding_safe=plan.padding_safe, progress=False, **own),
+            training_arguments(
+                arguments,
+                tmp_path / folder,
+                0,
+                padding_safe=plan.padding_safe,
+                progress=False,
+                **own,
+            ),
             compute_metrics,
             resume=resume,
             cache=FeatureCaching(freezing, tmp_path / "cache") if cached else None,
@@ -60,7 +85,11 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
 
 
 def _curve(fitted):
-    return [value for entry in fitted.history for value in (entry["train_loss"], entry["validation"]["loss"])]
+    return [
+        value
+        for entry in fitted.history
+        for value in (entry["train_loss"], entry["validation"]["loss"])
+    ]
 
 
 def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, caplog):
@@ -70,13 +99,21 @@ def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, ca
     train = fixed_crops(clip_table(clips, range(6), store, 0.4), store)
     segments = segments_of(train) + segments_of(clip_table(clips, range(6, 10), store, window=6000))
     assert fast.cached["clips"] == len(segments) > 10, "six crops, and windows of four clips"
-    frames = [int(fast.trainer.model._get_feat_extract_output_lengths(length)) for _, _, length in segments]
+    frames = [
+        int(fast.trainer.model._get_feat_extract_output_lengths(length))
+        for _, _, length in segments
+    ]
     assert fast.cached["bytes"] == 2 * 16 * 3 * sum(frames)
     assert json.loads(json.dumps(fast.cached)) == fast.cached, "facts for a report"
     assert full.cached is None
     evaluated = clip_table(clips, [10, 11], store)
-    np.testing.assert_allclose(predict(fast.trainer, evaluated)[1], predict(full.trainer, evaluated)[1], atol=5e-3)
-    saved = (sorted(tmp_path.glob(f"{name}/checkpoint-*/model.safetensors"))[-1] for name in ("run", "full"))
+    np.testing.assert_allclose(
+        predict(fast.trainer, evaluated)[1], predict(full.trainer, evaluated)[1], atol=5e-3
+    )
+    saved = (
+        sorted(tmp_path.glob(f"{name}/checkpoint-*/model.safetensors"))[-1]
+        for name in ("run", "full")
+    )
     small, large = ({*load_file(path)} for path in saved)
     assert not any("wav2vec2" in name for name in small), "checkpoints hold the remaining modules"
     assert any("wav2vec2" in name for name in large)
@@ -139,11 +176,17 @@ def test_a_run_reports_the_cache_and_publishes_a_complete_model(encoder_folder, 
             "evaluation": {"bootstrap": 10},
         }
     )
-    assert len(list((tmp_path / "cache" / "frozen").glob("*/states"))) == 1, "both seeds open one store"
+    assert len(list((tmp_path / "cache" / "frozen").glob("*/states"))) == 1, (
+        "both seeds open one store"
+    )
     assert report.training.strategy == "fast (frozen parts cached)"
     assert {"cached", "clips", "bytes", "seconds"} == set(report.training.cache)
     first = tmp_path / "run" / "seed-1"
-    assert "Only the head was trained" in (first / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Only the head was trained" in (first / "model" / "README.md").read_text(
+        encoding="utf-8"
+    )
     states = AutoModelForAudioClassification.from_pretrained(first / "model").wav2vec2.state_dict()
-    for name, value in AutoModelForAudioClassification.from_pretrained(source).wav2vec2.state_dict().items():
+    for name, value in (
+        AutoModelForAudioClassification.from_pretrained(source).wav2vec2.state_dict().items()
+    ):
         assert torch.equal(states[name], value), name

@@ -27,8 +27,14 @@ def training(clips, store, labels, checkpoint, tmp_path):
     """Runs `fit` on a tiny encoder of two layers, eight clips to train and four to validate."""
 
     def run(freezing, model=None, **arguments):
-        plan = blueprint("encoder", labels, checkpoint=checkpoint(), options={"hidden_dropout": 0.2})
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+        plan = blueprint(
+            "encoder", labels, checkpoint=checkpoint(), options={"hidden_dropout": 0.2}
+        )
+        settings = HOUSE_DEFAULTS | {
+            "num_train_epochs": 4,
+            "per_device_train_batch_size": 4,
+            "learning_rate": 0.01,
+        }
         own = {name: arguments.pop(name) for name in OWN if name in arguments}
         seed_everything(0)
         model = build_model(plan) if model is None else model
@@ -64,7 +70,11 @@ def test_a_frozen_layer_runs_as_in_evaluation(training, checkpoint, labels):
 
 def test_a_frozen_network_keeps_its_batch_statistics(training):
     model = TRANSFERRED["byols"](tiny_config("byols"))
-    norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        module
+        for module in model.encoder.modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+    ]
     assert norms
     generator = torch.Generator().manual_seed(0)
     for norm in norms:
@@ -83,7 +93,9 @@ def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store)
     model, collator = fitted.trainer.model.eval(), fitted.trainer.data_collator
     with torch.no_grad():
         # The method of the class: Accelerate replaces that of the model by one in bf16.
-        expected = torch.cat([type(model).forward(model, **collator([clip])).logits for clip in split]).numpy()
+        expected = torch.cat(
+            [type(model).forward(model, **collator([clip])).logits for clip in split]
+        ).numpy()
     np.testing.assert_allclose(window_logits(fitted.trainer, split)[2], expected, atol=1e-5)
 
 
@@ -94,14 +106,21 @@ def test_several_gpus_of_one_process_are_one(tmp_path):
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
 
 
-@pytest.mark.parametrize(("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)]
+)
 def test_settings_that_need_all_gradients_are_refused(checkpoint, labels, key, value):
-    model = build_model(blueprint("encoder", labels, checkpoint=checkpoint(), options={"layerdrop": 0.1}))
+    model = build_model(
+        blueprint("encoder", labels, checkpoint=checkpoint(), options={"layerdrop": 0.1})
+    )
     keys = {"ddp_find_unused_parameters": None, "ddp_static_graph": None}
     arguments = SimpleNamespace(world_size=2, **keys | {key: value})
     with pytest.raises(UserError, match=rf"^training\.{key}: with layerdrop "):
         expect_unused(arguments, model)
-    one, none = SimpleNamespace(world_size=1, **keys | {key: value}), SimpleNamespace(world_size=2, **keys)
+    one, none = (
+        SimpleNamespace(world_size=1, **keys | {key: value}),
+        SimpleNamespace(world_size=2, **keys),
+    )
     expect_unused(one, model)
     assert vars(one)[key] is value
     expect_unused(none, model)

@@ -1,9 +1,10 @@
-"""A step does not depend on how it is cut: accumulation leaves loss, gradient and weights alone (as processes do, see
-test_two_processes.py).
+"""A step does not depend on how it is cut: accumulation leaves loss, gradient and weights alone (as
+processes do, see test_two_processes.py).
 
-The audio heads of transformers take `**kwargs`, from which the Trainer concludes that they divide their loss by the
-clips of the whole step. They take each micro-batch's mean instead, and the gradient grows by the number of
-micro-batches (transformers issue 47688). `ser_hf.training.loss` divides by the right number.
+The audio heads of transformers take `**kwargs`, from which the Trainer concludes that they divide
+their loss by the clips of the whole step. They take each micro-batch's mean instead, and the
+gradient grows by the number of micro-batches (transformers issue 47688). `ser_hf.training.loss`
+divides by the right number.
 """
 
 import pytest

@@ -22,7 +22,11 @@ def encoder(checkpoint, labels):
 
 @pytest.fixture
 def crnn(labels):
-    return build_model(blueprint("crnn", labels, options={"channels": [4], "time_pooling": [2], "band_pooling": [2]}))
+    return build_model(
+        blueprint(
+            "crnn", labels, options={"channels": [4], "time_pooling": [2], "band_pooling": [2]}
+        )
+    )
 
 
 def _trainable(model):
@@ -30,11 +34,15 @@ def _trainable(model):
 
 
 def trainable_places(model):
-    """The trainable places, from bottom to top; each place is completely trainable or completely frozen."""
+    """The trainable places, from bottom to top; each place is completely trainable or completely
+    frozen.
+    """
     where, found = structure(model), {}
     for name, parameter in model.named_parameters():
         place, index = where.place(bare(name))
-        found.setdefault(f"{place} {index}" if place == "layer" else place, set()).add(parameter.requires_grad)
+        found.setdefault(f"{place} {index}" if place == "layer" else place, set()).add(
+            parameter.requires_grad
+        )
     assert all(len(flags) == 1 for flags in found.values()), found
     return [place for place in ALL if found.get(place) == {True}]
 
@@ -60,7 +68,9 @@ def test_trainable_parts(freezing, expected):
 
 
 @pytest.mark.parametrize("build", [_encoder, pooled], ids=["stock", "ours"])
-@pytest.mark.parametrize("kind", ["wav2vec2", "sew-d", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"])
+@pytest.mark.parametrize(
+    "kind", ["wav2vec2", "sew-d", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
+)
 def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
     model = build(kind)
     stem = [model.get_submodule(name) for name in structure(model).stem]
@@ -71,9 +81,14 @@ def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
         freeze(model, STEM)
         assert trainable_places(model)[-1] == "head"
         assert not any(p.requires_grad for module in stem for p in module.parameters())
-    before = {place: size for place, size in places(model).items() if place not in ("stem", "input")}
+    before = {
+        place: size for place, size in places(model).items() if place not in ("stem", "input")
+    }
     freeze(model, Freezing(layers=1))
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == sum(before.values()) - before["layer 0"]
+    assert (
+        sum(p.numel() for p in model.parameters() if p.requires_grad)
+        == sum(before.values()) - before["layer 0"]
+    )
     freeze(model, Freezing(encoder=True))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == before["head"]
 
@@ -92,7 +107,9 @@ def test_more_layers_than_there_are_is_refused(key):
     model = _encoder()
     with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 layers, but Wav2Vec2ForS.* has 3"):
         freeze(model, Freezing(**{key: 4}))
-    assert trainable_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
+    assert trainable_places(model) == [place for place in ALL if place != "output"], (
+        "nothing was touched"
+    )
 
 
 # Evaluation mode
@@ -113,7 +130,11 @@ BELOW = "pos_conv_embed layer_norm layers.0 layers.1"
         (STEM, ["feature_extractor"]),
         (
             Freezing(layers=2),
-            ["feature_extractor", "feature_projection", *(f"encoder.{name}" for name in BELOW.split())],
+            [
+                "feature_extractor",
+                "feature_projection",
+                *(f"encoder.{name}" for name in BELOW.split()),
+            ],
         ),
         (Freezing(encoder=True), [""]),
     ],

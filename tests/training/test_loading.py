@@ -24,7 +24,12 @@ from ser_hf.utils.errors import UserError
 
 STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
 # Small heads of other tasks.
-TASKS = {"num_codevectors_per_group": 4, "codevector_dim": 8, "proj_codevector_dim": 8, "xvector_output_dim": 8}
+TASKS = {
+    "num_codevectors_per_group": 4,
+    "codevector_dim": 8,
+    "proj_codevector_dim": 8,
+    "xvector_output_dim": 8,
+}
 TASKS |= {"tdnn_dim": (6, 6), "tdnn_kernel": (1, 1), "tdnn_dilation": (1, 1), "vocab_size": 6}
 both_heads = pytest.mark.parametrize("head", [STOCK, POOLED], ids=["stock", "pooled"])
 
@@ -36,7 +41,9 @@ def tasks(encoder_folder, tmp_path_factory):
 
     def folder(kind):
         if kind not in written:
-            path = shutil.copytree(encoder_folder("wav2vec2-layer"), tmp_path_factory.mktemp(kind) / "checkpoint")
+            path = shutil.copytree(
+                encoder_folder("wav2vec2-layer"), tmp_path_factory.mktemp(kind) / "checkpoint"
+            )
             config = AutoConfig.from_pretrained(path, **TASKS)
             getattr(transformers, kind)(config).save_pretrained(path)
             written[kind] = path
@@ -69,7 +76,9 @@ def load(labels):
 
 
 def encoder(model):
-    return model.get_submodule("encoder" if hasattr(model, "pooling") else ENCODERS[model.config.model_type].name)
+    return model.get_submodule(
+        "encoder" if hasattr(model, "pooling") else ENCODERS[model.config.model_type].name
+    )
 
 
 def tensors(module):
@@ -88,7 +97,9 @@ def test_every_kind_is_complete(encoder_folder, load, name, head):
     folder = encoder_folder(name)
     model = load(folder, head)
     published = AutoModel.from_pretrained(folder)
-    assert_same(tensors(encoder(model)), tensors(published.encoder if name == "whisper" else published))
+    assert_same(
+        tensors(encoder(model)), tensors(published.encoder if name == "whisper" else published)
+    )
     for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
         assert not tensor.is_floating_point() or tensor.isfinite().all(), key
     assert model.classifier is not None
@@ -115,7 +126,9 @@ def test_heads_of_other_tasks_are_dropped_and_logged(tasks, load, caplog, kind, 
     assert_same(tensors(encoder(model)), tensors(theirs.wav2vec2))
     new = "classifier, head, pooling" if head else "classifier, projector"
     new = "classifier" if kind == "Wav2Vec2ForSequenceClassification" and not head else new
-    lines = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.loading"]
+    lines = [
+        record.getMessage() for record in caplog.records if record.name == "ser_hf.training.loading"
+    ]
     assert len(lines) == 1
     assert f"new, random head: {new}" in lines[0]
     assert lines[0].endswith(f"dropped: {dropped}")
@@ -131,7 +144,10 @@ def test_old_names_of_the_positions_are_known(copied, load, encoder_folder):
             tensors[key.replace(f"{new}{i}", name)] = tensors.pop(key)
 
     model = load(copied("wav2vec2-layer", rename))
-    assert_same(tensors(encoder(model)), tensors(AutoModel.from_pretrained(encoder_folder("wav2vec2-layer"))))
+    assert_same(
+        tensors(encoder(model)),
+        tensors(AutoModel.from_pretrained(encoder_folder("wav2vec2-layer"))),
+    )
 
 
 @both_heads
@@ -140,7 +156,9 @@ def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_pa
     folder = shutil.copytree(encoder_folder("wavlm-large"), tmp_path / "checkpoint")
     config = AutoConfig.from_pretrained(folder)
     transformers.WavLMModel(config).save_pretrained(folder)
-    edited = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"model_type": "wav2vec2"}
+    edited = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {
+        "model_type": "wav2vec2"
+    }
     (folder / "config.json").write_text(json.dumps(edited), encoding="utf-8")
     message = r"^model\.checkpoint: .* does not fit Wav2Vec2ForSequenceClassification: \d+ "
     with pytest.raises(UserError, match=message):
@@ -153,7 +171,10 @@ def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_pa
     ("change", "message"),
     [
         (lambda tensors, key: tensors.pop(key), "1 tensors are not in the checkpoint, the first"),
-        (lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}), "1 tensors are of another shape"),
+        (
+            lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}),
+            "1 tensors are of another shape",
+        ),
         (
             lambda tensors, key: tensors.update({key.replace("weight", "gate"): torch.ones(1)}),
             "1 tensors are in the checkpoint but not in the model, the first .*gate",
@@ -161,9 +182,15 @@ def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_pa
     ],
     ids=["missing", "shape", "extra"],
 )
-def test_an_encoder_s_tensor_is_neither_random_nor_ignored(copied, load, name, change, message, head):
+def test_an_encoder_s_tensor_is_neither_random_nor_ignored(
+    copied, load, name, change, message, head
+):
     def one(tensors):
-        within = (key for key in tensors if re.search(r"layers?\.1\..*weight$", key) and "decoder" not in key)
+        within = (
+            key
+            for key in tensors
+            if re.search(r"layers?\.1\..*weight$", key) and "decoder" not in key
+        )
         change(tensors, min(within))
 
     remedy = "use a checkpoint of the same architecture"
@@ -175,7 +202,9 @@ def test_a_damaged_number_is_refused(copied, load):
     def break_one(tensors):
         tensors["encoder.layers.1.layer_norm.weight"][3] = torch.nan
 
-    with pytest.raises(UserError, match=r"1 tensors hold NaN or infinity, the first \S*encoder.layers.1.layer_norm"):
+    with pytest.raises(
+        UserError, match=r"1 tensors hold NaN or infinity, the first \S*encoder.layers.1.layer_norm"
+    ):
         load(copied("wav2vec2-layer", break_one))
 
 
@@ -194,7 +223,9 @@ def test_half_precision_is_trained_in_single(copied, load, tmp_path, head):
     assert AutoConfig.from_pretrained(folder).dtype == torch.float16
     model = load(folder, head)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert {parameter.dtype for parameter in load(folder, head, random_init=True).parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in load(folder, head, random_init=True).parameters()} == {
+        torch.float32
+    }
     model.save_pretrained(tmp_path / "again")
     again = AutoModelForAudioClassification.from_pretrained(tmp_path / "again")
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
@@ -224,18 +255,26 @@ def test_our_model_gets_a_new_last_layer_for_other_labels(ours, caplog):
         again = build_model(blueprint("encoder", ["no", "yes"], checkpoint=str(folder)))
     assert again.classifier.out_features == 2
     assert not hasattr(again, "layer_sum"), "the recipe sets none"
-    rest = {key: value for key, value in tensors(again).items() if not key.startswith("classifier.")}
+    rest = {
+        key: value for key, value in tensors(again).items() if not key.startswith("classifier.")
+    }
     assert_same(rest, {key: tensors(model)[key] for key in rest})
-    assert caplog.messages[-1].endswith("new, random head: classifier; dropped: classifier, layer_sum")
+    assert caplog.messages[-1].endswith(
+        "new, random head: classifier; dropped: classifier, layer_sum"
+    )
 
 
 @pytest.fixture
 def headed(encoder_folder, labels, tmp_path):
-    """A function that saves a classifier of a kind of encoder under `head`, and gives its folder and it."""
+    """A function that saves a classifier of a kind of encoder under `head`, and gives its folder
+    and it.
+    """
 
     def save(name, head, names=labels):
         transformers.set_seed(1)
-        model = build_model(blueprint("encoder", names, checkpoint=str(encoder_folder(name)), **head))
+        model = build_model(
+            blueprint("encoder", names, checkpoint=str(encoder_folder(name)), **head)
+        )
         folder = shutil.copytree(encoder_folder(name), tmp_path / "headed")
         with torch.no_grad():
             list(model.classifier.parameters())[-1].copy_(torch.arange(len(names)))  # the last bias
@@ -247,7 +286,9 @@ def headed(encoder_folder, labels, tmp_path):
 
 LAST = {"audio-spectrogram-transformer": "classifier.dense"}
 each_last_layer = pytest.mark.parametrize(
-    ("name", "head"), [("hubert", STOCK), ("hubert", POOLED), ("audio-spectrogram-transformer", STOCK)], ids=str
+    ("name", "head"),
+    [("hubert", STOCK), ("hubert", POOLED), ("audio-spectrogram-transformer", STOCK)],
+    ids=str,
 )
 
 
@@ -292,7 +333,12 @@ def test_other_own_networks_are_loaded(labels, tmp_path):
     CRNNForAudioClassification(config).save_pretrained(tmp_path)
     again = build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
     assert_same(tensors(again), load_file(tmp_path / "model.safetensors"))
-    assert build_model(blueprint("encoder", labels[:3], checkpoint=str(tmp_path))).classifier.out_features == 3
+    assert (
+        build_model(
+            blueprint("encoder", labels[:3], checkpoint=str(tmp_path))
+        ).classifier.out_features
+        == 3
+    )
     key = sorted(load_file(tmp_path / "model.safetensors"))[0]
     drop(tmp_path, key)
     with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
@@ -300,7 +346,9 @@ def test_other_own_networks_are_loaded(labels, tmp_path):
 
 
 def test_a_new_layer_sum_is_filled_under_zero_3_which_empties_parameters(tmp_path, monkeypatch):
-    """DeepSpeed's part is played: sharded parameters have a mark, and their elements only in its context."""
+    """DeepSpeed's part is played: sharded parameters have a mark, and their elements only in its
+    context.
+    """
     sharded, seen = torch.nn.Parameter(torch.empty(0)), []
     sharded.ds_id = 7
 

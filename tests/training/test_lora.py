@@ -22,19 +22,34 @@ from ser_hf.training.freezing import bare, structure
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
 from ser_hf.utils.errors import UserError
 
-QUICK = ["wav2vec2", "wavlm", "sew-d", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer", "pooled"]
+QUICK = [
+    "wav2vec2",
+    "wavlm",
+    "sew-d",
+    "wav2vec2-bert",
+    "whisper",
+    "audio-spectrogram-transformer",
+    "pooled",
+]
 
 
 @pytest.fixture(scope="module")
 def classifier(encoder_folder):
-    """A function from a kind to a new classifier of four classes on its checkpoint, see `stock_classifier`."""
+    """A function from a kind to a new classifier of four classes on its checkpoint, see
+    `stock_classifier`.
+    """
 
     def make(kind, seed=0, **options):
         if kind != "pooled":
             return stock_classifier(encoder_folder(kind), seed, **options)
         torch.manual_seed(seed)
         stock = AutoModel.from_pretrained(encoder_folder("wav2vec2-layer"))
-        head = {"pooling": "attentive_stats", "weighted_layer_sum": True, "head_layers": [4], "num_labels": 4}
+        head = {
+            "pooling": "attentive_stats",
+            "weighted_layer_sum": True,
+            "head_layers": [4],
+            "num_labels": 4,
+        }
         config = PooledEncoderConfig(encoder=stock.config, **head)
         return enlarged(PooledEncoderForAudioClassification(config, stock))
 
@@ -59,7 +74,9 @@ def logits_of(model, inputs):
 
 
 def trainable_of(model):
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
 def steps(model, inputs, count=2):
@@ -83,21 +100,33 @@ def disturb(model):
 def check_a_kind(classifier, kind, folder, **lora):
     model = classifier(kind)
     inputs, where = inputs_of(model), structure(model)
-    before, own = logits_of(model, inputs), {name: value.clone() for name, value in model.state_dict().items()}
+    before, own = (
+        logits_of(model, inputs),
+        {name: value.clone() for name, value in model.state_dict().items()},
+    )
     adapted = add_lora(model, Lora(2, **lora))
     assert_near(logits_of(adapted, inputs), before)
 
     head = {name for name in own if where.place(name)[0] == "head"}
     trainable = {name: value.detach().clone() for name, value in trainable_of(adapted).items()}
     assert {bare(name) for name in trainable if "lora_" not in name} == head
-    assert {where.place(bare(name)) for name in trainable if "lora_" in name} == {("layer", 0), ("layer", 1)}
+    assert {where.place(bare(name)) for name in trainable if "lora_" in name} == {
+        ("layer", 0),
+        ("layer", 1),
+    }
 
     steps(adapted, inputs)
-    assert [name for name, value in trainable_of(adapted).items() if torch.equal(value, trainable[name])] == []
+    assert [
+        name for name, value in trainable_of(adapted).items() if torch.equal(value, trainable[name])
+    ] == []
     disturb(adapted)
     after = logits_of(adapted, inputs)
     assert (after - before).abs().max() > 0.01
-    state = {bare(name): value for name, value in adapted.state_dict().items() if "original_module" not in name}
+    state = {
+        bare(name): value
+        for name, value in adapted.state_dict().items()
+        if "original_module" not in name
+    }
     for name in own.keys() - head:
         assert torch.equal(state[name], own[name]), name
 
@@ -106,7 +135,9 @@ def check_a_kind(classifier, kind, folder, **lora):
     assert plain.state_dict().keys() == own.keys()
     assert_near(logits_of(plain, inputs), after)
     assert_near(logits_of(adapted, inputs), after, tolerance=1e-6)  # the adapted model is as it was
-    assert sum(p.numel() for p in plain_parameters(adapted)) == sum(p.numel() for p in plain.parameters())
+    assert sum(p.numel() for p in plain_parameters(adapted)) == sum(
+        p.numel() for p in plain.parameters()
+    )
 
     plain.save_pretrained(folder)
     again = AutoModelForAudioClassification.from_pretrained(folder)
@@ -141,7 +172,9 @@ def test_the_merged_weight_by_hand(classifier, lora, scale):
     adapted = add_lora(classifier("wav2vec2"), Lora(4, alpha=6, **lora))
     disturb(adapted)
     layer = adapted.get_submodule("base_model.model.wav2vec2.encoder.layers.1.attention.v_proj")
-    expected = layer.base_layer.weight + scale * layer.lora_B.default.weight @ layer.lora_A.default.weight
+    expected = (
+        layer.base_layer.weight + scale * layer.lora_B.default.weight @ layer.lora_A.default.weight
+    )
     if "dora" in lora:
         lengths = layer.lora_magnitude_vector.default.weight
         expected = lengths[:, None] * expected / expected.norm(dim=1, keepdim=True)
@@ -159,16 +192,21 @@ def test_targets_of_the_recipe(classifier):
 
 
 @pytest.mark.parametrize(
-    ("kind", "target"), [("hubert", "query"), ("hubert", "projection"), ("hubert", "projector"), ("wavlm", "q_proj")]
+    ("kind", "target"),
+    [("hubert", "query"), ("hubert", "projection"), ("hubert", "projector"), ("wavlm", "q_proj")],
 )
 def test_a_target_that_cannot_be_adapted(classifier, kind, target):
-    with pytest.raises(UserError, match=rf"^lora\.targets: no {target} in {kind}; choose from .*dense"):
+    with pytest.raises(
+        UserError, match=rf"^lora\.targets: no {target} in {kind}; choose from .*dense"
+    ):
         add_lora(classifier(kind), Lora(2, targets=(target,)))
 
 
 def test_a_rank_beyond_the_smallest_target_s_is_refused(classifier):
     targets = ("q_proj", "feed_forward.intermediate_dense")
-    assert add_lora(classifier("wav2vec2"), Lora(16, targets=targets)).peft_config["default"].r == 16
+    assert (
+        add_lora(classifier("wav2vec2"), Lora(16, targets=targets)).peft_config["default"].r == 16
+    )
     with pytest.raises(UserError, match=r"^lora\.rank: expected at most 16, .*, got 17$"):
         add_lora(classifier("wav2vec2"), Lora(17, targets=targets))
 
@@ -197,10 +235,14 @@ def test_the_folder_names_no_path_of_this_machine(classifier, encoder_folder, tm
 
 @pytest.fixture(scope="module")
 def trained(classifier, store):
-    """A function from a folder and settings to what `adapted_curves` measured, and the trained model."""
+    """A function from a folder and settings to what `adapted_curves` measured, and the trained
+    model.
+    """
 
     def train(folder, batch=STEP, accumulation=1, **how):
-        return adapted_curves(classifier("wav2vec2-layer", **STEADY), store, folder, batch, accumulation, **how)
+        return adapted_curves(
+            classifier("wav2vec2-layer", **STEADY), store, folder, batch, accumulation, **how
+        )
 
     return train
 
@@ -254,7 +296,10 @@ evaluation: {bootstrap: 20}
 def run(encoder_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapted")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    overrides = [f"output_dir={folder / 'run'}", f"model.checkpoint={encoder_folder('wav2vec2-layer')}"]
+    overrides = [
+        f"output_dir={folder / 'run'}",
+        f"model.checkpoint={encoder_folder('wav2vec2-layer')}",
+    ]
     return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", overrides)
 
 
@@ -267,10 +312,15 @@ def test_a_run_leaves_a_merged_model_and_its_adapter(run, encoder_folder):
 
     config = AutoConfig.from_pretrained(folder / "model")
     torch.manual_seed(7)
-    base = AutoModelForAudioClassification.from_pretrained(encoder_folder("wav2vec2-layer"), config=config)
+    base = AutoModelForAudioClassification.from_pretrained(
+        encoder_folder("wav2vec2-layer"), config=config
+    )
     base.layer_weights.data.fill_(torch.nan)
     loaded = PeftModel.from_pretrained(base, folder / "model" / "adapter")
-    assert loaded.peft_config["default"].base_model_name_or_path == encoder_folder("wav2vec2-layer").name
+    assert (
+        loaded.peft_config["default"].base_model_name_or_path
+        == encoder_folder("wav2vec2-layer").name
+    )
     inputs = inputs_of(model)
     assert_near(logits_of(loaded, inputs), logits_of(model, inputs))
     weights = model.layer_weights

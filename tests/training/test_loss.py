@@ -1,4 +1,6 @@
-"""The loss compared to torch and by hand: weights, distributions, factors, and the common divisor of a step."""
+"""The loss compared to torch and by hand: weights, distributions, factors, and the common divisor
+of a step.
+"""
 
 import math
 
@@ -16,7 +18,13 @@ LABELS = torch.tensor([0, 1])
 # Probabilities of the true classes: 3/4 and 1/2.
 FIRST, SECOND = math.log(4 / 3), math.log(2)
 EVERYTHING = {"class_weights": [0.5, 2.0, 1.0], "label_smoothing": 0.1, "focal_gamma": 1.5}
-SETTINGS = [{}, {"class_weights": [0.5, 2.0, 1.0]}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}, EVERYTHING]
+SETTINGS = [
+    {},
+    {"class_weights": [0.5, 2.0, 1.0]},
+    {"label_smoothing": 0.1},
+    {"focal_gamma": 2.0},
+    EVERYTHING,
+]
 NAMES = ["angry", "happy", "sad"]
 
 
@@ -36,11 +44,16 @@ def draw():
         # (1 - 3/4) ** 2 and (1 - 1/2) ** 2.
         ({"focal_gamma": 2.0}, (FIRST / 16 + SECOND / 4) / 2),
         ({"focal_gamma": 0.5}, (FIRST / 2 + SECOND / math.sqrt(2)) / 2),
-        ({"focal_gamma": 2.0, "class_weights": [1.5, 0.5]}, (1.5 * FIRST / 16 + 0.5 * SECOND / 4) / 2),
+        (
+            {"focal_gamma": 2.0, "class_weights": [1.5, 0.5]},
+            (1.5 * FIRST / 16 + 0.5 * SECOND / 4) / 2,
+        ),
     ],
 )
 def test_each_loss_by_hand(settings, expected):
-    assert ClassificationLoss(**settings)({"logits": LOGITS}, LABELS).item() == pytest.approx(expected, rel=1e-6)
+    assert ClassificationLoss(**settings)({"logits": LOGITS}, LABELS).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_soft_labels_by_hand():
@@ -64,7 +77,9 @@ def test_the_cross_entropy_is_torchs(draw, smoothing, weights, soft):
             value = ClassificationLoss(weights, smoothing)({"logits": leaf}, labels)
         else:
             tensor = None if weights is None else torch.tensor(weights)
-            value = cross_entropy(leaf, labels, tensor, reduction="sum", label_smoothing=smoothing) / 7
+            value = (
+                cross_entropy(leaf, labels, tensor, reduction="sum", label_smoothing=smoothing) / 7
+            )
         value.backward()
         values.append(value.detach())
         gradients.append(leaf.grad)
@@ -85,7 +100,10 @@ def test_micro_batches_add_up_to_the_whole_batch(draw, settings, soft):
     labels, loss = torch.tensor([0, 1, 2, 0, 0, 1]), ClassificationLoss(**settings)
     labels = torch.eye(3)[labels] if soft else labels
     items = (labels != -100).sum()
-    parts = [loss({"logits": logits[rows]}, labels[rows], items) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))]
+    parts = [
+        loss({"logits": logits[rows]}, labels[rows], items)
+        for rows in (slice(0, 1), slice(1, 4), slice(4, 6))
+    ]
     assert_near(sum(parts), loss({"logits": logits}, labels))
 
 
@@ -106,7 +124,9 @@ def test_given_weights_keep_their_ratios():
 
 
 @pytest.mark.parametrize("kind", ["balanced", {"angry": 3, "happy": 0.2, "sad": 1}])
-@pytest.mark.parametrize("labels", [[0] * 7 + [1] * 2 + [2], np.asarray([0, 1, 2]), [1, 1, 0, 0, 0]])
+@pytest.mark.parametrize(
+    "labels", [[0] * 7 + [1] * 2 + [2], np.asarray([0, 1, 2]), [1, 1, 0, 0, 0]]
+)
 def test_weights_average_one_over_the_clips(kind, labels):
     weights = class_weights(kind, labels, NAMES)
     assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1)
@@ -124,7 +144,10 @@ def test_a_class_without_clips_weighs_as_the_rarest():
             {"angry": 1, "happy": 1},
             r"class_weights: expected a weight for each of angry, happy, sad, got angry, happy",
         ),
-        ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every class with training clips weighs 0"),
+        (
+            {"angry": 0, "happy": 0, "sad": 1},
+            r"class_weights: every class with training clips weighs 0",
+        ),
     ],
 )
 def test_wrong_weights_are_refused(weights, message):

@@ -43,25 +43,37 @@ def test_precision_follows_the_device(machine, capability, bf16, word, expected)
         assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
         if capability == (9, 0):  # cuDNN's default is TF32
             expected_precision = "tf32" if word == "tf32" else "ieee"
-            assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (expected_precision, expected_precision)
+            assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (
+                expected_precision,
+                expected_precision,
+            )
     finally:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 
 
 @pytest.mark.parametrize(
     ("capability", "word", "device"),
-    [(None, "fp16", "a machine without a CUDA GPU"), (None, "tf32", "a machine"), ((7, 5), "bf16", "Some GPU")],
+    [
+        (None, "fp16", "a machine without a CUDA GPU"),
+        (None, "tf32", "a machine"),
+        ((7, 5), "bf16", "Some GPU"),
+    ],
 )
 def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word, device):
     machine(capability)
-    with pytest.raises(UserError, match=rf"training\.precision: {word} is not supported by {device}"):
+    with pytest.raises(
+        UserError, match=rf"training\.precision: {word} is not supported by {device}"
+    ):
         precision_arguments(word)
 
 
 @pytest.mark.parametrize(
-    ("capability", "processes", "workers"), [(None, 1, 0), ((9, 0), 1, 8), ((9, 0), 2, 5), ((9, 0), 12, 0)]
+    ("capability", "processes", "workers"),
+    [(None, 1, 0), ((9, 0), 1, 8), ((9, 0), 2, 5), ((9, 0), 12, 0)],
 )
-def test_data_workers_use_the_cores_that_training_does_not(machine, monkeypatch, capability, processes, workers):
+def test_data_workers_use_the_cores_that_training_does_not(
+    machine, monkeypatch, capability, processes, workers
+):
     machine(capability)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert data_workers() == workers

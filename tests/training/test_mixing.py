@@ -50,4 +50,6 @@ def test_partners_are_the_other_clips_of_the_batch():
 
 
 def test_clips_without_a_partner_are_not_mixed():
-    assert partners_of(mixing(), [3, 3], np.eye(2, dtype=np.float32)) == {0: set(), 1: set()}, "a copy of the clip"
+    assert partners_of(mixing(), [3, 3], np.eye(2, dtype=np.float32)) == {0: set(), 1: set()}, (
+        "a copy of the clip"
+    )

@@ -1,4 +1,6 @@
-"""Groups of parameters: every one of them once, at the rate of its part, decayed or not by its shape."""
+"""Groups of parameters: every one of them once, at the rate of its part, decayed or not by its
+shape.
+"""
 
 import copy
 
@@ -17,7 +19,10 @@ LAYERS = 3
 
 def _encoder(kind="wav2vec2", **more):
     """A classifier of transformers on a tiny encoder of a kind of `CHECKPOINTS`."""
-    layers = {"encoder_layers" if kind == "whisper" else "num_hidden_layers": LAYERS, "layerdrop": 0.0}
+    layers = {
+        "encoder_layers" if kind == "whisper" else "num_hidden_layers": LAYERS,
+        "layerdrop": 0.0,
+    }
     config = tiny_encoder_config(**CHECKPOINTS[kind] | layers | {"num_labels": 4} | more)
     return AutoModelForAudioClassification.from_config(config).eval()
 
@@ -43,7 +48,8 @@ def _models():
 @pytest.mark.parametrize(("name", "build"), [pytest.param(*case, id=case[0]) for case in _models()])
 def test_every_trainable_parameter_is_in_one_group(name, build):
     model = build()
-    if name in ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"):  # fitted by scikit-learn, they have buffers only
+    # fitted by scikit-learn, they have buffers only
+    if name in ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"):
         assert not _trainable(model)
         return
     has_encoder = name not in ARCHITECTURES or name in TRANSFERRED
@@ -62,7 +68,9 @@ def test_layer_decay_does_not_change_the_rate_of_the_head_and_lists_parts_from_t
     groups = parameter_groups(model, 1e-4, 0.1, head_learning_rate=1e-3, layer_decay=0.5)
     layers = {"encoder.layer 2": 0.5e-4, "encoder.layer 1": 0.25e-4, "encoder.layer 0": 0.125e-4}
     expected = {"head": 1e-3, "encoder.output": 0.5e-4, **layers, "encoder.input": 0.0625e-4}
-    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == list(expected.items())
+    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == list(
+        expected.items()
+    )
     # With decay, then without, of each part that has both.
     assert [group["weight_decay"] for group in groups if group["name"] == "head"] == [0.1, 0.0]
     assert [group["weight_decay"] for group in groups if group["name"] == "encoder.output"] == [0.0]
@@ -74,11 +82,18 @@ def _rates(groups):
 
 def test_adapters_have_the_rate_of_their_layer():
     model = _encoder(use_weighted_layer_sum=True)
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["projector", "classifier"])
+    config = LoraConfig(
+        r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["projector", "classifier"]
+    )
     adapted = get_peft_model(model, config)
     model.layer_weights.requires_grad_(True)
     groups = parameter_groups(adapted, 1.0, 0.1, 3.0, 0.5)
-    expected = {"head": 3.0, "encoder.layer 2": 0.5, "encoder.layer 1": 0.25, "encoder.layer 0": 0.125}
+    expected = {
+        "head": 3.0,
+        "encoder.layer 2": 0.5,
+        "encoder.layer 1": 0.25,
+        "encoder.layer 0": 0.125,
+    }
     assert list(_rates(groups).items()) == list(expected.items())
     seen = _by_name(adapted, groups)
     assert set(seen) == _trainable(adapted)
@@ -86,11 +101,16 @@ def test_adapters_have_the_rate_of_their_layer():
     assert seen[f"{layers}.1.attention.q_proj.lora_A.default.weight"]["lr"] == 0.25
     assert seen["base_model.model.layer_weights"]["name"] == "head"
     assert seen["base_model.model.classifier.modules_to_save.default.weight"]["weight_decay"] == 0.1
-    assert list(_rates(parameter_groups(adapted, 1.0, 0.1, 3.0)).items()) == [("encoder", 1.0), ("head", 3.0)]
+    assert list(_rates(parameter_groups(adapted, 1.0, 0.1, 3.0)).items()) == [
+        ("encoder", 1.0),
+        ("head", 3.0),
+    ]
 
 
 def _within(module, name):
-    """`module` as compilation or distributed training holds it, which takes compilers or processes to make."""
+    """`module` as compilation or distributed training holds it, which takes compilers or processes
+    to make.
+    """
     wrapper = torch.nn.Module()
     wrapper.add_module(name, module)
     return wrapper
@@ -100,10 +120,14 @@ def test_names_are_those_of_the_bare_model_under_compilation_and_several_process
     model = _encoder("wav2vec2-stable")
     expected = parameter_groups(model, 1, 0.1, 2, 0.5)
     wrapped = copy.copy(model)
-    layers = [_within(layer, "_checkpoint_wrapped_module") for layer in model.wav2vec2.encoder.layers]
+    layers = [
+        _within(layer, "_checkpoint_wrapped_module") for layer in model.wav2vec2.encoder.layers
+    ]
     decayed = decayed_names(model)
     model.wav2vec2.encoder.layers = torch.nn.ModuleList(layers)
-    wrapped._modules = dict(model._modules) | {"wav2vec2": _within(model.wav2vec2, "_fsdp_wrapped_module")}
+    wrapped._modules = dict(model._modules) | {
+        "wav2vec2": _within(model.wav2vec2, "_fsdp_wrapped_module")
+    }
     wrapped = _within(_within(wrapped, "module"), "_orig_mod")
     found = parameter_groups(wrapped, 1, 0.1, 2, 0.5)
     assert len(found) == len(expected)
@@ -130,9 +154,13 @@ def test_weight_decay_depends_on_shapes_before_sharding():
 
 def test_a_network_without_an_encoder_has_one_rate():
     model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
-    with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"):
+    with pytest.raises(
+        UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"
+    ):
         parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2)
-    with pytest.raises(UserError, match=r"^training\.layer_decay: ParallelCNNTransformer\w+ has no encoder"):
+    with pytest.raises(
+        UserError, match=r"^training\.layer_decay: ParallelCNNTransformer\w+ has no encoder"
+    ):
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
 
 

@@ -1,4 +1,6 @@
-"""The threads of a process group end before Python does: one that still frees tensors then aborts the process."""
+"""The threads of a process group end before Python does: one that still frees tensors then aborts
+the process.
+"""
 
 import subprocess
 import sys

@@ -30,7 +30,13 @@ def _log(arguments, metrics=None, main=True):
 def test_each_evaluation_logs_one_line(arguments, caplog):
     lines = _log(arguments)
     (line,) = caplog.messages
-    for piece in ("2.0/4", "train loss 1.250", "validation loss 0.750", "UAR 0.500", "macro-F1 0.250"):
+    for piece in (
+        "2.0/4",
+        "train loss 1.250",
+        "validation loss 0.750",
+        "UAR 0.500",
+        "macro-F1 0.250",
+    ):
         assert piece in line
     assert len(lines.epoch_seconds) == 1
     assert lines.epoch_seconds[0] >= 0
@@ -43,5 +49,7 @@ def test_only_the_first_process_logs(arguments, caplog):
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_diverged_training_ends_with_advice(arguments, loss):
-    with pytest.raises(UserError, match=r"training\.learning_rate: training diverged .* after epoch 2"):
+    with pytest.raises(
+        UserError, match=r"training\.learning_rate: training diverged .* after epoch 2"
+    ):
         _log(arguments, metrics=_metrics(loss))

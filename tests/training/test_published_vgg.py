@@ -71,4 +71,6 @@ def test_vggish_equals_the_port(tmp_path):
         vectors = functional.relu(functional.linear(vectors, weight, bias))
     embeddings, _ = model.encoder(examples, torch.ones(1, 2, dtype=torch.bool))
     assert vectors.std() > 1
-    torch.testing.assert_close(embeddings[0], vectors, rtol=1e-4, atol=1e-3 * float(vectors.abs().max()))
+    torch.testing.assert_close(
+        embeddings[0], vectors, rtol=1e-4, atol=1e-3 * float(vectors.abs().max())
+    )

@@ -27,12 +27,22 @@ def training(clips, store, labels, tmp_path):
     def run(metric="uar", patience=None, resume=False, max_duration=0.3, **arguments):
         plan = blueprint("crnn", labels, options=TINY)
         own = {name: arguments.pop(name) for name in OWN if name in arguments}
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
-        parts = clip_table(clips, range(8), store, max_duration), clip_table(clips, range(8, 12), store)
-        arguments = training_arguments(settings, tmp_path, 0, metric, progress=False, **own), compute_metrics
+        settings = (
+            HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
+        )
+        parts = (
+            clip_table(clips, range(8), store, max_duration),
+            clip_table(clips, range(8, 12), store),
+        )
+        arguments = (
+            training_arguments(settings, tmp_path, 0, metric, progress=False, **own),
+            compute_metrics,
+        )
         seed_everything(0)
         model = build_model(plan)
-        return fit(model, plan.extractor, store, *parts, *arguments, patience=patience, resume=resume)
+        return fit(
+            model, plan.extractor, store, *parts, *arguments, patience=patience, resume=resume
+        )
 
     return run
 
@@ -50,13 +60,17 @@ def test_the_history_has_one_entry_an_evaluation(training):
 
 def test_the_model_is_that_of_the_best_validation(training, clips, store):
     # A rate this high makes the last epoch worse than an earlier one.
-    fitted = training("loss", learning_rate=0.3, warmup_steps=0, num_train_epochs=4, lr_scheduler_type="constant")
+    fitted = training(
+        "loss", learning_rate=0.3, warmup_steps=0, num_train_epochs=4, lr_scheduler_type="constant"
+    )
     losses = [entry["validation"]["loss"] for entry in fitted.history]
     assert losses[-1] > min(losses)
     validation = clip_table(clips, range(8, 12), store)
     rows, logits = predict(fitted.trainer, validation)
     assert set(rows) == set(range(8, 12))
-    measured = ClassificationLoss()({"logits": torch.from_numpy(logits)}, torch.tensor(validation["labels"][:]))
+    measured = ClassificationLoss()(
+        {"logits": torch.from_numpy(logits)}, torch.tensor(validation["labels"][:])
+    )
     assert measured.item() == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -81,7 +95,10 @@ def same(one, other):
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
     curves = [
-        [(entry.get("train_loss", 0), entry.get("validation", {}).get("loss", 0)) for entry in run.history]
+        [
+            (entry.get("train_loss", 0), entry.get("validation", {}).get("loss", 0))
+            for entry in run.history
+        ]
         for run in (one, other)
     ]
     assert_near(*curves)
@@ -90,7 +107,13 @@ def same(one, other):
 @pytest.mark.parametrize("average", [None, "ema"])
 def test_an_interrupted_training_resumes_to_the_same_weights(training, tmp_path, average):
     often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
-    often |= {"eval_steps": 1, "save_steps": 1, "logging_steps": 1, "save_total_limit": None, "average": average}
+    often |= {
+        "eval_steps": 1,
+        "save_steps": 1,
+        "logging_steps": 1,
+        "save_total_limit": None,
+        "average": average,
+    }
     whole = training(**often)
     for step in (4, 5, 6):
         # Killed while checkpoint 4 was written: later ones never were.
@@ -101,7 +124,12 @@ def test_an_interrupted_training_resumes_to_the_same_weights(training, tmp_path,
 
 def test_an_early_stopped_training_does_not_continue(training, tmp_path):
     """The Trainer does not save that early stopping ended the training."""
-    settings = {"patience": 2, "learning_rate": 1e-12, "num_train_epochs": 9, "save_total_limit": None}
+    settings = {
+        "patience": 2,
+        "learning_rate": 1e-12,
+        "num_train_epochs": 9,
+        "save_total_limit": None,
+    }
     whole = training(**settings)
     resumed = training(**settings, resume=True)
     assert len(whole.history) == 3
@@ -115,7 +143,9 @@ def test_a_stopped_training_resumes_with_the_schedule_of_its_planned_steps(train
 
 
 def test_a_training_without_a_validation_is_an_error(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation during"):
+    with pytest.raises(
+        UserError, match=r"training\.eval_steps, training\.eval_delay: no validation during"
+    ):
         training(eval_delay=9)
 
 
@@ -148,7 +178,9 @@ def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_pat
     assert len(training(resume=True).history) == 3
 
 
-def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(training, clips, store, tmp_path):
+def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(
+    training, clips, store, tmp_path
+):
     fitted = training("loss", average="ema", learning_rate=0.03, save_total_limit=None)
     validation = clip_table(clips, range(8, 12), store)
     _, logits = predict(fitted.trainer, validation)
@@ -156,8 +188,12 @@ def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(training, cl
     measured = ClassificationLoss()({"logits": torch.from_numpy(logits)}, labels)
     losses = [entry["validation"]["loss"] for entry in fitted.history]
     assert measured.item() == pytest.approx(min(losses), rel=1e-5)
-    saved = load_file(tmp_path / f"checkpoint-{2 * int(np.argmin(losses)) + 2}" / "model.safetensors")
+    saved = load_file(
+        tmp_path / f"checkpoint-{2 * int(np.argmin(losses)) + 2}" / "model.safetensors"
+    )
     for name, value in saved.items():
-        np.testing.assert_array_equal(value.numpy(), fitted.trainer.model.state_dict()[name].numpy())
+        np.testing.assert_array_equal(
+            value.numpy(), fitted.trainer.model.state_dict()[name].numpy()
+        )
     plain = training("loss", learning_rate=0.03, save_total_limit=None)
     assert plain.history[-1]["validation"]["loss"] != losses[-1]

@@ -25,7 +25,12 @@ def test_the_order_depends_on_seed_and_epoch_only(strategy):
     first = order(strategy)
     torch.manual_seed(99)
     assert order(strategy) == first
-    others = [order(strategy, seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2) if (seed, epoch) != (1, 0)]
+    others = [
+        order(strategy, seed, epoch)
+        for seed in (1, 2)
+        for epoch in (0, 1, 2)
+        if (seed, epoch) != (1, 0)
+    ]
     assert len({tuple(other) for other in [first, *others]}) == 6
 
 
@@ -38,7 +43,9 @@ def shares(strategy, size, processes, lengths=LENGTHS):
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
 @pytest.mark.parametrize(("size", "processes"), [(2, 2), (4, 2), (1, 4), (2, 3)])
 def test_several_processes_see_the_clips_of_one(strategy, size, processes):
-    """13 clips leave one clip for the last turn, which joins the turn before it if there are several processes."""
+    """13 clips leave one clip for the last turn, which joins the turn before it if there are
+    several processes.
+    """
     together = size * processes
     order = list(EpochOrder(LENGTHS, strategy, together, 3))
     turns = list(zip(*shares(strategy, size, processes), strict=True))
@@ -71,4 +78,9 @@ def test_an_epoch_uses_the_entries_of_its_schedule(strategy, turns):
     assert len(EpochOrder(LENGTHS, strategy, 4, 0, schedule=turns)) == 8
     used = [sorted(order(strategy, epoch=epoch, schedule=turns)) for epoch in range(4)]
     always = [0, 1, 2, 3, 4]
-    assert used == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]
+    assert used == [
+        [*always, 6, 7, 12],
+        [*always, 5, 8, 11],
+        [*always, 9, 10, 12],
+        [*always, 6, 7, 11],
+    ]

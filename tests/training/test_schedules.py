@@ -1,4 +1,6 @@
-"""Learning rate schedules: names, torch's and transformers' curves for each parameter group, and their errors."""
+"""Learning rate schedules: names, torch's and transformers' curves for each parameter group, and
+their errors.
+"""
 
 import pytest
 import torch
@@ -38,16 +40,22 @@ def test_names_are_those_of_transformers_and_one_cycle():
     assert schedule_names() == [name.value for name in SchedulerType] + ["one_cycle"]
 
 
-@pytest.mark.parametrize("name", [name for name in schedule_names() if name not in (*BY_METRIC, "one_cycle")])
+@pytest.mark.parametrize(
+    "name", [name for name in schedule_names() if name not in (*BY_METRIC, "one_cycle")]
+)
 def test_schedules_of_transformers_are_theirs(name):
     ours, theirs = _optimizer(), _optimizer()
     warmup, kwargs = 0 if name in WITHOUT_WARMUP else 2, NEEDED.get(name, {})
     check_schedule(name, kwargs, warmup)
     own = make_schedule(name, ours, steps=12, warmup_steps=warmup, kwargs=kwargs)
-    assert _rates(ours, own, 12) == _rates(theirs, get_scheduler(name, theirs, warmup, 12, kwargs), 12)
+    assert _rates(ours, own, 12) == _rates(
+        theirs, get_scheduler(name, theirs, warmup, 12, kwargs), 12
+    )
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"pct_start": 0.5, "anneal_strategy": "linear"}, {"three_phase": True}])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"pct_start": 0.5, "anneal_strategy": "linear"}, {"three_phase": True}]
+)
 def test_one_cycle_is_torchs_at_each_groups_rate(kwargs):
     ours, theirs = _optimizer(), _optimizer()
     own = make_schedule("one_cycle", ours, steps=12, warmup_steps=0, kwargs=kwargs)
@@ -70,7 +78,12 @@ def test_a_metric_that_gets_worse_lowers_the_rate(name, greater):
     ("name", "kwargs", "warmup", "message"),
     [
         ("cosine", {"cycles": 2}, 0, r"_kwargs: cosine: .*unexpected keyword argument 'cycles'"),
-        ("one_cycle", {"pct_start": 2}, 0, r"_kwargs: one_cycle: Expected float between 0 and 1 pct_start"),
+        (
+            "one_cycle",
+            {"pct_start": 2},
+            0,
+            r"_kwargs: one_cycle: Expected float between 0 and 1 pct_start",
+        ),
         ("warmup_stable_decay", {}, 0, r"_kwargs: warmup_stable_decay: .*num_decay_steps"),
     ],
 )

@@ -7,7 +7,10 @@ from support.testing import CHECKPOINTS, tiny_config
 from test_optimizer import LAYERS, _encoder, _within
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.models.modeling_pooled_encoder import (
+    PooledEncoderConfig,
+    PooledEncoderForAudioClassification,
+)
 from ser_hf.training.freezing import bare, structure
 from ser_hf.utils.errors import UserError
 
@@ -52,7 +55,9 @@ def _size(module):
 @pytest.mark.parametrize("name", ["crnn", "mfcc_svm"])
 def test_networks_from_scratch_have_no_encoder(name):
     model = _within(ARCHITECTURES[name](tiny_config(name)), "module")
-    with pytest.raises(UserError, match=rf"^freeze\.layers: {type(model.module).__name__} has no encoder;"):
+    with pytest.raises(
+        UserError, match=rf"^freeze\.layers: {type(model.module).__name__} has no encoder;"
+    ):
         structure(model, "freeze.layers")
 
 

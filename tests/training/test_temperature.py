@@ -53,12 +53,16 @@ def test_stock_classifiers(kind, encoder_folder):
 @pytest.mark.parametrize("architecture", FITTED)
 def test_a_classifier_without_a_linear_layer_is_refused_and_left_as_it_is(architecture):
     model = ARCHITECTURES[architecture](tiny_config(architecture))
-    with pytest.raises(UserError, match=r"evaluation\.temperature: the logits of .* are not of a linear layer"):
+    with pytest.raises(
+        UserError, match=r"evaluation\.temperature: the logits of .* are not of a linear layer"
+    ):
         store_temperature(model, 2.0)
     assert not hasattr(model.config, "calibration_temperature")
 
 
-def test_an_adapted_model_carries_it_in_its_merged_weights_and_in_its_adapter(encoder_folder, tmp_path):
+def test_an_adapted_model_carries_it_in_its_merged_weights_and_in_its_adapter(
+    encoder_folder, tmp_path
+):
     base = encoder_folder("hubert-large")
     torch.manual_seed(0)
     adapted = add_lora(stock_classifier(base), Lora(2))

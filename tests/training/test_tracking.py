@@ -17,7 +17,15 @@ FOLDER = "TENSORBOARD_LOGGING_DIR"
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for name in (FOLDER, "RANK", "WANDB_PROJECT", "WANDB_NAME", "WANDB_DIR", "WANDB_RUN_ID", "WANDB_MODE"):
+    for name in (
+        FOLDER,
+        "RANK",
+        "WANDB_PROJECT",
+        "WANDB_NAME",
+        "WANDB_DIR",
+        "WANDB_RUN_ID",
+        "WANDB_MODE",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -36,13 +44,18 @@ def installed(monkeypatch):
 @pytest.mark.parametrize("value", ["all", ["wandb", "mlflow"], None, ["none", "wandb"]])
 def test_unknown_trackers_are_refused(installed, value):
     installed("tensorboard", "trackio", "wandb")
-    with pytest.raises(UserError, match=r"training\.report_to: unknown tracker .*; use none, or tensorboard, trackio"):
+    with pytest.raises(
+        UserError,
+        match=r"training\.report_to: unknown tracker .*; use none, or tensorboard, trackio",
+    ):
         check_report_to(value)
 
 
 def test_a_tracker_that_is_not_installed_is_refused(installed):
     installed()
-    with pytest.raises(UserError, match=r'wandb is not installed; pip install "ser_hf\[tracking\]"'):
+    with pytest.raises(
+        UserError, match=r'wandb is not installed; pip install "ser_hf\[tracking\]"'
+    ):
         check_report_to("wandb")
 
 
@@ -55,7 +68,9 @@ def test_a_resumed_training_has_the_same_run_and_a_new_one_another(tmp_path):
 
 
 @pytest.mark.parametrize(("report_to", "rank"), [("none", "0"), ([], "0"), ("tensorboard", "1")])
-def test_nothing_is_written_without_a_tracker_or_by_another_process(tmp_path, monkeypatch, report_to, rank):
+def test_nothing_is_written_without_a_tracker_or_by_another_process(
+    tmp_path, monkeypatch, report_to, rank
+):
     monkeypatch.setenv("RANK", rank)
     with tracked(report_to, "crnn", tmp_path / "logs") as run:
         assert run == "crnn"
@@ -85,7 +100,9 @@ def test_a_training_is_logged_to_its_own_folder_and_what_follows_it_is_not(tmp_p
     pytest.importorskip("tensorboard")
     with tracked("tensorboard", "crnn", tmp_path / "logs") as run:
         assert os.environ[FOLDER] == str(tmp_path / "logs")
-        arguments = TrainingArguments(output_dir=str(tmp_path), report_to="tensorboard", run_name=run, use_cpu=True)
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path), report_to="tensorboard", run_name=run, use_cpu=True
+        )
         trainer = Trainer(torch.nn.Linear(1, 1), arguments)
         before = list(trainer.callback_handler.callbacks)
         stop_reporting(trainer)

@@ -1,4 +1,6 @@
-"""Published weights: the loaded network computes what the published one does, and other files are refused."""
+"""Published weights: the loaded network computes what the published one does, and other files are
+refused.
+"""
 
 import dataclasses
 import hashlib
@@ -31,7 +33,8 @@ def _generated(config):
     """A file's tensors: random, but for those that follow from the front end's settings."""
     generator, tensors = torch.Generator().manual_seed(5), {}
     state = TRANSFERRED[config.model_type.removeprefix("ser_")](config).state_dict()
-    unused = (config.channels,) if config.model_type == "ser_byols" else (1,)  # biases of its convolutions
+    # biases of its convolutions
+    unused = (config.channels,) if config.model_type == "ser_byols" else (1,)
     for name, ours in PUBLISHED[config.model_type].tensors.items():
         shape = state[ours].shape if ours else unused
         if name.endswith("num_batches_tracked"):
@@ -41,38 +44,64 @@ def _generated(config):
         elif name == "bn0.running_mean":
             tensors[name] = torch.full(shape, -30.0)  # decibels
         else:
-            tensors[name] = torch.randn(shape, generator=generator) / max(1, np.prod(shape[1:])) ** 0.5
+            tensors[name] = (
+                torch.randn(shape, generator=generator) / max(1, np.prod(shape[1:])) ** 0.5
+            )
     if config.model_type == "ser_cnn14":
         # As the published front end's code makes them (torchlibrosa).
         size = config.n_fft
         transform = np.exp(-2j * np.pi * np.outer(np.arange(size), np.arange(size // 2 + 1)) / size)
         transform *= librosa.filters.get_window("hann", size, fftbins=True)[:, None]
-        tensors["spectrogram_extractor.stft.conv_real.weight"] = torch.tensor(transform.real.T[:, None]).float()
-        tensors["spectrogram_extractor.stft.conv_imag.weight"] = torch.tensor(transform.imag.T[:, None]).float()
-        mel = librosa.filters.mel(sr=16000, n_fft=size, n_mels=config.n_mels, fmin=50.0, fmax=8000.0)
+        tensors["spectrogram_extractor.stft.conv_real.weight"] = torch.tensor(
+            transform.real.T[:, None]
+        ).float()
+        tensors["spectrogram_extractor.stft.conv_imag.weight"] = torch.tensor(
+            transform.imag.T[:, None]
+        ).float()
+        mel = librosa.filters.mel(
+            sr=16000, n_fft=size, n_mels=config.n_mels, fmin=50.0, fmax=8000.0
+        )
         tensors["logmel_extractor.melW"] = torch.tensor(mel.T.copy())
     return tensors
 
 
 def _saved(tensors, name, folder):
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
+    save_file(
+        {key: tensor.contiguous() for key, tensor in tensors.items()},
+        folder / f"{name}.safetensors",
+    )
     return folder / f"{name}.safetensors"
 
 
 def _byols(tensors, waveform):
-    """The published network as its papers and its file describe it: a picture of bands x frames, biases and all."""
+    """The published network as its papers and its file describe it: a picture of bands x frames,
+    biases and all.
+    """
     power = librosa.feature.melspectrogram(
-        y=waveform[0].numpy(), sr=16000, n_fft=1024, hop_length=160, n_mels=16, fmin=60, fmax=7800, pad_mode="reflect"
+        y=waveform[0].numpy(),
+        sr=16000,
+        n_fft=1024,
+        hop_length=160,
+        n_mels=16,
+        fmin=60,
+        fmax=7800,
+        pad_mode="reflect",
     )
     log_mel = torch.tensor(np.log(power + np.finfo(np.float32).eps))
     picture = ((log_mel - log_mel.mean()) / log_mel.std(correction=0))[None, None]
     layers = []
     for inputs in (1, 4, 4):
-        layers += [nn.Conv2d(inputs, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [
+            nn.Conv2d(inputs, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
     dense = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 8), nn.ReLU())
     network = nn.ModuleDict({"features": nn.Sequential(*layers), "fc": dense}).eval()
     network.load_state_dict(tensors)
-    frames = network["features"](picture)[0].permute(2, 1, 0).flatten(1)  # time, then bands, then channels
+    # time, then bands, then channels
+    frames = network["features"](picture)[0].permute(2, 1, 0).flatten(1)
     frames = network["fc"](frames)
     return frames.mean(dim=0) + frames.amax(dim=0)
 
@@ -81,14 +110,18 @@ def _cnn14(tensors, waveform):
     """The published network by the formulas of its paper and the matrices of its file."""
     padded = nn.functional.pad(waveform[:, None], (256, 256), mode="reflect")
     real, imaginary = (
-        nn.functional.conv1d(padded, tensors[f"spectrogram_extractor.stft.conv_{part}.weight"], stride=160)
+        nn.functional.conv1d(
+            padded, tensors[f"spectrogram_extractor.stft.conv_{part}.weight"], stride=160
+        )
         for part in ("real", "imag")
     )
     mel = (real.square() + imaginary.square()).transpose(1, 2) @ tensors["logmel_extractor.melW"]
     picture = 10 * torch.log10(mel.clamp(min=1e-10))[:, None]
 
     def norm(values, name):
-        statistics = (tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        statistics = (
+            tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
         return nn.functional.batch_norm(values, *statistics)
 
     picture = norm(picture.transpose(1, 3), "bn0").transpose(1, 3)
@@ -126,9 +159,18 @@ def test_the_loaded_network_equals_the_published_one(name, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("renamed", r"{file} is not {published} of https://.*: 1 tensors are missing, the first {first}"),
-        ("extra", r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$"),
-        ("misshapen", r"{file}: size mismatch for encoder\..*; keep the published sizes in the model section"),
+        (
+            "renamed",
+            r"{file} is not {published} of https://.*: 1 tensors are missing, the first {first}",
+        ),
+        (
+            "extra",
+            r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$",
+        ),
+        (
+            "misshapen",
+            r"{file}: size mismatch for encoder\..*; keep the published sizes in the model section",
+        ),
         ("not finite", r"{first} of {file} has values that are not finite"),
     ],
 )
@@ -157,9 +199,14 @@ def test_a_missing_file_names_its_source(name, tmp_path):
     model = _fresh(name)
     known = PUBLISHED[model.config.model_type]
     origin = re.escape(f"{known.file} from {known.source} (license: {known.licence})")
-    with pytest.raises(UserError, match=f"model.checkpoint: no such file: .*absent.pth; download {origin}"):
+    with pytest.raises(
+        UserError, match=f"model.checkpoint: no such file: .*absent.pth; download {origin}"
+    ):
         load_published(model, tmp_path / "absent.pth")
-    with pytest.raises(UserError, match=f"model.checkpoint: missing; give the path of {origin}, or set model.random"):
+    with pytest.raises(
+        UserError,
+        match=f"model.checkpoint: missing; give the path of {origin}, or set model.random",
+    ):
         load_published(model, None)
 
 
@@ -168,8 +215,12 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
     model = _fresh("byols")
     path = _saved(_generated(model.config), "file", tmp_path)
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage])
-    with pytest.raises(UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or not a file of weights \("):
+    path.write_bytes(
+        {"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage]
+    )
+    with pytest.raises(
+        UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or not a file of weights \("
+    ):
         load_published(model, path)
 
 
@@ -182,7 +233,10 @@ class _Harm:
 def test_only_the_published_pickle_is_opened(tmp_path, capsys, content):
     model = _fresh("byols")
     torch.save(_generated(model.config) | content, tmp_path / "file.pth")
-    with pytest.raises(UserError, match=r"file.pth: a pickle, .* not default512_BYOLAs64x96.pth byte for byte; downl"):
+    with pytest.raises(
+        UserError,
+        match=r"file.pth: a pickle, .* not default512_BYOLAs64x96.pth byte for byte; downl",
+    ):
         load_published(model, tmp_path / "file.pth")
     assert "run by" not in capsys.readouterr().out
 
@@ -191,7 +245,12 @@ def test_only_the_published_pickle_is_opened(tmp_path, capsys, content):
 def test_arrays_of_a_sampler_in_the_file_are_data(module, tmp_path, monkeypatch):
     """The published file of CNN14 has such arrays, in a format of numpy before version 2."""
     model = _fresh("cnn14")
-    sampler = {"indexes": np.arange(5), "pointer": 3, "queue": [1, 2], "share": np.ones(2, np.float32)}
+    sampler = {
+        "indexes": np.arange(5),
+        "pointer": 3,
+        "queue": [1, 2],
+        "share": np.ones(2, np.float32),
+    }
     content = {"iteration": 1, "model": _generated(model.config), "sampler": sampler}
     path = tmp_path / "file.pth"
     torch.save(content, path, _use_new_zipfile_serialization=False)
@@ -199,5 +258,7 @@ def test_arrays_of_a_sampler_in_the_file_are_data(module, tmp_path, monkeypatch)
     assert written in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(written, b"c" + module + b"\n"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(PUBLISHED, "ser_cnn14", dataclasses.replace(PUBLISHED["ser_cnn14"], sha256=digest))
+    monkeypatch.setitem(
+        PUBLISHED, "ser_cnn14", dataclasses.replace(PUBLISHED["ser_cnn14"], sha256=digest)
+    )
     load_published(model, path)

@@ -24,7 +24,12 @@ from ser_hf.corpora.synthetic import utterance
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"
-TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
+TINY = [
+    "corpus.speakers=4",
+    "corpus.takes=1",
+    "training.num_train_epochs=1",
+    "evaluation.bootstrap=20",
+]
 TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
 pytestmark = pytest.mark.slow
 
@@ -37,7 +42,9 @@ def folder(store, checkpoint, encoder_folder, tmp_path_factory):
         (folder / name).mkdir()
         (folder / name / "store").symlink_to(store.folder)
     write_models(folder / "ddp" / "models", checkpoint("wav2vec2", "layer"))
-    stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN).save_pretrained(folder / "lora" / "model")
+    stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN).save_pretrained(
+        folder / "lora" / "model"
+    )
     (folder / "frozen" / "encoder").symlink_to(encoder_folder("wav2vec2-layer"))
 
     for kind in KINDS:
@@ -51,7 +58,14 @@ def folder(store, checkpoint, encoder_folder, tmp_path_factory):
 
 def launch(command, folder):
     """The output of processes that `accelerate launch` starts."""
-    options = ["--config_file", RECIPES / "accelerate" / "cpu.yaml", "--num_processes", 2, "--main_process_port", 0]
+    options = [
+        "--config_file",
+        RECIPES / "accelerate" / "cpu.yaml",
+        "--num_processes",
+        2,
+        "--main_process_port",
+        0,
+    ]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *command]
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -67,7 +81,9 @@ def test_a_launcher_of_two_processes_writes_one_whole_run(folder):
 
 def curves_of(folder):
     """What each of the two measured."""
-    return [json.loads((folder / f"curves_{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
+    return [
+        json.loads((folder / f"curves_{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)
+    ]
 
 
 def test_two_processes_train_and_evaluate_as_one(folder, store, tmp_path):
@@ -78,8 +94,13 @@ def test_two_processes_train_and_evaluate_as_one(folder, store, tmp_path):
         measured = first[kind]
         model, extractor = load(folder / "ddp" / "models", kind)
         hold_batch_norm(model)
-        assert_same(measured, curves(model, extractor, store, kind, step_arguments(tmp_path / kind, STEP, 1)))
-        assert second[kind]["weights"] == measured["weights"], "both processes end with the best checkpoint"
+        assert_same(
+            measured,
+            curves(model, extractor, store, kind, step_arguments(tmp_path / kind, STEP, 1)),
+        )
+        assert second[kind]["weights"] == measured["weights"], (
+            "both processes end with the best checkpoint"
+        )
         assert second[kind]["eval_loss"] == measured["eval_loss"]
 
 
@@ -114,7 +135,9 @@ def test_counts_are_summed_and_buffers_broadcast(folder):
 
 
 def test_two_processes_predict_as_one(folder):
-    """The rows of both, in the order of the recordings; the second process has a file that cannot be read."""
+    """The rows of both, in the order of the recordings; the second process has a file that cannot
+    be read.
+    """
     (folder / "clips").mkdir()
     for number in range(5):
         voice = utterance(number, "sad", number, 0, 16000)[: 8000 + 2000 * number]

@@ -13,12 +13,16 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "sad"]
-HEADS = pytest.mark.parametrize("head", [{}, {"pooling": "attentive_stats", "weighted_layer_sum": True}])
+HEADS = pytest.mark.parametrize(
+    "head", [{}, {"pooling": "attentive_stats", "weighted_layer_sum": True}]
+)
 
 
 @pytest.fixture
 def three_seconds(tmp_path):
-    """A tiny Whisper of three seconds whose position vectors are not the usual ones, and these vectors."""
+    """A tiny Whisper of three seconds whose position vectors are not the usual ones, and these
+    vectors.
+    """
     folder = write_checkpoint(tmp_path / "whisper", "whisper", max_source_positions=150)
     tensors = load_file(folder / "model.safetensors")
     [name] = [name for name in tensors if name.endswith("encoder.embed_positions.weight")]
@@ -33,7 +37,9 @@ def encoder(model):
 
 @HEADS
 @pytest.mark.parametrize("seconds", [1, 2, 3])
-def test_the_first_positions_are_kept_and_the_folder_predicts_the_same(three_seconds, head, seconds, tmp_path):
+def test_the_first_positions_are_kept_and_the_folder_predicts_the_same(
+    three_seconds, head, seconds, tmp_path
+):
     folder, positions = three_seconds
     plan = blueprint("encoder", LABELS, checkpoint=folder, window=seconds, **head)
     assert longest_clip(plan.config, plan.extractor) == 16000 * seconds
@@ -47,7 +53,9 @@ def test_the_first_positions_are_kept_and_the_folder_predicts_the_same(three_sec
         expected = model(**inputs).logits[0].softmax(dim=0)
     model.save_pretrained(tmp_path / "saved")
     plan.published_extractor.save_pretrained(tmp_path / "saved")
-    published = pipeline("audio-classification", model=str(tmp_path / "saved"), trust_remote_code=True)
+    published = pipeline(
+        "audio-classification", model=str(tmp_path / "saved"), trust_remote_code=True
+    )
     scores = {one["label"]: one["score"] for one in published(clip, top_k=None)}
     assert [scores[label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-5)
 
@@ -58,5 +66,7 @@ def test_the_first_positions_are_kept_and_the_folder_predicts_the_same(three_sec
 def test_a_window_that_does_not_fit_is_refused(three_seconds, encoder_folder):
     with pytest.raises(UserError, match="model.window: the checkpoint takes 3 s, got 4; use less"):
         blueprint("encoder", LABELS, checkpoint=three_seconds[0], window=4)
-    with pytest.raises(UserError, match="model.window: only Whisper's input can be shortened, not that of wavlm"):
+    with pytest.raises(
+        UserError, match="model.window: only Whisper's input can be shortened, not that of wavlm"
+    ):
         blueprint("encoder", LABELS, checkpoint=str(encoder_folder("wavlm")), window=4)

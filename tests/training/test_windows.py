@@ -33,7 +33,9 @@ def test_windows_cover_the_clip_once_with_the_fewest_of_equal_length(samples):
 
 
 def test_windows_are_averaged_as_probabilities_by_duration():
-    logits = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 9.0], [0.0, 0.0, 3.0]], dtype=np.float32)
+    logits = np.array(
+        [[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 9.0], [0.0, 0.0, 3.0]], dtype=np.float32
+    )
     rows, merged = merge([7, 3, 5, 3], [10, 30, 10, 10], logits)
     assert rows.tolist() == [7, 3, 5]
     np.testing.assert_array_equal(merged[[0, 2]], logits[[0, 2]])
@@ -58,7 +60,9 @@ def evaluation(clips, store, labels, tmp_path):
     arguments = training_arguments(settings, tmp_path, 0, progress=False)
     validation = clip_table(clips, range(4, 12), store, window=WINDOW)
     few = clip_table(clips, [0], store)
-    trainer = EmotionTrainer(model, arguments, Collator(store, EXTRACTOR), few, validation, None, noting)
+    trainer = EmotionTrainer(
+        model, arguments, Collator(store, EXTRACTOR), few, validation, None, noting
+    )
     return trainer, validation, seen
 
 
@@ -75,9 +79,14 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
     loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
     assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
     for row, own in zip(evaluated, logits, strict=True):
-        windows = [store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)]
+        windows = [
+            store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)
+        ]
         with torch.no_grad():
-            alone = [trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0) for window in windows]
+            alone = [
+                trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0)
+                for window in windows
+            ]
         shares = torch.tensor([len(window) / len(store[row]) for window in windows])
         assert_near(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0))
 
@@ -85,14 +94,21 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
 def test_notes_on_windows_and_padding(clips, store):
     whole = clip_table(clips, range(12), store)
     assert window_notes("test", whole, 16000, None) == []
-    assert window_notes("test", clip_table(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
+    assert (
+        window_notes(
+            "test", clip_table(clips, range(12), store, window=20000), 16000, 20000, 20000, 400
+        )
+        == []
+    )
     lengths = np.sort(store.lengths)
     windowed = clip_table(clips, range(12), store, window=int(lengths[-3]))
     assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
         f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
         "windows of at most that, predictions averaged by duration; pipeline cuts them off there"
     ]
-    (sentence,) = window_notes("validation", clip_table(clips, range(12), store, window=8000), 16000, 8000, 9000)
+    (sentence,) = window_notes(
+        "validation", clip_table(clips, range(12), store, window=8000), 16000, 8000, 9000
+    )
     assert "longer than the 0.50 s of evaluation.window: " in sentence
     assert sentence.endswith("; pipeline processes them whole")
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
@@ -101,7 +117,9 @@ def test_notes_on_windows_and_padding(clips, store):
 
 
 @pytest.mark.parametrize("kind", [("wav2vec2", "group"), ("hubert", "group")], ids="-".join)
-def test_batches_of_equal_length_predict_what_single_clips_do(checkpoint, kind, clips, store, labels, tmp_path):
+def test_batches_of_equal_length_predict_what_single_clips_do(
+    checkpoint, kind, clips, store, labels, tmp_path
+):
     plan = blueprint("encoder", labels, checkpoint=checkpoint(*kind))
     assert not plan.padding_safe
     torch.manual_seed(0)

@@ -50,7 +50,9 @@ def test_a_new_folder_that_cannot_be_renamed_is_kept(tmp_path, monkeypatch):
         raise OSError(errno.ENOTEMPTY, "Directory not empty", str(self))
 
     monkeypatch.setattr(type(folder), "rename", refuse)
-    with pytest.raises(UserError, match="cannot be written: .*Directory not empty; see .*out.partial"):
+    with pytest.raises(
+        UserError, match="cannot be written: .*Directory not empty; see .*out.partial"
+    ):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"
@@ -60,7 +62,9 @@ def test_two_processes_do_not_fill_one_folder_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
     folder = tmp_path / "out"
     with atomic_folder(folder) as partial:
-        with pytest.raises(UserError, match="output_dir: .*/out is in use by process .*; wait, or name another"):
+        with pytest.raises(
+            UserError, match="output_dir: .*/out is in use by process .*; wait, or name another"
+        ):
             _filled(folder, "second")
         (partial / "a.txt").write_text("first")
     assert (folder / "a.txt").read_text() == "first"
@@ -73,6 +77,9 @@ def test_a_full_disk_is_an_error(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     message = rf"^--output: {tmp_path}/a cannot be written: No space left .*; make room there"
-    with pytest.raises(UserError, match=message), atomic_folder(tmp_path / "a", "--output") as partial:
+    with (
+        pytest.raises(UserError, match=message),
+        atomic_folder(tmp_path / "a", "--output") as partial,
+    ):
         fill(partial)
     assert list(tmp_path.iterdir()) == []

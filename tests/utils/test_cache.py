@@ -1,4 +1,6 @@
-"""Folders of the cache: complete or absent, readable on a read-only disk, and clear messages about the disk."""
+"""Folders of the cache: complete or absent, readable on a read-only disk, and clear messages about
+the disk.
+"""
 
 import contextlib
 import logging
@@ -73,7 +75,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("other", "content is another"), (None, "No such file or directory: '.*content'")]
+    ("content", "message"),
+    [("other", "content is another"), (None, "No such file or directory: '.*content'")],
 )
 def test_a_damaged_folder_is_built_again_with_a_warning(tmp_path, caplog, content, message):
     build(tmp_path / "a", readable)
@@ -83,7 +86,9 @@ def test_a_damaged_folder_is_built_again_with_a_warning(tmp_path, caplog, conten
     assert build(tmp_path / "a", readable)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert re.match(rf"{tmp_path}/a is damaged \(.*{message}\): deleted, and built again$", record.getMessage())
+    assert re.match(
+        rf"{tmp_path}/a is damaged \(.*{message}\): deleted, and built again$", record.getMessage()
+    )
     caplog.clear()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["content"]
     assert not build(tmp_path / "a", readable)
@@ -101,7 +106,9 @@ def test_any_damaged_byte_of_an_index_is_found(tmp_path):
             assert index["a"].tolist() == [0, 1, 2]
 
     for i in range(len(original)):
-        (tmp_path / "index.npz").write_bytes(original[:i] + bytes([original[i] ^ 0xFF]) + original[i + 1 :])
+        (tmp_path / "index.npz").write_bytes(
+            original[:i] + bytes([original[i] ^ 0xFF]) + original[i + 1 :]
+        )
         build(tmp_path / "a", check)  # a byte that no reader reads may have changed
 
 
@@ -181,17 +188,25 @@ def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(fault, tmp
     assert mapped[4998:5000].tolist() == [4998, 4999]
     os.truncate(path, 8) if fault == "cut" else path.unlink()
     for file in (unread, mapped) if fault == "cut" else (unread,):
-        with pytest.raises(UserError, match=f"{path}: cut short or removed while in use; the next run builds"):
+        with pytest.raises(
+            UserError, match=f"{path}: cut short or removed while in use; the next run builds"
+        ):
             file[4998:5000]
 
 
 def test_a_user_without_a_home_folder_names_the_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("SER_HF_CACHE", raising=False)
-    monkeypatch.setattr(cache.Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(
+        cache.Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory."))
+    )
     with pytest.raises(UserError, match="SER_HF_CACHE: missing, and this user has no home folder"):
         cache.cache_root()
     assert cache.cache_root(tmp_path) == tmp_path
 
 
 def test_sizes_have_units():
-    assert (format_size(11.3e9), format_size(4.2e6), format_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")
+    assert (format_size(11.3e9), format_size(4.2e6), format_size(1234e9)) == (
+        "11.3 GB",
+        "4.20 MB",
+        "1,234.0 GB",
+    )

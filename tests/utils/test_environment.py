@@ -1,4 +1,6 @@
-"""The cores that a process may use, by its affinity and its control group's share of time; bars of the libraries."""
+"""The cores that a process may use, by its affinity and its control group's share of time; bars of
+the libraries.
+"""
 
 import pytest
 from datasets.utils import logging as datasets_logging
@@ -10,7 +12,14 @@ from ser_hf.utils.environment import quiet_libraries, usable_cores
 
 @pytest.mark.parametrize(
     ("limit", "cores"),
-    [("150000 100000", 2), ("20000 100000", 1), ("max 100000", 6), ("1600000 100000", 6), ("", 6), (None, 6)],
+    [
+        ("150000 100000", 2),
+        ("20000 100000", 1),
+        ("max 100000", 6),
+        ("1600000 100000", 6),
+        ("", 6),
+        (None, 6),
+    ],
 )
 def test_a_share_of_processor_time_bounds_the_cores(limit, cores, tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)), raising=False)

@@ -1,4 +1,6 @@
-"""Work on threads in order, shares in proportion, and orders in which every stretch has its groups in proportion."""
+"""Work on threads in order, shares in proportion, and orders in which every stretch has its groups
+in proportion.
+"""
 
 import threading
 from collections import Counter
@@ -24,7 +26,9 @@ def test_items_are_taken_a_little_ahead_of_the_reader():
 
 def test_items_ahead_of_the_reader_are_bounded_by_their_size(monkeypatch):
     begun, submit = [], ThreadPoolExecutor.submit
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given))
+    monkeypatch.setattr(
+        ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given)
+    )
     sizes = [1, 1, 1, 9, 30, 1, 1, 8, 1]
     results = in_order(lambda i: i, range(len(sizes)), workers=2, size=lambda i: sizes[i], most=10)
     most = []
@@ -44,7 +48,11 @@ def test_a_reader_that_stops_waits_only_for_started_items(monkeypatch):
             leaving.wait(60)
         return i
 
-    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", lambda pool, wait=True: leaving.set() or shutdown(pool, wait))
+    monkeypatch.setattr(
+        ThreadPoolExecutor,
+        "shutdown",
+        lambda pool, wait=True: leaving.set() or shutdown(pool, wait),
+    )
     results = in_order(work, range(100), workers=1)
     assert next(results) == 0
     results.close()
@@ -92,7 +100,9 @@ def test_every_stretch_from_the_start_has_groups_in_proportion():
 
 
 def test_groups_within_groups_are_in_proportion_too():
-    """Each quarter of the clips has a quarter of the clips of each speaker, that is half a clip of each emotion."""
+    """Each quarter of the clips has a quarter of the clips of each speaker, that is half a clip of
+    each emotion.
+    """
     groups = [(speaker, emotion) for speaker in range(20) for emotion in range(8) for _ in range(2)]
     for seed in range(5):
         order = interleave(groups, np.random.default_rng(seed))

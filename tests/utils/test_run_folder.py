@@ -1,4 +1,6 @@
-"""The folder of a run: foreign files are never changed; a run is continued or replaced only on request."""
+"""The folder of a run: foreign files are never changed; a run is continued or replaced only on
+request.
+"""
 
 import os
 import platform
@@ -20,7 +22,10 @@ RECIPE = {
 
 
 def changed(**sections):
-    return {key: value | sections.get(key, {}) if isinstance(value, dict) else value for key, value in RECIPE.items()}
+    return {
+        key: value | sections.get(key, {}) if isinstance(value, dict) else value
+        for key, value in RECIPE.items()
+    }
 
 
 @pytest.fixture
@@ -32,7 +37,13 @@ def folder(tmp_path):
 def started(folder):
     """A folder with an interrupted run."""
     folder.open(RECIPE, resume=False)
-    for kept in (folder.model, folder.report, folder.checkpoints, folder.log.parent, folder.path / "seed-1"):
+    for kept in (
+        folder.model,
+        folder.report,
+        folder.checkpoints,
+        folder.log.parent,
+        folder.path / "seed-1",
+    ):
         kept.mkdir()
         (kept / "file").write_text("x")
     folder.split.write_text("{}")
@@ -69,7 +80,10 @@ def test_a_folder_of_other_files_is_refused(folder, name, resume, overwrite):
 
 def test_a_file_and_a_model_folder_are_refused(tmp_path):
     (tmp_path / "a").write_text("x")
-    assert refusal(RunFolder(tmp_path / "a"), overwrite=True) == f"output_dir: {tmp_path / 'a'} is a file"
+    assert (
+        refusal(RunFolder(tmp_path / "a"), overwrite=True)
+        == f"output_dir: {tmp_path / 'a'} is a file"
+    )
     (tmp_path / "model").mkdir()
     for name in ("config.json", "recipe.yaml"):
         (tmp_path / "model" / name).touch()
@@ -83,7 +97,10 @@ def test_a_run_is_neither_continued_nor_replaced_without_an_option(started):
 
 def test_the_same_recipe_resumes_and_changes_nothing(started):
     before = sorted(path.relative_to(started.path) for path in started.path.rglob("*"))
-    same = changed(corpus={"download": True}) | {"output_dir": "moved", "provenance": {"git": "abc"}}
+    same = changed(corpus={"download": True}) | {
+        "output_dir": "moved",
+        "provenance": {"git": "abc"},
+    }
     started.check(same, True, False)
     started.open(same, resume=True)
     assert sorted(path.relative_to(started.path) for path in started.path.rglob("*")) == before
@@ -92,8 +109,14 @@ def test_the_same_recipe_resumes_and_changes_nothing(started):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (changed(training={"learning_rate": 1e-4}), "training.learning_rate: 0.0001 here, 3e-05 in the run at"),
-        (changed(training={"seeds": [1, 2, 3]}), "training.seeds: [1, 2, 3] here, [1, 2] in the run at"),
+        (
+            changed(training={"learning_rate": 1e-4}),
+            "training.learning_rate: 0.0001 here, 3e-05 in the run at",
+        ),
+        (
+            changed(training={"seeds": [1, 2, 3]}),
+            "training.seeds: [1, 2, 3] here, [1, 2] in the run at",
+        ),
         (changed(corpus={"merge": {"calm": "neutral"}}), "corpus.merge"),
         (changed(corpus={"song": True}), "corpus.song: True here, None in the run at"),
         (RECIPE | {"name": "b"}, "name: 'b' here, 'a' in the run at"),
@@ -104,7 +127,11 @@ def test_another_recipe_does_not_resume_and_the_key_is_named(started, recipe, me
 
 
 def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_path):
-    own = [started.path / "notes.txt", started.path / "figures" / "a.png", started.path / "seed-notes.txt"]
+    own = [
+        started.path / "notes.txt",
+        started.path / "figures" / "a.png",
+        started.path / "seed-notes.txt",
+    ]
     for path in own:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
@@ -130,7 +157,9 @@ def test_a_start_interrupted_before_its_recipe_is_an_own_folder(folder):
 
 
 @pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, False), (False, True)])
-def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(started, resume, overwrite, monkeypatch):
+def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(
+    started, resume, overwrite, monkeypatch
+):
     monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
     with started.taken(RECIPE, True, False):
         started.open(RECIPE, resume=True)
@@ -146,13 +175,19 @@ def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(started, resu
 def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(folder):
     folder.check(RECIPE, False, False)
     folder.open(RECIPE, resume=False)
-    with pytest.raises(UserError, match="contains a run already"), folder.taken(RECIPE, False, False):
+    with (
+        pytest.raises(UserError, match="contains a run already"),
+        folder.taken(RECIPE, False, False),
+    ):
         pass
 
 
 def test_a_child_is_a_run_folder_inside(folder):
     assert folder.child("seed-1").recipe == folder.path / "seed-1" / "recipe.yaml"
-    assert (folder.place, folder.child("fold-2").child("seed-1").place) == ((), ("fold-2", "seed-1"))
+    assert (folder.place, folder.child("fold-2").child("seed-1").place) == (
+        (),
+        ("fold-2", "seed-1"),
+    )
 
 
 def test_a_partly_cleared_folder_is_an_unfinished_run(started, monkeypatch):

@@ -32,7 +32,10 @@ class Outer:
         *(("12:30:00", "12:30:00"), ("1_000", "1_000")),
         *(("true", True), ("False", False), ("null", None)),
         *((word, word) for word in ("no", "No", "on", "yes", "off", "y", "n")),
-        *((word, word) for word in ("2024-01-31", "2024-01-31 10:00:00", "1-16", "1.2.3", "1e", "e5", "+")),
+        *(
+            (word, word)
+            for word in ("2024-01-31", "2024-01-31 10:00:00", "1-16", "1.2.3", "1e", "e5", "+")
+        ),
         *(('"3e-5"', "3e-5"), ("'true'", "true")),
     ],
 )
@@ -42,18 +45,27 @@ def test_plain_scalars_follow_yaml_1_2(text, value):
     assert type(parsed) is type(value)
 
 
-@pytest.mark.parametrize("text", ["a: 1\nb:\n  c: 2\n  c: 3\n", "a: 1\nb: 2\na: 3\n", "x: 1\n\nx: 1\n"])
+@pytest.mark.parametrize(
+    "text", ["a: 1\nb:\n  c: 2\n  c: 3\n", "a: 1\nb: 2\na: 3\n", "x: 1\n\nx: 1\n"]
+)
 def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
     path = tmp_path / "twice.yaml"
     path.write_text(text)
     last = len(text.rstrip("\n").split("\n"))
-    with pytest.raises(UserError, match=rf"twice\.yaml, line {last}: .*the key '\w' is there twice"):
+    with pytest.raises(
+        UserError, match=rf"twice\.yaml, line {last}: .*the key '\w' is there twice"
+    ):
         read_yaml(path)
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a: 1\nb: [1, 2\nc: 3\n", 3), ("a: 1\n\tb: 2\n", 2), ("a: 1\n---\nb: 2\n", 2), ("a: !!python/name:id x\n", 1)],
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", 3),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("a: !!python/name:id x\n", 1),
+    ],
 )
 def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
     path = tmp_path / "bad.yaml"
@@ -113,13 +125,25 @@ def test_a_fitting_value_is_coerced(value, hint, expected):
         (math.inf, int, "a.b: expected a whole number, got the number inf"),
         (3, str, "a.b: expected a word, got the number 3"),
         ("stop", Literal["error", "skip"], "a.b: expected one of error, skip, got the word 'stop'"),
-        ([[1], [2, 0.5]], list[list[int]], "a.b[1][1]: expected a whole number, got the number 0.5"),
+        (
+            [[1], [2, 0.5]],
+            list[list[int]],
+            "a.b[1][1]: expected a whole number, got the number 0.5",
+        ),
         ([1], dict[str, int], "a.b: expected a mapping, got a list"),
         ({"c": "x"}, dict[str, int], "a.b.c: expected a whole number, got the word 'x'"),
         ("x", float | None, "a.b: expected a number or null, got the word 'x'"),
-        (True, float | list[int], "a.b: expected a number or a list, each item a whole number, got the boolean true"),
+        (
+            True,
+            float | list[int],
+            "a.b: expected a number or a list, each item a whole number, got the boolean true",
+        ),
         (7, Inner, "a.b: expected a mapping, got the number 7"),
-        ({"rate": 1, "seeds": ["x"]}, Inner | None, "a.b.seeds[0]: expected a whole number, got the word 'x'"),
+        (
+            {"rate": 1, "seeds": ["x"]},
+            Inner | None,
+            "a.b.seeds[0]: expected a whole number, got the word 'x'",
+        ),
     ],
 )
 def test_a_wrong_value_is_an_error_with_its_path(value, hint, message):
@@ -129,14 +153,20 @@ def test_a_wrong_value_is_an_error_with_its_path(value, hint, message):
 
 
 def test_a_wrong_value_of_an_enumeration_lists_the_valid_ones():
-    with pytest.raises(UserError, match="^a.b: expected one of linear, cosine, .* got the word 'cosin'$"):
+    with pytest.raises(
+        UserError, match="^a.b: expected one of linear, cosine, .* got the word 'cosin'$"
+    ):
         coerce("cosin", SchedulerType | str, "a.b")
 
 
 def test_a_wrong_key_of_a_mapping_is_called_a_key():
-    with pytest.raises(UserError, match=r"^a\.b\.None \(the key\): expected a word, got nothing \(null\)$"):
+    with pytest.raises(
+        UserError, match=r"^a\.b\.None \(the key\): expected a word, got nothing \(null\)$"
+    ):
         coerce({None: "x"}, dict[str, str], "a.b")
-    with pytest.raises(UserError, match=r"^a\.b\.x \(the key\): expected a whole number, got the word 'x'$"):
+    with pytest.raises(
+        UserError, match=r"^a\.b\.x \(the key\): expected a whole number, got the word 'x'$"
+    ):
         coerce({"x": 1}, dict[int, int], "a.b")
 
 

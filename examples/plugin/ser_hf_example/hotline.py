@@ -1,4 +1,5 @@
-"""Hotline: an invented corpus of calls, one file each, such as `anna_angry_03.wav`: speaker, emotion and number.
+"""Hotline: an invented corpus of calls, one file each, such as `anna_angry_03.wav`: speaker,
+emotion and number.
 
 The constants below are the facts that cards and reports state; None stands for an unknown one.
 """
@@ -35,5 +36,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Read the clips below `root`; other parameters of this function would be keys of `corpus` in a recipe."""
+    """Read the clips below `root`; other parameters of this function would be keys of `corpus` in a
+    recipe.
+    """
     return parse_files(root, "hotline", TITLE, "anna_angry_03.wav", read_name, on_unknown)

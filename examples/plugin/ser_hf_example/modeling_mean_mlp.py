@@ -1,7 +1,8 @@
-"""A perceptron on the mean of the log-mel bands: configuration and network in one file, which is published as code.
+"""A perceptron on the mean of the log-mel bands: configuration and network in one file, which is
+published as code.
 
-It imports torch, transformers and modules of ser_hf.models only; published, it lies beside the latter and needs no
-ser_hf.
+It imports torch, transformers and modules of ser_hf.models only; published, it lies beside the
+latter and needs no ser_hf.
 """
 
 import torch
@@ -13,7 +14,9 @@ from ser_hf.models.modeling_base import AcousticClassifier
 
 
 class MeanMLPConfig(AcousticConfig):
-    """See `AcousticConfig`; the fields below are keys of `model` in a recipe, checked by their annotations."""
+    """See `AcousticConfig`; the fields below are keys of `model` in a recipe, checked by their
+    annotations.
+    """
 
     model_type = "example_mean_mlp"
 
@@ -35,5 +38,6 @@ class MeanMLPForAudioClassification(AcousticClassifier):
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        mean = features.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)  # features are zero in the padding
+        # features are zero in the padding
+        mean = features.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return self.dropout(self.hidden(mean).relu())

@@ -24,7 +24,10 @@ TASK = "audio-classification"  # the one task of the cards here
 
 TEXT = {"type": "string", "minLength": 1}
 TEXTS = {"type": "array", "items": TEXT}
-IDS = {"type": "array", "items": {"type": "string", "pattern": r"^([\w.-]+/)?(?!.*(--|\.\.))[\w.-]{1,96}$"}}
+IDS = {
+    "type": "array",
+    "items": {"type": "string", "pattern": r"^([\w.-]+/)?(?!.*(--|\.\.))[\w.-]{1,96}$"},
+}
 
 
 def _object(required: str = "", **properties: Any) -> dict[str, Any]:
@@ -35,7 +38,11 @@ RESULT = _object(
     "task dataset metrics",
     task=_object("type", type=TEXT),
     dataset=_object("name type", name=TEXT, type=IDS["items"]),
-    metrics={"type": "array", "minItems": 1, "items": _object("type value", type=TEXT, value={"type": "number"})},
+    metrics={
+        "type": "array",
+        "minItems": 1,
+        "items": _object("type value", type=TEXT, value={"type": "number"}),
+    },
     source=_object("name url"),
 )
 DATA_FILES = {"type": "array", "items": _object("split path", split=TEXT)}
@@ -43,7 +50,10 @@ COMMON = {
     "license": {"type": "array", "items": {"enum": LICENSES.split()}},
     "license_name": TEXT,
     "license_link": TEXT,
-    "language": {"type": "array", "items": {"type": "string", "pattern": "^([a-z]{2,3}|code|multilingual)$"}},
+    "language": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^([a-z]{2,3}|code|multilingual)$"},
+    },
     "tags": TEXTS,
     "datasets": IDS,
 }
@@ -52,7 +62,12 @@ SCHEMAS = {
         **COMMON | {"library_name": TEXT, "metrics": TEXTS, "base_model": IDS},
         pipeline_tag={"enum": [TASK]},
         base_model_relation={"enum": ["adapter", "merge", "quantized", "finetune"]},
-        **{"model-index": {"type": "array", "items": _object("name results", results={"items": RESULT})}},
+        **{
+            "model-index": {
+                "type": "array",
+                "items": _object("name results", results={"items": RESULT}),
+            }
+        },
     ),
     "dataset": _object(
         **COMMON | {"pretty_name": TEXT, "source_datasets": TEXTS},
@@ -71,14 +86,26 @@ SCHEMAS = {
         pinned={"type": "boolean"},
     ),
 }
-ONE_OR_MORE = ("license", "language", "datasets", "metrics", "base_model", "size_categories", "source_datasets")
+ONE_OR_MORE = (
+    "license",
+    "language",
+    "datasets",
+    "metrics",
+    "base_model",
+    "size_categories",
+    "source_datasets",
+)
 
 
 def validate_yaml(store: Any, request: Any) -> Any:
     content = request.json()
     errors = check_card(content["content"], content.get("repoType") or "model")
     body = {"errors": [{"message": text} for text in errors], "warnings": []}
-    return (400 if errors else 200), {}, json.dumps(body | ({"error": errors[0]} if errors else {})).encode()
+    return (
+        (400 if errors else 200),
+        {},
+        json.dumps(body | ({"error": errors[0]} if errors else {})).encode(),
+    )
 
 
 def check_card(content: str, repo_type: str) -> list[str]:
@@ -106,7 +133,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if (tag[-4:] != "bool" or letter in "tTfF")]
+    letter: [
+        (tag, pattern) for tag, pattern in resolvers if (tag[-4:] != "bool" or letter in "tTfF")
+    ]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
@@ -121,4 +150,6 @@ def front_matter(content: str) -> tuple[dict[str, Any] | None, str | None]:
         metadata = yaml.load(fenced[1], _Loader)
     except yaml.YAMLError as error:
         return None, f"Invalid YAML: {error}"
-    return (metadata, None) if isinstance(metadata, dict) else (None, '"YAML" must be of type object')
+    return (
+        (metadata, None) if isinstance(metadata, dict) else (None, '"YAML" must be of type object')
+    )

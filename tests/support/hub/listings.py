@@ -22,17 +22,31 @@ def harnesses(store: Store, request: Any) -> dict[str, Any]:
     return {"standardEnvVars": [], "harnesses": {}}
 
 
-def describe(store: Store, request: Any, repo_type: str, repo_id: str, revision: str = "main") -> dict[str, Any]:
+def describe(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str = "main"
+) -> dict[str, Any]:
     repository = store.readable(request.headers, repo_type, repo_id)
     commit = repository.commit(revision)
     readme = commit.tree.get("README.md", File(b""))
     card = front_matter(readme.content.decode())[0] or {}
     library = card.get("library_name") or ("transformers" if "config.json" in commit.tree else None)
-    known = {"library_name": library, "pipeline_tag": card.get("pipeline_tag"), "sdk": repository.sdk}
-    files = [{"rfilename": path, "size": len(file.content), **_id(file)} for path, file in commit.tree.items()]
+    known = {
+        "library_name": library,
+        "pipeline_tag": card.get("pipeline_tag"),
+        "sdk": repository.sdk,
+    }
+    files = [
+        {"rfilename": path, "size": len(file.content), **_id(file)}
+        for path, file in commit.tree.items()
+    ]
     return {
         "_id": hashlib.md5(f"{repository.type} {repository.id}".encode()).hexdigest()[:24],
-        **{"id": repository.id, "author": repository.owner, "private": repository.private, "gated": repository.gated},
+        **{
+            "id": repository.id,
+            "author": repository.owner,
+            "private": repository.private,
+            "gated": repository.gated,
+        },
         **{"sha": commit.oid, "createdAt": repository.commits[0].date, "lastModified": commit.date},
         "tags": [*card.get("tags", []), *filter(None, known.values())],
         **{"cardData": card, "siblings": files},
@@ -40,10 +54,16 @@ def describe(store: Store, request: Any, repo_type: str, repo_id: str, revision:
     }
 
 
-def tree(store: Store, request: Any, repo_type: str, repo_id: str, revision: str, path: str = "") -> list[Any]:
+def tree(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str, path: str = ""
+) -> list[Any]:
     commit = store.readable(request.headers, repo_type, repo_id, contents=True).commit(revision)
     folder = f"{path.strip('/')}/".lstrip("/")
-    inside = [name.removeprefix(folder) for name in _paths(commit) if name.startswith(folder) and name != folder]
+    inside = [
+        name.removeprefix(folder)
+        for name in _paths(commit)
+        if name.startswith(folder) and name != folder
+    ]
     if not inside:
         raise Refused(404, f"{path} does not exist on {revision}", "EntryNotFound")
     if request.query.get("recursive") != "true":
@@ -51,13 +71,17 @@ def tree(store: Store, request: Any, repo_type: str, repo_id: str, revision: str
     return [_item(commit, folder + name) for name in inside]
 
 
-def paths_info(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> list[Any]:
+def paths_info(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str
+) -> list[Any]:
     commit = store.readable(request.headers, repo_type, repo_id, contents=True).commit(revision)
     paths = {path.rstrip("/") for path in request.form().get("paths", [])}
     return [_item(commit, name) for name in _paths(commit) if name.rstrip("/") in paths]
 
 
-def resolve(store: Store, request: Any, repo_type: str, repo_id: str, revision: str, path: str) -> Any:
+def resolve(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str, path: str
+) -> Any:
     """Status, headers and content of a file; one in Git LFS is redirected to the storage."""
     repository = store.readable(request.headers, repo_type, repo_id, contents=True)
     commit = repository.commit(revision)
@@ -65,18 +89,32 @@ def resolve(store: Store, request: Any, repo_type: str, repo_id: str, revision: 
     if file is None:
         raise Refused(404, "Entry not found", "EntryNotFound")
     if not file.lfs:
-        return 200, headers | {"ETag": f'"{file.oid}"', "Content-Type": "text/plain; charset=utf-8"}, file.content
+        return (
+            200,
+            headers | {"ETag": f'"{file.oid}"', "Content-Type": "text/plain; charset=utf-8"},
+            file.content,
+        )
     headers |= {"X-Linked-ETag": f'"{file.sha256}"', "X-Linked-Size": str(len(file.content))}
-    headers["Location"] = f"{store.storage}/{repo_type}s/{repo_id}/{file.sha256}?key={_key(repository)}"
+    headers["Location"] = (
+        f"{store.storage}/{repo_type}s/{repo_id}/{file.sha256}?key={_key(repository)}"
+    )
     return 302, headers, b"Found. Redirecting to the storage"
 
 
 def stored(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> Any:
     """The storage needs no token: the address contains a key, which the Hub gives to readers."""
     repository = store.repositories.get((repo_type, repo_id))
-    if repository is None or oid not in repository.large or request.query.get("key") != _key(repository):
+    if (
+        repository is None
+        or oid not in repository.large
+        or request.query.get("key") != _key(repository)
+    ):
         raise Refused(403, "SignatureDoesNotMatch", mistake=True)
-    return 200, {"ETag": f'"{oid}"', "Content-Type": "application/octet-stream"}, repository.large[oid]
+    return (
+        200,
+        {"ETag": f'"{oid}"', "Content-Type": "application/octet-stream"},
+        repository.large[oid],
+    )
 
 
 def _key(repository: Repository) -> str:
@@ -85,7 +123,9 @@ def _key(repository: Repository) -> str:
 
 def _paths(commit: Commit) -> list[str]:
     """All files, and all folders with a slash at the end."""
-    folders = {f"{path[:i]}/" for path in commit.tree for i, letter in enumerate(path) if letter == "/"}
+    folders = {
+        f"{path[:i]}/" for path in commit.tree for i, letter in enumerate(path) if letter == "/"
+    }
     return sorted([*commit.tree, *folders])
 
 

@@ -57,10 +57,11 @@ class Fault:
 class LoopbackHub:
     """A Hugging Face Hub on 127.0.0.1, for tests of what is published and loaded again.
 
-    The unmodified clients (huggingface_hub, transformers, datasets) use it in processes that are started with
-    `environment`, because they read the address when they are imported. It has models, datasets and Spaces, private
-    and gated repositories, and Git LFS; no Xet, no branches but ``main``, no pull requests. The context fails if a
-    request had an address that this Hub does not know.
+    The unmodified clients (huggingface_hub, transformers, datasets) use it in processes that are
+    started with `environment`, because they read the address when they are imported. It has models,
+    datasets and Spaces, private and gated repositories, and Git LFS; no Xet, no branches but
+    ``main``, no pull requests. The context fails if a request had an address that this Hub does not
+    know.
 
     Args:
         organizations: namespaces in which the user ``tester`` may write, too.
@@ -75,7 +76,9 @@ class LoopbackHub:
         self.token, self.read_token = "hf_" + 34 * "w", "hf_" + 34 * "r"
         namespaces = ("tester", *organizations)
         tokens = {self.token: "write", self.read_token: "read"}
-        self._store = Store({token: User("tester", role, namespaces) for token, role in tokens.items()})
+        self._store = Store(
+            {token: User("tester", role, namespaces) for token, role in tokens.items()}
+        )
         self._faults: list[Fault] = []
         self.requests: list[Received] = []
         self.mistakes: list[str] = []
@@ -83,7 +86,8 @@ class LoopbackHub:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.hub = self
         self.url = self._store.url = f"http://127.0.0.1:{self._server.server_port}"
-        # Clients follow a redirection themselves if it leads to the same host, and expect the Hub's headers there.
+        # Clients follow a redirection themselves if it leads to the same host, and expect the Hub's
+        # headers there.
         self._store.storage = f"http://localhost:{self._server.server_port}/storage"
 
     def __enter__(self) -> "LoopbackHub":
@@ -97,8 +101,12 @@ class LoopbackHub:
             raise AssertionError("\n".join(["the loopback Hub failed:", *self.failures]))
 
     def environment(self, home: str | os.PathLike[str]) -> dict[str, str]:
-        """Variables of a process whose clients know this Hub only, and keep their downloads in `home`."""
-        offline = dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"), "0")
+        """Variables of a process whose clients know this Hub only, and keep their downloads in
+        `home`.
+        """
+        offline = dict.fromkeys(
+            ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"), "0"
+        )
         silent = ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
         return {
             **{"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_TOKEN": self.token, **offline},
@@ -118,7 +126,11 @@ class LoopbackHub:
 
     def large_files(self, repo_id: str, repo_type: str = "model") -> list[str]:
         """The paths of the files in Git LFS."""
-        return [path for path, file in self._repository(repo_id, repo_type).commit().tree.items() if file.lfs]
+        return [
+            path
+            for path, file in self._repository(repo_id, repo_type).commit().tree.items()
+            if file.lfs
+        ]
 
     def private(self, repo_id: str, repo_type: str = "model") -> bool:
         return self._repository(repo_id, repo_type).private
@@ -148,7 +160,11 @@ class LoopbackHub:
             for method, pattern, endpoint in ROUTES:
                 match = re.fullmatch(pattern, request.path)
                 if match and method == request.method.replace("HEAD", "GET"):
-                    named = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+                    named = {
+                        name: unquote(value)
+                        for name, value in match.groupdict().items()
+                        if value is not None
+                    }
                     if "repo_id" in named:
                         named["repo_type"] = named.get("repo_type", "models").removesuffix("s")
                     with self._store.lock:
@@ -160,7 +176,9 @@ class LoopbackHub:
             raise Refused(404, "Sorry, we can't find the page you are looking for.", mistake=True)
         except Refused as refused:
             if refused.mistake:
-                self.mistakes.append(f"{request.method} {request.path}: {refused.status} {refused.message}")
+                self.mistakes.append(
+                    f"{request.method} {request.path}: {refused.status} {refused.message}"
+                )
             return refused.status, refused.headers, json.dumps(refused.content).encode()
         except Exception:
             self.failures.append(f"{request.method} {request.path}:\n{traceback.format_exc()}")
@@ -210,8 +228,12 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, content = fault.status, {}, b"{}"
         else:
             last = {key: values[-1] for key, values in query.items()}
-            status, headers, content = hub.respond(Request(self.command, path, last, self.headers, body))
-        if status == 200 and (expected := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
+            status, headers, content = hub.respond(
+                Request(self.command, path, last, self.headers, body)
+            )
+        if status == 200 and (
+            expected := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        ):
             start, end = int(expected[1]), min(int(expected[2] or len(content)) + 1, len(content))
             status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{len(content)}"
             content = content[start:end]

@@ -13,10 +13,12 @@ _NAME = re.compile(r"\w([\w.-]*\w)?", re.ASCII)
 
 
 class Refused(Exception):
-    """A response of 4xx. By `code`, the header `X-Error-Code`, huggingface_hub chooses its exception; a `mistake` is a
-    request that no correct client sends."""
+    """A response of 4xx. By `code`, the header `X-Error-Code`, huggingface_hub chooses its
+    exception; a `mistake` is a request that no correct client sends."""
 
-    def __init__(self, status: int, message: str, code: str | None = None, mistake: bool = False, **more: Any):
+    def __init__(
+        self, status: int, message: str, code: str | None = None, mistake: bool = False, **more: Any
+    ):
         super().__init__(message)
         self.status, self.message, self.mistake = status, message, mistake
         self.content = {"error": message, **more}
@@ -25,7 +27,9 @@ class Refused(Exception):
 
 
 class User(NamedTuple):
-    """The owner of a token; `role` is ``"write"`` or ``"read"``, `namespaces` are the user and the organizations."""
+    """The owner of a token; `role` is ``"write"`` or ``"read"``, `namespaces` are the user and the
+    organizations.
+    """
 
     name: str
     role: str
@@ -67,7 +71,9 @@ class Commit(NamedTuple):
 
 @dataclass
 class Repository:
-    """One branch, ``main``. `gated` is False, ``"auto"`` or ``"manual"``; `large` are LFS objects by sha256."""
+    """One branch, ``main``. `gated` is False, ``"auto"`` or ``"manual"``; `large` are LFS objects
+    by sha256.
+    """
 
     type: str
     id: str
@@ -100,14 +106,18 @@ class Repository:
         tree = (self.commits[-1].tree if self.commits else {}) | changed
         tree = {path: file for path, file in sorted(tree.items()) if file is not None}
         listing = "".join(f"{path} {file.oid}\n" for path, file in tree.items())
-        oid = hashlib.sha1(f"{self.type} {self.id} {len(self.commits)} {listing}".encode()).hexdigest()
+        oid = hashlib.sha1(
+            f"{self.type} {self.id} {len(self.commits)} {listing}".encode()
+        ).hexdigest()
         date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         self.commits.append(Commit(oid, title, tuple(sorted(changed)), tree, date))
         return self.commits[-1]
 
 
 class Store:
-    """All repositories, with the permissions of each request. The addresses are known once the Hub listens."""
+    """All repositories, with the permissions of each request. The addresses are known once the Hub
+    listens.
+    """
 
     def __init__(self, users: dict[str, User]):
         self.users, self.lock = users, threading.RLock()
@@ -129,23 +139,35 @@ class Store:
         if user is None:
             raise Refused(401, "Invalid username or password.", mistake=True)
         if user.role != "write":
-            raise Refused(403, "Forbidden: you must use a write token to upload to a repository.", mistake=True)
+            raise Refused(
+                403,
+                "Forbidden: you must use a write token to upload to a repository.",
+                mistake=True,
+            )
         if namespace not in user.namespaces:
-            raise Refused(403, f'You don\'t have the rights to write in the namespace "{namespace}"', mistake=True)
+            raise Refused(
+                403,
+                f'You don\'t have the rights to write in the namespace "{namespace}"',
+                mistake=True,
+            )
         return user
 
-    def readable(self, headers: Any, repo_type: str, repo_id: str, contents: bool = False) -> Repository:
-        """A repository that the user of a request may see; with `contents`, whose files the user may read."""
+    def readable(
+        self, headers: Any, repo_type: str, repo_id: str, contents: bool = False
+    ) -> Repository:
+        """A repository that the user of a request may see; with `contents`, whose files the user
+        may read.
+        """
         user, repository = self.user(headers), self.repositories.get((repo_type, repo_id))
         member = repository is not None and user is not None and repository.owner in user.namespaces
         if repository is None or (repository.private and not member):
             # The Hub does not reveal to anonymous users whether a repository exists.
-            status, message = (404, "Repository not found") if user else (401, "Invalid username or password.")
+            status, message = (
+                (404, "Repository not found") if user else (401, "Invalid username or password.")
+            )
             raise Refused(status, message, "RepoNotFound")
         if contents and repository.gated and not member:
-            message = (
-                f"Access to {repo_type} {repo_id} is restricted. Visit {self.page(repository)} to ask for access."
-            )
+            message = f"Access to {repo_type} {repo_id} is restricted. Visit {self.page(repository)} to ask for access."
             raise Refused(403 if user else 401, message, "GatedRepo")
         return repository
 
@@ -156,7 +178,9 @@ class Store:
 
     def create(self, repo_type: str, repo_id: str, private: bool, sdk: str | None) -> Repository:
         if (existing := self.repositories.get((repo_type, repo_id))) is not None:
-            raise Refused(409, f"You already created this {repo_type} repo", url=self.page(existing))
+            raise Refused(
+                409, f"You already created this {repo_type} repo", url=self.page(existing)
+            )
         if "--" in repo_id or not all(_NAME.fullmatch(part) for part in repo_id.split("/")):
             raise Refused(400, f'Invalid repository name: "{repo_id}"', mistake=True)
         repository = Repository(repo_type, repo_id, private, sdk)

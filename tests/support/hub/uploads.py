@@ -11,7 +11,9 @@ from .store import TYPES, File, Refused, Repository, Store
 
 LARGEST_REGULAR = 10 * 2**20  # bytes; the Hub takes larger files by Git LFS only
 LARGE = ("*.safetensors", "*.bin", "*.pt", "*.npz", "*.onnx", "*.parquet", "*.zip")
-ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE).encode()
+ATTRIBUTES = "".join(
+    f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE
+).encode()
 SPACE_CARD = "---\ntitle: A Space\nemoji: 🐨\ncolorFrom: blue\ncolorTo: green\nsdk: {}\n---\n"
 
 
@@ -19,7 +21,9 @@ def create(store: Store, request: Any) -> dict[str, Any]:
     """With the first commit, which the Hub makes: .gitattributes, and the README.md of a Space."""
     content = request.json()
     repo_type, sdk = content.get("type") or "model", content.get("sdk")
-    if repo_type not in TYPES or (repo_type == "space") != (sdk in ("gradio", "streamlit", "docker", "static")):
+    if repo_type not in TYPES or (repo_type == "space") != (
+        sdk in ("gradio", "streamlit", "docker", "static")
+    ):
         raise Refused(400, f'"type" {repo_type} with "sdk" {sdk} is not allowed', mistake=True)
     namespace = content.get("organization") or getattr(store.user(request.headers), "name", "")
     store.writer(request.headers, namespace)
@@ -29,7 +33,12 @@ def create(store: Store, request: Any) -> dict[str, Any]:
     if repo_type == "space":
         files["README.md"] = File(SPACE_CARD.format(sdk).encode())
     repository.add_commit("initial commit", files)
-    return {"url": store.page(repository), "name": repository.id, "id": repository.id, "private": private}
+    return {
+        "url": store.page(repository),
+        "name": repository.id,
+        "id": repository.id,
+        "private": private,
+    }
 
 
 def settings(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
@@ -41,20 +50,31 @@ def settings(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[s
     return {"private": repository.private, "gated": repository.gated}
 
 
-def preupload(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
-    """The upload mode of each file, and the id of the existing file, so that the client skips equal files."""
+def preupload(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str
+) -> dict[str, Any]:
+    """The upload mode of each file, and the id of the existing file, so that the client skips equal
+    files.
+    """
     commit = store.writable(request.headers, repo_type, repo_id).commit(revision)
     files = []
     for file in request.json()["files"]:
         there = commit.tree.get(file["path"])
-        lfs = file["size"] and (_is_large(file["path"]) or _needs_lfs(file["size"], base64.b64decode(file["sample"])))
-        mode, oid = "lfs" if lfs else "regular", there and (there.sha256 if there.lfs else there.oid)
+        lfs = file["size"] and (
+            _is_large(file["path"]) or _needs_lfs(file["size"], base64.b64decode(file["sample"]))
+        )
+        mode, oid = (
+            "lfs" if lfs else "regular",
+            there and (there.sha256 if there.lfs else there.oid),
+        )
         files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
     return {"files": files, "commitOid": commit.oid}
 
 
 def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
-    """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, for uploads: clients download without it."""
+    """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, for uploads: clients download
+    without it.
+    """
     content = request.json()
     repository = store.writable(request.headers, repo_type, repo_id)
     if content["operation"] != "upload" or content.get("hash_algo", "sha256") != "sha256":
@@ -66,7 +86,9 @@ def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str,
             "upload": {"href": f"{store.storage}/{repo_type}s/{repo_id}/{oid}?size={size}"},
             "verify": {"href": f"{store.page(repository)}.git/info/lfs/objects/verify"},
         }
-        objects.append({"oid": oid, "size": size} | ({} if oid in repository.large else {"actions": actions}))
+        objects.append(
+            {"oid": oid, "size": size} | ({} if oid in repository.large else {"actions": actions})
+        )
     return {"transfer": "basic", "objects": objects}
 
 
@@ -74,7 +96,11 @@ def put(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> d
     """The storage accepts a file of the announced size and sha256, without a token."""
     found = hashlib.sha256(request.body).hexdigest()
     if (found, str(len(request.body))) != (oid, request.query.get("size")):
-        raise Refused(400, f"BadDigest: announced {oid}, got {len(request.body)} bytes of {found}", mistake=True)
+        raise Refused(
+            400,
+            f"BadDigest: announced {oid}, got {len(request.body)} bytes of {found}",
+            mistake=True,
+        )
     store.repositories[repo_type, repo_id].large[oid] = request.body
     return {}
 
@@ -86,7 +112,9 @@ def verify(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str
     return {"message": "Success"}
 
 
-def commit(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
+def commit(
+    store: Store, request: Any, repo_type: str, repo_id: str, revision: str
+) -> dict[str, Any]:
     """Applies all lines of the NDJSON or none."""
     repository = store.writable(request.headers, repo_type, repo_id)
     head = repository.commit(revision)
@@ -100,10 +128,16 @@ def commit(store: Store, request: Any, repo_type: str, repo_id: str, revision: s
     for line in lines:
         changed |= _changes(repository, head.tree, line["key"], line["value"])
     made = repository.add_commit(header["value"]["summary"], changed)
-    return {"success": True, "commitOid": made.oid, "commitUrl": f"{store.page(repository)}/commit/{made.oid}"}
+    return {
+        "success": True,
+        "commitOid": made.oid,
+        "commitUrl": f"{store.page(repository)}/commit/{made.oid}",
+    }
 
 
-def _changes(repository: Repository, tree: dict[str, File], kind: str, value: Any) -> dict[str, File | None]:
+def _changes(
+    repository: Repository, tree: dict[str, File], kind: str, value: Any
+) -> dict[str, File | None]:
     path = value["path"]
     if path.startswith("/") or {"", ".", "..", ".git"} & {*path.rstrip("/").split("/")}:
         raise Refused(400, f"Invalid path: {path!r}", mistake=True)
@@ -113,12 +147,20 @@ def _changes(repository: Repository, tree: dict[str, File], kind: str, value: An
         return {path: file}
     if kind == "lfsFile":
         if value["oid"] not in repository.large:
-            raise Refused(400, f"an LFS pointer pointed to a file that does not exist: {path}", mistake=True)
+            raise Refused(
+                400, f"an LFS pointer pointed to a file that does not exist: {path}", mistake=True
+            )
         return {path: File(repository.large[value["oid"]], lfs=True)}
     if kind not in ("deletedFile", "deletedFolder"):
-        raise Refused(400, f'"key" {kind} is not one of [file, lfsFile, deletedFile, deletedFolder]', mistake=True)
+        raise Refused(
+            400,
+            f'"key" {kind} is not one of [file, lfsFile, deletedFile, deletedFolder]',
+            mistake=True,
+        )
     below = path.rstrip("/") + "/"
-    gone = [name for name in tree if (name == path if kind == "deletedFile" else name.startswith(below))]
+    gone = [
+        name for name in tree if (name == path if kind == "deletedFile" else name.startswith(below))
+    ]
     if not gone:
         raise Refused(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
     return dict.fromkeys(gone)
@@ -126,7 +168,11 @@ def _changes(repository: Repository, tree: dict[str, File], kind: str, value: An
 
 def _check_regular(repository: Repository, path: str, content: bytes) -> None:
     if content and _needs_lfs(len(content), content[:512]):
-        raise Refused(400, f"Your push was rejected because of a binary or large file: {path}. Use LFS.", mistake=True)
+        raise Refused(
+            400,
+            f"Your push was rejected because of a binary or large file: {path}. Use LFS.",
+            mistake=True,
+        )
     if path == "README.md" and (errors := check_card(content.decode(), repository.type)):
         raise Refused(400, f"Invalid metadata in README.md: {'; '.join(errors)}", mistake=True)
 

@@ -1,17 +1,18 @@
 """Small corpora of synthetic speech in the official layout and file names of real ones.
 
-- ``ravdess``: ``Actor_01/03-01-05-01-01-01-01.wav``; with `song` the sung clips (``03-02-...``) as well.
+- ``ravdess``: ``Actor_01/03-01-05-01-01-01-01.wav``; with `song` the sung clips (``03-02-...``) as
+  well.
 - ``cremad``: ``AudioWAV/1001_DFA_ANG_XX.wav``, without the release's table of votes.
-- ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the capitals of the release, and from seven takes on the misspelt
-  ``OA_bite_neutral.wav``.
+- ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the capitals of the release, and from seven takes on
+  the misspelt ``OA_bite_neutral.wav``.
 - ``savee``: ``AudioData/DC/a01.wav``.
 - ``emodb``: ``wav/03a01Wa.wav``.
 - ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
-  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; each actor also
-  has utterances without a majority (``xxx``).
+  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn;
+  each actor also has utterances without a majority (``xxx``).
 - ``msp_podcast``: ``Audios/MSP-PODCAST_0001_0008.wav`` with ``Labels/labels_consensus.csv``.
-- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, which is `corpus.root`; its columns are path,
-  label, speaker, sex, session and loudness (dB relative to full scale).
+- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, which is `corpus.root`; its columns are
+  path, label, speaker, sex, session and loudness (dB relative to full scale).
 """
 
 import csv
@@ -27,14 +28,25 @@ from ser_hf.corpora import cremad, emodb, iemocap, msp_podcast, ravdess, savee, 
 from ser_hf.corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices have six emotions; others are spoken as a similar one.
-_SIMILAR = {"calm": "neutral", "boredom": "neutral", "xxx": "neutral", "surprise": "happy", "excited": "happy"}
+_SIMILAR = {
+    "calm": "neutral",
+    "boredom": "neutral",
+    "xxx": "neutral",
+    "surprise": "happy",
+    "excited": "happy",
+}
 _SIMILAR |= {"frustrated": "angry"}
 _TESS_WORDS = "back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain chair chalk chat"
-_TESS_FOLDERS = {"OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"}, "YAF": {"ps": "pleasant_surprised"}}
+_TESS_FOLDERS = {
+    "OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"},
+    "YAF": {"ps": "pleasant_surprised"},
+}
 
 
 class Plan(NamedTuple):
-    """A clip to write: its path below the root without suffix, and the speaker, emotion and take to synthesize."""
+    """A clip to write: its path below the root without suffix, and the speaker, emotion and take to
+    synthesize.
+    """
 
     stem: str
     emotion: str
@@ -63,7 +75,8 @@ def write_corpus(
     seed: int = 0,
     **options: Any,
 ) -> list[Path]:
-    """Write synthetic speech below `root`, with the folders, file names and tables of the official release.
+    """Write synthetic speech below `root`, with the folders, file names and tables of the official
+    release.
 
     Args:
         name: a corpus of the list at the top of this module.
@@ -85,7 +98,11 @@ def write_corpus(
 
 
 def write_clips(
-    root: Path, plans: Iterable[Plan], sampling_rate: int = 16000, suffix: str = ".wav", seed: int = 0
+    root: Path,
+    plans: Iterable[Plan],
+    sampling_rate: int = 16000,
+    suffix: str = ".wav",
+    seed: int = 0,
 ) -> list[Clip]:
     """Write the planned clips below `root`."""
     clips = []
@@ -94,7 +111,9 @@ def write_clips(
         path.parent.mkdir(parents=True, exist_ok=True)
         spoken = _SIMILAR.get(plan.emotion, plan.emotion)
         # A similar emotion has other takes, so that no recording has two labels.
-        take = plan.take + 1000 * (list(_SIMILAR).index(plan.emotion) + 1 if spoken != plan.emotion else 0)
+        take = plan.take + 1000 * (
+            list(_SIMILAR).index(plan.emotion) + 1 if spoken != plan.emotion else 0
+        )
         samples = utterance(plan.voice, spoken, take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
         sex, seconds = voice(plan.voice, seed).sex, len(samples) / sampling_rate
@@ -106,11 +125,15 @@ def _ravdess(speakers: int, takes: int, song: bool = False) -> Iterator[Plan]:
     channels = ("01", "02") if song else ("01",)
     for actor, channel in itertools.product(range(1, min(speakers, 24) + 1), channels):
         for code, emotion in ravdess.EMOTION_CODES.items():
-            # Official clips of an emotion: statements, repetitions, and intensities where there are two.
-            names = [f"{i}-{s}-{r}" for i in ("01", "02") for s in ("01", "02") for r in ("01", "02")]
+            # Official clips of an emotion: statements, repetitions, and intensities where there are
+            # two.
+            names = [
+                f"{i}-{s}-{r}" for i in ("01", "02") for s in ("01", "02") for r in ("01", "02")
+            ]
             for take, name in enumerate(names[: min(takes, 4 if emotion == "neutral" else 8)]):
                 stem = Path(f"Actor_{actor:02d}/03-{channel}-{code}-{name}-{actor:02d}")
-                if ravdess.read_name(stem):  # disgust and surprise are not sung, and not by every actor
+                # disgust and surprise are not sung, and not by every actor
+                if ravdess.read_name(stem):
                     yield Plan(str(stem), emotion, actor, take)
 
 
@@ -118,8 +141,11 @@ def _cremad(speakers: int, takes: int) -> Iterator[Plan]:
     for actor in range(1001, 1001 + min(speakers, 91)):
         for code, emotion in cremad.EMOTION_CODES.items():
             for take, sentence in enumerate(list(cremad.SENTENCES)[:takes]):
-                level = "MD" if sentence == "IEO" and code != "NEU" else "XX"  # the sentence with levels
-                yield Plan(f"AudioWAV/{actor}_{sentence}_{code}_{level}", emotion, actor - 1000, take)
+                # the sentence with levels
+                level = "MD" if sentence == "IEO" and code != "NEU" else "XX"
+                yield Plan(
+                    f"AudioWAV/{actor}_{sentence}_{code}_{level}", emotion, actor - 1000, take
+                )
 
 
 def _tess(speakers: int, takes: int) -> Iterator[Plan]:
@@ -128,14 +154,21 @@ def _tess(speakers: int, takes: int) -> Iterator[Plan]:
             for take, word in enumerate(_TESS_WORDS.split()[:takes]):
                 folder = f"{speaker}_{_TESS_FOLDERS[speaker].get(code, code)}"
                 misspelt = (speaker, word, code) == ("OAF", "bite", "neutral")
-                yield Plan(f"{folder}/{'OA' if misspelt else speaker}_{word}_{code}", emotion, 2 * number, take)
+                yield Plan(
+                    f"{folder}/{'OA' if misspelt else speaker}_{word}_{code}",
+                    emotion,
+                    2 * number,
+                    take,
+                )
 
 
 def _savee(speakers: int, takes: int) -> Iterator[Plan]:
     for number, speaker in enumerate(savee.SPEAKERS[:speakers]):
         for code, emotion in savee.EMOTION_CODES.items():
             for take in range(min(takes, 30 if emotion == "neutral" else 15)):
-                yield Plan(f"AudioData/{speaker}/{code}{take + 1:02d}", emotion, 2 * number + 1, take)
+                yield Plan(
+                    f"AudioData/{speaker}/{code}{take + 1:02d}", emotion, 2 * number + 1, take
+                )
 
 
 def _emodb(speakers: int, takes: int) -> Iterator[Plan]:
@@ -143,14 +176,21 @@ def _emodb(speakers: int, takes: int) -> Iterator[Plan]:
     for number, (speaker, (sex, _)) in enumerate(list(emodb.SPEAKERS.items())[:speakers]):
         for code, emotion in emodb.EMOTION_CODES.items():
             for take, (sentence, version) in enumerate(names[:takes]):
-                yield Plan(f"wav/{speaker}{sentence}{code}{version}", emotion, 2 * number + (sex == "male"), take)
+                yield Plan(
+                    f"wav/{speaker}{sentence}{code}{version}",
+                    emotion,
+                    2 * number + (sex == "male"),
+                    take,
+                )
 
 
 def _iemocap(speakers: int, takes: int) -> Iterator[Plan]:
     for number in range(min(speakers, 10)):
         session, sex = number // 2 + 1, "FM"[number % 2]
         counts = {"impro01": 0, "script01_1": 0}
-        for emotion, take in itertools.product([*iemocap.EMOTION_CODES.values(), "xxx"], range(takes)):
+        for emotion, take in itertools.product(
+            [*iemocap.EMOTION_CODES.values(), "xxx"], range(takes)
+        ):
             scene = list(counts)[take % 2]
             dialogue = f"Ses0{session}F_{scene}"
             stem = f"Session{session}/sentences/wav/{dialogue}/{dialogue}_{sex}{counts[scene]:03d}"
@@ -159,8 +199,12 @@ def _iemocap(speakers: int, takes: int) -> Iterator[Plan]:
 
 
 def _msp_podcast(speakers: int, takes: int) -> Iterator[Plan]:
-    for number, (place, emotion), take in itertools.product(range(speakers), enumerate(EMOTIONS), range(takes)):
-        yield Plan(f"Audios/MSP-PODCAST_{number:04d}_{10 * take + place:04d}", emotion, number, take)
+    for number, (place, emotion), take in itertools.product(
+        range(speakers), enumerate(EMOTIONS), range(takes)
+    ):
+        yield Plan(
+            f"Audios/MSP-PODCAST_{number:04d}_{10 * take + place:04d}", emotion, number, take
+        )
 
 
 def _csv(speakers: int, takes: int) -> Iterator[Plan]:
@@ -169,7 +213,9 @@ def _csv(speakers: int, takes: int) -> Iterator[Plan]:
 
 
 def _write_evaluations(root: Path, clips: list[Clip]) -> None:
-    """The label files of IEMOCAP: a header, then a block for each utterance, which ends with the lines of raters."""
+    """The label files of IEMOCAP: a header, then a block for each utterance, which ends with the
+    lines of raters.
+    """
     codes = {emotion: code for code, emotion in iemocap.EMOTION_CODES.items()}
     dialogues: dict[Path, list[Clip]] = {}
     for clip in clips:
@@ -183,7 +229,10 @@ def _write_evaluations(root: Path, clips: list[Clip]) -> None:
             ratings = f"[{2 + place / 4:.4f}, {3 + place / 4:.4f}, {3.5 - place / 4:.4f}]"
             lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t{ratings}")
             lines += [f"C-E{rater}:\tNeutral;\t()" for rater in (2, 3, 4)]
-            lines += [f"A-E{rater}:\tval {val}; act 3; dom  {dom};\t()" for rater, val, dom in ((3, 2, 3), (4, 3, 4))]
+            lines += [
+                f"A-E{rater}:\tval {val}; act 3; dom  {dom};\t()"
+                for rater, val, dom in ((3, 2, 3), (4, 3, 4))
+            ]
             lines.append("")
             start = end
         table.parent.mkdir(parents=True, exist_ok=True)
@@ -191,14 +240,18 @@ def _write_evaluations(root: Path, clips: list[Clip]) -> None:
 
 
 def _write_consensus(root: Path, clips: list[Clip]) -> None:
-    """The consensus labels of MSP-Podcast; the first half of the speakers is Train, the others are in turn."""
+    """The consensus labels of MSP-Podcast; the first half of the speakers is Train, the others are
+    in turn.
+    """
     codes, rows = {emotion: code for code, emotion in msp_podcast.EMOTION_CODES.items()}, []
     speakers = list(dict.fromkeys(clip.speaker for clip in clips))
     for clip in clips:
         place, number = EMOTIONS.index(clip.emotion), speakers.index(clip.speaker)
         partition = "Train" if number < len(speakers) / 2 else ("Development", "Test1")[number % 2]
         ratings = [3 + place / 2, 6 - place / 2, 2 + place / 2]
-        rows.append([clip.path.name, codes[clip.emotion], *ratings, number, clip.sex.title(), partition])
+        rows.append(
+            [clip.path.name, codes[clip.emotion], *ratings, number, clip.sex.title(), partition]
+        )
     (root / "Labels").mkdir()
     header = ["FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set"]
     write_csv(root / "Labels" / "labels_consensus.csv", header, rows)

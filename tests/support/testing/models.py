@@ -1,4 +1,6 @@
-"""Tiny models: configurations of the package's networks and random checkpoints of pretrained encoders."""
+"""Tiny models: configurations of the package's networks and random checkpoints of pretrained
+encoders.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,12 @@ from transformers import (
 
 from ser_hf.models import ARCHITECTURES
 
-_LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_LAYERS = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 _STEM = {
     "conv_dim": (8, 8, 8),
     "conv_kernel": (10, 3, 3),
@@ -31,19 +38,25 @@ _TRAINING = {"classifier_proj_size": 8, "mask_time_length": 2}
 _CONVOLUTIONAL = _LAYERS | _STEM | _TRAINING | {"layerdrop": 0.0}
 _CONFORMER = {"conv_depthwise_kernel_size": 3}
 
-# model_type -> configuration. Whisper takes 1 s, AST 0.97 s; both have as few mel bands as they work with.
+# model_type -> configuration. Whisper takes 1 s, AST 0.97 s; both have as few mel bands as they
+# work with.
 _SIZES: dict[str, dict[str, Any]] = {
     "sew-d": _LAYERS | _STEM | _TRAINING | {"position_buckets": 8, "max_position_embeddings": 64},
     "data2vec-audio": _CONVOLUTIONAL | {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 3},
     "wav2vec2-conformer": _CONVOLUTIONAL | _CONFORMER,
-    "wav2vec2-bert": _LAYERS | _TRAINING | _CONFORMER | {"layerdrop": 0.0, "feature_projection_input_dim": 32},
+    "wav2vec2-bert": _LAYERS
+    | _TRAINING
+    | _CONFORMER
+    | {"layerdrop": 0.0, "feature_projection_input_dim": 32},
     "whisper": _TRAINING
     | {
         **{"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32},
         **{"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 32},
         **{"d_model": 16, "num_mel_bins": 16, "vocab_size": 8},
         **{"max_source_positions": 50, "max_target_positions": 8},
-        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1),
+        **dict.fromkeys(
+            ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1
+        ),
         "begin_suppress_tokens": None,
     },
     "audio-spectrogram-transformer": _LAYERS
@@ -51,12 +64,17 @@ _SIZES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(("patch_size", "frequency_stride", "time_stride"), 8),
 }
 
-# Every kind of encoder that is known to differ in a way that matters here -> arguments of `write_checkpoint`.
+# Every kind of encoder that is known to differ in a way that matters here -> arguments of
+# `write_checkpoint`.
 CHECKPOINTS: dict[str, dict[str, Any]] = {
     "wav2vec2": {"model_type": "wav2vec2", "feat_extract_norm": "group"},  # facebook/wav2vec2-base
     "wav2vec2-layer": {"model_type": "wav2vec2", "feat_extract_norm": "layer"},
     # facebook/wav2vec2-xls-r-300m, facebook/wav2vec2-large-robust
-    "wav2vec2-stable": {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True},
+    "wav2vec2-stable": {
+        "model_type": "wav2vec2",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+    },
     # facebook/mms-1b-all: an attention adapter in every layer, for a language
     "mms": {
         "model_type": "wav2vec2",
@@ -65,12 +83,28 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
         "adapter_attn_dim": 4,
     },
     "hubert": {"model_type": "hubert", "feat_extract_norm": "group"},  # facebook/hubert-base-ls960
-    "hubert-large": {"model_type": "hubert", "feat_extract_norm": "layer", "do_stable_layer_norm": True},
+    "hubert-large": {
+        "model_type": "hubert",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+    },
     # ntu-spml/distilhubert
-    "distilhubert": {"model_type": "hubert", "feat_extract_norm": "group", "feat_proj_layer_norm": False},
+    "distilhubert": {
+        "model_type": "hubert",
+        "feat_extract_norm": "group",
+        "feat_proj_layer_norm": False,
+    },
     "wavlm": {"model_type": "wavlm", "feat_extract_norm": "group"},  # microsoft/wavlm-base
-    "wavlm-large": {"model_type": "wavlm", "feat_extract_norm": "layer", "do_stable_layer_norm": True},
-    "unispeech": {"model_type": "unispeech", "feat_extract_norm": "layer", "do_stable_layer_norm": True},
+    "wavlm-large": {
+        "model_type": "wavlm",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+    },
+    "unispeech": {
+        "model_type": "unispeech",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+    },
     "unispeech-sat": {"model_type": "unispeech-sat", "feat_extract_norm": "group"},
     "data2vec-audio": {"model_type": "data2vec-audio"},
     "sew": {"model_type": "sew", "feat_extract_norm": "group"},
@@ -98,14 +132,17 @@ def write_checkpoint(
     seed: int = 0,
     **options: Any,
 ) -> Path:
-    """Save a tiny encoder with random weights, and its feature extractor, as a pretrained checkpoint.
+    """Save a tiny encoder with random weights, and its feature extractor, as a pretrained
+    checkpoint.
 
-    The files are those of published encoders: the bare encoder, Whisper with its decoder, and the audio spectrogram
-    transformer as a classifier of three classes. `CHECKPOINTS` has the arguments for every kind.
+    The files are those of published encoders: the bare encoder, Whisper with its decoder, and the
+    audio spectrogram transformer as a classifier of three classes. `CHECKPOINTS` has the arguments
+    for every kind.
 
     Args:
         model_type: as in transformers' configurations.
-        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in XLSR; None is the default.
+        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in XLSR; None is the
+            default.
         options: further values of the configuration.
     """
     torch.manual_seed(seed)
@@ -127,13 +164,19 @@ def _extractor(config: PreTrainedConfig) -> SequenceFeatureExtractor:
     bands = getattr(config, "num_mel_bins", 16)
     if config.model_type == "whisper":
         # Two frames of 10 ms become one position.
-        return WhisperFeatureExtractor(feature_size=bands, chunk_length=config.max_source_positions // 50)
+        return WhisperFeatureExtractor(
+            feature_size=bands, chunk_length=config.max_source_positions // 50
+        )
     if config.model_type == "audio-spectrogram-transformer":
         return ASTFeatureExtractor(num_mel_bins=bands, max_length=config.max_length)
     if config.model_type == "wav2vec2-bert":
-        return SeamlessM4TFeatureExtractor(feature_size=bands, num_mel_bins=bands, padding_value=1.0)
+        return SeamlessM4TFeatureExtractor(
+            feature_size=bands, num_mel_bins=bands, padding_value=1.0
+        )
     group = getattr(config, "feat_extract_norm", "layer") == "group"
-    return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=not group, sampling_rate=16000)
+    return Wav2Vec2FeatureExtractor(
+        do_normalize=True, return_attention_mask=not group, sampling_rate=16000
+    )
 
 
 _PICTURE = {"n_mels": 32, "n_mfcc": 16}
@@ -158,7 +201,8 @@ TINY: dict[str, dict[str, Any]] = {
     "cnn_lstm": _PICTURE | {"channels": [8, 8], "time_pooling": [2, 2], "lstm_hidden": 8},
     "stacked_cnn_lstm": _STACK | {"lstm_hidden": 8},
     "stacked_cnn_attention_lstm": _STACK | {"lstm_hidden": 8},
-    "parallel_cnn_transformer": _STACK | {"transformer_size": 8, "transformer_layers": 1, "transformer_hidden": 16},
+    "parallel_cnn_transformer": _STACK
+    | {"transformer_size": 8, "transformer_layers": 1, "transformer_hidden": 16},
     "parallel_cnn_attention_lstm": _STACK | {"lstm_hidden": 8},
     "vgg16": {"n_mels": 32, "channels": [4, 4, 8, 8, 8]},
     "vggish": {"channels": [2, 4, 4, 8], "hidden": 16, "embedding_size": 16},
@@ -178,4 +222,6 @@ def tiny_config(architecture: str, labels: int = 4, **settings: Any) -> PreTrain
     Returns:
         The configuration, of default size without an entry in `TINY`.
     """
-    return ARCHITECTURES[architecture].config_class(num_labels=labels, **TINY.get(architecture, {}) | settings)
+    return ARCHITECTURES[architecture].config_class(
+        num_labels=labels, **TINY.get(architecture, {}) | settings
+    )
