@@ -32,7 +32,8 @@ def main() -> None:
     data = load_experiment_data(read_recipe(options.run / "recipe.yaml"))
     model = AutoModelForAudioClassification.from_pretrained(options.run / "model").eval()
     extractor = AutoFeatureExtractor.from_pretrained(options.run / "model")
-    largest, largest_logit = 0.0, 0.0
+    largest = 0.0
+    largest_logit = 0.0
     for row in data.folds[0].split.rows["test"][: options.clips]:
         waveform = data.store[row]
         alone = extractor(waveform, sampling_rate=extractor.sampling_rate, return_tensors="pt")
@@ -43,10 +44,8 @@ def main() -> None:
         with torch.no_grad():
             logits = model(**alone).logits
             difference = (model(**padded).logits - logits).abs().max().item()
-        largest, largest_logit = (
-            max(largest, difference),
-            max(largest_logit, logits.abs().max().item()),
-        )
+        largest = max(largest, difference)
+        largest_logit = max(largest_logit, logits.abs().max().item())
     result = {
         "run": options.run.name,
         "clips": min(options.clips, len(data.folds[0].split.rows["test"])),

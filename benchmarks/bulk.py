@@ -150,12 +150,10 @@ def recordings_of(path: str) -> list:
 
 
 def timed(work, hours: float | None = None) -> dict:
-    began, processor, largest, ended = (
-        time.perf_counter(),
-        time.process_time(),
-        [0.0],
-        threading.Event(),
-    )
+    began = time.perf_counter()
+    processor = time.process_time()
+    largest = [0.0]
+    ended = threading.Event()
 
     def sample() -> None:
         while not ended.wait(0.05):
@@ -205,10 +203,8 @@ def network(model: str, path: str) -> dict:
     from ser_hf.inference.classifier import load_classifier
     from ser_hf.inference.inputs import read_chunks
 
-    classifier, spent = (
-        load_classifier(model),
-        {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0},
-    )
+    classifier = load_classifier(model)
+    spent = {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0}
     window = classifier.window(WINDOW)
     for chunk in read_chunks(recordings_of(path), RATE, UNPREPARED):
         one = timed(
@@ -226,13 +222,16 @@ def whole(model: str, path: str) -> dict:
     from ser_hf.inference.classifier import load_classifier
     from ser_hf.inference.predict import PredictionSettings, predict_tables, table_facts
 
-    classifier, settings = load_classifier(model), PredictionSettings(window=WINDOW)
-    facts, recordings = table_facts(classifier, settings), recordings_of(path)
+    classifier = load_classifier(model)
+    settings = PredictionSettings(window=WINDOW)
+    facts = table_facts(classifier, settings)
+    recordings = recordings_of(path)
 
     def work() -> float:
         rows = pairs = 0
         for table in predict_tables(classifier, recordings, settings, facts, []):
-            rows, pairs = rows + len(table), pairs + sum(table["end"].to_pylist())
+            rows = rows + len(table)
+            pairs = pairs + sum(table["end"].to_pylist())
         return pairs / 3600
 
     return timed(work)
@@ -242,7 +241,8 @@ def evaluation(model: str, path: str) -> dict:
     import ser_hf
 
     def work() -> float:
-        settings, output = {"speaker_pattern": r"(\d\d)\.\w+$"}, Path(path).parent / "report"
+        settings = {"speaker_pattern": r"(\d\d)\.\w+$"}
+        output = Path(path).parent / "report"
         ser_hf.evaluate_model(
             model, "audiofolder", path, settings=settings, output=output, overwrite=True
         )

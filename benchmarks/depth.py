@@ -99,7 +99,9 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
     waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
     labels = torch.arange(batch, device=device) % config.num_labels
     clock = time.perf_counter if device.type == "cuda" else time.process_time
-    frozen, times, losses = frozen_modules(model), [], []
+    frozen = frozen_modules(model)
+    times = []
+    losses = []
     for _ in range(steps + 1):
         began = clock()
         model.train()

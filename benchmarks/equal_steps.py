@@ -86,7 +86,8 @@ def main() -> None:
     if options.readme:
         print(table(json.loads(RESULTS.read_text())["cases"]))
         return
-    cases, reference = [], {}
+    cases = []
+    reference = {}
     with tempfile.TemporaryDirectory() as folder:
         models = {"crnn": CRNN, "encoder": encoder(Path(folder))}
         for number, (network, division, processes, batch, accumulation, overrides) in enumerate(
@@ -167,7 +168,9 @@ def table(cases: list[dict]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for case in cases:
-        loss, norm, gaps = case["curve"]["loss"], case["curve"]["grad_norm"], case["gaps"]
+        loss = case["curve"]["loss"]
+        norm = case["curve"]["grad_norm"]
+        gaps = case["gaps"]
         lines.append(
             f"| {case['network']} | {case['division']} | {loss[0]:.5f} to {loss[-1]:.5f} | {norm[0]:.5f} to "
             f"{norm[-1]:.5f} | {gaps['loss']:.1e} | {gaps['grad_norm']:.1e} |"

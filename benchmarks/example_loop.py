@@ -72,7 +72,8 @@ def decode(path: str | Path, rate: int) -> np.ndarray:
 def _transform(
     extractor: SequenceFeatureExtractor, max_length_seconds: float | None
 ) -> Callable[[dict], dict]:
-    name, rate = extractor.model_input_names[0], extractor.sampling_rate
+    name = extractor.model_input_names[0]
+    rate = extractor.sampling_rate
     limit = None if max_length_seconds is None else round(max_length_seconds * rate)
 
     def transform(batch: dict[str, list]) -> dict[str, list]:

@@ -64,7 +64,8 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
     """Measure times and predictions of one model in its three forms."""
     folder = RunFolder(model)
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
-    corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
+    corpus = load_recipe_corpus(recipe)
+    protocol = recipe.protocol
     settings = EvaluationSettings(
         protocol=protocol.name,
         protocol_options=protocol.options,
@@ -118,7 +119,8 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
 
 def classify_all(forms_to_run: dict, store, repeats: int) -> tuple[dict, dict]:
     """Return logits float32 (clips, labels) and milliseconds (clips,) of each form."""
-    logits, times = {form: [] for form in forms_to_run}, {form: [] for form in forms_to_run}
+    logits = {form: [] for form in forms_to_run}
+    times = {form: [] for form in forms_to_run}
     for row in range(len(store)):
         clip = np.array(store[row])
         durations_of = {form: [] for form in forms_to_run}

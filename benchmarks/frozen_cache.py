@@ -36,7 +36,8 @@ from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "frozen_cache.json"
-RATE, CLASSES = 16000, 6
+RATE = 16000
+CLASSES = 6
 # What is frozen, and whether the head sums all hidden states.
 DEPTHS = {
     "encoder frozen, all hidden states": (Freezing(encoder=True), True),
@@ -94,7 +95,8 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
 
 
 def _noise(folder: Path, clips: int, samples: int):
-    generator, sources = np.random.default_rng(0), []
+    generator = np.random.default_rng(0)
+    sources = []
     for i in range(clips):
         path = folder / f"{i}.wav"
         soundfile.write(path, 0.1 * generator.standard_normal(samples), RATE)

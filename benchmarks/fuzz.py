@@ -32,7 +32,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
-SECONDS, BYTES = 60, 2**30  # of one example
+# of one example
+SECONDS = 60
+BYTES = 2**30
 ADDRESSES = 2**34  # of a process
 SLICE = 90.0  # seconds of one generator before the next has its turn
 FIXTURES = ROOT / "tests" / "contracts" / "fixtures" / "folders.tar.xz"
@@ -63,7 +65,8 @@ def folders() -> One:
     originals = Path(tempfile.mkdtemp())
     with tarfile.open(FIXTURES) as archive:
         archive.extractall(originals, filter="data")
-    model, run = originals / "models" / "crnn", originals / "runs" / "single"
+    model = originals / "models" / "crnn"
+    run = originals / "runs" / "single"
     return lambda seed, folder: fuzz_folders.attack(model, run, folder / "scratch", seed)
 
 
@@ -80,13 +83,15 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    one, end = GENERATORS[name](), time.monotonic() + seconds
+    one = GENERATORS[name]()
+    end = time.monotonic() + seconds
     for number in range(seed, seed + examples):
         if time.monotonic() > end:
             break
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         faulthandler.dump_traceback_later(SECONDS, exit=True)
-        outcome, details = "accepted", []
+        outcome = "accepted"
+        details = []
         try:
             with tempfile.TemporaryDirectory() as folder:
                 if one(number, Path(folder)):
@@ -99,10 +104,8 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
             ]
             place = f"{Path(frames[-1].filename).relative_to(ROOT)}:{frames[-1].lineno}"
             notes = [note[:400] for note in getattr(error, "__notes__", [])]
-            outcome, details = (
-                "fault",
-                [f"{type(error).__name__} in {place}", str(error)[:300], *notes],
-            )
+            outcome = "fault"
+            details = [f"{type(error).__name__} in {place}", str(error)[:300], *notes]
             if examples == 1:
                 traceback.print_exc()
         faulthandler.cancel_dump_traceback_later()

@@ -102,7 +102,9 @@ class Case:
     """A run folder with its own cache and repositories."""
 
     def __init__(self, folder: Path, name: str, hub: LoopbackHub):
-        self.folder, self.name, self.hub = folder / name, name, hub
+        self.folder = folder / name
+        self.name = name
+        self.hub = hub
         self.repositories = {
             "model": f"tester/{name}",
             "dataset": f"tester/{name}-report",
@@ -154,9 +156,11 @@ def kill_repeatedly(
     kills: list[dict[str, Any]] = []
     while len(kills) < options.kills:
         aim = STAGES[len(kills) * len(STAGES) // options.kills]
-        began, moment = time.perf_counter(), draw.uniform(0, 0.9)
+        began = time.perf_counter()
+        moment = draw.uniform(0, 0.9)
         process, reading = case.start()
-        reached, seen = threading.Event(), []
+        reached = threading.Event()
+        seen = []
 
         def follow(reading=reading, reached=reached, seen=seen, aim=aim) -> None:
             with open(reading) as stages:
@@ -194,7 +198,8 @@ def kill_repeatedly(
 
 def compare(whole: Case, killed: Case) -> dict[str, Any]:
     """What is equal, and the figures of both runs."""
-    one, other = whole.report(), killed.report()
+    one = whole.report()
+    other = killed.report()
     keys = ("metrics", "intervals", "parts", "confusion", "per_class", "validated", "robustness")
     differences = {key: difference(one[key], other[key]) for key in keys}
     equal = {key: value <= TOLERANCE for key, value in differences.items()}

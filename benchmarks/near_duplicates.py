@@ -131,7 +131,9 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
     # An excerpt of 1 s needs a clip of a second; CREMA-D has a clip of silence.
     long = [row for row in range(len(store)) if store.durations[row] >= 1 and store[row].any()]
     chosen = sorted(rng.choice(long, min(clips, len(long)), replace=False).tolist())
-    original, kinds, sizes = list(range(len(files))), [""] * len(files), {}
+    original = list(range(len(files)))
+    kinds = [""] * len(files)
+    sizes = {}
     for row in chosen:
         for kind, data in copies(store[row], rng).items():
             sources.append({"path": None, "bytes": data})

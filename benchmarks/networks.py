@@ -66,7 +66,9 @@ def measure(name: str, seconds: float, batch: int, repeats: int) -> dict:
     labels = torch.arange(batch) % CLASSES
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    forward, training, backward = [], [], []
+    forward = []
+    training = []
+    backward = []
     for _ in range(repeats + 1):  # the first warms up
         model.eval()
         with torch.no_grad():

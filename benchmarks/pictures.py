@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-WIDTH, HEIGHT = 1000, 1140
+WIDTH = 1000
+HEIGHT = 1140
 
 
 def main() -> None:

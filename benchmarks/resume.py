@@ -56,7 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        uninterrupted, killed = folder / "uninterrupted", folder / "killed"
+        uninterrupted = folder / "uninterrupted"
+        killed = folder / "killed"
         for run in (uninterrupted, killed):
             shutil.rmtree(run, ignore_errors=True)
         began = time.perf_counter()
@@ -99,7 +100,8 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
     saving = set(draw.sample(range(1, options.kills), options.while_saving))
     kills = []
     while len(kills) < options.kills:
-        began, process = time.perf_counter(), start(run, resume=run.exists())
+        began = time.perf_counter()
+        process = start(run, resume=run.exists())
         if len(kills) in saving:
             moment = wait_until_saving(run, process)
             time.sleep(draw.uniform(0, 0.01))
@@ -147,7 +149,8 @@ def report(run: Path) -> dict:
 
 def compare(uninterrupted: Path, killed: Path) -> dict[str, bool]:
     """Return which results of the two runs are exactly equal."""
-    one, other = report(uninterrupted), report(killed)
+    one = report(uninterrupted)
+    other = report(killed)
     equal = {
         key: one[key] == other[key]
         for key in ("metrics", "parts", "confusion", "per_class", "validated")

@@ -44,9 +44,11 @@ import numpy as np
 import soundfile
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
-RATE, SECONDS = 16000, 0.25
+RATE = 16000
+SECONDS = 0.25
 LABELS = ("angry", "happy", "neutral", "sad")
-CLIPS_OF_A_SPEAKER, CLIPS_IN_A_FOLDER = 50, 1000
+CLIPS_OF_A_SPEAKER = 50
+CLIPS_IN_A_FOLDER = 1000
 
 
 def main() -> None:
@@ -86,7 +88,8 @@ def save(results: dict[str, Any]) -> None:
 
 
 def measure(clips: int, scratch: Path) -> dict[str, Any]:
-    table, cache = write(clips, scratch / "corpus"), scratch / "cache"
+    table = write(clips, scratch / "corpus")
+    cache = scratch / "cache"
     found: dict[str, Any] = {
         "first": measure_process(table, cache),
         "second": measure_process(table, cache),
@@ -112,7 +115,8 @@ def measure(clips: int, scratch: Path) -> dict[str, Any]:
 
 def write(clips: int, folder: Path) -> Path:
     """Write a corpus of noise with different clips and return its table."""
-    generator, rows = np.random.default_rng(0), []
+    generator = np.random.default_rng(0)
+    rows = []
     for i in range(clips):
         name = f"{i // CLIPS_IN_A_FOLDER:03d}/{i:06d}.wav"
         if i % CLIPS_IN_A_FOLDER == 0:
@@ -128,7 +132,8 @@ def write(clips: int, folder: Path) -> Path:
 def read_all(table: Path) -> dict[str, float]:
     with table.open(newline="") as file:
         paths = [str(table.parent / row["path"]) for row in csv.DictReader(file)]
-    clock, processor = time.perf_counter(), time.process_time()
+    clock = time.perf_counter()
+    processor = time.process_time()
     for path in paths:
         soundfile.read(path, dtype="float32")
     return {
@@ -177,7 +182,8 @@ def start(table: Path, cache: Path, die_at: int, last: str) -> None:
 
     def step(name: str, work: Callable[[], Any]) -> Any:
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-        clock, processor = time.perf_counter(), time.process_time()
+        clock = time.perf_counter()
+        processor = time.process_time()
         result = work()
         measured[name] = {
             "seconds": time.perf_counter() - clock,
@@ -202,7 +208,10 @@ def count_decoded(store: Any, die_at: int) -> list[None]:
     """Return a list that grows with every clip that is decoded; kill the process when clip `die_at`
     is written.
     """
-    decoded, decode, written, append = [], store.decode, [], store.append
+    decoded = []
+    decode = store.decode
+    written = []
+    append = store.append
 
     def counted(*arguments: Any) -> Any:
         decoded.append(None)
@@ -214,7 +223,8 @@ def count_decoded(store: Any, die_at: int) -> list[None]:
         if len(written) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store.decode, store.append = counted, deadly
+    store.decode = counted
+    store.append = deadly
     return decoded
 
 

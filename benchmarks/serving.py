@@ -42,7 +42,9 @@ RECIPES = {
     "byols": "ravdess_emobox_byols",
     "wav2vec2": None,
 }
-SECONDS, CLASSES, BATCHES = 3.0, 8, (1, 16)
+SECONDS = 3.0
+CLASSES = 8
+BATCHES = (1, 16)
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ def time_alternately(
 
 def clock(work: Callable[[], Any]) -> tuple[float, float]:
     """Return wall seconds and processor seconds of a call."""
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    cpu = time.process_time()
     work()
     return time.perf_counter() - began, time.process_time() - cpu
 
@@ -116,7 +117,8 @@ def thin_out(rows: list[int], size: int) -> list[int]:
 def write_clips(store: WaveformStore, rows: list[int], folder: Path, kind: str) -> dict[int, str]:
     """Write clips as 16-bit files of a kind such as "48 kHz WAV"; return row -> path."""
     folder.mkdir()
-    rate, suffix = 1000 * int(kind.split()[0]), kind.split()[-1].lower()
+    rate = 1000 * int(kind.split()[0])
+    suffix = kind.split()[-1].lower()
     paths = {}
     for index in rows:
         waveform = store[index] if rate == RATE else soxr.resample(store[index], RATE, rate)

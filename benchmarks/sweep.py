@@ -64,7 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         base = options.folder or Path(temporary)
         base.mkdir(parents=True, exist_ok=True)
-        space, folder = base / "space.yaml", base / "sweep"
+        space = base / "space.yaml"
+        folder = base / "sweep"
         if folder.exists():
             sys.exit(f"{folder} exists; choose another --folder")
         space.write_text(dump_yaml({**SPACE, "trials": options.trials}), encoding="utf-8")

@@ -27,11 +27,9 @@ from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "test_settings.json"
-KERNELS, INSTRUCTIONS, THREADS = (
-    ("default", "avx2", "avx512"),
-    ("SSE41", "AVX2", "AVX512_CORE"),
-    ("1", "2", "4"),
-)
+KERNELS = ("default", "avx2", "avx512")
+INSTRUCTIONS = ("SSE41", "AVX2", "AVX512_CORE")
+THREADS = ("1", "2", "4")
 SETTINGS = {
     f"{kernels}-{instructions.lower()}-{threads}": {
         "ATEN_CPU_CAPABILITY": kernels,

@@ -22,7 +22,8 @@ from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.front_end import LogMel
 from ser_hf.utils.environment import freed_memory_kept
 
-BATCH, TORCHAUDIO_BATCH = 32, 16
+BATCH = 32
+TORCHAUDIO_BATCH = 16
 # 25 ms windows every 10 ms, centered frames as by librosa's default, in decibels.
 CONFIG = AcousticConfig(
     n_fft=512, win_length=400, hop_length=160, center=True, compression="db", top_db=80.0
@@ -88,7 +89,8 @@ def front_end(options: argparse.Namespace) -> list[dict]:
         finally:
             torch.set_num_threads(threads)
     what = f"log-mels of batches of {TORCHAUDIO_BATCH} crops of {CROP:g} s"
-    own, peer = measured["batches"], measured["torchaudio"]
+    own = measured["batches"]
+    peer = measured["torchaudio"]
     lines = [row(what, "torchaudio, the same batches", TORCHAUDIO_BATCH * len(batches), own, peer)]
     for name in work:
         if name.startswith("librosa"):

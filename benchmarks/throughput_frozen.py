@@ -61,7 +61,8 @@ def frozen_cache(options: argparse.Namespace) -> list[dict]:
             lambda one: statistics.median(one.with_evaluation),
         )
     )
-    against, clips = "computing it in each epoch", runs[0][0].clips
+    against = "computing it in each epoch"
+    clips = runs[0][0].clips
     lines = [
         row("frozen encoder, cached", against, clips, *training, 10.0),
         row("the same, with validation and checkpoint", against, clips, *evaluated),

@@ -131,12 +131,11 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
         measured = time_alternately(functions, options.repeats)
     lines = []
     for kind, length, precision in compared:
-        own, target = measured[f"ours, {length}, {precision}"], 1.3
+        own = measured[f"ours, {length}, {precision}"]
+        target = 1.3
         if kind.startswith("48"):
-            own, target = (
-                {key: [value + preparation / EPOCHS for value in own[key]] for key in own},
-                2.0,
-            )
+            own = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}
+            target = 2.0
         crops = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
         setting, both = (
             (f"crnn, {crops}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {crops}", "")
@@ -238,7 +237,8 @@ def kept_memory(options: argparse.Namespace) -> list[dict]:
                 "returned": lambda made=made: time_training(made, False),
             }
             measured = time_alternately(functions, options.repeats)
-            what, against = f"{architecture}, freed memory kept", "returning it to the system"
+            what = f"{architecture}, freed memory kept"
+            against = "returning it to the system"
             lines.append(row(what, against, count, measured["kept"], measured["returned"]))
     return lines
 

@@ -25,7 +25,8 @@ from support.testing import write_checkpoint
 SHAPE = {"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536}
 SHAPE |= {"num_mel_bins": 80, "max_source_positions": 1500}
 WINDOWS = (30, 15, 8, 4)
-REPEATS, SECONDS = 15, 3
+REPEATS = 15
+SECONDS = 3
 
 
 def main() -> None:

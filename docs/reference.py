@@ -12,10 +12,8 @@ import types
 import typing
 
 MARKER = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
-SECTION, ROW = (
-    re.compile(r"^#{2,3} (?:`([\w.]+)`|The recipe itself)$"),
-    re.compile(r"^\| `(\w+)` \| (.+) \|$"),
-)
+SECTION = re.compile(r"^#{2,3} (?:`([\w.]+)`|The recipe itself)$")
+ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$")
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -39,7 +37,8 @@ def recipe_fields():
         hints = typing.get_type_hints(kind, include_extras=True)
         sections[section] = {}
         for field in dataclasses.fields(kind):
-            hint, inner = hints[field.name], f"{section}.{field.name}".strip(".")
+            hint = hints[field.name]
+            inner = f"{section}.{field.name}".strip(".")
             if dataclasses.is_dataclass(hint):
                 add(hint, inner)
             elif field.name not in ("options", "arguments", "provenance"):
@@ -59,7 +58,8 @@ def recipe_fields():
 
 def documented_keys(markdown):
     """{section: keys} of the tables of recipe-keys.md."""
-    found, section = {}, None
+    found = {}
+    section = None
     for line in markdown.splitlines():
         if heading := SECTION.match(line):
             section = heading[1] or ""
@@ -69,7 +69,9 @@ def documented_keys(markdown):
 
 
 def with_types_and_defaults(markdown):
-    fields, section, lines = recipe_fields(), None, []
+    fields = recipe_fields()
+    section = None
+    lines = []
     if documented_keys(markdown) != {section: set(keys) for section, keys in fields.items()}:
         raise ValueError("recipe-keys.md: its keys are not those of the recipe")
     for line in markdown.splitlines():
@@ -88,7 +90,8 @@ def with_types_and_defaults(markdown):
 
 def words(kind):
     """An annotation in words: its type and, if it has one, its range."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
     if origin is typing.Annotated:
         bound = arguments[1]
         if hasattr(bound, "above"):  # ser_hf.utils.yaml.Range
@@ -202,7 +205,8 @@ def command_line():
 
     from ser_hf.cli import app
 
-    group, parts = typer.main.get_command(app), []
+    group = typer.main.get_command(app)
+    parts = []
     for verb, command in sorted(group.commands.items()):
         context = command.make_context(
             verb, [], resilient_parsing=True, terminal_width=100, max_content_width=100
@@ -227,7 +231,8 @@ def python_api():
 def report_keys():
     from ser_hf.report.report import Report
 
-    parts, kinds = [], [Report]
+    parts = []
+    kinds = [Report]
     for kind in kinds:  # grows
         parts.append(f"## {kind.__name__}\n\n{one_paragraph(inspect.getdoc(kind))}\n\n")
         parts.append("| key | type | meaning |\n|---|---|---|\n")

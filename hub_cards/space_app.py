@@ -38,9 +38,13 @@ LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
 RATED = CONFIG.problem_type == "regression"
 RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
 
-SHORTEST, LONGEST = 0.1, 600.0  # seconds of a recording
+# seconds of a recording
+SHORTEST = 0.1
+LONGEST = 600.0
 QUIET = 1e-3  # a peak below it (-60 dBFS) is silence
-EVERY, SHOWN = 1, 120  # seconds between two live predictions, and seconds of them that stay visible
+# seconds between two live predictions, and seconds of them that stay visible
+EVERY = 1
+SHOWN = 120
 BATCH = 8
 
 # Of each label; labels that are no emotions get the remaining colors.
@@ -91,7 +95,8 @@ def read(path: str) -> tuple[np.ndarray, float]:
     seconds of the whole file. Raises `RecordingError` for a file without usable audio."""
     try:
         with soundfile.SoundFile(path) as file:
-            rate, seconds = file.samplerate, file.frames / file.samplerate
+            rate = file.samplerate
+            seconds = file.frames / file.samplerate
             samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(
                 axis=1
             )
@@ -200,23 +205,25 @@ def predict_live(
         "now": 0.0,
         "skip": 0,
     }
-    now, last = state["now"] + len(samples) / rate, np.concatenate([state["samples"], samples])
+    now = state["now"] + len(samples) / rate
+    last = np.concatenate([state["samples"], samples])
     state |= {"now": now, "samples": last[-round(WINDOW * rate) :]}
     if state["skip"]:
         return state | {"skip": state["skip"] - 1}, gr.skip(), gr.skip()
-    prediction, what, began = np.full(len(LABELS), np.nan), "No speech.", time.monotonic()
+    prediction = np.full(len(LABELS), np.nan)
+    what = "No speech."
+    began = time.monotonic()
     last = state["samples"]
     if len(last) < 0.5 * rate:
         what = "Listening."
     elif np.abs(last).max() >= QUIET:
-        prediction, what = (
-            next(probabilities([soxr.resample(last, rate, RATE)])),
-            f"the last {len(last) / rate:.1f} s",
-        )
+        prediction = next(probabilities([soxr.resample(last, rate, RATE)]))
+        what = f"the last {len(last) / rate:.1f} s"
     # Gradio keeps one chunk while another is processed, and drops more: a slow model skips
     # predictions.
     skip = math.ceil((time.monotonic() - began) / EVERY) - 1
-    predictions, borders = [*state["predictions"], prediction], [*state["borders"], now]
+    predictions = [*state["predictions"], prediction]
+    borders = [*state["borders"], now]
     gone = sum(border < now - SHOWN for border in borders[1:])
     state |= {"predictions": predictions[gone:], "borders": borders[gone:], "skip": max(0, skip)}
     return (
@@ -268,7 +275,8 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
     """
     if not predictions:
         return ""
-    first, end = borders[0], max(borders[-1], borders[0] + at_least)
+    first = borders[0]
+    end = max(borders[-1], borders[0] + at_least)
     rows = []
     for i, label in enumerate(LABELS):
         steps = [
@@ -297,7 +305,8 @@ def clock(seconds: float) -> str:
 
 def about() -> str:
     """The name of the model and its main metrics."""
-    name, escape = FACTS["title"], html.escape
+    name = FACTS["title"]
+    escape = html.escape
     links = [
         f'<a href="{escape(place)}">{word}</a>'
         if place.startswith("http")

@@ -36,7 +36,8 @@ BARE = {
 }
 BARE |= {"metrics": {"uar": 0.5}, "confusion": []}
 ROBUSTNESS = whole_report()["robustness"]
-CLIPS, SPEAKERS = 72, 6
+CLIPS = 72
+SPEAKERS = 6
 AUDIT = {
     "shared": dict.fromkeys(PAIRS, {"speakers": 0}),
     "apart": dict.fromkeys(PAIRS, ["speakers"]),
@@ -124,7 +125,8 @@ def write_run(folder, dataset, split, seeds, column=True):
     """Writes predictions.parquet of a run of these seeds, clips in another order; returns {part:
     (seeds, clips)}.
     """
-    tables, predicted = [], {}
+    tables = []
+    predicted = {}
     for seed in seeds:
         for part in ("validation", "test"):
             rows = split.rows[part]
@@ -168,7 +170,9 @@ def over_folds(folder, dataset, experiment_data, folds, seeds, *overrides):
     """The aggregated report, the reports of the folds, and the (seeds, clips) predictions of each
     fold.
     """
-    top, reports, predicted = RunFolder(folder), {}, {}
+    top = RunFolder(folder)
+    reports = {}
+    predicted = {}
     for fold in folds:
         own = write_run(
             top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=len(seeds) > 1
@@ -264,7 +268,8 @@ def test_the_protocol_describes_each_fold(aggregated, folds):
     }
     assert list(protocol.folds) == ["1", "2", "3"]
     for fold in folds:
-        own, child = protocol.folds[str(fold.number)], reports[fold.number]
+        own = protocol.folds[str(fold.number)]
+        child = reports[fold.number]
         assert (own.tested, own.sha256) == (fold.split.fold, fold.split.sha256)
         assert own.parts["test"].clips == len(fold.split.rows["test"])
         assert (own.metrics, own.validation) == (child.metrics, child.parts["validation"])

@@ -17,7 +17,8 @@ from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.experiment.compare import FILES, paper_table, summary
 
 LABELS = ["sad", "angry", "happy"]
-SPEAKERS, CLIPS = 12, 120
+SPEAKERS = 12
+CLIPS = 120
 
 
 def predict(draw, right, labels=LABELS, clips=CLIPS, part="test", **more):
@@ -290,7 +291,8 @@ def test_the_command(two, tmp_path, capsys):
 
 def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_path, capsys):
     assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
-    latex, compared = capsys.readouterr().out, compare(*two)
+    latex = capsys.readouterr().out
+    compared = compare(*two)
     uar = compared["runs"][0]["metrics"]["uar"]
     assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to {uar + 0.04:.3f}" in latex
     assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(

@@ -170,7 +170,8 @@ def test_keys_in_code_spans_exist():
 
 
 def test_the_reference_has_every_key_and_every_part():
-    page, module = (ROOT / "docs" / "recipe-keys.md").read_text(), reference()
+    page = (ROOT / "docs" / "recipe-keys.md").read_text()
+    module = reference()
     assert module.documented_keys(page) == {
         place: {*keys} for place, keys in module.recipe_fields().items()
     }

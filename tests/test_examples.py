@@ -11,7 +11,8 @@ import pytest
 from support.testing import CHECKPOINTS, write_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS, NOTEBOOKS = sorted(EXAMPLES.glob("*.py")), sorted(EXAMPLES.glob("*.ipynb"))
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
 def test_every_example_is_described():

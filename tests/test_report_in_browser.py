@@ -24,7 +24,8 @@ from ser_hf import cli
 
 pytestmark = pytest.mark.slow  # trains, and starts a browser
 ROOT = Path(__file__).parents[1]
-WIDTHS, SCHEMES = (360, 1280), ("light", "dark")
+WIDTHS = (360, 1280)
+SCHEMES = ("light", "dark")
 SECTIONS = {
     *(
         "results",
@@ -73,7 +74,8 @@ def drawn(rendered):
 @pytest.fixture(scope="module")
 def ravdess(real_corpora, tmp_path_factory, drawn):
     """Real speech: six actors, and a network that is fitted in a second."""
-    folder, root = tmp_path_factory.mktemp("runs") / "ravdess", tmp_path_factory.mktemp("RAVDESS")
+    folder = tmp_path_factory.mktemp("runs") / "ravdess"
+    root = tmp_path_factory.mktemp("RAVDESS")
     for actor in range(1, 7):
         (root / f"Actor_{actor:02d}").symlink_to(real_corpora("RAVDESS") / f"Actor_{actor:02d}")
     changes = [f"corpus.root={root}", f"output_dir={folder}", "evaluation.bootstrap=100"]

@@ -179,7 +179,8 @@ class Augmenter:
     def __init__(
         self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
     ):
-        self.augmentation, self.sampling_rate = augmentation, sampling_rate
+        self.augmentation = augmentation
+        self.sampling_rate = sampling_rate
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -208,7 +209,8 @@ class Augmenter:
         Returns:
             float32 (new samples,).
         """
-        draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
+        draw = functools.partial(self.draw, name, rng)
+        rate = self.sampling_rate
         match name:
             case "speed":
                 return transforms.speed(waveform, draw("factor"))

@@ -24,7 +24,8 @@ _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _BLOCK = 2**20  # samples read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
 # Hz. A second at 1 Hz would become 16,000 samples for each one, and filters at 10^9 Hz would be as
 # long.
-_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+_LOWEST_RATE = 1000
+_HIGHEST_RATE = 1_000_000
 _MOST_SAMPLES = 24 * 3600 * 16000  # of a result, 5.5 GB; more cannot be meant
 
 
@@ -74,7 +75,9 @@ def decode(
             np.errstate(all="ignore"),
             soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file,
         ):
-            announced, source_rate, kind = file.frames, file.samplerate, file.format
+            announced = file.frames
+            source_rate = file.samplerate
+            kind = file.format
             own = sampling_rate or source_rate
             if (
                 not _LOWEST_RATE <= source_rate <= _HIGHEST_RATE
@@ -120,8 +123,12 @@ def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray
     """The next frames as mono float32 (samples,), the number read, a hash of them, and whether all
     are finite.
     """
-    hashed, count, written, finite = xxhash.xxh3_128(), 0, 0, True
-    rates, stream = (file.samplerate, rate), None
+    hashed = xxhash.xxh3_128()
+    count = 0
+    written = 0
+    finite = True
+    rates = (file.samplerate, rate)
+    stream = None
     if rate != file.samplerate and frames > _BLOCK:
         # The same samples as below, but slower for a single block.
         stream = soxr.ResampleStream(*rates, 1, dtype="float32")

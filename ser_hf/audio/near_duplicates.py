@@ -47,13 +47,16 @@ METHOD_VERSION = 3  # increase it with any change that may alter a result
 _MAX_ERROR = 0.36
 _MIN_CORRELATION = 0.5
 # Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
-_SHORT_SECONDS, _MIN_SHORT_CORRELATION = 1.25, 0.75
+_SHORT_SECONDS = 1.25
+_MIN_SHORT_CORRELATION = 0.75
 _SEGMENT_SECONDS = 0.064
 # of the overlap: 0.5 s, which with the length of two overlapping frames is a segment of 0.7 s
 _MIN_FRAMES = 62
 _MIN_ACTIVE = 40  # frames active in both clips: 0.32 s
 # The bits of a key: so many adjacent ones, from each of these on, in two frames so far apart.
-_KEY_BITS, _KEY_STARTS, _KEY_GAP = 12, (0, 10, 20), 16
+_KEY_BITS = 12
+_KEY_STARTS = (0, 10, 20)
+_KEY_GAP = 16
 _KEY_NEIGHBORS = 32
 _PROBES = 32  # frames compared before all are
 _MAX_PROBE_ERROR = 0.42
@@ -205,7 +208,8 @@ class _Comparison:
         """Packed alignments, each once, at which two clips share a key: each frame of a key is
         compared with the `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's
         first half, to save memory."""
-        mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
+        mask = np.uint32((1 << _KEY_BITS) - 1)
+        values = 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
             half = ((self.bits >> np.uint32(start)) & mask).astype(np.uint16)
@@ -216,12 +220,14 @@ class _Comparison:
                     half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
                 )
                 order = np.argsort(keys, kind="stable")
-                keys, frames = keys[order], frames[order]
+                keys = keys[order]
+                frames = frames[order]
                 for distance in range(1, _KEY_NEIGHBORS + 1):
                     same = np.flatnonzero(keys[:-distance] == keys[distance:])
                     if len(same) == 0:
                         break
-                    one, other = frames[same], frames[same + distance]
+                    one = frames[same]
+                    other = frames[same + distance]
                     a, b = (
                         np.searchsorted(self.begins, each, side="right") - 1
                         for each in (one, other)
@@ -255,9 +261,13 @@ class _Comparison:
             block = alignments[begin : begin + _BLOCK]
             first, second, length = self._overlaps(block)
             long = length >= _MIN_FRAMES
-            block, first, second, length = block[long], first[long], second[long], length[long]
+            block = block[long]
+            first = first[long]
+            second = second[long]
+            length = length[long]
             steps = (np.arange(_PROBES) * length[:, None]) // _PROBES
-            first, second = first[:, None] + steps, second[:, None] + steps
+            first = first[:, None] + steps
+            second = second[:, None] + steps
             active = self.active[first] & self.active[second]
             wrong = np.bitwise_count(self.bits[first] ^ self.bits[second]) * active
             kept.append(block[wrong.sum(axis=1) <= _MAX_PROBE_ERROR * BITS * active.sum(axis=1)])
@@ -265,9 +275,11 @@ class _Comparison:
 
     def _errors(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bit error rate of each alignment, and its number of frames that are active in both clips."""
-        wrong, counts = np.zeros(len(alignments), np.int64), np.zeros(len(alignments), np.int64)
+        wrong = np.zeros(len(alignments), np.int64)
+        counts = np.zeros(len(alignments), np.int64)
         for i, (first, second, length) in enumerate(zip(*self._overlaps(alignments), strict=True)):
-            one, other = slice(first, first + length), slice(second, second + length)
+            one = slice(first, first + length)
+            other = slice(second, second + length)
             active = self.active[one] & self.active[other]
             counts[i] = np.count_nonzero(active)
             wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[active].sum()
@@ -281,7 +293,8 @@ def _correlation(
     segments.
     """
     shift = round(offset * HOP_SECONDS * sampling_rate)
-    start, stop = max(0, -shift), min(len(first), len(second) - shift)
+    start = max(0, -shift)
+    stop = min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])
     reach = round(2 * HOP_SECONDS * sampling_rate)
     size = scipy.fft.next_fast_len(stop - start + reach, real=True)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SAMPLES, JOURNAL = "waveforms.f32", "journal"
+SAMPLES = "waveforms.f32"
+JOURNAL = "journal"
 SAMPLE_BYTES = 4
 _FORMAT = 4
 _PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
@@ -97,7 +98,8 @@ def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int
     """The first clip with a wrong checksum, or None; `lengths`, `checksums` (clips,). Reads one
     clip at a time.
     """
-    buffer, left = bytearray(), path.stat().st_size
+    buffer = bytearray()
+    left = path.stat().st_size
     with path.open("rb") as file:
         for clip, (length, wanted) in enumerate(
             zip(lengths.tolist(), checksums.tolist(), strict=True)
@@ -273,7 +275,8 @@ def _build(
     preparation: "Preparation | None",
 ) -> None:
     """Append the clips that the folder lacks; raises an AudioError that names bad files."""
-    complete, failures = complete_clips(folder), []
+    complete = complete_clips(folder)
+    failures = []
     if complete:
         logger.info(
             "continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder
@@ -343,7 +346,8 @@ def _build(
 
 def _held_by_others(caches: Path, keys: Sequence[str]) -> dict[str, tuple[WaveformStore, int]]:
     """Store and row of each key that a complete store below `caches` has."""
-    wanted, held = set(keys), {}
+    wanted = set(keys)
+    held = {}
     for index in caches.glob("*/index.npz"):
         with contextlib.suppress(*UNREADABLE):  # damaged, removed meanwhile, or of another format
             store = WaveformStore(index.parent)
@@ -416,7 +420,8 @@ def prepare(
         logger.info(
             "%d clips with several channels mixed to mono (the first: %s)", len(several), first
         )
-    recorded, stored = store.source_lengths.sum(), store.lengths.sum()
+    recorded = store.source_lengths.sum()
+    stored = store.lengths.sum()
     if preparation is not None and preparation.functionals is None and stored != recorded:
         hours = recorded / sampling_rate / 3600
         logger.info(

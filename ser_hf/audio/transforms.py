@@ -78,7 +78,8 @@ def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray
         waveform, noise: float32 (samples,) of the same length.
         snr: dB. It is undefined for a silent clip or silent noise: nothing is added then.
     """
-    signal, other = mean_power(waveform), mean_power(noise)
+    signal = mean_power(waveform)
+    other = mean_power(noise)
     if signal == 0 or other == 0:
         return waveform
     return waveform + noise * np.float32(np.sqrt(signal / other) * 10 ** (-snr / 20))
@@ -155,7 +156,8 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     # Later samples of the response do not reach the samples that are kept.
     response = response[: direct + length] / response[direct]
     wet = scipy.signal.fftconvolve(waveform, response)[direct : direct + length]
-    before, after = mean_power(waveform), mean_power(wet)
+    before = mean_power(waveform)
+    after = mean_power(wet)
     if before == 0 or after == 0:
         return waveform
     return (wet * np.float32(np.sqrt(before / after))).astype(np.float32, copy=False)
@@ -239,7 +241,8 @@ def _spectra(waveform: np.ndarray, size: int) -> np.ndarray:
 
 def _samples(spectra: np.ndarray, size: int, length: int) -> np.ndarray:
     """The waveform, float32 (length,), whose frames' spectra are nearest (Griffin and Lim, 1984)."""
-    hop, window = size // _OVERLAP, _window(size)
+    hop = size // _OVERLAP
+    window = _window(size)
     frames = scipy.fft.irfft(spectra, size) * window
     total = np.zeros((len(frames) + _OVERLAP - 1, hop), dtype=np.float32)
     weight = np.zeros_like(total)

@@ -45,7 +45,9 @@ def demo(
     )
     if isinstance(classifier.model, OwnHeadModel):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
-    place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
+    place = classifier.place
+    window = classifier.evaluation_window
+    revision = classifier.commit
     del classifier
     report = find_file(place, "report.json", revision, required=False)
     page = Path(place).parent / "report" / "index.html"

@@ -54,7 +54,8 @@ def export(
     files = export.files
     print(f"compared on {files['onnx'].difference.clips} {export.compared_on}:")
     for name, file in files.items():
-        found, how = file.difference, "alone and padded" if file.padded else "one at a time"
+        found = file.difference
+        how = "alone and padded" if file.padded else "one at a time"
         changed = f", another label for {found.changed}" if name == "int8" else ""
         print(
             f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "

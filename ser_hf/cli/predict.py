@@ -89,16 +89,19 @@ def predict(
     ):
         if path is not None:
             paths[key] = check_output(path, suffixes, key, [model, *inputs])
-    skipped, rows = [], 0
+    skipped = []
+    rows = 0
     shown = not paths or format is not None
-    tables_of, first = predict_tables, True
+    tables_of = predict_tables
+    first = True
     if os.environ.get("WORLD_SIZE", "1") != "1":
         import torch
         from accelerate import PartialState
 
         # Selects the process's GPU. With cpu=True it counts processes without GPUs too.
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
-        tables_of, first = predict_in_processes, state.is_main_process
+        tables_of = predict_in_processes
+        first = state.is_main_process
         paths, shown = (paths, shown) if first else ({}, False)
     exit_on_termination()
     try:

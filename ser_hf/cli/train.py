@@ -98,12 +98,10 @@ def summary(report: "Report") -> str:
     from ..evaluation.metrics import NAMES
     from ..report.views import confidence, degraded, evaluated_speakers, figure, selection, span
 
-    metrics, protocol, main, others = (
-        report.metrics,
-        report.protocol,
-        report.main,
-        report.measured.headline[1:],
-    )
+    metrics = report.metrics
+    protocol = report.protocol
+    main = report.main
+    others = report.measured.headline[1:]
     name = NAMES[main]
     runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
     if protocol.folds:

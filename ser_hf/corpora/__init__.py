@@ -262,7 +262,8 @@ def read_corpus(
     skipped = [(own.corpus, why) for own in listings for _, why in own.skipped]
     sources = label_sources(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
-    values, used = None, {}
+    values = None
+    used = {}
     if targets:
         known = {corpus: member.item["name"] for corpus, member in members.items()} or {None: name}
         known = {corpus: getattr(CORPORA[own], "RANGES", {}) for corpus, own in known.items()}

@@ -78,7 +78,8 @@ def parse(
     listed = {entry.path for entry in entries}
     unlisted = [path for path in files if path not in listed]
     if not entries:
-        entries, unlisted = [_Entry(path, str(path), {}) for path in files], []
+        entries = [_Entry(path, str(path), {}) for path in files]
+        unlisted = []
     used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
     extra = extra_columns([entry.cells for entry in entries], used)
     folders = [relative(entry.path, root).split("/")[:-1] for entry in entries]
@@ -125,7 +126,8 @@ def _metadata(root: Path, label: str) -> Iterator[_Entry]:
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
         for line, cells in lines:
-            where, name = f"{table}, line {line}", cells.get(_FILE)
+            where = f"{table}, line {line}"
+            name = cells.get(_FILE)
             if not isinstance(name, str) or not name:
                 raise UserError(
                     f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder"

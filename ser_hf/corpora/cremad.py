@@ -197,14 +197,16 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
     the skipped.
     """
     votes = read_votes(table, target)
-    clips, skipped = [], list(listing.skipped)
+    clips = []
+    skipped = list(listing.skipped)
     for clip in listing.clips:
         counts = votes.get(PurePath(clip.path).stem)
         if counts is None:
             raise UserError(
                 f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}"
             )
-        winners, share = _winners(counts), max(counts.values()) / sum(counts.values())
+        winners = _winners(counts)
+        share = max(counts.values()) / sum(counts.values())
         if len(winners) > 1 and not soft:
             skipped.append((clip.path, f"no majority of {target} votes"))
         elif share < agreement:

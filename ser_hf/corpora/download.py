@@ -79,7 +79,8 @@ class ReleaseCheck:
 
     def summary(self) -> str:
         """One line: the folder is complete, or what is wrong, with an example of each kind."""
-        title, number = CORPORA[self.name].TITLE, f"{len(manifest(self.name)):,} files"
+        title = CORPORA[self.name].TITLE
+        number = f"{len(manifest(self.name)):,} files"
         if self.complete:
             return f"{self.folder}: {title} is complete, {number} as released"
         kinds = {
@@ -99,7 +100,8 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
     Args:
         hashed: reads every byte; otherwise names and sizes are enough.
     """
-    folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
+    folder = Path(folder)
+    entries = {_clip_id(name, entry.path): entry for entry in manifest(name)}
     found = [
         (_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())
     ]
@@ -200,7 +202,8 @@ def _complete(name: str, folder: Path) -> None:
     """Fetch what a folder lacks and move it into place, while no other process does."""
     folder.mkdir(parents=True, exist_ok=True)
     # The lock is beside `.download` and stays: a lock file that is deleted may be held twice.
-    lock, staged = folder / f"{UNFINISHED}.lock", folder / UNFINISHED
+    lock = folder / f"{UNFINISHED}.lock"
+    staged = folder / UNFINISHED
     _refuse_links(folder, [lock, staged, *staged.glob("*")])
     with FileLock(lock):
         # Another process may have downloaded.
@@ -232,7 +235,8 @@ def _fetch(staging: "Staging") -> None:
     """Fetch from one source after the other; raises a `UserError` with each source's reason if
     files are missing.
     """
-    corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
+    corpus = CORPORA[staging.corpus]
+    size = sum(item.bytes for item in staging.missing())
     logger.info(
         f"{corpus.TITLE} (license: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}"
     )
@@ -329,7 +333,8 @@ class Connection:
             SourceError: if the server refuses, is down, or sends something else.
         """
         _refuse_links(self.folder.parent, [self.folder])
-        self._cache.registry[name], self._cache.urls[name] = known_hash, url
+        self._cache.registry[name] = known_hash
+        self._cache.urls[name] = url
         try:
             return Path(
                 self._cache.fetch(
@@ -356,7 +361,8 @@ class Connection:
             "stream": True,
             "timeout": _STALL_SECONDS,
         }
-        done, start = Future(), time.monotonic()
+        done = Future()
+        start = time.monotonic()
         with open(output_file, "wb") as file:  # closed, it ends the thread too
             threading.Thread(
                 target=self._receive, args=(done, file, limit, arguments), daemon=True
@@ -448,10 +454,8 @@ class Archive:
     md5: str | None = None
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
-        name, known_hash = (
-            f"archive-{key_of(self.url)[:8]}",
-            f"md5:{self.md5}" if self.md5 else None,
-        )
+        name = f"archive-{key_of(self.url)[:8]}"
+        known_hash = f"md5:{self.md5}" if self.md5 else None
         archive = connection.fetch(self.url, name, known_hash, self.bytes or staging.limit)
         try:
             for content in contents(archive, staging):

@@ -87,7 +87,8 @@ def parse(
             f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data"
         )
     root = Path(root)
-    files, folds = audio_files(audio_root, root.name, "corpus.audio_root"), _folds(root)
+    files = audio_files(audio_root, root.name, "corpus.audio_root")
+    folds = _folds(root)
     listed = _listed(root, folds)
     name = next(iter(listed.values()))[1]["dataset"]
     words = _label_map(root)
@@ -100,7 +101,8 @@ def parse(
     ends = Counter(
         end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav)
     )
-    rows, taken = [], {}
+    rows = []
+    taken = {}
     for key, (where, content) in listed.items():
         wav = PurePosixPath(content["wav"])
         least = next(
@@ -118,15 +120,14 @@ def parse(
             if content["emo"] in (label_map or {})
             else words.get(content["emo"], content["emo"])
         )
-        speaker, cells, extra = (
-            speakers.get(key),
-            {},
-            {fold: parts.get(key) for fold, parts in folds.items()},
-        )
+        speaker = speakers.get(key)
+        cells = {}
+        extra = {fold: parts.get(key) for fold, parts in folds.items()}
         if speaker in (key.removeprefix(f"{name}-"), wav.name, wav.stem):
             speaker = None
         if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
-            speaker, cells = f"Ses0{fields['session']}{fields['sex']}", {"sex": fields["sex"]}
+            speaker = f"Ses0{fields['session']}{fields['sex']}"
+            cells = {"sex": fields["sex"]}
             extra = {"session": f"Session{fields['session']}"} | extra
         missing = f"no audio {wav.with_suffix('')} below {audio_root}; complete it, or set corpus.on_unknown: skip"
         rows.append(
@@ -255,7 +256,8 @@ def _label_map(root: Path) -> dict[str, str]:
 
 def _speakers(root: Path) -> dict[str, str]:
     """Key -> speaker, from the stm file; empty without one."""
-    path, speakers = root / "data.seg.wrd.stm", {}
+    path = root / "data.seg.wrd.stm"
+    speakers = {}
     lines = read_text(path).split("\n") if path.is_file() else []
     for number, line in enumerate(lines, start=1):
         fields = _STM.fullmatch(line.rstrip("\r"))
@@ -272,9 +274,11 @@ def _own_clips(
     module: Any, rows: list[Row], parser: RowParser, on_unknown: str
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     """Clips read by the grammar of the corpus's own module."""
-    clips, skipped = [], []
+    clips = []
+    skipped = []
     for row in rows:
-        clip, reason = None if row.missing else module.read_name(row.path), None
+        clip = None if row.missing else module.read_name(row.path)
+        reason = None
         if row.missing:
             reason = "no such file"
         elif clip is None:

@@ -99,7 +99,8 @@ def parse_files(
             `example`.
         leave_out: the reason to skip a clip, or None to keep it.
     """
-    clips, skipped = [], []
+    clips = []
+    skipped = []
     for path in audio_files(root, title):
         clip = read_name(path)
         reason = f"not a file name of {title}" if clip is None else leave_out(clip)

@@ -142,7 +142,11 @@ def _rows(
     named: bool,
 ) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
-    cells, splits, numbers, sizes, names = [], [], [], [], []
+    cells = []
+    splits = []
+    numbers = []
+    sizes = []
+    names = []
     for split, rows in by_split.items():
         for key in ("audio", "label"):
             if columns[key] is not None and columns[key] not in rows.column_names:

@@ -89,7 +89,9 @@ def parse(
         kept = {code: emotion for code, emotion in kept.items() if code != "fru"} | {"exc": "happy"}
     files = audio_files(root, TITLE)
     ratings = _ratings(Path(root))
-    clips, skipped, seen = [], [], set()
+    clips = []
+    skipped = []
+    seen = set()
     for path in files:
         fields = GRAMMAR.fullmatch(path.stem)
         if fields is None:

@@ -85,7 +85,8 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         )
     items = []
     for position, item in enumerate(coerce(corpora, list[dict[str, Any]], "corpus.corpora")):
-        key, name = f"corpus.corpora[{position}]", item.get("name")
+        key = f"corpus.corpora[{position}]"
+        name = item.get("name")
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
             raise UserError(
                 f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}"
@@ -113,11 +114,13 @@ def parse(
         raise UserError(
             "corpus.root: a mixture has none; each corpus of corpus.corpora has its own"
         )
-    clips, skipped = [], []
+    clips = []
+    skipped = []
     members: dict[str, Member] = {}
     for position, item in enumerate(completed(corpora)):
         key = f"corpus.corpora[{position}]"
-        parser, policy = SINGLE_CORPORA[item["name"]], item["on_unknown"] or on_unknown
+        parser = SINGLE_CORPORA[item["name"]]
+        policy = item["on_unknown"] or on_unknown
         try:
             listing = parser.parse(root=item["root"], on_unknown=policy, **_own_options(item))
         except UserError as error:

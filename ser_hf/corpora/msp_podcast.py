@@ -80,9 +80,11 @@ def parse(
     rows = _read(table, _COLUMNS)
     votes = _votes(Path(root) / "Labels" / "labels_detailed.csv") if soft else {}
     partitions = {"Train": "train", "Development": "validation", test: "test"}
-    clips, skipped = [], []
+    clips = []
+    skipped = []
     for row in rows.to_dict("records"):
-        name, emotion = row["FileName"], EMOTION_CODES.get(row["EmoClass"])
+        name = row["FileName"]
+        emotion = EMOTION_CODES.get(row["EmoClass"])
         path = files.pop(name, None)
         if emotion is None and row["EmoClass"] != "X":
             raise UserError(

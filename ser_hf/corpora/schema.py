@@ -125,10 +125,8 @@ def to_dataset(
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
     if targets is not None:
-        rows["targets"], features["targets"] = (
-            list(targets),
-            dict.fromkeys(targets[0], Value("float32")),
-        )
+        rows["targets"] = list(targets)
+        features["targets"] = dict.fromkeys(targets[0], Value("float32"))
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
         if name in features or "\0" in name:
             raise UserError(
@@ -221,7 +219,8 @@ def treat_labels(
         own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
     """
     custom = custom_labels(clips)
-    common, own = Rule(merge or {}, drop, custom=custom), own or {}
+    common = Rule(merge or {}, drop, custom=custom)
+    own = own or {}
     _require_known("corpus.labels", labels or (), custom)
     for rule in [common, *own.values()]:
         for word, target in rule.merge.items():
@@ -260,7 +259,8 @@ def treat_labels(
             for clip, target in zip(clips, targets, strict=True)
             if target not in (None, *classes)
         ]
-        first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
+        first = unlisted[0]
+        count = sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
         key = own[first.corpus].key if first.corpus in own else "corpus"
         raise UserError(
             f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
@@ -277,7 +277,8 @@ def treat_labels(
             f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}"
         )
 
-    emotions, votes = list(targets), None
+    emotions = list(targets)
+    votes = None
     if any(clip.votes for clip, target in zip(clips, targets, strict=True) if target):
         votes = [
             _shares(clip, target, classes, counted_as)

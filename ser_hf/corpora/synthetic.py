@@ -142,7 +142,9 @@ class _Syllable(NamedTuple):
 
 # NumPy pads a short key with zeros: without these first numbers, a speaker would share a key with
 # its first clip.
-_VOICE_STREAM, _PROSODY_STREAM, _SOUND_STREAM = 1, 2, 3
+_VOICE_STREAM = 1
+_PROSODY_STREAM = 2
+_SOUND_STREAM = 3
 
 
 def voice(speaker: int, seed: int) -> Voice:
@@ -167,7 +169,9 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
     of the clip.
     """
     rng = np.random.default_rng((_PROSODY_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
-    habit, shift, spread = voice(speaker, seed), _EXPRESSIONS[emotion], _CLIP_SPREAD
+    habit = voice(speaker, seed)
+    shift = _EXPRESSIONS[emotion]
+    spread = _CLIP_SPREAD
     strength = habit.expressivity * max(0.2, rng.normal(1.0, _INTENSITY_SPREAD))
 
     def moved(name: str) -> float:
@@ -206,7 +210,8 @@ def utterance(
     Returns:
         float32 (samples,) within ±1, one to three seconds long.
     """
-    prosody, habit = clip_prosody(speaker, emotion, take, seed), voice(speaker, seed)
+    prosody = clip_prosody(speaker, emotion, take, seed)
+    habit = voice(speaker, seed)
     rng = np.random.default_rng((_SOUND_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     syllables = _timing(SENTENCES[take % len(SENTENCES)], prosody.tempo, rng, sampling_rate)
     samples = syllables[-1].stop + int(0.08 * sampling_rate)
@@ -258,7 +263,9 @@ def _timing(
                 * rng.uniform(0.88, 1.12)
                 / tempo
             )
-            start, nucleus, stop = clock, clock + 0.32 * length, clock + length
+            start = clock
+            nucleus = clock + 0.32 * length
+            stop = clock + length
             edges = (int(second * sampling_rate) for second in (start, nucleus, stop))
             syllables.append(_Syllable(word[letter], word[letter + 1], stressed, *edges))
             clock = stop
@@ -292,14 +299,13 @@ def _loudness_contour(
     """Amplitude of the voice, shape ``(samples,)``: silent under closed or hissing consonants,
     faint under m, n, l.
     """
-    times, gains = [0], [0.0]
+    times = [0]
+    gains = [0.0]
     for syllable in syllables:
         onset = 0.3 if syllable.consonant in "mnl" else 0.0
         peak = (1.0 if syllable.stressed else 0.75) * rng.uniform(0.9, 1.1)
-        rise, fall = (
-            (syllable.stop - syllable.nucleus) // 5,
-            (syllable.stop - syllable.nucleus) // 3,
-        )
+        rise = (syllable.stop - syllable.nucleus) // 5
+        fall = (syllable.stop - syllable.nucleus) // 3
         attack = syllable.start + (syllable.nucleus - syllable.start) // 4
         times += [syllable.start, attack, syllable.nucleus]
         # The last part of the fall is silent: the formants ring on before the next vowel changes
@@ -351,7 +357,8 @@ def _vocal_tract(
     silent.
     """
     speech = np.empty_like(source)
-    state, radius = np.zeros((len(_BANDWIDTHS), 2)), np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
+    state = np.zeros((len(_BANDWIDTHS), 2))
+    radius = np.exp(-np.pi * _BANDWIDTHS / sampling_rate)
     begin = 0
     for syllable in syllables:
         end = len(source) if syllable is syllables[-1] else syllable.stop
@@ -359,11 +366,9 @@ def _vocal_tract(
         angle = 2.0 * np.pi * np.minimum(frequencies / sampling_rate, 0.45)
         # Klatt's digital resonators in cascade, with unit gain at 0 Hz.
         sections = np.zeros((len(frequencies), 6))
-        sections[:, 3], sections[:, 4], sections[:, 5] = (
-            1.0,
-            -2.0 * radius * np.cos(angle),
-            radius**2,
-        )
+        sections[:, 3] = 1.0
+        sections[:, 4] = -2.0 * radius * np.cos(angle)
+        sections[:, 5] = radius**2
         sections[:, 0] = sections[:, 3:].sum(axis=1)
         speech[begin:end], state = scipy.signal.sosfilt(sections, source[begin:end], zi=state)
         begin = end

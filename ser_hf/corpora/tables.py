@@ -104,7 +104,8 @@ def extra_columns(
         guess: whether to read numbers from text, as in a CSV file.
     """
     kept: list[dict[str, Any]] = [{} for _ in cells]
-    names, used = {name for row in cells for name in row}, set(used)
+    names = {name for row in cells for name in row}
+    used = set(used)
     columns: dict[str, dict[int, Any]] = {}
     for number, row in enumerate(cells):
         for name, value in row.items():
@@ -324,7 +325,8 @@ class RowParser:
             UserError: naming the row, for an unknown label or missing audio (both may be skipped)
                 or speaker.
         """
-        clips, skipped = [], []
+        clips = []
+        skipped = []
         for row in rows:
             row = dataclasses.replace(row, label=text(row.label))
             emotion = self.emotion(row.label)
@@ -437,7 +439,8 @@ def parse(
     extra = extra_columns(
         [cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)}
     )
-    rows, first = [], {}
+    rows = []
+    first = {}
     for (line, cells), kept in zip(lines, extra, strict=True):
         where = f"{table}, line {line}"
         listed = cells.get(path, "")

@@ -70,7 +70,8 @@ def scaled_targets(
     used: dict[str, set[tuple[float, ...]]] = {}
     for name in targets:
         for clip, row in zip(clips, rows, strict=True):
-            own, value = known.get(clip.corpus, {}), rating(clip, name)
+            own = known.get(clip.corpus, {})
+            value = rating(clip, name)
             bounds = ranges.get(name) or own.get(name) or own.get(ALIASES.get(name))
             if value is None:
                 there = f"columns of numbers: {', '.join(columns) or 'none'}"

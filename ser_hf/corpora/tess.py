@@ -50,11 +50,9 @@ def read_name(path: PurePath) -> Clip | None:
     fields = GRAMMAR.fullmatch(_MISSPELT.get(path.stem.lower(), path.stem))
     if fields is None:
         return None
-    speaker, word, code = (
-        fields["speaker"].upper(),
-        fields["word"].lower(),
-        fields["emotion"].lower(),
-    )
+    speaker = fields["speaker"].upper()
+    word = fields["word"].lower()
+    code = fields["emotion"].lower()
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[code],

@@ -221,7 +221,8 @@ def paired_comparison(
     compared: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for (a, b), metric in itertools.product(itertools.combinations(sides, 2), names):
         drawn = by_speaker[a][metric] - by_speaker[b][metric]
-        own, other = float(plain[a][metric][0]), float(plain[b][metric][0])
+        own = float(plain[a][metric][0])
+        other = float(plain[b][metric][0])
         compared.setdefault((a, b), {})[metric] = {
             "a": own,
             "b": other,
@@ -287,7 +288,8 @@ def holm(values: Sequence[float]) -> list[float]:
     """Correct p-values for the number of tests (Holm 1979): if values below 0.05 count as
     significant, the chance of one or more false positives is at most 5 %, whether or not the tests
     depend on each other."""
-    corrected, largest = [0.0] * len(values), 0.0
+    corrected = [0.0] * len(values)
+    largest = 0.0
     for rank, i in enumerate(np.argsort(values, kind="stable")):
         largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
         corrected[i] = largest

@@ -10,7 +10,8 @@ from scipy.optimize import minimize_scalar
 from .metrics import BINS, all_metrics, confidence_bins
 
 # The bounds of the search for a temperature.
-LOWEST, HIGHEST = 0.01, 100.0
+LOWEST = 0.01
+HIGHEST = 100.0
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
@@ -43,7 +44,8 @@ def fit_temperature(
     Returns:
         T, from `LOWEST` to `HIGHEST`.
     """
-    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    logits = np.asarray(logits, dtype=np.float64)
+    labels = np.asarray(labels)
 
     def loss(temperature: float) -> float:
         probabilities = scipy.special.log_softmax(merged(logits / temperature), axis=1)

@@ -36,7 +36,8 @@ class EmotionMetric(evaluate.Metric):
     """The metric with the key `config_name`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        metric, ids = METRICS[self.config_name], datasets.Value("int64")
+        metric = METRICS[self.config_name]
+        ids = datasets.Value("int64")
         shares = datasets.Sequence(datasets.Value("float32"))
         given = (
             {"predictions": ids} if metric.needs == "predictions" else {"prediction_scores": shares}
@@ -54,13 +55,16 @@ class EmotionMetric(evaluate.Metric):
     def _compute(
         self, references: Any, predictions: Any = None, prediction_scores: Any = None
     ) -> dict[str, Any]:
-        name, votes, labels = self.config_name, None, np.asarray(references)
+        name = self.config_name
+        votes = None
+        labels = np.asarray(references)
         if not len(labels):
             raise UserError(f"{name}: no clips to measure")
         if METRICS[name].needs == "values":
             return {name: all_metrics(labels, np.asarray(prediction_scores), names=[name])[name]}
         if METRICS[name].needs == "votes":
-            votes, labels = labels.astype(np.float32), labels.argmax(axis=1)
+            votes = labels.astype(np.float32)
+            labels = labels.argmax(axis=1)
         ids = labels if predictions is None else np.concatenate([labels, predictions])
         if ids.min() < 0:
             raise UserError(f"{name}: expected class ids of 0 or more, got {ids.min()}")

@@ -53,11 +53,9 @@ class Outputs:
         """A function from weights (resamples, clips) to the UAR of each group, (resamples, count);
         `group` is the number of each clip's group, (clips,), -1 for none."""
         present, label = np.unique(self.labels, return_inverse=True)
-        cell, known, cells = (
-            np.maximum(group, 0) * len(present) + label,
-            group >= 0,
-            count * len(present),
-        )
+        cell = np.maximum(group, 0) * len(present) + label
+        known = group >= 0
+        cells = count * len(present)
         support, hits = (
             one_hot(cell, cells, own) for own in (known, known & (self.labels == self.predictions))
         )
@@ -120,7 +118,8 @@ class Outputs:
     @functools.cached_property
     def cosines(self) -> np.ndarray:
         """Cosine with the votes; nan for clips that nobody rated."""
-        predicted, rated = clipped(self.probabilities), self.votes.astype(np.float64)
+        predicted = clipped(self.probabilities)
+        rated = self.votes.astype(np.float64)
         return (rated * predicted).sum(axis=1) / (
             np.linalg.norm(rated, axis=1) * np.linalg.norm(predicted, axis=1)
         )
@@ -203,7 +202,8 @@ class Ratings:
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
         """As `Outputs.main_by_group`, the mean CCC."""
-        place, known = np.maximum(group, 0), group >= 0
+        place = np.maximum(group, 0)
+        known = group >= 0
         clips = one_hot(place, count, known)
 
         def measured(weights: np.ndarray) -> np.ndarray:
@@ -226,7 +226,8 @@ class Moments:
     def __init__(self, ratings: Ratings, mean: Callable[[np.ndarray], np.ndarray]):
         self.mean, middle = mean, ratings.labels.mean(axis=0, dtype=np.float64)
         # Centered first: the moments of numbers far from zero lose digits.
-        self.targets, self.values = ratings.labels - middle, ratings.values - middle
+        self.targets = ratings.labels - middle
+        self.values = ratings.values - middle
 
     @functools.cached_property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -584,11 +585,9 @@ class _RocArea:
         )
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        drawn, own, everyone = (
-            weights[:, self.own],
-            _summed(weights[:, self.own]),
-            _summed(weights[:, self.order]),
-        )
+        drawn = weights[:, self.own]
+        own = _summed(weights[:, self.own])
+        everyone = _summed(weights[:, self.order])
         others = (
             everyone[:, self.below]
             + everyone[:, self.upto]

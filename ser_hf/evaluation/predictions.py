@@ -79,10 +79,8 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
     """Combine rows of a corpus with probabilities in the same order, (clips, classes) or (runs,
     clips, classes).
     """
-    names, kept = (
-        names_of(dataset),
-        {"id", "label", "targets", "votes", "audio", *KNOWN, *OTHER_LABELS},
-    )
+    names = names_of(dataset)
+    kept = {"id", "label", "targets", "votes", "audio", *KNOWN, *OTHER_LABELS}
     # All columns at once: `datasets` copies a table's description for each column read by name.
     own = dataset.select_columns([name for name in dataset.column_names if name in kept])[
         list(rows)
@@ -91,7 +89,8 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
     others = {name: own[name] for name in OTHER_LABELS if name in own}
     # A user's table may use these names for anything.
     columns |= {name: values for name, values in others.items() if {*values} <= {None, *EMOTIONS}}
-    votes, nothing = None, [np.nan] * len(names)
+    votes = None
+    nothing = [np.nan] * len(names)
     labels = targets_of(dataset, rows)
     if labels is None:
         labels = np.asarray(own["label"])
@@ -148,7 +147,8 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
     probabilities = np.stack([table[f"p_{name}"].to_numpy() for name in names], axis=1).astype(
         np.float32
     )
-    runs, first = [], None
+    runs = []
+    first = None
     for seed in dict.fromkeys(seeds):
         run = rows[seeds == seed].reset_index().set_index(list(rows.columns))["index"]
         first = run if first is None else first

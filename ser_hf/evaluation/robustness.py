@@ -24,7 +24,8 @@ _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
 # Of the room, m3, and from the speaker to the microphone, m: an office, and a laptop or telephone
 # on the table.
-_ROOM_VOLUME, _DISTANCE = 60.0, 1.0
+_ROOM_VOLUME = 60.0
+_DISTANCE = 1.0
 # By kbit/s: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 
@@ -208,13 +209,18 @@ def robustness(
         severity, unit, description, how many clips it `changed`, and `drop`, what it costs of the
         main metric (negative if it gains), with `drop_interval`.
     """
-    labels, clips, task = predictions.labels, len(predictions), predictions.task
-    main, names = task.main, task.headline[:3]
-    outputs, changed = [predictions.outputs[0]], []
+    labels = predictions.labels
+    clips = len(predictions)
+    task = predictions.task
+    main = task.main
+    names = task.headline[:3]
+    outputs = [predictions.outputs[0]]
+    changed = []
     with tqdm(total=clips * len(conditions), desc="robustness", unit="clip", disable=None) as bar:
         for condition in conditions:
             bar.set_postfix_str(condition.name)
-            predicted, count = [], 0
+            predicted = []
+            count = 0
             for chunk in _chunks(condition, waveforms, predictions.ids, rate):
                 predicted.append(np.asarray(classify([made for made, _ in chunk])))
                 count += sum(different for _, different in chunk)

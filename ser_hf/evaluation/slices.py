@@ -134,9 +134,11 @@ def slices_and_gaps(
     ones the gap would be smaller.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
-    gaps, main = {}, predictions.task.main
+    gaps = {}
+    main = predictions.task.main
     for name, places in slice_places(predictions).items():
-        rows, comparable = {}, {}
+        rows = {}
+        comparable = {}
         for i, (value, own) in enumerate(places.items()):
             names = {predictions.speakers[place] for place in own}
             speakers = None if any(map(is_unknown, names)) else len(names)
@@ -189,7 +191,8 @@ def other_label(predictions: Predictions) -> dict[str, Any] | None:
         places = np.flatnonzero(others >= 0)
         if not len(places):
             continue
-        own, other = predictions.labels[places], others[places]
+        own = predictions.labels[places]
+        other = others[places]
         return {
             "by": name,
             "clips": len(places),
@@ -229,7 +232,8 @@ def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
 
 def pooled_classes(predictions: Predictions) -> tuple[dict[str, dict[str, Any]], list[list[int]]]:
     """`per_class` and `confusion` over all runs; supports count each clip once."""
-    runs, names = len(predictions.probabilities), predictions.names
+    runs = len(predictions.probabilities)
+    names = predictions.names
     pooled = np.tile(predictions.labels, runs), predictions.predicted.ravel()
     classes = {
         name: row | {"support": row["support"] // runs}

@@ -115,10 +115,12 @@ def _of_dimensions(
     """The sections about dimensions, with the `intervals` of their CCC, and a warning about
     constant predictions.
     """
-    found, constant = {}, []
+    found = {}
+    constant = []
     for i, (name, interval) in enumerate(zip(predictions.names, intervals, strict=True)):
         scores = [_scores_of(run, i) for run in predictions.outputs]
-        targets, guesses = predictions.labels[:, i], predictions.probabilities[..., i]
+        targets = predictions.labels[:, i]
+        guesses = predictions.probabilities[..., i]
         spread = {
             "target_deviation": float(targets.std()),
             "predicted_deviation": float(guesses.std(axis=1).mean()),
@@ -186,23 +188,19 @@ def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
     """The clips with the lowest probability of their label, or with the largest error, mean over
     runs.
     """
-    mean, names, labels = (
-        predictions.probabilities.mean(axis=0),
-        predictions.names,
-        predictions.labels,
-    )
+    mean = predictions.probabilities.mean(axis=0)
+    names = predictions.names
+    labels = predictions.labels
     if labels.ndim == 2:
-        key, scores = "error", np.sqrt(((mean - labels) ** 2).mean(axis=1))
-        order, texts = (
-            np.argsort(-scores, kind="stable"),
-            [_in_words(names, labels), _in_words(names, mean)],
-        )
+        key = "error"
+        scores = np.sqrt(((mean - labels) ** 2).mean(axis=1))
+        order = np.argsort(-scores, kind="stable")
+        texts = [_in_words(names, labels), _in_words(names, mean)]
     else:
-        key, scores = "probability", mean[np.arange(len(predictions)), labels]
-        order, texts = (
-            np.argsort(scores, kind="stable"),
-            [[names[i] for i in own] for own in (labels, mean.argmax(1))],
-        )
+        key = "probability"
+        scores = mean[np.arange(len(predictions)), labels]
+        order = np.argsort(scores, kind="stable")
+        texts = [[names[i] for i in own] for own in (labels, mean.argmax(1))]
     paths = predictions.paths or [None] * len(predictions)
     return [
         {

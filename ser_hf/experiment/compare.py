@@ -109,7 +109,8 @@ def compare_runs(
             )
     groups = list(same.values())
     settings = {"resamples": resamples, "confidence": confidence, "seed": seed}
-    rows, pairs = [_row(run) for run in runs], _pairs(groups, metric, settings)
+    rows = [_row(run) for run in runs]
+    pairs = _pairs(groups, metric, settings)
     comparison = {
         "metric": metric,
         "runs": rows,
@@ -167,7 +168,8 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     table = table if "seed" in table else table.assign(seed=0)
     if "fold" in table and table.duplicated(["seed", "id"]).any():
         table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
-    names, seeds = sorted(report.labels), []
+    names = sorted(report.labels)
+    seeds = []
     for _, own in table.sort_values(["seed", "id"]).groupby("seed"):
         if report.measured.problem_type:
             labels, values = (
@@ -234,7 +236,8 @@ def _pairs(
     for runs in groups:
         if len(runs) == 1:
             continue
-        first, sides = runs[0].predictions, {run.name: run.predictions.outputs for run in runs}
+        first = runs[0].predictions
+        sides = {run.name: run.predictions.outputs for run in runs}
         speakers = first.speakers and len(set(first.speakers))
         compared = paired_comparison(sides, first.speakers, **settings)
         for (a, b), metrics in compared.items():
@@ -350,10 +353,8 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str, width: float = 8.5
 
 def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs, and the pairs, as formatted text."""
-    metric, noise = (
-        comparison["metric"],
-        any(row["noise"] is not None for row in comparison["runs"]),
-    )
+    metric = comparison["metric"]
+    noise = any(row["noise"] is not None for row in comparison["runs"])
     runs = [
         {
             "run": row["name"],
@@ -404,30 +405,37 @@ def paper_table(comparison: Mapping[str, Any], format: str) -> str:
     """
     if format == "csv":
         return _csv(comparison).rstrip()
-    rows, metric, table = comparison["runs"], NAMES[comparison["metric"]], tables(comparison)[0]
+    rows = comparison["runs"]
+    metric = NAMES[comparison["metric"]]
+    table = tables(comparison)[0]
     others = [NAMES[name] for name in rows[0]["metrics"] if NAMES[name] != metric]
     table = table[["run", metric, "interval", *others]].rename(
         columns={"interval": f"{100 * rows[0]['confidence']:g} % interval"}
     )
     table["run"] += [" (knows test speakers)" * _leaky(row) for row in rows]
     bold, note = _best(comparison)
-    figure, place = table.loc[0, metric], "\ue000"  # a character that no format escapes
+    # a character that no format escapes
+    figure = table.loc[0, metric]
+    place = "\ue000"
     table.loc[0, metric] = place
     if format == "latex":
-        text, best = table.to_latex(index=False, escape=True), r"\textbf{{{}}}"
+        text = table.to_latex(index=False, escape=True)
+        best = r"\textbf{{{}}}"
     else:
         cells = table.map(lambda cell: re.sub(r"([\\`*|<])", r"\\\1", cell)).to_numpy().tolist()
         lines = [
             f"| {' | '.join(row)} |\n" for row in ([*table], ["---"] * len(table.columns), *cells)
         ]
-        text, best = "".join(lines), "**{}**"
+        text = "".join(lines)
+        best = "**{}**"
     text = text.replace(place, best.format(figure) if bold else figure)
     return f"{text}\n{'% ' * (format == 'latex')}{note}"
 
 
 def _best(comparison: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether the first run is shown to be better than the second, and a sentence about it."""
-    best, names = comparison["runs"][0], {row["name"] for row in comparison["runs"][:2]}
+    best = comparison["runs"][0]
+    names = {row["name"] for row in comparison["runs"][:2]}
     pair = next((pair for pair in comparison["pairs"] if {pair["a"], pair["b"]} == names), None)
     if pair is None or _leaky(best):
         return (

@@ -129,7 +129,8 @@ class RunContext:
 
     def resolved_recipe(self) -> dict[str, Any]:
         """The recipe as saved in the run's folder, with date, versions and git revision."""
-        found, now = environment(), datetime.datetime.now(datetime.UTC)
+        found = environment()
+        now = datetime.datetime.now(datetime.UTC)
         provenance = {key: found[key] for key in ("versions", "git_revision")}
         provenance["created"] = now.isoformat(timespec="seconds")
         return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
@@ -145,7 +146,8 @@ class RunContext:
         """The rows for training: for scikit-learn those of the validation split too, unless they
         are evaluated.
         """
-        rows, recipe = self.fold.split.rows, self.recipe
+        rows = self.fold.split.rows
+        recipe = self.recipe
         both = recipe.training.solver == "sklearn" and recipe.evaluation.part == "test"
         return rows["train"] + rows["validation"] * both
 
@@ -153,7 +155,8 @@ class RunContext:
         """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation
         for scikit-learn.
         """
-        recipe, data = self.recipe, self.data
+        recipe = self.recipe
+        data = self.data
         if recipe.training.solver == "sklearn":
             return clip_table(data.dataset, self.train_rows, data.store, window=self.window)
         longest = data.plan.longest_clip
@@ -164,7 +167,8 @@ class RunContext:
         )
         seed = recipe.training.seeds[0]
         if self.resampled:
-            corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]
+            corpora = data.dataset["corpus"][:]
+            speakers = data.dataset["speaker"][:]
             return balanced(clips, corpora, speakers, data.weights, recipe.training.balance, seed)
         return clips
 
@@ -178,11 +182,9 @@ class RunContext:
 
     def window_notes(self) -> list[str]:
         """Notes about clips that evaluation splits into windows or pads."""
-        evaluated, plan, rate = (
-            self.recipe.evaluation.part,
-            self.data.plan,
-            self.data.store.sampling_rate,
-        )
+        evaluated = self.recipe.evaluation.part
+        plan = self.data.plan
+        rate = self.data.store.sampling_rate
         limits = self.window, plan.longest_clip, plan.shortest_clip
         return [
             f"{sentence}."

@@ -99,7 +99,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         UserError: naming the recipe key or file that is wrong, or clips that two parts of a split
             share.
     """
-    audio, protocol = recipe.audio, recipe.protocol
+    audio = recipe.audio
+    protocol = recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)
     dataset = corpus.dataset
@@ -108,7 +109,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
     preparation = Preparation(**recipe.preparation)
     model = dict(vars(recipe.model))
-    rate, problem = audio.sampling_rate, TASKS[recipe.task].problem_type
+    rate = audio.sampling_rate
+    problem = TASKS[recipe.task].problem_type
     settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
     settings |= {"problem_type": problem, "ranges": corpus.ranges}
     plan = blueprint(model.pop("architecture"), names_of(dataset), **settings, **model)
@@ -155,7 +157,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         logger.warning("%s", note)
     folds = _audited(dataset, splits, protocol, duplicates)
     foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
-    seconds, sources = {"preparation": time.perf_counter() - began}, sources_facts(corpus.sources)
+    seconds = {"preparation": time.perf_counter() - began}
+    sources = sources_facts(corpus.sources)
     known = seconds, notes, sources, corpus.weights, inherited, corpus.ranges
     return ExperimentData(dataset, store, plan, folds, foil, *known)
 
@@ -213,14 +216,16 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
         for speaker in parts[name].speakers
     }
     speakers.update(protocol.inherited or ())
-    name, sha256 = protocol.name or "an unnamed protocol", protocol.sha256 or "unknown"
+    name = protocol.name or "an unnamed protocol"
+    sha256 = protocol.sha256 or "unknown"
     return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
     """The recipe's corpus with its labels, downloaded first if the recipe says so."""
     corpus = recipe.corpus
-    root, options = _expanded(corpus.root), dict(corpus.options)
+    root = _expanded(corpus.root)
+    options = dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
         options["corpora"] = [
             {**item, "root": _expanded(item["root"])}

@@ -211,12 +211,16 @@ def select_test_clips(
 
     With `training_speakers` those of the model's training are kept; the report then names the leak.
     """
-    protocol, fold, part = settings.protocol, settings.fold, settings.part
+    protocol = settings.protocol
+    fold = settings.fold
+    part = settings.part
     if part not in PARTS:
         raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
     if protocol is None and (part != "test" or fold is not None or settings.protocol_options):
         raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
-    dataset, name, sha256 = corpus.dataset, "whole corpus", ""
+    dataset = corpus.dataset
+    name = "whole corpus"
+    sha256 = ""
     rated = "targets" in dataset.features
     rows = list(range(len(dataset)))
     if protocol is not None:
@@ -225,16 +229,12 @@ def select_test_clips(
         )
         if len(splits) > 1:
             raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
-        rows, name, sha256 = (
-            splits[0].rows[part],
-            f"{protocol}, its {part} part",
-            fingerprint(splits),
-        )
-    names, labels, speakers = (
-        dataset.features["label"].names,
-        dataset["label"][:],
-        dataset["speaker"][:],
-    )
+        rows = splits[0].rows[part]
+        name = f"{protocol}, its {part} part"
+        sha256 = fingerprint(splits)
+    names = dataset.features["label"].names
+    labels = dataset["label"][:]
+    speakers = dataset["speaker"][:]
     known = provenance.speakers if provenance else frozenset()
     left_out: Counter[str] = Counter()
     kept = []
@@ -253,7 +253,8 @@ def select_test_clips(
         raise UserError(f"--corpus: no clip is left to evaluate. {' '.join(reasons)} ({remedy})")
     chosen = dataset.select(kept)
     tested = sorted({speaker for speaker in chosen["speaker"][:] if speaker is not None})
-    shared, unnamed = known.intersection(tested), may_share(tested, sorted(known))
+    shared = known.intersection(tested)
+    unnamed = may_share(tested, sorted(known))
     leak = None
     if shared:
         leak = f"{len(shared)} of {len(tested)} test speakers are in the model's training or validation split."
@@ -342,7 +343,9 @@ def evaluate_on_corpus(
         citation: the `corpus_facts` that the page quotes.
     """
     began = time.perf_counter()
-    classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
+    classifier = model.classifier
+    mapping = model.mapping
+    provenance = model.provenance
     targets = names_of(corpus.dataset) if "targets" in corpus.dataset.features else []
     if isinstance(mapping, DimensionMapping):
         mapping = mapping.on(targets)
@@ -350,7 +353,9 @@ def evaluate_on_corpus(
         raise UserError(
             f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out"
         )
-    config, rate, found = classifier.model.config, classifier.extractor.sampling_rate, {}
+    config = classifier.model.config
+    rate = classifier.extractor.sampling_rate
+    found = {}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         # Its test split has not trained the model.
         settings = dataclasses.replace(settings, fold=provenance.fold)

@@ -58,7 +58,8 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
     """The fields of a report about recipe, data and machine; `metrics` are compared with the
     foil's.
     """
-    recipe, data = run.recipe, run.data
+    recipe = run.recipe
+    data = run.data
     evaluated = recipe.evaluation.part
     rows = run.fold.split.rows
     if len(run.folds) > 1:
@@ -162,10 +163,8 @@ def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
 def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
     architecture = recipe.model.architecture
     published = plan.checkpoint is not None and not plan.random_init
-    steps, prepared = (
-        recipe.augment.steps | {"mixup": recipe.augment.mixup},
-        dataclasses.asdict(plan.preparation),
-    )
+    steps = recipe.augment.steps | {"mixup": recipe.augment.mixup}
+    prepared = dataclasses.asdict(plan.preparation)
     facts: dict[str, Any] = {
         "architecture": architecture,
         "model_type": plan.config.model_type,
@@ -196,7 +195,8 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
 
 def _depth(recipe: Recipe) -> str:
     """The trained and frozen parts in one sentence; empty if the whole network is trained."""
-    freeze, lora = recipe.freeze, recipe.lora
+    freeze = recipe.freeze
+    lora = recipe.lora
     if lora.rank is not None:
         return f"The head and LoRA adapters of rank {lora.rank} were trained; the other weights are frozen."
     pretrained = recipe.model.architecture in ("encoder", *TRANSFERRED)
@@ -220,7 +220,8 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         table: predictions of all of them (`read_predictions`).
     """
     kind = "fold" if len(run.folds) > 1 else "seed"
-    recipe, children = run.recipe, list(reports.values())
+    recipe = run.recipe
+    children = list(reports.values())
     predictions = from_table(table, recipe.evaluation.part, run.data.labels)
     scores = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
     if kind == "fold":

@@ -308,7 +308,8 @@ def built_in_recipes() -> dict[str, Path]:
 
 def recipe_file(source: str | Path) -> Path:
     """A file as it is, or the file of the built-in recipe of that name."""
-    name, found = str(source), built_in_recipes()
+    name = str(source)
+    found = built_in_recipes()
     if os.path.exists(name) or Path(name).suffix or os.sep in name:
         return Path(name)
     if name not in found:

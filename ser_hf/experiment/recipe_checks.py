@@ -107,7 +107,8 @@ def check(recipe: Recipe) -> None:
     """Check keys against each other. Raises a `UserError` naming the key."""
     from ..models.preparation import Preparation
 
-    training, protocol = recipe.training, recipe.protocol
+    training = recipe.training
+    protocol = recipe.protocol
     values = {
         f"training.{name}": (training.arguments.get(name), own)
         for name, own in ARGUMENT_RANGES.items()
@@ -160,7 +161,8 @@ def _check_task(recipe: Recipe) -> None:
         recipe.training.loss,
     )
     check_targets(corpus.targets, corpus.ranges)
-    metric, known = training.early_stopping.metric, (*task.headline, "loss")
+    metric = training.early_stopping.metric
+    known = (*task.headline, "loss")
     if metric not in known:
         problem = f"unknown metric {metric!r} of {task.name}; choose one of {', '.join(known)}"
         raise UserError(f"training.early_stopping.metric: {problem}")
@@ -217,7 +219,9 @@ def _check_hub(hub: HubSection) -> None:
 
 def _check_class_balance(recipe: Recipe) -> None:
     """Check mixup and batch size, and refuse two corrections of one imbalance."""
-    balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
+    balance = recipe.training.balance
+    loss = recipe.training.loss
+    augment = recipe.augment
     weighted = _weighted(recipe)
     if (
         augment.mixup.probability
@@ -256,7 +260,8 @@ def _check_model(recipe: Recipe) -> None:
     from ..training.factory import plan_network
 
     model, training, name = recipe.model, recipe.training, recipe.model.architecture
-    encoder, transferred = name == "encoder", name in TRANSFERRED
+    encoder = name == "encoder"
+    transferred = name in TRANSFERRED
     if not model.checkpoint and (encoder or (transferred and not model.random_init)):
         needed = (
             "a Hub id or a folder"
@@ -297,7 +302,9 @@ def _check_frozen(recipe: Recipe) -> None:
     """Check `freeze` and `lora`."""
     from ..training.freezing import Freezing
 
-    freeze, lora, augment = recipe.freeze, recipe.lora, recipe.augment
+    freeze = recipe.freeze
+    lora = recipe.lora
+    augment = recipe.augment
     Freezing(**freeze.freezing)  # raises
     # scikit-learn's embeddings are computed once anyway
     if freeze.cache and recipe.training.solver == "trainer":
@@ -330,7 +337,8 @@ def _check_training(training: TrainingSection) -> None:
     from ..training.callbacks import check_report_to
     from ..training.optimizer import check_schedule
 
-    average, arguments = training.average, training.arguments
+    average = training.average
+    arguments = training.arguments
     if average.kind is None and _changed(average):
         raise UserError("training.average.decay: belongs to kind ema; leave it out")
     check_schedule(
@@ -343,7 +351,9 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     """Refuse keys that scikit-learn's solver would ignore."""
     from ..training.arguments import argument_options
 
-    training, augment, defaults = recipe.training, recipe.augment, argument_options()
+    training = recipe.training
+    augment = recipe.augment
+    defaults = argument_options()
     sections = {
         "training.loss": dataclasses.replace(training.loss, class_weights=None),
         "training.early_stopping": dataclasses.replace(training.early_stopping, metric=None),

@@ -103,7 +103,8 @@ def reproduce(
         ) from None
     recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
-    there, here = Path(source).resolve(), folder.path.resolve()
+    there = Path(source).resolve()
+    here = folder.path.resolve()
     if Path(source).is_dir() and (here in (there, *there.parents) or there in here.parents):
         raise UserError(
             f"output_dir: {folder.path} and {source} overlap; choose another folder (--output)"
@@ -117,7 +118,8 @@ def reproduce(
 
     from .run import run
 
-    before, threads = torch.get_num_threads(), saved.report.environment.threads
+    before = torch.get_num_threads()
+    threads = saved.report.environment.threads
     # Their number decides the order of additions, and with it the last digits.
     torch.set_num_threads(
         threads if threads and threads <= _MOST_THREADS * usable_cores() else before
@@ -139,11 +141,13 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
     `missing` are figures of the saved run only, `predictions` is the share of equal predicted
     classes.
     """
-    then, now = saved.report, report
+    then = saved.report
+    now = report
     before = read_recipe(saved.recipe | {"output_dir": recipe.output_dir})
     fingerprints = {}
     for key in ("sha256", "clips"):
-        own, other = getattr(then.protocol, key), getattr(now.protocol, key)
+        own = getattr(then.protocol, key)
+        other = getattr(now.protocol, key)
         fingerprints[key] = _pair(own, other) | {"equal": own == other if own and other else None}
     comparison: dict[str, Any] = {
         "name": recipe.name,
@@ -176,9 +180,14 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         reasons.append(
             f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}"
         )
-    rows, missing, agreement, exact, within = [], [], None, False, False
+    rows = []
+    missing = []
+    agreement = None
+    exact = False
+    within = False
     if comparison["trained"] and not reasons:
-        measured, here = _measured(then), _measured(now)
+        measured = _measured(then)
+        here = _measured(now)
         rows = [
             {
                 "of": of,
@@ -217,7 +226,8 @@ def _pair(saved: Any, now: Any) -> dict[str, Any]:
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    then, here = flat(saved), flat(now)
+    then = flat(saved)
+    here = flat(now)
     keys = [key for key in sorted(then.keys() | here.keys()) if not key.startswith(_PLACES)]
     return {
         key: _pair(then.get(key), here.get(key)) for key in keys if then.get(key) != here.get(key)
@@ -246,7 +256,8 @@ def _same_predictions(saved: Path | None, then: Report, now: Path, here: Report)
     """
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
-    one, other = read_predictions(saved, then), read_predictions(now, here)
+    one = read_predictions(saved, then)
+    other = read_predictions(now, here)
     both = one.merge(
         other, on=[name for name in _KEYS if name in one and name in other], suffixes=("", "_now")
     )
@@ -297,7 +308,8 @@ def find_saved_run(source: str | Path) -> Saved:
         default = named.with_name(f"{named.name}-reproduced")
         values = rerunnable(read_yaml(run.recipe), named.name)
         return Saved(str(source), values, read_finished_report(report), predictions, default)
-    recipe, report = run.recipe, run.path / "report.json"
+    recipe = run.recipe
+    report = run.path / "report.json"
     if not run.path.exists():
         from huggingface_hub import errors, hf_hub_download
 
@@ -314,7 +326,8 @@ def find_saved_run(source: str | Path) -> Saved:
         )
     path = Path(os.path.abspath(source))
     name = path.parent.name if path.name == "model" else path.name
-    values, folder = rerunnable(read_yaml(recipe), name), Path("runs", f"{name}-reproduced")
+    values = rerunnable(read_yaml(recipe), name)
+    folder = Path("runs", f"{name}-reproduced")
     return Saved(str(source), values, read_finished_report(report), None, folder)
 
 

@@ -82,7 +82,8 @@ def run(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Report:
     """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
-    folder, settings = RunFolder(recipe.output_dir), (recipe.to_dict(), resume, overwrite)
+    folder = RunFolder(recipe.output_dir)
+    settings = (recipe.to_dict(), resume, overwrite)
     with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
         # The first TrainingArguments start the process group, so they come before anything is
         # written.
@@ -129,7 +130,8 @@ def run(
 
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Check what depends on clips and network, before the first file is written."""
-    recipe, data = run.recipe, run.data
+    recipe = run.recipe
+    data = run.data
     if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
         raise UserError(
             "evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude them"
@@ -154,7 +156,8 @@ def _open(run: RunContext) -> None:
     """Write recipe.yaml and split.json; a resumed run must have the clips that it began with."""
     run.folder.open(run.resolved_recipe(), run.resume)
     _require_same_clips(run)
-    splits, audits = [fold.split for fold in run.folds], [fold.audit for fold in run.folds]
+    splits = [fold.split for fold in run.folds]
+    audits = [fold.audit for fold in run.folds]
     save_splits(splits, audits, run.folder.split, [fold.clips for fold in run.folds])
 
 
@@ -181,7 +184,8 @@ def _run_folds(run: RunContext) -> Report:
         return _run_one(run)
     kind = "fold" if len(folds) > 1 else "seed"
     # the foil is the whole run's
-    protocol, reports = dataclasses.replace(recipe.protocol, foil=None), {}
+    protocol = dataclasses.replace(recipe.protocol, foil=None)
+    reports = {}
     for number in [fold.number for fold in folds] if kind == "fold" else seeds:
         logger.info("%s %d", kind, number)
         if kind == "fold":
@@ -220,7 +224,8 @@ def _save_aggregate(
     """
     source = run.folder.child(report.chosen)
     number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
-    own, numbers = reports[number], [number]
+    own = reports[number]
+    numbers = [number]
     # the card's figures are those of its weights, not the mean over a fold's seeds
     if own.chosen_seed is not None:
         numbers.append(own.chosen_seed)
@@ -278,7 +283,8 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     selected = _fit(run, arguments)
     if not run.recipe.training.refit or run.recipe.evaluation.part == "validation":
         return selected
-    state, rows = selected.trainer.state, run.fold.split.rows
+    state = selected.trainer.state
+    rows = run.fold.split.rows
     held_out = window_logits(selected.trainer, run.clips("validation"))
     everything = dataclasses.replace(
         run.fold.split, rows=rows | {"train": sorted(rows["train"] + rows["validation"])}
@@ -286,7 +292,8 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     own = dataclasses.replace(
         run, folds=[dataclasses.replace(run.fold, split=everything)], watch=None
     )
-    steps, planned = state.best_global_step, selected.trainer.planned_steps or state.max_steps
+    steps = state.best_global_step
+    planned = selected.trainer.planned_steps or state.max_steps
     speakers = {speaker for part in PARTS[:2] for speaker in run.fold.split.speakers[part]}
     facts = {"steps": steps, "clips": len(everything.rows["train"]), "speakers": len(speakers)}
     logger.info(
@@ -306,9 +313,11 @@ def _fit(
     planned_steps: int | None = None,
     per_speaker: bool = False,
 ) -> Fit:
-    recipe, data = run.recipe, run.data
+    recipe = run.recipe
+    data = run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
-    model, clips = build_model(copy.deepcopy(data.plan)), run.train_clips()
+    model = build_model(copy.deepcopy(data.plan))
+    clips = run.train_clips()
     if data.ranges:
         start_at(model, np.mean(clips["shares"][:], axis=0).tolist())
     freeze(model, run.freezing)
@@ -359,8 +368,10 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Lo
 
 def make_transforms(run: RunContext) -> TrainTransforms:
     """Augmentation and mixup of the training clips."""
-    recipe, data = run.recipe, run.data
-    augment, rate = recipe.augment, data.store.sampling_rate
+    recipe = run.recipe
+    data = run.data
+    augment = recipe.augment
+    rate = data.store.sampling_rate
     augmenter = mixing = None
     if augment.steps:
         augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
@@ -390,12 +401,11 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         The report, and the predictions of each split.
     """
     began = time.perf_counter()
-    recipe, data = run.recipe, run.data
-    settings, solver, metric = (
-        recipe.evaluation,
-        recipe.training.solver,
-        recipe.training.early_stopping.metric,
-    )
+    recipe = run.recipe
+    data = run.data
+    settings = recipe.evaluation
+    solver = recipe.training.solver
+    metric = recipe.training.early_stopping.metric
     outputs: dict[str, Windows] = {}
     for name in PARTS if settings.part == "test" else PARTS[:2]:
         held_out = fitted.held_out if name == "validation" else None
@@ -457,12 +467,11 @@ def _per_speaker_metrics(
     not published.
     """
     logger.info("once more, standardized per speaker")
-    data, fitted = run.data, _fit(run, arguments, per_speaker=True)
-    model, collator, clips = (
-        fitted.trainer.model,
-        fitted.trainer.data_collator,
-        run.clips(run.recipe.evaluation.part),
-    )
+    data = run.data
+    fitted = _fit(run, arguments, per_speaker=True)
+    model = fitted.trainer.model
+    collator = fitted.trainer.data_collator
+    clips = run.clips(run.recipe.evaluation.part)
     vectors = embed(model, collator, clips, fitted.trainer.args, data.dataset["speaker"][:])
     rows, logits = merge(clips["row"][:], clips["length"][:], logits_of(model.classifier, vectors))
     predictions = of_rows(data.dataset, rows, softmax(logits))
@@ -476,7 +485,8 @@ def _calibrated(
     `temperature`.
     """
     plain = {name: merge(*own, run.task.problem_type) for name, own in outputs.items()}
-    setting, evaluated = run.recipe.evaluation.temperature, run.recipe.evaluation.part
+    setting = run.recipe.evaluation.temperature
+    evaluated = run.recipe.evaluation.part
     if setting == "none" or run.task.problem_type:  # dimensions have no probabilities
         return plain, None
     labels = np.asarray(run.data.dataset["label"][:])
@@ -531,13 +541,15 @@ def _recordings(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarray]:
     store = run.data.store
     if not run.data.plan.preparation.active:
         return [store[row] for row in rows]  # views, which take no memory
-    dataset, cache_dir = run.data.dataset.select(rows), run.recipe.audio.cache_dir
+    dataset = run.data.dataset.select(rows)
+    cache_dir = run.recipe.audio.cache_dir
     return prepare(dataset, store.sampling_rate, cache_dir, Preparation())[1]
 
 
 def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robustness:
     """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
-    classifier, settings = load_classifier(model), run.recipe.evaluation
+    classifier = load_classifier(model)
+    settings = run.recipe.evaluation
     places = {clip: row for row, clip in enumerate(run.data.dataset["id"][:])}
     # predictions are sorted by length
     waveforms = _recordings(run, [places[clip] for clip in predictions.ids])
@@ -550,7 +562,8 @@ def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None
     """Write reference.npz: a few recordings of the evaluated split and the trained model's logits
     of them.
     """
-    plan, store = run.data.plan, run.data.store
+    plan = run.data.plan
+    store = run.data.store
     limit = round(LONGEST * store.sampling_rate)
     rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows
     chosen = [rows[i] for i in chosen_clips(store.source_lengths[rows], limit)]

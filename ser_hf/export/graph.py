@@ -41,7 +41,8 @@ class WaveformClassifier(nn.Module):
         super().__init__()
         preparation = Preparation()
         if isinstance(extractor, PreparedFeatureExtractor):
-            preparation, extractor = extractor.preparation, extractor.stock()
+            preparation = extractor.preparation
+            extractor = extractor.stock()
         config = model.config
         kind = encoder_config(config).model_type
         if preparation.functionals:
@@ -56,7 +57,8 @@ class WaveformClassifier(nn.Module):
                 f"{kind}: export supports networks that take waveforms, and this one needs {features}"
             )
         self.trims = preparation.trim_silence is not None and preparation.fixed_duration is None
-        self.extractor, self.preparation = extractor, preparation
+        self.extractor = extractor
+        self.preparation = preparation
         self.problem_type = config.problem_type
         ranges = getattr(config, RANGES_KEY, None) or {}
         bounds = [ranges.get(config.id2label[i], (0.0, 1.0)) for i in range(config.num_labels)]
@@ -82,10 +84,8 @@ class WaveformClassifier(nn.Module):
         lengths = mask.sum(dim=1)
         if self.shortest:
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
-            waveform, lengths = (
-                nn.functional.pad(waveform, (0, missing)),
-                lengths.clamp(min=self.shortest),
-            )
+            waveform = nn.functional.pad(waveform, (0, missing))
+            lengths = lengths.clamp(min=self.shortest)
         logits = self.model(**self.extract(waveform, lengths)).logits.float()
         if self.problem_type == "regression":
             return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
@@ -102,7 +102,8 @@ class PrepareWaveform(nn.Module):
 
     def __init__(self, preparation: Preparation, sampling_rate: int):
         super().__init__()
-        self.preparation, self.rate = preparation, sampling_rate
+        self.preparation = preparation
+        self.rate = sampling_rate
         self.measurable = sampling_rate >= 4 * numpy_steps._SHELF[0]
         if preparation.level == "loudness" and self.measurable:
             response, self.stretch = numpy_steps._k_response(sampling_rate)
@@ -112,7 +113,8 @@ class PrepareWaveform(nn.Module):
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        steps, lengths = self.preparation, attention_mask.sum(dim=1)
+        steps = self.preparation
+        lengths = attention_mask.sum(dim=1)
         waveform = torch.where(attention_mask > 0, input_values, 0.0)
         if steps.trim_silence is not None:
             waveform, lengths = self._trim(waveform, lengths, 10 ** (-steps.trim_silence / 10))
@@ -126,18 +128,21 @@ class PrepareWaveform(nn.Module):
             samples = max(1, round(steps.fixed_duration * self.rate))
             # The zeros behind a short clip count as a part of it.
             padded = nn.functional.pad(waveform, (0, samples))
-            waveform, lengths = padded[:, :samples], torch.full_like(lengths, samples)
+            waveform = padded[:, :samples]
+            lengths = torch.full_like(lengths, samples)
         mask = _is_real(waveform.shape[1], lengths).long()
         if steps.trim_silence is not None and steps.fixed_duration is None:
             longest = lengths.max().item()
             torch._check(longest <= waveform.shape[1])
-            waveform, mask = waveform[:, :longest], mask[:, :longest]
+            waveform = waveform[:, :longest]
+            mask = mask[:, :longest]
         return waveform, mask
 
     def _trim(
         self, waveform: torch.Tensor, lengths: torch.Tensor, share: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        hop, hops = max(1, round(numpy_steps._HOP_SECONDS * self.rate)), numpy_steps._HOPS
+        hop = max(1, round(numpy_steps._HOP_SECONDS * self.rate))
+        hops = numpy_steps._HOPS
         # float64, as in numpy: a frame right at the threshold must fall on the same side.
         squares = nn.functional.pad(waveform.double().square(), (2 * hop, 2 * hop))
         energies = squares.unfold(1, hop, hop).sum(dim=2)
@@ -151,7 +156,8 @@ class PrepareWaveform(nn.Module):
         silent = last < 0
         end = torch.minimum(((last + 1) * hop).clamp(min=hops * hop), lengths)
         start = torch.minimum(first * hop, end - hops * hop).clamp(min=0)
-        start, end = torch.where(silent, 0, start), torch.where(silent, lengths, end)
+        start = torch.where(silent, 0, start)
+        end = torch.where(silent, lengths, end)
         source = torch.arange(waveform.shape[1], device=lengths.device)[None] + start[:, None]
         moved = waveform.gather(1, torch.minimum(source, lengths[:, None] - 1))
         return torch.where(source < end[:, None], moved, 0.0), end - start
@@ -192,7 +198,8 @@ class WaveformInput(nn.Module):
 
     def __init__(self, extractor: Wav2Vec2FeatureExtractor):
         super().__init__()
-        self.normalize, self.padding_value = extractor.do_normalize, extractor.padding_value
+        self.normalize = extractor.do_normalize
+        self.padding_value = extractor.padding_value
         self.masked = extractor.return_attention_mask
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -218,13 +225,15 @@ class ProductLogMel(nn.Module):
 
     def __init__(self, mel: LogMel):
         super().__init__()
-        size, hop = mel.config.n_fft, mel.config.hop_length
+        size = mel.config.n_fft
+        hop = mel.config.hop_length
         # With the fewest multiplications in both steps.
         divisors = [q for q in range(1, hop + 1) if hop % q == size % q == 0]
         columns = min(divisors, key=lambda q: (size // q // 2 + 1) * (2 * size + 4 * q * q))
         rows = size // columns
         self.mel, self.columns, self.stride = mel, columns, hop // columns
-        column, low = torch.arange(columns), torch.arange(rows // 2 + 1)
+        column = torch.arange(columns)
+        low = torch.arange(rows // 2 + 1)
         sample = torch.arange(size).view(rows, columns).T[:, None]
         angles = (sample * low[:, None]).double() * (-2 * math.pi / size)
         factors = torch.polar(mel.short_time.window.double()[sample].expand_as(angles), angles)
@@ -250,10 +259,12 @@ class ProductLogMel(nn.Module):
     def forward(
         self, waveform: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        padded, columns = self.mel.short_time.pad(waveform, lengths), self.columns
+        padded = self.mel.short_time.pad(waveform, lengths)
+        columns = self.columns
         rows = padded.unfold(1, columns, columns).transpose(1, 2)
         sums = nn.functional.conv1d(rows, self.first, stride=self.stride, groups=columns)
-        frames, sums = sums.shape[2], sums.unflatten(1, (2 * columns, -1)).flatten(2)
+        frames = sums.shape[2]
+        sums = sums.unflatten(1, (2 * columns, -1)).flatten(2)
         power = (self.real @ sums).square() + (self.imaginary @ sums).square()
         bands = (self.filters @ power.reshape(-1, self.filters.shape[1], frames)).transpose(1, 2)
         mask = self.mel.short_time.mask(bands, lengths)
@@ -271,7 +282,8 @@ class _Unmasked(nn.Module):
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         norm = self.norm
-        mean, variance = norm.running_mean, norm.running_var
+        mean = norm.running_mean
+        variance = norm.running_var
         return nn.functional.batch_norm(
             features, mean, variance, norm.weight, norm.bias, eps=norm.eps
         )

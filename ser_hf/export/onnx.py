@@ -136,7 +136,8 @@ def export_model(
     classifier = load_classifier(
         source, revision=revision, device="cpu", trust_remote_code=trust_remote_code
     )
-    rate, extractor = classifier.extractor.sampling_rate, classifier.extractor
+    rate = classifier.extractor.sampling_rate
+    extractor = classifier.extractor
     compared_on = "given clips"
     if clips is None:
         clips, compared_on = _default_clips(source, rate)
@@ -151,7 +152,8 @@ def export_model(
         "revision": classifier.revision,
         "window_seconds": classifier.evaluation_window,
     }
-    expected, files = logits_of(classifier, clips), {}
+    expected = logits_of(classifier, clips)
+    files = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Files appear at their places only when all of them are complete and checked.
@@ -298,7 +300,8 @@ def export_onnx(
     metadata = metadata_of(graph) | dict(facts or {})
     _replace_lstms(graph.model)
     names = ["logits", "values" if graph.problem_type == "regression" else "probabilities"]
-    prepare, rate = graph.prepare, graph.sampling_rate
+    prepare = graph.prepare
+    rate = graph.sampling_rate
     if graph.trims:
         graph.prepare = PrepareWaveform(Preparation(), rate)
     file = _exported(graph, names, rate)
@@ -324,7 +327,8 @@ def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> A
     """A module that takes waveforms and a mask, as an `onnx.ModelProto`."""
     from onnxscript import optimizer
 
-    clips, axes = torch.zeros(2, sampling_rate), {0: "batch", 1: "samples"}
+    clips = torch.zeros(2, sampling_rate)
+    axes = {0: "batch", 1: "samples"}
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
@@ -407,7 +411,8 @@ class _OnnxLSTM(nn.Module):
 
     def __init__(self, lstm: nn.LSTM):
         super().__init__()
-        self.hidden, self.layers = lstm.hidden_size, lstm.num_layers
+        self.hidden = lstm.hidden_size
+        self.layers = lstm.num_layers
         parts = {"input": ("weight_ih",), "hidden": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
         for layer in range(lstm.num_layers):
             for kind, names in parts.items():
@@ -446,7 +451,8 @@ def _quiet() -> Iterator[None]:
     """Hide warnings and log lines of the exporter, which are about its own future and optional
     packages.
     """
-    level, handlers = logging.root.manager.disable, list(logging.root.handlers)
+    level = logging.root.manager.disable
+    handlers = list(logging.root.handlers)
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -9,7 +9,8 @@ import soundfile
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 metadata = session.get_modelmeta().custom_metadata_map
-labels, rate = json.loads(metadata["id2label"]), int(metadata["sampling_rate"])
+labels = json.loads(metadata["id2label"])
+rate = int(metadata["sampling_rate"])
 for name in sys.argv[2:]:
     clip, own = soundfile.read(name, dtype="float32", always_2d=True)
     clip, length = clip.mean(axis=1), round(len(clip) * rate / own)

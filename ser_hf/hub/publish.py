@@ -76,10 +76,8 @@ class Published:
                     f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
                 )
                 lines.append(f"{name}: {pushed.url} ({commit})")
-        difference, trust = (
-            self.verdict.largest_difference,
-            ", trust_remote_code=True" * self.verdict.remote_code,
-        )
+        difference = self.verdict.largest_difference
+        trust = ", trust_remote_code=True" * self.verdict.remote_code
         lines.append(
             f"  a process without ser_hf loaded it from there: logits within {difference:.1e} of training's"
         )
@@ -154,10 +152,8 @@ def publish(
                 f"{model.url}: pushed, but fails verification on the Hub: {'; '.join(verdict.problems)}"
             )
         if space:
-            page, recipe = (
-                report_repo and hub_page(report_repo, "datasets"),
-                read_yaml(RunFolder(run).recipe),
-            )
+            page = report_repo and hub_page(report_repo, "datasets")
+            recipe = read_yaml(RunFolder(run).recipe)
             window = recipe["evaluation"]["window"]
             write_space(
                 staging / "space",
@@ -188,10 +184,8 @@ def stage_model(
         report_repo, space: Hub ids that the card links.
     """
     require_finished(run)
-    card, model = (
-        str(card_of_run(run, repo_id, report_repo=report_repo, space=space)),
-        RunFolder(run).model,
-    )
+    card = str(card_of_run(run, repo_id, report_repo=report_repo, space=space))
+    model = RunFolder(run).model
     for path in (*model.rglob("*"), *RunFolder(run).report.rglob("*"), *card_pictures(run)):
         if not path.resolve().is_relative_to(run.resolve()):
             raise UserError(
@@ -231,7 +225,8 @@ def stage_report(
         repo_id: USER/NAME of the repository, for the snippets of its card.
         model_repo, space: Hub ids of the model that the report describes, and of its demo.
     """
-    source, recipe = RunFolder(run).report, read_yaml(RunFolder(run).recipe)
+    source = RunFolder(run).report
+    recipe = read_yaml(RunFolder(run).recipe)
     predictions = pq.read_table(source / "predictions.parquet")
     cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
     above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}

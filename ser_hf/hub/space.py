@@ -16,7 +16,8 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_folder, packaged, write_json
 
 # The versions that the page is tested with.
-GRADIO, PYTHON = "6.31.0", "3.12"
+GRADIO = "6.31.0"
+PYTHON = "3.12"
 REQUIREMENTS = """\
 gradio>=6.31,<7
 transformers>=5.18,<6
@@ -61,7 +62,8 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     Raises:
         UserError: if the folder has other files.
     """
-    folder, report = Path(folder), demo.report
+    folder = Path(folder)
+    report = demo.report
     if (
         folder.exists()
         and not (folder / "facts.json").is_file()

@@ -138,7 +138,8 @@ def verify(
     where = str(where)
     if os.path.exists(where):
         where = place = find_model(where, revision)
-        run, commit = RunFolder(Path(where).resolve().parent), None
+        run = RunFolder(Path(where).resolve().parent)
+        commit = None
         if (
             clips is None
             and run.model.name == Path(where).resolve().name
@@ -160,7 +161,8 @@ def verify(
         if trust_remote_code:
             weight_files(place, where)
             named = references([read_json(path) for path in Path(place).glob("*config.json")])
-            model, trust = where if commit else os.path.abspath(where), bool(named)
+            model = where if commit else os.path.abspath(where)
+            trust = bool(named)
         else:
             model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
             named = []
@@ -187,7 +189,8 @@ def _inspect(
     """
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
         folder = Path(temporary)
-        recordings, waveforms = [], []
+        recordings = []
+        waveforms = []
         if clips is None:
             soundfile.write(folder / "voice.wav", utterance(0, "neutral", 0, 0, 16000), 16000)
             clips = [folder / "voice.wav"]

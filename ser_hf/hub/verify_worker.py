@@ -44,12 +44,14 @@ def tensors(model, options):
     _, info = type(model).from_pretrained(
         options["model"], revision=options["revision"], dtype="auto", output_loading_info=True
     )
-    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    missing = sorted(info["missing_keys"])
+    unexpected = sorted(info["unexpected_keys"])
     return {"tensors": len(model.state_dict()), "missing": missing, "unexpected": unexpected}
 
 
 def describe(classifier):
-    model, extractor = classifier.model, classifier.feature_extractor
+    model = classifier.model
+    extractor = classifier.feature_extractor
     return {
         "labels": [model.config.id2label.get(i) for i in range(model.config.num_labels)],
         "problem_type": model.config.problem_type,

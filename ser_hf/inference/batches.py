@@ -132,7 +132,8 @@ def run_batches(
     ]
     windows.sort(key=lambda own: own["length"])  # as in training's evaluation, for little padding
     collator = Collator(chunk, classifier.extractor, 0, *lengths_needed(classifier.model.config))
-    logits, vectors = [], []
+    logits = []
+    vectors = []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
     for begin, end in batches(
         [own["length"] for own in windows], batch_size, classifier.padding_safe, most
@@ -189,7 +190,8 @@ def classify(
     Returns:
         Probabilities or values, float32 (clips, labels).
     """
-    shares, samples = [], classifier.window(window)
+    shares = []
+    samples = classifier.window(window)
     with tqdm(
         total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True
     ) as bar:
@@ -204,5 +206,6 @@ def classify(
             outputs = run_batches(classifier, chunk, samples, batch_size, progress=bar.update)
             outputs = outputs.by_clip(classifier.problem_type)
             shares.append(activated(outputs.logits, classifier.problem_type))
-            begin, length = i + 1, 0
+            begin = i + 1
+            length = 0
     return np.concatenate(shares)

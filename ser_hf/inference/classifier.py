@@ -266,7 +266,8 @@ def load_classifier(
         )
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
-        preparation, extractor = extractor.preparation, extractor.stock()
+        preparation = extractor.preparation
+        extractor = extractor.stock()
     window = _evaluation_window(place, commit or revision)
     known = commit or weights_hash(place), window, place, commit, tuple(missing)
     return Classifier(source, _on_device(model, device).eval(), extractor, preparation, *known)
@@ -279,7 +280,8 @@ def _load_stock(
     lack.
     """
     with contextlib.ExitStack() as stack:
-        folder, trust = place, {"trust_remote_code": trust_remote_code}
+        folder = place
+        trust = {"trust_remote_code": trust_remote_code}
         if trust_remote_code:
             trust["revision"] = revision
             weight_files(place, source, revision)
@@ -378,7 +380,8 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
 
 def _evaluation_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
-    path, evaluation = find_file(place, "recipe.yaml", revision, required=False), None
+    path = find_file(place, "recipe.yaml", revision, required=False)
+    evaluation = None
     with contextlib.suppress(UserError):  # other projects' recipes have other grammars
         evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
@@ -392,7 +395,8 @@ def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
     file.
     """
     session = OnnxSession(path)
-    rate, facts = session.facts["sampling_rate"], session.facts
+    rate = session.facts["sampling_rate"]
+    facts = session.facts
     extractor = Wav2Vec2FeatureExtractor(
         sampling_rate=rate, do_normalize=False, return_attention_mask=True
     )

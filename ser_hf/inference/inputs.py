@@ -43,7 +43,8 @@ AUDIO_SUFFIXES = SUFFIXES | {
 }
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk by itself
 # the first chunk is ready soon, later ones fill their batches better
-_FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23
+_FIRST_SAMPLES = 2**19
+_MOST_SAMPLES = 2**23
 _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 
@@ -120,7 +121,8 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
     for number, row in enumerate(
         dataset.select_columns(kept).cast_column("audio", Audio(decode=False))
     ):
-        audio, known = row["audio"] or {"path": None, "bytes": None}, row.get("label")
+        audio = row["audio"] or {"path": None, "bytes": None}
+        known = row.get("label")
         if names and known is not None:
             # -1 where a public test split hides its labels
             known = names[known] if known >= 0 else None
@@ -218,7 +220,8 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     if not rows:
         raise UserError(f"{table}: lists no recording")
     for line, row in rows:
-        where, cell = f"{table}, line {line}", row.get(column)
+        where = f"{table}, line {line}"
+        cell = row.get(column)
         if cell is None:
             raise UserError(f"{where}: the cell of {column!r} is empty")
         path = Path(os.path.normpath(table.parent / cell))
@@ -316,7 +319,10 @@ def read_chunks(
 
     # The length of functionals does not show the seconds that they describe.
     timed = grid is not None or preparation.functionals is not None
-    chunk, places, samples, enough = [], [], 0, _FIRST_SAMPLES
+    chunk = []
+    places = []
+    samples = 0
+    enough = _FIRST_SAMPLES
 
     def made() -> Chunk:
         own, waveforms = zip(*chunk, strict=True)
@@ -344,7 +350,10 @@ def read_chunks(
             samples += len(window)
             if samples >= min(enough, CHUNK_SAMPLES):
                 yield made()
-                chunk, places, samples, enough = [], [], 0, min(2 * enough, _MOST_SAMPLES)
+                chunk = []
+                places = []
+                samples = 0
+                enough = min(2 * enough, _MOST_SAMPLES)
     if chunk:
         yield made()
 

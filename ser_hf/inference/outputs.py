@@ -123,7 +123,8 @@ def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def csv_rows(file: TextIO, facts: Facts) -> Write:
-    writer, short = csv.writer(file, lineterminator="\n"), "value" if facts.ranges else "p"
+    writer = csv.writer(file, lineterminator="\n")
+    short = "value" if facts.ranges else "p"
     kinds = {short: facts.kind, "logit": "logits"}
     writer.writerow(
         [*facts.columns, *(f"{kind}_{label}" for kind in kinds for label in facts.labels)]

@@ -63,7 +63,8 @@ class AttentiveHead(nn.Module):
         self.pool_model = nn.Module()
         self.pool_model.sap_linear = nn.Linear(size, size)
         self.pool_model.attention = nn.Parameter(torch.zeros(size, 1))
-        sizes, layers = [2 * size], []
+        sizes = [2 * size]
+        layers = []
         while (name := f"ser_model.fc.{len(layers)}.0.weight") in tensors:
             sizes.append(len(tensors[name]))
             layers.append(nn.Sequential(nn.Linear(*sizes[-2:]), nn.LayerNorm(sizes[-1]), nn.ReLU()))
@@ -88,12 +89,10 @@ class OwnHeadModel(PreTrainedModel):
         self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
     ):
         super().__init__(config)
-        self.encoder, self.head, self.mean, self.deviation = (
-            AutoModel.from_config(config),
-            head,
-            mean,
-            deviation,
-        )
+        self.encoder = AutoModel.from_config(config)
+        self.head = head
+        self.mean = mean
+        self.deviation = deviation
 
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None
@@ -130,12 +129,12 @@ def load_own_head(
     attentive = {"pool_model.attention", "ser_model.out.0.weight"} <= keys
     if not attentive and not {"classifier.dense.weight", "classifier.out_proj.weight"} <= keys:
         return None
-    encoder, names, scale = place, {"classifier.": "head."}, (0.0, 1.0)
+    encoder = place
+    names = {"classifier.": "head."}
+    scale = (0.0, 1.0)
     if attentive:
-        encoder, names = (
-            str(values.get("ssl_type")),
-            {name: f"head.{name}" for name in ("pool_model.", "ser_model.")},
-        )
+        encoder = str(values.get("ssl_type"))
+        names = {name: f"head.{name}" for name in ("pool_model.", "ser_model.")}
         scale = float(values.get("mean", 0)), float(values.get("std", 1)) + 1e-6
         if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", encoder):
             raise UserError(

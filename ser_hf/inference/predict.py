@@ -164,14 +164,16 @@ def predict(
     classifier = load_classifier(
         model, revision=revision, device=device, trust_remote_code=trust_remote_code
     )
-    facts, skipped = table_facts(classifier, checked), []
+    facts = table_facts(classifier, checked)
+    skipped = []
     tables = list(predict_tables(classifier, inputs, checked, facts, skipped))
     return PredictionTable(pa.concat_tables(tables), facts, skipped)
 
 
 def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
     """The metadata of the tables."""
-    rate, hop = classifier.extractor.sampling_rate, None
+    rate = classifier.extractor.sampling_rate
+    hop = None
     if settings.timeline:
         window, hop = sliding_windows(classifier, settings)
     else:
@@ -191,7 +193,8 @@ def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
 
 def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Grid:
     """The windows of a timeline."""
-    rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
+    rate = classifier.extractor.sampling_rate
+    fixed = classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
         raise UserError(
             f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less"
@@ -278,7 +281,9 @@ def predict_in_processes(
         In the first process the tables of all, in the order of the recordings; in the others
         nothing.
     """
-    state, own_skipped, tables = PartialState(), [], []
+    state = PartialState()
+    own_skipped = []
+    tables = []
     begin, end = (
         len(recordings) * (state.process_index + i) // state.num_processes for i in (0, 1)
     )

@@ -69,7 +69,8 @@ def compute_logits(
 
     from ..models.preparation import prepare_waveform
 
-    rate, training = extractor.sampling_rate, model.training
+    rate = extractor.sampling_rate
+    training = model.training
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     model.eval()
     logits = []

@@ -40,7 +40,8 @@ _SHORTEST_STORED = 0.1
 # Thresholds of the findings: seconds, clips, speakers, shares.
 _LONG_SILENCE = 1.0
 _SPEAKER_SPREAD = 10.0  # LU
-_SHORT, _LONG = 0.3, 30.0
+_SHORT = 0.3
+_LONG = 30.0
 _IMBALANCE = 1.5
 _FEW_SPEAKERS = 10
 _EXPLAINED = 0.2
@@ -295,10 +296,11 @@ def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
                 len({(file.clip.speaker, file.clip.emotion) for file in group if file.clip}) > 1
             )
             copies[across] += group
-    text, remark = (
-        "with identical audio under several",
-        lambda file: f"hash {file.measured.content_hash[:8]}",
-    )
+    text = "with identical audio under several"
+
+    def remark(file: AudioFile) -> str:
+        return f"hash {file.measured.content_hash[:8]}"
+
     advice = "A leak between training and test, or a wrong label. " + _LISTEN
     yield from _about(
         "copies-across", "error", copies[True], f"{text} speakers or labels", advice, remark, "file"
@@ -334,7 +336,8 @@ def _signals(clips: Sequence[AudioFile]) -> Iterator[Finding]:
         return [file for file in clips if concerned(file.measured)]
 
     advice = "Leave out with corpus.exclude."
-    silent, text = where(lambda m: m.silent), "silent (no sample reaches -60 dBFS)"
+    silent = where(lambda m: m.silent)
+    text = "silent (no sample reaches -60 dBFS)"
     yield from _about("silent", "warning", silent, text, advice, lambda file: file.clip.emotion)
     clipped = where(lambda m: m.clipped_share > 0)
     text = f"of {len(clips)} clipped: runs of 3 or more samples at full scale"
@@ -369,10 +372,8 @@ def _signals(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     usual = max(rates, key=lambda rate: (rates[rate], rate), default=None)
     tally = ", ".join(f"{rate} Hz: {rates[rate]}" for rate in sorted(rates))
     advice = "All is resampled to one rate, but the bandwidth stays: check that no label or speaker has its own rate."
-    text, other = (
-        f"with another sampling rate than most ({tally})",
-        where(lambda m: m.sampling_rate != usual),
-    )
+    text = f"with another sampling rate than most ({tally})"
+    other = where(lambda m: m.sampling_rate != usual)
     yield from _about(
         "sampling-rates", "warning", other, text, advice, "{0.measured.sampling_rate} Hz".format
     )
@@ -382,7 +383,8 @@ def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     if not clips:
         return
     table = clip_table(clips)
-    labels, counts = ordered_labels(table["label"]), table["label"].value_counts()
+    labels = ordered_labels(table["label"])
+    counts = table["label"].value_counts()
     if len(labels) < 2:
         yield Finding(
             "one-label",
@@ -391,7 +393,8 @@ def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
             "A classifier needs at least two classes.",
         )
     elif counts.max() > _IMBALANCE * counts.min():
-        largest, smallest = max(labels, key=counts.get), min(labels, key=counts.get)
+        largest = max(labels, key=counts.get)
+        smallest = min(labels, key=counts.get)
         text = f"The largest class ({largest}, {counts.max()} clips) has {counts.max() / counts.min():.1f} times the "
         text += f"clips of the smallest ({smallest}, {counts.min()})."
         advice = "Report UAR, which weights classes equally; training.loss.class_weights: balanced may help."

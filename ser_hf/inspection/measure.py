@@ -155,7 +155,8 @@ def measure(path: str) -> Measurement:
         decoded = decode(path)
     except (ValueError, OSError, RuntimeError) as error:
         return Measurement(bytes=size, error=_reason(error, path))
-    samples, rate = decoded.samples, decoded.sampling_rate
+    samples = decoded.samples
+    rate = decoded.sampling_rate
     peak = float(np.abs(samples).max())
     return Measurement(
         bytes=size,

@@ -44,7 +44,8 @@ def some_of(*names: str) -> Any:
 
 def has_type(value: Any, kind: Any) -> bool:
     """Whether a value is of the type of an annotation. A boolean is no number; a number is finite."""
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    arguments = get_args(kind)
     if origin is list:
         return isinstance(value, list) and all(has_type(item, arguments[0]) for item in value)
     if origin is Literal:
@@ -136,7 +137,8 @@ class WaveformConfig(PreTrainedConfig):
             if value is None:
                 return
             kind = get_args(kind)[0]
-        expected, holds = {bool: "true or false", float: "a number"}.get(kind, ""), None
+        expected = {bool: "true or false", float: "a number"}.get(kind, "")
+        holds = None
         if get_origin(kind) is Annotated:
             kind, expected, holds = get_args(kind)
         elif get_origin(kind) is Literal:

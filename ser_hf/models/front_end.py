@@ -14,7 +14,8 @@ from .configuration import AcousticConfig, FrameConfig
 
 # On a CPU: frames whose spectra are computed at a time, so that they stay in its cache, and bands
 # of a matrix product.
-FRAMES_AT_ONCE, BANDS_AT_ONCE = 1024, 32
+FRAMES_AT_ONCE = 1024
+BANDS_AT_ONCE = 32
 # Mean and deviation of log-mel values that are typical of recorded speech, for
 # `normalization="fixed"`.
 SPEECH_LOG_MEL = (-12.0, 5.0)
@@ -48,7 +49,8 @@ class FrontEnd(nn.Module):
         self.at_speeds = nn.ModuleList(
             build(at_speed(config, speed), self.min_frames) for speed in speeds
         )
-        self.bands, self.planes = self.features.size, 1 + config.deltas
+        self.bands = self.features.size
+        self.planes = 1 + config.deltas
         self.size = self.bands * self.planes
         self.normalize = FeatureNorm(config.normalization, self.size, self.planes)
         self.statistics = list(statistics)
@@ -138,7 +140,8 @@ class ShortTime(DerivedBuffers):
 
     def __init__(self, config: FrameConfig, min_frames: int = 1):
         super().__init__()
-        self.config, self.min_frames = config, min_frames
+        self.config = config
+        self.min_frames = min_frames
         self.derive("window", config.n_fft)
         self.reset()
 
@@ -271,7 +274,8 @@ class LogMel(DerivedBuffers):
         return spectrum, mask
 
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
-        power, filters = self.short_time.power, self.filters.float()
+        power = self.short_time.power
+        filters = self.filters.float()
         if frames.device.type != "cpu" or torch.compiler.is_compiling():
             return power(frames) @ filters
 
@@ -358,7 +362,8 @@ class FeatureNorm(nn.Module):
 
     def __init__(self, kind: str, size: int, planes: int = 1):
         super().__init__()
-        self.kind, self.planes = kind, planes
+        self.kind = kind
+        self.planes = planes
         if self.counts:
             self.register_buffer("mean", torch.zeros(size))
             self.register_buffer("deviation", torch.ones(size))
@@ -404,7 +409,8 @@ class FeatureNorm(nn.Module):
         constant = variance <= 1e-10 * (1 + mean.square())
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(constant, 1.0, variance.clamp(min=0).sqrt()))
-        self._sums, self.observing = 0.0, False
+        self._sums = 0.0
+        self.observing = False
 
 
 def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) -> torch.Tensor:
@@ -537,7 +543,8 @@ def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> to
     factor = 1 + most * (2 * torch.rand(batch, 1, device=spectrum.device) - 1)
     wanted = factor * centers
     above = torch.searchsorted(centers, wanted).clamp(1, bands - 1)
-    low, high = centers[above - 1], centers[above]
+    low = centers[above - 1]
+    high = centers[above]
     share = ((wanted - low) / (high - low)).clamp(0, 1)[:, None]
     lower, upper = (
         spectrum.gather(2, index[:, None].expand(-1, frames, -1)) for index in (above - 1, above)

@@ -162,7 +162,8 @@ class ConvBlock1d(nn.Module):
             inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False
         )
         self.norm = MaskedBatchNorm1d(outputs)
-        self.stride, self.time_pool = stride, pool
+        self.stride = stride
+        self.time_pool = pool
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(
@@ -264,7 +265,9 @@ class ConvolutionStack2d(nn.Module):
         depth: int = 1,
     ):
         super().__init__()
-        self.planes, self.channels, self.bands = planes, config.channels[-1], bands
+        self.planes = planes
+        self.channels = config.channels[-1]
+        self.bands = bands
         self.blocks = nn.ModuleList()
         for width, *pool in zip(
             config.channels, config.time_pooling, config.band_pooling, strict=True
@@ -275,7 +278,8 @@ class ConvolutionStack2d(nn.Module):
             self.blocks.append(
                 ConvBlock(planes, width, tuple(pool), config.conv_dropout, kernel_size)
             )
-            planes, self.bands = width, self.bands // pool[1]
+            planes = width
+            self.bands = self.bands // pool[1]
         self.size = self.channels * self.bands
 
     def forward(
@@ -302,7 +306,8 @@ class ConvolutionStack1d(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        widths, self.size = [inputs, *channels], channels[-1]
+        widths = [inputs, *channels]
+        self.size = channels[-1]
         self.blocks = nn.ModuleList(
             ConvBlock1d(widths[i], widths[i + 1], kernel_size, pool, dropout)
             for i, pool in enumerate(time_pooling)
@@ -353,7 +358,8 @@ class Pooling(nn.Module):
         """
         if self.kind == "last":
             last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
-            ahead, back = sequence.gather(1, last)[:, 0], sequence[:, 0]
+            ahead = sequence.gather(1, last)[:, 0]
+            back = sequence[:, 0]
             return torch.cat([ahead.chunk(2, dim=1)[0], back.chunk(2, dim=1)[1]], dim=1)
         if self.kind in ("max", "mean_max"):
             highest = sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)

@@ -62,7 +62,8 @@ class AcousticClassifier(PreTrainedModel):
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
         # Normalizing extractors may leave padding at a value other than zero.
         waveform = input_values * attention_mask.to(input_values.dtype)
-        lengths, dtype = attention_mask.sum(dim=1), self.classifier.weight.dtype
+        lengths = attention_mask.sum(dim=1)
+        dtype = self.classifier.weight.dtype
         speeds = () if self.training else range(len(getattr(self.config, "test_speeds", ())))
         views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [
             self.front_end(waveform, lengths)

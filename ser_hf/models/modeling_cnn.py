@@ -115,7 +115,8 @@ class Waveform(nn.Module):
 
     def __init__(self, kind: str, min_frames: int):
         super().__init__()
-        self.kind, self.min_frames = kind, min_frames
+        self.kind = kind
+        self.min_frames = min_frames
 
     def forward(
         self, waveform: torch.Tensor, lengths: torch.Tensor
@@ -152,7 +153,8 @@ class CNN1dForAudioClassification(AcousticClassifier):
         self.front_end = Waveform(
             config.normalization, config.first_stride * config.pool ** len(config.channels)
         )
-        self.blocks, inputs = nn.ModuleList(), 1
+        self.blocks = nn.ModuleList()
+        inputs = 1
         for channels, depth in zip(config.channels, config.depths, strict=True):
             for layer in range(depth):
                 kernel, stride = (

@@ -107,10 +107,8 @@ class CNN1dDescriptorsConfig(FrameConfig):
             )
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
-        lowest, highest = (
-            max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft),
-            self.sampling_rate / 4,
-        )
+        lowest = max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft)
+        highest = self.sampling_rate / 4
         if not lowest <= self.pitch_min < self.pitch_max <= highest:
             raise ValueError(
                 f"pitch_min: {self.pitch_min} and pitch_max {self.pitch_max} must rise, from {lowest:g} Hz (two "
@@ -201,15 +199,16 @@ class FrameDescriptors(DerivedBuffers):
         frames).
         """
         rate = self.config.sampling_rate
-        shortest, longest = (
-            math.floor(rate / self.config.pitch_max),
-            math.ceil(rate / self.config.pitch_min),
-        )
+        shortest = math.floor(rate / self.config.pitch_max)
+        longest = math.ceil(rate / self.config.pitch_min)
         # One lag more on either side, so that every lag has neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
-        before, here, after = similarity[:, :, :-2], similarity[:, :, 1:-1], similarity[:, :, 2:]
+        before = similarity[:, :, :-2]
+        here = similarity[:, :, 1:-1]
+        after = similarity[:, :, 2:]
         # Parabola through three neighboring lags: at a peak its vertex lies within half a lag.
-        slope, curvature = (after - before) / 2, before - 2 * here + after
+        slope = (after - before) / 2
+        curvature = before - 2 * here + after
         shift = (-slope / curvature.clamp(max=-_TINY)).clamp(-0.5, 0.5)
         height = here + slope * shift / 2
         peak = (here > before) & (here >= after) & (here > 0)

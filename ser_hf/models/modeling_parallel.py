@@ -77,7 +77,8 @@ class ParallelClassifier(AcousticClassifier):
     def __init__(self, config: ParallelConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config)
-        planes, bands = self.front_end.planes, self.front_end.bands
+        planes = self.front_end.planes
+        bands = self.front_end.bands
         self.branches = nn.ModuleList(
             ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes
         )
@@ -132,7 +133,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
+        self.dropout = dropout
         self.project = nn.Linear(size, 3 * size)  # queries, keys and values
         self.join = nn.Linear(size, size)
 
@@ -176,7 +178,8 @@ class Transformer(nn.Module):
 
     def __init__(self, inputs: int, config: ParallelCNNTransformerConfig):
         super().__init__()
-        size, rate = config.transformer_size, config.transformer_dropout
+        size = config.transformer_size
+        rate = config.transformer_dropout
         self.enter = nn.Linear(inputs, size)
         self.dropout = nn.Dropout(rate)
         self.blocks = nn.ModuleList(

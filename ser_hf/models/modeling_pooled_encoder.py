@@ -91,7 +91,8 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         if config.weighted_layer_sum:
             self.layer_sum = LayerSum(stock.num_hidden_layers + 1)
         self.pooling = Pooling(config.pooling, stock.hidden_size)
-        layers, size = [nn.Dropout(config.head_dropout)], self.pooling.output_size
+        layers = [nn.Dropout(config.head_dropout)]
+        size = self.pooling.output_size
         for hidden in config.head_layers:
             layers += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(config.head_dropout)]
             size = hidden

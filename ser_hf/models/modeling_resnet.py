@@ -121,7 +121,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity()
         if stride > 1 or inputs != outputs:
             self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.stride, self.drop_path = stride, drop_path
+        self.stride = stride
+        self.drop_path = drop_path
 
     def forward(
         self, picture: torch.Tensor, mask: torch.Tensor
@@ -226,7 +227,8 @@ class SeparableBlock(nn.Module):
 
     def __init__(self, channels: int, config: SeparableResNetConfig, drop_path: float):
         super().__init__()
-        size, hidden = config.kernel_size, config.expansion * channels
+        size = config.kernel_size
+        hidden = config.expansion * channels
         self.depthwise = nn.Conv2d(
             channels, channels, size, padding=size // 2, groups=channels, bias=False
         )

@@ -48,7 +48,8 @@ class TransferClassifier(AcousticClassifier):
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config)
-        self.front_end, self.encoder = front_end, encoder
+        self.front_end = front_end
+        self.encoder = encoder
 
     def _make_head(self, size: int) -> None:
         self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
@@ -90,7 +91,8 @@ class ClipNorm(nn.BatchNorm1d):
         """(batch, size) -> the same; a batch of a single clip is normalized by the running
         statistics.
         """
-        mean, variance = self.running_mean, self.running_var
+        mean = self.running_mean
+        variance = self.running_var
         if self.training and len(vectors) > 1:
             super().forward(vectors)  # updates the running statistics
             variance, mean = torch.var_mean(vectors.float(), dim=0, correction=0)
@@ -192,7 +194,8 @@ class BYOLSEncoder(nn.Module):
 
     def __init__(self, planes: int, bands: int, config: BYOLSConfig):
         super().__init__()
-        self.planes, self.size = planes, config.embedding
+        self.planes = planes
+        self.size = config.embedding
         widths = [planes, *[config.channels] * BYOLS_BLOCKS]
         self.layers = nn.ModuleList(
             ConvBlock(widths[i], widths[i + 1], (2, 2), 0.0) for i in range(BYOLS_BLOCKS)
@@ -279,7 +282,8 @@ class DoubleBlock(nn.Module):
             ConvBlock(width, outputs, (1, 1), 0.0) for width in (inputs, outputs)
         )
         self.pool = nn.AvgPool2d(pool)
-        self.time_pool, self.normed = pool, normed
+        self.time_pool = pool
+        self.normed = normed
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -318,9 +322,11 @@ class CNN14Encoder(nn.Module):
     def __init__(self, planes: int, bands: int, config: CNN14Config):
         super().__init__()
         self.planes, self.layers = planes, nn.ModuleList()
-        inputs, last = planes, len(config.channels) - 1
+        inputs = planes
+        last = len(config.channels) - 1
         for i, width in enumerate(config.channels):
-            pool, normed = 1 if i == last else 2, 0 if i else planes * bands
+            pool = 1 if i == last else 2
+            normed = 0 if i else planes * bands
             self.layers.append(DoubleBlock(inputs, width, pool, config.block_dropout, normed))
             inputs = width
         self.layers.append(ClipLayer(inputs, config.embedding, config.dropout))
@@ -353,8 +359,10 @@ class CNN14ForAudioClassification(TransferClassifier):
 # VGGish
 
 # Front end as published beside the model (tensorflow/models, research/audioset/vggish).
-RATE, N_FFT = 16000, 512
-FRAMES, BANDS = 96, 64
+RATE = 16000
+N_FFT = 512
+FRAMES = 96
+BANDS = 64
 VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
 
@@ -466,7 +474,8 @@ class VGGishEncoder(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         picture = examples.reshape(-1, 1, FRAMES, BANDS).to(memory_format=torch.channels_last)
         real = mask.flatten()[:, None].expand(-1, FRAMES)
-        stages, dense = self.layers[: len(VGGISH_DEPTHS)], self.layers[len(VGGISH_DEPTHS) :]
+        stages = self.layers[: len(VGGISH_DEPTHS)]
+        dense = self.layers[len(VGGISH_DEPTHS) :]
         for stage in stages:
             picture, real = stage(picture, real)
         # The dense layers were trained with channels last: frame by frame, band by band, channel by

@@ -15,8 +15,11 @@ _HOP_SECONDS = 0.016
 _HOPS = 4  # in a frame of 64 ms
 # ITU-R BS.1770-5, annex 1: blocks of 400 ms every 100 ms, an absolute gate of -70 LUFS and a
 # relative one of -10 LU.
-_BLOCK_SECONDS, _BLOCK_HOP_SECONDS = 0.4, 0.1
-_ABSOLUTE_GATE, _RELATIVE_GATE = 10 ** ((-70.0 + 0.691) / 10), 0.1  # as powers
+_BLOCK_SECONDS = 0.4
+_BLOCK_HOP_SECONDS = 0.1
+# as powers
+_ABSOLUTE_GATE = 10 ** ((-70.0 + 0.691) / 10)
+_RELATIVE_GATE = 0.1
 # The analog prototypes of its two filters (Hz, dB, quality), of which the bilinear transform is
 # taken.
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
@@ -118,7 +121,8 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
     loud = np.flatnonzero(frames > frames.max() * 10 ** (-below / 10))
     if len(loud) == 0:
         return samples
-    start, stop = loud[0] * hop, (loud[-1] + 1) * hop
+    start = loud[0] * hop
+    stop = (loud[-1] + 1) * hop
     stop = max(stop, _HOPS * hop)
     return samples[max(0, min(start, min(stop, len(samples)) - _HOPS * hop)) : stop]
 
@@ -184,7 +188,8 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
     if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
         return None
     power = np.square(_k_weighted(samples, sampling_rate))
-    block, hop = round(_BLOCK_SECONDS * sampling_rate), round(_BLOCK_HOP_SECONDS * sampling_rate)
+    block = round(_BLOCK_SECONDS * sampling_rate)
+    hop = round(_BLOCK_HOP_SECONDS * sampling_rate)
     if len(power) <= block:
         means = np.array([power.mean()])
     else:

@@ -94,7 +94,8 @@ def require_apart(
     Raises:
         UserError: naming the first ten such pairs and the number of all.
     """
-    ids, hashes = read_column(dataset, "id"), _hashes(dataset)
+    ids = read_column(dataset, "id")
+    hashes = _hashes(dataset)
     copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
     found = list(_in_two_parts(splits, copies, ids))
     if found:
@@ -132,11 +133,9 @@ def _in_two_parts(
 def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
     """A sentence about recordings with several labels in the splits, or None."""
     names = dataset.features["label"].names
-    ids, labels, hashes = (
-        read_column(dataset, "id"),
-        read_column(dataset, "label"),
-        _hashes(dataset),
-    )
+    ids = read_column(dataset, "id")
+    labels = read_column(dataset, "label")
+    hashes = _hashes(dataset)
     used = sorted({row for split in splits for rows in split.rows.values() for row in rows})
     groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
     if not groups:

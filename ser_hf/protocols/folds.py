@@ -28,7 +28,8 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
             f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}"
         )
     folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
-    of, labels = np.asarray(read_column(dataset, "speaker")), read_column(dataset, "label")
+    of = np.asarray(read_column(dataset, "speaker"))
+    labels = read_column(dataset, "label")
     corpora = read_column(dataset, "corpus")
     if len(set(corpora)) > 1:
         labels = [f"{corpus} {label}" for corpus, label in zip(corpora, labels, strict=True)]

@@ -100,7 +100,8 @@ def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
 def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
     name = None
     if isinstance(listed, dict) and isinstance(listed.get("ids"), dict):  # a run's split.json
-        name, listed = listed.get("fold"), listed["ids"]
+        name = listed.get("fold")
+        listed = listed["ids"]
     if not isinstance(listed, dict):
         raise UserError(f"{path}: expected train, validation and test, each with a list")
     parts: Parts = {part: [] for part in PARTS}
@@ -230,7 +231,9 @@ def _split(
     noted: bool = True,
 ) -> Split:
     """A split of listed rows; validation is drawn if it is not listed, with a note if `noted`."""
-    rows, notes, apart = dict(rows), [], None
+    rows = dict(rows)
+    notes = []
+    apart = None
     if not rows["validation"] and rows["train"]:
         rows["train"], rows["validation"], apart, drawn = hold_out(
             dataset, rows["train"], validation, seed
@@ -312,7 +315,8 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
             ]
             return folds_by_speaker(name, dataset, tested, validation, seed)
         check_share("protocol.validation", validation)
-        splits, folds = [], listed["folds"]
+        splits = []
+        folds = listed["folds"]
         for number, fold in enumerate(folds, start=1):
             wanted = {f"{corpus}/{stem}" for stem in fold.split()}
             tested = rows_where(dataset, "id", wanted)

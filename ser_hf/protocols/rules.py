@@ -26,10 +26,12 @@ def draw_groups(
     pools = _by_corpus(dataset, rows, column)
     sizes = [len(set(_values(dataset, own, column))) for own in pools]
     if len(pools) > 1 and max(sizes) > 1:
-        least, most = [min(1, size - 1) for size in sizes], [size - 1 for size in sizes]
+        least = [min(1, size - 1) for size in sizes]
+        most = [size - 1 for size in sizes]
         counts = apportion(count, sizes, least, most)
     else:
-        pools, counts = [rows], [count]
+        pools = [rows]
+        counts = [count]
     drawn = [
         _nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n
     ]
@@ -58,7 +60,8 @@ def _nearest(
     classes = len(dataset.features["label"].names)
     # Clips per label, and sex, of each group; all labels together have the weight of sex.
     index = {group: i for i, group in enumerate(groups)}
-    clips, sexes = np.zeros((len(groups), classes)), np.zeros((len(groups), 2))
+    clips = np.zeros((len(groups), classes))
+    sexes = np.zeros((len(groups), 2))
     columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
     for group, label, sex in zip(*columns, strict=True):
         clips[index[group], label] += 1
@@ -88,7 +91,9 @@ def hold_out(
     that they keep apart, and notes.
     """
     check_share("protocol.validation", share)
-    column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
+    column = by
+    apart = ("speaker", "session") if by == "session" else (by,)
+    notes = ()
     groups = set(_values(dataset, rows, by))
     if len(groups) < 2:
         sentences = set(_values(dataset, rows, "sentence"))
@@ -97,7 +102,9 @@ def hold_out(
                 f"protocol.validation: only {by} {', '.join(sorted(groups))} is left for training, and its clips "
                 "have no sentences to hold out; choose fewer test speakers"
             )
-        column, groups, apart = "sentence", sentences, ("sentence",)
+        column = "sentence"
+        groups = sentences
+        apart = ("sentence",)
         notes = (
             f"Validation is held-out sentences of the training speakers, as only one {by} is left for training: it "
             "measures new sentences, not new speakers.",
@@ -177,7 +184,8 @@ def speaker_independent(
                     raise UserError(
                         f"protocol.{part}: speaker {speaker} is also in {part_of[speaker]}; list each once"
                     )
-    apart, notes = ("speaker",), ()
+    apart = ("speaker",)
+    notes = ()
     rows: dict[str, list[int]] = {}
     for part, share in (("test", test), ("validation", validation)):
         if part in parts:

@@ -141,11 +141,9 @@ def make_split(
         test_apart: columns of which test shares no value with train and validation.
         validation_apart: columns of which validation shares no value with train.
     """
-    ids, speakers, labels = (
-        read_column(dataset, "id"),
-        read_column(dataset, "speaker"),
-        read_column(dataset, "label"),
-    )
+    ids = read_column(dataset, "id")
+    speakers = read_column(dataset, "speaker")
+    labels = read_column(dataset, "label")
     names = dataset.features["label"].names
     notes = list(notes)
     where = f"protocol {name}" + (f", fold {fold}" if fold else "")

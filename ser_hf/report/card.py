@@ -149,7 +149,8 @@ def _chosen(run: str | Path) -> tuple[RunFolder, list[int]]:
     """The run below `run` with the published weights, and its numbers; `run` itself if it is a
     single run.
     """
-    folder, numbers = RunFolder(run), []
+    folder = RunFolder(run)
+    numbers = []
     while True:
         if not folder.complete:
             raise UserError(f"{folder.path}: no finished run; it has no report/report.json")
@@ -180,9 +181,11 @@ def model_card(
     """
     runs = source if isinstance(source, Runs) else None
     report = source.own if isinstance(source, Runs) else source
-    model, corpus = report.model, recipe["corpus"]
+    model = report.model
+    corpus = recipe["corpus"]
     known = corpora_of(report, corpus, "train", "validation")
-    trained, facts = corpora_facts(*known), corpus_facts(*known)
+    trained = corpora_facts(*known)
+    facts = corpus_facts(*known)
     sentence, about = network_words(model.architecture)
     if model.origin:
         origin = model.origin
@@ -294,7 +297,8 @@ def _index(
 def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     """One sentence about a speech encoder of transformers and its head."""
     model = report.model
-    name, base = plain(public_name(str(settings["checkpoint"]))), model.base_model
+    name = plain(public_name(str(settings["checkpoint"])))
+    base = model.base_model
     start = f"[{base}]({hub_page(base)})" if base else f"`{name}`"
     start += f" ({plain(model.revision)[:19]})" if model.revision else ""
     origin = (

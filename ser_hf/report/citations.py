@@ -99,7 +99,8 @@ def license_metadata(
     if not any(licenses):
         return {}
     forbidden = any(one["non_commercial"] for one in corpora)
-    license, known = licenses[0], licenses[0] in LICENSES
+    license = licenses[0]
+    known = licenses[0] in LICENSES
     if (
         set(licenses) == {license}
         and known
@@ -107,9 +108,11 @@ def license_metadata(
         and ("-nc" in license or not forbidden)
     ):
         return {"license": license}
-    name, link = "several-licenses", page and f"{page}#training-data"
+    name = "several-licenses"
+    link = page and f"{page}#training-data"
     if len(licenses) == 1:
-        name, link = corpora[0]["title"] if known else license, corpora[0]["url"]
+        name = corpora[0]["title"] if known else license
+        link = corpora[0]["url"]
         name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
         name += "-terms" if known and not forbidden else ""
     name += "-non-commercial" if forbidden else ""

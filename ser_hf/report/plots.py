@@ -223,7 +223,8 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
     """
     figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")
     axes = figure.add_subplot()
-    places, width = np.arange(len(per_class)), 0.26
+    places = np.arange(len(per_class))
+    width = 0.26
     for i, key in enumerate(("precision", "recall", "f1")):
         values = [getattr(row, key) for row in per_class.values()]
         axes.bar(
@@ -307,7 +308,8 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     bins = [own for own in calibration.bins if own.clips]
-    places, shares = [own.low for own in bins], [own.accuracy for own in bins]
+    places = [own.low for own in bins]
+    shares = [own.accuracy for own in bins]
     widths = [own.high - own.low for own in bins]
     filled = {"align": "edge", "color": COLORS[0], "edgecolor": "white"}
     hatched = {"align": "edge", "color": "none", "edgecolor": COLORS[1], "hatch": "//"}
@@ -369,7 +371,8 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
 def _draw_kind(
     axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness, metric: str
 ) -> None:
-    of, clean = KINDS[kind], robustness.clean
+    of = KINDS[kind]
+    clean = robustness.clean
     points = {of.clean: clean} | {condition.severity: condition for condition in conditions}
     # Harder conditions are further right, also where their number is smaller, as of SNR.
     severities = sorted(

@@ -625,7 +625,9 @@ def read_report(path: Path) -> Report:
 
 def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
     """(key, whether it fits the other sections, the problem if it does not)."""
-    labels, main, runs = report.labels, report.measured.headline[:3], report.runs
+    labels = report.labels
+    main = report.measured.headline[:3]
+    runs = report.runs
     rated = report.measured.problem_type == "regression"
     own: list[Any] = [
         report,

@@ -134,7 +134,8 @@ def splits(report: Report) -> list[str]:
     """A sentence for each split: its speakers, clips and role; over folds two sentences for all of
     them.
     """
-    parts, folds = report.protocol.parts, report.protocol.folds
+    parts = report.protocol.parts
+    folds = report.protocol.folds
     if folds:
         own = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
         return [
@@ -143,7 +144,8 @@ def splits(report: Report) -> list[str]:
             f"({counted(own.clips, 'clip')}).",
             f"{selection(report)}.",
         ]
-    sentences, earlier = [], []
+    sentences = []
+    earlier = []
     for part in (part for part in _ROLES if part in parts):
         role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
         sentences.append(
@@ -155,7 +157,8 @@ def splits(report: Report) -> list[str]:
 
 def selection(report: Report) -> str:
     """What selected the published weights, as a sentence without its full stop."""
-    by, refit = NAMES.get(report.selected_by, report.selected_by), report.training.refit or {}
+    by = NAMES.get(report.selected_by, report.selected_by)
+    refit = report.training.refit or {}
     # each fold has its own speakers
     keys = ("folds",) if report.protocol.folds else ("folds", "speakers")
     numbers = ", ".join(
@@ -285,7 +288,8 @@ def slices(report: Report) -> list[dict[str, Any]]:
 
 
 def _gap(report: Report, column: str) -> str:
-    own, values = (report.gaps or {}).get(column), report.slices[column]
+    own = (report.gaps or {}).get(column)
+    values = report.slices[column]
     if own is None or not own.gap:
         return (
             "No difference between the groups."
@@ -309,7 +313,10 @@ def confidence_and_accuracy(report: Report) -> tuple[float, float]:
 
 def cost(report: Report) -> dict[str, str]:
     """Parameters, time and machine, by name."""
-    model, seconds, machine, own = report.model, report.seconds, report.environment, report.training
+    model = report.model
+    seconds = report.seconds
+    machine = report.environment
+    own = report.training
     found = {
         "Parameters": model.parameters and f"{model.parameters:,}",
         "Trainable parameters": model.learning and f"{model.learning:,}",
@@ -330,7 +337,8 @@ def cost(report: Report) -> dict[str, str]:
 
 def result_sentence(report: Report) -> str:
     """The result in one sentence, to be quoted in a paper."""
-    protocol, main = report.protocol, report.main
+    protocol = report.protocol
+    main = report.main
     metrics = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
     result = f"{report.name}: {NAMES[main]} {figure(report.metrics[main])}"
     if words := headline(report):

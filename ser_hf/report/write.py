@@ -64,7 +64,8 @@ def write_report(
 
 
 def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    png = folder / f"{name}.png"
+    svg = folder / f"{name}.svg"
     save_figure(figure, png)
     # The layout is computed once; it takes longer than drawing.
     figure.set_layout_engine("none")
@@ -82,7 +83,9 @@ def figures(
     Args:
         predictions: the table with targets and values, for dimensions.
     """
-    names, score, metric = report.labels, report.metrics[report.main], NAMES[report.main]
+    names = report.labels
+    score = report.metrics[report.main]
+    metric = NAMES[report.main]
     title = f"{report.name}: {metric} {score:.3f} on {evaluated_speakers(report)}"
     if report.class_distribution:
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}

@@ -44,7 +44,8 @@ logger = logging.getLogger(__name__)
 MAX_RETRIES = 3
 # Seconds between the heartbeats of a trial in a shared storage, and after the last one until the
 # trial is retried.
-HEARTBEAT, GRACE_PERIOD = 60, 180
+HEARTBEAT = 60
+GRACE_PERIOD = 180
 INTERRUPTED = "interrupted"
 # A trial never uses the test split, has no leaky foil and is not published.
 TRIAL_OVERRIDES = ["evaluation.part=validation", "protocol.foil=null", "hub.repo=null"]
@@ -120,9 +121,11 @@ class SweepStudy:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.settings, self.search, self.folder = settings, settings.search, settings.folder
-        self.run, self.echo = run, echo
+        self.run = run
+        self.echo = echo
         base = read_recipe(settings.recipe, settings.overrides)
-        task, metric = TASKS[base.task], self.search.metric
+        task = TASKS[base.task]
+        metric = self.search.metric
         if metric not in task.headline:
             raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
         self.metrics = task.headline
@@ -165,10 +168,8 @@ class SweepStudy:
         """The first winner, and the report of its run, which scored the test split; None before
         that.
         """
-        claim, best = (
-            self.study.user_attrs.get("best"),
-            RunFolder(self.folder / "best").report / "report.json",
-        )
+        claim = self.study.user_attrs.get("best")
+        best = RunFolder(self.folder / "best").report / "report.json"
         return {**claim, "report": read_report(best)} if claim and best.is_file() else None
 
     def trials(self) -> list[FrozenTrial]:
@@ -237,7 +238,8 @@ class SweepStudy:
         self.echo(
             f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}"
         )
-        state, message = "failed", ""
+        state = "failed"
+        message = ""
         try:
             result = self._validate(trial, values, folder)
             trial.set_user_attr("result", result)
@@ -271,7 +273,8 @@ class SweepStudy:
             # trials are compared at epochs of the first fold or seed only
             if "place" not in trial.user_attrs:
                 trial.set_user_attr("place", list(place))
-            step, value = math.floor(epoch + 1e-6), metrics.get(self.search.metric, math.nan)
+            step = math.floor(epoch + 1e-6)
+            value = metrics.get(self.search.metric, math.nan)
             if (
                 trial.user_attrs["place"] != list(place)
                 or step < 1
@@ -287,7 +290,8 @@ class SweepStudy:
         recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
         self.run(recipe, resume=True, watch=watch)
         report = read_report(RunFolder(folder).report / "report.json")
-        metrics, interval = report.parts["validation"], report.intervals.get(self.search.metric)
+        metrics = report.parts["validation"]
+        interval = report.intervals.get(self.search.metric)
         if not math.isfinite(metrics.get(self.search.metric) or math.nan):
             raise UserError(
                 f"metric: {self.search.metric} is undefined on this recipe's validation split"
@@ -304,16 +308,15 @@ class SweepStudy:
         """
         rows = []
         for trial in self.trials():
-            value, result = trial.value, trial.user_attrs.get("result", {})
+            value = trial.value
+            result = trial.user_attrs.get("result", {})
             if trial.state == TrialState.PRUNED:
                 value = max(trial.intermediate_values.values(), default=None)
             message = trial.user_attrs.get("message") or (
                 KILLED if trial.state == TrialState.FAIL else ""
             )
-            settings, epochs = (
-                trial.user_attrs.get("settings", {}),
-                max(trial.intermediate_values, default=0),
-            )
+            settings = trial.user_attrs.get("settings", {})
+            epochs = max(trial.intermediate_values, default=0)
             seconds = None if trial.duration is None else trial.duration.total_seconds()
             rows.append(
                 Row(
@@ -361,7 +364,8 @@ class SweepStudy:
         """Report the best trial once all have ended, and score it on the test split if nothing was
         scored yet.
         """
-        rows, page = self.rows(), self.folder / "leaderboard.html"
+        rows = self.rows()
+        page = self.folder / "leaderboard.html"
         if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
             self.echo(
                 f"trial {running} runs in another process; the last process to end closes the sweep"
@@ -374,17 +378,16 @@ class SweepStudy:
             if test and "closed" not in self.study.user_attrs:
                 self._run_best(winner, sum(row.state == "complete" for row in rows))
             self.publish()
-        tested, name = self.tested, NAMES[self.search.metric]
+        tested = self.tested
+        name = NAMES[self.search.metric]
         self.echo(
             f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation"
         )
         self.echo(f"  {described(winner.settings)}")
         score = f"the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}"
         if tested is not None:
-            report, leak = (
-                tested["report"],
-                ", a leaky protocol" * bool(tested["report"].protocol.leak),
-            )
+            report = tested["report"]
+            leak = ", a leaky protocol" * bool(tested["report"].protocol.leak)
             score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.evaluated_split} split, "
             score += f"scored once (trial {tested['trial']}{leak})"
         self.echo(f"  {score}")
@@ -397,7 +400,8 @@ class SweepStudy:
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)
-        claim, best = self.study.user_attrs["best"], self.folder / "best"
+        claim = self.study.user_attrs["best"]
+        best = self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
         self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
         self.run(recipe, resume=True)

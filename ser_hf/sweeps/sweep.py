@@ -113,10 +113,8 @@ def read_sweep(
         else read_yaml(recipe_file(source))
     )
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
-    base, points = (
-        read_recipe(raw, changes),
-        [resolve(search.parameters, point) for point in search.points],
-    )
+    base = read_recipe(raw, changes)
+    points = [resolve(search.parameters, point) for point in search.points]
     for change in changes:
         if any(
             f"{change.partition('=')[0]}.".startswith(f"{key}.")

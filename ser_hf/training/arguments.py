@@ -149,7 +149,8 @@ def solvers_for(architecture: str) -> tuple[str, ...]:
 
 def argument_options() -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of every `TrainingArguments` key that a recipe may set."""
-    hints, settable = typing.get_type_hints(TrainingArguments), argument_names()
+    hints = typing.get_type_hints(TrainingArguments)
+    settable = argument_names()
     options = {}
     for field in dataclasses.fields(TrainingArguments):
         if field.name not in settable:
@@ -256,7 +257,8 @@ def training_arguments(
         UserError: for arguments that contradict each other or that Transformers refuses.
     """
     arguments = dict(arguments)
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    cuda = torch.cuda.is_available()
+    mps = torch.backends.mps.is_available()
     machine = {
         "use_cpu": not (cuda or mps),
         "dataloader_pin_memory": cuda,
@@ -323,6 +325,8 @@ def refitting(arguments: EmotionTrainingArguments, steps: int) -> EmotionTrainin
     """
     changed = copy.copy(arguments)
     changed.output_dir = str(Path(arguments.output_dir) / "refit")
-    changed.max_steps, changed.load_best_model_at_end = steps, False
-    changed.eval_strategy, changed.save_strategy = IntervalStrategy.NO, SaveStrategy.EPOCH
+    changed.max_steps = steps
+    changed.load_best_model_at_end = False
+    changed.eval_strategy = IntervalStrategy.NO
+    changed.save_strategy = SaveStrategy.EPOCH
     return changed

@@ -46,7 +46,8 @@ class WeightAverage(TrainerCallback):
         buffers = {name: tensor for name, tensor in model.named_buffers() if name in saved}
         self._trained = weights | buffers
         self._average = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
-        self._kept_weights, self._ended = None, False
+        self._kept_weights = None
+        self._ended = False
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         # A step that the gradient scaler of fp16 skipped made no weights to average.

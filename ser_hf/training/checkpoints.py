@@ -109,7 +109,8 @@ def has_stopped(state: TrainerState) -> bool:
     if not stopping:
         return False
     stopping = stopping[0] if isinstance(stopping, list) else stopping
-    patience, waited = stopping["args"]["early_stopping_patience"], stopping["attributes"]
+    patience = stopping["args"]["early_stopping_patience"]
+    waited = stopping["attributes"]
     return waited["early_stopping_patience_counter"] >= patience
 
 

@@ -73,7 +73,8 @@ def merge(
             merge(rows, lengths, np.stack([np.zeros_like(own), own], axis=1)) for own in logits.T
         ]
         return pairs[0][0], np.stack([pair[:, 1] - pair[:, 0] for _, pair in pairs], axis=1)
-    rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
+    rows = np.asarray(rows)
+    lengths = np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
     merged = logits[first]
     if len(first) == len(rows):
@@ -146,7 +147,8 @@ def balanced(
         balance: what is equally frequent in an epoch; None for the natural frequencies.
         seed: of the order.
     """
-    rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
+    rows = np.asarray(clips["row"][:])
+    labels = np.asarray(clips["labels"][:])
     cells: dict[tuple[str, int], list[int]] = {}
     for place in np.argsort(rows, kind="stable").tolist():  # the draw must not depend on lengths
         cells.setdefault((corpora[rows[place]], int(labels[place])), []).append(place)
@@ -255,8 +257,11 @@ class EpochOrder(Sampler[int]):
         clock: torch.Tensor | None = None,
         schedule: EpochSchedule | None = None,
     ):
-        self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
-        self.seed, self.schedule = seed, schedule
+        self.lengths = list(lengths)
+        self.strategy = strategy
+        self.step_batch_size = step_batch_size
+        self.seed = seed
+        self.schedule = schedule
         self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
 
     def __len__(self) -> int:
@@ -292,7 +297,8 @@ class EpochBatches(Sampler[list[int]]):
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
         # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
-        self.order, self.processes = order, processes
+        self.order = order
+        self.processes = processes
         self.together = size * processes
         whole, rest = divmod(len(order), self.together)
         self.turns = whole + (rest >= processes)
@@ -331,11 +337,13 @@ class Mixing:
         rows = np.asarray(rows)
         happens = generator.random(len(rows)) < self.mixup.probability
         own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
-        mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
+        mixed = list(waveforms)
+        labels = np.array(shares, dtype=np.float32)
         for i in np.flatnonzero(happens):
             others = np.flatnonzero(rows != rows[i])  # a copy of the clip itself would be an echo
             if len(others):
-                partner, share = generator.choice(others), own_shares[i]
+                partner = generator.choice(others)
+                share = own_shares[i]
                 mixed[i] = mix(waveforms[i], waveforms[partner], share)
                 labels[i] = share * shares[i] + (1 - share) * shares[partner]
         return mixed, labels
@@ -439,14 +447,18 @@ class Collator:
         shortest_batch: int = 0,
         transforms: TrainTransforms | None = None,
     ):
-        self.store, self.extractor, self.seed = store, extractor, seed
-        self.shortest, self.shortest_batch = shortest, shortest_batch
+        self.store = store
+        self.extractor = extractor
+        self.seed = seed
+        self.shortest = shortest
+        self.shortest_batch = shortest_batch
         self.transforms = transforms or TrainTransforms()
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
         transforms = self.transforms if training else TrainTransforms()
-        waveforms, labels = [self._read(clip, transforms) for clip in clips], labels_of(clips)
+        waveforms = [self._read(clip, transforms) for clip in clips]
+        labels = labels_of(clips)
         if mixing := transforms.mixing:
             rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
             generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
@@ -465,7 +477,8 @@ class Collator:
         return {**batch, "labels": torch.from_numpy(labels)}
 
     def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
-        waveform, limit = self.store[clip["row"]], clip["max_samples"]
+        waveform = self.store[clip["row"]]
+        limit = clip["max_samples"]
         generator = np.random.default_rng(
             (self.seed, int(self.epoch), clip["row"], clip.get("copy", 0))
         )

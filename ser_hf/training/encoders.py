@@ -82,10 +82,13 @@ ENCODERS = {
 
 # Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only.
 # Whisper's are centered.
-_FRAME, _HOP = 400, 160
+_FRAME = 400
+_HOP = 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 
-_WHISPER, _SPECTROGRAM, _FILTERBANK = "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"
+_WHISPER = "whisper"
+_SPECTROGRAM = "audio-spectrogram-transformer"
+_FILTERBANK = "wav2vec2-bert"
 
 # Extractors of the kinds that do not take waveforms.
 _EXTRACTORS = {
@@ -207,7 +210,8 @@ def shorten_window(
         raise UserError(
             f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; use less"
         )
-    extractor.chunk_length, extractor.n_samples = seconds, seconds * extractor.sampling_rate
+    extractor.chunk_length = seconds
+    extractor.n_samples = seconds * extractor.sampling_rate
     extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
     # its second convolution halves the frames
     config.max_source_positions = extractor.nb_max_frames // 2

@@ -236,7 +236,8 @@ def blueprint(
         config, model = plan_network(architecture, sampling_rate, options, **names)
         extractor = _extractor(sampling_rate, bool(normalize))
         if architecture not in TRANSFERRED:
-            checkpoint, random_init = None, True
+            checkpoint = None
+            random_init = True
         elif not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # raises, naming the source of the file
         gradient_free = not any(
@@ -258,7 +259,8 @@ def blueprint(
         )
     config, own_extractor, revision = _read_checkpoint(checkpoint, revision)
     config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
-    config.id2label, config.label2id = names["id2label"], names["label2id"]
+    config.id2label = names["id2label"]
+    config.label2id = names["label2id"]
     _set_task(config, problem_type, ranges)
     set_options(config, checkpoint, options)
     try:  # to find invalid settings
@@ -344,7 +346,8 @@ def plan_network(
 
 
 def _require_memory(model: PreTrainedModel, copies: int) -> None:
-    parameters, memory = sum(parameter.numel() for parameter in model.parameters()), usable_memory()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    memory = usable_memory()
     if 4 * copies * parameters > memory:
         raise UserError(
             f"model: {parameters:,} parameters take {4 * copies * parameters / 1e9:,.0f} GB, and this machine has "
@@ -381,7 +384,8 @@ def _with_head(
             )
     elif own_head:
         # What is left of a head that it had would be published with ours.
-        config.num_labels, config.architectures = 2, None
+        config.num_labels = 2
+        config.architectures = None
         if hasattr(config, "use_weighted_layer_sum"):
             config.use_weighted_layer_sum = False
         if weighted_layer_sum:
@@ -428,7 +432,8 @@ def _read_checkpoint(
     )
     if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {checkpoint}")
-    where, extractor = f"model.checkpoint: {checkpoint}", None
+    where = f"model.checkpoint: {checkpoint}"
+    extractor = None
     try:
         with data_only(checkpoint, where=where, revision=revision, weights=False) as (
             folder,

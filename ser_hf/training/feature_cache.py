@@ -44,7 +44,8 @@ logger = logging.getLogger(__name__)
 Segment = tuple[int, int, int]
 # Keys of a batch besides inputs, mask and labels: stored activations (batch, states, frames, size)
 # and the number of frames of each clip (batch,).
-STATES, FRAMES = "cached_states", "cached_frames"
+STATES = "cached_states"
+FRAMES = "cached_frames"
 
 _FORMAT = 5
 _DTYPE = np.dtype(np.float16)
@@ -146,7 +147,8 @@ def fixed_crops(clips: Dataset, store: WaveformStore) -> Dataset:
     """
 
     def crop(clip: dict[str, Any]) -> dict[str, Any]:
-        row, limit = clip["row"], clip["max_samples"]
+        row = clip["row"]
+        limit = clip["max_samples"]
         if limit and (excess := int(store.lengths[row]) - limit) > 0:
             generator = np.random.default_rng(list(store.content_hashes[row].encode()))
             clip["start"] = int(generator.integers(excess + 1))
@@ -295,7 +297,8 @@ class FeatureStore:
 
     def __getitem__(self, segment: Segment) -> np.ndarray:
         place = self._places[segment]
-        frames, end = int(self._frames[place]), int(self._ends[place])
+        frames = int(self._frames[place])
+        end = int(self._ends[place])
         begin = end - self.states * frames * self.size
         return self._values[begin:end].reshape(self.states, frames, self.size)
 
@@ -357,7 +360,8 @@ def _key(
         return [list(tensor.shape), str(tensor.dtype), xxhash.xxh3_128_hexdigest(content)]
 
     # How a device multiplies float32 decides the last digits.
-    device, backends = model.device.type, torch.backends
+    device = model.device.type
+    backends = torch.backends
     arithmetic = [
         backends.fp32_precision,
         backends.cuda.matmul.fp32_precision,
@@ -402,7 +406,8 @@ def _build(
     clips = [
         dict(zip(names, segment, strict=True), labels=0, max_samples=0) for segment in segments
     ]
-    frames, hashed = [], xxhash.xxh3_128()
+    frames = []
+    hashed = xxhash.xxh3_128()
     with (
         (fresh / "states").open("wb") as file,
         tqdm(total=len(segments), desc="caching frozen features", unit="clip", disable=None) as bar,
@@ -445,7 +450,8 @@ class CachedCollator:
     def __init__(
         self, store: FeatureStore, model: PreTrainedModel, cached: CachedModule, epoch: torch.Tensor
     ):
-        self.store, self.epoch = store, epoch
+        self.store = store
+        self.epoch = epoch
         self._input = model.main_input_name
         # Stock heads on inputs of a fixed length know no mask.
         stock = model.config.model_type != "ser_encoder"
@@ -531,11 +537,13 @@ class Replacement:
         # They stay until the next batch: gradient checkpointing runs layers again in the backward
         # pass.
         kwargs = dict(kwargs)
-        states, frames = kwargs.pop(STATES).float(), kwargs.pop(FRAMES)
+        states = kwargs.pop(STATES).float()
+        frames = kwargs.pop(FRAMES)
         mask = torch.arange(states.shape[2], device=frames.device) < frames[:, None]
         for name in self._replaced:
             activations = self.model.get_submodule(name)
-            activations.states, activations.mask = states, mask
+            activations.states = states
+            activations.mask = mask
         return args, kwargs
 
     def _replace(self, name: str, compute: Callable[..., Any]) -> CachedActivations:

@@ -92,7 +92,8 @@ def dry_run(
         if arguments.max_steps > 0
         else math.ceil(steps * arguments.num_train_epochs)
     )
-    warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
+    warmup = arguments.get_warmup_steps(planned)
+    kwargs = arguments.lr_scheduler_kwargs
     make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
 
 
@@ -260,7 +261,8 @@ class _Resumed(TrainerCallback):
     """Restores, before the first step, the state that the Trainer does not restore."""
 
     def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
-        self.trainer, self.checkpoint = trainer, checkpoint
+        self.trainer = trainer
+        self.checkpoint = checkpoint
 
     def on_train_begin(self, args, state, control, **kwargs):
         # The state holds the path that the best checkpoint had, and the run may have been moved
@@ -276,14 +278,16 @@ class _ValidationWatcher(TrainerCallback):
     """Calls `watch` for every validation, after its checkpoint has been written."""
 
     def __init__(self, watch: Callable[[float, dict[str, float]], None]):
-        self.watch, self.metrics = watch, None
+        self.watch = watch
+        self.metrics = None
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.metrics = metrics
 
     def on_save(self, args, state, control, **kwargs):
         if self.metrics is not None:
-            metrics, self.metrics = self.metrics, None
+            metrics = self.metrics
+            self.metrics = None
             self.watch(state.epoch, _validation(metrics))
 
 

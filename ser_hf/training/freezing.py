@@ -53,11 +53,16 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
     names = {bare(name) for name, _ in model.named_modules()}
     kind = getattr(getattr(inner, "config", None), "model_type", None)
     if isinstance(inner, TransferClassifier):
-        encoder, stem, layers, above = "encoder", (), "layers", ()
+        encoder = "encoder"
+        stem = ()
+        layers = "layers"
+        above = ()
     elif kind == PooledEncoderConfig.model_type or kind in ENCODERS:
         facts = encoder_facts(inner.config)
         encoder = facts.name if kind in ENCODERS else "encoder"
-        stem, layers, above = facts.stem, facts.layers, facts.above
+        stem = facts.stem
+        layers = facts.layers
+        above = facts.above
     else:
         raise UserError(f"{key}: {type(inner).__name__} has no encoder; leave it out")
     stack = f"{encoder}.{layers}"
@@ -146,7 +151,8 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
     if freezing == Freezing():
         return
     where = structure(model, "freeze")
-    name, layers = type(model).__name__, len(where.layers)
+    name = type(model).__name__
+    layers = len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
         if value > layers:
             raise UserError(f"freeze.{key}: {value} layers, but {name} has {layers}; use fewer")
@@ -202,10 +208,8 @@ def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
         if trained := sum(
             size(value) for group in own for value in group["params"] if value.requires_grad
         ):
-            rate, decay = (
-                own[0].get("initial_lr", own[0]["lr"]),
-                max(group["weight_decay"] for group in own),
-            )
+            rate = own[0].get("initial_lr", own[0]["lr"])
+            decay = max(group["weight_decay"] for group in own)
             lines.append(f"{name:<24} {trained:>12,} {rate:>14.3g} {decay:>13.3g}")
     # peft keeps the original head beside the trained one.
     used = [

@@ -70,7 +70,9 @@ _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
 
 # The files by which transformers describes a model; it reads no other from `data_only`'s folder.
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
-WEIGHTS, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 TRUST = "--trust-remote-code, where a command has it, runs it; use it only if you trust its author"
 # What this package writes in `auto_map`, as text.
 _CLASSES = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification, PreparedFeatureExtractor]
@@ -79,10 +81,8 @@ _OWN = {
     str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}"))
     for known in _CLASSES
 }
-_TYPES, _WORDS = (
-    {getattr(known, "model_type", known.__name__) for known in _CLASSES},
-    ("model", "feature_extractor"),
-)
+_TYPES = {getattr(known, "model_type", known.__name__) for known in _CLASSES}
+_WORDS = ("model", "feature_extractor")
 # Keys by which transformers takes code or files from elsewhere.
 _ELSEWHERE = {
     "auto_map",
@@ -125,7 +125,8 @@ def data_only(
         raise UserError(f"{where}: {known}{first_line(error)}") from None
     revision = commit or revision  # all files of one commit, whatever is pushed meanwhile
     with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
-        folder, own_code = Path(temporary), False
+        folder = Path(temporary)
+        own_code = False
         for name in CONFIGURATIONS:
             if path := find_file(source, name, revision):
                 content = _table(path)
@@ -244,7 +245,8 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
             f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
             "save the weights as safetensors (docs/publishing.md)"
         )
-    shards, found = _table(index).get("weight_map"), {INDEX: os.path.realpath(index)}
+    shards = _table(index).get("weight_map")
+    found = {INDEX: os.path.realpath(index)}
     for name in sorted(
         set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))
     ):
@@ -367,7 +369,8 @@ def _read(
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's
     dropped ones.
     """
-    config, positions = copy.deepcopy(config), None
+    config = copy.deepcopy(config)
+    positions = None
     # all are loaded, then those beyond its window are cut off
     if encoder_config(config).model_type == "whisper":
         positions = encoder_config(config).max_source_positions
@@ -395,7 +398,8 @@ def _read(
     ]:
         # the same module: transformers would initialize a new one again
         table = encoder.embed_positions
-        table.weight.data, table.num_embeddings = table.weight.data[:positions].clone(), positions
+        table.weight.data = table.weight.data[:positions].clone()
+        table.num_embeddings = positions
         for own in (encoder, encoder.config, encoder_config(model.config)):
             own.max_source_positions = positions
     new, dropped = _account(model, checkpoint, info)
@@ -451,7 +455,8 @@ def _account(
 ) -> tuple[set[str], set[str]]:
     """Names of new and dropped tensors, checked against what each kind of model allows."""
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
-    missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
+    missing = set(info["missing_keys"])
+    left_over = set(info["unexpected_keys"])
     stock = model.config.model_type in ENCODERS
     inside = _encoder_test(model) if stock else lambda key: True
     # Of our models the sum of layers may be new or dropped, and the last layer of another shape.
@@ -484,7 +489,8 @@ def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
     encoder's.
     """
     name = ENCODERS[model.config.model_type].name
-    encoder, prefix = getattr(model, name), f"{model.base_model_prefix}."
+    encoder = getattr(model, name)
+    prefix = f"{model.base_model_prefix}."
     # An encoder that is a separate model, saved without a head, has names without the prefix.
     bare = (
         {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
@@ -508,7 +514,8 @@ def _log(
         names = (key.removeprefix("model.") for key in keys)
         return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
 
-    fresh, gone = modules(new), modules(dropped)
+    fresh = modules(new)
+    gone = modules(dropped)
     head = [name for name in fresh if name != _MASK]
     notes = [f"new, random head: {', '.join(head)}"] if head else []
     notes += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []

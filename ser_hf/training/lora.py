@@ -174,7 +174,8 @@ def _write(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, {"format": "pt"})
     config = copy.copy(model.peft_config[model.active_adapter])
-    config.inference_mode, config.base_model_name_or_path = True, base
+    config.inference_mode = True
+    config.base_model_name_or_path = base
     # Sets, whose order changes from run to run.
     config.target_modules, config.modules_to_save = (
         sorted(config.target_modules),

@@ -167,7 +167,8 @@ class DimensionLoss:
         """The loss, a scalar in float32, of `logits` and targets, (batch, dimensions); see
         `ClassificationLoss`.
         """
-        values, targets = outputs["logits"].float(), labels.float()
+        values = outputs["logits"].float()
+        targets = labels.float()
         clips = (
             labels.numel() if num_items_in_batch is None else num_items_in_batch
         ) / labels.shape[1]

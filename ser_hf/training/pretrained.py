@@ -76,7 +76,8 @@ def _cnn14() -> Names:
     tensors |= _names("bn0", "encoder.layers.0.bands_norm", *_NORM)
     for i in range(6):
         for j in (1, 2):
-            theirs, ours = f"conv_block{i + 1}", f"encoder.layers.{i}.convolutions.{j - 1}"
+            theirs = f"conv_block{i + 1}"
+            ours = f"encoder.layers.{i}.convolutions.{j - 1}"
             tensors |= _names(f"{theirs}.conv{j}", f"{ours}.conv", "weight")
             tensors |= _names(f"{theirs}.bn{j}", f"{ours}.norm", *_NORM)
     return tensors | _names("fc1", "encoder.layers.6.linear") | _names("fc_audioset", None)

@@ -103,7 +103,8 @@ def fit_classical(
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     vectors = embed(model, collator, train, arguments, speakers if per_speaker else ())
     rows, lengths, labels = (np.asarray(train[name][:]) for name in ("row", "length", "labels"))
-    voices, classes = np.asarray(speakers)[rows], model.config.num_labels
+    voices = np.asarray(speakers)[rows]
+    classes = model.config.num_labels
     weights = np.asarray(class_weights or np.ones(classes))[labels]
     calibrated = isinstance(model.classifier, LinearMachines | KernelMachines)
     folds, by_speaker = speaker_folds(labels, voices, rows, classes, least=1 + calibrated)
@@ -206,10 +207,8 @@ def embed(
             model(**{name: values.to(model.device) for name, values in batch.items()})
     finally:
         listener.remove()
-    vectors, voices = (
-        torch.cat(vectors).numpy(),
-        np.asarray(speakers)[part["row"][:]] if speakers else [],
-    )
+    vectors = torch.cat(vectors).numpy()
+    voices = np.asarray(speakers)[part["row"][:]] if speakers else []
     for own in [voices == speaker for speaker in np.unique(voices)]:
         mean, deviation = _scale(vectors[own])
         vectors[own] = (vectors[own] - mean) / deviation
@@ -222,7 +221,8 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Deviations have a lower bound, so that (nearly) constant features are not amplified.
     """
     vectors = vectors.astype(np.float64)
-    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+    mean = vectors.mean(axis=0)
+    deviation = vectors.std(axis=0)
     usual = np.median(deviation[deviation > 0]) if deviation.any() else 0.0
     deviation = np.maximum(deviation, np.maximum(1e-2 * usual, 1e-3 * np.abs(mean)))
     return mean, np.where(deviation > 0, deviation, 1.0)
@@ -264,7 +264,8 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
     """One-vs-rest `SVC` with a radial kernel; for two classes a single machine."""
 
     def __init__(self, C: float = 1.0, gamma: float = 1.0):
-        self.C, self.gamma = C, gamma
+        self.C = C
+        self.gamma = gamma
 
     def fit(self, X, y, sample_weight=None):
         self.classes_ = np.unique(y)
@@ -322,7 +323,8 @@ def _fit(
     seen = vectors.astype(np.float64)
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
-    size, basis = seen.shape[1], None
+    size = seen.shape[1]
+    basis = None
     if size > len(seen) and isinstance(
         getattr(estimator, "estimator", estimator), LinearSVC | LogisticRegression
     ):
@@ -334,7 +336,8 @@ def _fit(
     calibrated = isinstance(estimator, CalibratedClassifierCV)
     linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
     if basis is not None:
-        linear.coef_, linear.n_features_in_ = linear.coef_ @ basis.T, size
+        linear.coef_ = linear.coef_ @ basis.T
+        linear.n_features_in_ = size
     if scale is not None:
         linear.coef_ = linear.coef_ / scale[1]
         linear.intercept_ = linear.intercept_ - linear.coef_ @ scale[0]
@@ -352,9 +355,11 @@ def logits_of(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
 def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
     """A module like `like` whose softmax equals the probabilities of the fitted estimator."""
     if isinstance(like, nn.Linear):
-        weight, bias = fitted.coef_, fitted.intercept_
+        weight = fitted.coef_
+        bias = fitted.intercept_
         if len(weight) == 1:  # of two classes: the first one's logit is zero
-            weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+            weight = np.concatenate([0 * weight, weight])
+            bias = np.concatenate([0 * bias, bias])
         layer = nn.Linear(weight.shape[1], len(weight))
         _set(layer.weight, weight)
         _set(layer.bias, bias)
@@ -386,10 +391,12 @@ def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarr
 def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
     rows = np.unique(np.concatenate([machine.support_ for machine in fitted.machines_]))
     size = fitted.machines_[0].support_vectors_.shape[1]
-    vectors, weight = np.zeros((len(rows), size)), np.zeros((len(fitted.machines_), len(rows)))
+    vectors = np.zeros((len(rows), size))
+    weight = np.zeros((len(fitted.machines_), len(rows)))
     for own, machine in zip(weight, fitted.machines_, strict=True):
         places = np.searchsorted(rows, machine.support_)
-        vectors[places], own[places] = machine.support_vectors_, machine.dual_coef_[0]
+        vectors[places] = machine.support_vectors_
+        own[places] = machine.dual_coef_[0]
     module = KernelMachines(size, len(fitted.classes_), len(rows))
     _set(module.vectors, vectors)
     _set(module.weight, weight)
@@ -401,11 +408,13 @@ def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
 def _forest(fitted: RandomForestClassifier) -> Forest:
     trees = [estimator.tree_ for estimator in fitted.estimators_]
     roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
-    nodes, depth = sum(tree.node_count for tree in trees), max(tree.max_depth for tree in trees)
+    nodes = sum(tree.node_count for tree in trees)
+    depth = max(tree.max_depth for tree in trees)
     module = Forest(len(fitted.classes_), len(trees), nodes, depth)
     columns: dict[str, list[np.ndarray]] = defaultdict(list)
     for root, tree in zip(roots, trees, strict=True):
-        leaf, itself = tree.children_left < 0, np.arange(tree.node_count)
+        leaf = tree.children_left < 0
+        itself = np.arange(tree.node_count)
         columns["feature"].append(np.where(leaf, 0, tree.feature))
         columns["left"].append(root + np.where(leaf, itself, tree.children_left))
         columns["right"].append(root + np.where(leaf, itself, tree.children_right))

@@ -135,9 +135,12 @@ class EmotionTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `EpochBatches`; each process gets its own."""
-        clips, arguments, processes = self.train_dataset, self.args, max(1, self.args.world_size)
+        clips = self.train_dataset
+        arguments = self.args
+        processes = max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
-        strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
+        strategy = arguments.train_sampling_strategy
+        clock = self.collator.epoch
         order = EpochOrder(
             clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips)
         )
@@ -232,10 +235,12 @@ class EmotionTrainer(Trainer):
         state = self.state
         if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
             return False
-        value, best = selecting_metric(self.args, state), state.best_metric
+        value = selecting_metric(self.args, state)
+        best = state.best_metric
         better = best is None or (value >= best if self.args.greater_is_better else value <= best)
         if better:
-            state.best_metric, state.best_global_step = value, state.global_step
+            state.best_metric = value
+            state.best_global_step = state.global_step
         return better
 
     def _saved_weights(self) -> contextlib.AbstractContextManager:

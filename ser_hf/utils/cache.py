@@ -113,9 +113,12 @@ class MappedFile:
     """
 
     def __init__(self, path: Path, dtype: type[np.number]):
-        self.path, self.dtype, self._file = path, dtype, None
+        self.path = path
+        self.dtype = dtype
+        self._file = None
         self._stat = path.stat()
-        self.bytes, self.changed = self._stat.st_size, False
+        self.bytes = self._stat.st_size
+        self.changed = False
 
     def __getitem__(self, items: slice) -> np.ndarray:
         try:

@@ -30,8 +30,11 @@ PACKAGES = (
 
 __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
-_CPU_QUOTA, _MEMORY_LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+# of glibc's malloc.h
+_TRIM_THRESHOLD = -1
+_MMAP_MAX = -4
 _MALLOC_SETTINGS = (
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
@@ -205,10 +208,8 @@ def quiet_libraries() -> Iterator[None]:
     import datasets
     from transformers.utils import logging as transformers_logging
 
-    verbosity, libraries = (
-        transformers_logging.get_verbosity(),
-        (datasets.utils.logging, transformers_logging),
-    )
+    verbosity = transformers_logging.get_verbosity()
+    libraries = (datasets.utils.logging, transformers_logging)
     # an outer context hides them
     shown = [library for library in libraries if library.is_progress_bar_enabled()]
     transformers_logging.set_verbosity_error()

@@ -50,7 +50,8 @@ def one_line(text: object) -> str:
     if len(message) <= MOST:
         return message
     # Between words, unless one fills the space.
-    head, tail = message[: MOST * 3 // 5], message[-MOST // 3 :]
+    head = message[: MOST * 3 // 5]
+    tail = message[-MOST // 3 :]
     return f"{head.rpartition(' ')[0] or head} ... {tail.partition(' ')[2] or tail}"
 
 
@@ -63,7 +64,8 @@ def machine_fault(error: BaseException) -> str | None:
         return f"out of memory ({text}); use smaller batches or shorter clips"
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return f"{text}; if for lack of memory, lower training.dataloader_num_workers"
-    found, path = _SYSTEM_CODE.search(text), getattr(error, "filename", None)
+    found = _SYSTEM_CODE.search(text)
+    path = getattr(error, "filename", None)
     code = int(found[1]) if found else getattr(error, "errno", None)
     if not isinstance(code, int) or (path is None and code not in _REMEDIES):
         return None

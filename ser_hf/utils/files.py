@@ -135,7 +135,8 @@ def require_utf8(path: str | Path) -> None:
         ) from None
 
 
-_JSON_BYTES, _JSON_DEPTH = 2**25, 32
+_JSON_BYTES = 2**25
+_JSON_DEPTH = 32
 
 
 def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:

@@ -20,7 +20,9 @@ class WithPlugins(Mapping[str, Any]):
     """
 
     def __init__(self, own: Mapping[str, Any], group: str, check: Callable[[str, Any], None]):
-        self.entries, self.group, self.check = dict(own), group, check
+        self.entries = dict(own)
+        self.group = group
+        self.check = check
         self.points = {point.name: point for point in entry_points(group=group)}
 
     def __getitem__(self, name: str) -> Any:

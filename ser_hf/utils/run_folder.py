@@ -30,7 +30,8 @@ class RunFolder:
     says where such a folder is in the whole run, such as ``("fold-1", "seed-2")``."""
 
     def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
-        self.path, self.place = Path(path), place
+        self.path = Path(path)
+        self.place = place
         self.recipe = self.path / "recipe.yaml"
         self.split = self.path / "split.json"
         self.model = self.path / "model"
@@ -90,7 +91,8 @@ class RunFolder:
         replace_text(self.recipe, dump_yaml(recipe))
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
-        saved, wanted = flat(read_yaml(self.recipe)), flat(recipe)
+        saved = flat(read_yaml(self.recipe))
+        wanted = flat(recipe)
         # Not known before the clips are measured and the checkpoint is found; checked again after
         # that.
         for key, unknown in (("audio.level", "auto"), ("model.revision", None)):

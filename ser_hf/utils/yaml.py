@@ -27,7 +27,10 @@ import yaml
 from .errors import UserError
 
 # Bounds of a YAML text: characters, values, nested collections, and digits of a whole number.
-LARGEST, MOST_VALUES, DEEPEST, MOST_DIGITS = 1_000_000, 30_000, 32, 100
+LARGEST = 1_000_000
+MOST_VALUES = 30_000
+DEEPEST = 32
+MOST_DIGITS = 100
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -199,7 +202,8 @@ class Range:
         return self.min <= value <= self.max and self.above < value < self.below
 
     def __str__(self) -> str:
-        low, high = max(self.min, self.above), min(self.max, self.below)
+        low = max(self.min, self.above)
+        high = min(self.max, self.below)
         unit = f"{self.unit}, " if self.unit else ""
         if high < math.inf and low > -math.inf:
             words = (
@@ -285,7 +289,8 @@ class _Mismatch(Exception):
 
 
 def _coerce(value: Any, hint: Any, path: str) -> Any:
-    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    origin = typing.get_origin(hint) or hint
+    arguments = typing.get_args(hint)
     if hint is Any:
         hint = next((kind for kind in (str, dict, list, tuple) if isinstance(value, kind)), None)
         return value if hint is None else coerce(value, hint, path)
@@ -390,7 +395,8 @@ def _describe(value: Any) -> str:
 
 def _spell(hint: Any) -> str:
     """Describe an annotation: ``float | None`` is 'a number or null'."""
-    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    origin = typing.get_origin(hint) or hint
+    arguments = typing.get_args(hint)
     if origin is Annotated:
         return _spell(arguments[0])
     if origin in (typing.Union, types.UnionType):

@@ -35,7 +35,8 @@ def test_samples_are_as_written(tmp_path):
 
 
 def test_channels_are_mixed_by_their_mean(tmp_path):
-    left, right = TONE, np.full_like(TONE, 0.25)
+    left = TONE
+    right = np.full_like(TONE, 0.25)
     decoded = decode(
         str(write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT"))
     )
@@ -177,7 +178,8 @@ def test_an_extra_chunk_is_skipped(tmp_path, length, place):
     padded.
     """
     path = write(tmp_path / "chunk.wav")
-    plain, content = decode(str(path)), path.read_bytes()
+    plain = decode(str(path))
+    content = path.read_bytes()
     content = (
         content[:place] + b"FLLR" + length.to_bytes(4, "little") + bytes(length) + content[place:]
     )

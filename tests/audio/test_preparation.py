@@ -74,12 +74,11 @@ def test_a_clip_of_zeros_is_not_trimmed(length):
 
 def recursive_loudness(samples, rate):
     """ITU-R BS.1770-5 with recursive filters."""
-    k, quality, gain = (
-        np.tan(np.pi * 1681.974450955533 / rate),
-        0.7071752369554196,
-        10 ** (3.999843853973347 / 20),
-    )
-    band, norm = gain**0.4996667741545416, 1 + k / quality + k * k
+    k = np.tan(np.pi * 1681.974450955533 / rate)
+    quality = 0.7071752369554196
+    gain = 10 ** (3.999843853973347 / 20)
+    band = gain**0.4996667741545416
+    norm = 1 + k / quality + k * k
     shelf = [
         gain + band * k / quality + k * k,
         2 * (k * k - gain),
@@ -88,12 +87,14 @@ def recursive_loudness(samples, rate):
     weighted = lfilter(
         shelf, [norm, 2 * (k * k - 1), 1 - k / quality + k * k], samples.astype(np.float64)
     )
-    k, quality = np.tan(np.pi * 38.13547087602444 / rate), 0.5003270373238773
+    k = np.tan(np.pi * 38.13547087602444 / rate)
+    quality = 0.5003270373238773
     norm = 1 + k / quality + k * k
     weighted = lfilter(
         [1, -2, 1], [1, 2 * (k * k - 1) / norm, (1 - k / quality + k * k) / norm], weighted
     )
-    block, hop = min(len(samples), round(0.4 * rate)), round(0.1 * rate)
+    block = min(len(samples), round(0.4 * rate))
+    hop = round(0.1 * rate)
     powers = np.array(
         [np.mean(weighted[i : i + block] ** 2) for i in range(0, len(samples) - block + 1, hop)]
     )

@@ -143,7 +143,8 @@ def test_a_damaged_store_is_named_and_built_again(sources, tmp_path, caplog, nam
 @pytest.fixture
 def decoded(monkeypatch):
     """The paths that are decoded, as they are."""
-    paths, real = [], building.decode
+    paths = []
+    real = building.decode
     monkeypatch.setattr(
         "ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given)
     )
@@ -155,7 +156,8 @@ def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
     decodes none.
     """
     caplog.set_level(logging.INFO, "ser_hf")
-    shared, preparation = tmp_path / "cache", Preparation(trim_silence=30)
+    shared = tmp_path / "cache"
+    preparation = Preparation(trim_silence=30)
     for rows in (padded[1:2], padded[2:]):
         open_store(rows, 16000, shared, preparation=preparation)
     decoded.clear()
@@ -187,7 +189,8 @@ def die_at(sources, cache, at):
     """Prepares audio on one thread, 8 clips ahead of writing, and is killed while it decodes clip
     `at`.
     """
-    real, begun = building.decode, []
+    real = building.decode
+    begun = []
 
     def deadly(*given):
         begun.append(given)
@@ -244,7 +247,8 @@ def test_each_clip_of_a_large_store_is_verified_at_its_first_access(
     flip_in(store, 2)
     reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
     assert not caplog.messages
-    looked_at, real = [], building.xxh3_64_intdigest
+    looked_at = []
+    real = building.xxh3_64_intdigest
     monkeypatch.setattr(
         "ser_hf.audio.store.xxh3_64_intdigest",
         lambda clip: looked_at.append(len(clip)) or real(clip),
@@ -303,8 +307,10 @@ def test_few_long_recordings_are_decoded_at_once(sources, tmp_path, monkeypatch)
     monkeypatch.setattr("ser_hf.audio.store._SMALL_BYTES", 1)
     held = 8 * soundfile.info(sources[0]["path"]).frames
     monkeypatch.setattr("ser_hf.audio.store._AHEAD_BYTES", 1.5 * held)
-    begun, ahead = [], []
-    decode, append = building.decode, building.append
+    begun = []
+    ahead = []
+    decode = building.decode
+    append = building.append
     monkeypatch.setattr(building, "decode", lambda *given: begun.append(1) or decode(*given))
     monkeypatch.setattr(
         building, "append", lambda *given: (ahead.append(len(begun) - len(ahead)), append(*given))

@@ -131,10 +131,8 @@ def test_a_generated_room_has_the_direct_to_reverberant_ratio(decay, ratio, rate
     assert response.dtype == np.float32
     assert response[0] == 1
     count = round(transforms.DIRECT_SECONDS * rate)
-    direct, late = (
-        np.square(response[:count], dtype=np.float64),
-        np.square(response[count:], dtype=np.float64),
-    )
+    direct = np.square(response[:count], dtype=np.float64)
+    late = np.square(response[count:], dtype=np.float64)
     assert 10 * np.log10(direct.sum() / late.sum()) == pytest.approx(ratio, abs=0.01)
 
 
@@ -196,7 +194,8 @@ def formants(samples):
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 1.5])
 def test_speed_changes_length_and_pitch_and_tempo_length_alone(vowel, factor):
-    speed, tempo = transforms.speed(vowel, factor), transforms.tempo(vowel, factor, RATE)
+    speed = transforms.speed(vowel, factor)
+    tempo = transforms.tempo(vowel, factor, RATE)
     for faster, expected in ((speed, PITCH * factor), (tempo, PITCH)):
         assert faster.dtype == np.float32
         assert len(faster) == round(RATE / factor)

@@ -170,7 +170,8 @@ def changed_keys(frozen: dict[str, str], now: dict[str, str]) -> dict[str, str]:
     """
     changes = {}
     for key, types in frozen.items():
-        before, after = set(types.split("|")), set(now.get(key, "missing").split("|"))
+        before = set(types.split("|"))
+        after = set(now.get(key, "missing").split("|"))
         machine = {"null"} if key.startswith("environment.") else set()
         if before != {"null"} and not after <= before | machine or "missing" in after:
             changes[key] = f"{types} -> {'|'.join(sorted(after))}"

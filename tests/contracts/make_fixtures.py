@@ -103,7 +103,11 @@ def folders(archive: Path) -> None:
     with tarfile.open(archive, "w:xz", preset=9) as packed:
         for path in sorted(Path("kept").rglob("*")):
             member = packed.gettarinfo(path, path.relative_to("kept"))
-            member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
+            member.mtime = 0
+            member.uid = 0
+            member.gid = 0
+            member.uname = ""
+            member.gname = ""
             with path.open("rb") if path.is_file() else open(os.devnull, "rb") as content:
                 packed.addfile(member, content if path.is_file() else None)
 

@@ -32,7 +32,8 @@ def test_a_model_is_saved_as_before(name, tmp_path):
     """The same files, configuration, defaults, feature extractor, tensor names and shapes;
     `auto_map` for networks of ser_hf. New configuration keys may be added, Python files may have
     other names."""
-    folder, frozen = unpacked() / "models" / name, FACTS[name]
+    folder = unpacked() / "models" / name
+    frozen = FACTS[name]
     model = AutoModelForAudioClassification.from_pretrained(folder)
     model.save_pretrained(tmp_path)
     AutoFeatureExtractor.from_pretrained(folder).save_pretrained(tmp_path)
@@ -60,7 +61,8 @@ def test_a_model_with_its_published_code_works_in_a_pipeline():
 
 
 def test_a_lora_adapter_applied_to_its_encoder_is_the_merged_model():
-    merged, adapter = unpacked() / "runs/lora/model", unpacked() / "runs/lora/model/adapter"
+    merged = unpacked() / "runs/lora/model"
+    adapter = unpacked() / "runs/lora/model/adapter"
     labels = json.loads((merged / "config.json").read_text())["id2label"]
     base = AutoModelForAudioClassification.from_pretrained(
         unpacked() / "checkpoints/wav2vec2", num_labels=len(labels), classifier_proj_size=8

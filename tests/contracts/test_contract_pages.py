@@ -9,7 +9,8 @@ PAGES = read("pages.json")
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_model_card_has_the_same_facts(name):
-    run, frozen = unpacked() / "runs" / name, PAGES[name]
+    run = unpacked() / "runs" / name
+    frozen = PAGES[name]
     card = card_facts(model_card(run, f"runs/{name}/model"))
     assert card["metadata"] == frozen["card"]["metadata"]
     assert card["code"] == frozen["card"]["code"]
@@ -22,7 +23,8 @@ def test_a_model_card_has_the_same_facts(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_report_page_shows_the_same(name, tmp_path):
     """One file that loads nothing, with every section, picture and number."""
-    page, frozen = Page(report_page(unpacked() / "runs" / name, tmp_path)), PAGES[name]["page"]
+    page = Page(report_page(unpacked() / "runs" / name, tmp_path))
+    frozen = PAGES[name]["page"]
     assert page.loaded == []
     assert not any(page.open[tag] for tag in ("table", "section", "main", "figure", "details"))
     assert len(page.ids) == len(set(page.ids))

@@ -39,7 +39,8 @@ def test_a_saved_run_is_reproduced(name, tmp_path):
     same figures on other processors, where a training by gradient has only its first loss in
     common."""
     tolerance = golden.FIGURES if name == "folds" or golden.EXACT else 1.0
-    source, run = golden.unpacked() / "runs" / name, tmp_path / name
+    source = golden.unpacked() / "runs" / name
+    run = tmp_path / name
     assert command("reproduce", source, "--output", run, "--tolerance", tolerance) == 0
     comparison = json.loads((run / "report" / "reproduction.json").read_text())
     (run / "report" / "reproduction.json").unlink()
@@ -63,7 +64,8 @@ def history(run):
 
 
 def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
-    run, frozen = golden.unpacked() / "runs" / "single", golden.read("evaluation.json")
+    run = golden.unpacked() / "runs" / "single"
+    frozen = golden.read("evaluation.json")
     assert (
         command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu")
         == 0

@@ -148,9 +148,11 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        server, path = self.server.ours, self.path.partition("?")[0]
+        server = self.server.ours
+        path = self.path.partition("?")[0]
         server.requests.append(("GET", self.path, dict(self.headers)))
-        content, faults = server.files.get(path), server.faults.get(path)
+        content = server.files.get(path)
+        faults = server.faults.get(path)
         fault = faults.pop(0) if faults else server.always.get(path)
         if fault is not None:
             fault(self, content)

@@ -144,7 +144,8 @@ def test_a_table_that_is_missing_or_damaged_is_named(database):
 def test_code_in_a_database_never_runs(database, kind):
     """In pickles, which audformat prefers to tables beside them, and in tags of the header."""
     root = database()
-    marker, table = root / "was_run", root / "db.emotion.dev.csv"
+    marker = root / "was_run"
+    table = root / "db.emotion.dev.csv"
     if kind == "tag":
         edit(
             root,

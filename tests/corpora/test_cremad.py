@@ -21,12 +21,10 @@ STEM = "1001_IEO_ANG_HI"
 # of names, and what a mirror may add: a foreign digit, a space, a line end
 LETTERS = "0123456789_ADEFGHIMNOSX٣ \n"
 HEADER = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"'
-CLEAR, TIED, TIED_APART, BARE = (
-    "1001_DFA_ANG_XX",
-    "1001_DFA_HAP_XX",
-    "1001_DFA_SAD_XX",
-    "1002_DFA_FEA_XX",
-)
+CLEAR = "1001_DFA_ANG_XX"
+TIED = "1001_DFA_HAP_XX"
+TIED_APART = "1001_DFA_SAD_XX"
+BARE = "1002_DFA_FEA_XX"
 VOICE = {
     CLEAR: (8, 1, 0, 0, 1, 0),
     TIED: (0, 0, 0, 4, 4, 2),  # the intended emotion is among the tied
@@ -92,10 +90,8 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    sentence, emotion = (
-        code(cremad.SENTENCES, clip.sentence),
-        code(cremad.EMOTION_CODES, clip.emotion),
-    )
+    sentence = code(cremad.SENTENCES, clip.sentence)
+    emotion = code(cremad.EMOTION_CODES, clip.emotion)
     fields = (
         clip.speaker.removeprefix("cremad:"),
         sentence,

@@ -249,7 +249,8 @@ def test_a_server_that_fails_prints_one_line(
 def test_a_complete_archive_is_not_requested_again(
     error, ravdess, server, command, tmp_path, monkeypatch
 ):
-    take, taken = Staging.take, []
+    take = Staging.take
+    taken = []
 
     def interrupt(self, content):
         taken.append(content)
@@ -404,7 +405,8 @@ PACKINGS = {
 def test_only_the_content_of_an_archive_is_used(
     packing, release, server, sourced, command, tmp_path
 ):
-    ours, folder = release(), tmp_path / "deep" / "down" / "corpus"
+    ours = release()
+    folder = tmp_path / "deep" / "down" / "corpus"
     server.files["/a"] = PACKINGS[packing](ours.files)
     sourced("ravdess", Archive("official", f"{server.url}/a"))
     assert command("ravdess", folder)[0] == 0
@@ -428,7 +430,8 @@ def test_only_the_content_of_an_archive_is_used(
     ids=["cut", "page", "bomb"],
 )
 def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, command, tmp_path):
-    good, server.files["/a.zip"] = server.files["/a.zip"], change(ravdess.files)
+    good = server.files["/a.zip"]
+    server.files["/a.zip"] = change(ravdess.files)
     sourced("ravdess", Archive("mirror", f"{server.url}/a.zip"))
     assert re.search(
         rf"could not be downloaded \(mirror: .*{reason}", command("ravdess", tmp_path)[1]
@@ -440,11 +443,13 @@ def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, c
 
 
 def test_no_altered_byte_is_kept(release, tmp_path):
-    ours, archive = release(), tmp_path / "archive"
+    ours = release()
+    archive = tmp_path / "archive"
     # Compressible, so that the packing itself is altered and not only the check sums.
     files = {str(place): (bytes(range(256)) * 12)[: 3000 + 2 * place] for place in range(3)}
     content = zipped(files)
-    staging, failed = Staging("ravdess", tmp_path, list(ours.entries)), 0
+    staging = Staging("ravdess", tmp_path, list(ours.entries))
+    failed = 0
     staging.folder.mkdir()
     end = len(content) - 40
     for place in [*range(0, end, max(1, end // 60)), *range(end, len(content))]:
@@ -514,7 +519,8 @@ def test_stubs_of_a_clone_are_replaced(ravdess, command, tmp_path):
     "place", ["Actor_04", ".download", ".download.lock", ".download/content.part"]
 )
 def test_nothing_is_written_through_symbolic_links(place, ravdess, server, command, tmp_path):
-    folder, out = tmp_path / "corpus", tmp_path / "out"
+    folder = tmp_path / "corpus"
+    out = tmp_path / "out"
     for path in (out, (folder / place).parent):
         path.mkdir(parents=True)
     (folder / place).symlink_to(out)
@@ -531,7 +537,9 @@ def test_nothing_is_written_through_symbolic_links(place, ravdess, server, comma
 def test_a_link_that_appears_during_the_download_is_not_followed(
     place, ravdess, server, command, tmp_path
 ):
-    folder, out, is_file = tmp_path / "corpus", tmp_path / "out", place.endswith(".part")
+    folder = tmp_path / "corpus"
+    out = tmp_path / "out"
+    is_file = place.endswith(".part")
     out.mkdir()
 
     def link(handler, content):

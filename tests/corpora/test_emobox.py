@@ -38,7 +38,8 @@ def emobox(tmp_path):
     def write(
         clips, name="cafe", wavs=None, stm=True, label_map=None, whole=True, folds=(), more=None
     ):
-        root, audio = tmp_path / "data" / name, tmp_path / "audio"
+        root = tmp_path / "data" / name
+        audio = tmp_path / "audio"
         root.mkdir(parents=True)
         audio.mkdir()
         lines = {}

@@ -101,7 +101,8 @@ def test_audio_is_unpacked_after_the_checks_and_only_of_the_chosen_splits(write,
         "data/train-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")]
     )
     root = write("data/test-00000-of-00001.parquet", [("s.wav", "sad", None)])
-    unpacked, usual = [], hub.unpack
+    unpacked = []
+    usual = hub.unpack
     monkeypatch.setattr(hub, "unpack", lambda *given: unpacked.append(given[2]) or usual(*given))
     with pytest.raises(UserError, match="'weird' is not a known emotion"):
         parse(root, **NAMES)

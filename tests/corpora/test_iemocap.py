@@ -46,7 +46,8 @@ def test_a_clip_has_the_fields_of_its_name_and_its_line(tmp_path):
     assert clips[0].path == str(path)
     assert (clips[0].id, clips[0].emotion) == ("iemocap/Ses03M_script02_1b_F000", "frustrated")
     # The M of the dialogue wore the markers; the F of the turn speaks.
-    woman, man = ("iemocap:Ses03F", "female"), ("iemocap:Ses03M", "male")
+    woman = ("iemocap:Ses03F", "female")
+    man = ("iemocap:Ses03M", "male")
     assert [(clip.speaker, clip.sex) for clip in clips] == [woman, woman, man]
     assert clips[0].language == "en"
     ratings = {"valence": 2.5, "activation": 3.0, "dominance": 3.5}
@@ -105,7 +106,8 @@ def test_a_dialogue_without_labels_is_an_error(tmp_path):
 
 def test_recordings_and_lines_without_each_other_are_left_out(tmp_path):
     folder = write(tmp_path, "Ses01F_impro01") / "Session1"
-    whole, turns = folder / "dialog/wav/Ses01F_impro01.wav", folder / "sentences/wav/Ses01F_impro01"
+    whole = folder / "dialog/wav/Ses01F_impro01.wav"
+    turns = folder / "sentences/wav/Ses01F_impro01"
     write_blank(folder, whole, turns / "Ses01F_impro01_MXX0.wav")
     (turns / "Ses01F_impro01_F003.wav").unlink()
     reasons = dict(parse(tmp_path).skipped)

@@ -83,11 +83,9 @@ def test_votes_become_shares_in_the_order_of_the_classes():
 
 
 def test_votes_for_dropped_emotions_are_left_out():
-    sad, angry, fear = (
-        {"sad": 3, "angry": 1, "fear": 6, "happy": 5},
-        {"angry": 2},
-        {"fear": 1, "sad": 1},
-    )
+    sad = {"sad": 3, "angry": 1, "fear": 6, "happy": 5}
+    angry = {"angry": 2}
+    fear = {"fear": 1, "sad": 1}
     treatment = treat_labels(
         [rated("sad", sad), rated("angry", angry), rated("fear", fear)], drop=["fear"]
     )

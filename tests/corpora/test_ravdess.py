@@ -71,14 +71,10 @@ def test_a_name_is_rebuilt_from_its_clip_or_is_refused(stem):
     def code(codes, word):
         return {meaning: code for code, meaning in codes.items()}[word]
 
-    emotion, statement = (
-        code(ravdess.EMOTION_CODES, clip.emotion),
-        code(ravdess.STATEMENTS, clip.sentence),
-    )
-    intensity, actor = (
-        code(ravdess.INTENSITIES, clip.intensity),
-        clip.speaker.removeprefix("ravdess:"),
-    )
+    emotion = code(ravdess.EMOTION_CODES, clip.emotion)
+    statement = code(ravdess.STATEMENTS, clip.sentence)
+    intensity = code(ravdess.INTENSITIES, clip.intensity)
+    actor = clip.speaker.removeprefix("ravdess:")
     assert stem[:6] in {f"0{modality}-0{channel}-" for modality in (1, 2, 3) for channel in (1, 2)}
     assert f"{emotion}-{intensity}-{statement}-{clip.take:02d}-{actor}" == stem[6:]
     assert clip.id == f"ravdess/{stem}"

@@ -29,7 +29,8 @@ def test_the_corpus_has_every_speaker_emotion_and_take():
 
 
 def test_the_same_settings_give_the_same_files_in_any_folder(tmp_path):
-    first, second = parse(tmp_path / "a", **SMALL), parse(tmp_path / "b", **SMALL)
+    first = parse(tmp_path / "a", **SMALL)
+    second = parse(tmp_path / "b", **SMALL)
     assert labels(first) == labels(second)
     for one, other in zip(first.clips, second.clips, strict=True):
         with open(one.path, "rb") as a, open(other.path, "rb") as b:
@@ -51,7 +52,8 @@ def test_it_is_generated_once(tmp_path, monkeypatch):
 
 
 def test_shuffling_exchanges_labels_within_each_speaker():
-    plain, shuffled = parse(**SMALL), parse(**SMALL, shuffle_labels=True)
+    plain = parse(**SMALL)
+    shuffled = parse(**SMALL, shuffle_labels=True)
 
     def counts(listing):
         return Counter((clip.speaker, clip.emotion) for clip in listing.clips)

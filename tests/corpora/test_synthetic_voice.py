@@ -10,7 +10,8 @@ def _latents(speakers, takes, seed):
     """Latent parameters of shape ``(clips, 9)``, factors as logarithms, and the emotion number of
     each clip.
     """
-    rows, labels = [], []
+    rows = []
+    labels = []
     for speaker in speakers:
         for label, emotion in enumerate(EMOTIONS):
             for take in range(takes):
@@ -26,7 +27,8 @@ def _latents(speakers, takes, seed):
     "other", [(4, "fear", 2, 7), (3, "sad", 2, 7), (3, "fear", 8, 7), (3, "fear", 2, 8)]
 )
 def test_any_other_argument_gives_another_clip(other):
-    clip, different = utterance(3, "fear", 2, 7), utterance(*other)
+    clip = utterance(3, "fear", 2, 7)
+    different = utterance(*other)
     assert clip.shape != different.shape or not np.array_equal(clip, different)
     assert clip_prosody(3, "fear", 2, 7) != clip_prosody(*other)
 

@@ -58,7 +58,8 @@ def test_windows_are_fitted_as_they_are_evaluated():
     """
     logits, labels = drawn(clips=80)
     windows = np.concatenate([logits, logits[::-1]])
-    rows, lengths = np.tile(np.arange(80), 2), np.repeat([3, 1], 80)
+    rows = np.tile(np.arange(80), 2)
+    lengths = np.repeat([3, 1], 80)
     found = fit_temperature(windows, labels, lambda own: merge(rows, lengths, own)[1])
 
     def loss(temperature):

@@ -44,7 +44,8 @@ def reference(targets, values):
 
 def test_metrics_are_the_means_of_reference_implementations():
     clips = rated()
-    targets, values = clips.labels.astype(float), clips.probabilities[0].astype(float)
+    targets = clips.labels.astype(float)
+    values = clips.probabilities[0].astype(float)
     each = [reference(targets[:, i], values[:, i]) for i in range(3)]
     measured = all_metrics(clips.labels, clips.probabilities[0])
     assert list(measured) == list(definitions(DIMENSIONS)) == list(DIMENSIONS.headline)
@@ -120,7 +121,8 @@ def test_a_table_gives_the_predictions_back():
 
 
 def test_the_better_of_two_is_found():
-    good, poor = rated(runs=2, noise=0.02), rated(runs=2, noise=0.4)
+    good = rated(runs=2, noise=0.02)
+    poor = rated(runs=2, noise=0.4)
     compared = paired_comparison(
         {"good": good.outputs, "poor": poor.outputs}, good.speakers, resamples=200
     )

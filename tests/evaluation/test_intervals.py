@@ -190,7 +190,8 @@ def test_clips_with_unknown_speakers_are_drawn_alone():
 
 def test_very_many_classes_fit_into_memory_and_every_class_counts():
     """An identity matrix of 527 classes squared would take 575 GiB."""
-    labels, predictions = np.arange(30) % 3 * 263, np.arange(30) % 2 * 263
+    labels = np.arange(30) % 3 * 263
+    predictions = np.arange(30) % 2 * 263
     part = predictions_of(labels, predictions, 527)
     few = predictions_of(labels // 263, predictions // 263, 3)
     for by_speaker in (True, False):

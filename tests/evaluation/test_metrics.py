@@ -13,7 +13,8 @@ from ser_hf.evaluation.calibration import reliability
 from ser_hf.evaluation.tasks import EMOTIONS
 
 # Recalls 2/3, 1/2, 0; precisions 1/2, 1/2, 0.
-LABELS, PREDICTIONS = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0]
+LABELS = [0, 0, 0, 1, 1, 2]
+PREDICTIONS = [0, 0, 1, 1, 0, 0]
 
 
 def test_by_hand():
@@ -42,7 +43,8 @@ def test_a_class_without_clips_is_left_out():
 
 def scikit_learn(labels, probabilities):
     """The metrics that scikit-learn has, over the classes that occur."""
-    predictions, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    predictions = probabilities.argmax(axis=1)
+    classes = range(probabilities.shape[1])
     present = np.unique(labels)
     f1 = {
         name: sk.f1_score(labels, predictions, labels=present, average=name)

@@ -99,7 +99,8 @@ def test_pairing_detects_what_unpaired_intervals_miss():
 def test_coverage_and_false_alarms_of_the_bootstrap():
     """80 comparisons without a difference and 80 with a difference of 0.08: the 95 % interval over
     speakers has its nominal coverage, and p < 0.05 is not too frequent."""
-    covered, alarms = 0, 0
+    covered = 0
+    alarms = 0
     for i in range(80):
         labels, a, b, speakers = _speech(np.random.default_rng(i), 16, 16, classes=2)
         alarms += compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"]["p"] < 0.05

@@ -94,10 +94,8 @@ def test_seeds_are_runs_on_the_same_clips_in_any_order(dataset):
 
 def test_some_of_the_clips(dataset):
     predictions = of_rows(dataset, ROWS, SHARES)
-    by_mask, by_place = (
-        predictions.only(np.array([False, True, True])),
-        predictions.only(np.array([1, 2])),
-    )
+    by_mask = predictions.only(np.array([False, True, True]))
+    by_place = predictions.only(np.array([1, 2]))
     for some in (by_mask, by_place):
         assert some.ids == ["toy/0", "toy/3"]
         assert some.paths == ["0.wav", "3.wav"]

@@ -80,7 +80,8 @@ def test_drops_by_hand():
 
 def test_intervals_are_those_of_reports_and_drops_are_paired():
     clips = corpus(clips=80, speakers=10)
-    labels, speakers = np.array(clips[2]), clips[3]
+    labels = np.array(clips[2])
+    speakers = clips[3]
     rng = np.random.default_rng(1)
     clean = np.where(rng.random(80) < 0.3, 1 - labels, labels)
     worse = np.where(rng.random(80) < 0.05, 1 - labels, clean)
@@ -112,7 +113,8 @@ def test_a_clip_is_changed_equally_in_any_order_with_one_chunk_in_memory(monkeyp
     seen = {}
     for name, order in orders.items():
         monkeypatch.setattr(module, "_CHUNK_SAMPLES", 2**24 if name == "whole" else 3000)
-        sizes, kept = [], []
+        sizes = []
+        kept = []
 
         def classify(chunk, sizes=sizes, kept=kept):
             sizes.append(sum(map(len, chunk)))
@@ -132,7 +134,8 @@ def test_a_clip_is_changed_equally_in_any_order_with_one_chunk_in_memory(monkeyp
 
 def test_the_area_is_the_mean_over_the_curve():
     clips = corpus(clips=4)
-    labels, wrong = np.array(clips[2]), 1 - np.array(clips[2])
+    labels = np.array(clips[2])
+    wrong = 1 - np.array(clips[2])
     conditions = [Condition("noise", snr) for snr in (20, 10, 0)] + [
         Condition("gain", 10),
         Condition("telephone", 64),

@@ -8,7 +8,8 @@ from support.predictions import predictions_of
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.evaluation.slices import SLICES, by_corpus, other_label, slice_places
 
-LABELS, PREDICTIONS = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1])
+LABELS = np.array([0, 1, 0, 1])
+PREDICTIONS = np.array([0, 1, 1, 1])
 
 
 def _slices(speakers=("s",) * 4, labels=LABELS, predictions=PREDICTIONS, **columns):
@@ -134,7 +135,8 @@ def test_any_text_may_be_a_sentence(value):
 def test_perceived_emotions_are_compared_with_the_same_predictions():
     names = ["angry", "sad"]
     perceived = ["angry", "sad", "sad", None, "fear"]
-    labels, predictions = [0, 1, 0, 0, 1], [0, 1, 1, 1, 1]
+    labels = [0, 1, 0, 0, 1]
+    predictions = [0, 1, 1, 1, 1]
     found = other_label(predictions_of(labels, predictions, 2, names=names, perceived=perceived))
     assert (found["by"], found["clips"]) == ("perceived", 3)
     assert found["agreement"] == pytest.approx(2 / 3)

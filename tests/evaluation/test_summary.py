@@ -118,7 +118,8 @@ def test_several_corpora_are_evaluated_each(dataset):
 FINE = ModelFacts(
     LABELS, [[60, 10, 0], [10, 60, 1], [1, 1, 60]], 0.8, ["toy:1", "toy:2", "toy:3"], 1.3
 )
-CONSTANT, UNUSED = [[60, 0, 0], [59, 1, 0], [60, 0, 0]], [[60, 2, 0], [1, 40, 0], [5, 6, 0]]
+CONSTANT = [[60, 0, 0], [59, 1, 0], [60, 0, 0]]
+UNUSED = [[60, 2, 0], [1, 40, 0], [5, 6, 0]]
 
 
 @pytest.mark.parametrize(

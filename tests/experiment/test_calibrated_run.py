@@ -37,10 +37,8 @@ def read(folder: Path) -> dict:
 
 def evaluated(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (clips,) and probabilities (clips, classes) of the test part."""
-    report, table = (
-        read(folder),
-        pq.read_table(folder / "report" / "predictions.parquet").to_pylist(),
-    )
+    report = read(folder)
+    table = pq.read_table(folder / "report" / "predictions.parquet").to_pylist()
     clips = [clip for clip in table if clip["part"] == "test"]
     labels = np.asarray([report["labels"].index(clip["label"]) for clip in clips])
     return labels, np.asarray(

@@ -163,10 +163,8 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
 @pytest.mark.slow
 def test_the_page_of_a_space_shows_ratings(run, recipe, tmp_path):
     pytest.importorskip("gradio")
-    folder, clip = (
-        run[0],
-        min(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav")),
-    )
+    folder = run[0]
+    clip = min(str(path) for path in Path(recipe["corpus"]["root"]).parent.rglob("*.wav"))
     write_space(
         tmp_path / "space", Demo(str(folder / "model"), run[1], trust_remote_code=True, window=60.0)
     )

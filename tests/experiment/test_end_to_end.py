@@ -106,7 +106,8 @@ def elsewhere(crnn_run, encoder_run, private_cache, tmp_path_factory):
     """By route, where ser_hf does not exist: the scores that `pipeline` gives some test clips, and
     the lines that the snippets of the card print in a folder with a clip. In one process, as its
     start takes longer than all it does."""
-    folder, routes = tmp_path_factory.mktemp("elsewhere"), {}
+    folder = tmp_path_factory.mktemp("elsewhere")
+    routes = {}
     for route, run, clips, options in (
         ("crnn", crnn_run, private_cache / "synthetic", {"trust_remote_code": True}),
         ("encoder", encoder_run, encoder_run.parent / "CREMA-D", {}),
@@ -122,7 +123,9 @@ def elsewhere(crnn_run, encoder_run, private_cache, tmp_path_factory):
     printed = run_without_ser_hf(
         f"ROUTES = {routes!r}\n" + ELSEWHERE, folder, path=str(folder / "bin")
     )
-    scores, lines, route = {route: {} for route in routes}, {route: [] for route in routes}, None
+    scores = {route: {} for route in routes}
+    lines = {route: [] for route in routes}
+    route = None
     for line in printed.splitlines():
         if line.startswith("scores "):
             stem, own = json.loads(line.split(maxsplit=2)[2])
@@ -139,7 +142,8 @@ def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, requ
     """The report's probabilities come from the model before it was saved, on waveforms from the
     store.
     """
-    expected, scores = sample_of_clips(request.getfixturevalue(f"{route}_run")), elsewhere[0][route]
+    expected = sample_of_clips(request.getfixturevalue(f"{route}_run"))
+    scores = elsewhere[0][route]
     assert len(expected) == 6
     assert set(scores) == set(expected)
     for stem, score in scores.items():

@@ -113,7 +113,8 @@ def test_a_run_that_is_killed_in_its_stages_ends_as_one_that_is_not(train, start
     """Between two checkpoints, and before its report; benchmarks/kills.py kills at random, and in
     publishing too.
     """
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole = tmp_path / "whole"
+    killed = tmp_path / "killed"
     assert train(-1, "whole", "cache", *OFTEN) == ["code 0"]
     for stage, call in (("training", 7), ("training", 5), ("report", 1)):
         process = start(KILLED, stage, str(call), *words_of(tmp_path, "killed", "own"), *OFTEN)
@@ -121,7 +122,8 @@ def test_a_run_that_is_killed_in_its_stages_ends_as_one_that_is_not(train, start
         assert list((killed / "checkpoints").glob("checkpoint-*"))
         assert not (killed / "report").exists()
     assert train(-1, "killed", "own", *OFTEN) == ["code 0"]
-    one, other = report(whole), report(killed)
+    one = report(whole)
+    other = report(killed)
     assert other["metrics"] == pytest.approx(one["metrics"], abs=1e-6)
     np.testing.assert_allclose(*([*own["intervals"].values()] for own in (one, other)), atol=1e-6)
     scores = [

@@ -108,7 +108,8 @@ def test_the_recipe_of_a_child_gives_its_split_only(whole, child):
 
 
 def test_the_gap_is_the_figure_of_the_foil_minus_ours(whole):
-    report, foil = read(whole), read(whole / "foil")
+    report = read(whole)
+    foil = read(whole / "foil")
     assert report["foil"]["protocol"] == foil["protocol"]["name"] == "random"
     assert report["foil"]["sha256"] == foil["protocol"]["sha256"]
     assert report["foil"]["metrics"] == foil["metrics"]

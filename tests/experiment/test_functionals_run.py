@@ -30,7 +30,8 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of a run, and the waveforms that were searched for near-duplicates."""
-    folder, searched = tmp_path_factory.mktemp("functionals") / "run", []
+    folder = tmp_path_factory.mktemp("functionals") / "run"
+    searched = []
     search = ser_hf.experiment.data.near_duplicates
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

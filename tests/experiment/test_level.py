@@ -60,7 +60,8 @@ def test_the_speakers_of_train_and_validation_decide(tmp_path, gains, protocol, 
 @pytest.mark.parametrize("sections", [{}, TRAINED], ids=["sklearn", "trainer"])
 def test_the_chosen_level_is_published_and_resumed(tmp_path, sections):
     values = recipe(tmp_path, APART, **sections)
-    report, run = ser_hf.run_recipe(values), tmp_path / "run"
+    report = ser_hf.run_recipe(values)
+    run = tmp_path / "run"
     assert (saved := read_yaml(run / "recipe.yaml"))["audio"]["level"] == "loudness"
     assert [note for note in report.warnings if "audio.level: auto became loudness" in note]
     assert PreparedFeatureExtractor.from_pretrained(run / "model").target_level == -23

@@ -93,7 +93,8 @@ def refused(capsys, *arguments):
     """The one line of a refusal of `ser-hf train`, in bounded time (of the processor), nothing
     having been written.
     """
-    before, began = sorted(os.listdir()), time.process_time()
+    before = sorted(os.listdir())
+    began = time.process_time()
     assert main(["train", *map(str, arguments)]) == 2
     assert time.process_time() - began < 2
     assert sorted(os.listdir()) == before

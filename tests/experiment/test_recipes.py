@@ -145,7 +145,8 @@ def roots(tmp_path_factory):
     """A function from a corpus to a tree in its official grammar, of clips of a second that are
     noise and a tone.
     """
-    generator, written = np.random.default_rng(0), {}
+    generator = np.random.default_rng(0)
+    written = {}
 
     def tone(voice, emotion, take, seed, sampling_rate):
         time = np.arange(int(sampling_rate * generator.uniform(1.0, 1.1))) / sampling_rate
@@ -180,7 +181,8 @@ def write_published(path, recipe):
     """
     generator = torch.Generator().manual_seed(0)
     model = ARCHITECTURES[recipe.model.architecture](tiny_config(recipe.model.architecture))
-    state, tensors = model.state_dict(), {}
+    state = model.state_dict()
+    tensors = {}
     for name, ours in PUBLISHED[model.config.model_type].tensors.items():
         tensors[name] = 0.1 * torch.rand(
             () if ours is None else state[ours].shape, generator=generator

@@ -67,7 +67,8 @@ def refitted(tmp_path_factory):
 
 def test_the_selected_steps_are_trained_again_on_training_and_validation_clips(refitted):
     report, folder = refitted
-    train, validation = report.protocol.parts["train"], report.protocol.parts["validation"]
+    train = report.protocol.parts["train"]
+    validation = report.protocol.parts["validation"]
     (kept,) = [entry for entry in report.history if entry.get("kept")]
     assert report.training.refit == {
         "steps": kept["step"],

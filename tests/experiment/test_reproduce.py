@@ -119,7 +119,8 @@ def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
     folder, code, printed = rerun
     assert code == 0
     assert printed[-1] == "reproduced to the last digit"
-    saved, now = read(run / "report" / "report.json"), read(folder / "report" / "report.json")
+    saved = read(run / "report" / "report.json")
+    now = read(folder / "report" / "report.json")
     assert now["metrics"] == saved["metrics"]
     losses = [epoch["train_loss"] for epoch in saved["history"]]
     assert losses[-1] < losses[0], "a trained model, so that equal figures are evidence"
@@ -166,7 +167,8 @@ def published(run, tmp_path, monkeypatch):
 
 
 def test_a_hub_id_is_read_from_the_cache(published, run):
-    by_id, by_folder = find_saved_run("someone/tiny"), find_saved_run(run / "model")
+    by_id = find_saved_run("someone/tiny")
+    by_folder = find_saved_run(run / "model")
     assert by_id.rerun_in == Path("runs/tiny-reproduced")
     assert by_id.recipe == by_folder.recipe
     assert by_id.report == by_folder.report
@@ -176,7 +178,8 @@ def test_a_hub_id_is_read_from_the_cache(published, run):
 def test_a_published_model_names_no_path_and_its_corpus_is_an_override(
     published, run, corpus, capsys
 ):
-    recipe, report = read_yaml(published / "recipe.yaml"), read(published / "report.json")
+    recipe = read_yaml(published / "recipe.yaml")
+    report = read(published / "report.json")
     whole = read(run / "report" / "report.json")
     assert recipe["corpus"]["root"] == "clips.csv"
     assert recipe["provenance"] == {

@@ -29,7 +29,8 @@ RECIPE = {
 
 @pytest.mark.slow
 def test_a_run_reports_robustness(tmp_path, monkeypatch):
-    robustness_of, given = run.robustness_of, {}
+    robustness_of = run.robustness_of
+    given = {}
 
     def watched(classifier, mapping, predictions, waveforms, **settings):
         given.update({clip: len(waveforms[i]) for i, clip in enumerate(predictions.ids)})

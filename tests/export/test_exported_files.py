@@ -38,10 +38,8 @@ def crnn(tmp_path_factory):
 
 def test_a_file_has_the_predictions_of_its_model(crnn):
     folder, export = crnn
-    exported, classifier = (
-        load_classifier(folder / "out" / "crnn.onnx"),
-        load_classifier(folder / "model", device="cpu"),
-    )
+    exported = load_classifier(folder / "out" / "crnn.onnx")
+    classifier = load_classifier(folder / "model", device="cpu")
     others = clips(1, 8000, 4001, 50000, seed=1)
     expected = logits_of(classifier, others)
     assert_near(logits_of(exported, others), expected)
@@ -121,10 +119,8 @@ def test_predict_accepts_an_exported_file(crnn, tmp_path, capsys):
     folder, _ = crnn
     for number, clip in enumerate(GIVEN):
         soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")
-    file, model = (
-        predict(folder / "out" / "crnn.onnx", tmp_path),
-        predict(folder / "model", tmp_path, device="cpu"),
-    )
+    file = predict(folder / "out" / "crnn.onnx", tmp_path)
+    model = predict(folder / "model", tmp_path, device="cpu")
     assert_near(file.probabilities, model.probabilities)
     assert (file.ids, file.labels, file.predicted) == (model.ids, LABELS, model.predicted)
     windows = predict(folder / "out" / "crnn.onnx", tmp_path, timeline=True, window=0.7)
@@ -181,7 +177,8 @@ def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
 
 def test_mistakes_print_one_line(crnn, tmp_path, capsys):
     folder, _ = crnn
-    model, file = str(folder / "model"), str(folder / "out" / "crnn.onnx")
+    model = str(folder / "model")
+    file = str(folder / "out" / "crnn.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
     sound = str(tmp_path / "a.wav")
     soundfile.write(sound, GIVEN[0], RATE)

@@ -35,7 +35,8 @@ def masked(given):
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-layer"])
 def test_waveforms_are_normalized_and_masked_as_by_the_extractor(kind, encoder_folder):
     extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(kind))
-    module, given = WaveformInput(extractor), clips(*LENGTHS)
+    module = WaveformInput(extractor)
+    given = clips(*LENGTHS)
     together = module(*batch_of(given))
     for i, clip in enumerate(given):
         expected = extractor(clip, sampling_rate=RATE, return_tensors="pt")

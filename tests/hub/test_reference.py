@@ -64,7 +64,8 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
     model.forward = torch.autocast("cpu", torch.bfloat16)(exact)
     assert model(torch.from_numpy(clips[0])[None]).logits.dtype == torch.bfloat16
     model.train()
-    kinds, precisions = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn), []
+    kinds = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    precisions = []
     before = [kind.fp32_precision for kind in kinds]
     model.classifier.register_forward_hook(
         lambda *_: precisions.extend(kind.fp32_precision for kind in kinds)

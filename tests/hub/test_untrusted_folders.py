@@ -35,8 +35,11 @@ NAMES = {
     "id2label": dict(enumerate(LABELS)),
     "label2id": {label: i for i, label in enumerate(LABELS)},
 }
-CONFIG, EXTRACTOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG = "config.json"
+EXTRACTOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +271,9 @@ def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_
     models, tmp_path, monkeypatch
 ):
     """And refused without those; the folders are as the Hub's cache has them."""
-    place, pickled, converted = tmp_path / "models--someone--voices", 40 * "a", 40 * "b"
+    place = tmp_path / "models--someone--voices"
+    pickled = 40 * "a"
+    converted = 40 * "b"
     for ref, commit in (("main", pickled), ("refs/pr/3", converted)):
         (place / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
         (place / "refs" / ref).write_text(commit)

@@ -47,7 +47,8 @@ class Models:
     """Folders of models, and the expected logits of `CLIPS`."""
 
     def __init__(self, folder):
-        self.folder, self.logits = folder, {}
+        self.folder = folder
+        self.logits = {}
 
     def write(self, name, model, extractor=OURS, preparation=None):
         model.save_pretrained(self.folder / name)
@@ -130,7 +131,8 @@ def _random_head(folder):
 
 
 def _renamed_head(folder):
-    old, new = "classifier.", "classifier.dense."
+    old = "classifier."
+    new = "classifier.dense."
     change_weights(
         folder, lambda tensors: {key.replace(old, new): value for key, value in tensors.items()}
     )
@@ -211,7 +213,8 @@ def test_recordings_are_read_at_the_model_s_rate(models, forked, tmp_path):
 @pytest.mark.slow
 def test_a_clean_process_without_ser_hf(faulty, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    needs_ser_hf, deadly = faulty("crnn"), faulty("stock")
+    needs_ser_hf = faulty("crnn")
+    deadly = faulty("stock")
     with (needs_ser_hf / "modeling_crnn.py").open("a") as file:
         file.write("\nimport ser_hf\n")
     verdict = verify(needs_ser_hf, clips=CLIPS, trust_remote_code=True)

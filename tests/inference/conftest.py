@@ -24,7 +24,8 @@ def recordings(tmp_path_factory):
     """A folder of six recordings, 0.2 to 0.9 s: in no order of length, with other rates, channels
     and subfolders.
     """
-    folder, generator = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(0)
     files = [
         ("b.wav", 0.61, RATE, 1),
         ("a/long.flac", 0.9, RATE, 1),

@@ -21,7 +21,8 @@ def copy(published, tmp_path):
 
 
 def test_a_run_and_its_model_folder_are_one(run):
-    by_run, by_folder = load_classifier(run, device="cpu"), load_classifier(run / "model")
+    by_run = load_classifier(run, device="cpu")
+    by_folder = load_classifier(run / "model")
     assert by_run.revision == by_folder.revision
     assert by_run.preparation.trim_silence == 30
     assert not hasattr(by_run.extractor, "trim_silence"), "waveforms would be trimmed twice"
@@ -189,7 +190,8 @@ class OtherHead(nn.Module):
     def __init__(self, last):
         super().__init__()
         self.config = type("Config", (), {"num_labels": 4, "model_type": "other"})
-        self.below, self.last = nn.Linear(3, 5), last
+        self.below = nn.Linear(3, 5)
+        self.last = last
 
     def forward(self, values):
         return self.last(self.below(values))

@@ -51,7 +51,8 @@ def dense(tmp_path):
     model, config, tensors = encoder(tmp_path / "encoder", "wav2vec2-stable")
     size = config.hidden_size
     torch.manual_seed(1)
-    first, last = torch.nn.Linear(size, size), torch.nn.Linear(size, 3)
+    first = torch.nn.Linear(size, size)
+    last = torch.nn.Linear(size, 3)
     own = {f"wav2vec2.{name}": tensor for name, tensor in tensors.items()}
     for name, layer in (("dense", first), ("out_proj", last)):
         own |= {f"classifier.{name}.{key}": tensor for key, tensor in layer.state_dict().items()}
@@ -78,7 +79,8 @@ def attentive(tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     model, config, tensors = encoder(tmp_path / "tiny" / "wavlm", "wavlm-large")
-    size, generator = config.hidden_size, torch.Generator().manual_seed(2)
+    size = config.hidden_size
+    generator = torch.Generator().manual_seed(2)
 
     def random(*shape):
         return torch.randn(*shape, generator=generator) / 4
@@ -120,7 +122,8 @@ def attentive(tmp_path, monkeypatch):
             torch.cat([mean, deviation]) @ own["ser_model.fc.0.0.weight"].T
             + own["ser_model.fc.0.0.bias"]
         )
-        scale, shift = own["ser_model.fc.0.1.weight"], own["ser_model.fc.0.1.bias"]
+        scale = own["ser_model.fc.0.1.weight"]
+        shift = own["ser_model.fc.0.1.bias"]
         layer = torch.relu(torch.nn.functional.layer_norm(layer, (8,), scale, shift))
         return (layer @ own["ser_model.out.0.weight"].T + own["ser_model.out.0.bias"]).numpy()
 

@@ -30,7 +30,8 @@ def ended(*arguments):
 
 
 def test_predictions_of_files_and_folders_are_printed(published, recordings, capsys):
-    model, files = published("crnn"), [recordings / "a", recordings / "e.wav"]
+    model = published("crnn")
+    files = [recordings / "a", recordings / "e.wav"]
     assert (
         cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
     )
@@ -56,7 +57,8 @@ def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, caps
         writer.writerow(["path", "id", "label"])
         for audio, clip, label in zip(clips["audio"], clips["id"], clips["label"], strict=True):
             writer.writerow([audio["path"], clip, names[label]])
-    output, embeddings = tmp_path / "predictions.csv", tmp_path / "new" / "embeddings.parquet"
+    output = tmp_path / "predictions.csv"
+    embeddings = tmp_path / "new" / "embeddings.parquet"
     assert ended(run, tmp_path / "clips.csv", "--output", output, "--embeddings", embeddings) == 0
     message = capsys.readouterr().out.splitlines()
     with output.open(encoding="utf-8", newline="") as file:
@@ -155,7 +157,8 @@ def test_standard_output_has_the_content_of_the_file(kind, published, recordings
 def test_predictions_are_written_as_recordings_are_processed(
     published, recordings, capsys, monkeypatch
 ):
-    seen, plain = [], predictions.table
+    seen = []
+    plain = predictions.table
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
     monkeypatch.setattr(
         predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given)

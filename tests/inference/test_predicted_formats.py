@@ -48,7 +48,8 @@ def test_every_format_of_libsndfile_is_decoded(published, tmp_path):
 
 
 def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
-    begun, plain = [], reading.decode
+    begun = []
+    plain = reading.decode
     monkeypatch.setattr(
         reading, "decode", lambda path, *given: begun.append(path) or plain(path, *given)
     )

@@ -36,7 +36,8 @@ def test_windows_are_whole_and_reach_the_end(samples, grid, places):
 def test_a_window_has_the_predictions_of_that_segment_of_the_file(
     kind, published, run, recordings, tmp_path
 ):
-    model, file = run if kind == "trimmed" else published(kind), recordings / "a" / "long.flac"
+    model = run if kind == "trimmed" else published(kind)
+    file = recordings / "a" / "long.flac"
     settings = {"embeddings": True, "device": "cpu"}
     results = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **settings)
     places = [(0.0, 0.3), (0.2, 0.5), (0.4, 0.7), (0.6, 0.9)]
@@ -89,7 +90,8 @@ def test_chunks_that_end_within_a_recording_change_no_prediction(
 
 
 def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
-    model, file = published("crnn"), recordings / "a" / "long.flac"
+    model = published("crnn")
+    file = recordings / "a" / "long.flac"
     command = [
         "predict",
         str(model),

@@ -35,7 +35,8 @@ def model_and_extractor(kind, encoder_folder):
     if kind in ("crnn", "forest"):
         architecture = {"crnn": "crnn", "forest": "mfcc_forest"}[kind]
         config = tiny_config(architecture, len(LABELS))
-        config.id2label, config.label2id = names["id2label"], names["label2id"]
+        config.id2label = names["id2label"]
+        config.label2id = names["label2id"]
         extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
         return ARCHITECTURES[architecture](config), extractor
     checkpoint = encoder_folder("wavlm-large" if kind == "pooled" else kind)

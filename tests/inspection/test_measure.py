@@ -167,10 +167,8 @@ def test_crosstable_includes_clips_without_a_value():
         "other",
         "zeal",
     ]
-    sad, angry = (
-        [("sad", 1.0, "a", sex) for sex in ("male", "female")],
-        ("angry", 1.0, "a", "female"),
-    )
+    sad = [("sad", 1.0, "a", sex) for sex in ("male", "female")]
+    angry = ("angry", 1.0, "a", "female")
     clips = table(*sad, angry, ("angry", 1.0))
     assert measuring.crosstable(clips, "sex") == {
         "labels": ["angry", "sad"],

@@ -15,23 +15,20 @@ from ser_hf.models.modeling_cnn import Waveform
 @pytest.mark.parametrize("pooling", ["mean", "max", "mean_max"])
 @torch.no_grad()
 def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
-    model, seen = (
-        CNN2dForAudioClassification(
-            tiny_config("cnn2d", pooling=pooling, pooling_over=over)
-        ).eval(),
-        [],
-    )
+    model = CNN2dForAudioClassification(
+        tiny_config("cnn2d", pooling=pooling, pooling_over=over)
+    ).eval()
+    seen = []
     model.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    clip, longer = noise(9000), noise(12000)
+    clip = noise(9000)
+    longer = noise(12000)
     waveforms, lengths = ragged(clip, longer)
     model(waveforms, attention_mask=mask_of(*lengths))
     frames, _ = model.stack(*model.front_end(clip, torch.tensor([9000])))
     picture = frames.unflatten(2, (8, 8)).permute(0, 2, 1, 3)
     size = 1 if over == "frames_and_bands" else (1, 8)
-    mean, most = (
-        functional.adaptive_avg_pool2d(picture, size),
-        functional.adaptive_max_pool2d(picture, size),
-    )
+    mean = functional.adaptive_avg_pool2d(picture, size)
+    most = functional.adaptive_max_pool2d(picture, size)
     expected = {"mean": mean, "max": most}.get(pooling, mean + most)
     assert_near(seen[0][:1], expected.flatten(1))
 

@@ -28,7 +28,8 @@ def test_a_transformer_block_is_torchs_encoder_layer():
         for kind in ("weight", "bias"):
             nn.init.normal_(stock.get_parameter(theirs + kind), std=0.4)
             ours.get_parameter(mine + kind).data.copy_(stock.get_parameter(theirs + kind))
-    sequence, mask = torch.randn(3, 9, 8), mask_of(9, 4, 6)
+    sequence = torch.randn(3, 9, 8)
+    mask = mask_of(9, 4, 6)
     # With gradients enabled torch takes its plain path rather than the fused one.
     outputs = ours(sequence, mask), stock(sequence, src_key_padding_mask=~mask)
     assert_near(outputs[0][mask], outputs[1][mask])

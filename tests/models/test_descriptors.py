@@ -68,7 +68,8 @@ def _tone(f0, rate, noise_db=-100.0, seconds=0.5, seed=0):
     """Twenty harmonics that fall by 6 dB an octave, at random phases; noise relative to them; level
     -20 dB.
     """
-    rng, time = np.random.default_rng(seed), np.arange(int(seconds * rate)) / rate
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * rate)) / rate
     harmonics = [k for k in range(1, 21) if k * f0 < rate / 2]
     tone = sum(np.sin(2 * np.pi * (k * f0 * time + rng.uniform())) / k for k in harmonics)
     noise = rng.standard_normal(len(time)) * np.sqrt(np.mean(tone**2)) * 10 ** (noise_db / 20)

@@ -47,14 +47,13 @@ def predictions(tmp_path_factory):
     """By saved model: the probabilities of its network for prepared clips, one by one; those of
     `pipeline` for raw clips, single and in a batch, without ser_hf; and the folder of the models.
     """
-    folder, expected = tmp_path_factory.mktemp("hub"), {}
+    folder = tmp_path_factory.mktemp("hub")
+    expected = {}
     for name in NAMES:
         kind, _, what = name.partition("-")
-        model, stock, preparation = (
-            network(kind, folder),
-            STOCK[kind],
-            {"trimmed": TRIMMED, "fixed": FIXED}[what],
-        )
+        model = network(kind, folder)
+        stock = STOCK[kind]
+        preparation = {"trimmed": TRIMMED, "fixed": FIXED}[what]
         model.save_pretrained(folder / name)
         PreparedFeatureExtractor.from_stock(stock, preparation).save_pretrained(folder / name)
         expected[name] = []

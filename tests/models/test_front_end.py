@@ -147,7 +147,8 @@ def test_windows_and_filters_stay_whole_in_half_precision(dtype, tmp_path):
     )
     model = CRNNForAudioClassification(config).eval()
     model.save_pretrained(tmp_path)
-    waveform, lengths = _buzz(16000), torch.tensor([16000])
+    waveform = _buzz(16000)
+    lengths = torch.tensor([16000])
     exact, _ = model.front_end(waveform, lengths)
     for rounded in (
         CRNNForAudioClassification.from_pretrained(tmp_path, dtype=dtype),
@@ -433,7 +434,8 @@ def test_augmentation_is_for_training_only():
 
 
 def test_corpus_level_is_one_mean_and_deviation_a_plane():
-    norm, mask = FeatureNorm("corpus_level", 8, planes=2), mask_of(5, 3)
+    norm = FeatureNorm("corpus_level", 8, planes=2)
+    mask = mask_of(5, 3)
     features = torch.randn(2, 5, 8) * torch.arange(1.0, 9) + torch.arange(8.0)
     norm.observing = True
     norm(features, mask)

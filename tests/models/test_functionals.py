@@ -65,10 +65,8 @@ def test_what_is_not_finite_becomes_zero_and_samples_are_clipped_to_16_bits(monk
 
 
 def test_threads_compute_the_same_numbers_after_the_other_steps():
-    clips, both = (
-        [clip(4000, seed) for seed in range(4)],
-        Preparation(level="peak", functionals="eGeMAPSv02"),
-    )
+    clips = [clip(4000, seed) for seed in range(4)]
+    both = Preparation(level="peak", functionals="eGeMAPSv02")
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda one: prepare_waveform(one, 16000, both), clips))
     leveled = [prepare_waveform(one, 16000, Preparation(level="peak")) for one in clips]
@@ -87,7 +85,8 @@ def test_an_unknown_feature_set_is_named():
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """The folder of both networks, saved with their extractor, and the networks."""
-    folder, models = tmp_path_factory.mktemp("functionals"), {}
+    folder = tmp_path_factory.mktemp("functionals")
+    models = {}
     for name in NAMES:
         torch.manual_seed(0)
         models[name] = ARCHITECTURES[name](tiny_config(name)).eval()

@@ -24,13 +24,15 @@ def test_every_network_fits_a_small_batch(name):
     clips = [
         torch.from_numpy(clip[4800 : 16800 + 400 * i])[None].float() for i, clip in enumerate(clips)
     ]
-    batch, labels = batch_of(*clips), torch.arange(3).repeat(3)
+    batch = batch_of(*clips)
+    labels = torch.arange(3).repeat(3)
     masks = {"time_masks": 0, "band_masks": 0} if hasattr(tiny_config(name), "time_masks") else {}
     rates = [key for key in vars(tiny_config(name)) if "dropout" in key or key == "drop_path"]
     model = built(
         name, corpus=[batch], labels=len(EMOTIONS), **masks | dict.fromkeys(rates, 0.0)
     ).train()
-    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
     for _ in range(50):
         loss = model(**batch, labels=labels).loss
         optimizer.zero_grad()

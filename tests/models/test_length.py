@@ -15,7 +15,9 @@ from ser_hf.models.front_end import FeatureNorm
 
 # 1.4 s: pooled frames of crop and whole clip end at different distances from the clip's end
 CROP = 22400
-CLASSES, CLIPS, BATCHES = 4, 8, 8
+CLASSES = 4
+CLIPS = 8
+BATCHES = 8
 LABELS = torch.arange(CLIPS) % CLASSES
 # So many features that some are dead on all crops, as in a large network.
 WIDE = {"vgg16": {"channels": [8, 8, 16, 16, 32], "n_mels": 64}}
@@ -25,7 +27,8 @@ def voice(kind, seed):
     """(CROP,) stationary speech: harmonics of a pitch that rises with `kind`, four syllables a
     second, noise.
     """
-    random, time = torch.Generator().manual_seed(seed), torch.arange(CROP) / 16000
+    random = torch.Generator().manual_seed(seed)
+    time = torch.arange(CROP) / 16000
     phase = 2 * torch.pi * torch.rand(11, 1, generator=random)
     order = torch.arange(1, 11)[:, None]
     pitch = (100 + 60 * kind) * (1 + 0.1 * torch.rand(1, generator=random))
@@ -103,7 +106,8 @@ def difference(model, clips):
     """The mean total variation between the probabilities of clips and of the clips twice in a row,
     and how much higher the loss of the latter is."""
     with torch.no_grad():
-        short, long = model(clips).logits, model(torch.cat([clips, clips], dim=1)).logits
+        short = model(clips).logits
+        long = model(torch.cat([clips, clips], dim=1)).logits
     if not trainable(model):  # random logits, which are nearly equal
         short, long = (logits * 4 / torch.pdist(short).median() for logits in (short, long))
     apart = (short.softmax(dim=1) - long.softmax(dim=1)).abs().sum(dim=1) / 2

@@ -77,7 +77,9 @@ def test_a_fitted_model_is_loaded_with_its_shapes(name, tmp_path):
         torch.nn.init.normal_(model.classifier.vectors, std=20.0)
         torch.nn.init.normal_(model.classifier.weight)
     elif name == "mfcc_forest":
-        model.config.trees, model.config.nodes, model.config.depth = 2, 4, 3
+        model.config.trees = 2
+        model.config.nodes = 4
+        model.config.depth = 3
         model.classifier = Forest(3, 2, 4, 3)
         model.classifier.roots[1] = 1
         torch.nn.init.uniform_(model.classifier.shares)

@@ -36,7 +36,8 @@ def by_moments(monkeypatch):
 
 def _pair(channels=5):
     """A masked normalization and the stock one with the same scale, shift and statistics."""
-    ours, stock = MaskedBatchNorm2d(channels), nn.BatchNorm2d(channels)
+    ours = MaskedBatchNorm2d(channels)
+    stock = nn.BatchNorm2d(channels)
     nn.init.uniform_(ours.weight, 0.5, 2)
     nn.init.normal_(ours.bias)
     ours.running_mean.normal_()
@@ -100,8 +101,10 @@ def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
-    flat, picture = MaskedBatchNorm1d(5).train(training), MaskedBatchNorm2d(5).train(training)
-    mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
+    flat = MaskedBatchNorm1d(5).train(training)
+    picture = MaskedBatchNorm2d(5).train(training)
+    mask = mask_of(*LENGTHS)
+    features = torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
     for whole in (mask, torch.ones_like(mask)):
         assert_near(flat(features, whole), picture(features[..., None], whole)[..., 0])
         assert_near(flat.running_var, picture.running_var)
@@ -124,8 +127,10 @@ def test_a_single_value_is_normalized_by_the_running_statistics():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
-    features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)
-    fused, moments = MaskedBatchNorm2d(5), MaskedBatchNorm2d(5)
+    features = (5 + torch.randn(3, 5, 9, 4)).to(dtype)
+    mask = mask_of(*LENGTHS)
+    fused = MaskedBatchNorm2d(5)
+    moments = MaskedBatchNorm2d(5)
     expected = fused(features, mask)
     by_moments(monkeypatch)
     output = moments(features, mask)
@@ -148,12 +153,14 @@ def test_no_layer_waits_for_an_accelerator(norm):
 
 @pytest.mark.slow
 def test_a_compiled_graph_does_not_break_at_the_mask():
-    eager, compiled = ConvBlock(1, 3, (2, 2), dropout=0.0), ConvBlock(1, 3, (2, 2), dropout=0.0)
+    eager = ConvBlock(1, 3, (2, 2), dropout=0.0)
+    compiled = ConvBlock(1, 3, (2, 2), dropout=0.0)
     compiled.load_state_dict(eager.state_dict())
     # Traced and differentiated, and not made into machine code, which takes a minute.
     graph = torch.compile(compiled, fullgraph=True, dynamic=True, backend="aot_eager")
     for lengths in (LENGTHS, (9, 9, 9), (12, 5, 7, 8)):
-        features, mask = torch.randn(len(lengths), 1, max(lengths), 8), mask_of(*lengths)
+        features = torch.randn(len(lengths), 1, max(lengths), 8)
+        mask = mask_of(*lengths)
         for block in (eager, graph):
             block.zero_grad()
             block(features, mask)[0].square().mean().backward()
@@ -187,7 +194,8 @@ def test_convolution_over_time_equals_the_stock_layers(training, kernel_size, st
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_lstm_is_that_of_each_clip_alone_with_and_without_packed_sequences(layers):
-    layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
+    layer = BiLSTM(3, 4, layers, dropout=0.0)
+    sequence = torch.randn(3, 9, 3, requires_grad=True)
     output = layer(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
         assert_near(output[i : i + 1, :length], layer.lstm(sequence[i : i + 1, :length])[0])
@@ -234,7 +242,8 @@ def test_pooling_by_hand(kind, expected):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pooling_of_a_padded_clip_is_that_of_the_clip_alone(kind):
-    pooling, sequence = Pooling(kind, 6), torch.randn(3, 9, 6)
+    pooling = Pooling(kind, 6)
+    sequence = torch.randn(3, 9, 6)
     pooled = pooling(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
         assert_near(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], mask_of(length)))

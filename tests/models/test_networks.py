@@ -50,7 +50,8 @@ def test_speeds_of_evaluation_average_embeddings():
     in training.
     """
     speeds = [0.9, 1.0, 1.1]
-    model, config = built("byols"), tiny_config("byols")
+    model = built("byols")
+    config = tiny_config("byols")
     state = model.state_dict()
     clips = [noise(6000), noise(9000, seed=1)]
 
@@ -69,7 +70,8 @@ def test_speeds_of_evaluation_average_embeddings():
 @torch.no_grad()
 def test_values_in_the_padding_do_not_matter(name):
     # The first clip is shorter than one frame, which then reaches beyond the clip's end.
-    model, batch = built(name), batch_of(noise(400), noise(9000, seed=1))
+    model = built(name)
+    batch = batch_of(noise(400), noise(9000, seed=1))
     loud = batch["input_values"] + 3.0 * (1 - batch["attention_mask"])
     assert_near(model(loud, batch["attention_mask"]).logits, model(**batch).logits, tolerance=1e-6)
 
@@ -88,11 +90,9 @@ def test_the_shortest_and_the_longest_clip_get_logits(name, samples):
 
 @EACH
 def test_loss_is_the_mean_cross_entropy(name):
-    model, batch, labels = (
-        built(name),
-        batch_of(noise(4000), noise(6000, seed=1)),
-        torch.tensor([2, 0]),
-    )
+    model = built(name)
+    batch = batch_of(noise(4000), noise(6000, seed=1))
+    labels = torch.tensor([2, 0])
     output = model(**batch, labels=labels)
     by_hand = -output.logits.log_softmax(dim=1)[torch.arange(2), labels].mean()
     assert_near(output.loss, by_hand)
@@ -124,7 +124,9 @@ def test_a_loaded_network_gives_equal_logits(name, tmp_path):
 @pytest.fixture(scope="module")
 def without_ser_hf(tmp_path_factory):
     """Expected probabilities by network, and those of `pipeline` where ser_hf cannot be imported."""
-    folder, clip, expected = tmp_path_factory.mktemp("hub"), noise(12345), {}
+    folder = tmp_path_factory.mktemp("hub")
+    clip = noise(12345)
+    expected = {}
     for name in NETWORKS:
         model = trained(built(name))
         model.save_pretrained(folder / name)
@@ -155,7 +157,8 @@ def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
 )
 @torch.no_grad()
 def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
-    model, scales = built(name, tiny=False), {}
+    model = built(name, tiny=False)
+    scales = {}
     for key, module in model.named_modules():
         if isinstance(module, MaskedBatchNorm1d | MaskedBatchNorm2d):
             module.train()  # statistics of the batch, as in the first step
@@ -182,7 +185,8 @@ def _spread(output):
 @EACH
 @torch.no_grad()
 def test_bfloat16_autocast_stays_near_float32(name):
-    model, batch = trained(built(name)), batch_of(noise(7000), noise(16000, seed=1))
+    model = trained(built(name))
+    batch = batch_of(noise(7000), noise(16000, seed=1))
     exact = model(**batch).logits
     with torch.autocast("cpu", dtype=torch.bfloat16):
         try:

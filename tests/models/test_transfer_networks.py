@@ -30,7 +30,8 @@ def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_t
 
 
 def test_clip_norm_is_batch_normalization_without_weights():
-    ours, stock = ClipNorm(5), nn.BatchNorm1d(5, affine=False)
+    ours = ClipNorm(5)
+    stock = nn.BatchNorm1d(5, affine=False)
     assert not list(ours.parameters())
     for seed in range(3):
         vectors = torch.randn(7, 5, generator=torch.Generator().manual_seed(seed)) * 3 + seed
@@ -78,11 +79,13 @@ def _published_log_mel(waveform):
     magnitudes = np.stack(
         [np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) for start in starts]
     )
-    edges, bins = np.linspace(_mel(125.0), _mel(7500.0), 66), _mel(np.linspace(0, 8000, 257))
+    edges = np.linspace(_mel(125.0), _mel(7500.0), 66)
+    bins = _mel(np.linspace(0, 8000, 257))
     filters = np.zeros((257, 64))
     for band in range(64):
         lower, center, upper = edges[band : band + 3]
-        rise, fall = (bins - lower) / (center - lower), (upper - bins) / (upper - center)
+        rise = (bins - lower) / (center - lower)
+        fall = (upper - bins) / (upper - center)
         filters[:, band] = np.maximum(0, np.minimum(rise, fall))
     filters[0] = 0
     return np.log(magnitudes @ filters + 0.01)

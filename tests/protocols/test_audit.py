@@ -24,7 +24,9 @@ Twins = namedtuple("Twins", ["first", "second"])  # what the audit uses of a nea
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
 # A row of each part, by number: six clips a speaker, three labels twice.
-TRAIN, VALIDATION, TEST = 3, 13, 20
+TRAIN = 3
+VALIDATION = 13
+TEST = 20
 
 
 def split_of(dataset, **options):

@@ -57,7 +57,8 @@ def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
 
 
 def test_folds_of_json(dataset, written):
-    one, other = SPEAKERS, {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
+    one = SPEAKERS
+    other = {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
     folds = from_file(dataset, written("list.json", {"folds": [one, other]}))
     assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
     assert [fold.fold for fold in folds] == ["1 of 2", "2 of 2"]

@@ -56,7 +56,8 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     """1 to 8 speakers and 2 to 5 labels, with complete, partial or no sexes, sentences and
     sessions.
     """
-    speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
+    speakers = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1]))
+    classes = draw(st.integers(2, 5))
     sentences = draw(st.sampled_from([4, 3, 2, 0]))
     # Every speaker has every sentence in every label, or a random choice.
     crossed = draw(st.sampled_from([True, True, False]))
@@ -104,7 +105,8 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
 
 def attempt(dataset, name, **options):
     """The protocol's splits, or None if it refuses; any other exception is a failure of the test."""
-    splits, refusal = None, ""
+    splits = None
+    refusal = ""
     try:
         splits = split_corpus(dataset, name, **options)
     except UserError as error:
@@ -280,7 +282,8 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 @settings(max_examples=25)
 @given(dataset=corpora(), data=st.data())
 def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
-    ids, speakers = column_of(dataset, "id"), column_of(dataset, "speaker")
+    ids = column_of(dataset, "id")
+    speakers = column_of(dataset, "speaker")
     pool = sorted(
         {*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers}
     )

@@ -47,10 +47,8 @@ def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
         split = speaker_independent(dataset, validation=0.2, test=0.2, seed=seed)
         for part in PARTS:
             rows = dataset.select(split.rows[part])
-            angry, women = (
-                Counter(rows["label"])[0] / len(rows),
-                Counter(rows["sex"])["female"] / len(rows),
-            )
+            angry = Counter(rows["label"])[0] / len(rows)
+            women = Counter(rows["sex"])["female"] / len(rows)
             assert angry == pytest.approx(7 / 16, abs=0.06)
             assert women == pytest.approx(0.5, abs=0.1)
 

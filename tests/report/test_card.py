@@ -110,10 +110,8 @@ def card(case):
 
 
 def make(changes, recipe, over=None, location="runs/toy/model", **more):
-    report, recipe = (
-        a_report(**changes),
-        {"name": "toy", "corpus": {"name": "ravdess"}, "model": {}} | recipe,
-    )
+    report = a_report(**changes)
+    recipe = {"name": "toy", "corpus": {"name": "ravdess"}, "model": {}} | recipe
     runs = Runs(typed(over(report)), typed(report), [2]) if over else None
     made = model_card(runs or typed(report), recipe, location, **more)
     assert check_card(str(made), "model") == []
@@ -128,7 +126,8 @@ def tables(markdown):
     """Rows of each table, without spaces around cells; a table needs an empty line before it, and
     equal rows.
     """
-    found, before = [], ""
+    found = []
+    before = ""
     for line in markdown.splitlines():
         if line.startswith("|"):
             if not before.startswith("|"):
@@ -298,7 +297,8 @@ def test_a_published_card_has_links_and_pictures():
 
 def test_a_card_of_several_runs():
     report = a_report()
-    own, interval = report["metrics"]["uar"], "{:.3f} to {:.3f}".format(*report["intervals"]["uar"])
+    own = report["metrics"]["uar"]
+    interval = "{:.3f} to {:.3f}".format(*report["intervals"]["uar"])
     assert "These are the weights of fold 2, which has the best validation score of 2." in text(
         "folds"
     )

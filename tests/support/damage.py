@@ -11,7 +11,8 @@ def cut(path):
 def flip(path):
     """Bits of the middle quarter: a single one may lie where no reader of a zip file looks."""
     content = path.read_bytes()
-    begin, end = 3 * len(content) // 8, 5 * len(content) // 8
+    begin = 3 * len(content) // 8
+    end = 5 * len(content) // 8
     path.write_bytes(
         content[:begin] + bytes(byte ^ 1 for byte in content[begin:end]) + content[end:]
     )

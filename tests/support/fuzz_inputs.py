@@ -96,7 +96,8 @@ def _wav(draw: random.Random) -> bytes:
         return (draw.choice(_INTEGERS) if draw.random() < 0.15 else value) % 2**bits
 
     tag = draw.choice(list(_BITS))
-    bits, channels = draw.choice(_BITS[tag]), draw.choice((1, 1, 2, 5))
+    bits = draw.choice(_BITS[tag])
+    channels = draw.choice((1, 1, 2, 5))
     samples = np.tile(_TONE[: draw.choice((0, 1, 160, 3200))], channels)
     if tag == 3 and draw.random() < 0.4:
         samples[draw.randrange(len(samples) + 1) :] = draw.choice(_FLOATS)
@@ -280,10 +281,8 @@ def one_table(draw: random.Random, folder: Path) -> str | None:
     for name in _FILES:
         soundfile.write(folder / name, _TONE * (1 + _FILES.index(name)) / 4, RATE)
     kind = draw.choice(("csv", "csv", "tsv", "jsonl", "parquet"))
-    path, files = (
-        folder / f"{draw.choice(('metadata', 'metadata', 'clips'))}.{kind}",
-        draw.choice(("path", "file_name")),
-    )
+    path = folder / f"{draw.choice(('metadata', 'metadata', 'clips'))}.{kind}"
+    files = draw.choice(("path", "file_name"))
     header = list(
         dict.fromkeys([files, "label", "speaker", *draw.sample(_NAMES, draw.choice((0, 1, 3, 8)))])
     )
@@ -352,7 +351,8 @@ def _row(draw: random.Random, header: Sequence[str]) -> dict[str, object]:
 def _text_table(
     draw: random.Random, header: Sequence[str], rows: Sequence[dict[str, object]]
 ) -> bytes:
-    separator, end = draw.choice(",,;\t"), draw.choice(("\n", "\n", "\r\n", "\r"))
+    separator = draw.choice(",,;\t")
+    end = draw.choice(("\n", "\n", "\r\n", "\r"))
 
     def quoted(value: object) -> str:
         text = "" if value is None else str(value)
@@ -411,7 +411,8 @@ def _write_parts(draw: random.Random, path: Path) -> Path:
     def entries() -> list[object]:
         return [draw.choice(_VALUES if draw.random() < 0.05 else ("csv:anna", "csv:ben", "csv:cy"))]
 
-    lists, value = {"train": entries(), "test": entries()}, draw.choice(_VALUES)
+    lists = {"train": entries(), "test": entries()}
+    value = draw.choice(_VALUES)
     forms = (
         {"folds": [lists, lists]},
         {"ids": lists, "fold": value},

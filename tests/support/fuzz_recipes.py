@@ -127,7 +127,9 @@ def one_recipe(rng: random.Random) -> str | None:
     values, complete = map(copy.deepcopy, rng.choice(_recipes()))
     overrides = []
     for _ in range(rng.randint(1, 3)):
-        path, own, schema = [], values, complete
+        path = []
+        own = values
+        schema = complete
         while isinstance(schema, dict) and schema and (not path or rng.random() < 0.8):
             key = rng.choice([*schema]) if rng.random() < 0.95 else rng.choice([*WORDS, 1, None])
             path.append(key)

@@ -42,7 +42,8 @@ def write_votes(root: Path, clips: Sequence[Path], seed: int = 0) -> None:
     perceive more.
     """
     letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
-    generator, lines = np.random.default_rng([seed, 1]), [["", *letters, "fileName"]]
+    generator = np.random.default_rng([seed, 1])
+    lines = [["", *letters, "fileName"]]
     for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
         for number, clip in enumerate(clips, start=1):
             intended = cremad.read_name(clip).emotion
@@ -126,7 +127,8 @@ def write_emobox(
     folder = Path(folder)
     name = folder.name
     folder.mkdir(parents=True, exist_ok=True)
-    lines, spoken = {}, []
+    lines = {}
+    spoken = []
     for clip, wav in clips:
         key = f"{name}-{Path(wav).stem}"
         content = {

@@ -13,7 +13,8 @@ def predictions_of(
     """Predicted class ids, (clips,) or (runs, clips), with probability one unless probabilities are
     given.
     """
-    labels, runs = np.asarray(labels), np.atleast_2d(predictions)
+    labels = np.asarray(labels)
+    runs = np.atleast_2d(predictions)
     if probabilities is None:
         probabilities = np.eye(classes)[runs]
     known = dict.fromkeys(KNOWN, [None] * len(labels)) | {"corpus": ["toy"] * len(labels)}

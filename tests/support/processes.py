@@ -66,7 +66,9 @@ class Child:
     """
 
     def __init__(self, send, pid, out, err):
-        self._send, self.pid, self._paths = send, pid, (out, err)
+        self._send = send
+        self.pid = pid
+        self._paths = (out, err)
 
     def ended(self):
         code = self._send({"pid": self.pid})

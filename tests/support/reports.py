@@ -172,7 +172,8 @@ def whole_report(paths=None, **changes):
 
 def over_folds(report):
     """The same as a report over two folds."""
-    parts, metrics = report["protocol"]["parts"], report["metrics"]
+    parts = report["protocol"]["parts"]
+    metrics = report["metrics"]
     own = {
         "tested": "a",
         "sha256": "ef" * 32,

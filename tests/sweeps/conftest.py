@@ -19,7 +19,8 @@ def swept(tmp_path):
     """
 
     def start(space=None, run=None, changes=(), **settings):
-        run, lines = run or Runs(), []
+        run = run or Runs()
+        lines = []
         options = SweepOptions(**{"output": tmp_path / "sweep", **settings})
         result = sweep(
             RECIPE, {**SPACE, **(space or {})}, changes, options, run=run, echo=lines.append

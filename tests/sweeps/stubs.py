@@ -90,13 +90,11 @@ class Runs:
     """
 
     def __init__(self, epochs=3, before=None, change=None):
-        self.epochs, self.before, self.change, self.recipes, self.resumed = (
-            epochs,
-            before,
-            change,
-            [],
-            [],
-        )
+        self.epochs = epochs
+        self.before = before
+        self.change = change
+        self.recipes = []
+        self.resumed = []
 
     def __call__(self, recipe, resume=False, overwrite=False, watch=None):
         folder = RunFolder(recipe.output_dir)

@@ -25,10 +25,8 @@ def test_the_page_shows_every_trial_and_needs_no_network(swept):
 
     rates = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2})
     swept(rates, Runs(before=before))
-    page, text = (
-        (swept.folder / "leaderboard.html").read_text(encoding="utf-8"),
-        text_of(swept.folder),
-    )
+    page = (swept.folder / "leaderboard.html").read_text(encoding="utf-8")
+    text = text_of(swept.folder)
     assert "5 of 5 trials by grid, selected by UAR on validation" in text
     assert "Validation selected among 2 complete trials and 2 pruned ones" in text
     assert "Best: trial 0" in text

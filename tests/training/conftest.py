@@ -16,7 +16,8 @@ def store(tmp_path_factory):
     """Twelve ragged clips of noise at 16 kHz, 0.25 to 0.8 s, in no order of length, each louder
     than the last.
     """
-    folder, generator = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("clips")
+    generator = np.random.default_rng(0)
     sources = []
     for i, length in enumerate(generator.permutation(np.arange(4000, 12800, 735))):
         path = folder / f"{i}.wav"

@@ -105,7 +105,8 @@ def loss_of(kind):
 
 def curves(model, extractor, store, kind, arguments, **how):
     """Loss and gradient norm (before clipping) of each step, and validation after each epoch."""
-    clips, validation = clips_of(store), clips_of(store, 5, window=6000)
+    clips = clips_of(store)
+    validation = clips_of(store, 5, window=6000)
     assert 5 < len(validation) < 10, "some in two windows, some whole"
     fitted = fit(
         model,

@@ -28,7 +28,8 @@ WAYS = {
 def train(folder, kind, way):
     """Steps of a training of two epochs, checkpointing activations."""
     head, freezing = WAYS[way]
-    store, labels = WaveformStore(folder / "store"), ["angry", "happy", "neutral", "sad"]
+    store = WaveformStore(folder / "store")
+    labels = ["angry", "happy", "neutral", "sad"]
     clips = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
     clips = clips.cast_column("label", ClassLabel(names=labels))
     masked = kind not in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert")

@@ -22,15 +22,14 @@ def train_frozen(folder, name, batch):
     arguments = training_arguments(
         settings | {"per_device_train_batch_size": batch}, folder / name, 0, progress=False
     )
-    store, labels = WaveformStore(folder / "store"), ["angry", "happy", "neutral", "sad"]
+    store = WaveformStore(folder / "store")
+    labels = ["angry", "happy", "neutral", "sad"]
     clips = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
     clips = clips.cast_column("label", ClassLabel(names=labels))
     plan = blueprint("encoder", labels, checkpoint=str(folder / "encoder"))
     seed_everything(0)
-    train, validation = (
-        clip_table(clips, range(8), store, 0.4),
-        clip_table(clips, range(8, 12), store),
-    )
+    train = clip_table(clips, range(8), store, 0.4)
+    validation = clip_table(clips, range(8, 12), store)
     given = build_model(plan), plan.extractor, store, train, validation, arguments, compute_metrics
     fitted = fit(*given, cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"))
     _, logits = merge(*window_logits(fitted.trainer, validation))

@@ -87,7 +87,8 @@ class _Everything(nn.Module):
 
 def test_tied_frozen_and_integer_tensors():
     model = _Everything()
-    average, before = WeightAverage(model), _weights(model)
+    average = WeightAverage(model)
+    before = _weights(model)
     for step in (2, 4):
         model.change(step)
         average.update()
@@ -105,7 +106,8 @@ def test_the_trained_weights_are_restored():
     for step in (1, 2):
         model.change(step / 3)
         average.update()
-    tensors, trained = list(model.state_dict(keep_vars=True).values()), _weights(model)
+    tensors = list(model.state_dict(keep_vars=True).values())
+    trained = _weights(model)
     assert not _same(_averaged(average, model), trained)
     assert _same(_weights(model), trained)
     assert all(
@@ -141,7 +143,8 @@ def test_a_checkpoint_resumes_the_average(tmp_path):
     for step in (1, 2, 3):
         model.change(step / 7)
         average.update()
-    evaluated, other = _averaged(average, model), copy.deepcopy(model)
+    evaluated = _averaged(average, model)
+    other = copy.deepcopy(model)
     average.save(tmp_path)
     saved = set(load_file(tmp_path / TRAINED_WEIGHTS))
     assert saved == {"first.weight", "first.bias", "tied.bias", "running", "steps"}

@@ -140,7 +140,8 @@ def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
         "encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)
     ).extractor
     own = clip_table(clips, range(len(store)), store)
-    short, least = own[0], own[1]["length"] + 10
+    short = own[0]
+    least = own[1]["length"] + 10
     batch = Collator(store, extractor, shortest=least)([short, own[1], own[5]])
     for i, clip in enumerate([short, own[1]]):
         lengthened = np.pad(store[clip["row"]], (0, least - clip["length"]))
@@ -162,7 +163,8 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     collate = Collator(store, plan.extractor, 0, shortest, least)
     own = list(clip_table(clips, range(2), store))
     assert all(clip["length"] < least for clip in own)
-    evaluated, trained = collate(own), collate(own, training=True)
+    evaluated = collate(own)
+    trained = collate(own, training=True)
     name = build_model(copy.deepcopy(plan)).main_input_name
     assert set(trained) == set(evaluated)
     assert len(trained[name]) == len(trained["labels"]) == 2

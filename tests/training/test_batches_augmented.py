@@ -61,8 +61,10 @@ def marks(batch):
 
 def test_only_training_batches_are_changed(clips, store, collator):
     own = list(clip_table(clips, ROWS, store))
-    collate, clean = collator(Marked(), Mixup(1.0)), collator()
-    evaluated, plain = collate(own), clean(own, training=True)
+    collate = collator(Marked(), Mixup(1.0))
+    clean = collator()
+    evaluated = collate(own)
+    plain = clean(own, training=True)
     for name in plain:
         torch.testing.assert_close(evaluated[name], plain[name], rtol=0, atol=0)
     assert evaluated["labels"].dtype == torch.int64

@@ -117,7 +117,8 @@ def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
         )
 
 
-ENCODER, POOLED = {"architecture": "encoder"}, {"architecture": "encoder", "pooling": "mean"}
+ENCODER = {"architecture": "encoder"}
+POOLED = {"architecture": "encoder", "pooling": "mean"}
 REFUSALS = [
     (
         {"architecture": "crnn", "options": {"channels": [4]}},

@@ -143,7 +143,8 @@ def test_without_speakers_to_hold_out_folds_hold_out_clips(alone):
 
 
 def test_machines_can_be_calibrated_in_every_fold():
-    labels, speakers = np.array([0, 0, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 1, 1, 1])
+    labels = np.array([0, 0, 1, 1, 0, 0, 1])
+    speakers = np.array([0, 0, 0, 0, 1, 1, 1])
     assert speaker_folds(labels, speakers, np.arange(7), 2, least=1)[1]
     _, by_speaker = speaker_folds(labels, speakers, np.arange(7), 2, least=2)
     assert not by_speaker, "one clip of class 1 by speaker 1 cannot be calibrated"
@@ -213,7 +214,8 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     assert len(rows) > len(set(rows))
     expected = np.zeros((len(rows), 4))
     for speaker in range(3):
-        own, held = rows // 4 != speaker, rows // 4 == speaker
+        own = rows // 4 != speaker
+        held = rows // 4 == speaker
         pipe = make_pipeline(
             StandardScaler(), LogisticRegression(C=grid["C"][best], max_iter=10000)
         )
@@ -252,7 +254,8 @@ def test_one_speaker_is_divided_by_clips_and_the_report_says_so(fitting):
 def unlike(classes):
     """The problem with features of unlike scales and places, as embeddings have them."""
     vectors, labels, speakers = problem(classes)
-    scales, places = np.float32([0.1, 0.3, 1, 10, 100, 3]), np.float32([1, 0, -5, 100, 0, 40])
+    scales = np.float32([0.1, 0.3, 1, 10, 100, 3])
+    places = np.float32([1, 0, -5, 100, 0, 40])
     return vectors * scales + places, labels, speakers
 
 
@@ -329,7 +332,8 @@ def on_encoder(clips, store, labels, tmp_path):
 
 
 def test_the_head_of_a_frozen_encoder(on_encoder, store, clips):
-    model, calls = transferred("byols"), []
+    model = transferred("byols")
+    calls = []
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
     with model.encoder.register_forward_hook(lambda *_: calls.append(1)):
         done = on_encoder(model)

@@ -34,7 +34,8 @@ def test_the_gradient_is_that_of_the_definition():
     values, targets = batch()
     DimensionLoss()({"logits": values}, targets).backward()
     exact = values.detach().double().requires_grad_()
-    own, other = exact - exact.mean(0), targets.double() - targets.double().mean(0)
+    own = exact - exact.mean(0)
+    other = targets.double() - targets.double().mean(0)
     spread = (
         own.square().mean(0)
         + other.square().mean(0)
@@ -47,7 +48,8 @@ def test_the_gradient_is_that_of_the_definition():
 def test_weights_favor_a_dimension():
     values, targets = batch()
     each = [DimensionLoss()({"logits": values[:, [i]]}, targets[:, [i]]).item() for i in range(3)]
-    names, options = ["a", "b", "c"], {"dimensions": "ccc", "weights": {"a": 3.0, "b": 0.0}}
+    names = ["a", "b", "c"]
+    options = {"dimensions": "ccc", "weights": {"a": 3.0, "b": 0.0}}
     loss = DimensionLoss.from_options(options, names, [])
     assert loss({"logits": values}, targets).item() == pytest.approx(
         (3 * each[0] + each[2]) / 4, rel=1e-5
@@ -91,7 +93,8 @@ def test_a_new_head_starts_at_the_mean_and_a_trained_one_stays():
 
 def test_a_network_computes_the_squared_error_of_dimensions():
     model = ARCHITECTURES["crnn"](tiny_config("crnn", labels=2, problem_type="regression")).eval()
-    waveforms, targets = torch.randn(3, 8000), torch.rand(3, 2)
+    waveforms = torch.randn(3, 8000)
+    targets = torch.rand(3, 2)
     with torch.no_grad():
         outputs = model(waveforms, labels=targets)
     torch.testing.assert_close(outputs.loss, torch.nn.functional.mse_loss(outputs.logits, targets))

@@ -30,7 +30,8 @@ KINDS = [
 KINDS += ["audio-spectrogram-transformer"]
 # Settings, and the places (of two layers) whose parameters change; no other parameter does.
 EVERYWHERE = {("head", 0), ("output", 0), ("layer", 1), ("layer", 0), ("input", 0), ("stem", 0)}
-HEAD, TOP = {("head", 0)}, {("head", 0), ("output", 0), ("layer", 1)}
+HEAD = {("head", 0)}
+TOP = {("head", 0), ("output", 0), ("layer", 1)}
 WAYS = {
     "full": ({}, {}, EVERYWHERE),
     "frozen": ({}, {"freezing": Freezing(encoder=True)}, HEAD),

@@ -115,7 +115,8 @@ def noise(samples, seed=0):
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind):
     tiny = kind(name)
-    model, facts = tiny.classifier(), encoder_facts(tiny.config)
+    model = tiny.classifier()
+    facts = encoder_facts(tiny.config)
     encoder = getattr(model, facts.name)
     assert type(encoder) is type(tiny.encoder())
     layers = encoder.get_submodule(facts.layers)
@@ -142,7 +143,8 @@ def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
     tiny = kind(name)
     adapted = getattr(tiny.config, "add_adapter", False)  # which transformers' classifiers refuse
     model = tiny.encoder() if adapted else tiny.classifier()
-    gap, size = 0.0, 0.0
+    gap = 0.0
+    size = 0.0
     for frames in (10, 11):
         clip = noise(320 * frames + 200, frames)
         with torch.no_grad():
@@ -162,7 +164,8 @@ def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
 )
 def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
     tiny = kind(name)
-    model, least = tiny.classifier(), shortest_clip(tiny.config)
+    model = tiny.classifier()
+    least = shortest_clip(tiny.config)
 
     def processed(samples):
         """wav2vec2-bert's extractor makes NaN of one frame."""

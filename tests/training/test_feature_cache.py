@@ -46,7 +46,8 @@ STILL = dict.fromkeys(
     0.0,
 )
 FROZEN = Freezing(encoder=True)
-SUMMED, OURS = {"weighted_layer_sum": True}, {"pooling": "mean"}
+SUMMED = {"weighted_layer_sum": True}
+OURS = {"pooling": "mean"}
 LENGTH = 4000  # samples that all clips have at least
 # Kinds of encoders that differ in mask, frames or output, and settings of the head.
 ENCODERS = [
@@ -92,7 +93,8 @@ def replayed(store, tmp_path):
 def _steps(model, batches):
     """Losses of steps of gradient descent with frozen modules in evaluation mode."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, losses = torch.optim.SGD(trainable, lr=0.02), []
+    optimizer = torch.optim.SGD(trainable, lr=0.02)
+    losses = []
     for batch in batches:
         model.train()
         for module in frozen_modules(model):
@@ -140,10 +142,8 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
         lambda clip: clip["start"] == 0
     )
     columns = train.to_dict() | {"length": [2000] * len(train)}
-    train, validation = (
-        train.from_dict(columns),
-        clip_table(clips, range(6, 12), store, window=9000),
-    )
+    train = train.from_dict(columns)
+    validation = clip_table(clips, range(6, 12), store, window=9000)
     _make_it_count(
         real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation
     )
@@ -177,7 +177,8 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
     real = ARCHITECTURES[name](config)
     freeze(real, freezing)
     plan = blueprint(name, labels, options=TINY[name], random_init=True)
-    train, validation = clip_table(clips, range(6), store), clip_table(clips, range(6, 12), store)
+    train = clip_table(clips, range(6), store)
+    validation = clip_table(clips, range(6, 12), store)
     own, collator, frozen, replay = replayed(
         real, plan.extractor, freezing, train, validation, batching=(4, True)
     )

@@ -30,7 +30,8 @@ def opened(store, clips, labels, tmp_path):
         model = ARCHITECTURES[name](tiny_config(name, **settings))
         plan = blueprint(name, labels, options=TINY[name] | settings)
         segments = segments_of(clip_table(clips, rows, store, window=length))
-        collator, cached = Collator(store, plan.extractor), cached_module(model, Freezing())
+        collator = Collator(store, plan.extractor)
+        cached = cached_module(model, Freezing())
         return (
             open_feature_store(model, cached, collator, segments, (3, True), tmp_path),
             model,

@@ -54,7 +54,8 @@ def training(clips, store, labels, checkpoint, tmp_path):
 
 def test_a_frozen_layer_runs_as_in_evaluation(training, checkpoint, labels):
     """The encoder as a whole is in training mode: it still masks at random."""
-    model, modes = build_model(blueprint("encoder", labels, checkpoint=checkpoint())), []
+    model = build_model(blueprint("encoder", labels, checkpoint=checkpoint()))
+    modes = []
 
     def watch(module, inputs):
         if module.training:
@@ -90,7 +91,8 @@ def test_a_frozen_network_keeps_its_batch_statistics(training):
 def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store):
     fitted = training(Freezing(), precision="bf16")
     split = clip_table(clips, range(8, 12), store)
-    model, collator = fitted.trainer.model.eval(), fitted.trainer.data_collator
+    model = fitted.trainer.model.eval()
+    collator = fitted.trainer.data_collator
     with torch.no_grad():
         # The method of the class: Accelerate replaces that of the model by one in bf16.
         expected = torch.cat(
@@ -117,10 +119,8 @@ def test_settings_that_need_all_gradients_are_refused(checkpoint, labels, key, v
     arguments = SimpleNamespace(world_size=2, **keys | {key: value})
     with pytest.raises(UserError, match=rf"^training\.{key}: with layerdrop "):
         expect_unused(arguments, model)
-    one, none = (
-        SimpleNamespace(world_size=1, **keys | {key: value}),
-        SimpleNamespace(world_size=2, **keys),
-    )
+    one = SimpleNamespace(world_size=1, **keys | {key: value})
+    none = SimpleNamespace(world_size=2, **keys)
     expect_unused(one, model)
     assert vars(one)[key] is value
     expect_unused(none, model)

@@ -37,7 +37,8 @@ def trainable_places(model):
     """The trainable places, from bottom to top; each place is completely trainable or completely
     frozen.
     """
-    where, found = structure(model), {}
+    where = structure(model)
+    found = {}
     for name, parameter in model.named_parameters():
         place, index = where.place(bare(name))
         found.setdefault(f"{place} {index}" if place == "layer" else place, set()).add(

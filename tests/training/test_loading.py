@@ -22,7 +22,8 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.loading import whole_parameters
 from ser_hf.utils.errors import UserError
 
-STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
+STOCK = {}
+POOLED = {"pooling": "attention", "head_layers": [5]}
 # Small heads of other tasks.
 TASKS = {
     "num_codevectors_per_group": 4,
@@ -136,7 +137,8 @@ def test_heads_of_other_tasks_are_dropped_and_logged(tasks, load, caplog, kind, 
 
 def test_old_names_of_the_positions_are_known(copied, load, encoder_folder):
     """The first weight normalization of torch named its tensors weight_g and weight_v."""
-    new, old = "conv.parametrizations.weight.original", ("conv.weight_g", "conv.weight_v")
+    new = "conv.parametrizations.weight.original"
+    old = ("conv.weight_g", "conv.weight_v")
 
     def rename(tensors):
         for i, name in enumerate(old):
@@ -349,7 +351,8 @@ def test_a_new_layer_sum_is_filled_under_zero_3_which_empties_parameters(tmp_pat
     """DeepSpeed's part is played: sharded parameters have a mark, and their elements only in its
     context.
     """
-    sharded, seen = torch.nn.Parameter(torch.empty(0)), []
+    sharded = torch.nn.Parameter(torch.empty(0))
+    seen = []
     sharded.ds_id = 7
 
     @contextlib.contextmanager

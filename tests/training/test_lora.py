@@ -99,11 +99,10 @@ def disturb(model):
 
 def check_a_kind(classifier, kind, folder, **lora):
     model = classifier(kind)
-    inputs, where = inputs_of(model), structure(model)
-    before, own = (
-        logits_of(model, inputs),
-        {name: value.clone() for name, value in model.state_dict().items()},
-    )
+    inputs = inputs_of(model)
+    where = structure(model)
+    before = logits_of(model, inputs)
+    own = {name: value.clone() for name, value in model.state_dict().items()}
     adapted = add_lora(model, Lora(2, **lora))
     assert_near(logits_of(adapted, inputs), before)
 
@@ -214,7 +213,8 @@ def test_a_rank_beyond_the_smallest_target_s_is_refused(classifier):
 def test_batch_norms_of_the_encoder_keep_their_statistics(classifier):
     adapted = add_lora(classifier("wav2vec2-conformer"), Lora(2))
     norm = adapted.wav2vec2_conformer.encoder.layers[0].conv_module.batch_norm
-    before, inputs = norm.running_mean.clone(), inputs_of(adapted)
+    before = norm.running_mean.clone()
+    inputs = inputs_of(adapted)
     steps(adapted, inputs)
     assert adapted.training
     assert torch.equal(norm.running_mean, before)

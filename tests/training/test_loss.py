@@ -16,7 +16,8 @@ from ser_hf.utils.errors import UserError
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
 LABELS = torch.tensor([0, 1])
 # Probabilities of the true classes: 3/4 and 1/2.
-FIRST, SECOND = math.log(4 / 3), math.log(2)
+FIRST = math.log(4 / 3)
+SECOND = math.log(2)
 EVERYTHING = {"class_weights": [0.5, 2.0, 1.0], "label_smoothing": 0.1, "focal_gamma": 1.5}
 SETTINGS = [
     {},
@@ -68,9 +69,11 @@ def test_soft_labels_by_hand():
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0]])
 @pytest.mark.parametrize("soft", [False, True])
 def test_the_cross_entropy_is_torchs(draw, smoothing, weights, soft):
-    logits, labels = 3 * draw(7, 3), torch.tensor([0, 1, 2, 0, 0, 1, 2])
+    logits = 3 * draw(7, 3)
+    labels = torch.tensor([0, 1, 2, 0, 0, 1, 2])
     labels = draw(7, 3).softmax(dim=1) if soft else labels
-    gradients, values = [], []
+    gradients = []
+    values = []
     for own in (True, False):
         leaf = logits.clone().requires_grad_()
         if own:
@@ -97,7 +100,8 @@ def test_the_sum_is_divided_by_the_clips_of_the_whole_step(items):
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_micro_batches_add_up_to_the_whole_batch(draw, settings, soft):
     logits = draw(6, 3)
-    labels, loss = torch.tensor([0, 1, 2, 0, 0, 1]), ClassificationLoss(**settings)
+    labels = torch.tensor([0, 1, 2, 0, 0, 1])
+    loss = ClassificationLoss(**settings)
     labels = torch.eye(3)[labels] if soft else labels
     items = (labels != -100).sum()
     parts = [

@@ -20,12 +20,14 @@ def batch(lengths=(4, 2, 3, 5, 1)):
 @pytest.mark.parametrize("soft", [False, True])
 def test_waveforms_and_labels_are_mixed_in_the_same_shares(soft):
     """x = lam x1 + (1 - lam) x2, and y too."""
-    waveforms, labels = batch((4, 2)), np.eye(3, dtype=np.float32)[[0, 1]]
+    waveforms = batch((4, 2))
+    labels = np.eye(3, dtype=np.float32)[[0, 1]]
     if soft:
         labels = 0.5 * labels + 0.5 / 3
     mixed, shares = mixing()(waveforms, [0, 1], labels, np.random.default_rng(1))
     for i in (0, 1):
-        own, other = labels[i], labels[1 - i]
+        own = labels[i]
+        other = labels[1 - i]
         lam = (shares[i, 0] - other[0]) / (own[0] - other[0])
         assert 0 < lam < 1
         assert_near(shares[i], lam * own + (1 - lam) * other)

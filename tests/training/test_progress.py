@@ -18,7 +18,8 @@ def arguments(tmp_path, caplog):
 
 
 def _log(arguments, metrics=None, main=True):
-    lines, state = EpochLog(), TrainerState(epoch=2.0, num_train_epochs=4)
+    lines = EpochLog()
+    state = TrainerState(epoch=2.0, num_train_epochs=4)
     state.is_world_process_zero = main
     lines.on_epoch_begin(arguments, state, TrainerControl())
     lines.on_epoch_end(arguments, state, TrainerControl())

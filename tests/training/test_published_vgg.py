@@ -16,7 +16,8 @@ def _model(name, **settings):
 
 def _file(folder, name, model):
     """The published file of a network as small as `model`, with random numbers, and its content."""
-    generator, state = torch.Generator().manual_seed(1), model.state_dict()
+    generator = torch.Generator().manual_seed(1)
+    state = model.state_dict()
     tensors = {}
     for key, ours in PUBLISHED[f"ser_{name}"].tensors.items():
         shape = state[ours].shape if ours else (1,)
@@ -45,7 +46,8 @@ def test_vgg16_equals_the_published_stages(tmp_path):
     picture = features[:, None].expand(-1, 3, -1, -1)
     for stage in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
         for place in stage:
-            weight, bias = tensors[f"features.{place}.weight"], tensors[f"features.{place}.bias"]
+            weight = tensors[f"features.{place}.weight"]
+            bias = tensors[f"features.{place}.bias"]
             picture = functional.relu(functional.conv2d(picture, weight, bias, padding=1))
         picture = functional.max_pool2d(picture, 2)
     frames, _ = model.encoder(features, torch.ones(1, 64, dtype=torch.bool))
@@ -62,12 +64,14 @@ def test_vggish_equals_the_port(tmp_path):
     picture = examples.view(2, 1, 96, 64)
     for stage in ((0,), (3,), (6, 8), (11, 13)):
         for place in stage:
-            weight, bias = tensors[f"features.{place}.weight"], tensors[f"features.{place}.bias"]
+            weight = tensors[f"features.{place}.weight"]
+            bias = tensors[f"features.{place}.bias"]
             picture = functional.relu(functional.conv2d(picture, weight, bias, padding=1))
         picture = functional.max_pool2d(picture, 2)
     vectors = picture.transpose(1, 3).transpose(1, 2).flatten(1)
     for place in (0, 2, 4):
-        weight, bias = tensors[f"embeddings.{place}.weight"], tensors[f"embeddings.{place}.bias"]
+        weight = tensors[f"embeddings.{place}.weight"]
+        bias = tensors[f"embeddings.{place}.bias"]
         vectors = functional.relu(functional.linear(vectors, weight, bias))
     embeddings, _ = model.encoder(examples, torch.ones(1, 2, dtype=torch.bool))
     assert vectors.std() > 1

@@ -90,7 +90,8 @@ def weights(fitted):
 
 def same(one, other):
     """Whether two trainings have the same weights and curves."""
-    expected, found = weights(one), weights(other)
+    expected = weights(one)
+    found = weights(other)
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)

@@ -17,7 +17,8 @@ NEEDED = {
     "warmup_stable_decay": {"num_decay_steps": 4},
 }
 BY_METRIC = ("reduce_lr_on_plateau", "greedy")
-BASE, RATIO = 0.1, 25.0
+BASE = 0.1
+RATIO = 25.0
 
 
 def _optimizer(kind=torch.optim.AdamW):
@@ -44,8 +45,10 @@ def test_names_are_those_of_transformers_and_one_cycle():
     "name", [name for name in schedule_names() if name not in (*BY_METRIC, "one_cycle")]
 )
 def test_schedules_of_transformers_are_theirs(name):
-    ours, theirs = _optimizer(), _optimizer()
-    warmup, kwargs = 0 if name in WITHOUT_WARMUP else 2, NEEDED.get(name, {})
+    ours = _optimizer()
+    theirs = _optimizer()
+    warmup = 0 if name in WITHOUT_WARMUP else 2
+    kwargs = NEEDED.get(name, {})
     check_schedule(name, kwargs, warmup)
     own = make_schedule(name, ours, steps=12, warmup_steps=warmup, kwargs=kwargs)
     assert _rates(ours, own, 12) == _rates(
@@ -57,7 +60,8 @@ def test_schedules_of_transformers_are_theirs(name):
     "kwargs", [{}, {"pct_start": 0.5, "anneal_strategy": "linear"}, {"three_phase": True}]
 )
 def test_one_cycle_is_torchs_at_each_groups_rate(kwargs):
-    ours, theirs = _optimizer(), _optimizer()
+    ours = _optimizer()
+    theirs = _optimizer()
     own = make_schedule("one_cycle", ours, steps=12, warmup_steps=0, kwargs=kwargs)
     reference = OneCycleLR(theirs, [BASE, BASE * RATIO], total_steps=12, **kwargs)
     assert _rates(ours, own, 12) == _rates(theirs, reference, 12)

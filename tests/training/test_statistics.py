@@ -39,7 +39,8 @@ def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_
 def test_norms_in_a_row_are_fitted_one_after_the_other(clips, store):
     model = MfccLinearForAudioClassification(tiny_config("mfcc_linear"))
     rows = [1, 2, 5, 6, 8, 10]
-    collator, training = Collator(store, _extractor(16000, False)), clip_table(clips, rows, store)
+    collator = Collator(store, _extractor(16000, False))
+    training = clip_table(clips, rows, store)
     fit_statistics(model, collator, training)
     batch = collator([training[i] for i in range(len(rows))])
     vectors, _ = model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))

@@ -17,7 +17,8 @@ from ser_hf.utils.errors import UserError
 
 def places(model):
     """Place -> numbers in the parameters there."""
-    where, found = structure(model), Counter()
+    where = structure(model)
+    found = Counter()
     for name, parameter in model.named_parameters():
         place, index = where.place(bare(name))
         found[f"{place} {index}" if place == "layer" else place] += parameter.numel()
@@ -36,7 +37,8 @@ def pooled(kind, **settings):
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_every_parameter_has_one_place(kind, build):
     model = build(kind)
-    where, found = structure(model), places(model)
+    where = structure(model)
+    found = places(model)
     assert sum(found.values()) == _size(model)
     assert found.pop("head") == _size(model) - _size(model.get_submodule(where.encoder))
     for place, modules in (("stem", where.stem), ("output", where.above)):

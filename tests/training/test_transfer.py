@@ -31,7 +31,8 @@ def _noise(samples):
 
 def _generated(config):
     """A file's tensors: random, but for those that follow from the front end's settings."""
-    generator, tensors = torch.Generator().manual_seed(5), {}
+    generator = torch.Generator().manual_seed(5)
+    tensors = {}
     state = TRANSFERRED[config.model_type.removeprefix("ser_")](config).state_dict()
     # biases of its convolutions
     unused = (config.channels,) if config.model_type == "ser_byols" else (1,)

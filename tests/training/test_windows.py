@@ -123,7 +123,8 @@ def test_batches_of_equal_length_predict_what_single_clips_do(
     plan = blueprint("encoder", labels, checkpoint=checkpoint(*kind))
     assert not plan.padding_safe
     torch.manual_seed(0)
-    model, sizes = build_model(plan).eval(), []
+    model = build_model(plan).eval()
+    sizes = []
     model.register_forward_hook(lambda module, given, outputs: sizes.append(len(outputs.logits)))
     settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 4}
     arguments = training_arguments(settings, tmp_path, 0, padding_safe=False, progress=False)

@@ -130,7 +130,9 @@ def test_a_folder_that_another_process_has_repaired_is_used(tmp_path, caplog, mo
 
 def test_waiting_for_another_process_gives_a_message(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_PATIENCE", 0.01)
-    begun, waiting, messages = threading.Event(), threading.Event(), []
+    begun = threading.Event()
+    waiting = threading.Event()
+    messages = []
 
     def other():
         with built_once(tmp_path / "a") as partial:
@@ -184,7 +186,8 @@ def test_a_failed_build_or_one_that_does_not_resume_starts_again(tmp_path):
 def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(fault, tmp_path):
     path = tmp_path / "values"
     np.arange(5000, dtype=np.float32).tofile(path)
-    mapped, unread = MappedFile(path, np.float32), MappedFile(path, np.float32)
+    mapped = MappedFile(path, np.float32)
+    unread = MappedFile(path, np.float32)
     assert mapped[4998:5000].tolist() == [4998, 4999]
     os.truncate(path, 8) if fault == "cut" else path.unlink()
     for file in (unread, mapped) if fault == "cut" else (unread,):

@@ -25,7 +25,8 @@ def test_items_are_taken_a_little_ahead_of_the_reader():
 
 
 def test_items_ahead_of_the_reader_are_bounded_by_their_size(monkeypatch):
-    begun, submit = [], ThreadPoolExecutor.submit
+    begun = []
+    submit = ThreadPoolExecutor.submit
     monkeypatch.setattr(
         ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given)
     )
@@ -40,7 +41,9 @@ def test_items_ahead_of_the_reader_are_bounded_by_their_size(monkeypatch):
 
 
 def test_a_reader_that_stops_waits_only_for_started_items(monkeypatch):
-    begun, leaving, shutdown = [], threading.Event(), ThreadPoolExecutor.shutdown
+    begun = []
+    leaving = threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
 
     def work(i):
         begun.append(i)

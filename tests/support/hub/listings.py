@@ -85,7 +85,8 @@ def resolve(
     """Status, headers and content of a file; one in Git LFS is redirected to the storage."""
     repository = store.readable(request.headers, repo_type, repo_id, contents=True)
     commit = repository.commit(revision)
-    file, headers = commit.tree.get(path), {"X-Repo-Commit": commit.oid}
+    file = commit.tree.get(path)
+    headers = {"X-Repo-Commit": commit.oid}
     if file is None:
         raise Refused(404, "Entry not found", "EntryNotFound")
     if not file.lfs:

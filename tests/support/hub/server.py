@@ -73,7 +73,8 @@ class LoopbackHub:
     """
 
     def __init__(self, organizations: Sequence[str] = ()):
-        self.token, self.read_token = "hf_" + 34 * "w", "hf_" + 34 * "r"
+        self.token = "hf_" + 34 * "w"
+        self.read_token = "hf_" + 34 * "r"
         namespaces = ("tester", *organizations)
         tokens = {self.token: "write", self.read_token: "read"}
         self._store = Store(
@@ -218,14 +219,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self):
-        hub, length = self.server.hub, int(self.headers.get("Content-Length", 0))
+        hub = self.server.hub
+        length = int(self.headers.get("Content-Length", 0))
         fault = hub.take_fault(self.command, self.path)
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         body = self.rfile.read(length)
         if len(body) < length:
             return  # the client was killed
         if fault.status:
-            status, headers, content = fault.status, {}, b"{}"
+            status = fault.status
+            headers = {}
+            content = b"{}"
         else:
             last = {key: values[-1] for key, values in query.items()}
             status, headers, content = hub.respond(
@@ -234,8 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 200 and (
             expected := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         ):
-            start, end = int(expected[1]), min(int(expected[2] or len(content)) + 1, len(content))
-            status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{len(content)}"
+            start = int(expected[1])
+            end = min(int(expected[2] or len(content)) + 1, len(content))
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
             content = content[start:end]
         hub.requests.append(Received(self.command, path))
         time.sleep(fault.stall)

@@ -20,7 +20,9 @@ class Refused(Exception):
         self, status: int, message: str, code: str | None = None, mistake: bool = False, **more: Any
     ):
         super().__init__(message)
-        self.status, self.message, self.mistake = status, message, mistake
+        self.status = status
+        self.message = message
+        self.mistake = mistake
         self.content = {"error": message, **more}
         line = " ".join(message.split()).encode("latin-1", "replace").decode("latin-1")
         self.headers = {"X-Error-Message": line} | ({"X-Error-Code": code} if code else {})
@@ -158,7 +160,8 @@ class Store:
         """A repository that the user of a request may see; with `contents`, whose files the user
         may read.
         """
-        user, repository = self.user(headers), self.repositories.get((repo_type, repo_id))
+        user = self.user(headers)
+        repository = self.repositories.get((repo_type, repo_id))
         member = repository is not None and user is not None and repository.owner in user.namespaces
         if repository is None or (repository.private and not member):
             # The Hub does not reveal to anonymous users whether a repository exists.

@@ -20,7 +20,8 @@ SPACE_CARD = "---\ntitle: A Space\nemoji: 🐨\ncolorFrom: blue\ncolorTo: green\
 def create(store: Store, request: Any) -> dict[str, Any]:
     """With the first commit, which the Hub makes: .gitattributes, and the README.md of a Space."""
     content = request.json()
-    repo_type, sdk = content.get("type") or "model", content.get("sdk")
+    repo_type = content.get("type") or "model"
+    sdk = content.get("sdk")
     if repo_type not in TYPES or (repo_type == "space") != (
         sdk in ("gradio", "streamlit", "docker", "static")
     ):
@@ -42,7 +43,8 @@ def create(store: Store, request: Any) -> dict[str, Any]:
 
 
 def settings(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
-    content, repository = request.json(), store.writable(request.headers, repo_type, repo_id)
+    content = request.json()
+    repository = store.writable(request.headers, repo_type, repo_id)
     if content.get("gated") is not None:
         repository.gated = content["gated"]
     if content.get("private") is not None or content.get("visibility"):
@@ -63,10 +65,8 @@ def preupload(
         lfs = file["size"] and (
             _is_large(file["path"]) or _needs_lfs(file["size"], base64.b64decode(file["sample"]))
         )
-        mode, oid = (
-            "lfs" if lfs else "regular",
-            there and (there.sha256 if there.lfs else there.oid),
-        )
+        mode = "lfs" if lfs else "regular"
+        oid = there and (there.sha256 if there.lfs else there.oid)
         files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
     return {"files": files, "commitOid": commit.oid}
 
@@ -81,7 +81,8 @@ def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str,
         raise Refused(422, '"operation" must be upload, "hash_algo" sha256', mistake=True)
     objects = []
     for item in content["objects"]:
-        oid, size = item["oid"], item["size"]
+        oid = item["oid"]
+        size = item["size"]
         actions = {
             "upload": {"href": f"{store.storage}/{repo_type}s/{repo_id}/{oid}?size={size}"},
             "verify": {"href": f"{store.page(repository)}.git/info/lfs/objects/verify"},
@@ -106,7 +107,8 @@ def put(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> d
 
 
 def verify(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
-    content, repository = request.json(), store.writable(request.headers, repo_type, repo_id)
+    content = request.json()
+    repository = store.writable(request.headers, repo_type, repo_id)
     if len(repository.large.get(content["oid"], b"")) != content["size"]:
         raise Refused(422, f"The object {content['oid']} was not uploaded", mistake=True)
     return {"message": "Success"}

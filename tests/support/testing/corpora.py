@@ -116,7 +116,8 @@ def write_clips(
         )
         samples = utterance(plan.voice, spoken, take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
-        sex, seconds = voice(plan.voice, seed).sex, len(samples) / sampling_rate
+        sex = voice(plan.voice, seed).sex
+        seconds = len(samples) / sampling_rate
         clips.append(Clip(path, plan.emotion, f"s{plan.voice:02d}", sex, seconds, sampling_rate))
     return clips
 
@@ -186,7 +187,8 @@ def _emodb(speakers: int, takes: int) -> Iterator[Plan]:
 
 def _iemocap(speakers: int, takes: int) -> Iterator[Plan]:
     for number in range(min(speakers, 10)):
-        session, sex = number // 2 + 1, "FM"[number % 2]
+        session = number // 2 + 1
+        sex = "FM"[number % 2]
         counts = {"impro01": 0, "script01_1": 0}
         for emotion, take in itertools.product(
             [*iemocap.EMOTION_CODES.values(), "xxx"], range(takes)
@@ -222,9 +224,11 @@ def _write_evaluations(root: Path, clips: list[Clip]) -> None:
         table = clip.path.parents[3] / "dialog" / "EmoEvaluation" / f"{clip.path.parent.name}.txt"
         dialogues.setdefault(table, []).append(clip)
     for table, own in dialogues.items():
-        lines, start = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], 0.0
+        lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+        start = 0.0
         for clip in own:
-            end, label = start + clip.seconds, codes.get(clip.emotion, "xxx")
+            end = start + clip.seconds
+            label = codes.get(clip.emotion, "xxx")
             place = len(codes) if label == "xxx" else list(codes.values()).index(label)
             ratings = f"[{2 + place / 4:.4f}, {3 + place / 4:.4f}, {3.5 - place / 4:.4f}]"
             lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t{ratings}")
@@ -243,10 +247,12 @@ def _write_consensus(root: Path, clips: list[Clip]) -> None:
     """The consensus labels of MSP-Podcast; the first half of the speakers is Train, the others are
     in turn.
     """
-    codes, rows = {emotion: code for code, emotion in msp_podcast.EMOTION_CODES.items()}, []
+    codes = {emotion: code for code, emotion in msp_podcast.EMOTION_CODES.items()}
+    rows = []
     speakers = list(dict.fromkeys(clip.speaker for clip in clips))
     for clip in clips:
-        place, number = EMOTIONS.index(clip.emotion), speakers.index(clip.speaker)
+        place = EMOTIONS.index(clip.emotion)
+        number = speakers.index(clip.speaker)
         partition = "Train" if number < len(speakers) / 2 else ("Development", "Test1")[number % 2]
         ratings = [3 + place / 2, 6 - place / 2, 2 + place / 2]
         rows.append(
