@@ -35,9 +35,9 @@ def demo(
     port = _free_port(port)
     from ..hub.space import Demo, write_space
     from ..inference.classifier import load_classifier
-    from ..inference.own_heads import OwnHeadModel
+    from ..loading.heads import OwnHeadModel
+    from ..loading.weights import find_file
     from ..report.report import read_report
-    from ..training.loading import find_file
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(

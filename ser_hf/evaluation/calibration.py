@@ -39,7 +39,7 @@ def fit_temperature(
     Args:
         logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.
         labels: class ids, (clips,).
-        merged: converts logits of windows to those of clips (`ser_hf.training.data.merge`).
+        merged: converts logits of windows to those of clips (`ser_hf.loading.batches.merge`).
 
     Returns:
         T, from `LOWEST` to `HIGHEST`.

@@ -14,9 +14,10 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from ..evaluation.tasks import TASKS, Task
+from ..loading.batches import clip_table
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.data import balanced, clip_table, epoch_labels, window_notes
+from ..training.data import balanced, epoch_labels, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
 from ..utils.environment import environment

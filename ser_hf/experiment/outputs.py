@@ -23,17 +23,17 @@ from ..evaluation.summary import (
     known_intervals,
     without_details,
 )
+from ..loading.encoders import encoder_config
+from ..loading.published import PUBLISHED
+from ..loading.weights import save_code, weights_hash
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
-from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
-from ..training.loading import save_code, weights_hash
 from ..training.lora import merged, save_adapter
-from ..training.pretrained import PUBLISHED
 from ..utils.environment import environment
 from ..utils.files import atomic_folder, write_json
 from ..utils.run_folder import RunFolder

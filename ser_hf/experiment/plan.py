@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..loading.batches import Collator
+from ..loading.encoders import lengths_needed
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.data import Collator, EpochSchedule
-from ..training.encoders import lengths_needed
+from ..training.data import EpochSchedule
 from ..training.factory import build_model
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora

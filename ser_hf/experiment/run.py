@@ -38,6 +38,7 @@ from ..inference.reference import (
     copy_reference,
     write_reference,
 )
+from ..loading.batches import TrainTransforms, merge
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
@@ -45,13 +46,14 @@ from ..report.report import Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
-from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
+from ..training.data import EpochSchedule, clips_by_corpus
 from ..training.factory import build_model, start_at
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, Windows, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
 from ..training.loss import LOSSES, Loss
+from ..training.mixup import Mixing
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import embed, fit_classical, logits_of
 from ..utils.environment import quiet_libraries, recorded

@@ -40,11 +40,11 @@ from ..inference.batches import run_batches
 from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.reference import read_reference
+from ..loading.encoders import ENCODERS, encoder_config, mask_valid
+from ..loading.weights import first_line
+from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
 from ..models.layers import BiLSTM
 from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform
-from ..training.encoders import ENCODERS, encoder_config, mask_valid
-from ..training.factory import RANGES_KEY, TEMPERATURE_KEY
-from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder

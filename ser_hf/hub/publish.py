@@ -17,6 +17,7 @@ from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts
 from ..inference.reference import read_reference
+from ..loading.weights import ADAPTER, data_only
 from ..report.card import (
     card_of_run,
     card_pictures,
@@ -30,7 +31,6 @@ from ..report.card import (
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.write import write_report
-from ..training.loading import ADAPTER, data_only
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml

@@ -12,8 +12,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..evaluation.metrics import activated
-from ..training.data import Collator, batches, merge, pieces
-from ..training.encoders import lengths_needed
+from ..loading.batches import Collator, batches, merge, pieces
+from ..loading.encoders import lengths_needed
 from ..utils.errors import UserError
 from .classifier import Classifier
 from .inputs import Chunk, Recording
@@ -117,7 +117,7 @@ def run_batches(
 
     Args:
         window: samples; longer clips are processed in windows of at most that
-            (`ser_hf.training.data.pieces`).
+            (`ser_hf.loading.batches.pieces`).
         batch_size: windows at a time; those of different lengths share a batch only if padding
             changes no prediction.
         progress: called after each batch with the number of clips that it began.

@@ -32,11 +32,9 @@ from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
 from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
-from ..models.modeling_base import AcousticClassifier
-from ..models.preparation import Preparation, PreparedFeatureExtractor
-from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.factory import RANGES_KEY
-from ..training.loading import (
+from ..loading.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..loading.heads import load_own_head
+from ..loading.weights import (
     CONFIGURATIONS,
     data_only,
     find_file,
@@ -44,13 +42,15 @@ from ..training.loading import (
     weight_files,
     weights_hash,
 )
+from ..models.configuration import RANGES_KEY
+from ..models.modeling_base import AcousticClassifier
+from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .inputs import check_settings
-from .own_heads import load_own_head
 
 # SpecAugment puts it in place of frames; no prediction depends on it
 _TRAINING_ONLY = "masked_spec_embed"

@@ -18,8 +18,8 @@ from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
-from ..training.arguments import end_process_group
 from ..utils.errors import UserError
+from ..utils.processes import end_process_group
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
 from .classifier import Classifier, load_classifier

@@ -10,6 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from transformers import PreTrainedConfig
 
+# Keys that this package adds to the configuration of any model, beside its weights.
+# {dimension: [lowest, highest] rating}: which ratings the predictions 0 and 1 stand for.
+RANGES_KEY = "target_ranges"
+# Not `temperature`, a setting of text generation that transformers refuses to save.
+TEMPERATURE_KEY = "calibration_temperature"
+
 
 def valid(kind: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
     """Annotate a field of type `kind` with a description of its `expected` value and the test

@@ -29,10 +29,10 @@ from ..evaluation.tasks import TASKS
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
+from ..loading.weights import first_line
 from ..report.page import template
 from ..report.report import read_report
 from ..report.views import duration
-from ..training.loading import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder

@@ -5,7 +5,6 @@ by a run.
 import atexit
 import copy
 import dataclasses
-import gc
 import os
 import typing
 from collections.abc import Sequence
@@ -18,11 +17,12 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_full_determinism
 
 from ..evaluation.metrics import lower_is_better
+from ..loading.batches import batches
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
+from ..utils.processes import end_process_group
 from .argument_names import argument_names
-from .data import batches
 from .optimizer import ONE_CYCLE, schedule_names
 
 _MOST_WORKERS = 8
@@ -173,16 +173,6 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
     options["torch_compile_mode"] = (Literal[COMPILE_MODES] | None, None)
     options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
-
-
-def end_process_group() -> None:
-    """End the process group and its threads, which may abort a process (exit code -6) that ends
-    with them.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-        # models wrapped for several processes are in reference cycles, and hold the group's threads
-        gc.collect()
 
 
 @dataclasses.dataclass

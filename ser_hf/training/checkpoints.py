@@ -19,8 +19,8 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Train
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import TrainerState
 
+from ..loading.encoders import layerdrop_key
 from ..utils.errors import UserError, one_line
-from .encoders import layerdrop_key
 
 logger = logging.getLogger(__name__)
 

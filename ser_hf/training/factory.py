@@ -25,11 +25,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 
-from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
-from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
-from ..utils.environment import usable_memory
-from ..utils.errors import UserError
-from .encoders import (
+from ..loading.encoders import (
     ENCODERS,
     check_extractor,
     encoder_config,
@@ -41,14 +37,17 @@ from .encoders import (
     shorten_window,
     shortest_clip,
 )
+from ..loading.published import load_published
+from ..loading.weights import data_only, first_line, load_model, whole_parameters
+from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
+from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
+from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
+from ..utils.environment import usable_memory
+from ..utils.errors import UserError
 from .freezing import innermost
-from .loading import data_only, first_line, load_model, whole_parameters
-from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
 
-# Of a configuration: {dimension: [lowest, highest] rating}, which predictions 0 and 1 stand for.
-RANGES_KEY = "target_ranges"
 _LABELS = "the labels of the corpus decide"
 _CHECKPOINT = "model.checkpoint decides"
 _TRAINING = "training decides; leave it out"
@@ -514,10 +513,6 @@ def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
     with whole_parameters([bias]):
         if not bias.any():
             bias.copy_(torch.tensor(means))
-
-
-# Not `temperature`, a setting of text generation that transformers refuses to save.
-TEMPERATURE_KEY = "calibration_temperature"
 
 
 def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:

@@ -22,6 +22,8 @@ from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
 from ..evaluation.metrics import METRICS
+from ..loading.batches import Collator, TrainTransforms
+from ..loading.encoders import lengths_needed
 from ..models.front_end import FeatureNorm
 from ..utils.environment import exact_float32
 from ..utils.errors import UserError
@@ -34,8 +36,7 @@ from .checkpoints import (
     last_checkpoint,
     prepare_for_sharding,
 )
-from .data import Collator, TrainTransforms, recordings
-from .encoders import lengths_needed
+from .data import recordings
 from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze, innermost
@@ -162,7 +163,7 @@ def fit(
     """Train the parameters of `model` that require a gradient, and load its best checkpoint.
 
     Args:
-        train, validation: from `ser_hf.training.data.clip_table`.
+        train, validation: from `ser_hf.loading.batches.clip_table`.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.

@@ -8,11 +8,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..loading.encoders import ENCODERS, encoder_facts
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
 from .checkpoints import size
-from .encoders import ENCODERS, encoder_facts
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name,
 # and peft's LoRA around a layer that it adapts.

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..loading.encoders import encoder_config, encoder_facts
 from ..utils.errors import UserError
-from .encoders import encoder_config, encoder_facts
 from .freezing import Structure, release_frozen_stems, structure
 
 # WavLM's attention hands the weights of its projections to one function of torch's and never calls

@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
+from ..loading.batches import Collator, firsts, merge
 from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .data import Collator, firsts, merge
 from .fit import Fit, fit_statistics
 from .loss import ClassificationLoss
 from .trainer import EmotionTrainer
@@ -78,7 +78,7 @@ def fit_classical(
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
         train: all clips for cross-validation and the last fit, from
-            `ser_hf.training.data.clip_table`.
+            `ser_hf.loading.batches.clip_table`.
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).

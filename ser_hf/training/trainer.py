@@ -18,14 +18,15 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
+from ..loading.batches import Collator, firsts, merge
+from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
 from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, selecting_metric
 from .checkpoints import rotate, seal, write_error
-from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, firsts, merge
-from .encoders import ENCODERS, encoder_config, layerdrop_key
+from .data import EpochBatches, EpochOrder, EpochSchedule
 from .freezing import frozen_modules
 from .loss import ClassificationLoss, Loss
 from .optimizer import decayed_names, make_schedule, parameter_groups
@@ -53,7 +54,7 @@ class Bookkeeping(TrainerCallback):
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed
     checkpoints and metrics of the training batches. `clips` and `validation` are from
-    `ser_hf.training.data.clip_table`.
+    `ser_hf.loading.batches.clip_table`.
 
     Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
     """

@@ -12,7 +12,7 @@ from ser_hf.evaluation.calibration import (
     temperature_facts,
 )
 from ser_hf.evaluation.metrics import all_metrics
-from ser_hf.training.data import merge
+from ser_hf.loading.batches import merge
 
 
 def drawn(clips=6000, classes=5, seed=0):

@@ -17,8 +17,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.loading.published import PUBLISHED
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.training.pretrained import PUBLISHED
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(

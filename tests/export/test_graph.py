@@ -11,10 +11,10 @@ from transformers import AutoFeatureExtractor
 
 from ser_hf.export.graph import PrepareWaveform, ProductLogMel, WaveformClassifier, WaveformInput
 from ser_hf.inference.classifier import load_classifier
+from ser_hf.loading.encoders import shortest_clip
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.front_end import LogMel
 from ser_hf.models.preparation import prepare_waveform
-from ser_hf.training.encoders import shortest_clip
 from ser_hf.utils.errors import UserError
 
 LENGTHS = (16000, 5601, 9000, 30007, 560)

@@ -24,7 +24,7 @@ from ser_hf.inference import inputs as reading
 from ser_hf.inference import predict as predictions
 from ser_hf.inference.batches import capture_embeddings, run_batches
 from ser_hf.inference.classifier import load_classifier
-from ser_hf.training.data import batches
+from ser_hf.loading.batches import batches
 
 # With a mask and without, one that padding harms all the same, features of the extractor's making,
 # one fixed length, our head, our networks, and one of them that scikit-learn fits.

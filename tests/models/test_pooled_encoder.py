@@ -13,9 +13,9 @@ from support.testing import CHECKPOINTS
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from ser_hf.loading.encoders import mask_valid
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
-from ser_hf.training.encoders import mask_valid
 
 WAVEFORMS = [
     name

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ser_hf.evaluation.predictions import KNOWN, Predictions
-from ser_hf.training.data import merge
+from ser_hf.loading.batches import merge
 from ser_hf.training.fit import window_logits
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
+from ser_hf.loading.batches import clip_table
 from ser_hf.training.data import (
     ALWAYS,
     EpochSchedule,
     balanced,
-    clip_table,
     clips_by_corpus,
     quotas,
     recordings,

@@ -12,9 +12,9 @@ from support.close import assert_near
 from support.predictions import predict
 from support.testing import CHECKPOINTS, write_checkpoint
 
+from ser_hf.loading.batches import Collator, clip_table
+from ser_hf.loading.encoders import lengths_needed
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, clip_table
-from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.trainer import EmotionTrainer
 

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from ser_hf.training.encoders import encoder_facts, mask_valid, shortest_batch, shortest_clip
+from ser_hf.loading.encoders import encoder_facts, mask_valid, shortest_batch, shortest_clip
 from ser_hf.utils.errors import UserError
 
 RATE = 16000

@@ -16,10 +16,10 @@ from support.close import assert_near
 from support.testing import CHECKPOINTS, tiny_config
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
+from ser_hf.loading.encoders import ENCODERS
+from ser_hf.loading.weights import whole_parameters
 from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
-from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.loading import whole_parameters
 from ser_hf.utils.errors import UserError
 
 STOCK = {}
@@ -128,7 +128,7 @@ def test_heads_of_other_tasks_are_dropped_and_logged(tasks, load, caplog, kind, 
     new = "classifier, head, pooling" if head else "classifier, projector"
     new = "classifier" if kind == "Wav2Vec2ForSequenceClassification" and not head else new
     lines = [
-        record.getMessage() for record in caplog.records if record.name == "ser_hf.training.loading"
+        record.getMessage() for record in caplog.records if record.name == "ser_hf.loading.weights"
     ]
     assert len(lines) == 1
     assert f"new, random head: {new}" in lines[0]

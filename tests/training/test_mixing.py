@@ -5,7 +5,7 @@ import pytest
 from support.close import assert_near
 
 from ser_hf.audio.augmentation import Mixup
-from ser_hf.training.data import Mixing
+from ser_hf.training.mixup import Mixing
 
 
 def mixing(probability=1.0):

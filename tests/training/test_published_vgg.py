@@ -5,8 +5,8 @@ from safetensors.torch import save_file
 from support.testing import tiny_config
 from torch.nn import functional
 
+from ser_hf.loading.published import PUBLISHED, load_published
 from ser_hf.models import TRANSFERRED
-from ser_hf.training.pretrained import PUBLISHED, load_published
 
 
 def _model(name, **settings):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from support.testing import tiny_config
 
+from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
-from ser_hf.training.data import Collator, clip_table
 from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 

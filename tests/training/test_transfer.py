@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from support.testing import tiny_config
 from torch import nn
 
+from ser_hf.loading.published import PUBLISHED, load_published
 from ser_hf.models import TRANSFERRED
-from ser_hf.training.pretrained import PUBLISHED, load_published
 from ser_hf.utils.errors import UserError
 
 EACH = pytest.mark.parametrize("name", ["byols", "cnn14"])

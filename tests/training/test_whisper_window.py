@@ -8,7 +8,7 @@ from support.testing import write_checkpoint
 from transformers import pipeline
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_hf.training.encoders import longest_clip
+from ser_hf.loading.encoders import longest_clip
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError
 

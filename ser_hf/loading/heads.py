@@ -30,10 +30,10 @@ from transformers import (
 
 from ..evaluation.tasks import DIMENSIONS
 from ..models.layers import Pooling
-from ..training.encoders import ENCODERS, takes_waveforms
-from ..training.loading import data_only, find_file, weight_files
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from .encoders import ENCODERS, takes_waveforms
+from .weights import data_only, find_file, weight_files
 
 # transformers' names of weight normalization before version 4.49.
 _RENAMED = {

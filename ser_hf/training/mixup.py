@@ -1,0 +1,60 @@
+"""Mixup of the waveforms and labels of a training batch."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..audio.augmentation import Mixup
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
+
+    A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 -
+    lam) * y2``, for a `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is
+    another recording of the same micro-batch. Without a partner the clip stays.
+    """
+
+    mixup: Mixup
+    classes: int
+
+    def __call__(
+        self,
+        waveforms: Sequence[np.ndarray],
+        rows: Sequence[int],
+        labels: np.ndarray,
+        generator: np.random.Generator,
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Mixed waveforms and labels of a batch.
+
+        Args:
+            rows: of the recordings, (batch,).
+            labels: class ids (batch,), or shares of each class (batch, classes).
+
+        Returns:
+            The waveforms, and shares (batch, classes), float32.
+        """
+        shares = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
+        rows = np.asarray(rows)
+        happens = generator.random(len(rows)) < self.mixup.probability
+        own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
+        mixed = list(waveforms)
+        mixed_shares = np.array(shares, dtype=np.float32)
+        for i in np.flatnonzero(happens):
+            others = np.flatnonzero(rows != rows[i])  # a copy of the clip itself would be an echo
+            if len(others):
+                partner = generator.choice(others)
+                share = own_shares[i]
+                mixed[i] = mix(waveforms[i], waveforms[partner], share)
+                mixed_shares[i] = share * shares[i] + (1 - share) * shares[partner]
+        return mixed, mixed_shares
+
+
+def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """``share * first + (1 - share) * second``, float32, as long as the longer one."""
+    mixed = np.zeros(max(len(first), len(second)), dtype=np.float32)
+    mixed[: len(first)] = np.float32(share) * first
+    mixed[: len(second)] += np.float32(1 - share) * second
+    return mixed
