@@ -10,7 +10,7 @@ RUN apt-get update -qq \
 ENV PYTHONUNBUFFERED=1
 
 WORKDIR /opt/ser_hf
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY .ci/constraints.txt .ci/
 COPY ser_hf ser_hf
 COPY hub_cards hub_cards

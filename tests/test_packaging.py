@@ -51,6 +51,7 @@ def wheel(tmp_path_factory):
         "recipes",
         "pyproject.toml",
         "setup.cfg",
+        "setup.py",
         "README.md",
         "LICENSE",
     ):
