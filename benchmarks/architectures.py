@@ -94,7 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.test or ()) - set(FINAL):
         parser.error(
-            f"unknown final configuration {', '.join(sorted(unknown))}; choose from {', '.join(FINAL)}"
+            f"unknown final configuration {', '.join(sorted(unknown))}; choose from "
+            f"{', '.join(FINAL)}"
         )
     if options.again and options.test is None:
         parser.error("--again needs --test")
@@ -174,7 +175,8 @@ def score(
     scored = results.setdefault("test", {}).setdefault(name, [])
     if scored and not again:
         print(
-            f"{name}: already scored on the test speakers at {scored[-1]['environment']['git_revision']}"
+            f"{name}: already scored on the test speakers at "
+            f"{scored[-1]['environment']['git_revision']}"
         )
         return
     # The number of the scoring is in the name, so that an interrupted scoring is resumed and counts
@@ -184,7 +186,8 @@ def score(
     values = read_recipe(ROOT / "recipes" / f"ravdess_{name}.yaml", overrides).to_dict()
     if values["evaluation"]["part"] != "test":
         raise UserError(
-            f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not test"
+            f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not "
+            "test"
         )
     settings = {key: value for key, value in values.items() if key != "output_dir"} | {
         "corpus": {key: value for key, value in values["corpus"].items() if key != "root"}
@@ -235,7 +238,8 @@ def table(networks: dict[str, dict[str, Any]]) -> str:
         seeds = f", {len(runs)} seed{'s' * (len(runs) > 1)}" if several else ""
         epoch = [row["seconds"]["per_epoch"] for row in runs if row["seconds"]["per_epoch"]]
         lines.append(
-            f"| `{name}`{seeds} | {runs[0]['model']['parameters']:,} | {uar:.3f}{spread} | {low:.3f} to {high:.3f} | "
+            f"| `{name}`{seeds} | {runs[0]['model']['parameters']:,} | {uar:.3f}{spread} | "
+            f"{low:.3f} to {high:.3f} | "
             f"{wa:.3f} | {f1:.3f} | {f'{statistics.median(epoch):.1f} s' if epoch else ''} |"
         )
     return "\n".join(lines)
@@ -244,7 +248,8 @@ def table(networks: dict[str, dict[str, Any]]) -> str:
 def test_table(scorings: dict[str, list[dict[str, Any]]]) -> str:
     """Format every scoring as Markdown, the latest of each network last."""
     lines = [
-        "| network | scoring | UAR | sd over seeds | 95 % interval | WA | macro-F1 | published WA |",
+        "| network | scoring | UAR | sd over seeds | 95 % interval | WA | macro-F1 | published WA "
+        "|",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in FINAL if name in scorings):

@@ -135,7 +135,8 @@ def best(run: dict[str, Any]) -> float:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Format the rows as Markdown, with a note on their standard error."""
     lines = [
-        "| augmentation | seeds | UAR of the best epoch | sd | difference | UAR of the last epochs | sd | difference "
+        "| augmentation | seeds | UAR of the best epoch | sd | difference | UAR of the last "
+        "epochs | sd | difference "
         "| time per epoch |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -156,8 +157,10 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     clips = sum(row["support"] for row in runs[0]["per_class"].values())
     lines += [
         "",
-        "Differences from the baseline are means over seeds with their standard error. The UAR of one run on "
-        f"{clips} validation clips has a standard error of {error:.3f}. The error of a difference on the same clips "
+        "Differences from the baseline are means over seeds with their standard error. The UAR of "
+        "one run on "
+        f"{clips} validation clips has a standard error of {error:.3f}. The error of a difference "
+        "on the same clips "
         "is smaller. Four speakers are too few to generalize to other speakers.",
     ]
     return "\n".join(lines)

@@ -57,7 +57,8 @@ def main() -> None:
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
     print(
-        f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit {largest_logit:.1f})"
+        f"{result['clips']} clips: largest logit difference {largest:.2e} (largest logit "
+        f"{largest_logit:.1f})"
     )
 
 

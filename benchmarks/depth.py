@@ -145,7 +145,10 @@ def table(variants: dict) -> str:
         "|---|---|---|---|---|",
     ]
     for name, row in variants.items():
-        times = f"{row['seconds_per_step']:.2f} s ({row['seconds_per_step'] / full['seconds_per_step']:.2f} x)"
+        times = (
+            f"{row['seconds_per_step']:.2f} s "
+            f"({row['seconds_per_step'] / full['seconds_per_step']:.2f} x)"
+        )
         memory = f"{row['memory_mib']:,.0f} MiB ({row['memory_mib'] / full['memory_mib']:.2f} x)"
         lines.append(
             f"| {name} | {row['trainable']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |"

@@ -161,9 +161,10 @@ def largest_gap(reference: list[float], curve: list[float]) -> float:
 
 
 def table(cases: list[dict]) -> str:
-    """Format the first and last step of each curve and its largest relative difference as Markdown."""
+    """Format the ends of each curve and its largest relative difference as Markdown."""
     lines = [
-        "| network | 16 clips a step as | loss, first to last step | gradient norm | largest difference of loss | "
+        "| network | 16 clips a step as | loss, first to last step | gradient norm | largest "
+        "difference of loss | "
         "of gradient norm |",
         "|---|---|---|---|---|---|",
     ]
@@ -172,7 +173,8 @@ def table(cases: list[dict]) -> str:
         norm = case["curve"]["grad_norm"]
         gaps = case["gaps"]
         lines.append(
-            f"| {case['network']} | {case['division']} | {loss[0]:.5f} to {loss[-1]:.5f} | {norm[0]:.5f} to "
+            f"| {case['network']} | {case['division']} | {loss[0]:.5f} to {loss[-1]:.5f} | "
+            f"{norm[0]:.5f} to "
             f"{norm[-1]:.5f} | {gaps['loss']:.1e} | {gaps['grad_norm']:.1e} |"
         )
     return "\n".join(lines)

@@ -141,12 +141,16 @@ def classify_all(forms_to_run: dict, store, repeats: int) -> tuple[dict, dict]:
 
 def table(models: dict) -> str:
     lines = [
-        "| model | form | MB | ms per clip | same label | largest difference of a logit | of a probability | UAR |",
+        "| model | form | MB | ms per clip | same label | largest difference of a logit | of a "
+        "probability | UAR |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, result in models.items():
         for form, row in result["forms"].items():
-            differences = f"{row['largest_logit_difference']:.1e} | {row['largest_probability_difference']:.1e}"
+            differences = (
+                f"{row['largest_logit_difference']:.1e} | "
+                f"{row['largest_probability_difference']:.1e}"
+            )
             cost = f"{row['bytes'] / 1e6:.2f} | {row['milliseconds']:.1f} | {row['same_label']:.2%}"
             lines.append(f"| {name} | {form} | {cost} | {differences} | {row['uar']:.4f} |")
     return "\n".join(lines)

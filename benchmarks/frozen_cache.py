@@ -147,7 +147,8 @@ def _train(
 
 def table(depths: dict) -> str:
     lines = [
-        "| frozen and cached | epoch without cache | with cache | ratio | ratio of wall times | store | computed in |"
+        "| frozen and cached | epoch without cache | with cache | ratio | ratio of wall times | "
+        "store | computed in |"
     ]
     lines.append("|---|---|---|---|---|---|---|")
     for name, row in depths.items():
@@ -156,7 +157,8 @@ def table(depths: dict) -> str:
         )
         size = f"{row['store_mb']:.1f} MB | {row['build_seconds']:.1f} s"
         lines.append(
-            f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | {size} |"
+            f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | "
+            f"{size} |"
         )
     return "\n".join(lines)
 

@@ -232,7 +232,7 @@ def compare(whole: Case, killed: Case) -> dict[str, Any]:
 
 
 def difference(one: Any, other: Any) -> float:
-    """The largest difference of two nested figures; infinite where they have other keys or words."""
+    """The largest difference of two nested figures; infinite where keys or words differ."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return max((difference(one[key], other[key]) for key in one), default=0.0)
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

@@ -162,7 +162,8 @@ def table(cells: dict[str, dict[str, Any]]) -> str:
     untouched clips.
     """
     lines = [
-        "| model | treatment | seeds | untouched | gained | gained, minus untouched without treatment |"
+        "| model | treatment | seeds | untouched | gained | gained, minus untouched without "
+        "treatment |"
     ]
     lines.append("|---|---|---|---|---|---|")
     for model in MODELS:

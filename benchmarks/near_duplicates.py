@@ -40,7 +40,7 @@ def encode(samples: np.ndarray, rate: int = RATE, **form) -> bytes:
 
 
 def copies(samples: np.ndarray, rng: np.random.Generator) -> dict[str, bytes]:
-    """Return altered copies of a take, kind -> file; excerpts are from where the voice is active."""
+    """Altered copies of a take, kind -> file; excerpts are of active speech."""
     samples = samples / max(1.0, np.abs(samples).max())
     # The voice is active within 30 dB of the loudest 50 ms.
     loudness = np.convolve(samples**2, np.ones(800), "same")

@@ -43,8 +43,10 @@ PROXIES = {
     "cremad_cnn1d_descriptors": [*CREMAD, *LONGER, "training.num_train_epochs=350"],
     "cremad_cnn2d": [*CREMAD, *LONGER, "training.num_train_epochs=245"],
     "mixture_four_cnn2d": [
-        "corpus.corpora=[{name: ravdess, root: ROOT}, {name: csv, corpus_name: cremad, root: ROOT/cremad.csv, "
-        "weight: 0.5}, {name: csv, corpus_name: tess, root: ROOT/tess.csv}, {name: csv, corpus_name: savee, "
+        "corpus.corpora=[{name: ravdess, root: ROOT}, {name: csv, corpus_name: cremad, root: "
+        "ROOT/cremad.csv, "
+        "weight: 0.5}, {name: csv, corpus_name: tess, root: ROOT/tess.csv}, {name: csv, "
+        "corpus_name: savee, "
         "root: ROOT/savee.csv, weight: 2.0}]",
         "training.num_train_epochs=280",
     ],

@@ -33,8 +33,10 @@ HYBRIDS = (
 )
 # RAVDESS and EMO-DB as training and test corpus of each other, in their six common emotions.
 BETWEEN = [
-    "corpus={name: mixture, corpora: [{name: ravdess, root: data/RAVDESS, merge: {calm: neutral}, drop: [surprise]}, "
-    "{name: emodb, root: data/EMO-DB, drop: [boredom]}], labels: [angry, disgust, fear, happy, neutral, sad]}",
+    "corpus={name: mixture, corpora: [{name: ravdess, root: data/RAVDESS, merge: {calm: neutral}, "
+    "drop: [surprise]}, "
+    "{name: emodb, root: data/EMO-DB, drop: [boredom]}], labels: [angry, disgust, fear, happy, "
+    "neutral, sad]}",
     "protocol={name: leave_one_corpus_out}",
 ]
 PER_SPEAKER = "evaluation.per_speaker=true"
@@ -119,7 +121,8 @@ def table() -> str:
             report = json.loads(path.read_text(encoding="utf-8"))
             metrics, (low, high) = report["metrics"], report["intervals"]["uar"]
             lines.append(
-                f"| `{name}` | {metrics['uar']:.3f} | {low:.3f} to {high:.3f} | {metrics['wa']:.3f} | "
+                f"| `{name}` | {metrics['uar']:.3f} | {low:.3f} to {high:.3f} | "
+                f"{metrics['wa']:.3f} | "
                 f"{metrics['macro_f1']:.3f} | {report['seconds']['training'] / 60:.0f} min |"
             )
     return "\n".join(lines)

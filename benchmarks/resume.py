@@ -110,7 +110,8 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
             time.sleep(draw.uniform(0, options.longest))
         if process.poll() is not None:
             sys.exit(
-                f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; use another seed"
+                f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; "
+                "use another seed"
             )
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -182,7 +182,8 @@ def clock(work: dict, repeats: int) -> dict[str, list[float]]:
 
 def table(networks: dict) -> str:
     lines = [
-        "| network | form | MB | alone, ms | of torch | in batches of 16, ms a clip | of torch | logits differ by |"
+        "| network | form | MB | alone, ms | of torch | in batches of 16, ms a clip | of torch | "
+        "logits differ by |"
     ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for name, result in networks.items():

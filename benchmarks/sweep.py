@@ -106,7 +106,8 @@ def run_and_kill(command: list[str], folder: Path, log: Path, number: int) -> di
         while epochs(folder / "trials" / str(number)) < 2:
             if process.poll() is not None:
                 sys.exit(
-                    f"the sweep ended before trial {number}'s second epoch, exit code {process.returncode}: {log}"
+                    f"the sweep ended before trial {number}'s second epoch, exit code "
+                    f"{process.returncode}: {log}"
                 )
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Compare a frozen encoder computed once to one computed in each epoch: part c of `throughput.py`."""
+"""Compare a frozen encoder computed once to one computed each epoch: part c of `throughput.py`."""
 
 import argparse
 import dataclasses

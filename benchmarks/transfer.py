@@ -110,8 +110,10 @@ def table(results: dict) -> str:
         metrics, low, high = row["metrics"], *row["intervals"]["uar"]
         common_mean = sum(row["folds"][number]["test"] for number in common) / len(common)
         lines.append(
-            f"| {setting} | {len(row['folds'])} | {metrics['uar']:.3f} | {row['deviations']['uar']:.3f} | "
-            f"{low:.3f} to {high:.3f} | {metrics['wa']:.3f} | {metrics['macro_f1']:.3f} | {common_mean:.3f} |"
+            f"| {setting} | {len(row['folds'])} | {metrics['uar']:.3f} | "
+            f"{row['deviations']['uar']:.3f} | "
+            f"{low:.3f} to {high:.3f} | {metrics['wa']:.3f} | {metrics['macro_f1']:.3f} | "
+            f"{common_mean:.3f} |"
         )
     return "\n".join(lines)
 

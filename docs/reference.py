@@ -183,7 +183,8 @@ def network_keys():
         if fields:
             parts.append("| key | type and range | default | meaning |\n|---|---|---|---|\n")
         parts += [
-            f"| `{field.name}` | {words(field.type)} | {default_of(field)} | {meanings.get(field.name, '')} |\n"
+            f"| `{field.name}` | {words(field.type)} | {default_of(field)} | "
+            f"{meanings.get(field.name, '')} |\n"
             for field in fields
         ]
         parts.append("\n")
@@ -238,7 +239,8 @@ def report_keys():
         parts.append("| key | type | meaning |\n|---|---|---|\n")
         for name, field in kind.model_fields.items():
             parts.append(
-                f"| `{field.alias or name}` | {words(field.annotation)} | {field.description or ''} |\n"
+                f"| `{field.alias or name}` | {words(field.annotation)} | "
+                f"{field.description or ''} |\n"
             )
             kinds += [own for own in models_in(field.annotation) if own not in kinds]
         parts.append("\n")

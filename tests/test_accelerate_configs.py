@@ -41,7 +41,7 @@ def test_accelerate_knows_every_key(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_launch_starts_the_requested_processes(name):
-    """Without these settings `accelerate launch` starts one process, whatever number is requested."""
+    """Without these settings `accelerate launch` starts one process, however many are requested."""
     command = ["--config_file", str(FOLDER / f"{name}.yaml"), "--num_processes", "4"]
     command += ["-m", "ser_hf.train", "recipe.yaml"]
     command[:0] = ["--machine_rank", "0"] if name == "ddp_two_machines" else []

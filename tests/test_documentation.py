@@ -57,7 +57,8 @@ def commands(page):
 def test_words_of_commands(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
-        '```bash\nA=1 b "c d" \\\n  e | f > g  # h\n```\n\n```console\n$ i\nj\n```\n\n`ser-hf k\nl`, `m`'
+        '```bash\nA=1 b "c d" \\\n  e | f > g  # h\n```\n\n```console\n$ i\nj\n```\n\n`ser-hf '
+        "k\nl`, `m`"
     )
     assert [*commands(page)] == [["b", "c d", "e"], ["f"], ["g"], ["i"], ["ser-hf", "k", "l"]]
 
@@ -77,7 +78,7 @@ def launched(program, *words):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_parse(page, monkeypatch):
-    """Verbs and options exist, and recipes and corpora are accepted with their `key=value` words."""
+    """Verbs and options exist; recipes and corpora are accepted with their overrides."""
     monkeypatch.chdir(ROOT)
     group = typer.main.get_command(app)
     for words in commands(page):

@@ -29,8 +29,8 @@ from ser_hf.report.report import Report
 
 assert "site-packages" in ser_hf.__file__, ser_hf.__file__
 report = Report.from_dict(json.load(open("report.json")))
-recipe = ser_hf.read_recipe({"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}).to_dict()
-card = model_card(report, recipe, "x")
+recipe = ser_hf.read_recipe({"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}})
+card = model_card(report, recipe.to_dict(), "x")
 print(card.content)
 
 from ser_hf.protocols.listed import published_list

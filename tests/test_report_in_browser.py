@@ -177,7 +177,7 @@ def test_the_page_fits_and_axe_finds_nothing(browser, axe, report, width, scheme
 
 
 def violations(browser, axe, scheme):
-    """What axe finds on the open page, which fits into its window and has the colors of its scheme."""
+    """What axe finds on the open page, which fits its window and has the colors of its scheme."""
     browser.execute_script(
         "document.querySelectorAll('details').forEach((own) => { own.open = true; })"
     )

@@ -246,7 +246,7 @@ def numbers(text: str) -> str:
 
 
 class Page(HTMLParser):
-    """An HTML page: its ids, the numbers of its tables, the ids before pictures, and what it loads."""
+    """An HTML page: ids, numbers of tables, ids before pictures, and what it loads."""
 
     def __init__(self, text: str):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The facts of the model card and the report page of fixed reports, independent of their wording."""
+"""The facts of the model card and report page of fixed reports, whatever their wording."""
 
 import pytest
 from entry_points import model_card, report_page

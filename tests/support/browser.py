@@ -1,4 +1,4 @@
-"""Chromium for tests of pages. Needs Chromium with its driver (Debian: chromium, chromium-driver)."""
+"""Chromium for tests of pages. Needs Chromium and its driver (Debian: chromium-driver)."""
 
 import json
 import os

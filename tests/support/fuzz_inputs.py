@@ -134,7 +134,7 @@ def _encoded(draw: random.Random) -> bytes:
 
 
 def damage(draw: random.Random, content: bytes) -> bytes:
-    """The content with some bytes changed, cut off, doubled or added, most of them in its first 48."""
+    """The content with some bytes changed, cut, doubled or added, mostly in its first 48."""
     data = bytearray(content)
     for _ in range(draw.choice((0, 1, 1, 2, 5, 40))):
         place = draw.randrange(max(min(len(data), draw.choice((48, 10**9))), 1))

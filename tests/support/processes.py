@@ -37,7 +37,8 @@ for line in sys.stdin:
         if reply == 0:
             signal.alarm(900)
             for number, path in enumerate((os.devnull, request["out"], request["err"])):
-                os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT), number)
+                flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT
+                os.dup2(os.open(path, flags), number)
             os.environ |= request["environment"]
             sys.argv = ["-c", *request["arguments"]]
             status = 1
@@ -51,7 +52,10 @@ for line in sys.stdin:
                 os._exit(status)
     print(reply, file=replies, flush=True)
 """
-OURS = "import ser_hf.audio.store, ser_hf.cli, ser_hf.corpora.download, ser_hf.inference.predict, ser_hf.sweeps"
+OURS = (
+    "import ser_hf.audio.store, ser_hf.cli, ser_hf.corpora.download, ser_hf.inference.predict, "
+    "ser_hf.sweeps"
+)
 CALL = """
 import pickle, sys
 sys.path[:] = {path!r}
@@ -132,6 +136,6 @@ def shared_process(imports, **environment):
 
 
 def started(function, *arguments):
-    """A `Child` that calls a module's function, as a process of its own that has imported ser_hf."""
+    """A `Child` that calls a module's function in a process that has imported ser_hf."""
     call = pickle.dumps((function, arguments))
     return shared_process(OURS)(CALL.format(path=sys.path, call=call))

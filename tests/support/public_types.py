@@ -1,4 +1,4 @@
-"""What a type checker infers of the public functions; `.ci/run types` checks it, nothing runs it."""
+"""Types of the public functions: `.ci/run types` checks them, nothing runs this file."""
 
 from typing import Any, assert_type
 

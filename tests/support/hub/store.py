@@ -52,7 +52,9 @@ class File:
     @cached_property
     def pointer(self) -> bytes:
         size = len(self.content)
-        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {size}\n".encode()
+        return (
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {size}\n"
+        ).encode()
 
     @cached_property
     def oid(self) -> str:
@@ -62,7 +64,7 @@ class File:
 
 
 class Commit(NamedTuple):
-    """`files` are the paths that the commit wrote or deleted, `tree` is everything that it holds."""
+    """`files` are the paths that the commit wrote or deleted, `tree` all that it holds."""
 
     oid: str
     title: str
@@ -170,7 +172,10 @@ class Store:
             )
             raise Refused(status, message, "RepoNotFound")
         if contents and repository.gated and not member:
-            message = f"Access to {repo_type} {repo_id} is restricted. Visit {self.page(repository)} to ask for access."
+            message = (
+                f"Access to {repo_type} {repo_id} is restricted. Visit "
+                f"{self.page(repository)} to ask for access."
+            )
             raise Refused(403 if user else 401, message, "GatedRepo")
         return repository
 

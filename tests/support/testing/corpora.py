@@ -36,7 +36,10 @@ _SIMILAR = {
     "excited": "happy",
 }
 _SIMILAR |= {"frustrated": "angry"}
-_TESS_WORDS = "back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain chair chalk chat"
+_TESS_WORDS = (
+    "back bar base bath bean beg bite boat bone book bought burn cab calm came cause "
+    "chain chair chalk chat"
+)
 _TESS_FOLDERS = {
     "OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"},
     "YAF": {"ps": "pleasant_surprised"},
