@@ -32,7 +32,8 @@ from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
-from ..training.factory import Blueprint, store_temperature
+from ..training.factory import Blueprint
+from ..training.temperature import store_temperature
 from ..training.lora import merged, save_adapter
 from ..utils.environment import environment
 from ..utils.files import atomic_folder, write_json

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from peft import PeftModel
-from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -40,11 +38,10 @@ from ..loading.encoders import (
 from ..loading.published import load_published
 from ..loading.weights import data_only, first_line, load_model, whole_parameters
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
-from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
+from ..models.configuration import RANGES_KEY
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..utils.environment import usable_memory
 from ..utils.errors import UserError
-from .freezing import innermost
 
 logger = logging.getLogger(__name__)
 
@@ -513,28 +510,3 @@ def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
     with whole_parameters([bias]):
         if not bias.any():
             bias.copy_(torch.tensor(means))
-
-
-def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
-    """Divide weights and bias of the last linear layer by `temperature`; None removes one of an
-    earlier checkpoint.
-    """
-    bare = innermost(model)
-    if temperature is None:
-        if hasattr(bare.config, TEMPERATURE_KEY):
-            delattr(bare.config, TEMPERATURE_KEY)
-        return
-    head = bare.classifier
-    if isinstance(head, ModulesToSaveWrapper):  # of an adapted model the trained one
-        head = head.modules_to_save[head.active_adapters[0]]
-    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        kind = bare.config.model_type
-        raise UserError(
-            f"evaluation.temperature: the logits of {kind} are not of a linear layer; set it to report"
-        )
-    with torch.no_grad():
-        linear[-1].weight /= temperature
-        if linear[-1].bias is not None:
-            linear[-1].bias /= temperature
-    setattr(bare.config, TEMPERATURE_KEY, temperature)
