@@ -31,13 +31,13 @@ from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.encoders import lengths_needed
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.training.arguments import (
     argument_options,
     data_workers,
     precision_arguments,
     training_arguments,
 )
-from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.trainer import EmotionTrainer
 from ser_hf.utils.environment import freed_memory_kept

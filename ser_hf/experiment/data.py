@@ -20,6 +20,7 @@ from ..corpora.download import download_missing
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.slices import explained_variance
 from ..evaluation.tasks import TASKS
+from ..loading.plan import Blueprint, blueprint
 from ..loading.weights import find_file
 from ..models.preparation import Preparation, gated_loudness
 from ..protocols import (
@@ -32,7 +33,6 @@ from ..protocols import (
     split_corpus,
 )
 from ..report.report import read_report
-from ..training.factory import Blueprint, blueprint
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .recipe import ProtocolSection, Recipe

@@ -24,6 +24,7 @@ from ..evaluation.summary import (
     without_details,
 )
 from ..loading.encoders import encoder_config
+from ..loading.plan import Blueprint
 from ..loading.published import PUBLISHED
 from ..loading.weights import save_code, weights_hash
 from ..models import TRANSFERRED
@@ -32,9 +33,8 @@ from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report
 from ..report.views import counted
 from ..report.write import write_report
-from ..training.factory import Blueprint
-from ..training.temperature import store_temperature
 from ..training.lora import merged, save_adapter
+from ..training.temperature import store_temperature
 from ..utils.environment import environment
 from ..utils.files import atomic_folder, write_json
 from ..utils.run_folder import RunFolder

@@ -10,9 +10,9 @@ from torch import nn
 
 from ..loading.batches import Collator
 from ..loading.encoders import lengths_needed
+from ..loading.plan import build_model
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.data import EpochSchedule
-from ..training.factory import build_model
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES

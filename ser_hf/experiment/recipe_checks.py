@@ -255,9 +255,9 @@ def _weighted(recipe: Recipe) -> list[str]:
 
 def _check_model(recipe: Recipe) -> None:
     """Check the keys of the three kinds of network: from scratch, transferred, and speech encoders."""
+    from ..loading.plan import plan_network
     from ..models import TRANSFERRED
     from ..training.arguments import solvers_for
-    from ..training.factory import plan_network
 
     model, training, name = recipe.model, recipe.training, recipe.model.architecture
     encoder = name == "encoder"

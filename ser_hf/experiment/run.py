@@ -39,6 +39,7 @@ from ..inference.reference import (
     write_reference,
 )
 from ..loading.batches import TrainTransforms, merge
+from ..loading.plan import build_model, start_at
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
@@ -47,7 +48,6 @@ from ..training.arguments import EmotionTrainingArguments, refitting, seed_every
 from ..training.callbacks import tracked
 from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, clips_by_corpus
-from ..training.factory import build_model, start_at
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, Windows, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table

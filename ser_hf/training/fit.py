@@ -24,6 +24,7 @@ from ..audio import WaveformStore
 from ..evaluation.metrics import METRICS
 from ..loading.batches import Collator, TrainTransforms
 from ..loading.encoders import lengths_needed
+from ..loading.plan import Blueprint
 from ..models.front_end import FeatureNorm
 from ..utils.environment import exact_float32
 from ..utils.errors import UserError
@@ -37,7 +38,6 @@ from .checkpoints import (
     prepare_for_sharding,
 )
 from .data import recordings
-from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora

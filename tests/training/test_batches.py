@@ -14,8 +14,8 @@ from support.testing import CHECKPOINTS, write_checkpoint
 
 from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.encoders import lengths_needed
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.trainer import EmotionTrainer
 
 ROWS = [7, 2, 11, 5, 0]

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.loading.batches import Collator, TrainTransforms, clip_table
+from ser_hf.loading.plan import _extractor
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.training.data import balanced
-from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 from ser_hf.training.mixup import Mixing
 

@@ -12,10 +12,10 @@ from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from transformers import BertConfig
 
 from ser_hf import models
+from ser_hf.loading import plan as planning
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.models import CRNNForAudioClassification, PooledEncoderConfig
 from ser_hf.models.preparation import Preparation
-from ser_hf.training import factory
-from ser_hf.training.factory import blueprint, build_model
 from ser_hf.utils.errors import UserError
 
 KINDS = [("wav2vec2", "group"), ("wav2vec2", "layer"), ("hubert", "group"), ("wavlm", "layer")]
@@ -272,7 +272,7 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
 def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):
     settings = []
     monkeypatch.setattr(
-        factory, "load_published", lambda model, path: settings.append((type(model), path))
+        planning, "load_published", lambda model, path: settings.append((type(model), path))
     )
     file = tmp_path / "weights.pth"
     file.touch()
@@ -310,7 +310,7 @@ def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(factory.AutoFeatureExtractor, "from_pretrained", unreachable)
+    monkeypatch.setattr(planning.AutoFeatureExtractor, "from_pretrained", unreachable)
     with pytest.raises(
         UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"
     ):

@@ -22,11 +22,11 @@ import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.loading.batches import Collator, clip_table, firsts, merge
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
     SELECTED_BY_CLIPS,

@@ -6,9 +6,9 @@ from support.testing import write_checkpoint
 from support.testing.models import TINY
 
 import ser_hf
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.factory import blueprint
 from ser_hf.training.fit import dry_run
 from ser_hf.training.freezing import Freezing
 from ser_hf.utils.errors import UserError

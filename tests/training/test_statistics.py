@@ -5,8 +5,8 @@ import torch
 from support.testing import tiny_config
 
 from ser_hf.loading.batches import Collator, clip_table
+from ser_hf.loading.plan import _extractor
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
-from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 
 

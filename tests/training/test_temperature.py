@@ -9,8 +9,8 @@ from support.testing import tiny_config
 from transformers import AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.training.temperature import store_temperature
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
+from ser_hf.training.temperature import store_temperature
 from ser_hf.utils.errors import UserError
 
 FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "functionals_svm")

@@ -9,7 +9,7 @@ from transformers import pipeline
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_hf.loading.encoders import longest_clip
-from ser_hf.training.factory import blueprint, build_model
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "sad"]

@@ -11,10 +11,10 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.batches import Collator, clip_table, merge, pieces
+from ser_hf.loading.plan import blueprint, build_model
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import window_notes
-from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import window_logits
 from ser_hf.training.trainer import EmotionTrainer
 

@@ -23,7 +23,12 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 
-from ..loading.encoders import (
+from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
+from ..models.configuration import RANGES_KEY
+from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
+from ..utils.environment import usable_memory
+from ..utils.errors import UserError
+from .encoders import (
     ENCODERS,
     check_extractor,
     encoder_config,
@@ -35,13 +40,8 @@ from ..loading.encoders import (
     shorten_window,
     shortest_clip,
 )
-from ..loading.published import load_published
-from ..loading.weights import data_only, first_line, load_model, whole_parameters
-from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
-from ..models.configuration import RANGES_KEY
-from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
-from ..utils.environment import usable_memory
-from ..utils.errors import UserError
+from .published import load_published
+from .weights import data_only, first_line, load_model, whole_parameters
 
 logger = logging.getLogger(__name__)
 
