@@ -263,9 +263,6 @@ def _require_apart(split: Split, where: str, shared_speakers: bool) -> Split:
     return split
 
 
-OF_COLUMNS = {"column": by_column, "emobox/lists": emobox_lists}
-
-
 @functools.cache
 def published_list(file: str) -> dict[str, Any]:
     """{source, corpora: {corpus: {unit, folds or parts}}} of lists/FILE.json."""
@@ -343,13 +340,3 @@ def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
         raise UserError(
             f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}"
         )
-
-
-PUBLISHED: dict[str, Callable[..., Split | list[Split]]] = {
-    "ravdess/actors-1-16-17-20-21-24": ravdess_actors,
-    "audb/cremad": audb_cremad,
-    **{
-        f"emobox/{corpus}": emobox(corpus)
-        for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")
-    },
-}

@@ -29,7 +29,7 @@ def test_clips_are_divided_with_a_leak(dataset, name):
 
 def test_labels_are_in_proportion_where_it_is_stratified(dataset):
     for seed in range(5):
-        split = PROTOCOLS["random_stratified"](dataset, seed=seed)
+        split = PROTOCOLS["random_stratified"].split(dataset, seed=seed)
         labels = {
             part: Counter(dataset[row]["label"] for row in split.rows[part]) for part in PARTS
         }
