@@ -85,7 +85,8 @@ def main() -> None:
 def write_model(folder: Path) -> None:
     from transformers import set_seed
 
-    from ser_hf.loading.plan import blueprint, build_model
+    from ser_hf.loading.build import build_model
+    from ser_hf.loading.plan import blueprint
 
     set_seed(1)
     plan = blueprint("crnn", LABELS, options={"normalization": "fixed"})

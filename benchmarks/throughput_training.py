@@ -30,8 +30,9 @@ from transformers import (
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.batches import Collator, clip_table
+from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import lengths_needed
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import (
     argument_options,
     data_workers,

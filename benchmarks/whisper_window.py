@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.utils.environment import environment
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -35,8 +35,8 @@ def demo(
     port = _free_port(port)
     from ..hub.space import Demo, write_space
     from ..inference.classifier import load_classifier
+    from ..loading.files import find_file
     from ..loading.heads import OwnHeadModel
-    from ..loading.weights import find_file
     from ..report.report import read_report
 
     # The page loads the model itself; this reports mistakes first.

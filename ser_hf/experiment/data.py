@@ -20,8 +20,8 @@ from ..corpora.download import download_missing
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.slices import explained_variance
 from ..evaluation.tasks import TASKS
+from ..loading.files import find_file
 from ..loading.plan import Blueprint, blueprint
-from ..loading.weights import find_file
 from ..models.preparation import Preparation, gated_loudness
 from ..protocols import (
     PARTS,

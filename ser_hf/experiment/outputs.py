@@ -23,10 +23,11 @@ from ..evaluation.summary import (
     known_intervals,
     without_details,
 )
+from ..loading.data_only import save_code
 from ..loading.encoders import encoder_config
+from ..loading.files import weights_hash
 from ..loading.plan import Blueprint
 from ..loading.published import PUBLISHED
-from ..loading.weights import save_code, weights_hash
 from ..models import TRANSFERRED
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ..loading.batches import Collator
+from ..loading.build import build_model
 from ..loading.encoders import lengths_needed
-from ..loading.plan import build_model
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.data import EpochSchedule
 from ..training.freezing import freeze, trainable_table

@@ -39,7 +39,7 @@ from ..inference.reference import (
     write_reference,
 )
 from ..loading.batches import TrainTransforms, merge
-from ..loading.plan import build_model, start_at
+from ..loading.build import build_model, start_at
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs

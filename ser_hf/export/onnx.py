@@ -41,7 +41,7 @@ from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.reference import read_reference
 from ..loading.encoders import ENCODERS, encoder_config, mask_valid
-from ..loading.weights import first_line
+from ..loading.files import first_line
 from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
 from ..models.layers import BiLSTM
 from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform

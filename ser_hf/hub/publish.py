@@ -17,7 +17,8 @@ from huggingface_hub import DatasetCardData
 
 from ..corpora import corpora_facts
 from ..inference.reference import read_reference
-from ..loading.weights import ADAPTER, data_only
+from ..loading.data_only import data_only
+from ..loading.files import ADAPTER
 from ..report.card import (
     card_of_run,
     card_pictures,

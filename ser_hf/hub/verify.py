@@ -22,7 +22,8 @@ import soundfile
 from ..corpora.synthetic import utterance
 from ..inference.classifier import check_configurations, find_model
 from ..inference.reference import read_reference
-from ..loading.weights import data_only, references, weight_files
+from ..loading.data_only import data_only, references
+from ..loading.files import weight_files
 from ..report.views import counted
 from ..utils.errors import UserError, printable
 from ..utils.files import read_json
@@ -124,7 +125,7 @@ def verify(
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
         token: for the Hub; None for the stored one.
         trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs,
-            byte for byte, in a copy that holds nothing else (`ser_hf.loading.weights.data_only`).
+            byte for byte, in a copy that holds nothing else (`ser_hf.loading.data_only.data_only`).
 
     Returns:
         The verdict; `problems` is empty for a good model.

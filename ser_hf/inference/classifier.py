@@ -32,16 +32,10 @@ from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
 from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
+from ..loading.data_only import data_only
 from ..loading.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..loading.files import CONFIGURATIONS, find_file, first_line, weight_files, weights_hash
 from ..loading.heads import load_own_head
-from ..loading.weights import (
-    CONFIGURATIONS,
-    data_only,
-    find_file,
-    first_line,
-    weight_files,
-    weights_hash,
-)
 from ..models.configuration import RANGES_KEY
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor

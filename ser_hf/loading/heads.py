@@ -32,8 +32,9 @@ from ..evaluation.tasks import DIMENSIONS
 from ..models.layers import Pooling
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from .data_only import data_only
 from .encoders import ENCODERS, takes_waveforms
-from .weights import data_only, find_file, weight_files
+from .files import find_file, weight_files
 
 # transformers' names of weight normalization before version 4.49.
 _RENAMED = {

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -28,6 +27,7 @@ from ..models.configuration import RANGES_KEY
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..utils.environment import usable_memory
 from ..utils.errors import UserError
+from .data_only import data_only
 from .encoders import (
     ENCODERS,
     check_extractor,
@@ -40,8 +40,8 @@ from .encoders import (
     shorten_window,
     shortest_clip,
 )
+from .files import first_line
 from .published import load_published
-from .weights import data_only, first_line, load_model, whole_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -479,34 +479,3 @@ def _checkpoint_extractor(
     elif isinstance(extractor, Wav2Vec2FeatureExtractor):
         extractor.return_attention_mask = not normalizes(config)
     return extractor
-
-
-def build_model(plan: Blueprint) -> PreTrainedModel:
-    """The model of a blueprint. Seed first."""
-    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
-    # Only the weights that other projects publish for a transferred network are a single file.
-    published = not plan.random_init and Path(plan.checkpoint).is_file()
-    try:
-        if not (plan.random_init or published):
-            return load_model(plan.checkpoint, plan.config, plan.revision, **attention)
-        model = AutoModelForAudioClassification.from_config(plan.config, **attention)
-    except (ValueError, ImportError) as error:
-        if not attention or isinstance(error, UserError):
-            raise
-        raise UserError(f"model.attention: {error}") from None
-    if published:
-        load_published(model, plan.checkpoint)
-    return model
-
-
-@torch.no_grad()
-def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
-    """Set the bias of a new head to these values: dimensions start at the mean of the training
-    targets, not at 0.
-    """
-    bias = [module.bias for module in model.classifier.modules() if isinstance(module, nn.Linear)][
-        -1
-    ]
-    with whole_parameters([bias]):
-        if not bias.any():
-            bias.copy_(torch.tensor(means))

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
-from .weights import first_line
+from .files import first_line
 
 logger = logging.getLogger(__name__)
 

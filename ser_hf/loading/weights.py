@@ -17,22 +17,14 @@ the recipe.
 
 import contextlib
 import copy
-import hashlib
-import inspect
-import json
 import logging
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import HfApi, is_offline_mode
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -41,235 +33,25 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.dynamic_module_utils import get_relative_import_files
-from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.safetensors_conversion import get_conversion_pr_reference
-from transformers.utils import cached_file
-from transformers.utils.hub import extract_commit_hash
 
 from ..models import (
-    ARCHITECTURES,
     PooledEncoderConfig,
     PooledEncoderForAudioClassification,
-    PreparedFeatureExtractor,
 )
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
-from ..utils.files import read_json
+from .data_only import data_only
 from .encoders import ENCODERS, encoder_config
+from .files import INDEX, WEIGHTS, first_line
 
 logger = logging.getLogger(__name__)
 
-_MOST_LAYERS = 1000
-_MODELS = Path(__file__).parents[1] / "models"
 _DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
-
-# The files by which transformers describes a model; it reads no other from `data_only`'s folder.
-CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_config.json"
-TRUST = "--trust-remote-code, where a command has it, runs it; use it only if you trust its author"
-# What this package writes in `auto_map`, as text.
-_CLASSES = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification, PreparedFeatureExtractor]
-_CLASSES += [network.config_class for network in _CLASSES[:-1]]
-_OWN = {
-    str((known._auto_class, f"{known.__module__.rpartition('.')[2]}.{known.__name__}"))
-    for known in _CLASSES
-}
-_TYPES = {getattr(known, "model_type", known.__name__) for known in _CLASSES}
-_WORDS = ("model", "feature_extractor")
-# Keys by which transformers takes code or files from elsewhere.
-_ELSEWHERE = {
-    "auto_map",
-    "custom_pipelines",
-    "configuration_files",
-    "transformers_weights",
-    "quantization_config",
-}
-_ELSEWHERE |= {f"{mark}{part}_implementation" for mark in ("", "_") for part in ("attn", "experts")}
-# transformers accepts the name of any of its classes.
-_EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtractor.__name__}
-
-
-@contextlib.contextmanager
-def data_only(
-    source: str,
-    *,
-    where: str | None = None,
-    revision: str | None = None,
-    weights: bool = True,
-    code: bool = False,
-) -> Iterator[tuple[str, str | None, bool]]:
-    """A temporary folder with nothing of a model (folder or Hub id) that runs code when a library
-    loads it.
-
-    It holds configurations that name no code but this package's, and safetensors. Everything else
-    is left out; what the model needs of it is a `UserError` about `where`. With `code`, for a
-    process without ser_hf, it also holds Python files, which must be this package's byte for byte;
-    here the installed classes load our networks.
-
-    Yields:
-        The folder, the commit of a model on the Hub, and whether its configurations name this
-        package's code.
-    """
-    where = where or source
-    try:
-        commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
-    except OSError as error:
-        known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
-        raise UserError(f"{where}: {known}{first_line(error)}") from None
-    revision = commit or revision  # all files of one commit, whatever is pushed meanwhile
-    with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
-        folder = Path(temporary)
-        own_code = False
-        for name in CONFIGURATIONS:
-            if path := find_file(source, name, revision):
-                content = _table(path)
-                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-                # building many takes hours before a tensor is found missing
-                for key, item in content.items():
-                    if key.endswith("layers") and isinstance(item, int) and item > _MOST_LAYERS:
-                        raise UserError(
-                            f"{where}: {name}: {key} is {item:.3g}, at most {_MOST_LAYERS}"
-                        )
-                # Which loads here with the installed class, whatever code another version has
-                # written.
-                registered = not code and _TYPES & {
-                    str(content.get(f"{word}_type")) for word in _WORDS
-                }
-                for key, item in references(content):
-                    named = isinstance(item, dict) and _OWN.issuperset(map(str, item.items()))
-                    own_code = key == "auto_map" and bool(registered or named)
-                    if not own_code:
-                        taken = f"takes code or files from elsewhere ({key}: {item!r:.100})"
-                        raise UserError(f"{where}: {name} {taken}; {TRUST}")
-        for name, path in weight_files(source, where, revision).items() if weights else ():
-            (folder / name).symlink_to(path)
-        for own in _code_files() if own_code and code else ():
-            if path := find_file(source, own.name, revision):
-                (folder / own.name).write_bytes(_published_code(own))
-                if Path(path).read_bytes() != _published_code(own):
-                    raise UserError(
-                        f"{where}: {own.name} is changed, or of another version of ser_hf; {TRUST}"
-                    )
-        try:
-            yield temporary, commit, own_code
-        except Exception as error:  # name the model, not this folder
-            error.args = tuple(
-                arg.replace(temporary, source) if isinstance(arg, str) else arg
-                for arg in error.args
-            )
-            raise
-
-
-def _code_files() -> list[Path]:
-    """The Python files of which published networks consist: this package's, and one for each
-    plug-in.
-    """
-    return [
-        *_MODELS.glob("*.py"),
-        *(Path(inspect.getfile(network)) for network in ARCHITECTURES.values()),
-    ]
-
-
-def _published_code(path: Path) -> bytes:
-    """The content of a network's file beside published weights, where modules of ser_hf.models are
-    siblings.
-    """
-    return re.sub(rb"^from ser_hf\.models\.", b"from .", path.read_bytes(), flags=re.MULTILINE)
-
-
-def save_code(model: PreTrainedModel, folder: Path) -> None:
-    """Save a plug-in's network with the files of ser_hf.models that it imports, so that it loads
-    without ser_hf.
-    """
-    own = Path(inspect.getfile(type(model)))
-    if own in _code_files() and own.parent != _MODELS:
-        (folder / own.name).write_bytes(_published_code(own))
-        for name in re.findall(
-            r"^from ser_hf\.models\.(\w+)", own.read_text(encoding="utf-8"), re.MULTILINE
-        ):
-            sibling = str(_MODELS / f"{name}.py")
-            for path in [sibling, *get_relative_import_files(sibling)]:
-                shutil.copy(path, folder)
-
-
-def _table(path: str) -> dict[str, Any]:
-    content = read_json(path, most=2**22)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no table of settings")
-    return content
-
-
-def references(content: Any) -> list[tuple[str, Any]]:
-    """Nested settings by which transformers takes code or files from elsewhere."""
-    if isinstance(content, list):
-        return [one for item in content for one in references(item)]
-    found = []
-    for key, item in content.items() if isinstance(content, dict) else ():
-        other = key == "feature_extractor_type" and str(item) not in _EXTRACTORS
-        found += [(key, item)] if item and (other or key in _ELSEWHERE) else references(item)
-    return found
-
-
-def find_file(
-    source: str, name: str, revision: str | None = None, *, required: bool = True
-) -> str | None:
-    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub
-    is unreachable.
-    """
-    missing = {
-        "_raise_exceptions_for_missing_entries": False,
-        "_raise_exceptions_for_connection_errors": required,
-    }
-    return cached_file(source, name, revision=revision, **missing)
-
-
-def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
-    """Names of the safetensors (and their index) that transformers loads, and their paths."""
-    if find_file(source, ADAPTER, revision):
-        raise UserError(
-            f"{where}: {ADAPTER}: an adapter beside a model loads another model; merge it into the weights, and move "
-            "it into adapter/"
-        )
-    if path := find_file(source, WEIGHTS, revision):
-        return {WEIGHTS: os.path.realpath(path)}
-    index = find_file(source, INDEX, revision)
-    if index is None:
-        raise UserError(
-            f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
-            "save the weights as safetensors (docs/publishing.md)"
-        )
-    shards = _table(index).get("weight_map")
-    found = {INDEX: os.path.realpath(index)}
-    for name in sorted(
-        set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))
-    ):
-        path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(
-            source, name, revision
-        )
-        if not path:
-            raise UserError(
-                f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it"
-            )
-        found[name] = os.path.realpath(path)
-    return found
-
-
-def weights_hash(place: str | Path) -> str:
-    """The hash of a file of weights, or of the safetensors in a folder."""
-    digest = hashlib.sha256()
-    for path in (
-        sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else [Path(place)]
-    ):
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def load_model(
@@ -523,11 +305,3 @@ def _log(
     notes = notes or ["nothing is new"]
     notes += [f"dropped: {', '.join(gone)}"] if gone else []
     logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
-
-
-def first_line(error: Exception) -> str:
-    """The message of a library without its further advice."""
-    message = str(error).strip()
-    if isinstance(error, StrictDataclassError):
-        return " ".join(message.split())  # the field in its first line, the fault in the next
-    return (message or type(error).__name__).splitlines()[0].rstrip(".")[:300]

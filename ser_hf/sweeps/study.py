@@ -29,7 +29,7 @@ from ..evaluation.tasks import TASKS
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
-from ..loading.weights import first_line
+from ..loading.files import first_line
 from ..report.page import template
 from ..report.report import read_report
 from ..report.views import duration

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from ..experiment.recipe import Recipe, recipe_file
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
-from ..loading.weights import first_line
+from ..loading.files import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.yaml import read_yaml

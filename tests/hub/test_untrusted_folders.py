@@ -25,7 +25,8 @@ from ser_hf.corpora.synthetic import utterance
 from ser_hf.hub.verify import verify
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.loading import weights as loading
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
 from ser_hf.utils.errors import UserError

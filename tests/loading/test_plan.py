@@ -13,7 +13,8 @@ from transformers import BertConfig
 
 from ser_hf import models
 from ser_hf.loading import plan as planning
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import CRNNForAudioClassification, PooledEncoderConfig
 from ser_hf.models.preparation import Preparation
 from ser_hf.utils.errors import UserError

@@ -16,8 +16,9 @@ from support.close import assert_near
 from support.testing import CHECKPOINTS, tiny_config
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
+from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import ENCODERS
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.loading.weights import whole_parameters
 from ser_hf.models import CRNNForAudioClassification, MfccSvmForAudioClassification
 from ser_hf.utils.errors import UserError

@@ -8,8 +8,9 @@ from support.testing import write_checkpoint
 from transformers import pipeline
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import longest_clip
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "sad"]

@@ -13,8 +13,9 @@ from support.predictions import predict
 from support.testing import CHECKPOINTS, write_checkpoint
 
 from ser_hf.loading.batches import Collator, clip_table
+from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import lengths_needed
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.trainer import EmotionTrainer
 

@@ -22,7 +22,8 @@ import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.loading.batches import Collator, clip_table, firsts, merge
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest

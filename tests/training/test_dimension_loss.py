@@ -7,7 +7,7 @@ from support.testing import tiny_config
 
 from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.loading.batches import merge
-from ser_hf.loading.plan import start_at
+from ser_hf.loading.build import start_at
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.loss import DimensionLoss
 

@@ -10,8 +10,9 @@ from support.testing.models import TINY
 from transformers import AutoConfig
 
 from ser_hf.loading.batches import Collator, clip_table
+from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import lengths_needed
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import seed_everything
 from ser_hf.training.feature_cache import (

@@ -5,7 +5,8 @@ import transformers
 from test_optimizer import LAYERS, _encoder
 from test_structure import places, pooled
 
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.training.freezing import Freezing, bare, freeze, frozen_modules, structure
 from ser_hf.utils.errors import UserError
 

@@ -9,7 +9,8 @@ from support.predictions import predict
 
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.batches import clip_table
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
 from ser_hf.training.fit import fit

@@ -11,7 +11,8 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.batches import Collator, clip_table, merge, pieces
-from ser_hf.loading.plan import blueprint, build_model
+from ser_hf.loading.build import build_model
+from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import window_notes
