@@ -23,8 +23,10 @@ import torch
 
 from ser_hf.audio import prepare
 from ser_hf.evaluation.metrics import activated, classification_metrics
-from ser_hf.experiment.data import load_recipe_corpus, training_provenance
-from ser_hf.experiment.evaluate import EvaluationSettings, label_mapping, select_test_clips
+from ser_hf.experiment.data import load_recipe_corpus
+from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
+from ser_hf.experiment.label_mapping import label_mapping
+from ser_hf.experiment.provenance import training_provenance
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier

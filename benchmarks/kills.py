@@ -60,7 +60,7 @@ def announced(module, name, stage):
 announced(run, "load_experiment_data", "preparation")
 announced(run, "train", "training")
 announced(run, "evaluate_run", "evaluation")
-announced(run, "_save", "report")
+announced(run, "save_run", "report")
 announced(publishing, "publish", "publishing")
 sys.exit(main(sys.argv[1:]))
 """

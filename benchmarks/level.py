@@ -33,7 +33,8 @@ import soundfile
 from fixed_split import read, write
 
 import ser_hf
-from ser_hf.experiment.data import level_share, load_experiment_data
+from ser_hf.experiment.data import load_experiment_data
+from ser_hf.experiment.level import level_share
 from ser_hf.experiment.recipe_checks import read_recipe
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from ser_hf.evaluation.predictions import of_rows, to_table
 from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import Fold
-from ser_hf.experiment.outputs import aggregate, merged_warnings, read_predictions
+from ser_hf.experiment.folds import aggregate, merged_warnings, read_child_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import PAIRS, make_split
@@ -180,7 +180,11 @@ def over_folds(folder, dataset, experiment_data, folds, seeds, *overrides):
         reports[fold.number] = child_report(dataset, fold.split, own)
         predicted[fold.number] = own
     run = RunContext(recipe(*overrides), experiment_data, folds, top)
-    return aggregate(run, reports, read_predictions(top, "fold", list(reports))), reports, predicted
+    return (
+        aggregate(run, reports, read_child_predictions(top, "fold", list(reports))),
+        reports,
+        predicted,
+    )
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])

@@ -14,7 +14,8 @@ from support.reports import whole_report
 
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.compare import FILES, paper_table, summary
+from ser_hf.experiment.compare import FILES
+from ser_hf.experiment.comparison_page import paper_table, summary
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS = 12

@@ -46,7 +46,8 @@ def compare(
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
     require_one_of(json=json, format=format)
-    from ..experiment.compare import compare_runs, paper_table, summary
+    from ..experiment.compare import compare_runs
+    from ..experiment.comparison_page import paper_table, summary
 
     comparison = compare_runs(runs, metric=metric, output=output)
     if format is not None:

@@ -5,26 +5,20 @@ checks first.
 import dataclasses
 import logging
 import os
-import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from datasets import Dataset
 
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..corpora.targets import names_of, targets_of
-from ..evaluation.slices import explained_variance
 from ..evaluation.tasks import TASKS
-from ..loading.files import find_file
 from ..loading.plan import Blueprint, blueprint
-from ..models.preparation import Preparation, gated_loudness
+from ..models.preparation import Preparation
 from ..protocols import (
-    PARTS,
     Split,
     audit,
     audit_table,
@@ -32,17 +26,13 @@ from ..protocols import (
     require_apart,
     split_corpus,
 )
-from ..report.report import read_report
 from ..utils.cache import key_of
 from ..utils.errors import UserError
+from .level import LEVEL_SHARE, level_share
+from .provenance import training_provenance
 from .recipe import ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
-
-# `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share
-# of its variance.
-_LEVEL_SHARE = 0.5
-_MEASURED_CLIPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +118,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     if audio.level == "auto" and not audio.normalize and recipe.model.architecture != "encoder":
         share = level_share(dataset, store, splits)
         measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
-        if share > _LEVEL_SHARE:
+        if share > LEVEL_SHARE:
             notes.append(
                 f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness)."
             )
@@ -161,64 +151,6 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     sources = sources_facts(corpus.sources)
     known = seconds, notes, sources, corpus.weights, inherited, corpus.ranges
     return ExperimentData(dataset, store, plan, folds, foil, *known)
-
-
-def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
-    """The share of the variance of the clips' loudness that the speaker explains, 0 where it is
-    undefined.
-
-    Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with:
-    under cross-validation all clips, so that one choice holds for all folds. Levels are no labels.
-    """
-    rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
-    rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
-    loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
-    table = pd.DataFrame(
-        {"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object
-    )
-    return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingProvenance:
-    """The training data of a model: speakers (also of its checkpoint) in training and validation,
-    and its split.
-    """
-
-    speakers: frozenset[str]
-    protocol: str
-    sha256: str
-    fold: int | None = None
-
-    @property
-    def corpora(self) -> frozenset[str]:
-        return frozenset(speaker.partition(":")[0] for speaker in self.speakers)
-
-
-def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """The provenance in the report of a model (folder or Hub id); None for models without a report
-    of ser_hf.
-    """
-    path = find_file(place, "report.json", revision, required=False)
-    if path is None:
-        return None
-    try:
-        report = read_report(Path(path))
-    except UserError as error:
-        logger.warning("the training data of %s are unknown: %s", place, error)
-        return None
-    protocol = report.protocol
-    parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
-    speakers = {
-        speaker
-        for name in ("train", "validation")
-        if name in parts
-        for speaker in parts[name].speakers
-    }
-    speakers.update(protocol.inherited or ())
-    name = protocol.name or "an unnamed protocol"
-    sha256 = protocol.sha256 or "unknown"
-    return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:

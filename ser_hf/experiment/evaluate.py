@@ -1,283 +1,45 @@
 """Evaluates a model of any origin on a corpus: labels, test clips, and the report."""
 
 import dataclasses
-import hashlib
 import logging
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from ..audio import prepare
-from ..audio.decode import SHORTEST
 from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
-from ..corpora.schema import EMOTIONS
-from ..corpora.tables import SYNONYMS
-from ..corpora.targets import ALIASES, names_of
+from ..corpora.targets import names_of
 from ..evaluation.metrics import NAMES
-from ..evaluation.predictions import Predictions, of_rows, to_table
+from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.robustness import robustness
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
-from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
 from ..report.views import degraded, figure, span
 from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.yaml import Range, coerce_fields
-from .data import TrainingProvenance, training_provenance
+from .evaluated_clips import EvaluationSettings, select_test_clips
+from .label_mapping import (
+    DimensionMapping,
+    LabelMapping,
+    dimension_mapping,
+    label_mapping,
+    predictions_in_classes,
+)
+from .provenance import TrainingProvenance, training_provenance
 
 logger = logging.getLogger(__name__)
-
-# In a label map: predictions of the label are not counted, and the others share its probability.
-IGNORED = "none"
-_SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelMapping:
-    """The classes that a model is evaluated in, and the class of each of its labels."""
-
-    words: list[str]  # the model's labels
-    # emotions in canonical order, then labels that are no emotion and count as errors
-    classes: list[str]
-    of: list[str | None]  # the class of each label, None if it is not counted
-
-    def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
-        """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
-        places = np.zeros((len(self.words), len(self.classes)))
-        for i, name in enumerate(self.of):
-            if name is not None:
-                places[i, self.classes.index(name)] = 1
-        sums = np.asarray(probabilities, np.float64) @ places
-        total = sums.sum(axis=-1, keepdims=True)
-        # All probability may be on labels that are not counted.
-        shares = np.divide(
-            sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0
-        )
-        return shares.astype(np.float32)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """[{word, emotion, counted}] of every word; `emotion` is None for an unknown word."""
-        return [
-            {
-                "word": word,
-                "emotion": name if name in EMOTIONS else None,
-                "counted": name is not None,
-            }
-            for word, name in zip(self.words, self.of, strict=True)
-        ]
-
-
-class DimensionMapping(LabelMapping):
-    """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one
-    of each output.
-    """
-
-    def to_classes(self, values: np.ndarray) -> np.ndarray:
-        """(..., words) -> float32 (..., classes)."""
-        return np.asarray(values, np.float32)[..., [self.of.index(name) for name in self.classes]]
-
-    def rows(self) -> list[dict[str, Any]]:
-        pairs = zip(self.words, self.of, strict=True)
-        return [
-            {"word": word, "emotion": name, "counted": name in self.classes} for word, name in pairs
-        ]
-
-    def on(self, targets: Sequence[str]) -> "DimensionMapping":
-        """The mapping to the targets of a corpus; an activation is an arousal."""
-        of = [
-            next((one for one in (name, ALIASES.get(name)) if one in targets), name)
-            for name in self.of
-        ]
-        classes = [name for name in targets if name in of]
-        if not classes:
-            raise UserError(
-                f"corpus.targets: the model predicts {', '.join(self.words)}, the corpus has the targets "
-                f"{', '.join(targets) or 'none'}; name them, such as corpus.targets=[{self.words[0]}], or map the "
-                "outputs of the model with --label-map"
-            )
-        return DimensionMapping(self.words, classes, of)
-
-
-def dimension_mapping(
-    words: Sequence[str], label_map: Mapping[str, str] | None = None
-) -> DimensionMapping:
-    """The mapping of a model's outputs to dimensions: their names in lower case, or `label_map`,
-    output -> dimension or ``none``."""
-    label_map = label_map or {}
-    for word in label_map:
-        if word not in words:
-            raise UserError(
-                f"--label-map: the model has no output {word!r}; its outputs are {', '.join(words)}"
-            )
-    of = [label_map.get(word, word.strip().lower()) for word in words]
-    if len(set(of)) < len(of):
-        raise UserError(
-            f"--label-map: two outputs of the model are the same dimension: {', '.join(of)}"
-        )
-    return DimensionMapping(list(words), of, [None if name == IGNORED else name for name in of])
-
-
-# By task: the mapping, and how it is found.
-MAPPINGS = {"emotions": LabelMapping, "dimensions": DimensionMapping}
-
-
-def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
-    """The mapping of a model's labels to emotions: canonical names, common names
-    (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``),
-    or `label_map`.
-
-    `label_map` is label -> emotion, or ``none`` for a label that is not counted.
-    """
-    label_map = label_map or {}
-    for word, emotion in label_map.items():
-        if word not in words:
-            raise UserError(
-                f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}"
-            )
-        if emotion not in (*EMOTIONS, IGNORED):
-            raise UserError(
-                f"--label-map: {word}={emotion}: unknown emotion; choose one of {', '.join(EMOTIONS)}, or {IGNORED}"
-            )
-    of = []
-    for word in words:
-        plain = _SEX.sub("", word.strip()).strip().lower()
-        name = label_map.get(word) or (plain if plain in EMOTIONS else SYNONYMS.get(plain, word))
-        of.append(None if name == IGNORED and word in label_map else name)
-    known = [emotion for emotion in EMOTIONS if emotion in of]
-    if len(known) < 2:
-        found = (
-            f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
-        )
-        raise UserError(f"--label-map: {found}; map them, as in {words[0]}=angry")
-    others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
-    return LabelMapping(list(words), known + others, of)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
-    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
-
-    Clips longer than `window` seconds are processed in windows; None is the window of the model's
-    recipe.
-    """
-
-    window: Annotated[float, Range(min=SHORTEST)] | None = None
-    batch_size: Annotated[int, Range(min=1)] = 16
-    bootstrap: Annotated[int, Range(min=1)] = 2000
-    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
-    robustness: bool = False
-    cache_dir: str | None = None
-    protocol: str | None = None
-    protocol_options: dict[str, Any] | None = None
-    fold: int | None = None
-    part: str = "test"
-    training_speakers: bool = False
-
-    def __post_init__(self):
-        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """The test clips, and the report's `protocol` and `audit`."""
-
-    dataset: Dataset
-    protocol: dict[str, Any]
-    audit: dict[str, Any]
-
-
-def select_test_clips(
-    corpus: Corpus,
-    classes: Sequence[str],
-    provenance: TrainingProvenance | None,
-    settings: EvaluationSettings,
-) -> Clips:
-    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new
-    speaker.
-
-    With `training_speakers` those of the model's training are kept; the report then names the leak.
-    """
-    protocol = settings.protocol
-    fold = settings.fold
-    part = settings.part
-    if part not in PARTS:
-        raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
-    if protocol is None and (part != "test" or fold is not None or settings.protocol_options):
-        raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
-    dataset = corpus.dataset
-    name = "whole corpus"
-    sha256 = ""
-    rated = "targets" in dataset.features
-    rows = list(range(len(dataset)))
-    if protocol is not None:
-        splits = split_corpus(
-            dataset, protocol, None if fold is None else [fold], **(settings.protocol_options or {})
-        )
-        if len(splits) > 1:
-            raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
-        rows = splits[0].rows[part]
-        name = f"{protocol}, its {part} part"
-        sha256 = fingerprint(splits)
-    names = dataset.features["label"].names
-    labels = dataset["label"][:]
-    speakers = dataset["speaker"][:]
-    known = provenance.speakers if provenance else frozenset()
-    left_out: Counter[str] = Counter()
-    kept = []
-    for row in rows:
-        if not rated and names[labels[row]] not in classes:
-            left_out[f"the model has no label for {names[labels[row]]}"] += 1
-        elif speakers[row] in known and not settings.training_speakers:
-            left_out["their speakers are in the model's training or validation split"] += 1
-        else:
-            kept.append(row)
-    reasons = [f"{count} clips are not evaluated: {why}." for why, count in left_out.items()]
-    for reason in reasons:
-        logger.warning("%s", reason)
-    if not kept:
-        remedy = "--training-speakers evaluates known speakers, --label-map maps the model's labels"
-        raise UserError(f"--corpus: no clip is left to evaluate. {' '.join(reasons)} ({remedy})")
-    chosen = dataset.select(kept)
-    tested = sorted({speaker for speaker in chosen["speaker"][:] if speaker is not None})
-    shared = known.intersection(tested)
-    unnamed = may_share(tested, sorted(known))
-    leak = None
-    if shared:
-        leak = f"{len(shared)} of {len(tested)} test speakers are in the model's training or validation split."
-    elif unnamed:
-        leak = f"Clips of {', '.join(unnamed)} have unknown speakers, which may be in the model's training data."
-    note = "The training data of this model are unknown: if they have these speakers, the results are too good."
-    if provenance is not None:
-        corpora = ", ".join(sorted(provenance.corpora))
-        note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
-    described = {
-        "name": name,
-        "sha256": hashlib.sha256(
-            "\n".join([sha256, *sorted(chosen["id"][:])]).encode()
-        ).hexdigest(),
-        "clips": [],
-        "leak": leak,
-        "notes": [*reasons, note],
-        "fold": None,
-        "parts": {"test": {"clips": len(chosen), "speakers": tested}},
-    }
-    counted = None if provenance is None or (unnamed and not shared) else len(shared)
-    audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
-    return Clips(chosen, described, audit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -363,7 +125,7 @@ def evaluate_on_corpus(
     dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
     inference = {"window": settings.window, "batch_size": settings.batch_size}
     shares = classify(classifier, store, dataset["id"][:], **inference)
-    predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
+    predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
     scores = evaluate_predictions(predictions, **bootstrapping)
     scores["warnings"] = (
@@ -446,35 +208,6 @@ def robustness_of(
         )
 
     return robustness(predict, waveforms, predictions, rate=rate, **settings)
-
-
-def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
-    """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
-    known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
-    if isinstance(mapping, DimensionMapping):
-        own = known.labels[:, [known.names.index(name) for name in mapping.classes]]
-        return dataclasses.replace(
-            known, names=mapping.classes, labels=own, probabilities=probabilities[None]
-        )
-    places = [
-        mapping.classes.index(name) if name in mapping.classes else None for name in known.names
-    ]
-    votes = known.votes
-    if votes is not None:
-        moved = np.zeros((len(known), len(mapping.classes)), np.float32)
-        for own, place in enumerate(places):
-            if place is not None:
-                moved[:, place] += votes[:, own]
-        with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
-            votes = moved / moved.sum(axis=1, keepdims=True)
-    labels = np.asarray([places[label] for label in known.labels])
-    changes = {
-        "names": mapping.classes,
-        "labels": labels,
-        "probabilities": probabilities[None],
-        "votes": votes,
-    }
-    return dataclasses.replace(known, **changes)
 
 
 def require_place(folder: Path, overwrite: bool) -> None:

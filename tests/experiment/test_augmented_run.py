@@ -14,8 +14,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 import ser_hf
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
+from ser_hf.experiment.fitting import make_transforms
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import make_transforms
 from ser_hf.training.fit import fit
 from ser_hf.utils.run_folder import RunFolder
 
@@ -72,7 +72,7 @@ def noted_fit(*parts, **settings):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.experiment.run.fit", noted_fit)
+        patched.setattr("ser_hf.experiment.fitting.fit", noted_fit)
         ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
 

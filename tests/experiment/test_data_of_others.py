@@ -11,7 +11,7 @@ import soundfile
 from support.commands import complaint
 from support.fuzz_folders import SCRIPT, fuzz
 
-from ser_hf.experiment import reproduce
+from ser_hf.experiment import reproduce, saved_runs
 from ser_hf.report.card import cell, plain
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.files import read_json
@@ -170,7 +170,7 @@ def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
 @pytest.mark.parametrize("root", ["/x/data", "../data", "~/data", "x/../../data", "~", "..", "/"])
 def test_a_rerun_reads_only_below_the_working_folder(root, folder):
     change(folder / "run" / "recipe.yaml", "corpus.root", root)
-    assert reproduce.find_saved_run("run").recipe["corpus"]["root"] == (
+    assert saved_runs.find_saved_run("run").recipe["corpus"]["root"] == (
         "data" if "data" in root else ""
     )
 

@@ -8,8 +8,9 @@ from datasets import ClassLabel, Dataset
 from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
-from ser_hf.experiment.data import TrainingProvenance
-from ser_hf.experiment.evaluate import EvaluationSettings, label_mapping, select_test_clips
+from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
+from ser_hf.experiment.label_mapping import label_mapping
+from ser_hf.experiment.provenance import TrainingProvenance
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
 

@@ -40,7 +40,7 @@ import transformers
 import ser_hf.experiment.run as run
 from ser_hf.cli import main
 
-place, name = {"training": (transformers.Trainer, "training_step"), "report": (run, "_save")}[sys.argv[1]]
+place, name = {"training": (transformers.Trainer, "training_step"), "report": (run, "save_run")}[sys.argv[1]]
 work, calls = getattr(place, name), []
 
 def counted(*given, **more):

@@ -16,7 +16,8 @@ from support.testing import write_corpus
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.experiment.reproduce import find_saved_run, reproduce
+from ser_hf.experiment.reproduce import reproduce
+from ser_hf.experiment.saved_runs import find_saved_run
 from ser_hf.utils.yaml import dump_yaml, read_yaml
 
 RECIPE = {

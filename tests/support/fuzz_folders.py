@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from ser_hf.experiment import compare, reproduce
-from ser_hf.experiment.data import training_provenance
-from ser_hf.experiment.evaluate import label_mapping
+from ser_hf.experiment import compare, comparison_page, reproduce, saved_runs
+from ser_hf.experiment.label_mapping import label_mapping
+from ser_hf.experiment.provenance import training_provenance
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.hub.space import Demo, write_space
@@ -179,8 +179,8 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
         report["seconds"]["training"] = 1.0
         (other / "report" / "report.json").write_text(json.dumps(report))
         comparison = compare.compare_runs([folder, other], resamples=9)
-        compare.summary(comparison)
-        compare.bar_chart(comparison["runs"], "uar")
+        comparison_page.summary(comparison)
+        comparison_page.bar_chart(comparison["runs"], "uar")
 
     def shows():
         read_recipe(folder / "recipe.yaml")
@@ -193,9 +193,9 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
 
 
 def _rerun(folder: Path, run: Path) -> None:
-    saved = reproduce.find_saved_run(folder)
+    saved = saved_runs.find_saved_run(folder)
     recipe = read_recipe(saved.recipe | {"output_dir": "x"})
-    reproduce.compare(saved, recipe, reproduce.find_saved_run(run).report, 0.005)
+    reproduce.compare(saved, recipe, saved_runs.find_saved_run(run).report, 0.005)
 
 
 def fuzz(model: Path, run: Path, scratch: Path, seeds: range) -> Counter:
