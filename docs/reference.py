@@ -149,11 +149,10 @@ def one_paragraph(text):
 
 
 def network_keys():
-    """The keys of each configuration class of the networks, with the meanings that its docstring
-    lists.
-    """
+    """The keys of each configuration class of the networks, with their descriptions."""
     from ser_hf.models import ARCHITECTURES
     from ser_hf.models.configuration import WaveformConfig
+    from ser_hf.models.options import options_of
 
     named = {}
     for name, model in ARCHITECTURES.items():
@@ -163,15 +162,8 @@ def network_keys():
         named[model.config_class].append(f"`{name}`")
     parts = []
     for kind, architectures in named.items():
-        meanings = {}
-        for parent in reversed(kind.__mro__):
-            meanings |= argument_meanings(inspect.getdoc(parent) or "") if parent in named else {}
-        fields = [
-            field
-            for field in dataclasses.fields(kind)
-            if field.name in inspect.get_annotations(kind)
-        ]
-        fields = [field for field in fields if "ClassVar" not in str(field.type)]
+        options = options_of(kind)
+        defined_here = [name for name in inspect.get_annotations(kind) if name in options]
         based = [
             f"[{parent.__name__}](#{parent.__name__.lower()})"
             for parent in kind.__mro__[1:]
@@ -180,25 +172,14 @@ def network_keys():
         parts.append(f"## {kind.__name__}\n")
         used = f"The keys of {', '.join(architectures)}. " if architectures else ""
         parts.append(used + (f"All keys of {based[0]} too.\n" if based else "") + "\n")
-        if fields:
+        if defined_here:
             parts.append("| key | type and range | default | meaning |\n|---|---|---|---|\n")
-        parts += [
-            f"| `{field.name}` | {words(field.type)} | {default_of(field)} | "
-            f"{meanings.get(field.name, '')} |\n"
-            for field in fields
-        ]
+        for name in defined_here:
+            option = options[name]
+            default = f"`{as_yaml(option.default)}`"
+            parts.append(f"| `{name}` | {option.expected} | {default} | {option.description} |\n")
         parts.append("\n")
     return "".join(parts)
-
-
-def argument_meanings(docstring):
-    """{key: meaning} of the section Args of a docstring; `a, b: meaning` is of both."""
-    found = {}
-    for names, meaning in re.findall(
-        r"^    ([\w, ]+): (.*(?:\n        .*)*)", docstring.partition("Args:\n")[2], re.MULTILINE
-    ):
-        found |= dict.fromkeys(names.split(", "), one_paragraph(meaning).replace("|", "\\|"))
-    return found
 
 
 def command_line():

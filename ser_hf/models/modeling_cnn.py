@@ -1,6 +1,6 @@
 """2-D CNN over a spectrogram and 1-D CNN over the waveform: configurations and networks."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -21,20 +21,23 @@ from .modeling_base import AcousticClassifier
 
 
 class CNN2dConfig(ConvolutionConfig):
-    """See `ConvolutionConfig`, and:
-
-    Args:
-        pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the
-            same in every band; ``"frames"`` keeps the remaining bands apart, as flattening does.
-    """
+    """The options of a 2-D CNN over the picture of frames and bands."""
 
     model_type = "ser_cnn2d"
 
-    kernel_size: Odd = 3
-    pooling: Literal["mean", "max", "mean_max"] = "mean"
-    pooling_over: Literal["frames_and_bands", "frames"] = "frames_and_bands"
-    hidden: Count = 64
-    dropout: Fraction = 0.2
+    kernel_size: Annotated[Odd, "Size of the convolutions along frames and bands."] = 3
+    pooling: Annotated[
+        Literal["mean", "max", "mean_max"], "How the picture becomes one vector."
+    ] = "mean"
+    pooling_over: Annotated[
+        Literal["frames_and_bands", "frames"],
+        "frames_and_bands pools both, for which a pattern means the same in every band; frames "
+        "keeps the remaining bands apart, as flattening does.",
+    ] = "frames_and_bands"
+    hidden: Annotated[Count, "Units of the dense layer before the classifier."] = 64
+    dropout: Annotated[
+        Fraction, "Probability of dropout before the dense layer and before the classifier."
+    ] = 0.2
 
 
 class CNN2dForAudioClassification(AcousticClassifier):
@@ -77,29 +80,24 @@ class CNN2dForAudioClassification(AcousticClassifier):
 
 
 class CNN1dConfig(WaveformConfig):
-    """See `WaveformConfig`, and:
-
-    Args:
-        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its
-            level as it is.
-        first_kernel, first_stride: samples of the first layer's filters, and from one of its frames
-            to the next.
-        pool: factor by which each block pools time.
-    """
+    """The options of a 1-D CNN over the waveform."""
 
     model_type = "ser_cnn1d"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
 
-    normalization: Literal["clip", "none"] = "clip"
-    first_kernel: Count = 160
-    first_stride: Count = 8
-    channels: Counts = (128, 128, 256, 512)
-    depths: Depths = (1, 1, 1, 1)
-    kernel_size: Odd = 3
-    pool: Count = 4
-    pooling: PoolingKind = "mean"
-    conv_dropout: Fraction = 0.05
-    dropout: Fraction = 0.2
+    normalization: Annotated[
+        Literal["clip", "none"],
+        "clip brings each clip to unit root mean square; none leaves its level as it is.",
+    ] = "clip"
+    first_kernel: Annotated[Count, "Size of the first layer's filters, in samples."] = 160
+    first_stride: Annotated[Count, "Samples from one frame of the first layer to the next."] = 8
+    channels: Annotated[Counts, "Filters of each convolutional block."] = (128, 128, 256, 512)
+    depths: Annotated[Depths, "Convolutions of each block."] = (1, 1, 1, 1)
+    kernel_size: Annotated[Odd, "Size of the other layers' filters, in frames."] = 3
+    pool: Annotated[Count, "Factor by which each block pools time."] = 4
+    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean"
+    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -2,7 +2,7 @@
 and networks.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -23,15 +23,17 @@ from .modeling_base import AcousticClassifier
 
 
 class CRNNConfig(ConvolutionConfig):
-    """See `ConvolutionConfig`."""
+    """The options of a CRNN."""
 
     model_type = "ser_crnn"
 
     time_pooling: Counts = (2, 2, 2, 1)
-    lstm_hidden: Count = 96
-    lstm_layers: Layers = 1
-    pooling: PoolingKind = "attention"
-    dropout: Fraction = 0.3
+    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 96
+    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
+    pooling: Annotated[PoolingKind, "How the LSTM's frames become one vector."] = "attention"
+    dropout: Annotated[
+        Fraction, "Probability of dropout before, between and after the LSTM's layers."
+    ] = 0.3
 
 
 class CRNNForAudioClassification(AcousticClassifier):
@@ -61,19 +63,24 @@ class CRNNForAudioClassification(AcousticClassifier):
 
 
 class CNNLSTMConfig(AcousticConfig):
-    """See `AcousticConfig`."""
+    """The options of a CNN-LSTM, whose convolutions run along time."""
 
     model_type = "ser_cnn_lstm"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling")
 
-    channels: Counts = (96, 128)
-    time_pooling: Counts = (2, 2)
-    kernel_size: Odd = 5
-    lstm_hidden: Count = 64
-    lstm_layers: Layers = 1
-    pooling: Literal["last", "mean", "max", "mean_std"] = "last"
-    conv_dropout: Fraction = 0.05
-    dropout: Fraction = 0.3
+    channels: Annotated[Counts, "Filters of each convolutional block."] = (96, 128)
+    time_pooling: Annotated[Counts, "Pooling factor of each block along frames."] = (2, 2)
+    kernel_size: Annotated[Odd, "Size of the convolutions, in frames."] = 5
+    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 64
+    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
+    pooling: Annotated[
+        Literal["last", "mean", "max", "mean_std"],
+        "How the LSTM's frames become one vector; last takes its last state in each direction.",
+    ] = "last"
+    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    dropout: Annotated[
+        Fraction, "Probability of dropout before, between and after the LSTM's layers."
+    ] = 0.3
 
 
 class CNNLSTMForAudioClassification(CRNNForAudioClassification):
@@ -96,16 +103,19 @@ class CNNLSTMForAudioClassification(CRNNForAudioClassification):
 
 
 class StackedCNNLSTMConfig(CRNNConfig):
-    """See `CRNNConfig`; `depth` is the number of convolutions in a block."""
+    """The options of a stacked CNN-LSTM."""
 
     model_type = "ser_stacked_cnn_lstm"
 
     channels: Counts = (16, 32, 64, 128)
-    depth: Layers = 2
+    depth: Annotated[Layers, "Convolutions of each block."] = 2
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
     lstm_hidden: Count = 64
-    pooling: Literal["last", "mean", "max", "mean_std"] = "last"
+    pooling: Annotated[
+        Literal["last", "mean", "max", "mean_std"],
+        "How the LSTM's frames become one vector; last takes its last state in each direction.",
+    ] = "last"
 
 
 class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
@@ -125,11 +135,13 @@ class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
 
 
 class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
-    """See `StackedCNNLSTMConfig`."""
+    """The options of a stacked CNN-LSTM with attention."""
 
     model_type = "ser_stacked_cnn_attention_lstm"
 
-    pooling: Literal["attention", "attentive_stats"] = "attention"
+    pooling: Annotated[
+        Literal["attention", "attentive_stats"], "How the LSTM's frames become one vector."
+    ] = "attention"
 
 
 class StackedCNNAttentionLSTMForAudioClassification(StackedCNNLSTMForAudioClassification):

@@ -3,7 +3,7 @@ them.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -17,12 +17,11 @@ from .configuration import (
     Odd,
     PoolingKind,
     Samples,
-    some_of,
-    valid,
 )
 from .front_end import STATISTICS, DerivedBuffers, FrontEnd, ShortTime
 from .layers import ConvolutionStack1d, Pooling
 from .modeling_base import AcousticClassifier
+from .options import Number, SomeOf
 
 DESCRIPTORS: tuple[str, ...] = (
     "zero_crossing_rate",  # crossings per sample, 0 to 1
@@ -50,45 +49,55 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class CNN1dDescriptorsConfig(FrameConfig):
-    """See `FrameConfig`, and:
-
-    Args:
-        normalization: of each descriptor, by the training clips' statistics (``"corpus"``), or by
-            the clip's own.
-        descriptors: some of `DESCRIPTORS`.
-        roll_off: share of a frame's magnitude below the spectral roll-off.
-        pitch_min, pitch_max: Hz between which the pitch is searched; a frame must hold two periods
-            of the lowest.
-        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place
-            of its frames.
-        pooling_factors: pooling factor of each convolutional block.
-    """
+    """The options of a 1-D CNN over frame descriptors."""
 
     model_type = "ser_cnn1d_descriptors"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "pooling_factors")
 
-    features: Literal["descriptors"] = "descriptors"
+    features: Annotated[Literal["descriptors"], "This network computes frame descriptors only."] = (
+        "descriptors"
+    )
     window: Literal["hann"] = "hann"
     n_fft: Samples = 1024
     win_length: Samples = 1024
-    normalization: Literal["corpus", "clip_bands"] = "corpus"
+    normalization: Annotated[
+        Literal["corpus", "clip_bands"],
+        "corpus standardizes each descriptor by the statistics of the training clips; clip_bands "
+        "by the clip's own.",
+    ] = "corpus"
     time_masks: CountOrZero = 0
     band_masks: CountOrZero = 0
-    descriptors: some_of(*DESCRIPTORS) = DESCRIPTORS
-    roll_off: valid(float, "a share, more than 0 and less than 1", lambda share: 0 < share < 1) = (
-        0.85
-    )
-    pitch_min: float = 60.0
-    pitch_max: float = 500.0
-    aggregate: bool = False
-    statistics: some_of(*STATISTICS) = ("mean", "std", "min", "max")
-    channels: Counts = (64, 128, 128)
-    pooling_factors: Counts = (2, 2, 2)
-    kernel_size: Odd = 5
-    pooling: PoolingKind = "mean_std"
-    hidden: Count = 64
-    conv_dropout: Fraction = 0.05
-    dropout: Fraction = 0.2
+    descriptors: Annotated[
+        list[str], SomeOf(DESCRIPTORS), "Which descriptors of a frame, in this order."
+    ] = DESCRIPTORS
+    roll_off: Annotated[
+        float,
+        Number(more_than=0, less_than=1),
+        "Share of a frame's magnitude that lies below the spectral roll-off.",
+    ] = 0.85
+    pitch_min: Annotated[
+        float, "Lowest pitch to search for, in Hz; a frame must hold two periods of it."
+    ] = 60.0
+    pitch_max: Annotated[float, "Highest pitch to search for, in Hz."] = 500.0
+    aggregate: Annotated[
+        bool,
+        "Convolve over one vector of the statistics of each descriptor in the clip, in place of "
+        "its frames.",
+    ] = False
+    statistics: Annotated[
+        list[str], SomeOf(STATISTICS), "The statistics of each descriptor, for aggregate."
+    ] = ("mean", "std", "min", "max")
+    channels: Annotated[Counts, "Filters of each convolutional block."] = (64, 128, 128)
+    pooling_factors: Annotated[
+        Counts, "Pooling factor of each block, along frames or statistics."
+    ] = (2, 2, 2)
+    kernel_size: Annotated[Odd, "Size of the convolutions, in frames or statistics."] = 5
+    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean_std"
+    hidden: Annotated[Count, "Units of the dense layer before the classifier."] = 64
+    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    dropout: Annotated[
+        Fraction, "Probability of dropout before the dense layer and before the classifier."
+    ] = 0.2
 
     @property
     def min_frames(self) -> int:

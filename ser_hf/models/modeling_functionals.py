@@ -1,6 +1,6 @@
 """Classical baselines on openSMILE's functionals, which the feature extractor computes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
@@ -12,14 +12,19 @@ from .preparation import FUNCTIONALS
 
 
 class FunctionalsLinearConfig(WaveformConfig):
-    """`feature_set` is the one that the feature extractor computes (`Preparation.functionals`)."""
+    """The options of a classifier of functionals."""
 
     model_type = "ser_functionals_linear"
 
-    feature_set: Literal[*FUNCTIONALS] = "ComParE_2016"
+    feature_set: Annotated[
+        Literal[*FUNCTIONALS],
+        "Feature set of openSMILE, which the feature extractor computes.",
+    ] = "ComParE_2016"
 
 
 class FunctionalsSvmConfig(FunctionalsLinearConfig):
+    """The options of a support vector machine on functionals."""
+
     model_type = "ser_functionals_svm"
 
 

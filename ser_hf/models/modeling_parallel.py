@@ -3,7 +3,7 @@ and networks.
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
@@ -15,41 +15,35 @@ from .configuration import (
     Fraction,
     Layers,
     PoolingKind,
-    valid,
-    whole,
 )
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
-
-OddSizes = valid(
-    list[int],
-    "odd numbers up to 255, so that a window has a frame in its middle",
-    lambda sizes: 1 <= len(sizes) <= 16 and set(sizes) <= set(range(1, 256, 2)),
-)
-TwoFactors = valid(
-    list[int],
-    "two factors of 1 or more, of frames and of bands",
-    lambda factors: len(factors) == 2 and min(factors) > 0,
-)
+from .options import Items, OddNumber, WholeNumber
 
 
 class ParallelConfig(ConvolutionConfig):
-    """See `ConvolutionConfig` (of each convolutional branch), and:
-
-    Args:
-        kernel_sizes: one convolutional branch each.
-        sequence_pooling: factors along frames and bands by which the frames of the sequence branch
-            are max-pooled.
+    """The options of convolutional branches, which are alike but for their kernels, beside a
+    branch for the sequence of frames.
     """
 
-    kernel_sizes: OddSizes = (3, 5)
+    kernel_sizes: Annotated[
+        list[int],
+        Items(OddNumber(255), most=16),
+        "Size of the convolutions of each branch, along frames and bands.",
+    ] = (3, 5)
     channels: Counts = (16, 32, 64)
     time_pooling: Counts = (2, 2, 4)
     band_pooling: Counts = (2, 4, 4)
-    sequence_pooling: TwoFactors = (2, 2)
-    pooling: PoolingKind = "mean"
-    dropout: Fraction = 0.2
+    sequence_pooling: Annotated[
+        list[int],
+        Items(WholeNumber(1, 65_536), fewest=2, most=2),
+        "Factors along frames and bands by which the frames of the sequence branch are max-pooled.",
+    ] = (2, 2)
+    pooling: Annotated[
+        PoolingKind, "How the frames of a convolutional branch become one vector."
+    ] = "mean"
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
 
     @property
     def min_frames(self) -> int:
@@ -59,7 +53,8 @@ class ParallelConfig(ConvolutionConfig):
         super().__post_init__(**kwargs)
         if self.sequence_pooling[1] > self.bands:
             raise ValueError(
-                f"sequence_pooling: {self.sequence_pooling}, the second factor is more than the {self.bands} bands"
+                f"sequence_pooling: {self.sequence_pooling}, the second factor is more than the "
+                f"{self.bands} bands"
             )
 
 
@@ -107,17 +102,15 @@ class ParallelClassifier(AcousticClassifier):
 
 
 class ParallelCNNTransformerConfig(ParallelConfig):
-    """See `ParallelConfig`; `transformer_size` is a frame's size, `transformer_hidden` the
-    feed-forward layer's.
-    """
+    """The options of parallel CNNs and a transformer."""
 
     model_type = "ser_parallel_cnn_transformer"
 
-    transformer_size: Count = 64
-    transformer_layers: whole(0, 100) = 4
-    transformer_heads: Count = 4
-    transformer_hidden: Count = 256
-    transformer_dropout: Fraction = 0.1
+    transformer_size: Annotated[Count, "Size of a frame in the transformer."] = 64
+    transformer_layers: Annotated[int, WholeNumber(0, 100), "Blocks of the transformer."] = 4
+    transformer_heads: Annotated[Count, "Attention heads of each block."] = 4
+    transformer_hidden: Annotated[Count, "Units of each block's feed-forward layer."] = 256
+    transformer_dropout: Annotated[Fraction, "Probability of dropout in the transformer."] = 0.1
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -225,17 +218,21 @@ class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
 
 
 class ParallelCNNAttentionLSTMConfig(ParallelConfig):
-    """See `ParallelConfig`; `lstm_pooling` is over the LSTM's frames."""
+    """The options of parallel CNNs and an LSTM with attention."""
 
     model_type = "ser_parallel_cnn_attention_lstm"
 
     channels: Counts = (16, 32, 64, 64)
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
-    lstm_hidden: Count = 128
-    lstm_layers: Layers = 1
-    lstm_pooling: Literal["attention", "attentive_stats"] = "attention"
-    lstm_dropout: Fraction = 0.1
+    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 128
+    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
+    lstm_pooling: Annotated[
+        Literal["attention", "attentive_stats"], "How the LSTM's frames become one vector."
+    ] = "attention"
+    lstm_dropout: Annotated[
+        Fraction, "Probability of dropout between the LSTM's layers and after it."
+    ] = 0.1
 
 
 class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):

@@ -3,7 +3,7 @@ layers.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,34 +12,38 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from .configuration import Fraction, PoolingKind, WaveformConfig, valid
+from .configuration import Fraction, PoolingKind, WaveformConfig
 from .layers import Pooling, loss_of
-
-Sizes = valid(
-    list[int], "sizes from 1 to 65,536", lambda sizes: all(1 <= size <= 65_536 for size in sizes)
-)
+from .options import Items, WholeNumber
 
 
 class PooledEncoderConfig(WaveformConfig):
-    """Settings of `PooledEncoderForAudioClassification`.
+    """The options of a pooling head and of the encoder below it.
 
-    Args:
-        encoder: configuration of the encoder, or its dictionary with a `model_type` (default:
-            wav2vec2).
-        weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers'
-            outputs, in place of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
-        head_layers: sizes of hidden layers between the pooled vector and the classifier.
-        head_dropout: probability of dropout on the pooled vector and after each hidden layer.
+    The weighted sum of layers is that of Yang et al. 2021 (SUPERB, arXiv:2105.01051).
     """
 
     model_type = "ser_encoder"
     sub_configs: ClassVar[dict[str, Any]] = {"encoder": AutoConfig}
 
-    encoder: Any = None
-    pooling: PoolingKind = "mean"
-    weighted_layer_sum: bool = False
-    head_layers: Sizes = ()
-    head_dropout: Fraction = 0.0
+    encoder: Annotated[
+        Any,
+        "Configuration of the encoder, or its dictionary with a model_type; null for wav2vec2.",
+    ] = None
+    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean"
+    weighted_layer_sum: Annotated[
+        bool,
+        "Pool a trained weighted mean of the encoder's input and the outputs of all its layers, "
+        "in place of the last layer's output.",
+    ] = False
+    head_layers: Annotated[
+        list[int],
+        Items(WholeNumber(1, 65_536), fewest=0),
+        "Units of hidden layers between the pooled vector and the classifier.",
+    ] = ()
+    head_dropout: Annotated[
+        Fraction, "Probability of dropout on the pooled vector and after each hidden layer."
+    ] = 0.0
 
     def __post_init__(self, **kwargs):
         encoder = {"model_type": "wav2vec2"} if self.encoder is None else self.encoder

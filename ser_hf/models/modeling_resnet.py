@@ -1,7 +1,7 @@
 """Residual networks with squeeze-and-excitation: configurations, layers and networks."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
@@ -15,13 +15,11 @@ from .configuration import (
     Odd,
     PoolingKind,
     Share,
-    valid,
 )
 from .front_end import FrontEnd
 from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
 from .modeling_base import AcousticClassifier
-
-SqueezeShare = valid(float, "more than 0, and 1 or less", lambda share: 0 < share <= 1)
+from .options import Number
 
 
 class SqueezeExcitation(nn.Module):
@@ -72,29 +70,34 @@ class ResNetClassifier(AcousticClassifier):
 
 
 class ResNetConfig(AcousticConfig):
-    """See `AcousticConfig`, and:
-
-    Args:
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's (hidden) width.
-        embedding: size of a frame after its bands are joined.
-        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in
-            the last block.
-    """
+    """The options of a residual network."""
 
     # Corpora have few voices; band warping and the augmentations of each network make others.
     band_warp: Fraction = 0.1
 
-    channels: Counts = (24, 48, 96, 160)
-    squeeze: SqueezeShare = 0.25
-    embedding: Count = 192
-    pooling: PoolingKind = "attentive_stats"
-    drop_path: Fraction = 0.15
-    dropout: Fraction = 0.3
+    channels: Annotated[Counts, "Filters of each stage."] = (24, 48, 96, 160)
+    squeeze: Annotated[
+        float,
+        Number(more_than=0, at_most=1),
+        "Units of squeeze-and-excitation, as a share of the block's (hidden) width.",
+    ] = 0.25
+    embedding: Annotated[Count, "Size of a frame after its bands are joined."] = 192
+    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "attentive_stats"
+    drop_path: Annotated[
+        Fraction,
+        "Probability that a residual branch is dropped in training: 0 in the first block, rising "
+        "linearly to this in the last.",
+    ] = 0.15
+    dropout: Annotated[
+        Fraction,
+        "Probability of dropout before the layer that joins the bands and before the classifier.",
+    ] = 0.3
 
 
 class SEResNetConfig(ResNetConfig):
-    """See `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and
-    bands.
+    """The options of a residual network with squeeze-and-excitation.
+
+    A stage is one block. The stem and each later stage halve frames and bands.
     """
 
     model_type = "ser_se_resnet"
@@ -186,7 +189,7 @@ class SEResNetForAudioClassification(ResNetClassifier):
 
 
 class SeparableResNetConfig(ResNetConfig):
-    """See `ResNetConfig`. Each stage halves frames and bands; a block widens by `expansion` inside."""
+    """The options of a separable residual network. Each stage halves frames and bands."""
 
     model_type = "ser_separable_resnet"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
@@ -194,9 +197,9 @@ class SeparableResNetConfig(ResNetConfig):
     time_stretch: Fraction = 0.1
 
     channels: Counts = (32, 64, 128)
-    depths: Depths = (1, 2, 2)
-    expansion: Count = 2
-    kernel_size: Odd = 5
+    depths: Annotated[Depths, "Residual blocks of each stage."] = (1, 2, 2)
+    expansion: Annotated[Count, "Factor by which a block is wider inside."] = 2
+    kernel_size: Annotated[Odd, "Size of the depthwise convolutions, along frames and bands."] = 5
     drop_path: Fraction = 0.1
 
 

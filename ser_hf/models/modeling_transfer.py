@@ -2,7 +2,7 @@
 images.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
@@ -29,16 +29,16 @@ from .modeling_base import AcousticClassifier
 
 
 class TransferConfig(AcousticConfig):
-    """See `AcousticConfig`, and:
+    """The options of a network with published weights."""
 
-    Args:
-        standardize: batch normalization, without weights, of the clip's vector before the
-            classifier.
-        head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
-    """
-
-    standardize: bool = True
-    head: Literal["linear", "svm"] = "linear"
+    standardize: Annotated[
+        bool,
+        "Normalize the clip's vector over the batch, without weights, before the classifier.",
+    ] = True
+    head: Annotated[
+        Literal["linear", "svm"],
+        "The classifier: linear, or svm (support vector machines), which scikit-learn fits.",
+    ] = "linear"
 
 
 class TransferClassifier(AcousticClassifier):
@@ -130,7 +130,7 @@ class VGGStage(nn.Module):
 
 
 class PublishedAudioConfig(TransferConfig):
-    """The front end of BYOL-S and CNN14; see `TransferConfig`."""
+    """The front end of BYOL-S and CNN14."""
 
     hop_length: Count = 160
     center: bool = True
@@ -140,13 +140,7 @@ class PublishedAudioConfig(TransferConfig):
 
 
 class BYOLSConfig(PublishedAudioConfig):
-    """See `TransferConfig`; defaults are those of the published weights.
-
-    Args:
-        channels: filters of each of the three convolutional blocks.
-        embedding: size of a frame of 80 ms, and of a clip.
-        frame_dropout: probability between the two linear layers of the encoder.
-    """
+    """The options of BYOL-S. Defaults are those of the published weights."""
 
     model_type = "ser_byols"
 
@@ -156,11 +150,13 @@ class BYOLSConfig(PublishedAudioConfig):
     f_max: float | None = 7800.0
     floor: PowerFloor = 2.0**-23
     normalization: Normalization = "corpus_level"
-    channels: Count = 64
-    embedding: Count = 512
-    pooling: PoolingKindOrMeanMax = "mean_max"
-    frame_dropout: Fraction = 0.3
-    dropout: Fraction = 0.0
+    channels: Annotated[Count, "Filters of each of the three convolutional blocks."] = 64
+    embedding: Annotated[Count, "Size of a frame of 80 ms, and of a clip."] = 512
+    pooling: Annotated[PoolingKindOrMeanMax, "How the frames become one vector."] = "mean_max"
+    frame_dropout: Annotated[
+        Fraction, "Probability of dropout between the two linear layers of the encoder."
+    ] = 0.3
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.0
 
     @property
     def min_frames(self) -> int:
@@ -236,14 +232,7 @@ class BYOLSForAudioClassification(PooledTransferClassifier):
 
 
 class CNN14Config(PublishedAudioConfig):
-    """See `TransferConfig`; defaults are those of the published network at 16 kHz.
-
-    Args:
-        channels: filters of each block of two convolutions; all blocks but the last halve frames
-            and bands.
-        embedding: size of the layer after pooling, with `dropout` before and after it.
-        block_dropout: probability after each block.
-    """
+    """The options of CNN14. Defaults are those of the published network at 16 kHz."""
 
     model_type = "ser_cnn14"
 
@@ -252,10 +241,15 @@ class CNN14Config(PublishedAudioConfig):
     compression: Literal["log", "db"] = "db"
     top_db: Positive | None = None
     normalization: Normalization = "none"
-    channels: Counts = (64, 128, 256, 512, 1024, 2048)
-    embedding: Count = 2048
-    block_dropout: Fraction = 0.2
-    dropout: Fraction = 0.5
+    channels: Annotated[
+        Counts,
+        "Filters of each block of two convolutions; all blocks but the last halve frames and bands.",
+    ] = (64, 128, 256, 512, 1024, 2048)
+    embedding: Annotated[Count, "Size of the layer after pooling."] = 2048
+    block_dropout: Annotated[Fraction, "Probability of dropout after each block."] = 0.2
+    dropout: Annotated[
+        Fraction, "Probability of dropout before and after the layer that follows pooling."
+    ] = 0.5
 
     @property
     def min_frames(self) -> int:
@@ -367,29 +361,38 @@ VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
 
 class VGGishConfig(WaveformConfig):
-    """The front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
+    """The options of VGGish.
 
-    Args:
-        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no
-            overlap.
-        hidden, embedding_size: units of the two dense layers, and of the third, an example's
-            embedding.
-        activation: of the embeddings: ``"relu"`` as in the PyTorch port, or ``"none"`` as in later
-            originals.
-        standardize, head: see `TransferConfig`.
+    Its front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
     """
 
     model_type = "ser_vggish"
 
-    example_hop: Count = 96
-    channels: Counts = (64, 128, 256, 512)
-    hidden: Count = 4096
-    embedding_size: Count = 128
-    activation: Literal["relu", "none"] = "relu"
-    pooling: PoolingKindOrMeanMax = "mean"
-    standardize: bool = True
-    dropout: Fraction = 0.2
-    head: Literal["linear", "svm"] = "linear"
+    example_hop: Annotated[
+        Count,
+        "Frames of 10 ms from one example to the next; 96, as published, leaves no overlap.",
+    ] = 96
+    channels: Annotated[Counts, "Filters of each of the four stages."] = (64, 128, 256, 512)
+    hidden: Annotated[Count, "Units of each of the first two dense layers."] = 4096
+    embedding_size: Annotated[
+        Count, "Units of the third dense layer: the size of an example's embedding."
+    ] = 128
+    activation: Annotated[
+        Literal["relu", "none"],
+        "Of the embeddings: relu as in the PyTorch port, none as in later originals.",
+    ] = "relu"
+    pooling: Annotated[PoolingKindOrMeanMax, "How the examples' embeddings become one vector."] = (
+        "mean"
+    )
+    standardize: Annotated[
+        bool,
+        "Normalize the clip's vector over the batch, without weights, before the classifier.",
+    ] = True
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
+    head: Annotated[
+        Literal["linear", "svm"],
+        "The classifier: linear, or svm (support vector machines), which scikit-learn fits.",
+    ] = "linear"
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -509,7 +512,7 @@ VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 
 
 class VGG16Config(TransferConfig):
-    """See `TransferConfig`.
+    """The options of VGG16.
 
     With `deltas` 0 the three color channels of the published network receive the same plane; with 2
     they receive the features and their two derivatives (Zhang et al. 2018, IEEE Transactions on
@@ -524,9 +527,9 @@ class VGG16Config(TransferConfig):
     n_mels: Bands = 128
     normalization: Normalization = "corpus_level"
     deltas: Literal[0, 2] = 0
-    channels: Counts = (64, 128, 256, 512, 512)
-    pooling: PoolingKindOrMeanMax = "mean"
-    dropout: Fraction = 0.3
+    channels: Annotated[Counts, "Filters of each of the five stages."] = (64, 128, 256, 512, 512)
+    pooling: Annotated[PoolingKindOrMeanMax, "How the frames become one vector."] = "mean"
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.3
 
     @property
     def min_frames(self) -> int:

@@ -5,6 +5,8 @@ It imports torch, transformers and modules of ser_hf.models only; published, it 
 latter and needs no ser_hf.
 """
 
+from typing import Annotated
+
 import torch
 from torch import nn
 
@@ -14,14 +16,12 @@ from ser_hf.models.modeling_base import AcousticClassifier
 
 
 class MeanMLPConfig(AcousticConfig):
-    """See `AcousticConfig`; the fields below are keys of `model` in a recipe, checked by their
-    annotations.
-    """
+    """The options of a mean MLP: keys of `model` in a recipe, checked by their annotations."""
 
     model_type = "example_mean_mlp"
 
-    hidden: Count = 64
-    dropout: Fraction = 0.2
+    hidden: Annotated[Count, "Units of the hidden layer."] = 64
+    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
 
 
 class MeanMLPForAudioClassification(AcousticClassifier):
