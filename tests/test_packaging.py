@@ -34,7 +34,7 @@ card = model_card(report, recipe.to_dict(), "x")
 print(card.content)
 
 from ser_hf.protocols.listed import published_list
-assert published_list("emobox")["corpora"]
+assert published_list("emobox")
 """
 
 

@@ -19,9 +19,9 @@ from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
 from ..models.preparation import Preparation
 from ..protocols import (
+    Audit,
     Split,
     audit,
-    audit_table,
     contradictions,
     require_apart,
     split_corpus,
@@ -43,7 +43,7 @@ class Fold:
 
     number: int
     split: Split
-    audit: dict[str, Any]
+    audit: Audit
     clips: str
 
 
@@ -217,7 +217,7 @@ def _audited(
     for number, split in zip(numbers, splits, strict=True):
         audited = audit(split, dataset, duplicates, refuse_near_duplicates=refused)
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
-        logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
+        logger.info("%s\n%s\n%s", title, split.table(dataset), audited.table())
         folds.append(Fold(number, split, audited, _digest(dataset, split)))
     return folds
 

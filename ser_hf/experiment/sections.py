@@ -60,7 +60,7 @@ def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[
         "output_dir": str(run.folder.path),
         "labels": data.labels,
         "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
-        "audit": worst_audit([fold.audit for fold in run.folds]),
+        "audit": worst_audit([fold.audit for fold in run.folds]).to_dict(),
         "sources": data.sources
         if any(source["emotion"] != NO_LABEL for source in data.sources)
         else None,

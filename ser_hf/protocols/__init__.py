@@ -1,6 +1,6 @@
 """Protocols: rules that split a corpus into train, validation and test, and the leakage audit."""
 
-from .audit import audit, audit_table, contradictions, require_apart, worst_audit
+from .audit import Audit, audit, contradictions, require_apart, worst_audit
 from .registry import FOILS, PROTOCOLS, Protocol, protocol_options, split_corpus
 from .rules import speaker_independent
 from .settings import ProtocolSettings
@@ -11,11 +11,11 @@ __all__ = [
     "PAIRS",
     "PARTS",
     "PROTOCOLS",
+    "Audit",
     "Protocol",
     "ProtocolSettings",
     "Split",
     "audit",
-    "audit_table",
     "contradictions",
     "fingerprint",
     "make_split",

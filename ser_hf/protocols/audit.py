@@ -1,7 +1,6 @@
-"""The leakage audit: what two splits share, counted for the report, and an error if the protocol
-forbids it.
-"""
+"""The leakage audit: counts of what two splits share, and errors where a protocol forbids it."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,52 @@ from .split import PAIRS, PARTS, Split, read_column
 
 # Column -> its name in reports.
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
+
+# An error message lists at most this number of groups of clips.
 _LISTED = 10
+
+Counts = dict[str, int | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What each pair of splits shares.
+
+    Attributes:
+        shared: for each pair, such as ``train/test``, the number of shared speakers, sessions,
+            sentences, recordings and near duplicates. A count of None means unknown.
+        apart: for each pair, the kinds that the protocol keeps apart.
+        duplicates: number of rows in the splits that repeat the recording of another row.
+    """
+
+    shared: dict[str, Counts]
+    apart: dict[str, list[str]]
+    duplicates: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The audit as it stands in split.json and in the report."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> str:
+        """The audit as lines to print, one row for each pair of splits."""
+        kinds = list(self.shared[PAIRS[0]])
+        head = " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)
+        lines = [f"{'shared by':<17} {head}"]
+
+        any_allowed = False
+        for pair, counts in self.shared.items():
+            cells = []
+            for kind in kinds:
+                count = counts[kind]
+                text = "unknown" if count is None else str(count)
+                allowed = bool(count) and kind not in self.apart[pair]
+                any_allowed = any_allowed or allowed
+                cells.append(f"{text:>15}{'!' if allowed else ' '}")
+            lines.append(f"{pair:<17} {' '.join(cells)}")
+
+        if any_allowed:
+            lines.append("! overlaps that this protocol allows")
+        return "\n".join(lines)
 
 
 def audit(
@@ -21,25 +65,20 @@ def audit(
     dataset: Dataset,
     twins: Sequence[NearDuplicate] | None = None,
     refuse_near_duplicates: bool = True,
-) -> dict[str, Any]:
-    """Count what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded
-    content) and near duplicates (clips of the same take that was cut, re-encoded or changed in
-    level).
+) -> Audit:
+    """Count what each pair of splits shares.
 
-    A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`,
-    and the rest if the protocol keeps it apart (`Split.apart`). Other shared sentences are only
-    counted. Example: `ser_hf.audit(split, dataset)["shared"]`
+    Counted are speakers, sessions, sentences, recordings (by decoded content) and near duplicates
+    (clips of the same take that was cut, re-encoded or changed in level). A shared recording is an
+    error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
+    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted.
+
+    Example: `ser_hf.audit(split, dataset).shared`
 
     Args:
         twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a
             search.
         refuse_near_duplicates: whether a pair in two splits is an error; it is counted either way.
-
-    Returns:
-        ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0,
-        "near_duplicates": 0}, ...}, "apart": {"train/test": ["speakers", ...], ...}, "duplicates":
-        n}`` where `duplicates` counts rows that repeat another row's recording within the splits. A
-        count of None means unknown.
 
     Raises:
         UserError: naming a speaker, session or sentence in two splits against the protocol; and as
@@ -47,68 +86,88 @@ def audit(
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
     hashes = _hashes(dataset)
-    where = f"protocol {split.name}" + (f", fold {split.fold}" if split.fold else "")
     part_of = _part_of(split)
-    shared: dict[str, dict[str, int | None]] = {}
+
+    shared: dict[str, Counts] = {}
     apart: dict[str, list[str]] = {}
     for pair in PAIRS:
-        a, b = pair.split("/")
-        counts: dict[str, int | None] = {}
-        for name, values in columns.items():
-            inside = [{values[row] for row in split.rows[part]} for part in (a, b)]
-            common = sorted(inside[0] & inside[1] - {None})
-            # Unknown values may be shared too: no shared value among the others proves nothing.
-            counts[COUNTED[name]] = (
-                None if None in inside[0] | inside[1] and not common else len(common)
-            )
-            if common and name in split.apart[pair]:
-                raise UserError(f"{where}: {name} {common[0]!r} is in {a} and in {b}")
-        crossing = [
-            twin
-            for twin in twins or ()
-            if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}
-        ]
-        shared[pair] = counts | {
-            "recordings": 0,
-            "near_duplicates": None if twins is None else len(crossing),
-        }
-        promised = [*(COUNTED[name] for name in split.apart[pair]), "recordings"]
+        counts: Counts = {}
+        for column, values in columns.items():
+            counts[COUNTED[column]] = _shared_values(split, pair, column, values)
+        counts["recordings"] = 0  # `require_apart` raises for any other number
+        counts["near_duplicates"] = None if twins is None else _twins_across(twins, part_of, pair)
+        shared[pair] = counts
+
+        apart[pair] = [COUNTED[column] for column in split.apart[pair]]
+        apart[pair].append("recordings")
         if twins is not None and refuse_near_duplicates:
-            promised.append("near_duplicates")
-        apart[pair] = promised
+            apart[pair].append("near_duplicates")
+
     require_apart([split], dataset, twins if refuse_near_duplicates else None)
-    used = [hashes[row] for row in part_of]
-    return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
+    used_hashes = [hashes[row] for row in part_of]
+    return Audit(shared, apart, duplicates=len(used_hashes) - len(set(used_hashes)))
+
+
+def _shared_values(
+    split: Split, pair: str, column: str, values: Sequence[str | None]
+) -> int | None:
+    """The number of values of a column in both splits; None if unknown.
+
+    Raises:
+        UserError: if the protocol keeps the values of this column apart.
+    """
+    first, second = pair.split("/")
+    first_values = {values[row] for row in split.rows[first]}
+    second_values = {values[row] for row in split.rows[second]}
+    common = sorted((first_values & second_values) - {None})
+
+    if common and column in split.apart[pair]:
+        raise UserError(
+            f"protocol {split.title}: {column} {common[0]!r} is in {first} and in {second}"
+        )
+    # Unknown values may be shared too: no shared value among the others proves nothing.
+    if not common and None in first_values | second_values:
+        return None
+    return len(common)
+
+
+def _twins_across(twins: Sequence[NearDuplicate], part_of: Mapping[int, str], pair: str) -> int:
+    """The number of near duplicates with one clip in each of two splits."""
+    parts = set(pair.split("/"))
+    return sum({part_of.get(twin.first), part_of.get(twin.second)} == parts for twin in twins)
 
 
 def require_apart(
     splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None
 ) -> None:
-    """Check that the parts of each split share no recording and no take.
+    """Check that train, validation and test share no recording and no take.
 
     Args:
-        splits: of a protocol.
+        splits: the folds of a protocol, or its only split.
         dataset: whose rows the splits name.
         twins: pairs of rows of the same take; None without a search.
 
     Raises:
-        UserError: naming the first ten such pairs and the number of all.
+        UserError: naming the first ten such groups of clips, and the number of all.
     """
     ids = read_column(dataset, "id")
     hashes = _hashes(dataset)
-    copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
-    found = list(_in_two_parts(splits, copies, ids))
-    if found:
+
+    copies = _repeated(hashes, range(len(hashes)))
+    across = list(_in_two_parts(splits, copies, ids))
+    if across:
         raise UserError(
-            f"protocol {splits[0].name}: these are the same recording in two parts: {_first_of(found)}; list one of "
-            "each in corpus.exclude"
+            f"protocol {splits[0].name}: these are the same recording in two parts: "
+            f"{_first_of(across)}; list one of each in corpus.exclude"
         )
-    found = list(_in_two_parts(splits, [(twin.first, twin.second) for twin in twins or ()], ids))
-    if found:
+
+    takes = [(twin.first, twin.second) for twin in twins or ()]
+    across = list(_in_two_parts(splits, takes, ids))
+    if across:
         raise UserError(
-            f"protocol {splits[0].name}: these are the same take, cut, re-encoded or changed in level, in two parts: "
-            f"{_first_of(found)}; list one of each in corpus.exclude, or set protocol.near_duplicates: tell if you "
-            "have listened to them and they differ"
+            f"protocol {splits[0].name}: these are the same take, cut, re-encoded or changed in "
+            f"level, in two parts: {_first_of(across)}; list one of each in corpus.exclude, or set "
+            "protocol.near_duplicates: tell if you have listened to them and they differ"
         )
 
 
@@ -116,16 +175,15 @@ def _in_two_parts(
     splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]
 ) -> Iterator[str]:
     """The groups of rows in two parts of a split, as text: each once, for the first such split."""
-    parts_of = [
-        (f" in fold {split.fold}" if split.fold else "", _part_of(split)) for split in splits
-    ]
+    parts_of_splits = [(split, _part_of(split)) for split in splits]
     for group in groups:
-        for fold, part_of in parts_of:
-            parts = {
+        for split, part_of in parts_of_splits:
+            ids_by_part = {
                 part: [ids[row] for row in group if part_of.get(row) == part] for part in PARTS
             }
-            listed = [f"{', '.join(own)} ({part})" for part, own in parts.items() if own]
+            listed = [f"{', '.join(ids)} ({part})" for part, ids in ids_by_part.items() if ids]
             if len(listed) > 1:
+                fold = f" in fold {split.fold}" if split.fold else ""
                 yield " and ".join(listed) + fold
                 break
 
@@ -135,24 +193,28 @@ def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
     names = dataset.features["label"].names
     ids = read_column(dataset, "id")
     labels = read_column(dataset, "label")
-    hashes = _hashes(dataset)
-    used = sorted({row for split in splits for rows in split.rows.values() for row in rows})
-    groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
-    if not groups:
+
+    used: set[int] = set()
+    for split in splits:
+        for rows in split.rows.values():
+            used.update(rows)
+
+    listed = []
+    for group in _repeated(_hashes(dataset), sorted(used)):
+        if len({labels[row] for row in group}) > 1:
+            listed.append(" and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group))
+    if not listed:
         return None
-    listed = [
-        " and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group) for group in groups
-    ]
-    counted = "1 recording has" if len(groups) == 1 else f"{len(groups)} recordings have"
+    counted = "1 recording has" if len(listed) == 1 else f"{len(listed)} recordings have"
     return f"{counted} several labels, of which at most one is right: {_first_of(listed)}."
 
 
-def _by_value(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
-    """Rows that share a value, in the order of their first."""
+def _repeated(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
+    """The groups of at least two rows with the same value, in the order of their first rows."""
     groups: dict[Any, list[int]] = {}
     for row in rows:
         groups.setdefault(values[row], []).append(row)
-    return list(groups.values())
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _hashes(dataset: Dataset) -> list[str]:
@@ -165,55 +227,40 @@ def _hashes(dataset: Dataset) -> list[str]:
 
 
 def _part_of(split: Split) -> dict[int, str]:
-    return {row: part for part in PARTS for row in split.rows[part]}
+    """The part (train, validation or test) of each row in the split."""
+    part_of = {}
+    for part in PARTS:
+        for row in split.rows[part]:
+            part_of[row] = part
+    return part_of
 
 
 def _first_of(groups: Sequence[str]) -> str:
-    more = (
-        f"; and {len(groups) - _LISTED} more, {len(groups)} in all" if len(groups) > _LISTED else ""
-    )
-    return "; ".join(groups[:_LISTED]) + more
+    text = "; ".join(groups[:_LISTED])
+    if len(groups) > _LISTED:
+        text += f"; and {len(groups) - _LISTED} more, {len(groups)} in all"
+    return text
 
 
-def worst_audit(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def worst_audit(audits: Sequence[Audit]) -> Audit:
     """The audit over several folds: the largest of each count, and what every fold keeps apart."""
-    first = audits[0]
-    shared = {
-        pair: {
-            kind: _largest([own["shared"][pair][kind] for own in audits])
-            for kind in first["shared"][pair]
+    shared: dict[str, Counts] = {}
+    apart: dict[str, list[str]] = {}
+    for pair, counts in audits[0].shared.items():
+        shared[pair] = {
+            kind: _largest([audit.shared[pair][kind] for audit in audits]) for kind in counts
         }
-        for pair in first["shared"]
-    }
-    apart = {
-        pair: [kind for kind in kinds if all(kind in own["apart"][pair] for own in audits)]
-        for pair, kinds in first["apart"].items()
-    }
-    return {
-        "shared": shared,
-        "apart": apart,
-        "duplicates": max(own["duplicates"] for own in audits),
-    }
+        apart[pair] = [
+            kind
+            for kind in audits[0].apart[pair]
+            if all(kind in audit.apart[pair] for audit in audits)
+        ]
+    return Audit(shared, apart, duplicates=max(audit.duplicates for audit in audits))
 
 
 def _largest(counts: Sequence[int | None]) -> int | None:
-    most = max((count for count in counts if count is not None), default=None)
-    return None if None in counts and not most else most
-
-
-def audit_table(audited: Mapping[str, Any]) -> str:
-    """The audit as lines to print, one row per pair of splits."""
-    kinds = list(next(iter(audited["shared"].values())))
-    lines = [f"{'shared by':<17} " + " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)]
-    allowed = False
-    for pair, counts in audited["shared"].items():
-        cells = ["unknown" if counts[kind] is None else str(counts[kind]) for kind in kinds]
-        marks = [
-            "!" if counts[kind] and kind not in audited["apart"][pair] else " " for kind in kinds
-        ]
-        allowed |= "!" in marks
-        lines.append(
-            f"{pair:<17} "
-            + " ".join(f"{cell:>15}{mark}" for cell, mark in zip(cells, marks, strict=True))
-        )
-    return "\n".join([*lines, "! overlaps that this protocol allows"] if allowed else lines)
+    """The largest count; None if a count is unknown and the others are 0."""
+    largest = max((count for count in counts if count is not None), default=None)
+    if None in counts and not largest:
+        return None
+    return largest

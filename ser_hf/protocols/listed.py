@@ -1,8 +1,10 @@
-"""Listed splits: a user's file (`file`), columns of the corpus (`column`), EmoBox's folds
-(`emobox/lists`), and published splits by name, to compare figures with the literature:
-lists/*.json, each with its source.
+"""Listed splits, to compare results with the literature.
+
+A list is a user's file (`file`), columns of the corpus (`column`), EmoBox's folds
+(`emobox/lists`), or a published list by name: lists/*.json, each with its source.
 """
 
+import dataclasses
 import functools
 import json
 import re
@@ -21,7 +23,7 @@ from .folds import folds_by_speaker
 from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
 from .split import PARTS, Split, make_split, read_column, rows_where
 
-Parts = dict[str, list[str]]
+Rows = dict[str, list[int]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
@@ -32,7 +34,7 @@ def from_file(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Parts as a file lists them.
+    """Splits as a file lists them.
 
     Args:
         path: JSON, ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
@@ -51,60 +53,84 @@ def from_file(
         raise UserError(
             f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column"
         )
-    folds = _from_json(path, read_text(path))
+
+    folds = _read_folds(path, read_text(path))
     splits = []
-    for number, (name, parts) in enumerate(folds, start=1):
-        fold = (name or f"{number} of {len(folds)}") if len(folds) > 1 else None
-        rows = {part: _rows(dataset, entries, f"{path}: {part}") for part, entries in parts.items()}
-        first: dict[int, str] = {}
-        for part, own in rows.items():
-            if not own and part != "validation":
-                raise UserError(
-                    f"{path}: nothing is listed for {part}" + (f" in fold {fold}" if fold else "")
-                )
-            for row in own:
-                if first.setdefault(row, part) != part:
-                    raise UserError(
-                        f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}"
-                    )
-        split = _split("file", dataset, rows, fold, validation, seed)
-        splits.append(_require_apart(split, path, shared_speakers))
-    return splits if len(splits) > 1 else splits[0]
+    for number, listed in enumerate(folds, start=1):
+        fold = None
+        if len(folds) > 1:
+            fold = listed.name or f"{number} of {len(folds)}"
+        rows = {
+            part: _rows_of(dataset, entries, f"{path}: {part}")
+            for part, entries in listed.parts.items()
+        }
+        _check_rows(dataset, rows, path, fold)
+        split = _split("file", dataset, rows, fold=fold, validation=validation, seed=seed)
+        _check_leak(split, path, shared_speakers)
+        splits.append(split)
+    return _one_or_all(splits)
 
 
-def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
-    by_entry: dict[str, list[int]] = {}
+def _rows_of(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
+    """The rows of ids and speakers."""
+    rows_by_entry: dict[str, list[int]] = {}
     ids = read_column(dataset, "id")
-    for row, (clip, speaker) in enumerate(zip(ids, read_column(dataset, "speaker"), strict=True)):
-        by_entry.setdefault(clip, []).append(row)
-        by_entry.setdefault(speaker, []).append(row)
+    speakers = read_column(dataset, "speaker")
+    for row, (clip_id, speaker) in enumerate(zip(ids, speakers, strict=True)):
+        rows_by_entry.setdefault(clip_id, []).append(row)
+        rows_by_entry.setdefault(speaker, []).append(row)
+
+    rows: set[int] = set()
     for entry in entries:
-        if entry not in by_entry:
-            known = dataset[0]
+        if entry not in rows_by_entry:
             raise UserError(
-                f"{where}: {entry!r} is neither an id nor a speaker of the corpus (such as {known['id']} and "
-                f"{known['speaker']}); clips that were dropped or excluded must not be listed"
+                f"{where}: {entry!r} is neither an id nor a speaker of the corpus (such as "
+                f"{ids[0]} and {speakers[0]}); clips that were dropped or excluded must not be "
+                "listed"
             )
-    return sorted({row for entry in entries for row in by_entry[entry]})
+        rows.update(rows_by_entry[entry])
+    return sorted(rows)
 
 
-def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
-    """Name (or None) and parts of each fold, in order."""
+def _check_rows(dataset: Dataset, rows: Rows, path: str, fold: str | None) -> None:
+    """Raise a `UserError` for an empty list, or a row in two parts."""
+    part_of: dict[int, str] = {}
+    for part, part_rows in rows.items():
+        if not part_rows and part != "validation":
+            where = f" in fold {fold}" if fold else ""
+            raise UserError(f"{path}: nothing is listed for {part}{where}")
+        for row in part_rows:
+            if part_of.setdefault(row, part) != part:
+                clip_id = read_column(dataset, "id")[row]
+                raise UserError(f"{path}: {clip_id} is in {part_of[row]} and in {part}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedFold:
+    """The ids and speakers that a file lists for each part, and the fold's name if it has one."""
+
+    parts: dict[str, list[str]]
+    name: str | None = None
+
+
+def _read_folds(path: str, content: str) -> list[ListedFold]:
+    """The folds of a file, in order."""
     listed = parse_json(content, path)
     folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
     if not isinstance(folds, list) or not folds:
         raise UserError(f"{path}: expected a list of parts for each fold under the key folds")
-    return [_fold(path, fold) for fold in folds]
+    return [_read_fold(path, fold) for fold in folds]
 
 
-def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
+def _read_fold(path: str, listed: Any) -> ListedFold:
     name = None
     if isinstance(listed, dict) and isinstance(listed.get("ids"), dict):  # a run's split.json
         name = listed.get("fold")
         listed = listed["ids"]
     if not isinstance(listed, dict):
         raise UserError(f"{path}: expected train, validation and test, each with a list")
-    parts: Parts = {part: [] for part in PARTS}
+
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for key, entries in listed.items():
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
@@ -114,7 +140,7 @@ def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
                 f"{path}: unknown part {key!r}; choose one of train, validation (or dev) and test"
             )
         parts[part] += entries
-    return name if isinstance(name, str) else None, parts
+    return ListedFold(parts, name if isinstance(name, str) else None)
 
 
 def by_column(
@@ -125,7 +151,7 @@ def by_column(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Parts from a column of the corpus: the official splits of a dataset.
+    """Splits from a column of the corpus: the official splits of a data set.
 
     Args:
         column: the column, or one column per fold. Clips without a value are in no part.
@@ -142,17 +168,18 @@ def by_column(
     columns = [column] if isinstance(column, str) else column
     if not columns:
         raise UserError("protocol.column: an empty list; name a column, or one column per fold")
+
     splits = []
     for name in columns:
         rows = _column_rows(dataset, name, parts)
         for part in ("train", "test"):
             if not rows[part]:
                 raise UserError(f"protocol.column: no clip has {part} in the column {name!r}")
-        split = _split(
-            "column", dataset, rows, name if len(columns) > 1 else None, validation, seed
-        )
-        splits.append(_require_apart(split, f"protocol.column: {name}", shared_speakers))
-    return splits if len(splits) > 1 else splits[0]
+        fold = name if len(columns) > 1 else None
+        split = _split("column", dataset, rows, fold=fold, validation=validation, seed=seed)
+        _check_leak(split, f"protocol.column: {name}", shared_speakers)
+        splits.append(split)
+    return _one_or_all(splits)
 
 
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
@@ -169,39 +196,57 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
             f"protocol.name: {name} needs the columns fold_1 and so on of the corpus emobox"
         )
     check_share("protocol.validation", validation)
+
     splits = []
-    for column in sorted(columns, key=lambda name: int(name.partition("_")[2])):
+    for column in sorted(columns, key=_fold_number):
         rows = _column_rows(dataset, column, None)
-        if not rows["validation"] and rows["train"] and _shared(dataset, rows, "train", "test"):
-            drawn = draw_clips(
-                dataset, rows["train"], validation, seed, True, "protocol.validation"
-            )
-            rows["train"], rows["validation"] = map(list, drawn)
-        splits.append(
-            _split(
-                name,
-                dataset,
-                rows,
-                column if len(columns) > 1 else None,
-                validation,
-                seed,
-                noted=False,
-            )
+        drawn_from_clips = (
+            not rows["validation"]
+            and rows["train"]
+            and _shared_speakers(dataset, rows, "train", "test")
         )
-    return splits if len(splits) > 1 else splits[0]
+        if drawn_from_clips:
+            train, validated = draw_clips(
+                dataset,
+                rows["train"],
+                validation,
+                seed=seed,
+                stratified=True,
+                key="protocol.validation",
+            )
+            rows["train"] = train.tolist()
+            rows["validation"] = validated.tolist()
+        split = _split(
+            name,
+            dataset,
+            rows,
+            fold=column if len(columns) > 1 else None,
+            validation=validation,
+            seed=seed,
+            with_notes=False,
+        )
+        splits.append(split)
+    return _one_or_all(splits)
 
 
-def _column_rows(
-    dataset: Dataset, column: str, parts: Mapping[str, str] | None
-) -> dict[str, list[int]]:
+def _fold_number(column: str) -> int:
+    """12 of the column ``fold_12``."""
+    return int(column.partition("_")[2])
+
+
+def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> Rows:
+    """The rows of each part, by the words of a column."""
     if column not in dataset.column_names:
         raise UserError(
-            f"protocol.column: no column {column!r}; the corpus has {', '.join(dataset.column_names)}"
+            f"protocol.column: no column {column!r}; the corpus has "
+            f"{', '.join(dataset.column_names)}"
         )
     if parts is not None:  # YAML spells truth values in several ways
         parts = {word.lower(): part for word, part in parts.items()}
-    rows: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, word in enumerate(map(text, read_column(dataset, column))):
+
+    rows: Rows = {part: [] for part in PARTS}
+    for row, cell in enumerate(read_column(dataset, column)):
+        word = text(cell)
         if word is None:
             continue
         part = split_name(word) if parts is None else parts.get(word.lower())
@@ -209,88 +254,139 @@ def _column_rows(
             rows[part].append(row)
         elif parts is None:
             raise UserError(
-                f"protocol.column: {word!r} in the column {column!r} is not a part; map it with protocol.parts, such "
-                f"as {{{word}: train}}"
+                f"protocol.column: {word!r} in the column {column!r} is not a part; map it with "
+                f"protocol.parts, such as {{{word}: train}}"
             )
     return rows
 
 
-def _shared(dataset: Dataset, rows: Mapping[str, Sequence[int]], *parts: str) -> int:
+def _shared_speakers(dataset: Dataset, rows: Rows, first: str, second: str) -> int:
     """The number of speakers that are in both parts."""
     speakers = read_column(dataset, "speaker")
-    return len(set.intersection(*({speakers[row] for row in rows[part]} for part in parts)))
+    first_speakers = {speakers[row] for row in rows[first]}
+    second_speakers = {speakers[row] for row in rows[second]}
+    return len(first_speakers & second_speakers)
 
 
 def _split(
     name: str,
     dataset: Dataset,
-    rows: Mapping[str, list[int]],
+    rows: Rows,
+    *,
     fold: str | None,
     validation: float,
     seed: int,
-    noted: bool = True,
+    with_notes: bool = True,
 ) -> Split:
-    """A split of listed rows; validation is drawn if it is not listed, with a note if `noted`."""
+    """A split of listed rows.
+
+    Validation is drawn if it is not listed. `with_notes` adds notes about that draw and about
+    speakers in train and validation.
+    """
     rows = dict(rows)
-    notes = []
-    apart = None
+    notes: list[str] = []
+    apart: tuple[str, ...] = ("speaker",)
+
     if not rows["validation"] and rows["train"]:
-        rows["train"], rows["validation"], apart, drawn = hold_out(
-            dataset, rows["train"], validation, seed
-        )
-        notes = list(drawn)
-        if noted:
+        held_out = hold_out(dataset, rows["train"], validation, seed)
+        rows["train"] = held_out.train
+        rows["validation"] = held_out.validation
+        apart = held_out.apart
+        notes += held_out.notes
+        if with_notes:
             notes.append(
-                f"The list has no validation part: {validation:g} of the training speakers were drawn."
+                f"The list has no validation part: {validation:g} of the training speakers were "
+                "drawn."
             )
-    both = _shared(dataset, rows, "train", "validation")
-    if apart is None:
-        apart = () if both else ("speaker",)
-        if both and noted:
-            notes = [f"{both} speakers are in train and in validation, as listed."]
-    shared = _shared(dataset, rows, "train", "test") or _shared(dataset, rows, "validation", "test")
-    test_apart = () if shared else ("speaker",)
+    else:
+        shared = _shared_speakers(dataset, rows, "train", "validation")
+        if shared:
+            apart = ()
+            if with_notes:
+                notes.append(f"{shared} speakers are in train and in validation, as listed.")
+
+    tested_are_new = not (
+        _shared_speakers(dataset, rows, "train", "test")
+        or _shared_speakers(dataset, rows, "validation", "test")
+    )
     return make_split(
-        name, dataset, rows, test_apart=test_apart, validation_apart=apart, fold=fold, notes=notes
+        name,
+        dataset,
+        rows,
+        test_apart=("speaker",) if tested_are_new else (),
+        validation_apart=apart,
+        fold=fold,
+        notes=notes,
     )
 
 
-def _require_apart(split: Split, where: str, shared_speakers: bool) -> Split:
+def _check_leak(split: Split, where: str, shared_speakers: bool) -> None:
+    """Raise a `UserError` for test speakers in train or validation, unless they are allowed."""
     if split.leak and not shared_speakers:
         raise UserError(
             f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true"
         )
-    return split
+
+
+def _one_or_all(splits: list[Split]) -> Split | list[Split]:
+    """The only split, or all folds."""
+    return splits if len(splits) > 1 else splits[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedSplits:
+    """The published splits of one corpus.
+
+    Attributes:
+        unit: ``speaker`` or ``utterance``, of which the lists are.
+        folds: for each fold the test speakers, or the test clips as words of one text.
+        parts: the speakers of train, validation and test, of a list without folds.
+    """
+
+    unit: str
+    folds: list[list[str] | str]
+    parts: dict[str, list[str]]
 
 
 @functools.cache
-def published_list(file: str) -> dict[str, Any]:
-    """{source, corpora: {corpus: {unit, folds or parts}}} of lists/FILE.json."""
-    return json.loads(
-        (resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8")
-    )
+def published_list(file: str) -> dict[str, PublishedSplits]:
+    """The published splits in lists/FILE.json, by corpus."""
+    path = resources.files(__package__) / "lists" / f"{file}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    published = {}
+    for corpus, listed in content["corpora"].items():
+        parts = {part: listed[part] for part in PARTS if part in listed}
+        published[corpus] = PublishedSplits(listed["unit"], listed.get("folds", []), parts)
+    return published
 
 
 def ravdess_actors(dataset: Dataset) -> Split:
-    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24
-    for test.
+    """RAVDESS by the split of many notebooks.
+
+    Actors 1-16 are for training, 17-20 for validation, 21-24 for the test.
     """
-    return _by_speakers(
-        "ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", [["1-16"], ["17-20"], ["21-24"]]
-    )
+    speakers = {"train": ["1-16"], "validation": ["17-20"], "test": ["21-24"]}
+    return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", speakers)
 
 
 def audb_cremad(dataset: Dataset) -> Split:
     """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
-    listed = published_list("audb")["corpora"]["cremad"]
-    return _by_speakers("audb/cremad", dataset, "cremad", [listed[part] for part in PARTS])
+    speakers = published_list("audb")["cremad"].parts
+    return _by_speakers("audb/cremad", dataset, "cremad", speakers)
 
 
 def _by_speakers(
-    name: str, dataset: Dataset, corpus: str, speakers: list[list[int | str]]
+    name: str, dataset: Dataset, corpus: str, speakers: Mapping[str, list[int | str]]
 ) -> Split:
+    """The split with these speakers in each part."""
     _require_corpus(name, dataset, corpus)
-    return make_split(name, dataset, speaker_independent(dataset, *speakers).rows)
+    split = speaker_independent(
+        dataset,
+        train=speakers["train"],
+        validation=speakers["validation"],
+        test=speakers["test"],
+    )
+    return make_split(name, dataset, split.rows)
 
 
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
@@ -300,43 +396,65 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     clip (CREMA-D, EMO-DB, TESS) have the same speakers in train and test, so validation clips are
     drawn: speaker-dependent.
     """
+    name = f"emobox/{corpus}"
 
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
-        name = f"emobox/{corpus}"
         _require_corpus(name, dataset, corpus)
-        listed = published_list("emobox")["corpora"][corpus]
-        if listed["unit"] == "speaker":
+        published = published_list("emobox")[corpus]
+        folds = published.folds
+        if published.unit == "speaker":
             everyone = sorted(set(read_column(dataset, "speaker")))
-            tested = [
-                match_speakers(fold, everyone, f"protocol.name: {name}") for fold in listed["folds"]
-            ]
+            key = f"protocol.name: {name}"
+            tested = [match_speakers(fold, everyone, key) for fold in folds]
             return folds_by_speaker(name, dataset, tested, validation, seed)
+
         check_share("protocol.validation", validation)
         splits = []
-        folds = listed["folds"]
         for number, fold in enumerate(folds, start=1):
-            wanted = {f"{corpus}/{stem}" for stem in fold.split()}
-            tested = rows_where(dataset, "id", wanted)
-            absent = len(wanted) - len(tested)
-            notes = [
-                f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips."
-            ]
-            rest = np.setdiff1d(np.arange(len(dataset)), tested)
-            train, validated = draw_clips(
-                dataset, rest, validation, seed, True, "protocol.validation"
-            )
-            rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
             title = f"{number} of {len(folds)}" if len(folds) > 1 else None
-            settings = {"test_apart": (), "validation_apart": (), "notes": notes if absent else ()}
-            splits.append(make_split(name, dataset, rows, fold=title, **settings))
-        return splits if len(splits) > 1 else splits[0]
+            test_ids = {f"{corpus}/{stem}" for stem in fold.split()}
+            splits.append(
+                _fold_by_clip(
+                    name, dataset, test_ids, title=title, validation=validation, seed=seed
+                )
+            )
+        return _one_or_all(splits)
 
     return protocol
 
 
+def _fold_by_clip(
+    name: str,
+    dataset: Dataset,
+    test_ids: set[str],
+    *,
+    title: str | None,
+    validation: float,
+    seed: int,
+) -> Split:
+    """The fold with these test clips; validation is a share of the other clips."""
+    test_rows = rows_where(dataset, "id", test_ids)
+    notes = []
+    absent = len(test_ids) - len(test_rows)
+    if absent:
+        notes.append(
+            f"{absent} of the list's {len(test_ids)} test clips are not among this corpus's clips."
+        )
+
+    rest = np.setdiff1d(np.arange(len(dataset)), test_rows)
+    train, validated = draw_clips(
+        dataset, rest, validation, seed=seed, stratified=True, key="protocol.validation"
+    )
+    rows = {"train": train.tolist(), "validation": validated.tolist(), "test": test_rows}
+    return make_split(
+        name, dataset, rows, test_apart=(), validation_apart=(), fold=title, notes=notes
+    )
+
+
 def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
-    found = sorted(set(read_column(dataset, "corpus")))
-    if found != [corpus]:
+    corpora = sorted(set(read_column(dataset, "corpus")))
+    if corpora != [corpus]:
         raise UserError(
-            f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}"
+            f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is "
+            f"{', '.join(corpora)}"
         )

@@ -1,5 +1,6 @@
 """Rules for one split: speaker-independent (by lists or shares of speakers) and random."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from ..utils.errors import UserError
 from ..utils.order import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
 
+# Groups are drawn this often at random; the best draw is used.
 _DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
@@ -17,14 +19,14 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 def draw_groups(
     dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
 ) -> list[str]:
-    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws, with every class on
-    both sides if possible and similar labels and sexes.
+    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws.
 
-    Each of several corpora has its own draw, in proportion to its groups: at least one group, which
-    may give more than `count`, and never all groups, which may give fewer.
+    The best draw has every class on both sides if possible, and similar labels and sexes. Each of
+    several corpora has its own draw, in proportion to its groups: at least one group, which may
+    give more than `count`, and never all groups, which may give fewer.
     """
     pools = _by_corpus(dataset, rows, column)
-    sizes = [len(set(_values(dataset, own, column))) for own in pools]
+    sizes = [len(set(_values(dataset, pool, column))) for pool in pools]
     if len(pools) > 1 and max(sizes) > 1:
         least = [min(1, size - 1) for size in sizes]
         most = [size - 1 for size in sizes]
@@ -32,19 +34,22 @@ def draw_groups(
     else:
         pools = [rows]
         counts = [count]
-    drawn = [
-        _nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n
-    ]
-    return sorted(group for own in drawn for group in own)
+
+    drawn: list[str] = []
+    for pool, pool_count in zip(pools, counts, strict=True):
+        if pool_count:
+            drawn += _nearest(dataset, pool, column, pool_count, seed)
+    return sorted(drawn)
 
 
 def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
     """The rows of each corpus; all together if a group (a sentence) is in several."""
     pools: dict[str, list[int]] = {}
-    home: dict[str, str] = {}
-    columns = (_values(dataset, rows, name) for name in (column, "corpus"))
-    for row, group, corpus in zip(rows, *columns, strict=True):
-        if home.setdefault(group, corpus) != corpus:
+    corpus_of_group: dict[str, str] = {}
+    groups = _values(dataset, rows, column)
+    corpora = _values(dataset, rows, "corpus")
+    for row, group, corpus in zip(rows, groups, corpora, strict=True):
+        if corpus_of_group.setdefault(group, corpus) != corpus:
             return [rows]
         pools.setdefault(corpus, []).append(row)
     return [pools[corpus] for corpus in sorted(pools)]
@@ -53,82 +58,115 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
 def _nearest(
     dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
 ) -> list[str]:
-    groups = sorted(set(_values(dataset, rows, column)))
-    # late, so that the check of a recipe does not wait for it
+    """Of `_DRAWS` draws of `count` groups, the one that is nearest to all groups."""
+    # Imported late, so that the check of a recipe does not wait for it.
     from sklearn.model_selection import ShuffleSplit
 
-    classes = len(dataset.features["label"].names)
-    # Clips per label, and sex, of each group; all labels together have the weight of sex.
-    index = {group: i for i, group in enumerate(groups)}
-    clips = np.zeros((len(groups), classes))
-    sexes = np.zeros((len(groups), 2))
-    columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
-    for group, label, sex in zip(*columns, strict=True):
-        clips[index[group], label] += 1
-        sexes[index[group]] += [sex == "female", sex == "male"]
-    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
-    clips /= max(clips.sum(axis=1).mean(), 1)
-    profiles = np.hstack([clips, sexes])
+    groups = sorted(set(_values(dataset, rows, column)))
+    clips, sexes = _profiles(dataset, rows, column, groups)
+
     chosen = np.zeros((_DRAWS, len(groups)))
     draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
     for i, (_, drawn) in enumerate(draws):
         chosen[i, drawn] = 1
-    lacking = sum(
-        ((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen)
-    )
+
+    # The classes that a side of a draw lacks, of those that any group has.
+    present = clips.sum(axis=0) > 0
+    lacking = np.zeros(_DRAWS, dtype=int)
+    for side in (chosen, 1 - chosen):
+        lacking += ((side @ clips == 0) & present).sum(axis=1)
+
+    profiles = np.hstack([clips, sexes])
     unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
+
     best = np.lexsort((unlike, lacking))[0]
     return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
 
 
+def _profiles(
+    dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips per label, and the share of each sex, for each group.
+
+    Clips are scaled, so that all labels together have the weight of sex.
+
+    Returns:
+        Arrays of (groups, labels) and of (groups, 2).
+    """
+    index = {group: i for i, group in enumerate(groups)}
+    clips = np.zeros((len(groups), len(dataset.features["label"].names)))
+    sexes = np.zeros((len(groups), 2))
+
+    group_of_row = _values(dataset, rows, column)
+    labels = _values(dataset, rows, "label")
+    sex_of_row = _values(dataset, rows, "sex")
+    for group, label, sex in zip(group_of_row, labels, sex_of_row, strict=True):
+        clips[index[group], label] += 1
+        sexes[index[group]] += [sex == "female", sex == "male"]
+
+    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
+    clips /= max(clips.sum(axis=1).mean(), 1)
+    return clips, sexes
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Training and validation rows, the columns that they keep apart, and notes for readers."""
+
+    train: list[int]
+    validation: list[int]
+    apart: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def hold_out(
     dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
-) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
+) -> HeldOut:
     """Divide the rows that are not tested into train and validation.
 
     Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only
-    one is left, as with TESS's two speakers, a share of its sentences. Also returns the columns
-    that they keep apart, and notes.
+    one is left, as with TESS's two speakers, a share of its sentences.
     """
     check_share("protocol.validation", share)
     column = by
     apart = ("speaker", "session") if by == "session" else (by,)
-    notes = ()
+    notes: tuple[str, ...] = ()
+
     groups = set(_values(dataset, rows, by))
     if len(groups) < 2:
         sentences = set(_values(dataset, rows, "sentence"))
         if len(sentences) < 2 or None in sentences:
             raise UserError(
-                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left for training, and its clips "
-                "have no sentences to hold out; choose fewer test speakers"
+                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left for training, "
+                "and its clips have no sentences to hold out; choose fewer test speakers"
             )
         column = "sentence"
         groups = sentences
         apart = ("sentence",)
         notes = (
-            f"Validation is held-out sentences of the training speakers, as only one {by} is left for training: it "
-            "measures new sentences, not new speakers.",
+            "Validation is held-out sentences of the training speakers, as only one "
+            f"{by} is left for training: it measures new sentences, not new speakers.",
         )
+
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     drawn = set(draw_groups(dataset, rows, column, count, seed))
     values = read_column(dataset, column)
-    train, validation = (
-        [row for row in rows if (values[row] in drawn) == held] for held in (False, True)
-    )
-    return (
-        train,
-        validation,
-        apart,
-        notes + absent_corpora(dataset, {"train": train, "validation": validation}),
-    )
+    train = [row for row in rows if values[row] not in drawn]
+    validation = [row for row in rows if values[row] in drawn]
+
+    notes += absent_corpora(dataset, {"train": train, "validation": validation})
+    return HeldOut(train, validation, apart, notes)
 
 
 def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     """Notes on corpora without a clip in some part."""
-    found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
+    corpora_of_part = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
+    everywhere = sorted(set().union(*corpora_of_part.values()))
+
+    # The parts that lack a corpus, as text -> those corpora.
     missing: dict[str, list[str]] = {}
-    for corpus in sorted(set().union(*found.values())):
-        lacking = [part for part in found if corpus not in found[part]]
+    for corpus in everywhere:
+        lacking = [part for part, corpora in corpora_of_part.items() if corpus not in corpora]
         if lacking:
             missing.setdefault(" and ".join(lacking), []).append(corpus)
     return tuple(
@@ -137,6 +175,7 @@ def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tupl
 
 
 def check_share(key: str, share: float) -> None:
+    """Raise a `UserError` for a share that is not between 0 and 1; `key` is for the message."""
     if not 0 < share < 1:
         raise UserError(f"{key}: expected a share between 0 and 1, got {share}")
 
@@ -171,78 +210,142 @@ def speaker_independent(
             clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
-    parts: dict[str, list[str]] = {}
-    part_of: dict[str, str] = {}
-    for part, wanted in zip(PARTS, (train, validation, test), strict=True):
-        if isinstance(wanted, float | int):
-            check_share(f"protocol.{part}", wanted)
-        elif wanted is not None:
-            wanted = [wanted] if isinstance(wanted, str) else wanted
-            parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
-            for speaker in parts[part]:
-                if part_of.setdefault(speaker, part) != part:
-                    raise UserError(
-                        f"protocol.{part}: speaker {speaker} is also in {part_of[speaker]}; list each once"
-                    )
-    apart = ("speaker",)
-    notes = ()
-    rows: dict[str, list[int]] = {}
+    requested = {"train": train, "validation": validation, "test": test}
+    speakers_of = _listed_speakers(requested, everyone)
+    train_is_listed = "train" in speakers_of
+
     for part, share in (("test", test), ("validation", validation)):
-        if part in parts:
+        if part in speakers_of:
             continue
-        candidates = sorted(set(everyone).difference(*parts.values()))
-        own = rows_where(dataset, "speaker", candidates)
-        if part == "validation" and "train" not in parts and len(candidates) == 1:
-            rows["train"], rows["validation"], apart, notes = hold_out(dataset, own, share, seed)
-            break
-        # Train needs a speaker unless it is listed.
-        most = max(0, len(candidates) - ("train" not in parts))
-        count = max(1, round(share * len(everyone)))
-        if count > most:
-            raise UserError(
-                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}; at most {most} can be drawn"
+        candidates = _not_in(speakers_of, everyone)
+        if part == "validation" and not train_is_listed and len(candidates) == 1:
+            return _with_held_out_sentences(
+                dataset, candidates, speakers_of["test"], share=share, seed=seed
             )
-        parts[part] = (
-            candidates
-            if count == len(candidates)
-            else draw_groups(dataset, own, "speaker", count, seed)
+        speakers_of[part] = _draw_speakers(
+            dataset,
+            candidates,
+            share=share,
+            total=len(everyone),
+            left=0 if train_is_listed else 1,
+            seed=seed,
+            key=f"protocol.{part}",
         )
-    if not rows:
-        if "train" not in parts:
-            parts["train"] = sorted(set(everyone).difference(*parts.values()))
-            if not parts["train"]:
+
+    if not train_is_listed:
+        speakers_of["train"] = _not_in(speakers_of, everyone)
+        if not speakers_of["train"]:
+            raise UserError(
+                "protocol.train: no speaker is left for training; choose fewer for validation or "
+                "test"
+            )
+    rows = {part: rows_where(dataset, "speaker", speakers_of[part]) for part in PARTS}
+    notes = absent_corpora(dataset, rows)
+    return make_split("speaker_independent", dataset, rows, notes=notes)
+
+
+def _listed_speakers(
+    requested: Mapping[str, float | list[int | str] | None], everyone: Sequence[str]
+) -> dict[str, list[str]]:
+    """The speakers of each part that a recipe lists; a part with a share is left out."""
+    speakers_of: dict[str, list[str]] = {}
+    part_of: dict[str, str] = {}
+    for part, wanted in requested.items():
+        key = f"protocol.{part}"
+        if wanted is None:
+            continue
+        if isinstance(wanted, float | int):
+            check_share(key, wanted)
+            continue
+        forms = [wanted] if isinstance(wanted, str) else wanted
+        speakers_of[part] = match_speakers(forms, everyone, key)
+        for speaker in speakers_of[part]:
+            if part_of.setdefault(speaker, part) != part:
                 raise UserError(
-                    "protocol.train: no speaker is left for training; choose fewer for validation or test"
+                    f"{key}: speaker {speaker} is also in {part_of[speaker]}; list each once"
                 )
-        rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
-        notes = absent_corpora(dataset, rows)
-    rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
-    return make_split("speaker_independent", dataset, rows, validation_apart=apart, notes=notes)
+    return speakers_of
+
+
+def _not_in(speakers_of: Mapping[str, Sequence[str]], everyone: Sequence[str]) -> list[str]:
+    """The speakers that are in no part yet."""
+    return sorted(set(everyone).difference(*speakers_of.values()))
+
+
+def _draw_speakers(
+    dataset: Dataset,
+    candidates: list[str],
+    *,
+    share: float,
+    total: int,
+    left: int,
+    seed: int,
+    key: str,
+) -> list[str]:
+    """Draw a share of `total` speakers from the candidates, of whom at least `left` remain."""
+    count = max(1, round(share * total))
+    most = max(0, len(candidates) - left)
+    if count > most:
+        raise UserError(
+            f"{key}: {share} of {total} speakers is {count}; at most {most} can be drawn"
+        )
+    if count == len(candidates):
+        return candidates
+    rows = rows_where(dataset, "speaker", candidates)
+    return draw_groups(dataset, rows, "speaker", count, seed)
+
+
+def _with_held_out_sentences(
+    dataset: Dataset, others: list[str], tested: list[str], *, share: float, seed: int
+) -> Split:
+    """The split of two speakers: validation is a share of the sentences of the other speaker."""
+    held_out = hold_out(dataset, rows_where(dataset, "speaker", others), share, seed)
+    rows = {
+        "train": held_out.train,
+        "validation": held_out.validation,
+        "test": rows_where(dataset, "speaker", tested),
+    }
+    return make_split(
+        "speaker_independent",
+        dataset,
+        rows,
+        validation_apart=held_out.apart,
+        notes=held_out.notes,
+    )
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
-    """The speakers of a corpus from the short forms of a recipe: `17` or `ravdess:17`, and `1-16`
-    as a range.
+    """The speakers of a corpus from the short forms of a recipe.
+
+    A form is a number or name (`17`, `ravdess:17`), or a range of numbers (`1-16`).
     """
-    found: list[str] = []
+    matched: list[str] = []
     for item in wanted:
-        bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
-        forms = range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [item]
-        if not forms:
-            raise UserError(f"{key}: {item} is not a range; write the smaller number first")
-        for form in forms:
+        for form in _forms(item, key):
             matches = [speaker for speaker in speakers if _is(speaker, form)]
             if not matches:
                 raise UserError(f"{key}: no speaker {form}; the corpus has {', '.join(speakers)}")
             if len(matches) > 1:
                 raise UserError(f"{key}: {form} may be {' or '.join(matches)}; write the full name")
-            found += matches
-    if not found:
+            matched += matches
+    if not matched:
         raise UserError(f"{key}: an empty list of speakers")
-    return found
+    return matched
+
+
+def _forms(item: int | str, key: str) -> Sequence[int | str]:
+    """The numbers of a range, or the item itself."""
+    bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
+    if bounds is None:
+        return [item]
+    numbers = range(int(bounds[1]), int(bounds[2]) + 1)
+    if not numbers:
+        raise UserError(f"{key}: {item} is not a range; write the smaller number first")
+    return numbers
 
 
 def _is(speaker: str, form: int | str) -> bool:
+    """Whether a form names the speaker: in full, without its corpus, or by the same number."""
     bare = speaker.partition(":")[2]
     if speaker == form or bare == str(form):
         return True
@@ -251,37 +354,50 @@ def _is(speaker: str, form: int | str) -> bool:
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
     """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
-    return _at_random("random", dataset, validation, test, seed, stratified=False)
+    return _at_random("random", dataset, validation, test, seed=seed, stratified=False)
 
 
 def random_stratified(
     dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0
 ) -> Split:
     """As `random`, with each label in proportion in each part: also **leaky**."""
-    return _at_random("random_stratified", dataset, validation, test, seed, stratified=True)
+    return _at_random("random_stratified", dataset, validation, test, seed=seed, stratified=True)
 
 
 def _at_random(
-    name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool
+    name: str, dataset: Dataset, validation: float, test: float, *, seed: int, stratified: bool
 ) -> Split:
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
+    everything = np.arange(len(dataset))
     rest, tested = draw_clips(
-        dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test"
+        dataset, everything, test, seed=seed, stratified=stratified, key="protocol.test"
     )
     train, validated = draw_clips(
-        dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation"
+        dataset,
+        rest,
+        validation / (1 - test),
+        seed=seed,
+        stratified=stratified,
+        key="protocol.validation",
     )
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}
     return make_split(name, dataset, rows, test_apart=(), validation_apart=())
 
 
 def draw_clips(
-    dataset: Dataset, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
+    dataset: Dataset,
+    rows: Sequence[int],
+    share: float,
+    *,
+    seed: int,
+    stratified: bool,
+    key: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The other rows, and a share drawn at random, with labels in proportion if `stratified`."""
     from sklearn.model_selection import train_test_split
 
+    rows = np.asarray(rows)
     labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
     try:
         return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)

@@ -1,6 +1,4 @@
-"""A split: the ids of train, validation and test, with a fingerprint and the columns that they keep
-apart.
-"""
+"""A split: the ids of train, validation and test, a fingerprint, and the columns kept apart."""
 
 import dataclasses
 import hashlib
@@ -9,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from datasets import Dataset, DatasetDict
@@ -18,8 +16,16 @@ from ..corpora.schema import UNNAMED
 from ..utils.errors import UserError
 from ..utils.files import write_json
 
+if TYPE_CHECKING:
+    from .audit import Audit
+
 PARTS = ("train", "validation", "test")
-PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
+PAIRS = tuple(f"{first}/{second}" for first, second in combinations(PARTS, 2))
+
+# A table lists at most this number of speakers of a part.
+_SPEAKERS_LISTED = 8
+
+# The columns that `read_column` has read.
 _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 
 
@@ -42,12 +48,18 @@ class Split:
 
     def __repr__(self) -> str:
         clips = ", ".join(f"{len(self.rows[part])} {part}" for part in PARTS)
-        return f"Split({self.name}{f', fold {self.fold}' if self.fold else ''}, clips: {clips}, {self.sha256[:8]})"
+        return f"Split({self.title}, clips: {clips}, {self.sha256[:8]})"
+
+    @property
+    def title(self) -> str:
+        """The protocol, and the fold of a protocol with folds."""
+        return title_of(self.name, self.fold)
 
     @property
     def sha256(self) -> str:
-        """Fingerprint over each part's sorted ids: equal fingerprints mean the same clips in the
-        same parts.
+        """Fingerprint over each part's sorted ids.
+
+        Equal fingerprints mean the same clips in the same parts.
         """
         canonical = json.dumps(
             {part: sorted(self.ids[part]) for part in PARTS}, separators=(",", ":")
@@ -56,72 +68,102 @@ class Split:
 
     @property
     def leak(self) -> str | None:
-        """Why the results overestimate those on unseen speakers: test speakers that are in train or
-        validation, or that may be because speakers are unknown. None without a leak."""
-        used = {"train": "used for training", "validation": "used to select the checkpoint"}
+        """Why the results overestimate those on unseen speakers; None without a leak.
+
+        Test speakers are in train or validation, or may be because speakers are unknown.
+        """
+        used_for = {"train": "used for training", "validation": "used to select the checkpoint"}
         tested = self.speakers["test"]
-        for part, how in used.items():
+
+        for part, use in used_for.items():
             shared = set(tested) & set(self.speakers[part])
             if shared:
                 return (
-                    f"Speaker-dependent: {len(shared)} of the {len(tested)} test speakers were {how}, so these "
-                    "figures do not hold for unseen speakers."
+                    f"Speaker-dependent: {len(shared)} of the {len(tested)} test speakers were "
+                    f"{use}, so these figures do not hold for unseen speakers."
                 )
-        for part, how in used.items():
-            unnamed = may_share(tested, self.speakers[part])
-            if unnamed:
+
+        for part, use in used_for.items():
+            corpora = may_share(tested, self.speakers[part])
+            if corpora:
                 return (
-                    f"Possibly speaker-dependent: clips of {', '.join(unnamed)} have unknown speakers, so test "
-                    f"speakers may have been {how}, and these figures may not hold for unseen speakers."
+                    f"Possibly speaker-dependent: clips of {', '.join(corpora)} have unknown "
+                    f"speakers, so test speakers may have been {use}, and these figures may not "
+                    "hold for unseen speakers."
                 )
         return None
 
     def apply(self, dataset: Dataset) -> DatasetDict:
-        """The rows of each split, as `datasets.DatasetDict`; its `push_to_hub` uploads them with
-        their audio.
+        """The rows of each split, as `datasets.DatasetDict`.
+
+        Its `push_to_hub` uploads them with their audio.
         """
         return DatasetDict({part: dataset.select(self.rows[part]) for part in PARTS})
 
     def to_dict(self) -> dict[str, Any]:
-        described = {"protocol": self.name, "sha256": self.sha256} | (
-            {} if self.fold is None else {"fold": self.fold}
-        )
-        apart = {pair: list(columns) for pair, columns in self.apart.items()}
-        described |= {"leak": self.leak, "notes": list(self.notes), "apart": apart}
-        return described | {"speakers": self.speakers, "ids": self.ids}
+        """The split as it stands in split.json; a split without folds has no key `fold`."""
+        content: dict[str, Any] = {"protocol": self.name, "sha256": self.sha256}
+        if self.fold is not None:
+            content["fold"] = self.fold
+        content["leak"] = self.leak
+        content["notes"] = list(self.notes)
+        content["apart"] = {pair: list(columns) for pair, columns in self.apart.items()}
+        content["speakers"] = self.speakers
+        content["ids"] = self.ids
+        return content
 
     def table(self, dataset: Dataset) -> str:
         """Clips, speakers and clips per label of each part, as lines to print."""
-        names = dataset.features["label"].names
+        label_names = dataset.features["label"].names
         labels = read_column(dataset, "label")
-        lines = [
-            f"{'part':<11} {'clips':>6} {'speakers':>8}  "
-            + " ".join(f"{name:>9}" for name in names)
-        ]
+
+        heads = " ".join(f"{name:>9}" for name in label_names)
+        lines = [f"{'part':<11} {'clips':>6} {'speakers':>8}  {heads}"]
         for part in PARTS:
-            counts = Counter(labels[row] for row in self.rows[part])
-            per_label = " ".join(f"{counts[i]:>9}" for i in range(len(names)))
-            lines.append(
-                f"{part:<11} {len(self.rows[part]):>6} {len(self.speakers[part]):>8}  {per_label}"
-            )
+            rows = self.rows[part]
+            counts = Counter(labels[row] for row in rows)
+            cells = " ".join(f"{counts[label]:>9}" for label in range(len(label_names)))
+            lines.append(f"{part:<11} {len(rows):>6} {len(self.speakers[part]):>8}  {cells}")
+
         left_out = len(dataset) - sum(len(rows) for rows in self.rows.values())
         if left_out:
             lines.append(f"{'in no part':<11} {left_out:>6}")
-        for part, names in self.speakers.items():
-            some = (
-                names
-                if len(names) <= 8
-                else [*names[:3], f"... {len(names) - 4} more ...", names[-1]]
-            )
-            lines.append(f"{part}: {', '.join(some)}")
-        return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
+
+        for part, speakers in self.speakers.items():
+            lines.append(f"{part}: {_abbreviated(speakers)}")
+        lines += self.notes
+        if self.leak:
+            lines.append(self.leak)
+        return "\n".join(lines)
 
 
-def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    """The corpora with speakers on both sides and unknown speakers (`UNNAMED`) on one."""
-    sides = [[speaker.partition(":") for speaker in side] for side in (one, other)]
-    both = set.intersection(*({corpus for corpus, _, _ in side} for side in sides))
-    return sorted({corpus for side in sides for corpus, _, name in side if name == UNNAMED} & both)
+def title_of(name: str, fold: str | None) -> str:
+    """The protocol's name, with the fold's title if there is one."""
+    return f"{name}, fold {fold}" if fold else name
+
+
+def _abbreviated(speakers: Sequence[str]) -> str:
+    """A list of speakers; of a long one, the first three and the last."""
+    if len(speakers) <= _SPEAKERS_LISTED:
+        return ", ".join(speakers)
+    left_out = f"... {len(speakers) - 4} more ..."
+    return ", ".join([*speakers[:3], left_out, speakers[-1]])
+
+
+def may_share(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The corpora with speakers in both lists and unknown speakers (`UNNAMED`) in at least one."""
+    corpora_of_sides = []
+    with_unknown = set()
+    for speakers in (first, second):
+        corpora = set()
+        for speaker in speakers:
+            corpus, _, name = speaker.partition(":")
+            corpora.add(corpus)
+            if name == UNNAMED:
+                with_unknown.add(corpus)
+        corpora_of_sides.append(corpora)
+    in_both = corpora_of_sides[0] & corpora_of_sides[1]
+    return sorted(with_unknown & in_both)
 
 
 def make_split(
@@ -134,52 +176,74 @@ def make_split(
     fold: str | None = None,
     notes: Sequence[str] = (),
 ) -> Split:
-    """A split from row numbers, checked: every part has clips and every class, but a class missing
-    from validation or test of a fold is only a note, as every clip is tested in some fold.
+    """A split from row numbers, checked.
+
+    Every part has clips and every class. A class that is missing from validation or test of a fold
+    is only a note, as every clip is tested in some fold.
 
     Args:
         test_apart: columns of which test shares no value with train and validation.
         validation_apart: columns of which validation shares no value with train.
+
+    Raises:
+        UserError: for a part without clips, or without clips of a class.
     """
     ids = read_column(dataset, "id")
     speakers = read_column(dataset, "speaker")
-    labels = read_column(dataset, "label")
-    names = dataset.features["label"].names
-    notes = list(notes)
-    where = f"protocol {name}" + (f", fold {fold}" if fold else "")
-    for part in PARTS:
-        if not rows[part]:
-            raise UserError(f"{where}: no clip in {part}")
-        missing = [
-            names[i] for i in sorted(set(range(len(names))) - {labels[row] for row in rows[part]})
-        ]
-        if missing and (part == "train" or fold is None):
-            raise UserError(f"{where}: no clip of {', '.join(missing)} in {part}; drop or merge it")
-        if missing:
-            notes.append(
-                f"No clip of {', '.join(missing)} in {part}: its scores are means over the other classes."
-            )
-    taken = [row for part in PARTS for row in rows[part]]
-    if len(set(taken)) != len(taken):
-        raise ValueError(f"{where}: a row in two parts")
+    title = title_of(name, fold)
+    class_notes = _check_classes(dataset, rows, title, in_fold=fold is not None)
+
+    all_rows = [row for part in PARTS for row in rows[part]]
+    if len(set(all_rows)) != len(all_rows):
+        raise ValueError(f"protocol {title}: a row in two parts")
+
+    sorted_rows = {part: sorted(rows[part]) for part in PARTS}
     return Split(
-        name,
-        {part: sorted(rows[part]) for part in PARTS},
-        {part: [ids[row] for row in sorted(rows[part])] for part in PARTS},
-        {part: sorted({speakers[row] for row in rows[part]}) for part in PARTS},
-        {
+        name=name,
+        rows=sorted_rows,
+        ids={part: [ids[row] for row in sorted_rows[part]] for part in PARTS},
+        speakers={part: sorted({speakers[row] for row in rows[part]}) for part in PARTS},
+        apart={
             "train/validation": tuple(validation_apart),
             "train/test": tuple(test_apart),
             "validation/test": tuple(test_apart),
         },
-        fold,
-        tuple(notes),
+        fold=fold,
+        notes=(*notes, *class_notes),
     )
 
 
+def _check_classes(
+    dataset: Dataset, rows: Mapping[str, Sequence[int]], title: str, *, in_fold: bool
+) -> list[str]:
+    """Check that each part has clips of every class; notes about classes that a fold lacks."""
+    notes = []
+    for part in PARTS:
+        if not rows[part]:
+            raise UserError(f"protocol {title}: no clip in {part}")
+        missing = ", ".join(_missing_classes(dataset, rows[part]))
+        if not missing:
+            continue
+        if part == "train" or not in_fold:
+            raise UserError(f"protocol {title}: no clip of {missing} in {part}; drop or merge it")
+        notes.append(
+            f"No clip of {missing} in {part}: its scores are means over the other classes."
+        )
+    return notes
+
+
+def _missing_classes(dataset: Dataset, rows: Sequence[int]) -> list[str]:
+    """The names of the classes without a clip in `rows`."""
+    labels = read_column(dataset, "label")
+    present = {labels[row] for row in rows}
+    names = dataset.features["label"].names
+    return [name for label, name in enumerate(names) if label not in present]
+
+
 def read_column(dataset: Dataset, name: str) -> list[Any]:
-    """The values of a column by row (do not modify), cached: `datasets` takes 0.2 s for 7,442 rows
-    after `select`.
+    """The values of a column by row (do not modify).
+
+    They are cached, because `datasets` takes 0.2 s for 7,442 rows after `select`.
     """
     columns = _READ.setdefault(dataset, {})
     if name not in columns:
@@ -195,7 +259,7 @@ def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int
 
 def save_splits(
     splits: Sequence[Split],
-    audits: Sequence[Mapping[str, Any]],
+    audits: Sequence["Audit"],
     path: Path,
     clips: Sequence[str] = (),
 ) -> None:
@@ -203,9 +267,10 @@ def save_splits(
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
-        described.append(
-            {key: content.pop(key) for key in ("protocol", "sha256")} | {"audit": audit} | content
-        )
+        # The audit follows the protocol and the fingerprint.
+        head = {"protocol": content.pop("protocol"), "sha256": content.pop("sha256")}
+        described.append(head | {"audit": audit.to_dict()} | content)
+
     if len(described) == 1:
         content = described[0]
     else:

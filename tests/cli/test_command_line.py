@@ -272,14 +272,14 @@ def test_a_take_in_two_splits_is_counted_or_excluded_by_the_recipe(table):
     counted = load_experiment_data(
         read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"])
     )
-    shared = counted.folds[0].audit["shared"]
+    shared = counted.folds[0].audit.shared
     found = {pair: own["near_duplicates"] for pair, own in shared.items()}
     assert found == {"train/validation": 0, "train/test": 1, "validation/test": 0}
-    assert "near_duplicates" not in counted.folds[0].audit["apart"]["train/test"]
+    assert "near_duplicates" not in counted.folds[0].audit.apart["train/test"]
     excluded = load_experiment_data(
         read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"])
     )
-    assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
+    assert excluded.folds[0].audit.shared["train/test"]["near_duplicates"] == 0
     assert len(excluded.dataset) == len(counted.dataset) - 1
 
 

@@ -42,7 +42,7 @@ def test_loaded_prepared_split_and_inspected(corpus):
     assert len(set(dataset["speaker"])) == 4
     assert all(samples.size for samples in store)
     (split,) = split_corpus(dataset, "speaker_independent", validation=0.25, test=0.25)
-    assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 0
+    assert audit(split, dataset).shared["train/test"]["speakers"] == 0
     assert len(split_corpus(dataset, "leave_one_speaker_out", validation=0.4)) == 4
     for own in split_corpus(dataset, protocol[0], **protocol[1]):
         assert all(own.rows[part] for part in PARTS)

@@ -10,7 +10,6 @@ import pytest
 from ser_hf.protocols import (
     PAIRS,
     audit,
-    audit_table,
     contradictions,
     make_split,
     require_apart,
@@ -49,7 +48,7 @@ def with_copies(with_column):
 
 def test_a_clean_split_shares_sentences_only(make_corpus):
     dataset = make_corpus(4)
-    assert audit(split_of(dataset), dataset, []) == {
+    assert audit(split_of(dataset), dataset, []).to_dict() == {
         "shared": dict.fromkeys(
             PAIRS, {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}
         ),
@@ -60,7 +59,7 @@ def test_a_clean_split_shares_sentences_only(make_corpus):
 
 def test_sessions_are_counted_where_the_corpus_has_them(make_corpus):
     dataset = make_corpus(4, session=lambda n, take: f"session {n // 2}")
-    shared = audit(split_of(dataset), dataset, [])["shared"]
+    shared = audit(split_of(dataset), dataset, []).shared
     assert list(shared["train/test"]) == [
         "speakers",
         "sessions",
@@ -75,7 +74,7 @@ def test_unknown_values_are_unknown_and_not_zero(make_corpus, with_column):
     dataset = make_corpus(4)
     own = [None if speaker == "x:04" else "a sentence" for speaker in dataset["speaker"]]
     dataset = with_column(dataset, "sentence", own)
-    shared = audit(split_of(dataset), dataset, [])["shared"]
+    shared = audit(split_of(dataset), dataset, []).shared
     assert [shared[pair]["sentences"] for pair in PAIRS] == [1, None, None]
 
 
@@ -126,7 +125,7 @@ def test_a_value_in_two_parts_that_are_kept_apart_is_refused(
     message = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} is in {one} and in {other}"
     assert str(error.value) == message
     unpromised = audit(split_of(leaky), leaky, [])
-    assert unpromised["shared"][f"{one}/{other}"][f"{column}s"] == 1
+    assert unpromised.shared[f"{one}/{other}"][f"{column}s"] == 1
 
 
 @pytest.mark.parametrize(
@@ -229,28 +228,27 @@ def test_the_worst_audit_has_the_maximum_of_each_count(make_corpus, with_copies)
         audit(split, dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False),
         audit(lax, dataset, []),
     ]
-    audits[0]["shared"]["train/test"]["sentences"] = None
-    audits[1]["shared"]["validation/test"]["sentences"] = 5
-    audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"][
-        "sentences"
-    ] = None
+    audits[0].shared["train/test"]["sentences"] = None
+    audits[1].shared["validation/test"]["sentences"] = 5
+    for audited in audits:
+        audited.shared["train/validation"]["sentences"] = None
     worst = worst_audit(audits)
-    assert [worst["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
-    assert [worst["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
-    assert worst["apart"] == {
+    assert [worst.shared[pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
+    assert [worst.shared[pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
+    assert worst.apart == {
         "train/validation": ["recordings"],
         "train/test": ["speakers", "recordings"],
         "validation/test": ["speakers", "recordings"],
     }
-    assert worst["duplicates"] == 1
+    assert worst.duplicates == 1
     assert worst_audit(audits[:1]) == audits[0]
 
 
 def test_the_table_marks_shared_values_that_are_not_forbidden(make_corpus):
     dataset = make_corpus(4)
     audited = audit(split_of(dataset), dataset, [Twins(TRAIN, TEST)], refuse_near_duplicates=False)
-    audited["shared"]["train/validation"]["sentences"] = None
-    lines = audit_table(audited).splitlines()
+    audited.shared["train/validation"]["sentences"] = None
+    lines = audited.table().splitlines()
     assert lines[0].split() == [
         "shared",
         "by",

@@ -47,12 +47,14 @@ def test_every_class_is_on_both_sides_if_any_draw_allows_it(make_corpus):
 def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
     dataset = make_corpus(7)
     rows = list(range(6, 42))
-    train, validation, apart, notes = hold_out(dataset, rows, share, 0)
-    speakers = [{dataset[row]["speaker"] for row in part} for part in (train, validation)]
-    assert len(speakers[1]) == count
-    assert not speakers[0] & speakers[1]
-    assert sorted(train + validation) == rows
-    assert (apart, notes) == (("speaker",), ())
+    held_out = hold_out(dataset, rows, share, 0)
+    trained = {dataset[row]["speaker"] for row in held_out.train}
+    validated = {dataset[row]["speaker"] for row in held_out.validation}
+    assert len(validated) == count
+    assert not trained & validated
+    assert sorted(held_out.train + held_out.validation) == rows
+    assert held_out.apart == ("speaker",)
+    assert held_out.notes == ()
 
 
 def test_one_group_without_sentences_cannot_be_divided(make_corpus):
@@ -112,10 +114,10 @@ def test_each_corpus_of_a_mixture_has_its_share(mixed):
 
 def test_a_corpus_without_validation_is_noted(mixed):
     dataset = mixed({"a": 6, "b": 1, "c": 1})
-    train, validation, _, notes = hold_out(dataset, everything(dataset), 0.2, 0)
-    assert {dataset[row]["corpus"] for row in train} == {"a", "b", "c"}
-    assert {dataset[row]["corpus"] for row in validation} == {"a"}
-    assert notes == ("No clip of b, c in validation.",)
+    held_out = hold_out(dataset, everything(dataset), 0.2, 0)
+    assert {dataset[row]["corpus"] for row in held_out.train} == {"a", "b", "c"}
+    assert {dataset[row]["corpus"] for row in held_out.validation} == {"a"}
+    assert held_out.notes == ("No clip of b, c in validation.",)
 
 
 def test_corpora_that_parts_lack_are_noted_by_part(mixed):

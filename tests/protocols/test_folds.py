@@ -30,7 +30,7 @@ def test_folds_of_speakers(make_corpus):
         assert split.fold == ", ".join(split.speakers["test"])
         assert len(split.speakers["validation"]) == round(0.3 * (11 - len(split.speakers["test"])))
         assert sorted(sum(split.speakers.values(), [])) == sorted(set(dataset["speaker"]))
-        assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 0
+        assert audit(split, dataset).shared["train/test"]["speakers"] == 0
 
 
 def test_folds_have_labels_in_proportion(make_corpus):
@@ -71,7 +71,7 @@ def test_each_session_is_left_out_once_and_another_validates(make_corpus):
     assert times_tested(splits) == Counter(range(len(dataset)))
     for split in splits:
         assert split.apart == dict.fromkeys(split.apart, ("speaker", "session"))
-        counts = audit(split, dataset)["shared"]
+        counts = audit(split, dataset).shared
         assert {pair: counts[pair]["sessions"] for pair in counts} == dict.fromkeys(counts, 0)
         validating = {dataset[row]["session"] for row in split.rows["validation"]}
         assert len(validating) == 1
@@ -84,7 +84,7 @@ def test_with_two_sessions_the_other_one_is_divided_by_sentence(make_corpus):
         tested = dict.fromkeys(("train/test", "validation/test"), ("speaker", "session"))
         assert split.apart == tested | {"train/validation": ("sentence",)}
         assert "only one session is left" in split.notes[0]
-        assert audit(split, dataset)["shared"]["train/validation"]["sentences"] == 0
+        assert audit(split, dataset).shared["train/validation"]["sentences"] == 0
 
 
 def test_a_speaker_in_two_sessions_is_refused(make_corpus):
@@ -137,7 +137,7 @@ def test_each_corpus_is_left_out_once_and_speakers_of_all_others_validate(make_c
         }
         assert set(corpora["test"]) == {split.fold}
         assert set(corpora["train"]) == set(corpora["validation"]) == {"a", "b", "c"} - {split.fold}
-        assert audit(split, dataset)["shared"]["train/validation"]["speakers"] == 0
+        assert audit(split, dataset).shared["train/validation"]["speakers"] == 0
         assert split.leak is None
         assert split.notes == ()
     assert Counter(name.partition(":")[0] for name in splits[2].speakers["validation"]) == {

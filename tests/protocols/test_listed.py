@@ -113,7 +113,7 @@ def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
         "Speaker-dependent: 6 of the 6 test speakers were used for training"
     )
     assert split.apart == dict.fromkeys(split.apart, ())
-    assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 6
+    assert audit(split, dataset).shared["train/test"]["speakers"] == 6
 
 
 WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}

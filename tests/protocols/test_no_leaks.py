@@ -191,7 +191,7 @@ def require_audit(split, dataset):
     if not crossing:
         for pair in PAIRS:
             one, other = (set(split.speakers[part]) for part in pair.split("/"))
-            assert audited["shared"][pair]["speakers"] == len(one & other)
+            assert audited.shared[pair]["speakers"] == len(one & other)
 
 
 def require_sound(splits, dataset, name, test_apart=None):

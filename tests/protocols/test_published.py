@@ -18,7 +18,7 @@ PUBLISHED = [
     if protocol.settings in (EmoBoxSettings, PublishedSpeakersSettings)
 ]
 SPEAKER_DEPENDENT = ("emobox/cremad", "emobox/emodb", "emobox/tess")
-EMOBOX = published_list("emobox")["corpora"]
+EMOBOX = published_list("emobox")
 
 
 def sizes(split):
@@ -30,11 +30,11 @@ def sizes(split):
 
 def test_emobox_has_as_many_folds_and_test_clips_as_published():
     names = "cremad", "emodb", "tess"
-    by_clip = {corpus: [len(fold.split()) for fold in EMOBOX[corpus]["folds"]] for corpus in names}
+    by_clip = {corpus: [len(fold.split()) for fold in EMOBOX[corpus].folds] for corpus in names}
     assert by_clip == {"cremad": [1856], "emodb": [107] * 5, "tess": [700]}
-    assert [len(fold) for fold in EMOBOX["ravdess"]["folds"]] == [4] * 6
-    assert [len(fold) for fold in EMOBOX["savee"]["folds"]] == [1] * 4
-    units = {corpus: described["unit"] for corpus, described in EMOBOX.items()}
+    assert [len(fold) for fold in EMOBOX["ravdess"].folds] == [4] * 6
+    assert [len(fold) for fold in EMOBOX["savee"].folds] == [1] * 4
+    units = {corpus: published.unit for corpus, published in EMOBOX.items()}
     assert units == {
         **dict.fromkeys(by_clip, "utterance"),
         "ravdess": "speaker",
@@ -113,7 +113,7 @@ def test_each_clip_is_tested_in_one_fold(split_official, official, name):
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("emobox/")])
 def test_the_test_side_is_the_list(split_official, name):
     corpus = corpus_of(name)
-    for split, fold in zip(split_official(name), EMOBOX[corpus]["folds"], strict=True):
+    for split, fold in zip(split_official(name), EMOBOX[corpus].folds, strict=True):
         if name in SPEAKER_DEPENDENT:
             renamed = {"OA_bite_neutral": "OAF_bite_neutral"}
             assert split.ids["test"] == sorted(
@@ -124,7 +124,7 @@ def test_the_test_side_is_the_list(split_official, name):
 
 
 def test_the_speakers_of_audb_are_in_their_parts(split_official):
-    parts = published_list("audb")["corpora"]["cremad"]
+    parts = published_list("audb")["cremad"].parts
     assert split_official("audb/cremad")[0].speakers == {
         part: [f"cremad:{n}" for n in parts[part]] for part in PARTS
     }
@@ -135,14 +135,14 @@ def test_the_speakers_of_audb_are_in_their_parts(split_official):
 )
 def test_clean_releases_pass_the_audit(split_official, official, name):
     for split in split_official(name):
-        assert audit(split, official(corpus_of(name)))["duplicates"] == 0
+        assert audit(split, official(corpus_of(name))).duplicates == 0
 
 
 def test_the_identical_files_of_cremad_are_caught(split_official, official):
     """1006_TIE_HAP_XX and 1006_TIE_NEU_XX are one recording; the list has one of them in its test
     part.
     """
-    listed = set(EMOBOX["cremad"]["folds"][0].split())
+    listed = set(EMOBOX["cremad"].folds[0].split())
     pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
     assert any(
         len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"))
@@ -151,7 +151,7 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     with pytest.raises(UserError, match=message):
         audit(split_official("emobox/cremad")[0], official("cremad"))
     split = split_official("audb/cremad")[0]
-    assert audit(split, official("cremad"))["duplicates"] == 3
+    assert audit(split, official("cremad")).duplicates == 3
     assert "3 recordings have several labels" in contradictions([split], official("cremad"))
 
 
@@ -160,7 +160,7 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
 
 def test_absent_clips_of_the_list_are_noted(official):
     dataset = official("emodb")
-    gone = set(EMOBOX["emodb"]["folds"][1].split()[:3])
+    gone = set(EMOBOX["emodb"].folds[1].split()[:3])
     rows = [row for row, id in enumerate(dataset["id"]) if id.removeprefix("emodb/") not in gone]
     notes = [split.notes for split in split_corpus(dataset.select(rows), "emobox/emodb")]
     assert notes[1] == ("3 of the list's 107 test clips are not among this corpus's clips.",)

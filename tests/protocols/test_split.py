@@ -145,7 +145,7 @@ def test_the_file_has_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path
         "ids",
         "clips",
     ]
-    expected = {"protocol": "p", "sha256": split.sha256, "audit": audited, "leak": None}
+    expected = {"protocol": "p", "sha256": split.sha256, "audit": audited.to_dict(), "leak": None}
     expected |= {"notes": ["Ein Wort über die Sätze."], "apart": dict.fromkeys(PAIRS, ["speaker"])}
     assert content == expected | {"speakers": SPEAKERS, "ids": split.ids, "clips": ["digest"]}
     assert content["ids"]["test"] == [f"x:04/{take}" for take in range(6)]

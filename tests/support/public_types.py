@@ -1,12 +1,13 @@
 """Types of the public functions: `.ci/run types` checks them, nothing runs this file."""
 
-from typing import Any, assert_type
+from typing import assert_type
 
 import datasets
 import numpy as np
 
 import ser_hf
 from ser_hf.inference.predict import PredictionTable
+from ser_hf.protocols.audit import Audit
 from ser_hf.protocols.split import Split
 from ser_hf.report.report import Report
 
@@ -18,7 +19,7 @@ assert_type(rows, datasets.Dataset)
 assert_type(store[0], np.ndarray)
 assert_type(split, Split)
 assert_type(ser_hf.split_corpus(rows, "random"), list[Split])
-assert_type(ser_hf.audit(split, dataset), dict[str, Any])
+assert_type(ser_hf.audit(split, dataset), Audit)
 assert_type(predictions, PredictionTable)
 assert_type(predictions.predicted, list[str] | None)
 assert_type(ser_hf.run_recipe("quickstart"), Report)
