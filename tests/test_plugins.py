@@ -94,7 +94,7 @@ def test_the_example_package_trains_and_its_model_loads_without_ser_hf(
             "no_such_package.corpus",
             "ModuleNotFoundError: No module named 'no_such_package'",
         ),
-        ("corpora", "json", "a corpus is a module with a function parse(root, on_unknown)"),
+        ("corpora", "json", "a corpus is a module with a function parse(settings)"),
         ("corpora", "ser_hf.corpora.synthetic:parse", "a corpus is a module with a function parse"),
         ("networks", "json:JSONDecoder", "a network is a class derived from"),
         (

@@ -13,56 +13,137 @@ Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``. Sour
 Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
 """
 
+import dataclasses
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 import yaml
+from pydantic import Field, model_validator
 
 from ..utils.errors import UserError, one_line
 from . import tables
 from .schema import Listing
-from .tables import KNOWN, NO_LABEL, Row, RowParser, absent, split_name, text
+from .settings import refuse
+from .tables import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, split_name, text
 
-ROW_OPTIONS = RowParser
-facts = tables.facts
+metadata = tables.metadata
 # The usual names in databases of columns with another name in ser_hf.
 _USUAL = {"sex": "gender", "sentence": "transcription"}
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    tables: list[str] | None = None,
-    label: str | None = "emotion",
-    ratings: list[str] | None = None,
-    speaker: str = "speaker",
-    corpus_name: str = "audformat",
-    **options: Any,
-) -> Listing:
+class AudformatSettings(TableSettings):
+    """Keys of a database in audformat; the root is its folder, with its ``db.yaml``."""
+
+    name: Literal["audformat"] = "audformat"
+    corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "audformat"
+    tables: Annotated[
+        list[str] | None,
+        Field(description="the tables of the labels; null: all that have them"),
+    ] = None
+    label: Annotated[
+        str | None,
+        Field(description="the scheme of the emotions; null, for ratings: every clip is of other"),
+    ] = "emotion"
+    ratings: Annotated[
+        list[str] | None,
+        Field(description="schemes of numbers to keep as columns, such as [arousal, valence]"),
+    ] = None
+    speaker: Annotated[str, Field(description="the scheme of the speakers")] = "speaker"
+
+    @property
+    def schemes(self) -> list[str]:
+        """The schemes of the label and of the ratings."""
+        label = [] if self.label is None else [self.label]
+        return [*label, *(self.ratings or ())]
+
+    @model_validator(mode="after")
+    def _check_schemes(self) -> Self:
+        if not self.schemes:
+            message = "missing; without a label, name the schemes of the ratings"
+            refuse(self.ratings, message, "ratings")
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    """What is read of a database.
+
+    Attributes:
+        frame: the values of the schemes by file, or by file, start and end.
+        scheme_of_column: a name of `KNOWN` -> the scheme that is read for it.
+        splits: file -> split.
+    """
+
+    frame: pd.DataFrame
+    scheme_of_column: dict[str, str]
+    splits: dict[str, str]
+
+
+def parse(settings: AudformatSettings) -> Listing:
     """Read the labels of a database.
 
-    Args:
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are
-            left out.
-        tables: the tables of the labels; by default all that have them.
-        label: the scheme of the emotions; null (with ratings) makes every clip one of the emotion
-            other.
-        ratings: schemes of numbers to keep as columns, such as ``[arousal, valence]``.
-        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and
-            `ser_hf.corpora.tables.facts`.
+    Raises:
+        UserError: also if the package audformat is not installed.
     """
-    parser = RowParser.from_options(corpus_name, options)
+    root = Path(settings.root or "")
+    parser = RowParser(settings.corpus_name, settings)
+    content = _read(root, parser, settings)
+    first_scheme = settings.schemes[0]
+    rows = []
+    values_of_rows = content.frame.to_dict("records")
+    for entry, values in zip(content.frame.index, values_of_rows, strict=True):
+        file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
+        where = f"{root / 'db.yaml'}, {first_scheme} of {file}"
+        if start or not pd.isna(end):
+            raise UserError(
+                f"{where}: segments are not supported; cut them into files for corpus.name: csv"
+            )
+        cells = {name: None if pd.isna(value) else value for name, value in values.items()}
+        rows.append(_row(where, root / file, file, cells, content, parser))
+    return parser.listing(rows)
+
+
+def _row(
+    where: str,
+    path: Path,
+    file: str,
+    cells: Mapping[str, Any],
+    content: _Content,
+    parser: RowParser,
+) -> Row:
+    """The row of a file; `cells` has the value of each scheme."""
+    settings = parser.settings
+    extra = {"split": content.splits.get(file), "session": text(cells.get("session"))}
+    for rating in settings.ratings or ():
+        extra[rating] = cells.get(rating)
+    cells_of_columns = {}
+    for name, scheme in content.scheme_of_column.items():
+        cells_of_columns[parser.column(name)] = cells.get(scheme)
+    return Row(
+        where=where,
+        path=path,
+        name=re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file),
+        searched_path=file,
+        label=cells[settings.label] if settings.label else NO_LABEL,
+        speaker=cells.get(settings.speaker),
+        cells=cells_of_columns,
+        extra={name: value for name, value in extra.items() if value is not None},
+        missing=absent(path),
+    )
+
+
+def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Content:
+    """The values of all schemes that the settings name."""
     try:
         import audformat
     except ImportError:
         raise UserError(
             'corpus.name: audformat needs that package: pip install "ser_hf[audformat]"'
         ) from None
-    root = Path(root or "")
     if not (root / "db.yaml").is_file():
         raise UserError(
             f"corpus.root: {root}; audformat needs the folder of a database, with its db.yaml"
@@ -79,86 +160,64 @@ def parse(
             raise UserError(
                 f"{root / 'db.yaml'}: the database cannot be read: {one_line(error)}"
             ) from None
-        for name in tables or ():
-            if name not in database.tables:
-                raise UserError(
-                    f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}"
-                )
-        wanted_schemes = [*([] if label is None else [label]), *(ratings or ())]
-        for key, scheme in [("label", label)] * (label is not None) + [
-            ("ratings", own) for own in ratings or ()
-        ]:
-            if scheme not in schemes:
-                there = ", ".join(sorted(schemes))
-                raise UserError(
-                    f"corpus.{key}: the database has no scheme {scheme!r}; it has {there}"
-                )
-        if not wanted_schemes:
-            raise UserError(
-                "corpus.ratings: missing; without a label, name the schemes of the ratings"
-            )
-        first, *more = wanted_schemes
-        columns = {name: parser.column(name) for name in KNOWN}
-        wanted = {
-            name: column if column in schemes else _USUAL.get(name, column)
-            for name, column in columns.items()
-        }
-        others = dict.fromkeys((*more, speaker, *wanted.values(), "session"))
-        having = _tables_with(database, first)
+        _require_names(database, schemes, settings)
+
+        scheme_of_column = {}
+        for name in KNOWN:
+            column = parser.column(name)
+            scheme_of_column[name] = column if column in schemes else _USUAL.get(name, column)
+        first_scheme, *other_schemes = settings.schemes
+        others = [*other_schemes, settings.speaker, *scheme_of_column.values(), "session"]
+        additional = [
+            name for name in dict.fromkeys(others) if name in schemes and name != first_scheme
+        ]
+        tables_with_scheme = _tables_with(database, first_scheme)
         try:
-            frame = database.get(
-                first, [name for name in others if name in schemes - {first}], tables=tables
-            )
+            frame = database.get(first_scheme, additional, tables=settings.tables)
         except Exception as error:  # of several kinds, as above
             raise UserError(
-                f"corpus.tables: the tables of {first}, {', '.join(having)}, are damaged or contradict each other; "
-                f"choose among them: {one_line(error)}"
+                f"corpus.tables: the tables of {first_scheme}, {', '.join(tables_with_scheme)}, "
+                f"are damaged or contradict each other; choose among them: {one_line(error)}"
             ) from None
-        splits = _splits(database, tables or having)
-    rows = []
-    for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
-        file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
-        where = f"{root / 'db.yaml'}, {first} of {file}"
-        if start or not pd.isna(end):
+        splits = _splits(database, settings.tables or tables_with_scheme)
+    return _Content(frame, scheme_of_column, splits)
+
+
+def _require_names(database: Any, schemes: set[str], settings: AudformatSettings) -> None:
+    """Raise a UserError for a table or a scheme that the database lacks."""
+    for name in settings.tables or ():
+        if name not in database.tables:
             raise UserError(
-                f"{where}: segments are not supported; cut them into files for corpus.name: csv"
+                f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}"
             )
-        cells = {name: None if pd.isna(value) else value for name, value in values.items()}
-        own = {"split": splits.get(file), "session": text(cells.get("session"))}
-        own |= {name: cells.get(name) for name in ratings or ()}
-        rows.append(
-            Row(
-                where=where,
-                path=root / file,
-                name=re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file),
-                place=file,
-                label=cells[label] if label else NO_LABEL,
-                speaker=cells.get(speaker),
-                cells={columns[name]: cells.get(scheme) for name, scheme in wanted.items()},
-                extra={name: value for name, value in own.items() if value is not None},
-                missing=absent(root / file),
+    key_of_scheme = dict.fromkeys(settings.ratings or (), "ratings")
+    if settings.label is not None:
+        key_of_scheme[settings.label] = "label"
+    for scheme in settings.schemes:
+        if scheme not in schemes:
+            raise UserError(
+                f"corpus.{key_of_scheme[scheme]}: the database has no scheme {scheme!r}; "
+                f"it has {', '.join(sorted(schemes))}"
             )
-        )
-    return Listing(corpus_name, *parser.clips(rows, on_unknown))
 
 
 def _copy_data(root: Path, copy: Path) -> None:
-    """Fill a folder from which audformat reads the database at `root` without running code that is
-    in it.
+    """Fill a folder from which audformat reads the database without running code that is in it.
 
     audformat prefers pickles to other tables, and makes any Python object that a tag of the header
     names.
     """
     header = yaml.load((root / "db.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    (copy / "db.yaml").write_text(
-        yaml.safe_dump(header, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+    (copy / "db.yaml").write_text(text, encoding="utf-8")
     for path in (*root.glob("db.*.csv"), *root.glob("db.*.parquet")):
         (copy / path.name).symlink_to(path.resolve())
     for path in root.glob("db.*.pkl"):
-        if not any((copy / f"{path.stem}.{kind}").exists() for kind in ("csv", "parquet")):
+        readable = [copy / f"{path.stem}.csv", copy / f"{path.stem}.parquet"]
+        if not any(table.exists() for table in readable):
             raise UserError(
-                f"{path}: a pickle, which may run code, is not opened; save the table as CSV or Parquet"
+                f"{path}: a pickle, which may run code, is not opened; "
+                "save the table as CSV or Parquet"
             )
 
 
@@ -166,31 +225,33 @@ def _schemes(database: Any) -> set[str]:
     """Everything that `Database.get` finds: schemes, columns, and labels of schemes."""
     names = set(database.schemes)
     for table in (*database.tables.values(), *database.misc_tables.values()):
-        names |= set(table.columns)
+        names.update(table.columns)
     for scheme in database.schemes.values():
         if isinstance(scheme.labels, dict):
-            names |= {
-                key for entry in scheme.labels.values() if isinstance(entry, dict) for key in entry
-            }
+            for entry in scheme.labels.values():
+                if isinstance(entry, dict):
+                    names.update(entry)
     return names
 
 
-def _tables_with(database: Any, label: str) -> list[str]:
+def _tables_with(database: Any, scheme: str) -> list[str]:
     """The tables with a column of that scheme or name."""
-    return [
-        name
-        for name, table in database.tables.items()
-        if any(
-            label in (column_name, column.scheme_id)
-            for column_name, column in table.columns.items()
-        )
-    ]
+    names = []
+    for name, table in database.tables.items():
+        for column_name, column in table.columns.items():
+            if scheme in (column_name, column.scheme_id):
+                names.append(name)
+                break
+    return names
 
 
 def _splits(database: Any, tables: Sequence[str]) -> dict[str, str]:
     """File -> the split of the first table that has the file and a split."""
     splits: dict[str, str] = {}
-    for table in (database[name] for name in tables):
-        for file in table.files if table.split_id else ():
-            splits.setdefault(file, split_name(table.split_id) or table.split_id)
+    for name in tables:
+        table = database[name]
+        if table.split_id:
+            split = split_name(table.split_id) or table.split_id
+            for file in table.files:
+                splits.setdefault(file, split)
     return splits

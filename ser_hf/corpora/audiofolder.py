@@ -16,10 +16,13 @@ comes from the column, or from `corpus.speaker_pattern`, a regular expression fo
 to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below, parse_json, read_table
@@ -32,6 +35,7 @@ from .tables import (
     NO_LABEL,
     Row,
     RowParser,
+    TableSettings,
     absent,
     extra_columns,
     relative,
@@ -39,8 +43,7 @@ from .tables import (
     with_splits,
 )
 
-ROW_OPTIONS = RowParser
-facts = tables.facts
+metadata = tables.metadata
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 
@@ -53,67 +56,81 @@ class _Entry(NamedTuple):
     cells: dict[str, Any]
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    label: str | None = "label",
-    speaker: str = "speaker",
-    corpus_name: str = "audiofolder",
-    **options: Any,
-) -> Listing:
-    """Read the files below `root` with their metadata.
+class AudiofolderSettings(TableSettings):
+    """Keys of a folder of audio."""
 
-    Args:
-        on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are
-            left out.
-        label, speaker: names of these columns of the metadata, which may lack them; without labels
-            (null, for ratings) every clip is of the emotion other.
-        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and
-            `ser_hf.corpora.tables.facts`.
+    name: Literal["audiofolder"] = "audiofolder"
+    corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "audiofolder"
+
+
+def parse(settings: AudiofolderSettings) -> Listing:
+    """Read the files below the root with their metadata.
+
+    `label` and `speaker` are columns of the metadata, which may lack them.
     """
-    parser = RowParser.from_options(corpus_name, options)
-    files = audio_files(root and os.path.normpath(root), corpus_name)
-    root = Path(os.path.normpath(root))
-    entries = list(_metadata(root, label))
-    listed = {entry.path for entry in entries}
-    unlisted = [path for path in files if path not in listed]
-    if not entries:
+    folder = settings.root and os.path.normpath(settings.root)
+    files = audio_files(folder, settings.corpus_name)
+    root = Path(folder)
+    entries = list(_metadata(root, settings.label))
+    listed_files = {entry.path for entry in entries}
+    if entries:
+        unlisted_files = [path for path in files if path not in listed_files]
+    else:
         entries = [_Entry(path, str(path), {}) for path in files]
-        unlisted = []
-    used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
+        unlisted_files = []
+
+    parser = RowParser(settings.corpus_name, settings)
+    listing = parser.listing(_rows(entries, root, parser, settings))
+    skipped = list(listing.skipped)
+    for path in unlisted_files:
+        skipped.append((str(path), "not in any metadata"))
+    for path in other_recordings(root):
+        if path not in listed_files:
+            reason = f"{path.suffix} is not supported; convert it to .wav or .flac"
+            skipped.append((str(path), reason))
+    return dataclasses.replace(listing, skipped=skipped)
+
+
+def _rows(
+    entries: Sequence[_Entry], root: Path, parser: RowParser, settings: AudiofolderSettings
+) -> list[Row]:
+    """The rows of the entries, with the columns to keep."""
+    used = {settings.label, settings.speaker, _FILE, *map(parser.column, KNOWN)}
     extra = extra_columns([entry.cells for entry in entries], used)
-    folders = [relative(entry.path, root).split("/")[:-1] for entry in entries]
-    splits = [next(filter(None, map(split_name, names)), None) for names in folders]
-    rows = [
-        Row(
+    splits = [_split_of_folders(entry.path, root) for entry in entries]
+    rows = []
+    for entry, kept in zip(entries, with_splits(splits, extra), strict=True):
+        path = relative(entry.path, root)
+        label = NO_LABEL
+        if settings.label:
+            label = entry.cells.get(settings.label, entry.path.parent.name)
+        row = Row(
             where=entry.where,
             path=entry.path,
-            name=relative(entry.path, root).removesuffix(entry.path.suffix),
-            place=relative(entry.path, root),
-            label=entry.cells.get(label, entry.path.parent.name) if label else NO_LABEL,
-            speaker=entry.cells.get(speaker),
+            name=path.removesuffix(entry.path.suffix),
+            searched_path=path,
+            label=label,
+            speaker=entry.cells.get(settings.speaker),
             cells=entry.cells,
             extra=kept,
             missing=absent(entry.path),
         )
-        for entry, kept in zip(entries, with_splits(splits, extra), strict=True)
-    ]
-    clips, skipped = parser.clips(rows, on_unknown)
-    skipped += [(str(path), "not in any metadata") for path in unlisted]
-    others = [path for path in other_recordings(root) if path not in listed]
-    skipped += [
-        (str(path), f"{path.suffix} is not supported; convert it to .wav or .flac")
-        for path in others
-    ]
-    return Listing(corpus_name, clips, skipped)
+        rows.append(row)
+    return rows
 
 
-def _metadata(root: Path, label: str) -> Iterator[_Entry]:
+def _split_of_folders(path: Path, root: Path) -> str | None:
+    """The split that the outermost folder with the name of a split means."""
+    for folder in relative(path, root).split("/")[:-1]:
+        split = split_name(folder)
+        if split:
+            return split
+    return None
+
+
+def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
     """The rows of all metadata below `root`; `label` is the column of the labels."""
-    below = folders_below(root, lambda error: None)  # `audio_files` has reported unreadable folders
-    for table in sorted(
-        Path(folder, name) for folder, names in below for name in names if name in METADATA
-    ):
+    for table in _metadata_files(root):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
             raise UserError(f"{table}: Parquet is not read here; save it as metadata.csv")
@@ -121,18 +138,30 @@ def _metadata(root: Path, label: str) -> Iterator[_Entry]:
             lines = list(read_json_lines(table))
         else:
             columns, lines = read_table(table, read_text(table))
-        # an empty cell is no label, not even the folder's
-        blank = {label: None} if label in columns else {}
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
+        # An empty cell is no label, not even the folder's.
+        empty_label = {label: None} if label in columns else {}
         for line, cells in lines:
             where = f"{table}, line {line}"
             name = cells.get(_FILE)
             if not isinstance(name, str) or not name:
                 raise UserError(
-                    f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder"
+                    f"{where}: no {_FILE}; "
+                    "it is the path of the audio, relative to the table's folder"
                 )
-            yield _Entry(Path(os.path.normpath(table.parent / name)), where, blank | cells)
+            yield _Entry(Path(os.path.normpath(table.parent / name)), where, empty_label | cells)
+
+
+def _metadata_files(root: Path) -> list[Path]:
+    """The files of metadata below `root`, sorted."""
+    files = []
+    # `audio_files` has reported unreadable folders.
+    for folder, names in folders_below(root, lambda error: None):
+        for name in names:
+            if name in METADATA:
+                files.append(Path(folder, name))
+    return sorted(files)
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -28,14 +28,15 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pandas as pd
+from pydantic import Field, model_validator
 
 from ..utils.errors import UserError
-from ..utils.yaml import Range
 from .files import parse_files
 from .schema import Clip, Listing
+from .settings import AnyPath, CorpusSettings, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -128,55 +129,71 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    target: Literal["intended", "voice", "face", "multimodal"] = "intended",
-    agreement: Annotated[float, Range(min=0, max=1)] = 0.0,
-    soft: bool = False,
-    tables: str | None = None,
-) -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the actor intended or that most
-    raters perceived.
-
-    Args:
-        target: the intended emotion, or the one with most votes from ``"voice"``, ``"face"`` or
-            both (``"multimodal"``). Perceived clips have two further columns: `intended`, and
-            `agreement`, the winning emotion's share of votes.
-        agreement: the least such share, in [0, 1]; clips below it are left out.
-        soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended
-            emotion if that is among the tied, else the first of the tied in canonical order.
-            Otherwise ties are left out.
-        tables: the folder with the release's `tabulatedVotes.csv`; by default `processedResults`
-            near `root`.
+class CremadSettings(CorpusSettings):
+    """Keys of CREMA-D.
 
     Majority, ties and agreement are those of the six emotions that raters chose among, before a
     recipe merges any.
     """
-    if target == "intended":
-        for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
-            raise UserError(
-                f"corpus.{key}: needs votes; set corpus.target to one of {', '.join(MODES)}"
-            )
 
-    def leave_out(clip: Clip) -> str | None:
-        return KNOWN_BAD.get(PurePath(clip.path).stem)
+    name: Literal["cremad"] = "cremad"
+    target: Annotated[
+        Literal["intended", "voice", "face", "multimodal"],
+        Field(
+            description="the intended emotion, or the one with most votes from voice, face or both"
+        ),
+    ] = "intended"
+    agreement: Annotated[
+        float,
+        Field(ge=0, le=1, description="the least share of votes for the emotion that wins"),
+    ] = 0.0
+    soft: Annotated[
+        bool, Field(description="also load the votes, and keep clips whose votes tie")
+    ] = False
+    tables: Annotated[
+        AnyPath | None,
+        Field(description="the folder of tabulatedVotes.csv; null: processedResults near the root"),
+    ] = None
 
-    listing = parse_files(
-        root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out
-    )
-    if target == "intended":
-        return _with_perceived(listing, root, tables)
-    return _perceived(listing, _find_table(root, tables), target, agreement, soft)
+    @model_validator(mode="after")
+    def _check_votes(self) -> Self:
+        message = f"needs votes; set corpus.target to one of {', '.join(MODES)}"
+        if self.target == "intended" and self.agreement:
+            refuse(self.agreement, message, "agreement")
+        if self.target == "intended" and self.soft:
+            refuse(self.soft, message, "soft")
+        return self
 
 
-def _with_perceived(listing: Listing, root: str | Path, tables: str | None) -> Listing:
-    """The same clips, with a column `perceived` if the table of votes exists: the majority of the
-    votes from the voice alone, None for a tie. Reports compare predictions with it as well."""
+def parse(settings: CremadSettings) -> Listing:
+    """Read the clips below the root, labelled by the emotion that the actor intended or that most
+    raters perceived.
+
+    Clips labelled by votes have two further columns: `intended`, and `agreement`, the share of
+    votes for their emotion. With `soft` they have their votes, {emotion: count}, and a tie is
+    labelled by the intended emotion if that is among the tied ones, else by the first of these in
+    canonical order. Without `soft` ties are left out.
+    """
+    listing = parse_files(settings, TITLE, "1001_IEO_ANG_HI.wav", read_name, _reason_to_skip)
+    if settings.target == "intended":
+        return _with_perceived(listing, settings)
+    return _perceived(listing, settings)
+
+
+def _reason_to_skip(clip: Clip) -> str | None:
+    return KNOWN_BAD.get(PurePath(clip.path).stem)
+
+
+def _with_perceived(listing: Listing, settings: CremadSettings) -> Listing:
+    """The same clips, with a column `perceived` if the table of votes exists.
+
+    It has the majority of the votes from the voice alone, None for a tie. Reports compare
+    predictions with it as well.
+    """
     try:
-        votes = read_votes(_find_table(root, tables), "voice")
+        votes = read_votes(_find_table(settings), "voice")
     except UserError as error:
-        if tables is not None:
+        if settings.tables is not None:
             raise
         logger.info("no column of perceived emotions: %s", error)  # the labels need no votes
         return listing
@@ -192,10 +209,13 @@ def _winners(counts: Mapping[str, int]) -> list[str]:
     return [emotion for emotion, count in counts.items() if count == max(counts.values())]
 
 
-def _perceived(listing: Listing, table: Path, target: str, agreement: float, soft: bool) -> Listing:
-    """The listing labelled by the votes of one mode; ties and clips of too little agreement join
-    the skipped.
+def _perceived(listing: Listing, settings: CremadSettings) -> Listing:
+    """The listing labelled by the votes of one mode.
+
+    Ties and clips of too little agreement join the skipped files.
     """
+    target = settings.target
+    table = _find_table(settings)
     votes = read_votes(table, target)
     clips = []
     skipped = list(listing.skipped)
@@ -203,25 +223,24 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
         counts = votes.get(PurePath(clip.path).stem)
         if counts is None:
             raise UserError(
-                f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}"
+                f"{clip.path}: {table} has no row of {target} votes for it; "
+                f"take the table from {URL}"
             )
         winners = _winners(counts)
         share = max(counts.values()) / sum(counts.values())
-        if len(winners) > 1 and not soft:
+        if len(winners) > 1 and not settings.soft:
             skipped.append((clip.path, f"no majority of {target} votes"))
-        elif share < agreement:
-            skipped.append(
-                (
-                    clip.path,
-                    f"less than {agreement:g} of the {target} votes agree (corpus.agreement)",
-                )
+        elif share < settings.agreement:
+            reason = (
+                f"less than {settings.agreement:g} of the {target} votes agree (corpus.agreement)"
             )
+            skipped.append((clip.path, reason))
         else:
             perceived = dataclasses.replace(
                 clip,
                 emotion=clip.emotion if clip.emotion in winners else winners[0],
                 word=None,
-                votes=counts if soft else None,
+                votes=counts if settings.soft else None,
                 extra={"intended": clip.emotion, "agreement": share},
             )
             clips.append(perceived)
@@ -253,13 +272,17 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
     return {name: dict(zip(VOTE_COLUMNS.values(), votes, strict=True)) for name, votes in rows}
 
 
-def _find_table(root: str | Path, tables: str | None) -> Path:
-    base = Path(root).absolute()
-    near = [folder / "processedResults" for folder in (base, *base.parents[:2])]
-    for folder in near if tables is None else [Path(tables)]:
+def _find_table(settings: CremadSettings) -> Path:
+    """The table of votes in the folder `tables`, or near the root."""
+    if settings.tables is None:
+        base = Path(settings.root).absolute()
+        folders = [folder / "processedResults" for folder in (base, *base.parents[:2])]
+    else:
+        folders = [Path(settings.tables)]
+    for folder in folders:
         if (folder / VOTE_TABLE).is_file():
             return folder / VOTE_TABLE
     raise UserError(
-        f"corpus.tables: no {VOTE_TABLE} in {tables or near[0]}; download it from "
+        f"corpus.tables: no {VOTE_TABLE} in {settings.tables or folders[0]}; download it from "
         f"{URL}/raw/master/processedResults/{VOTE_TABLE}, and name its folder"
     )

@@ -39,195 +39,259 @@ Quirks:
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ..utils.errors import UserError
 from ..utils.files import parse_json
 from ..utils.yaml import read_text
-from . import cremad, emodb, iemocap, ravdess, savee, tables, tess
+from . import cremad, emodb, iemocap, ravdess, savee, tess
 from .audiofolder import read_json_lines
 from .files import audio_files
 from .schema import Clip, Listing
-from .tables import NoSpeaker, Row, RowParser
+from .settings import AnyPath
+from .tables import DescribedSettings, Row, RowParser, checked_prefix
 
 URL = "https://github.com/emo-box/EmoBox"
 CITATION = (
     "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus "
     "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
 )
-OWN = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
-PARTS = {"train": "train", "valid": "validation", "test": "test"}
+# Corpora whose modules read the clips.
+MODULES = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
+# EmoBox's word for a split -> the split.
+SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 _STM = re.compile(r"(?P<key>\S.*?) \S+ (?P<speaker>\S.*?) [0-9.e-]+ [0-9.e-]+ <id=(?P=key),.*> .*")
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    audio_root: str | None = None,
-    label_map: dict[str, str] | None = None,
-    speaker_pattern: str | None = None,
-    no_speaker: NoSpeaker = "error",
-    **options: Any,
-) -> Listing:
-    """Read a corpus's metadata and find its audio.
+class EmoboxSettings(DescribedSettings):
+    """Keys of a corpus of EmoBox; the root is its folder of metadata.
 
-    Args:
-        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are
-            left out.
-        label_map: words of EmoBox, or of the corpus, -> canonical emotions.
-        speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched
-            with `wav`.
-        options: see `facts`.
+    Words of `label_map` are EmoBox's, or those of the corpus. A speaker pattern is matched with
+    `wav`.
     """
-    if root is None or not Path(root).is_dir():
+
+    name: Literal["emobox"] = "emobox"
+    audio_root: Annotated[
+        AnyPath | None, Field(description="the folder of the audio as released")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A line of a list: `where` is file and line, the other fields are EmoBox's."""
+
+    where: str
+    key: str
+    dataset: str
+    wav: str
+    emo: str
+    segment: bool  # of a long recording
+
+
+def parse(settings: EmoboxSettings) -> Listing:
+    """Read a corpus's metadata and find its audio."""
+    if settings.root is None or not Path(settings.root).is_dir():
         raise UserError(
-            f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data"
+            f"corpus.root: {settings.root or 'missing'}; "
+            "emobox needs a corpus's folder of EmoBox's data"
         )
-    root = Path(root)
-    files = audio_files(audio_root, root.name, "corpus.audio_root")
-    folds = _folds(root)
-    listed = _listed(root, folds)
-    name = next(iter(listed.values()))[1]["dataset"]
+    root = Path(settings.root)
+    files = audio_files(settings.audio_root, root.name, "corpus.audio_root")
+    split_of_key = _folds(root)
+    entries = _listed(root, split_of_key)
+    corpus_name = entries[0].dataset
+    try:
+        parser = RowParser(checked_prefix(corpus_name), settings)
+    except ValueError as error:
+        raise UserError(f"{entries[0].where}: dataset: {error}") from None
+
+    paths = _match_audio(entries, files)
     words = _label_map(root)
-    parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, options.get("language"))
-    speakers = {} if name in OWN else _speakers(root)
-    by_stem: dict[str, list[Path]] = {}
-    for path in files:
-        by_stem.setdefault(path.stem, []).append(path)
-    # Folders that distinguish files of one name, such as the speaker's.
-    ends = Counter(
-        end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav)
-    )
+    speakers = {} if corpus_name in MODULES else _speakers(root)
     rows = []
-    taken = {}
-    for key, (where, content) in listed.items():
-        wav = PurePosixPath(content["wav"])
-        least = next(
-            (i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1
+    for entry in entries:
+        label = entry.emo
+        if label not in (settings.label_map or {}):
+            label = words.get(label, label)
+        folds = {fold: splits.get(entry.key) for fold, splits in split_of_key.items()}
+        row = _row(
+            entry,
+            path=paths[entry.key],
+            label=label,
+            speaker=speakers.get(entry.key),
+            folds=folds,
+            settings=settings,
         )
-        path = _best_match(by_stem.get(wav.stem, ()), wav, least)
-        if any(content.get(time) is not None for time in ("start_time", "end_time")):
-            raise UserError(f"{where}: segments are not supported; cut this one into its own file")
-        if path and taken.setdefault(path, where) != where:
-            raise UserError(
-                f"{where}: {path} is already the audio of {taken[path]}; add the missing file"
-            )
-        word = (
-            content["emo"]
-            if content["emo"] in (label_map or {})
-            else words.get(content["emo"], content["emo"])
-        )
-        speaker = speakers.get(key)
-        cells = {}
-        extra = {fold: parts.get(key) for fold, parts in folds.items()}
-        if speaker in (key.removeprefix(f"{name}-"), wav.name, wav.stem):
-            speaker = None
-        if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
+        rows.append(row)
+    if corpus_name in MODULES:
+        return _listing_of_module(MODULES[corpus_name], rows, parser)
+    return parser.listing(rows)
+
+
+def metadata(settings: EmoboxSettings) -> dict[str, Any]:
+    """Metadata from the settings, with a citation of EmoBox."""
+    citation = CITATION
+    if settings.citation:
+        citation = f"{settings.citation} {CITATION}"
+    return {
+        "title": settings.title or "a corpus of EmoBox",
+        "license": settings.license,
+        "language": settings.language,
+        "url": URL,
+        "citation": citation,
+        "acted": settings.acted,
+    }
+
+
+def _row(
+    entry: _Entry,
+    *,
+    path: Path | None,
+    label: str,
+    speaker: str | None,
+    folds: Mapping[str, str | None],
+    settings: EmoboxSettings,
+) -> Row:
+    """The row of a clip, whose audio is at the path, if there is any."""
+    wav = PurePosixPath(entry.wav)
+    name = entry.key.removeprefix(f"{entry.dataset}-")
+    if speaker in (name, wav.name, wav.stem):
+        speaker = None
+    cells = {}
+    extra = dict(folds)
+    if entry.dataset == "iemocap":
+        fields = iemocap.GRAMMAR.fullmatch(wav.stem)
+        if fields is not None:
             speaker = f"Ses0{fields['session']}{fields['sex']}"
             cells = {"sex": fields["sex"]}
-            extra = {"session": f"Session{fields['session']}"} | extra
-        missing = f"no audio {wav.with_suffix('')} below {audio_root}; complete it, or set corpus.on_unknown: skip"
-        rows.append(
-            Row(
-                where=where,
-                path=path or Path(wav),
-                name=key.removeprefix(f"{name}-"),
-                place=str(wav),
-                label=word,
-                speaker=speaker,
-                cells=cells,
-                extra=extra,
-                missing=None if path else missing,
-            )
+            extra = {"session": f"Session{fields['session']}", **folds}
+    missing = None
+    if path is None:
+        missing = (
+            f"no audio {wav.with_suffix('')} below {settings.audio_root}; "
+            "complete it, or set corpus.on_unknown: skip"
         )
-    if name in OWN:
-        return Listing(name, *_own_clips(OWN[name], rows, parser, on_unknown))
-    return Listing(name, *parser.clips(rows, on_unknown))
-
-
-def facts(
-    title: str | None = None,
-    license: str | None = None,
-    language: str | None = None,
-    citation: str | None = None,
-    acted: bool = False,
-    **others: Any,
-) -> dict[str, Any]:
-    """Metadata from the options, as for tables (`ser_hf.corpora.tables`), with a citation of
-    EmoBox.
-    """
-    cited = " ".join(filter(None, [citation, CITATION]))
-    return tables.facts(
-        "emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted
+    return Row(
+        where=entry.where,
+        path=path or Path(wav),
+        name=name,
+        searched_path=str(wav),
+        label=label,
+        speaker=speaker,
+        cells=cells,
+        extra=extra,
+        missing=missing,
     )
 
 
-def _ends(wav: str) -> list[tuple[str, ...]]:
+def _match_audio(entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, Path | None]:
+    """The key of each clip -> its audio; None if there is none."""
+    files_of_stem: dict[str, list[Path]] = {}
+    for file in files:
+        files_of_stem.setdefault(file.stem, []).append(file)
+    # How many paths of EmoBox end alike: folders that distinguish files of one name, such as the
+    # speaker's.
+    paths_with_ending: Counter = Counter()
+    for wav in {entry.wav for entry in entries}:
+        paths_with_ending.update(_endings(wav))
+
+    paths = {}
+    entry_of_path: dict[Path, str] = {}
+    for entry in entries:
+        wav = PurePosixPath(entry.wav)
+        distinct = len(wav.parts) - 1
+        for folders, ending in enumerate(_endings(entry.wav)):
+            if paths_with_ending[ending] == 1:
+                distinct = folders
+                break
+        path = _best_match(files_of_stem.get(wav.stem, ()), wav, distinct)
+        if entry.segment:
+            raise UserError(
+                f"{entry.where}: segments are not supported; cut this one into its own file"
+            )
+        if path and entry_of_path.setdefault(path, entry.where) != entry.where:
+            raise UserError(
+                f"{entry.where}: {path} is already the audio of {entry_of_path[path]}; "
+                "add the missing file"
+            )
+        paths[entry.key] = path
+    return paths
+
+
+def _endings(wav: str) -> list[tuple[str, ...]]:
     """The stem, the stem with its folder, and so on."""
     parts = PurePosixPath(wav).with_suffix("").parts
     return [parts[start:] for start in range(len(parts) - 1, -1, -1)]
 
 
 def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path | None:
-    """The path with most (at least `least`) innermost folders in common with `wav`; a UserError for
-    two of them.
+    """The path with most (at least `least`) innermost folders in common with `wav`.
+
+    Raises:
+        UserError: for two of them.
     """
-
-    def common(path: Path) -> int:
-        pairs = zip(path.parts[-2::-1], wav.parts[-2::-1], strict=False)
-        return next((i for i, (own, other) in enumerate(pairs) if own != other), len(wav.parts) - 1)
-
-    best, *others = sorted(
-        (path for path in paths if common(path) >= least), key=common, reverse=True
-    ) or [None]
-    if others and common(others[0]) == common(best):
+    candidates = [path for path in paths if _common_folders(path, wav) >= least]
+    if not candidates:
+        return None
+    candidates.sort(key=lambda path: _common_folders(path, wav), reverse=True)
+    best, *others = candidates
+    if others and _common_folders(others[0], wav) == _common_folders(best, wav):
         raise UserError(
             f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two"
         )
     return best
 
 
-def _listed(
-    root: Path, folds: Mapping[str, Mapping[str, str]]
-) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Key -> file and line, and content: from the complete list, or from the lists of all folds."""
+def _common_folders(path: Path, wav: PurePosixPath) -> int:
+    """The number of innermost folders that two paths have in common."""
+    pairs = zip(path.parts[-2::-1], wav.parts[-2::-1], strict=False)
+    for number, (folder, expected) in enumerate(pairs):
+        if folder != expected:
+            return number
+    return len(wav.parts) - 1
+
+
+def _listed(root: Path, folds: Iterable[str]) -> list[_Entry]:
+    """The clips, each key once: from the complete list, or from the lists of all folds."""
     complete = root / f"{root.resolve().name}.jsonl"
-    lists = (
-        [complete]
-        if complete.is_file()
-        else [path for fold in folds for path in _lists(root / fold).values()]
-    )
-    listed: dict[str, tuple[str, dict[str, Any]]] = {}
+    lists = [complete]
+    if not complete.is_file():
+        lists = [table for fold in folds for table in _lists(root / fold).values()]
+    entries: dict[str, _Entry] = {}
     for table in lists:
-        for where, content in _entries(table):
-            listed.setdefault(content["key"], (where, content))
-    if not listed:
+        for entry in _entries(table):
+            entries.setdefault(entry.key, entry)
+    if not entries:
         raise UserError(
-            f"corpus.root: {root} has neither {complete.name} nor fold_1 with lists of clips; name a corpus's "
-            f"folder of EmoBox's data, such as data/ravdess ({URL})"
+            f"corpus.root: {root} has neither {complete.name} nor fold_1 with lists of clips; "
+            f"name a corpus's folder of EmoBox's data, such as data/ravdess ({URL})"
         )
-    return listed
+    return list(entries.values())
 
 
 def _folds(root: Path) -> dict[str, dict[str, str]]:
     """Fold -> key -> split, folds in the order of their numbers."""
-    folds = {}
     names = [path.name for path in root.iterdir() if path.is_dir() and _FOLD.fullmatch(path.name)]
-    for name in sorted(names, key=lambda fold: int(fold[5:])):
-        members: dict[str, str] = {}
-        for part, table in _lists(root / name).items():
-            for where, content in _entries(table):
-                if members.setdefault(content["key"], part) != part:
-                    raise UserError(f"{where}: {content['key']} is listed in another split too")
-        folds[name] = members
+    names.sort(key=lambda name: int(name.removeprefix("fold_")))
+    folds = {}
+    for name in names:
+        split_of_key: dict[str, str] = {}
+        for split, table in _lists(root / name).items():
+            for entry in _entries(table):
+                if split_of_key.setdefault(entry.key, split) != split:
+                    raise UserError(f"{entry.where}: {entry.key} is listed in another split too")
+        folds[name] = split_of_key
     return folds
 
 
-def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """File and line of each clip of a list, and its content."""
+def _entries(table: Path) -> Iterator[_Entry]:
+    """The clips of a list."""
     for line, content in read_json_lines(table):
         where = f"{table}, line {line}"
         for field in ("key", "dataset", "wav", "emo"):
@@ -235,16 +299,29 @@ def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise UserError(
                     f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo"
                 )
-        yield where, content
+        times = (content.get("start_time"), content.get("end_time"))
+        yield _Entry(
+            where=where,
+            key=content["key"],
+            dataset=content["dataset"],
+            wav=content["wav"],
+            emo=content["emo"],
+            segment=times != (None, None),
+        )
 
 
 def _lists(fold: Path) -> dict[str, Path]:
     """Split -> its list in a fold's folder."""
-    found = {part: sorted(fold.glob(f"*_{word}_{fold.name}.jsonl")) for word, part in PARTS.items()}
-    return {part: tables[0] for part, tables in found.items() if tables}
+    lists = {}
+    for word, split in SPLITS.items():
+        tables = sorted(fold.glob(f"*_{word}_{fold.name}.jsonl"))
+        if tables:
+            lists[split] = tables[0]
+    return lists
 
 
 def _label_map(root: Path) -> dict[str, str]:
+    """The corpus's words -> EmoBox's; empty without the file."""
     path = root / "label_map.json"
     words = parse_json(read_text(path), path) if path.is_file() else {}
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
@@ -270,26 +347,30 @@ def _speakers(root: Path) -> dict[str, str]:
     return speakers
 
 
-def _own_clips(
-    module: Any, rows: list[Row], parser: RowParser, on_unknown: str
-) -> tuple[list[Clip], list[tuple[str, str]]]:
+def _listing_of_module(module: ModuleType, rows: Sequence[Row], parser: RowParser) -> Listing:
     """Clips read by the grammar of the corpus's own module."""
     clips = []
     skipped = []
     for row in rows:
         clip = None if row.missing else module.read_name(row.path)
-        reason = None
-        if row.missing:
-            reason = "no such file"
-        elif clip is None:
-            reason = f"not a file name of {module.TITLE}"
-        elif clip.emotion != parser.emotion(row.label):
-            reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
-        if reason and on_unknown == "error":
-            raise UserError(f"{row.where}: {row.missing or f'{reason} ({row.path})'}")
-        reason = reason or getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
+        problem = _problem(row, clip, module, parser)
+        if problem and parser.settings.on_unknown == "error":
+            message = row.missing or f"{problem} ({row.path})"
+            raise UserError(f"{row.where}: {message}")
+        reason = problem or getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
         if reason:
             skipped.append((row.where, reason))
         else:
-            clips.append(dataclasses.replace(clip, extra=dict(clip.extra) | dict(row.extra)))
-    return clips, skipped
+            clips.append(dataclasses.replace(clip, extra={**clip.extra, **row.extra}))
+    return Listing(parser.corpus_name, clips, skipped)
+
+
+def _problem(row: Row, clip: Clip | None, module: ModuleType, parser: RowParser) -> str | None:
+    """What is wrong with a row whose name the corpus's own module reads; None if nothing is."""
+    if row.missing:
+        return "no such file"
+    if clip is None:
+        return f"not a file name of {module.TITLE}"
+    if clip.emotion != parser.emotion(row.label):
+        return f"{row.label} in EmoBox, {clip.emotion} by its name"
+    return None

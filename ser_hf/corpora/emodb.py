@@ -13,11 +13,12 @@ before the choice, so that they have gaps.
 """
 
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Literal
 
 from .files import parse_files
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "other"
 NON_COMMERCIAL = True  # research use only
@@ -91,6 +92,12 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the actor intended."""
-    return parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)
+class EmodbSettings(CorpusSettings):
+    """Keys of EMO-DB, which has no options."""
+
+    name: Literal["emodb"] = "emodb"
+
+
+def parse(settings: EmodbSettings) -> Listing:
+    """Read the clips below the root, labelled by the emotion that the actor intended."""
+    return parse_files(settings, TITLE, "03a01Fa.wav", read_name)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..utils.errors import UserError
 from ..utils.files import folders_below
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
 UNFINISHED = ".download"  # in a corpus's folder during a download
@@ -83,36 +84,39 @@ def unfinished(folder: str | Path) -> bool:
 
 
 def parse_files(
-    root: str | Path | None,
-    corpus: str,
+    settings: CorpusSettings,
     title: str,
     example: str,
     read_name: Callable[[PurePath], Clip | None],
-    on_unknown: str = "error",
-    leave_out: Callable[[Clip], str | None] = lambda clip: None,
+    reason_to_skip: Callable[[Clip], str | None] | None = None,
 ) -> Listing:
-    """The clips below `root` as a corpus's own grammar reads their names.
+    """The clips below the root of a corpus, as the grammar of its file names reads them.
 
     Args:
-        corpus, title: the key in `CORPORA`, and the name in messages.
-        read_name: the clip of a path, or None for a name outside the grammar, which is unlike the
-            `example`.
-        leave_out: the reason to skip a clip, or None to keep it.
+        settings: with the name of the corpus, its root, and what to do with other names.
+        title: the corpus in messages.
+        example: a file name in the grammar, for the message about another one.
+        read_name: the clip of a path, or None for a name outside the grammar.
+        reason_to_skip: why a clip is left out, or None to keep it.
     """
     clips = []
     skipped = []
-    for path in audio_files(root, title):
+    for path in audio_files(settings.root, title):
         clip = read_name(path)
-        reason = f"not a file name of {title}" if clip is None else leave_out(clip)
-        if clip is None and on_unknown == "error":
-            raise UserError(
-                f"{path}: {reason} (such as {example}); remove it, or set corpus.on_unknown: skip"
-            )
+        if clip is None:
+            reason = f"not a file name of {title}"
+            if settings.on_unknown == "error":
+                raise UserError(
+                    f"{path}: {reason} (such as {example}); "
+                    "remove it, or set corpus.on_unknown: skip"
+                )
+        else:
+            reason = reason_to_skip(clip) if reason_to_skip else None
         if reason is None:
             clips.append(clip)
         else:
             skipped.append((str(path), reason))
-    return Listing(corpus, clips, skipped)
+    return Listing(settings.name, clips, skipped)
 
 
 def is_lfs_pointer(path: Path) -> bool:

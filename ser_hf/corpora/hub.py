@@ -24,179 +24,249 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
+from pydantic import Field, model_validator
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError, one_line
 from . import tables
-from .schema import Listing
-from .tables import KNOWN, NO_LABEL, Row, RowParser, extra_columns, with_splits
-
-ROW_OPTIONS = RowParser
-facts = tables.facts
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_MAGIC = (
-    (b"RIFF", ".wav"),
-    (b"RF64", ".wav"),
-    (b"fLaC", ".flac"),
-    (b"OggS", ".ogg"),
-    (b"FORM", ".aiff"),
+from .schema import Clip, Listing
+from .settings import refuse
+from .tables import (
+    KNOWN,
+    NO_LABEL,
+    Row,
+    RowParser,
+    TableSettings,
+    extra_columns,
+    with_splits,
 )
 
+metadata = tables.metadata
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ONE_SOURCE = "give an id on the Hub, or a folder or parquet file in corpus.root"
+_SUFFIX_OF_SIGNATURE = {
+    b"RIFF": ".wav",
+    b"RF64": ".wav",
+    b"fLaC": ".flac",
+    b"OggS": ".ogg",
+    b"FORM": ".aiff",
+}
 
-def parse(
-    root: str | Path | None = None,
-    on_unknown: Literal["error", "skip"] = "error",
-    dataset: str | None = None,
-    revision: str | None = None,
-    config: str | None = None,
-    splits: list[str] | None = None,
-    audio: str = "audio",
-    label: str | None = "label",
-    speaker: str = "speaker",
-    corpus_name: str = "hub",
-    **options: Any,
-) -> Listing:
-    """Read the rows of a dataset. Audio is unpacked after labels and speakers are checked.
 
-    Args:
-        root: a folder or a parquet file, instead of `dataset`.
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are
-            left out.
-        dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
-        config: a configuration of the dataset's card; by default the card's default.
-        splits: the splits to read; by default all.
-        label: its column; null (for ratings) makes every clip one of the emotion other.
-        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and
-            `ser_hf.corpora.tables.facts`. The speaker pattern is matched with the original file
-            name of the clip.
+class HubSettings(TableSettings):
+    """Keys of an audio dataset of the Hub; or the root is a folder or a parquet file."""
+
+    name: Literal["hub"] = "hub"
+    corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "hub"
+    dataset: Annotated[str | None, Field(description="the id on the Hub")] = None
+    revision: Annotated[str | None, Field(description="the commit, of 40 hexadecimal digits")] = (
+        None
+    )
+    config: Annotated[
+        str | None,
+        Field(description="a configuration on the dataset's card; null: the card's default"),
+    ] = None
+    splits: Annotated[list[str] | None, Field(description="the splits to read; null: all")] = None
+    audio: Annotated[str, Field(description="the column of the audio")] = "audio"
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        # Neither of both is possible too: the facts of a dataset are stated without it.
+        if self.root is not None and self.dataset is not None:
+            refuse(self.dataset, _ONE_SOURCE, "dataset")
+        return self
+
+
+def parse(settings: HubSettings) -> Listing:
+    """Read the rows of a dataset.
+
+    Audio is unpacked after labels and speakers are checked. A speaker pattern is matched with the
+    original file name of a clip.
     """
-    parser = RowParser.from_options(corpus_name, options)
-    if (root is None) == (dataset is None):
-        raise UserError(
-            "corpus.dataset: give an id on the Hub, or a folder or parquet file in corpus.root"
-        )
-    by_split = _load(str(dataset or root), root, revision, config)
-    for split in splits or ():
-        if split not in by_split:
+    if settings.root is None and settings.dataset is None:
+        raise UserError(f"corpus.dataset: {_ONE_SOURCE}")
+    rows_of_split = _chosen_splits(_load(settings), settings)
+    parser = RowParser(settings.corpus_name, settings)
+    listing = parser.listing(_rows(rows_of_split, parser, settings))
+    clips = _with_files(listing.clips, rows_of_split, settings)
+    return dataclasses.replace(listing, clips=clips)
+
+
+def _chosen_splits(
+    rows_of_split: Mapping[str, Dataset], settings: HubSettings
+) -> dict[str, Dataset]:
+    """The splits that the settings name."""
+    if settings.splits is None:
+        return dict(rows_of_split)
+    for split in settings.splits:
+        if split not in rows_of_split:
             raise UserError(
-                f"corpus.splits: no split {split!r}; the dataset has {', '.join(by_split)}"
+                f"corpus.splits: no split {split!r}; the dataset has {', '.join(rows_of_split)}"
             )
-    chosen = {split: rows for split, rows in by_split.items() if splits is None or split in splits}
-    columns = {"audio": audio, "label": label, "speaker": speaker}
-    # One parquet file has no name of a split; its own column `split` stays.
-    named = root is None or Path(root).is_dir()
-    clips, skipped = parser.clips(_rows(chosen, columns, parser, named), on_unknown)
+    return {split: rows for split, rows in rows_of_split.items() if split in settings.splits}
+
+
+def _with_files(
+    clips: Sequence[Clip], rows_of_split: Mapping[str, Dataset], settings: HubSettings
+) -> list[Clip]:
+    """The clips, whose paths are SPLIT/NUMBER, with the files that their audio is unpacked to."""
     files: dict[str, Path] = {}
     for split in dict.fromkeys(clip.path.partition("/")[0] for clip in clips):
-        numbered = unpack(chosen[split], audio, f"{dataset or Path(root).stem} {split}")
-        files |= {f"{split}/{number}": path for number, path in numbered.items()}
-    if lost := next((clip.path for clip in clips if clip.path not in files), None):
-        raise UserError(
-            f"{cache_root() / 'unpacked'}: the audio of {lost} is missing; delete this folder"
-        )
-    return Listing(
-        corpus_name,
-        [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips],
-        skipped,
-    )
+        title = f"{settings.dataset or Path(settings.root).stem} {split}"
+        file_of_number = unpack(rows_of_split[split], settings.audio, title)
+        for number, path in file_of_number.items():
+            files[f"{split}/{number}"] = path
+
+    clips_with_files = []
+    for clip in clips:
+        if clip.path not in files:
+            raise UserError(
+                f"{cache_root() / 'unpacked'}: the audio of {clip.path} is missing; "
+                "delete this folder"
+            )
+        clips_with_files.append(dataclasses.replace(clip, path=str(files[clip.path])))
+    return clips_with_files
 
 
-def _load(
-    name: str, root: str | Path | None, revision: str | None, config: str | None
-) -> dict[str, Dataset]:
-    """The splits of a dataset on the Hub or in `root`."""
+def _load(settings: HubSettings) -> dict[str, Dataset]:
+    """The splits of a dataset on the Hub or in the root."""
+    name = settings.dataset or settings.root
     try:
-        if root is None:
-            if Path(name).exists():  # which load_dataset prefers
-                raise UserError(
-                    f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root"
-                )
-            if revision is None or not _COMMIT.fullmatch(revision):
-                raise UserError(
-                    f"corpus.revision: expected a commit of 40 hexadecimal digits, got {revision}; the page of the "
-                    "dataset lists them under History"
-                )
-            return dict(load_dataset(name, config, revision=revision))
-        if Path(root).is_file():
-            return dict(load_dataset("parquet", data_files=str(root)))
-        return dict(load_dataset(str(Path(root).absolute()), config))
+        if settings.root is None:
+            _require_commit(settings)
+            return dict(load_dataset(name, settings.config, revision=settings.revision))
+        if Path(settings.root).is_file():
+            return dict(load_dataset("parquet", data_files=settings.root))
+        return dict(load_dataset(str(Path(settings.root).absolute()), settings.config))
     except UserError:
         raise
     except Exception as error:
         # of many kinds: network, card, parquet, an extra package that is missing
-        key = "root" if root is not None else "dataset"
+        key = "dataset" if settings.root is None else "root"
         raise UserError(
-            f"corpus.{key}: {name} cannot be loaded: {one_line(error)}; a repository of audio files instead of "
-            "parquet can be downloaded and read as corpus.name: audiofolder"
+            f"corpus.{key}: {name} cannot be loaded: {one_line(error)}; a repository of audio "
+            "files instead of parquet can be downloaded and read as corpus.name: audiofolder"
         ) from None
 
 
+def _require_commit(settings: HubSettings) -> None:
+    """Raise a UserError unless a dataset of the Hub is named with its commit."""
+    if Path(settings.dataset).exists():  # which load_dataset prefers
+        raise UserError(
+            f"corpus.dataset: {settings.dataset} is a folder on this machine; "
+            "name it in corpus.root"
+        )
+    if settings.revision is None or not _COMMIT.fullmatch(settings.revision):
+        raise UserError(
+            "corpus.revision: expected a commit of 40 hexadecimal digits, "
+            f"got {settings.revision}; the page of the dataset lists them under History"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One row of a dataset before it is a `Row`.
+
+    Attributes:
+        split: its split.
+        number: its position in the split.
+        cells: the plain columns.
+        file_name: the original name of the audio.
+        bytes: of the audio.
+    """
+
+    split: str
+    number: int
+    cells: Mapping[str, Any]
+    file_name: str | None
+    bytes: int | None
+
+
 def _rows(
-    by_split: Mapping[str, Dataset],
-    columns: Mapping[str, str | None],
-    parser: RowParser,
-    named: bool,
+    rows_of_split: Mapping[str, Dataset], parser: RowParser, settings: HubSettings
 ) -> list[Row]:
     """The rows of all splits, with SPLIT/NUMBER as the path of each."""
-    cells = []
-    splits = []
-    numbers = []
-    sizes = []
-    names = []
-    for split, rows in by_split.items():
-        for key in ("audio", "label"):
-            if columns[key] is not None and columns[key] not in rows.column_names:
-                known = ", ".join(rows.column_names)
-                raise UserError(f"corpus.{key}: no column {columns[key]!r}; name one of {known}")
-        plain = [
-            name
-            for name, feature in rows.features.items()
-            if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
-        ]
-        classes = {
-            name: feature.names
-            for name, feature in rows.features.items()
-            if isinstance(feature, ClassLabel)
-        }
-        try:
-            for row in rows.select_columns(plain):
-                cells.append(
-                    {name: _class_name(value, classes.get(name)) for name, value in row.items()}
-                )
-        except (OverflowError, ValueError) as error:  # a date that Python does not have
-            raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
-        content = _audio(rows, columns["audio"]).data.column(columns["audio"])
-        sizes += pc.binary_length(pc.struct_field(content, "bytes")).to_pylist()
-        names += pc.struct_field(content, "path").to_pylist()
-        splits += [split] * len(rows)
-        numbers += range(len(rows))
-    used = {*columns.values(), *map(parser.column, KNOWN)}
-    extra = with_splits(
-        splits if named else [None] * len(cells), extra_columns(cells, used, guess=False)
-    )
-    # Clips are named after their files if all have a name and no two are equal.
-    stems = [re.sub(r"\.[A-Za-z0-9]{1,4}$", "", name or "").lstrip("./") for name in names]
-    distinct = all(stems) and len(set(stems)) == len(stems)
-    return [
-        Row(
-            where=f"split {splits[i]}, row {numbers[i]}",
-            path=Path(splits[i], str(numbers[i])),
-            name=stems[i] if distinct else f"{splits[i]}/{numbers[i]:07d}",
-            place=names[i],
-            label=row.get(columns["label"]) if columns["label"] else NO_LABEL,
-            speaker=row.get(columns["speaker"]),
-            cells=row,
-            extra=extra[i],
-            missing=None
-            if sizes[i]
-            else "no embedded audio; correct the table, or set corpus.on_unknown: skip",
+    entries = []
+    for split, rows in rows_of_split.items():
+        _require_columns(rows, settings)
+        entries += _entries(split, rows, settings)
+
+    # One parquet file has no name of a split; its own column `split` stays.
+    has_splits = settings.root is None or Path(settings.root).is_dir()
+    splits = [entry.split if has_splits else None for entry in entries]
+    used = {settings.audio, settings.label, settings.speaker, *map(parser.column, KNOWN)}
+    extra = extra_columns([entry.cells for entry in entries], used, guess=False)
+
+    parsed = []
+    names = _clip_names(entries)
+    for entry, name, kept in zip(entries, names, with_splits(splits, extra), strict=True):
+        missing = None
+        if not entry.bytes:
+            missing = "no embedded audio; correct the table, or set corpus.on_unknown: skip"
+        row = Row(
+            where=f"split {entry.split}, row {entry.number}",
+            path=Path(entry.split, str(entry.number)),
+            name=name,
+            searched_path=entry.file_name,
+            label=entry.cells.get(settings.label) if settings.label else NO_LABEL,
+            speaker=entry.cells.get(settings.speaker),
+            cells=entry.cells,
+            extra=kept,
+            missing=missing,
         )
-        for i, row in enumerate(cells)
-    ]
+        parsed.append(row)
+    return parsed
+
+
+def _require_columns(rows: Dataset, settings: HubSettings) -> None:
+    """Raise a UserError for a column that the settings name and the dataset lacks."""
+    for key, column in {"audio": settings.audio, "label": settings.label}.items():
+        if column is not None and column not in rows.column_names:
+            raise UserError(
+                f"corpus.{key}: no column {column!r}; name one of {', '.join(rows.column_names)}"
+            )
+
+
+def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
+    """The rows of a split, their plain columns as Python values, class numbers as names."""
+    plain_columns = []
+    names_of_classes = {}
+    for column, feature in rows.features.items():
+        if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype:
+            plain_columns.append(column)
+        if isinstance(feature, ClassLabel):
+            names_of_classes[column] = feature.names
+
+    audio = _audio(rows, settings.audio).data.column(settings.audio)
+    sizes = pc.binary_length(pc.struct_field(audio, "bytes")).to_pylist()
+    file_names = pc.struct_field(audio, "path").to_pylist()
+    entries = []
+    try:
+        for number, row in enumerate(rows.select_columns(plain_columns)):
+            cells = {
+                name: _class_name(value, names_of_classes.get(name)) for name, value in row.items()
+            }
+            entries.append(_Entry(split, number, cells, file_names[number], sizes[number]))
+    except (OverflowError, ValueError) as error:  # a date that Python does not have
+        raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
+    return entries
+
+
+def _clip_names(entries: Sequence[_Entry]) -> list[str]:
+    """The names of the clips: those of their files if all have one and no two are equal, else
+    split and number.
+    """
+    stems = []
+    for entry in entries:
+        stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", entry.file_name or "")
+        stems.append(stem.lstrip("./"))
+    if all(stems) and len(set(stems)) == len(stems):
+        return stems
+    return [f"{entry.split}/{entry.number:07d}" for entry in entries]
 
 
 def _class_name(value: Any, names: Sequence[str] | None) -> Any:
@@ -217,26 +287,34 @@ def _audio(rows: Dataset, column: str) -> Dataset:
 
 
 def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Write the embedded audio to files in the cache once: number of a row -> file,
-    ``row_0000007.wav``. The folder's name has the `title`, so that a message about a file shows its
-    origin."""
-    content = _audio(rows, column)
+    """Write the embedded audio to files in the cache once.
+
+    The folder's name has the `title`, so that a message about a file shows its origin.
+
+    Returns:
+        The number of each row with audio -> its file, such as ``row_0000007.wav``.
+    """
     key = key_of([rows._fingerprint, column])
-    folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
+    readable_title = re.sub(r"[^A-Za-z0-9_.-]", "_", title)[:80]
+    folder = cache_root() / "unpacked" / f"{readable_title}-{key}"
+    content = _audio(rows, column)
     with built_once(folder) as fresh:
-        for number, row in enumerate(() if fresh is None else content):
-            cell = row[column]
-            if cell and cell["bytes"]:
-                (fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}").write_bytes(
-                    cell["bytes"]
-                )
+        if fresh is not None:
+            for number, row in enumerate(content):
+                cell = row[column]
+                if cell and cell["bytes"]:
+                    name = f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}"
+                    (fresh / name).write_bytes(cell["bytes"])
     return {int(path.stem.removeprefix("row_")): path for path in folder.iterdir()}
 
 
 def _suffix(name: str | None, content: bytes) -> str:
-    """From the first bytes of the content, else from the original name; MP3 has no reliable
-    signature.
+    """The suffix by the first bytes of the content, else of the original name.
+
+    MP3 has no reliable signature, and is what is left.
     """
-    found = next((suffix for mark, suffix in _MAGIC if content.startswith(mark)), None)
-    own = os.path.splitext(name or "")[1].lower()
-    return found or (own if re.fullmatch(r"\.[a-z0-9]{1,8}", own) else ".mp3")
+    for signature, suffix in _SUFFIX_OF_SIGNATURE.items():
+        if content.startswith(signature):
+            return suffix
+    suffix_of_name = os.path.splitext(name or "")[1].lower()
+    return suffix_of_name if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix_of_name) else ".mp3"

@@ -22,11 +22,14 @@ without it (4,490), and six (7,380).
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import audio_files
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "other"
 NON_COMMERCIAL = True  # research use only
@@ -47,9 +50,9 @@ EMOTION_CODES = {
     "sad": "sad",
     "fru": "frustrated",
 }
-# But for `classes: all`.
+# Labels that are left out, but for `classes: all`.
 LEFT_OUT = {"xxx": "other", "sur": "surprise", "fea": "fear", "dis": "disgust", "oth": "other"}
-RANGES = dict.fromkeys(("valence", "activation", "dominance"), (1, 5))
+RANGES = {"valence": (1, 5), "activation": (1, 5), "dominance": (1, 5)}
 KINDS = {"impro": "improvised", "script": "scripted"}
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"
 DIALOGUE = re.compile(_DIALOGUE, re.ASCII)
@@ -69,58 +72,111 @@ class Rating(NamedTuple):
     dominance: float
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    classes: Literal[4, 6, "all"] = 4,
-    part: Literal["all", "improvised", "scripted"] = "all",
-) -> Listing:
-    """Read the utterances below `root`, labelled by the majority of the raters.
+class IemocapSettings(CorpusSettings):
+    """Keys of IEMOCAP."""
 
-    Args:
-        root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.
-        classes: 4 keeps angry, happy, neutral and sad, and counts excited as happy; 6 adds excited
-            and frustrated. Everything else is left out. ``all`` (for ratings) keeps every
-            utterance, without a majority as other.
-        part: improvised or scripted dialogues alone.
+    name: Literal["iemocap"] = "iemocap"
+    classes: Annotated[
+        Literal[4, 6, "all"],
+        Field(
+            description="4: angry, happy, neutral and sad, with excited as happy; "
+            "6: also excited and frustrated; all: every utterance, for ratings"
+        ),
+    ] = 4
+    part: Annotated[
+        Literal["all", "improvised", "scripted"], Field(description="the kind of dialogues to read")
+    ] = "all"
+
+
+def parse(settings: IemocapSettings) -> Listing:
+    """Read the utterances below the root, labelled by the majority of the raters.
+
+    The root holds ``Session1`` to ``Session5``, or some of them, or is one of them. Utterances
+    outside the classes are left out; with ``classes: all`` those without a majority are of the
+    emotion other.
     """
-    kept = EMOTION_CODES | (LEFT_OUT if classes == "all" else {})
-    if classes == 4:
-        kept = {code: emotion for code, emotion in kept.items() if code != "fru"} | {"exc": "happy"}
-    files = audio_files(root, TITLE)
-    ratings = _ratings(Path(root))
+    files = audio_files(settings.root, TITLE)
+    ratings = _ratings(Path(settings.root))
+    emotion_of_label = _emotion_of_label(settings.classes)
     clips = []
     skipped = []
-    seen = set()
+    utterances_with_audio = set()
     for path in files:
         fields = GRAMMAR.fullmatch(path.stem)
         if fields is None:
-            whole = DIALOGUE.fullmatch(path.stem)
-            reason = (
-                "the recording of a complete dialogue" if whole else f"not a file name of {TITLE}"
-            )
-            if not whole and on_unknown == "error":
-                raise UserError(f"{path}: {reason}; remove it, or set corpus.on_unknown: skip")
-            skipped.append((str(path), reason))
+            skipped.append((str(path), _reason_without_utterance(path, settings)))
             continue
-        dialogue = fields["dialogue"]
-        if dialogue not in ratings:
-            raise UserError(
-                f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; restore it"
-            )
-        seen.add(path.stem)
-        rating = ratings[dialogue].get(path.stem)
-        if part not in ("all", KINDS[fields["kind"]]):
-            skipped.append((str(path), f"{KINDS[fields['kind']]} (corpus.part is {part})"))
-        elif rating is None:
-            skipped.append((str(path), "no line of labels"))
-        elif rating.label not in kept:
-            skipped.append((str(path), f"label {rating.label}: not among the classes"))
+
+        utterances_with_audio.add(path.stem)
+        rating = _rating(path, fields["dialogue"], ratings, settings)
+        reason = _reason_to_skip(fields, rating, emotion_of_label, settings)
+        if reason is None:
+            clips.append(_clip(path, fields, rating, emotion_of_label[rating.label]))
         else:
-            clips.append(_clip(path, fields, rating, kept[rating.label]))
-    unseen = (name for rated in ratings.values() for name in rated if name not in seen)
-    skipped += [(utterance, "labeled, but without audio") for utterance in unseen]
+            skipped.append((str(path), reason))
+
+    for rated_utterances in ratings.values():
+        for utterance in rated_utterances:
+            if utterance not in utterances_with_audio:
+                skipped.append((utterance, "labeled, but without audio"))
     return Listing("iemocap", clips, skipped)
+
+
+def _emotion_of_label(classes: Literal[4, 6, "all"]) -> dict[str, str]:
+    """The label of the release -> the emotion, for the labels that are kept."""
+    if classes == "all":
+        return EMOTION_CODES | LEFT_OUT
+    if classes == 6:
+        return EMOTION_CODES
+    four = EMOTION_CODES | {"exc": "happy"}
+    del four["fru"]
+    return four
+
+
+def _reason_without_utterance(path: Path, settings: IemocapSettings) -> str:
+    """Why a file is skipped whose name is not that of an utterance.
+
+    Raises:
+        UserError: for a name outside the grammar, unless the settings skip these.
+    """
+    if DIALOGUE.fullmatch(path.stem):
+        return "the recording of a complete dialogue"
+    reason = f"not a file name of {TITLE}"
+    if settings.on_unknown == "error":
+        raise UserError(f"{path}: {reason}; remove it, or set corpus.on_unknown: skip")
+    return reason
+
+
+def _rating(
+    path: Path,
+    dialogue: str,
+    ratings: Mapping[str, Mapping[str, Rating]],
+    settings: IemocapSettings,
+) -> Rating | None:
+    """The rating of an utterance; None if the labels of its dialogue have no line for it."""
+    if dialogue not in ratings:
+        raise UserError(
+            f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {settings.root}; "
+            "restore it"
+        )
+    return ratings[dialogue].get(path.stem)
+
+
+def _reason_to_skip(
+    fields: Mapping[str, str],
+    rating: Rating | None,
+    emotion_of_label: Mapping[str, str],
+    settings: IemocapSettings,
+) -> str | None:
+    """Why an utterance is left out; None to keep it."""
+    kind = KINDS[fields["kind"]]
+    if settings.part not in ("all", kind):
+        return f"{kind} (corpus.part is {settings.part})"
+    if rating is None:
+        return "no line of labels"
+    if rating.label not in emotion_of_label:
+        return f"label {rating.label}: not among the classes"
+    return None
 
 
 def _clip(path: Path, fields: Mapping[str, str], rating: Rating, emotion: str) -> Clip:
@@ -153,20 +209,25 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
 
 
 def read_ratings(table: Path) -> dict[str, Rating]:
-    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``)
-    are skipped.
+    """Utterance -> rating, from the file of labels of one dialogue.
+
+    Lines of single raters (``C-E1:``) are skipped.
     """
     ratings = {}
-    for number, line in enumerate(
-        table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
-    ):
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.startswith("["):
             continue
         fields = _LINE.fullmatch(line)
-        if fields is None or fields[4] not in (*EMOTION_CODES, *LEFT_OUT):
+        if fields is None or not (fields[4] in EMOTION_CODES or fields[4] in LEFT_OUT):
             raise UserError(
-                f"{table}, line {number}: expected [start - end], utterance, label, [valence, activation, dominance] "
-                f"with tabs between; got {line!r}"
+                f"{table}, line {number}: expected [start - end], utterance, label, "
+                f"[valence, activation, dominance] with tabs between; got {line!r}"
             )
-        ratings[fields[3]] = Rating(fields[4], *(float(value) for value in fields.groups()[4:]))
+        ratings[fields[3]] = Rating(
+            label=fields[4],
+            valence=float(fields[5]),
+            activation=float(fields[6]),
+            dominance=float(fields[7]),
+        )
     return ratings

@@ -23,30 +23,137 @@ that only some corpora have is null in the others.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from ..utils.errors import UserError
 from ..utils.order import interleave
-from ..utils.yaml import Range, coerce
-from . import SINGLE_CORPORA, checked, parser_options, single_facts
-from .schema import Clip, Listing, Rule
+from ..utils.settings import Settings
+from .registry import SINGLE_CORPORA, class_of_settings, metadata_of
+from .schema import Clip, Listing, Rule, rule_problem
+from .settings import AnyPath, CorpusSettings, OnUnknown, refuse
 
-# Keys of each item besides the options of its corpus.
-_ITEM_KEYS = {
-    "name": (str, None),
-    "root": (str | None, None),
-    "on_unknown": (Literal["error", "skip"] | None, None),
-    "merge": (dict[str, str], {}),
-    "drop": (list[str], []),
+
+class MixtureItem(Settings):
+    """One corpus of a mixture: the keys besides the options of the corpus.
+
+    `item_class` has the class with the options too.
+    """
+
+    name: Annotated[str, Field(description="the corpus")]
+    root: Annotated[
+        AnyPath | None, Field(description="the folder of the audio, or the table of the clips")
+    ] = None
+    on_unknown: Annotated[
+        OnUnknown | None, Field(description="as in corpus; null: that of the mixture")
+    ] = None
+    merge: Annotated[
+        dict[str, str], Field(description="emotion: class; takes precedence over the mixture's")
+    ] = {}
+    drop: Annotated[
+        list[str], Field(description="emotions to leave out, besides those of the mixture")
+    ] = []
     # A larger weight is a mistake, and an epoch of it would not fit in memory.
-    "weight": (Annotated[float, Range(above=0, max=100)], 1.0),
-    "cap": (Annotated[int, Range(min=1)] | None, None),
-}
+    weight: Annotated[
+        float,
+        Field(gt=0, le=100, description="clips of an epoch relative to the training clips"),
+    ] = 1.0
+    cap: Annotated[int | None, Field(ge=1, description="the most clips in all splits together")] = (
+        None
+    )
+
+    def corpus_settings(self, on_unknown: OnUnknown) -> CorpusSettings:
+        """The settings of the corpus by itself.
+
+        Args:
+            on_unknown: of the mixture, if the item has none.
+        """
+        only_of_items = ("on_unknown", "merge", "drop", "weight", "cap")
+        values = {
+            key: getattr(self, key) for key in type(self).model_fields if key not in only_of_items
+        }
+        settings_class = class_of_settings(SINGLE_CORPORA[self.name])
+        return settings_class(on_unknown=self.on_unknown or on_unknown, **values)
+
+    def rule(self, key: str) -> Rule:
+        """The merged and dropped emotions of the corpus; `key` names the item in messages."""
+        return Rule(self.merge, self.drop, key, _custom_labels(self))
+
+    @model_validator(mode="after")
+    def _check_corpus(self) -> Self:
+        self.corpus_settings("error")  # checks keys against each other
+        problem = rule_problem(self.merge, self.drop, _custom_labels(self))
+        if problem is not None:
+            refuse(getattr(self, problem.key), problem.message, problem.key)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """In a JSON schema an item is one of the items with options."""
+        if cls is not MixtureItem:
+            return handler(core_schema)
+        return {"oneOf": [item_class(name).model_json_schema() for name in SINGLE_CORPORA]}
+
+
+def _custom_labels(item: MixtureItem) -> Sequence[str]:
+    """The labels of a table that are no canonical emotions."""
+    return getattr(item, "custom_labels", None) or ()
+
+
+@functools.cache
+def item_class(name: str) -> type[MixtureItem]:
+    """The class of the items for one corpus: `MixtureItem` with the options of the corpus."""
+    settings = class_of_settings(SINGLE_CORPORA[name])
+    options: dict[str, Any] = {}
+    for key, field in settings.model_fields.items():
+        if key not in CorpusSettings.model_fields:
+            options[key] = (field.annotation, field)
+    class_name = settings.__name__.replace("Settings", "Item")
+    return create_model(class_name, __base__=MixtureItem, name=(Literal[name], name), **options)
+
+
+def _read_item(value: Any) -> Any:
+    """An item of the class of its corpus from a mapping; anything else unchanged."""
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("name")
+    if not isinstance(name, str) or name not in SINGLE_CORPORA:
+        refuse(name, f"unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}", "name")
+    return item_class(name).model_validate(value)
+
+
+class MixtureSettings(CorpusSettings):
+    """Keys of a mixture."""
+
+    name: Literal["mixture"] = "mixture"
+    corpora: Annotated[
+        list[Annotated[SerializeAsAny[MixtureItem], BeforeValidator(_read_item)]],
+        Field(description="for each corpus its name, root, merge, drop, weight, cap and options"),
+    ]
+    seed: Annotated[int, Field(ge=0, description="of the draw for cap")] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_corpora(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and not values.get("corpora"):
+            message = (
+                "missing; a mixture lists its corpora, such as "
+                "[{name: ravdess, root: data/RAVDESS}, {name: cremad, root: data/CREMA-D}]"
+            )
+            refuse(values, message, "corpora")
+        return values
+
+    @model_validator(mode="after")
+    def _refuse_root(self) -> Self:
+        if self.root is not None:
+            message = "a mixture has none; each corpus of corpus.corpora has its own"
+            refuse(self.root, message, "root")
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +163,12 @@ class Member:
     """
 
     key: str
-    item: Mapping[str, Any]
+    item: MixtureItem
     listing: Listing
 
     @property
     def rule(self) -> Rule:
-        return Rule(
-            self.item["merge"], self.item["drop"], self.key, self.item.get("custom_labels") or ()
-        )
+        return self.item.rule(self.key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,79 +179,50 @@ class Mixed(Listing):
     seed: int = 0
 
 
-def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The checked items of `corpus.corpora` with all defaults; errors name the key,
-    ``corpus.corpora[1].song``.
-    """
-    if not corpora:
-        raise UserError(
-            "corpus.corpora: missing; a mixture lists its corpora, such as "
-            "[{name: ravdess, root: data/RAVDESS}, {name: cremad, root: data/CREMA-D}]"
-        )
-    items = []
-    for position, item in enumerate(coerce(corpora, list[dict[str, Any]], "corpus.corpora")):
-        key = f"corpus.corpora[{position}]"
-        name = item.get("name")
-        if not isinstance(name, str) or name not in SINGLE_CORPORA:
-            raise UserError(
-                f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}"
-            )
-        own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
-        Rule(own["merge"], own["drop"], key, own.get("custom_labels") or ())  # checks the words
-        items.append(own)
-    return items
-
-
-def parse(
-    root: str | Path | None = None,
-    on_unknown: Literal["error", "skip"] = "error",
-    corpora: list[dict[str, Any]] | None = None,
-    seed: Annotated[int, Range(min=0)] = 0,
-) -> Mixed:
-    """Read all the corpora.
-
-    Args:
-        corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the
-            options of its `parse`.
-        seed: of the draw for `cap`.
-    """
-    if root is not None:
-        raise UserError(
-            "corpus.root: a mixture has none; each corpus of corpus.corpora has its own"
-        )
+def parse(settings: MixtureSettings) -> Mixed:
+    """Read all the corpora."""
     clips = []
     skipped = []
     members: dict[str, Member] = {}
-    for position, item in enumerate(completed(corpora)):
-        key = f"corpus.corpora[{position}]"
-        parser = SINGLE_CORPORA[item["name"]]
-        policy = item["on_unknown"] or on_unknown
-        try:
-            listing = parser.parse(root=item["root"], on_unknown=policy, **_own_options(item))
-        except UserError as error:
-            raise UserError(re.sub(r"(?<![\w./-])corpus\.", f"{key}.", str(error))) from None
-        corpus = listing.corpus
-        if not listing.clips:
-            raise UserError(
-                f"{key}.root: {item['root']} holds no clip of {item['name']} ({len(listing.skipped)} files skipped)"
-            )
+    for position, item in enumerate(settings.corpora):
+        member = _read_member(f"corpus.corpora[{position}]", item, settings)
+        corpus = member.listing.corpus
         if corpus in members:
-            remedy = (
-                "give each another corpus_name"
-                if "corpus_name" in item
-                else "list it once, with one root"
-            )
+            remedy = "list it once, with one root"
+            if "corpus_name" in type(item).model_fields:
+                remedy = "give each another corpus_name"
             raise UserError(
-                f"{key}.name: {corpus} is already used by {members[corpus].key}; {remedy}"
+                f"{member.key}.name: {corpus} is already used by {members[corpus].key}; {remedy}"
             )
-        members[corpus] = Member(key, item, listing)
-        skipped += listing.skipped
-        for clip in listing.clips:
-            extra = dict(clip.extra)
-            if extra.get("session") is not None:
-                extra["session"] = f"{corpus}:{extra['session']}"
-            clips.append(dataclasses.replace(clip, corpus=corpus, extra=extra))
-    return Mixed("mixture", clips, skipped, members, seed)
+        members[corpus] = member
+        skipped += member.listing.skipped
+        for clip in member.listing.clips:
+            clips.append(_clip_of_member(clip, corpus))
+    return Mixed("mixture", clips, skipped, members, settings.seed)
+
+
+def _read_member(key: str, item: MixtureItem, settings: MixtureSettings) -> Member:
+    """Read one corpus; errors name its keys, such as ``corpus.corpora[1].song``."""
+    try:
+        listing = SINGLE_CORPORA[item.name].parse(item.corpus_settings(settings.on_unknown))
+    except UserError as error:
+        # A key begins a word: folders of that name stay.
+        message = re.sub(r"(?<![\w./-])corpus\.", f"{key}.", str(error))
+        raise UserError(message) from None
+    if not listing.clips:
+        raise UserError(
+            f"{key}.root: {item.root} holds no clip of {item.name} "
+            f"({len(listing.skipped)} files skipped)"
+        )
+    return Member(key, item, listing)
+
+
+def _clip_of_member(clip: Clip, corpus: str) -> Clip:
+    """The clip with its corpus, and with the corpus as a prefix of its session."""
+    extra = dict(clip.extra)
+    if extra.get("session") is not None:
+        extra["session"] = f"{corpus}:{extra['session']}"
+    return dataclasses.replace(clip, corpus=corpus, extra=extra)
 
 
 def beyond_caps(
@@ -154,70 +230,92 @@ def beyond_caps(
 ) -> dict[int, str]:
     """Positions of the clips that exceed the cap of their corpus, each with the reason.
 
-    `emotions` has the class of each clip; clips of None are ignored. The remaining clips keep the
-    proportions of the speakers, and of each speaker's classes."""
-    over = {}
+    The remaining clips keep the proportions of the speakers, and of each speaker's classes.
+
+    Args:
+        emotions: the class of each clip; clips of None are ignored.
+    """
+    reasons = {}
     for corpus, member in listing.members.items():
-        cap = member.item["cap"]
-        if cap is not None:
-            own = [
-                i
-                for i, clip in enumerate(clips)
-                if clip.corpus == corpus and emotions[i] is not None
-            ]
-            order = interleave(
-                [(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed)
-            )
-            over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
-    return over
+        cap = member.item.cap
+        if cap is None:
+            continue
+        positions = []
+        groups = []
+        for i, clip in enumerate(clips):
+            if clip.corpus == corpus and emotions[i] is not None:
+                positions.append(i)
+                groups.append((clip.speaker, emotions[i]))
+        order = interleave(groups, np.random.default_rng(listing.seed))
+        for place in order[cap:]:
+            reasons[positions[place]] = f"over {member.key}.cap"
+    return reasons
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
     """Raise a UserError if no clip of one of the corpora is left: results would be about fewer
     corpora than listed.
     """
+    corpora_with_clips = {clip.corpus for clip in clips}
     for corpus, member in listing.members.items():
-        if not any(clip.corpus == corpus for clip in clips):
+        if corpus not in corpora_with_clips:
             raise UserError(
-                f"corpus.drop, corpus.exclude: no clip of {corpus} ({member.key}) is left; keep some, or remove it "
-                "from the list"
+                f"corpus.drop, corpus.exclude: no clip of {corpus} ({member.key}) is left; "
+                "keep some, or remove it from the list"
             )
 
 
-def facts_of_each(
-    corpora: list[dict[str, Any]] | None, names: Collection[str] = ()
+def metadata_of_each(
+    settings: MixtureSettings, trained_on: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Metadata of each corpus; of those with `names` (as in the rows) only, if all of these are in
-    the list.
+    """Metadata of each corpus.
+
+    Args:
+        trained_on: limits them to the corpora with these names (as in the rows), if all of these
+            are in the list.
     """
-    items = completed(corpora) if corpora else []
-    selected = [item for item in items if (item.get("corpus_name") or item["name"]) in names]
-    chosen = selected if names and len(selected) == len(names) else items
-    return [single_facts(item["name"], _own_options(item)) for item in chosen]
+    selected = []
+    for item in settings.corpora:
+        if (getattr(item, "corpus_name", None) or item.name) in trained_on:
+            selected.append(item)
+    items = settings.corpora
+    if trained_on and len(selected) == len(trained_on):
+        items = selected
+    return [metadata_of(item.corpus_settings("error")) for item in items]
 
 
-def _own_options(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {option: value for option, value in item.items() if option not in _ITEM_KEYS}
-
-
-def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def combined_metadata(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them is."""
-    titles = [one["title"] for one in each]
+    citations = [metadata["citation"] for metadata in each if metadata["citation"]]
     return {
-        "title": " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]])) or "Mixture",
+        "title": _enumerated([metadata["title"] for metadata in each]) or "Mixture",
         "license": _one_or_list(each, "license"),
         "language": _one_or_list(each, "language"),
         "url": None,
-        "citation": " ".join(one["citation"] for one in each if one["citation"]) or None,
-        "acted": bool(each) and all(one["acted"] for one in each),
-        "non_commercial": any(one["non_commercial"] for one in each),
+        "citation": " ".join(citations) or None,
+        "acted": bool(each) and all(metadata["acted"] for metadata in each),
+        "non_commercial": any(metadata["non_commercial"] for metadata in each),
     }
 
 
+def _enumerated(titles: Sequence[str]) -> str:
+    """``A, B and C``."""
+    if len(titles) < 2:
+        return "".join(titles)
+    return f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
 def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
-    """The value of all corpora, or the list of different values in the order of the corpora; None
-    without any.
+    """The value of all corpora, or the list of different values in the order of the corpora.
+
+    None if no corpus has a value.
     """
-    lists = [one[key] if isinstance(one[key], list) else [one[key]] for one in each if one[key]]
-    values = list(dict.fromkeys(sum(lists, [])))
-    return values if len(values) > 1 else next(iter(values), None)
+    values: dict[str, None] = {}
+    for metadata in each:
+        value = metadata[key]
+        if value:
+            values.update(dict.fromkeys(value if isinstance(value, list) else [value]))
+    distinct = list(values)
+    if len(distinct) > 1:
+        return distinct
+    return distinct[0] if distinct else None

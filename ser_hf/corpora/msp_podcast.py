@@ -17,14 +17,17 @@ other speakers, Test2 segments of other podcasts, and Test3 no public labels.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import audio_files
 from .schema import UNNAMED, Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "other"
 NON_COMMERCIAL = True  # research use only
@@ -38,75 +41,76 @@ CITATION = (
 ACTED = False
 
 EMOTION_CODES = {
-    **{
-        "A": "angry",
-        "S": "sad",
-        "H": "happy",
-        "U": "surprise",
-        "F": "fear",
-        "D": "disgust",
-        "C": "contempt",
-    },
-    **{"N": "neutral", "O": "other"},
+    "A": "angry",
+    "S": "sad",
+    "H": "happy",
+    "U": "surprise",
+    "F": "fear",
+    "D": "disgust",
+    "C": "contempt",
+    "N": "neutral",
+    "O": "other",
 }
 # The first letters of a worker's word, which releases spell in several ways ("Surprise",
 # "Surprised").
 VOTES = {emotion[:3]: emotion for emotion in EMOTION_CODES.values()}
-RANGES = dict.fromkeys(("activation", "valence", "dominance"), (1, 7))
+RANGES = {"activation": (1, 7), "valence": (1, 7), "dominance": (1, 7)}
 RATINGS = {"EmoAct": "activation", "EmoVal": "valence", "EmoDom": "dominance"}
 _COLUMNS = ("FileName", "EmoClass", *RATINGS, "SpkrID", "Gender", "Split_Set")
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    test: Literal["Test1", "Test2"] = "Test1",
-    soft: bool = False,
-    classes: Literal["labeled", "all"] = "labeled",
-) -> Listing:
-    """Read the segments below `root`, labelled by the majority of the workers.
+class MspPodcastSettings(CorpusSettings):
+    """Keys of MSP-Podcast."""
 
-    Further columns are `partition` (train, validation or test), and `activation`, `valence` and
-    `dominance` (1 to 7).
+    name: Literal["msp_podcast"] = "msp_podcast"
+    test: Annotated[
+        Literal["Test1", "Test2"],
+        Field(description="the partition that is the test split; the other one is left out"),
+    ] = "Test1"
+    soft: Annotated[bool, Field(description="also load the votes of the workers")] = False
+    classes: Annotated[
+        Literal["labeled", "all"],
+        Field(description="all: also keep segments without a majority, as other, for ratings"),
+    ] = "labeled"
 
-    Args:
-        root: the folder that holds ``Audios`` and ``Labels``.
-        test: the partition that is the test split; the other one is left out.
-        soft: clips have the votes of the workers, {emotion: count}.
-        classes: ``all`` also keeps the segments without a majority (for ratings), as other.
+
+def parse(settings: MspPodcastSettings) -> Listing:
+    """Read the segments below the root, labelled by the majority of the workers.
+
+    The root holds ``Audios`` and ``Labels``. Further columns are `partition` (train, validation or
+    test), and `activation`, `valence` and `dominance` (1 to 7). With `soft` clips have the votes of
+    the workers, {emotion: count}.
     """
-    files = {path.name: path for path in audio_files(root, TITLE)}
-    table = Path(root) / "Labels" / "labels_consensus.csv"
-    rows = _read(table, _COLUMNS)
-    votes = _votes(Path(root) / "Labels" / "labels_detailed.csv") if soft else {}
-    partitions = {"Train": "train", "Development": "validation", test: "test"}
+    path_of_name = {path.name: path for path in audio_files(settings.root, TITLE)}
+    labels = Path(settings.root) / "Labels"
+    table = labels / "labels_consensus.csv"
+    rows = _read(table, _COLUMNS).to_dict("records")
+    votes = _votes(labels / "labels_detailed.csv") if settings.soft else {}
+    split_of_partition = {"Train": "train", "Development": "validation", settings.test: "test"}
     clips = []
     skipped = []
-    for row in rows.to_dict("records"):
+    for row in rows:
         name = row["FileName"]
-        emotion = EMOTION_CODES.get(row["EmoClass"])
-        path = files.pop(name, None)
-        if emotion is None and row["EmoClass"] != "X":
-            raise UserError(
-                f"{table}: {name} has the unknown class {row['EmoClass']!r}; restore the released table"
-            )
-        emotion = emotion or ("other" if classes == "all" else None)
+        emotion = _emotion(row, table, settings)
+        path = path_of_name.pop(name, None)
         if path is None:
             skipped.append((name, "labeled, but without audio"))
-        elif row["Split_Set"] not in partitions:
-            skipped.append(
-                (str(path), f"of the partition {row['Split_Set']} (corpus.test is {test})")
-            )
+        elif row["Split_Set"] not in split_of_partition:
+            reason = f"of the partition {row['Split_Set']} (corpus.test is {settings.test})"
+            skipped.append((str(path), reason))
         elif emotion is None:
             skipped.append((str(path), "no class with a majority"))
-        elif soft and name not in votes:
+        elif settings.soft and name not in votes:
             raise UserError(
                 f"{path}: labels_detailed.csv has no vote for it; restore the released table"
             )
         else:
-            clips.append(_clip(path, row, emotion, partitions[row["Split_Set"]], votes.get(name)))
-    for name, path in files.items():  # without a row
-        if on_unknown == "error" and not name.startswith("MSP-PODCAST_"):
+            split = split_of_partition[row["Split_Set"]]
+            clips.append(_clip(path, row, emotion, split, votes.get(name)))
+
+    paths_without_row = path_of_name.values()
+    for path in paths_without_row:
+        if settings.on_unknown == "error" and not path.name.startswith("MSP-PODCAST_"):
             raise UserError(
                 f"{path}: not a file of {TITLE}; remove it, or set corpus.on_unknown: skip"
             )
@@ -114,8 +118,25 @@ def parse(
     return Listing("msp_podcast", clips, skipped)
 
 
+def _emotion(row: Mapping[str, str], table: Path, settings: MspPodcastSettings) -> str | None:
+    """The emotion of a row; None if it has no majority and the settings leave such rows out."""
+    letter = row["EmoClass"]
+    if letter in EMOTION_CODES:
+        return EMOTION_CODES[letter]
+    if letter != "X":
+        raise UserError(
+            f"{table}: {row['FileName']} has the unknown class {letter!r}; "
+            "restore the released table"
+        )
+    return "other" if settings.classes == "all" else None
+
+
 def _clip(
-    path: Path, row: dict[str, str], emotion: str, partition: str, votes: dict[str, int] | None
+    path: Path,
+    row: Mapping[str, str],
+    emotion: str,
+    split: str,
+    votes: Mapping[str, int] | None,
 ) -> Clip:
     speaker = UNNAMED if row["SpkrID"] in ("Unknown", "") else row["SpkrID"]
     try:
@@ -133,22 +154,22 @@ def _clip(
         sex=row["Gender"].lower() if row["Gender"] in ("Female", "Male") else None,
         language=LANGUAGE,
         votes=votes,
-        extra={"partition": partition, **ratings},
+        extra={"partition": split, **ratings},
     )
 
 
 def _votes(table: Path) -> dict[str, dict[str, int]]:
-    """Segment -> {emotion: votes}."""
+    """Segment -> {emotion: votes}; a word that is no emotion of the corpus counts as other."""
     rows = _read(table, ("FileName", "EmoClass_Major"))
-    # free text is other
-    emotions = [VOTES.get(word[:3].lower(), "other") for word in rows["EmoClass_Major"]]
-    counted: dict[str, Counter] = {}
-    for name, emotion in zip(rows["FileName"], emotions, strict=True):
-        counted.setdefault(name, Counter())[emotion] += 1
-    return {name: dict(counts) for name, counts in counted.items()}
+    votes: dict[str, Counter] = {}
+    for name, word in zip(rows["FileName"], rows["EmoClass_Major"], strict=True):
+        emotion = VOTES.get(word[:3].lower(), "other")
+        votes.setdefault(name, Counter())[emotion] += 1
+    return {name: dict(counts) for name, counts in votes.items()}
 
 
 def _read(table: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of the release, every cell as text."""
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:

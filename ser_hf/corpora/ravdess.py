@@ -25,12 +25,15 @@ Quirks of the official files:
 """
 
 import re
-from pathlib import Path, PurePath
-from typing import Literal
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "cc-by-nc-sa-4.0"
 LANGUAGE = "en"
@@ -96,24 +99,30 @@ def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
     return channel == "01" or (emotion not in ("07", "08") and actor != "18")
 
 
-def parse(
-    root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", song: bool = False
-) -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the actor intended.
+class RavdessSettings(CorpusSettings):
+    """Keys of RAVDESS."""
 
-    Args:
-        song: reads sung clips too; otherwise they are left out.
+    name: Literal["ravdess"] = "ravdess"
+    song: Annotated[bool, Field(description="also read the sung clips")] = False
+
+
+def parse(settings: RavdessSettings) -> Listing:
+    """Read the clips below the root, labelled by the emotion that the actor intended.
+
+    Raises:
+        UserError: also if sung clips are requested and there is none.
     """
 
-    def leave_out(clip: Clip) -> str | None:
-        sung = "song (corpus.song is false)" if is_sung(clip) and not song else None
-        return KNOWN_BAD.get(PurePath(clip.path).stem, sung)
+    def reason_to_skip(clip: Clip) -> str | None:
+        known_reason = KNOWN_BAD.get(PurePath(clip.path).stem)
+        if known_reason is None and is_sung(clip) and not settings.song:
+            return "song (corpus.song is false)"
+        return known_reason
 
-    listing = parse_files(
-        root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out
-    )
-    if song and not any(map(is_sung, listing.clips)):
+    listing = parse_files(settings, TITLE, "03-01-05-02-01-02-12.wav", read_name, reason_to_skip)
+    if settings.song and not any(is_sung(clip) for clip in listing.clips):
         raise UserError(
-            f"corpus.song: no sung clip in {root}; unpack Audio_Song_Actors_01-24.zip of {URL} into it"
+            f"corpus.song: no sung clip in {settings.root}; "
+            f"unpack Audio_Song_Actors_01-24.zip of {URL} into it"
         )
     return listing

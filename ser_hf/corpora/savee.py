@@ -17,12 +17,13 @@ published as a range only, and are null as well.
 """
 
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Literal
 
 from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "other"
 NON_COMMERCIAL = True  # research use only
@@ -73,6 +74,12 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the speaker intended."""
-    return parse_files(root, "savee", TITLE, "DC/a01.wav or DC_a01.wav", read_name, on_unknown)
+class SaveeSettings(CorpusSettings):
+    """Keys of SAVEE, which has no options."""
+
+    name: Literal["savee"] = "savee"
+
+
+def parse(settings: SaveeSettings) -> Listing:
+    """Read the clips below the root, labelled by the emotion that the speaker intended."""
+    return parse_files(settings, TITLE, "DC/a01.wav or DC_a01.wav", read_name)

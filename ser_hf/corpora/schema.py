@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
@@ -17,21 +17,19 @@ from ..utils.files import require_utf8
 # color-blind readers distinguish from them (CIELAB distances of 15 or more in simulated protan,
 # deutan and tritan vision).
 EMOTION_COLORS = {
-    **{
-        "angry": "#d55e00",
-        "disgust": "#009e73",
-        "fear": "#cc79a7",
-        "happy": "#f0e442",
-        "neutral": "#5f5f5f",
-    },
-    **{
-        "sad": "#0072b2",
-        "surprise": "#e69f00",
-        "calm": "#56b4e9",
-        "boredom": "#8a2be2",
-        "excited": "#8b2500",
-    },
-    **{"frustrated": "#99cc77", "contempt": "#4433aa", "other": "#bbbbbb"},
+    "angry": "#d55e00",
+    "disgust": "#009e73",
+    "fear": "#cc79a7",
+    "happy": "#f0e442",
+    "neutral": "#5f5f5f",
+    "sad": "#0072b2",
+    "surprise": "#e69f00",
+    "calm": "#56b4e9",
+    "boredom": "#8a2be2",
+    "excited": "#8b2500",
+    "frustrated": "#99cc77",
+    "contempt": "#4433aa",
+    "other": "#bbbbbb",
 }
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = tuple(EMOTION_COLORS)
@@ -159,6 +157,36 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
         first[clip.id] = clip.path
 
 
+class RuleProblem(NamedTuple):
+    """What is wrong with the key `merge` or `drop`."""
+
+    key: Literal["merge", "drop"]
+    message: str
+
+
+def rule_problem(
+    merge: Mapping[str, str], drop: Sequence[str], custom: Sequence[str]
+) -> RuleProblem | None:
+    """An unknown emotion or a contradiction in `merge` and `drop`; None if there is none.
+
+    Args:
+        custom: labels beside the canonical emotions.
+    """
+    words_of_key = {"merge": [*merge, *merge.values()], "drop": drop}
+    for key, words in words_of_key.items():
+        problem = _unknown_emotion(words, custom)
+        if problem is not None:
+            return RuleProblem(key, problem)
+    for word in drop:
+        if word in merge or word in merge.values():
+            return RuleProblem("drop", f"{word!r} is also merged; keep one of the two")
+    for word, target in merge.items():
+        if word != target and merge.get(target, target) != target:
+            message = f"{word!r} is merged into {target!r}, which is merged itself"
+            return RuleProblem("merge", message)
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
     """The `merge` and `drop` of one key of a recipe, checked: emotions or custom labels, and no
@@ -171,16 +199,9 @@ class Rule:
     custom: Sequence[str] = ()
 
     def __post_init__(self):
-        _require_known(f"{self.key}.merge", [*self.merge, *self.merge.values()], self.custom)
-        _require_known(f"{self.key}.drop", self.drop, self.custom)
-        for word in self.drop:
-            if word in self.merge or word in self.merge.values():
-                raise UserError(f"{self.key}.drop: {word!r} is also merged; keep one of the two")
-        for word, target in self.merge.items():
-            if word != target != self.merge.get(target, target):
-                raise UserError(
-                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself"
-                )
+        problem = rule_problem(self.merge, self.drop, self.custom)
+        if problem is not None:
+            raise UserError(f"{self.key}.{problem.key}: {problem.message}")
 
     def __contains__(self, emotion: str) -> bool:
         return emotion in self.merge or emotion in self.drop
@@ -206,7 +227,7 @@ def treat_labels(
     labels: Sequence[str] | None = None,
     merge: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
-    own: Mapping[str, Rule] | None = None,
+    rule_of_corpus: Mapping[str, Rule] | None = None,
     least: int = 2,
 ) -> Treatment:
     """Map each clip's emotion to a class, of which there must be `least`.
@@ -216,12 +237,14 @@ def treat_labels(
             order, and then custom labels.
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
-        own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
+        rule_of_corpus: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
     """
     custom = custom_labels(clips)
     common = Rule(merge or {}, drop, custom=custom)
-    own = own or {}
-    _require_known("corpus.labels", labels or (), custom)
+    own = rule_of_corpus or {}
+    problem = _unknown_emotion(labels or (), custom)
+    if problem is not None:
+        raise UserError(f"corpus.labels: {problem}")
     for rule in [common, *own.values()]:
         for word, target in rule.merge.items():
             if labels is not None and target not in labels:
@@ -312,13 +335,14 @@ def custom_labels(clips: Iterable[Clip]) -> list[str]:
     return sorted({clip.emotion for clip in clips}.difference(EMOTIONS))
 
 
-def _require_known(key: str, words: Sequence[str], custom: Sequence[str]) -> None:
+def _unknown_emotion(words: Iterable[str], custom: Sequence[str]) -> str | None:
+    """The message for the first word that is no emotion and no custom label; None without any."""
+    labels = (*EMOTIONS, *custom)
     for word in words:
-        if word not in (*EMOTIONS, *custom):
-            nearest = difflib.get_close_matches(word, (*EMOTIONS, *custom), n=1, cutoff=0.0)[0]
-            raise UserError(
-                f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}"
-            )
+        if word not in labels:
+            nearest = difflib.get_close_matches(word, labels, n=1, cutoff=0.0)[0]
+            return f"{word!r} is not a canonical emotion; the nearest is {nearest!r}"
+    return None
 
 
 def _shares(

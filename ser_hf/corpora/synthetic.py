@@ -6,20 +6,19 @@ trying the toolkit, for tests and for controls; a model trained on it knows noth
 License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 import scipy  # scipy.signal is loaded where it is used
 import soundfile
+from pydantic import Field, model_validator
 from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, cache_root, key_of
-from ..utils.errors import UserError
-from ..utils.yaml import Range
 from .schema import Clip, Listing
+from .settings import CorpusSettings, refuse
 
 LICENSE = "cc0-1.0"
 LANGUAGE = None
@@ -394,54 +393,78 @@ def _add_consonants(
         speech[syllable.nucleus - length : syllable.nucleus] += noise
 
 
-def parse(
-    root: str | Path | None = None,
-    on_unknown: Literal["error", "skip"] = "error",
-    speakers: Annotated[int, Range(min=3)] = 24,
-    takes: Annotated[int, Range(min=1)] = 8,
-    seed: Annotated[int, Range(min=0)] = 0,
-    shuffle_labels: bool = False,
-) -> Listing:
-    """Generate the clips once (below `root`, or in the cache) and list them.
+class SyntheticSettings(CorpusSettings):
+    """Keys of the synthetic corpus. The clips are generated below the root, or in the cache."""
 
-    Args:
-        speakers: number of speakers; even numbers are balanced by sex.
-        takes: clips per speaker and emotion.
-        seed: of the voices and of every random detail; the same arguments give the same samples.
-        shuffle_labels: exchanges the labels among each speaker's clips, as a control.
-    """
-    if speakers * takes > MOST:
-        raise UserError(
-            f"corpus.speakers, corpus.takes: expected at most {MOST:,} together, got {speakers} x {takes}"
-        )
-    settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
-    folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
-    jobs = itertools.product(range(speakers), EMOTIONS, range(takes))
-    named = {
-        f"s{speaker:02d}_{emotion}_{take:03d}": (speaker, emotion, take)
-        for speaker, emotion, take in jobs
-    }
+    name: Literal["synthetic"] = "synthetic"
+    speakers: Annotated[
+        int, Field(ge=3, description="number of speakers; even numbers are balanced by sex")
+    ] = 24
+    takes: Annotated[int, Field(ge=1, description="clips of each speaker and emotion")] = 8
+    seed: Annotated[
+        int, Field(ge=0, description="of the voices and of every random detail of the clips")
+    ] = 0
+    shuffle_labels: Annotated[
+        bool, Field(description="exchange the labels among the clips of each speaker, as a control")
+    ] = False
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if self.speakers * self.takes > MOST:
+            message = (
+                f"expected at most {MOST:,} speakers times takes, "
+                f"got {self.speakers} x {self.takes}"
+            )
+            refuse(self.speakers, message, "speakers")
+        return self
+
+
+def parse(settings: SyntheticSettings) -> Listing:
+    """Generate the clips once and list them; equal settings give equal samples."""
+    parts_of_name = {}
+    for speaker in range(settings.speakers):
+        for emotion in EMOTIONS:
+            for take in range(settings.takes):
+                name = f"s{speaker:02d}_{emotion}_{take:03d}"
+                parts_of_name[name] = (speaker, emotion, take)
+
+    folder = _folder(settings)
     with built_once(folder) as fresh:
         if fresh is not None:
-            for name, job in tqdm(
-                named.items(), desc="generating speech", unit="clip", disable=None
-            ):
-                soundfile.write(
-                    fresh / f"{name}.wav", utterance(*job, seed), SAMPLING_RATE, subtype="PCM_16"
-                )
-    clips = [
-        Clip(
+            progress = tqdm(
+                parts_of_name.items(), desc="generating speech", unit="clip", disable=None
+            )
+            for name, (speaker, emotion, take) in progress:
+                samples = utterance(speaker, emotion, take, settings.seed)
+                soundfile.write(fresh / f"{name}.wav", samples, SAMPLING_RATE, subtype="PCM_16")
+
+    clips = []
+    for name, (speaker, emotion, take) in parts_of_name.items():
+        clip = Clip(
             path=str(folder / f"{name}.wav"),
             emotion=emotion,
             speaker=f"synthetic:{speaker:02d}",
             id=f"synthetic/{name}",
-            sex=voice(speaker, seed).sex,
+            sex=voice(speaker, settings.seed).sex,
             sentence=f"sentence {take % len(SENTENCES) + 1}",
             take=take,
         )
-        for name, (speaker, emotion, take) in named.items()
-    ]
-    return Listing("synthetic", _shuffled(clips, seed) if shuffle_labels else clips)
+        clips.append(clip)
+    if settings.shuffle_labels:
+        clips = _shuffled(clips, settings.seed)
+    return Listing("synthetic", clips)
+
+
+def _folder(settings: SyntheticSettings) -> Path:
+    """The folder of the clips; its name has a hash of everything that the samples depend on."""
+    above = cache_root() / "synthetic" if settings.root is None else Path(settings.root)
+    values = {
+        "generator": GENERATOR_VERSION,
+        "speakers": settings.speakers,
+        "takes": settings.takes,
+        "seed": settings.seed,
+    }
+    return above / key_of(values)
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
@@ -449,7 +472,7 @@ def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
     generator = np.random.default_rng(seed)
     shuffled = list(clips)
     for speaker in sorted({clip.speaker for clip in clips}):
-        own = [i for i, clip in enumerate(clips) if clip.speaker == speaker]
-        for i, j in zip(own, generator.permutation(own), strict=True):
+        positions = [i for i, clip in enumerate(clips) if clip.speaker == speaker]
+        for i, j in zip(positions, generator.permutation(positions), strict=True):
             shuffled[i] = replace(clips[i], emotion=clips[j].emotion)
     return shuffled

@@ -20,13 +20,16 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
 
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip, Listing
+from .settings import AnyPath, CorpusSettings, refuse
 
 # Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an
 # empty cell.
@@ -56,11 +59,18 @@ SYNONYMS = {word: emotion for emotion, words in _SPELLINGS.items() for word in w
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 # Columns with a meaning, besides audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
-_INTEGER_COLUMNS = ("age", "take")
 SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "devel"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "devel": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
 NoSpeaker = Literal["error", "skip", "one"]
 NO_LABEL = "other"  # of tables that have ratings only
@@ -163,163 +173,241 @@ def _common_type(values: Collection[Any], guess: bool) -> type:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table."""
+    """One row of a table.
 
-    where: str  # file and line, for messages
-    path: Path  # of the audio
-    name: str  # of the clip, unique in the corpus
-    # the path that a speaker pattern is matched with; None if the audio has no name
-    place: str | None
-    label: Any  # as the table has it
+    Attributes:
+        where: file and line, for messages.
+        path: of the audio.
+        name: of the clip, unique in the corpus.
+        searched_path: the path that a speaker pattern is matched with; None if the audio has no
+            name.
+        label: as the table has it.
+        speaker: as the table has it.
+        cells: all columns.
+        extra: the columns to keep besides those with a meaning.
+        missing: why there is no audio, with the remedy; None if there is some.
+    """
+
+    where: str
+    path: Path
+    name: str
+    searched_path: str | None
+    label: Any
     speaker: Any
-    cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # all columns
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the columns to keep
-    missing: str | None = None  # why there is no audio, with the remedy
+    cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    missing: str | None = None
+
+
+class DescribedSettings(CorpusSettings):
+    """Keys of a corpus that the user describes: words of its labels, speakers, and license."""
+
+    label_map: Annotated[
+        dict[str, str] | None,
+        Field(description="words of the table: canonical emotions or custom labels"),
+    ] = None
+    speaker_pattern: Annotated[
+        str | None,
+        Field(
+            description="regular expression searched in the path of a clip; the speaker is the "
+            "group `speaker`, else the first group, else the match"
+        ),
+    ] = None
+    no_speaker: Annotated[
+        NoSpeaker,
+        Field(description="rows without a speaker: an error, left out, or all of one speaker"),
+    ] = "error"
+    language: Annotated[
+        str | None, Field(description="ISO 639 code, of rows that name no language")
+    ] = None
+    title: Annotated[str | None, Field(description="the name on cards and pages")] = None
+    license: Annotated[str | None, Field(description="the license on the card")] = None
+    citation: Annotated[str | None, Field(description="the citation on the card")] = None
+    acted: Annotated[bool, Field(description="whether the emotions are acted")] = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The canonical emotions and custom labels."""
+        return EMOTIONS
+
+    @field_validator("speaker_pattern")
+    @classmethod
+    def _check_speaker_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _check_label_map(self) -> Self:
+        for word, emotion in (self.label_map or {}).items():
+            if emotion not in self.words:
+                message = (
+                    f"unknown emotion {emotion!r}; choose one of {', '.join(self.words)}, "
+                    "or list it in corpus.custom_labels"
+                )
+                refuse(emotion, message, "label_map", word)
+        return self
+
+
+class TableSettings(DescribedSettings):
+    """Keys of every corpus that is a table, or read like one."""
+
+    label: Annotated[
+        str | None,
+        Field(description="the column of the labels; null, for ratings: every clip is of other"),
+    ] = "label"
+    speaker: Annotated[str, Field(description="the column of the speakers")] = "speaker"
+    corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")]
+    columns: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="id, sex, age, language, sentence, intensity or take: the name of that "
+            "column in the table"
+        ),
+    ] = None
+    custom_labels: Annotated[
+        list[str] | None, Field(description="labels beside the canonical emotions")
+    ] = None
+    url: Annotated[str | None, Field(description="the page of the corpus, for the card")] = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (*EMOTIONS, *(self.custom_labels or ()))
+
+    @field_validator("corpus_name")
+    @classmethod
+    def _check_corpus_name(cls, name: str) -> str:
+        return checked_prefix(name)
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: dict[str, str] | None) -> dict[str, str] | None:
+        for name in columns or {}:
+            if name not in KNOWN:
+                message = f"choose one of {', '.join(KNOWN)}; for labels, corpus.label"
+                refuse(name, message, name)
+        return columns
+
+    @field_validator("custom_labels")
+    @classmethod
+    def _check_custom_labels(cls, labels: list[str] | None) -> list[str] | None:
+        for label in labels or ():
+            if not label.isidentifier() or label != label.lower() or label in EMOTIONS:
+                raise ValueError(
+                    f"{label!r}: give words of lower-case letters, digits and _ that are no "
+                    "canonical emotions"
+                )
+        return labels
+
+
+def checked_prefix(name: str) -> str:
+    """The name, if it can be the prefix of ids and speakers; a ValueError otherwise."""
+    if not name.strip() or not name.isprintable() or set(name) & set(":/|`<"):
+        raise ValueError(
+            f"{name!r} cannot be the prefix of ids and speakers; give a name "
+            "without colons, slashes, |, `, < and line breaks"
+        )
+    return name
 
 
 @dataclasses.dataclass(frozen=True)
 class RowParser:
-    """Turns rows into clips. The fields are options of every corpus that is a table.
+    """Turns rows into clips.
 
     Attributes:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
-        columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
-        label_map: the table's words -> canonical emotions or custom labels.
-        speaker_pattern: regular expression searched in a clip's path; the speaker is the group
-            ``speaker``, or the match.
-        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, one speaker
-            `UNNAMED` for all. A split with some of them on one side and clips of the corpus on the
-            other counts as speaker-dependent.
-        language: of rows that name none (ISO 639).
-        custom_labels: labels beside the canonical emotions, such as ``[satisfied]``.
+        settings: the labels, the speakers and the columns, as the user describes them.
     """
 
     corpus_name: str
-    columns: dict[str, str] | None = None
-    label_map: dict[str, str] | None = None
-    speaker_pattern: str | None = None
-    no_speaker: NoSpeaker = "error"
-    language: str | None = None
-    custom_labels: list[str] | None = None
-
-    @classmethod
-    def from_options(cls, corpus_name: str, options: Mapping[str, Any]) -> "RowParser":
-        """A parser from a corpus's options; those that are no field of it (`facts`) are ignored."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        return cls(corpus_name, **{name: value for name, value in options.items() if name in names})
-
-    def __post_init__(self):
-        if (
-            not self.corpus_name.strip()
-            or not self.corpus_name.isprintable()
-            or set(self.corpus_name) & set(":/|`<")
-        ):
-            raise UserError(
-                f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers; give a name "
-                "without colons, slashes, |, `, < and line breaks"
-            )
-        for label in self.custom_labels or ():
-            if (
-                not label.isidentifier()
-                or label != label.lower()
-                or label in self.labels[: len(EMOTIONS)]
-            ):
-                raise UserError(
-                    f"corpus.custom_labels: {label!r}: give words of lower-case letters, digits and _ that are no "
-                    "canonical emotions"
-                )
-        for word, emotion in (self.label_map or {}).items():
-            if emotion not in self.labels:
-                raise UserError(
-                    f"corpus.label_map.{word}: unknown emotion {emotion!r}; choose one of {', '.join(self.labels)}, "
-                    "or list it in corpus.custom_labels"
-                )
-        for name in self.columns or {}:
-            if name not in KNOWN:
-                raise UserError(
-                    f"corpus.columns.{name}: choose one of {', '.join(KNOWN)}; for labels, corpus.label"
-                )
-        try:
-            re.compile(self.speaker_pattern or "")
-        except re.error as error:
-            raise UserError(f"corpus.speaker_pattern: not a regular expression: {error}") from None
-
-    @property
-    def labels(self) -> list[str]:
-        """The canonical emotions and custom labels."""
-        return [*EMOTIONS, *(self.custom_labels or ())]
+    settings: DescribedSettings
 
     def column(self, name: str) -> str:
         """The table's name for one of `KNOWN`."""
-        return (self.columns or {}).get(name, name)
+        if not isinstance(self.settings, TableSettings):
+            return name
+        return (self.settings.columns or {}).get(name, name)
 
     def emotion(self, word: str | None) -> str | None:
         """The canonical emotion or custom label of a table's word, or None."""
-        if word in (self.label_map or {}):
-            return self.label_map[word]
+        label_map = self.settings.label_map or {}
+        if word in label_map:
+            return label_map[word]
         lower = (word or "").lower()
-        return lower if lower in self.labels else SYNONYMS.get(lower)
+        return lower if lower in self.settings.words else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
         """The speaker without the corpus's prefix; None to leave the row out.
+
+        With `no_speaker: one` the speaker of all rows without a speaker is `UNNAMED`. A split with
+        some of them on one side and clips of the corpus on the other is speaker-dependent.
 
         Raises:
             UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or
                 mapping.
         """
-        if self.speaker_pattern is not None:
-            found = re.search(self.speaker_pattern, row.place or "")
-            if found:
-                speaker = found.groupdict().get("speaker") or (
-                    found.group(1) if found.re.groups else found.group()
-                )
-                if speaker and speaker != UNNAMED:
-                    return speaker
-            cause = f"corpus.speaker_pattern finds no speaker in {row.place or 'audio without a file name'}"
-        elif isinstance(row.speaker, list | tuple | dict):
-            raise UserError(
-                f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
-            )
+        if self.settings.speaker_pattern is not None:
+            speaker = self._speaker_in_path(row)
+            where = row.searched_path or "audio without a file name"
+            cause = f"corpus.speaker_pattern finds no speaker in {where}"
         else:
-            speaker = text(row.speaker)
-            if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
-                return speaker
+            speaker = _speaker_in_cell(row)
             cause = "no speaker is given, and a speaker-independent split needs one"
-        if self.no_speaker == "error":
+        if speaker is not None:
+            return speaker
+        if self.settings.no_speaker == "error":
             raise UserError(
-                f"{row.where}: {cause}; name the column (corpus.speaker), give a corpus.speaker_pattern that finds "
-                "the speaker in the path, or set corpus.no_speaker: skip, or one (all as one speaker)"
+                f"{row.where}: {cause}; name the column (corpus.speaker), give a "
+                "corpus.speaker_pattern that finds the speaker in the path, or set "
+                "corpus.no_speaker: skip, or one (all as one speaker)"
             )
-        return UNNAMED if self.no_speaker == "one" else None
+        return UNNAMED if self.settings.no_speaker == "one" else None
+
+    def _speaker_in_path(self, row: Row) -> str | None:
+        match = re.search(self.settings.speaker_pattern, row.searched_path or "")
+        if match is None:
+            return None
+        speaker = match.groupdict().get("speaker")
+        if not speaker:
+            speaker = match.group(1) if match.re.groups else match.group()
+        return speaker if speaker and speaker != UNNAMED else None
 
     def clip(self, row: Row, emotion: str, speaker: str) -> Clip:
+        """The clip of a row. A text in the columns age and take is kept in ``own_age`` and
+        ``own_take``.
+        """
         cells = {name: row.cells.get(self.column(name)) for name in KNOWN}
         texts = {name: text(cell) for name, cell in cells.items()}
-        numbers = {name: integer(cells[name]) for name in _INTEGER_COLUMNS}
-        own = {
-            f"own_{name}": texts[name] for name in numbers if texts[name] and numbers[name] is None
-        }
+        age = integer(cells["age"])
+        take = integer(cells["take"])
+        extra = {}
+        if texts["age"] and age is None:
+            extra["own_age"] = texts["age"]
+        if texts["take"] and take is None:
+            extra["own_take"] = texts["take"]
+
+        # Names that ser_hf has published have the prefix.
+        speaker = speaker.removeprefix(f"{self.corpus_name}:")
+        clip_id = (texts["id"] or row.name).removeprefix(f"{self.corpus_name}/")
         return Clip(
             path=str(row.path),
             emotion=emotion,
             word=row.label,
-            # Names that ser_hf has published already have the prefix.
-            speaker=f"{self.corpus_name}:{speaker.removeprefix(f'{self.corpus_name}:')}",
-            id=f"{self.corpus_name}/{(texts['id'] or row.name).removeprefix(f'{self.corpus_name}/')}",
+            speaker=f"{self.corpus_name}:{speaker}",
+            id=f"{self.corpus_name}/{clip_id}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
-            **numbers,
-            language=texts["language"] or self.language,
+            age=age,
+            take=take,
+            language=texts["language"] or self.settings.language,
             sentence=texts["sentence"],
             intensity=texts["intensity"],
-            extra=own | dict(row.extra),
+            extra=extra | dict(row.extra),
         )
 
-    def clips(
-        self, rows: Sequence[Row], on_unknown: Literal["error", "skip"]
-    ) -> tuple[list[Clip], list[tuple[str, str]]]:
-        """The clips, and what was left out with the reason.
-
-        An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
+    def listing(self, rows: Sequence[Row]) -> Listing:
+        """The clips, and the rows that were left out with the reason.
 
         Raises:
             UserError: naming the row, for an unknown label or missing audio (both may be skipped)
@@ -330,20 +418,39 @@ class RowParser:
         for row in rows:
             row = dataclasses.replace(row, label=text(row.label))
             emotion = self.emotion(row.label)
-            if emotion is None or row.missing:
-                if on_unknown == "error":
-                    raise UserError(
-                        f"{row.where}: {_unknown_label(row.label) if emotion is None else row.missing}"
-                    )
-                reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
-                skipped.append((row.where, reason if emotion is None else "no such file"))
-                continue
-            speaker = self.speaker(row)
-            if speaker is None:
-                skipped.append((row.where, "unknown speaker"))
-                continue
-            clips.append(self.clip(row, emotion, speaker))
-        return clips, skipped
+            reason = self._reason_to_skip(row, emotion)
+            if reason is None:
+                speaker = self.speaker(row)
+                reason = "unknown speaker" if speaker is None else None
+            if reason is None:
+                clips.append(self.clip(row, emotion, speaker))
+            else:
+                skipped.append((row.where, reason))
+        return Listing(self.corpus_name, clips, skipped)
+
+    def _reason_to_skip(self, row: Row, emotion: str | None) -> str | None:
+        """Why a row has no clip, or None; a UserError unless the settings skip such rows."""
+        if emotion is None:
+            problem = _unknown_label(row.label)
+            reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
+        elif row.missing:
+            problem = row.missing
+            reason = "no such file"
+        else:
+            return None
+        if self.settings.on_unknown == "error":
+            raise UserError(f"{row.where}: {problem}")
+        return reason
+
+
+def _speaker_in_cell(row: Row) -> str | None:
+    """The speaker in the column of speakers; None for an empty cell and words such as unknown."""
+    if isinstance(row.speaker, list | tuple | dict):
+        raise UserError(
+            f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
+        )
+    speaker = text(row.speaker)
+    return None if (speaker or "").lower() in _UNKNOWN_SPEAKER else speaker
 
 
 def absent(path: Path) -> str | None:
@@ -361,107 +468,106 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def _unknown_label(label: str | None) -> str:
+    """What to do about a label that is no emotion."""
     if not label:
         return "no label; fill it in, or set corpus.on_unknown: skip"
     label = label[:100]
     nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
-    example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, list it in corpus.custom_labels, or set "
-    example += "corpus.on_unknown: skip"
-    return f"{label!r} is not a known emotion; {example}"
+    return (
+        f"{label!r} is not a known emotion; map it with corpus.label_map, such as "
+        f"{{{label}: {nearest}}}, list it in corpus.custom_labels, "
+        "or set corpus.on_unknown: skip"
+    )
 
 
-def facts(
-    corpus_name: str,
-    title: str | None = None,
-    license: str | None = None,
-    language: str | None = None,
-    url: str | None = None,
-    citation: str | None = None,
-    acted: bool = False,
-    **others: Any,
-) -> dict[str, Any]:
-    """Metadata of a table, from its options (language in ISO 639); the `others` are options of its
-    `parse`.
-    """
+def metadata(settings: TableSettings) -> dict[str, Any]:
+    """Metadata of a table, from its settings."""
     return {
-        "title": title or corpus_name,
-        "license": license,
-        "language": language,
-        "url": url,
-        "citation": citation,
-        "acted": acted,
+        "title": settings.title or settings.corpus_name,
+        "license": settings.license,
+        "language": settings.language,
+        "url": settings.url,
+        "citation": settings.citation,
+        "acted": settings.acted,
     }
 
 
-ROW_OPTIONS = RowParser
+class CsvSettings(TableSettings):
+    """Keys of a table in a file; the root is the table."""
+
+    name: Literal["csv"] = "csv"
+    corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "csv"
+    path: Annotated[str, Field(description="the column of the audio files")] = "path"
+    audio_root: Annotated[
+        AnyPath | None, Field(description="the folder of relative paths; null: the table's")
+    ] = None
 
 
-def parse(
-    root: str | Path | None,
-    on_unknown: Literal["error", "skip"] = "error",
-    path: str = "path",
-    label: str | None = "label",
-    speaker: str = "speaker",
-    audio_root: str | None = None,
-    corpus_name: str = "csv",
-    **options: Any,
-) -> Listing:
-    """Read the rows of a table.
-
-    Args:
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are
-            left out.
-        path, label, speaker: names of the columns; `speaker_pattern` or `no_speaker` may replace
-            the last one. Without labels (null, for ratings) every clip is of the emotion other.
-        audio_root: the folder of relative paths; by default the table's.
-        corpus_name, options: see `RowParser` and `facts`. The speaker pattern is matched with the
-            path as the table has it.
-    """
-    parser = RowParser.from_options(corpus_name, options)
-    table = Path(root or "")
+def parse(settings: CsvSettings) -> Listing:
+    """Read the rows of a table. A speaker pattern is matched with the path as the table has it."""
+    table = Path(settings.root or "")
     if not table.is_file():
-        raise UserError(
-            f"corpus.root: {f'{root}: no such file' if root else 'missing'}; csv needs a table of clips"
-        )
+        problem = f"{settings.root}: no such file" if settings.root else "missing"
+        raise UserError(f"corpus.root: {problem}; csv needs a table of clips")
     columns, lines = read_table(table, read_text(table))
-    needed = {"path": path, "label": label, "speaker": speaker}
-    if parser.speaker_pattern is not None or parser.no_speaker != "error":
-        needed.pop("speaker")
-    if label is None:
-        needed.pop("label")
-    for key, column in needed.items():
-        if column not in columns:
-            known = ", ".join(columns) or "none"
-            raise UserError(
-                f"corpus.{key}: {table} has no column {column!r}; it has {known}; name the column"
-            )
-    folder = os.path.normpath(table.parent if audio_root is None else audio_root)
-    extra = extra_columns(
-        [cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)}
-    )
+    _require_columns(table, columns, settings)
+
+    parser = RowParser(settings.corpus_name, settings)
+    base = table.parent if settings.audio_root is None else settings.audio_root
+    folder = Path(os.path.normpath(base))
+    used = {settings.path, settings.label, settings.speaker, *map(parser.column, KNOWN)}
+    extra = extra_columns([cells for _, cells in lines], used)
     rows = []
-    first = {}
+    line_of_audio: dict[str, int] = {}
     for (line, cells), kept in zip(lines, extra, strict=True):
-        where = f"{table}, line {line}"
-        listed = cells.get(path, "")
-        audio = os.path.normpath(os.path.join(folder, listed))
-        if listed and first.setdefault(audio, line) != line:
+        row = _row(f"{table}, line {line}", cells, kept, folder, settings)
+        audio = str(row.path)
+        if row.searched_path and line_of_audio.setdefault(audio, line) != line:
             raise UserError(
-                f"{where}: {listed} is also in line {first[audio]}; list each clip once"
+                f"{row.where}: {row.searched_path} is also in line {line_of_audio[audio]}; "
+                "list each clip once"
             )
-        rows.append(
-            Row(
-                where=where,
-                path=Path(audio),
-                name=relative(Path(audio), Path(folder)).removesuffix(Path(audio).suffix),
-                place=listed,
-                label=cells.get(label) if label else NO_LABEL,
-                speaker=cells.get(speaker),
-                cells=cells,
-                extra=kept,
-                missing=absent(Path(audio))
-                if listed
-                else f"the cell of {path!r} (corpus.path) is empty; fill it in",
+        rows.append(row)
+    return parser.listing(rows)
+
+
+def _require_columns(table: Path, columns: Sequence[str], settings: CsvSettings) -> None:
+    """Raise a UserError for a column that the settings name and the table lacks."""
+    required = {"path": settings.path}
+    if settings.label is not None:
+        required["label"] = settings.label
+    if settings.speaker_pattern is None and settings.no_speaker == "error":
+        required["speaker"] = settings.speaker
+    for key, column in required.items():
+        if column not in columns:
+            raise UserError(
+                f"corpus.{key}: {table} has no column {column!r}; "
+                f"it has {', '.join(columns) or 'none'}; name the column"
             )
-        )
-    return Listing(corpus_name, *parser.clips(rows, on_unknown))
+
+
+def _row(
+    where: str,
+    cells: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    folder: Path,
+    settings: CsvSettings,
+) -> Row:
+    """The row of one line; relative paths of audio start from the folder."""
+    listed = cells.get(settings.path, "")
+    audio = Path(os.path.normpath(os.path.join(folder, listed)))
+    if listed:
+        missing = absent(audio)
+    else:
+        missing = f"the cell of {settings.path!r} (corpus.path) is empty; fill it in"
+    return Row(
+        where=where,
+        path=audio,
+        name=relative(audio, folder).removesuffix(audio.suffix),
+        searched_path=listed,
+        label=cells.get(settings.label) if settings.label else NO_LABEL,
+        speaker=cells.get(settings.speaker),
+        cells=cells,
+        extra=extra,
+        missing=missing,
+    )

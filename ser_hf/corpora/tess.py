@@ -15,11 +15,12 @@ that holds the folder twice is an error, as is any clip in two places.
 """
 
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Literal
 
 from .files import parse_files
 from .schema import Clip, Listing
+from .settings import CorpusSettings
 
 LICENSE = "cc-by-nc-nd-4.0"
 LANGUAGE = "en"
@@ -66,6 +67,12 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Read the clips below `root`, labelled by the emotion that the actress intended."""
-    return parse_files(root, "tess", TITLE, "OAF_back_fear.wav", read_name, on_unknown)
+class TessSettings(CorpusSettings):
+    """Keys of TESS, which has no options."""
+
+    name: Literal["tess"] = "tess"
+
+
+def parse(settings: TessSettings) -> Listing:
+    """Read the clips below the root, labelled by the emotion that the actress intended."""
+    return parse_files(settings, TITLE, "OAF_back_fear.wav", read_name)

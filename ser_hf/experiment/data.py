@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
-from ..corpora import Corpus, read_corpus, sources_facts
+from ..corpora import Corpus, corpus_settings, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.tasks import TASKS
@@ -167,11 +167,19 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
         ]
     if corpus.download:
         download_missing(corpus.name, root, options)
-    keys = ("labels", "merge", "drop", "exclude", "on_unknown", "targets", "ranges")
-    general = {key: getattr(corpus, key) for key in keys}
-    return read_corpus(
-        corpus.name, root, sampling_rate=recipe.audio.sampling_rate, **general, **options
+    settings = corpus_settings(
+        corpus.name,
+        root,
+        labels=corpus.labels,
+        merge=corpus.merge,
+        drop=corpus.drop,
+        exclude=corpus.exclude,
+        on_unknown=corpus.on_unknown,
+        targets=corpus.targets,
+        ranges=corpus.ranges,
+        **options,
     )
+    return read_corpus(settings, recipe.audio.sampling_rate)
 
 
 def _expanded(root: Any) -> Any:

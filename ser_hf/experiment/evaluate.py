@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ..audio import prepare
-from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
+from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
 from ..evaluation.metrics import NAMES
 from ..evaluation.predictions import Predictions, to_table
@@ -285,20 +285,10 @@ def evaluate_model(
         raise UserError(f"evaluate_model: {error}") from None
     if output is not None:
         require_place(Path(output), overwrite)
-    read = read_corpus(corpus, root, **(settings or {}))
+    values = dict(settings or {})
+    sampling_rate = values.pop("sampling_rate", 16000)
+    read = read_corpus(corpus_settings(corpus, root, **values), sampling_rate)
     loaded = load_evaluated_model(str(model), **(loading or {}))
-    general = (
-        "labels",
-        "merge",
-        "drop",
-        "exclude",
-        "on_unknown",
-        "sampling_rate",
-        "targets",
-        "ranges",
-    )
-    facts = corpus_facts(
-        corpus, {key: value for key, value in (settings or {}).items() if key not in general}
-    )
+    facts = corpus_facts(corpus, values)
     folder = None if output is None else Path(output)
     return evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked, folder, facts)

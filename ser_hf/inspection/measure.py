@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..audio.decode import decode
-from ..corpora import CORPORA
+from ..corpora import CORPORA, corpus_settings
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
 
@@ -102,7 +102,7 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
         UserError: if the folder is missing, has no audio or has Git LFS pointers instead.
     """
     module = CORPORA[name]
-    listing = module.parse(root=root, on_unknown="skip", **options)
+    listing = module.parse(corpus_settings(name, root, on_unknown="skip", **options))
     # The folder of a table, or of generated clips.
     base = Path(os.path.commonpath([clip.path for clip in listing.clips]) if root is None else root)
     base = base if base.is_dir() else base.parent

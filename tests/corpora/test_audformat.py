@@ -11,8 +11,13 @@ from support.damage import Payload
 from support.layouts import write_audformat
 from support.testing.corpora import Clip
 
-from ser_hf.corpora.audformat import parse
+from ser_hf.corpora import audformat, corpus_settings
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return audformat.parse(corpus_settings("audformat", root, **keys))
+
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
 

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora import load_corpus
-from ser_hf.corpora.audiofolder import parse
+from ser_hf.corpora import audiofolder, corpus_settings, load_corpus
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return audiofolder.parse(corpus_settings("audiofolder", root, **keys))
+
 
 PATTERN = "([a-z]+)_[0-9]+"
 

@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.blank import write_blank
 
-from ser_hf.corpora import cremad, load_corpus
-from ser_hf.corpora.cremad import IDENTICAL, KNOWN_BAD, parse, read_name, read_votes
+from ser_hf.corpora import corpus_settings, cremad, load_corpus
+from ser_hf.corpora.cremad import IDENTICAL, KNOWN_BAD, read_name, read_votes
 from ser_hf.corpora.files import manifest
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return cremad.parse(corpus_settings("cremad", root, **keys))
+
 
 STEM = "1001_IEO_ANG_HI"
 # of names, and what a mirror may add: a foreign digit, a space, a line end

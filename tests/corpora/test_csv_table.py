@@ -6,11 +6,16 @@ import pytest
 from datasets import Value
 from support.blank import write_blank
 
-from ser_hf.corpora import corpus_facts, load_corpus
+from ser_hf.corpora import corpus_facts, corpus_settings, load_corpus, tables
 from ser_hf.corpora.schema import EMOTIONS
-from ser_hf.corpora.tables import SYNONYMS, parse
+from ser_hf.corpora.tables import SYNONYMS
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return tables.parse(corpus_settings("csv", root, **keys))
+
 
 PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora import corpus_facts, iemocap, load_corpus
-from ser_hf.corpora.emobox import parse
+from ser_hf.corpora import corpus_facts, corpus_settings, iemocap, load_corpus
+from ser_hf.corpora import emobox as emobox_module
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return emobox_module.parse(corpus_settings("emobox", root, **keys))
 
 
 def line(key, wav, emo, dataset, more):

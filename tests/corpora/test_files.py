@@ -11,6 +11,7 @@ from support.testing import write_corpus
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.files import audio_files, audio_paths, parse_files
 from ser_hf.corpora.schema import Clip
+from ser_hf.corpora.settings import CorpusSettings
 from ser_hf.utils.errors import UserError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 375720\n"
@@ -22,8 +23,9 @@ def read_name(path):
     return Clip(str(path), emotion, "toy:1", f"toy/{path.stem}") if number.isdecimal() else None
 
 
-def read(root, **options):
-    return parse_files(root, "toy", "TOY", "sad_1.wav", read_name, **options)
+def read(root, **keys):
+    settings = CorpusSettings(name="toy", root=root, **keys)
+    return parse_files(settings, "TOY", "sad_1.wav", read_name)
 
 
 def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):

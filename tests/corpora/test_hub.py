@@ -9,9 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Features, Value, load_dataset
 
-from ser_hf.corpora import hub, load_corpus
-from ser_hf.corpora.hub import parse
+from ser_hf.corpora import corpus_settings, hub, load_corpus
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return hub.parse(corpus_settings("hub", root, **keys))
+
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAMES = {"label": "emotion", "speaker": "who"}

@@ -7,8 +7,14 @@ from collections import Counter
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora.iemocap import GRAMMAR, parse, read_ratings
+from ser_hf.corpora import corpus_settings, iemocap
+from ser_hf.corpora.iemocap import GRAMMAR, read_ratings
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return iemocap.parse(corpus_settings("iemocap", root, **keys))
+
 
 LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"

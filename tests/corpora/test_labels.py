@@ -129,7 +129,7 @@ def test_the_rule_of_one_corpus_takes_precedence():
         "a": Rule({"calm": "calm"}, key="corpus.corpora[0]"),
         "b": Rule({"surprise": "happy"}, ["calm"]),
     }
-    treatment = treat_labels(MIXED, merge={"calm": "neutral"}, own=own)
+    treatment = treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus=own)
     assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
     assert treatment.emotions == [
         "calm",
@@ -155,13 +155,15 @@ def test_the_rule_of_one_corpus_takes_precedence():
 )
 def test_rules_of_one_corpus_that_contradict_each_other_are_named(own, message):
     with pytest.raises(UserError) as error:
-        treat_labels(MIXED, merge={"calm": "neutral"}, own={"a": Rule(**own, key="x")})
+        treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus={"a": Rule(**own, key="x")})
     assert str(error.value).startswith(message)
 
 
 def test_rules_without_a_common_clip_do_not_contradict_each_other():
     own = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
-    treatment = treat_labels(MIXED, merge={"boredom": "neutral", "calm": "neutral"}, own=own)
+    treatment = treat_labels(
+        MIXED, merge={"boredom": "neutral", "calm": "neutral"}, rule_of_corpus=own
+    )
     assert treatment.emotions == [
         "calm",
         "neutral",

@@ -10,9 +10,14 @@ from support.blank import write_blank
 from support.layouts import write_votes
 from support.testing import write_corpus
 
-from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
+from ser_hf.corpora import complete_options, corpus_facts, corpus_settings, load_corpus, read_corpus
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import UserError
+
+
+def read(name, root=None, **keys):
+    return read_corpus(corpus_settings(name, root, **keys))
+
 
 MODEL = {"architecture": "crnn"}
 
@@ -258,7 +263,7 @@ def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
     ]
     with caplog.at_level("INFO", "ser_hf"):
         rules = {"merge": {"calm": "neutral"}, "drop": ["fear"], "exclude": ["savee/DC_a01"]}
-        corpus = read_corpus("mixture", corpora=corpora, **rules)
+        corpus = read("mixture", corpora=corpora, **rules)
     found = outcomes(corpus)
     assert found["ravdess", "calm"] == {"calm": 3}
     assert found["savee", "surprise"] == {"happy": 3}
@@ -293,7 +298,7 @@ def uneven(tmp_path_factory):
 
 def test_a_cap_keeps_speakers_and_their_emotions_in_proportion(item, uneven):
     tess = {"name": "tess", "root": uneven, "cap": 42, "drop": ["disgust"]}
-    corpus = read_corpus("mixture", corpora=[item("savee"), tess])
+    corpus = read("mixture", corpora=[item("savee"), tess])
     kept = [(row["speaker"], row["label"]) for row in corpus.dataset if row["corpus"] == "tess"]
     assert len(kept) == 42, "clips that are dropped do not count"
     by_speaker = Counter(speaker for speaker, _ in kept)

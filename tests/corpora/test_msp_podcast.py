@@ -5,10 +5,14 @@ import re
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora import load_corpus
-from ser_hf.corpora.msp_podcast import parse
+from ser_hf.corpora import corpus_settings, load_corpus, msp_podcast
 from ser_hf.protocols.listed import by_column
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return msp_podcast.parse(corpus_settings("msp_podcast", root, **keys))
+
 
 HEADER = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
 ROWS = [

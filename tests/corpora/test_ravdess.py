@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.blank import write_blank
 
-from ser_hf.corpora import load_corpus, ravdess
+from ser_hf.corpora import corpus_settings, load_corpus, ravdess
 from ser_hf.corpora.files import manifest
-from ser_hf.corpora.ravdess import parse, read_name
+from ser_hf.corpora.ravdess import read_name
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return ravdess.parse(corpus_settings("ravdess", root, **keys))
+
 
 SPEECH = "03-01-05-02-01-02-12"
 SONG = "03-02-03-01-01-01-01"

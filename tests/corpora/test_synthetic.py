@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora import load_corpus
-from ser_hf.corpora.synthetic import EMOTIONS, parse, utterance
+from ser_hf.corpora import corpus_settings, load_corpus, synthetic
+from ser_hf.corpora.synthetic import EMOTIONS, utterance
 from ser_hf.utils.errors import UserError
+
+
+def parse(root=None, **keys):
+    return synthetic.parse(corpus_settings("synthetic", root, **keys))
+
 
 SMALL = {"speakers": 4, "takes": 2}
 

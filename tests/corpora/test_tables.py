@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from support.blank import write_blank
 
+from ser_hf.corpora import corpus_settings
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, text, with_splits
 from ser_hf.utils.errors import UserError
@@ -92,7 +93,7 @@ def row(tmp_path):
             "where": "t.csv, line 2",
             "path": path,
             "name": "a",
-            "place": "anna_07/a.wav",
+            "searched_path": "anna_07/a.wav",
             "label": "joy",
         }
         return Row(**{**usual, "speaker": "anna", **fields})
@@ -100,8 +101,13 @@ def row(tmp_path):
     return make
 
 
-def read(row, on_unknown="error", **options):
-    return RowParser("calls", **options).clips([row], on_unknown)
+def parser(**keys):
+    return RowParser("calls", corpus_settings("csv", corpus_name="calls", **keys))
+
+
+def read(row, on_unknown="error", **keys):
+    listing = parser(on_unknown=on_unknown, **keys).listing([row])
+    return listing.clips, listing.skipped
 
 
 def test_a_row_becomes_a_clip(row):
@@ -191,7 +197,7 @@ def test_an_age_that_is_not_an_integer_is_kept_as_text(row, age):
         row(cells={"years": 23.0}),
         row(cells={"years": age, "take": "a"}, extra={"split": "test"}),
     ]
-    clips, _ = RowParser("calls", columns={"age": "years"}).clips(rows, "error")
+    clips = parser(columns={"age": "years"}).listing(rows).clips
     assert [(clip.age, clip.take) for clip in clips] == [(23, None), (None, None)]
     assert [clip.extra for clip in clips] == [
         {},
@@ -217,10 +223,13 @@ def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
     with pytest.raises(
         UserError, match="line 2: .* finds no speaker in audio without a file name; name the column"
     ):
-        read(row(place=None, name="train/0000007"), speaker_pattern="([0-9]+)")
+        read(row(searched_path=None, name="train/0000007"), speaker_pattern="([0-9]+)")
     with pytest.raises(UserError, match="finds no speaker in unknown_1.wav"):
-        read(row(place="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
-    assert read(row(place="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker == "calls:nan"
+        read(row(searched_path="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
+    assert (
+        read(row(searched_path="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker
+        == "calls:nan"
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +246,7 @@ def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
     with pytest.raises(
         UserError, match="^corpus.corpus_name: .* cannot be the prefix of ids and speakers"
     ):
-        RowParser(name)
+        corpus_settings("csv", corpus_name=name)
 
 
 @pytest.mark.parametrize(
@@ -253,4 +262,4 @@ def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
 )
 def test_invalid_options_are_named(options, message):
     with pytest.raises(UserError, match=f"^{message}"):
-        RowParser("calls", **options)
+        corpus_settings("csv", **options)

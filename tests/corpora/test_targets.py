@@ -11,9 +11,14 @@ from support.testing import write_corpus
 from test_iemocap import write as write_iemocap
 from test_msp_podcast import HEADER, ROWS
 
-from ser_hf.corpora import read_corpus
+from ser_hf.corpora import corpus_settings, read_corpus
 from ser_hf.corpora.targets import names_of, targets_of
 from ser_hf.utils.errors import UserError
+
+
+def read(name, root=None, **keys):
+    return read_corpus(corpus_settings(name, root, **keys))
+
 
 RATED = ["arousal", "valence"]
 
@@ -37,7 +42,7 @@ def table(tmp_path):
 
 
 def load(root, name="csv", **settings):
-    return read_corpus(
+    return read(
         name,
         root,
         label=None,
@@ -96,7 +101,7 @@ def test_an_activation_is_an_arousal_and_each_corpus_has_its_range(table):
         (
             {"arousal": [1, 2, 3, 4]},
             {"ranges": {"arousal": [1, float("inf")]}},
-            "corpus.ranges.arousal: expected",
+            "corpus.ranges.arousal",
         ),
         (
             {"arousal": [1, 2, 3, 4]},
@@ -174,7 +179,7 @@ def test_iemocap_and_msp_podcast_have_ranges_and_all_their_clips(tmp_path):
     table.write_text(
         table.read_text().replace("[2.5000, 3.0000, 3.5000]", "[5.0000, 3.0000, 1.0000]", 1)
     )
-    corpus = read_corpus("iemocap", root, classes="all", targets=["arousal", "valence"][1:])
+    corpus = read("iemocap", root, classes="all", targets=["arousal", "valence"][1:])
     assert corpus.ranges == {"valence": [1, 5]}
     assert sorted(targets_of(corpus.dataset, range(4))[:, 0].tolist()) == [0.375, 0.375, 0.375, 1]
     assert set(corpus.dataset.features["label"].names) == {"angry", "surprise", "other"}
@@ -182,7 +187,7 @@ def test_iemocap_and_msp_podcast_have_ranges_and_all_their_clips(tmp_path):
     write_blank(
         released, "Labels/labels_consensus.csv", content="\n".join([HEADER, *ROWS, ""]).encode()
     )
-    corpus = read_corpus("msp_podcast", released, classes="all", targets=["arousal"])
+    corpus = read("msp_podcast", released, classes="all", targets=["arousal"])
     assert len(corpus.dataset) == 6, "with the segment without a majority"
     assert corpus.ranges == {"arousal": [1, 7]}
 
@@ -194,8 +199,6 @@ def test_ranges_that_differ_between_corpora_are_zero_to_one(tmp_path):
         {"name": "csv", "root": str(tmp_path / name / "clips.csv"), "corpus_name": name}
         for name in "ab"
     ]
-    corpus = read_corpus(
-        "mixture", corpora=items, targets=["loudness"], ranges={"loudness": [-60, 0]}
-    )
+    corpus = read("mixture", corpora=items, targets=["loudness"], ranges={"loudness": [-60, 0]})
     assert corpus.ranges == {"loudness": [-60, 0]}
     assert targets_of(corpus.dataset, range(len(corpus.dataset))).min() >= 0

@@ -5,7 +5,12 @@ from pathlib import PurePath
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora.tess import parse, read_name
+from ser_hf.corpora import corpus_settings, tess
+from ser_hf.corpora.tess import read_name
+
+
+def parse(root=None, **keys):
+    return tess.parse(corpus_settings("tess", root, **keys))
 
 
 @pytest.mark.parametrize(

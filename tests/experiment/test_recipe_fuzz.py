@@ -79,7 +79,7 @@ OVERRIDES = {
     "training.torch_compile_mode=fast": "training.torch_compile_mode: ",
     "training.dataloader_multiprocessing_context=spawn": "training.dataloader_multiprocessing_context: ",
     f"training.seeds={list(range(5000))}": "training.seeds: ",
-    "corpus.speakers=1000000000": "corpus.speakers, corpus.takes: ",
+    "corpus.speakers=1000000000": "corpus.speakers: ",
 }
 
 

@@ -1,15 +1,16 @@
 """Hotline: an invented corpus of calls, one file each, such as `anna_angry_03.wav`: speaker,
 emotion and number.
 
-The constants below are the facts that cards and reports state; None stands for an unknown one.
+Cards and reports state the constants below; None stands for an unknown value.
 """
 
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Literal
 
 from ser_hf.corpora.files import parse_files
 from ser_hf.corpora.schema import Clip, Listing
+from ser_hf.corpora.settings import CorpusSettings
 
 TITLE = "Hotline"
 LICENSE = "cc-by-4.0"
@@ -35,8 +36,12 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Read the clips below `root`; other parameters of this function would be keys of `corpus` in a
-    recipe.
-    """
-    return parse_files(root, "hotline", TITLE, "anna_angry_03.wav", read_name, on_unknown)
+class Settings(CorpusSettings):
+    """Keys of `corpus` in a recipe for this corpus; further fields would be its options."""
+
+    name: Literal["hotline"] = "hotline"
+
+
+def parse(settings: Settings) -> Listing:
+    """Read the clips below the root."""
+    return parse_files(settings, TITLE, "anna_angry_03.wav", read_name)

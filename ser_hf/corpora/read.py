@@ -1,0 +1,247 @@
+"""From the settings of a corpus to its rows, in five steps: list the clips, exclude some, give each
+its class, count what became of every label, and make the dataset.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset
+
+from ..utils.errors import UserError
+from . import mixture
+from .catalog import CORPORA
+from .mixture import Mixed
+from .schema import (
+    Clip,
+    Listing,
+    Rule,
+    Source,
+    Treatment,
+    custom_labels,
+    label_sources,
+    require_unique_ids,
+    sources_table,
+    to_dataset,
+    treat_labels,
+)
+from .settings import CorpusSettings
+from .targets import rating, scaled_targets
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A corpus as a recipe selects it.
+
+    Attributes:
+        dataset: the rows.
+        sources: what became of every label.
+        weights: the weight of each corpus of a mixture.
+        ranges: the range of the ratings of each target, [lowest, highest].
+    """
+
+    dataset: Dataset
+    sources: list[Source]
+    weights: dict[str, float]
+    ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selection:
+    """The clips of a listing that `corpus.exclude` leaves, and those that it names."""
+
+    clips: list[Clip]
+    excluded: list[Clip]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Classes:
+    """The classes of the clips.
+
+    Attributes:
+        clips: those that are not excluded.
+        treatment: the classes, and the class of each clip.
+        left_out: position of a clip without a row -> the reason.
+    """
+
+    clips: list[Clip]
+    treatment: Treatment
+    left_out: dict[int, str]
+
+    @property
+    def kept(self) -> list[int]:
+        """The positions of the clips that become rows."""
+        return [i for i in range(len(self.clips)) if i not in self.left_out]
+
+
+def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
+    """Read a corpus and log the class of every label in its files.
+
+    Args:
+        settings: from `ser_hf.corpora.corpus_settings`.
+        sampling_rate: of the column `audio`, in Hz; the audio is not decoded here.
+
+    Raises:
+        UserError: for a wrong file, label, id or target, or without any clip.
+    """
+    listing = _list_clips(settings)
+    selection = _exclude(listing, settings)
+    classes = _classify(selection.clips, listing, settings)
+    sources = _count_sources(classes, selection, listing)
+    logger.info("%s", sources_table(sources))
+    return _make_corpus(classes, listing, sources, settings, sampling_rate)
+
+
+def _members(listing: Listing) -> Mapping[str, mixture.Member]:
+    """The corpora of a mixture by name; empty for another corpus."""
+    return listing.members if isinstance(listing, Mixed) else {}
+
+
+def _list_clips(settings: CorpusSettings) -> Listing:
+    """All clips below the root, sorted by their ids, which are unique."""
+    listing = CORPORA[settings.name].parse(settings)
+    _warn_of_skipped(listing)
+    if not listing.clips:
+        raise UserError(
+            f"corpus.root: {settings.root} holds no clip of {settings.name} "
+            f"({len(listing.skipped)} files skipped)"
+        )
+    clips = sorted(listing.clips, key=lambda clip: clip.id)
+    require_unique_ids(clips)
+    return dataclasses.replace(listing, clips=clips)
+
+
+def _warn_of_skipped(listing: Listing) -> None:
+    """Log each reason for skipped files, with the number of files and the first of them."""
+    paths_of_reason: dict[str, list[str]] = {}
+    for path, reason in listing.skipped:
+        paths_of_reason.setdefault(reason, []).append(path)
+    for reason, paths in paths_of_reason.items():
+        logger.warning("left out, %s: %d (first %s)", reason, len(paths), paths[0])
+
+
+def _exclude(listing: Listing, settings: CorpusSettings) -> _Selection:
+    """Leave out the clips that `corpus.exclude` names."""
+    excluded_ids = set(settings.exclude)
+    unknown_ids = excluded_ids.difference(clip.id for clip in listing.clips)
+    if unknown_ids:
+        raise UserError(
+            f"corpus.exclude: no clip {min(unknown_ids)!r} (ids look like {listing.clips[0].id})"
+        )
+    return _Selection(
+        clips=[clip for clip in listing.clips if clip.id not in excluded_ids],
+        excluded=[clip for clip in listing.clips if clip.id in excluded_ids],
+    )
+
+
+def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> _Classes:
+    """Give each clip its class, and say which clips are left out."""
+    members = _members(listing)
+    treatment = treat_labels(
+        clips,
+        settings.labels,
+        settings.merge,
+        settings.drop,
+        rule_of_corpus={corpus: member.rule for corpus, member in members.items()},
+        least=1 if settings.targets else 2,
+    )
+    rule = Rule(settings.merge, settings.drop, custom=custom_labels(clips))
+    _warn_of_idle_rules(clips, [rule, *(member.rule for member in members.values())])
+
+    left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
+    if settings.on_unknown == "skip":
+        for target in settings.targets:
+            for i, clip in enumerate(clips):
+                if rating(clip, target) is None:
+                    left_out[i] = f"no {target}"
+    if isinstance(listing, Mixed):
+        remaining = [clip for i, clip in enumerate(clips) if i not in left_out]
+        mixture.require_clips_of_all(listing, remaining)
+        left_out |= mixture.beyond_caps(listing, clips, treatment.emotions)
+    return _Classes(clips, treatment, left_out)
+
+
+def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
+    """Warn of emotions in `merge` and `drop` that no clip has, or that stay what they are."""
+    present = set()
+    for clip in clips:
+        present.add(clip.emotion)
+        present.update(clip.votes or ())
+    for rule in rules:
+        # In a mixture an emotion that stays itself is an exception from the common rule.
+        unchanged = set()
+        if len(rules) == 1:
+            unchanged = {word for word, target in rule.merge.items() if word == target}
+        for key, words in {"merge": rule.merge, "drop": rule.drop}.items():
+            idle = [word for word in words if word not in present or word in unchanged]
+            if idle:
+                logger.warning(
+                    "%s.%s: %s has no effect; leave it out", rule.key, key, ", ".join(idle)
+                )
+
+
+def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -> list[Source]:
+    """What became of every clip and of every skipped file, counted by label."""
+    outcomes = []
+    for i, clip in enumerate(classes.clips):
+        outcomes.append((clip, classes.treatment.emotions[i], classes.left_out.get(i)))
+    for clip in selection.excluded:
+        outcomes.append((clip, None, "corpus.exclude"))
+    listings = [member.listing for member in _members(listing).values()] or [listing]
+    skipped = [(each.corpus, reason) for each in listings for _, reason in each.skipped]
+    return label_sources(outcomes, skipped, listing.corpus)
+
+
+def _make_corpus(
+    classes: _Classes,
+    listing: Listing,
+    sources: list[Source],
+    settings: CorpusSettings,
+    sampling_rate: int,
+) -> Corpus:
+    """The rows of the clips that are kept, with their targets."""
+    treatment = classes.treatment
+    clips = [classes.clips[i] for i in classes.kept]
+    members = _members(listing)
+    targets = None
+    ranges: dict[str, list[float]] = {}
+    if settings.targets:
+        targets, ranges = scaled_targets(
+            clips, settings.targets, settings.ranges, _ranges_of_corpora(members, settings)
+        )
+    votes = None
+    if treatment.votes is not None:
+        votes = [treatment.votes[i] for i in classes.kept]
+    dataset = to_dataset(
+        Listing(listing.corpus, [_merged(clip, settings.merge) for clip in clips]),
+        [treatment.emotions[i] for i in classes.kept],
+        treatment.labels,
+        sampling_rate,
+        votes=votes,
+        targets=targets,
+    )
+    weights = {corpus: member.item.weight for corpus, member in members.items()}
+    return Corpus(dataset, sources, weights, ranges)
+
+
+def _ranges_of_corpora(
+    members: Mapping[str, mixture.Member], settings: CorpusSettings
+) -> dict[str | None, Mapping[str, Any]]:
+    """Corpus -> the ranges of its ratings, where its module has some; of one corpus under None."""
+    names: dict[str | None, str] = {None: settings.name}
+    if members:
+        names = {corpus: member.item.name for corpus, member in members.items()}
+    return {corpus: getattr(CORPORA[name], "RANGES", {}) for corpus, name in names.items()}
+
+
+def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
+    """The clip with its intended and perceived emotions merged as its label is."""
+    words = {}
+    for column in ("intended", "perceived"):
+        emotion = clip.extra.get(column)
+        if emotion in merge:
+            words[column] = merge[emotion]
+    return dataclasses.replace(clip, extra={**clip.extra, **words}) if words else clip

@@ -1,0 +1,91 @@
+"""The corpora by name: modules of this package, and plug-ins of others.
+
+A corpus is a module with a function `parse`, which takes the settings of the corpus and returns a
+`Listing`, and with the constants that cards quote (`METADATA`). `ser_hf.corpora.mixture`, which
+combines several of them, is not in this list.
+"""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from ..utils.plugins import WithPlugins
+from .settings import CorpusSettings
+
+# Constants that every corpus module has, in capitals; None stands for an unknown value.
+METADATA = ("title", "license", "language", "url", "citation", "acted")
+
+# A corpus is one name here, and its module; or an entry point of another package.
+_NAMES = (
+    "audformat",
+    "audiofolder",
+    "cremad",
+    "csv",
+    "emobox",
+    "emodb",
+    "hub",
+    "iemocap",
+    "msp_podcast",
+    "ravdess",
+    "savee",
+    "synthetic",
+    "tess",
+)
+# `csv` is a module of Python.
+_MODULE_OF_NAME = {"csv": "tables"}
+
+
+def class_of_settings(module: ModuleType) -> type[CorpusSettings]:
+    """The class of the settings of a corpus: the annotation of the parameter of its `parse`.
+
+    Raises:
+        ValueError: for a module without such a function.
+    """
+    parse = getattr(module, "parse", None)
+    parameters = inspect.signature(parse).parameters if inspect.isfunction(parse) else {}
+    if len(parameters) == 1:
+        (parameter,) = parameters
+        settings = typing.get_type_hints(parse).get(parameter)
+        if inspect.isclass(settings) and issubclass(settings, CorpusSettings):
+            return settings
+    raise ValueError(
+        "a corpus is a module with a function parse(settings); the annotation of its parameter is "
+        "a class derived from ser_hf.corpora.settings.CorpusSettings"
+    )
+
+
+def check_plugin(name: str, module: ModuleType) -> None:
+    """Raise a ValueError unless the module of another package can be used as a corpus."""
+    settings = class_of_settings(module)
+    name_of_settings = settings.model_fields["name"].default
+    if name_of_settings != name:
+        raise ValueError(f"the default of name in {settings.__name__} is {name_of_settings!r}")
+    missing = [key.upper() for key in METADATA if not hasattr(module, key.upper())]
+    # A module with the function `metadata` has the values in its settings.
+    if missing and not hasattr(module, "metadata"):
+        raise ValueError(
+            f"its module has no {', '.join(missing)}; None stands for an unknown value"
+        )
+
+
+OWN_CORPORA = {
+    name: importlib.import_module(f".{_MODULE_OF_NAME.get(name, name)}", __package__)
+    for name in _NAMES
+}
+SINGLE_CORPORA: Mapping[str, ModuleType] = WithPlugins(OWN_CORPORA, "ser_hf.corpora", check_plugin)
+
+
+def metadata_of(settings: CorpusSettings) -> dict[str, Any]:
+    """Metadata of one corpus that is no mixture; see `ser_hf.corpora.corpus_facts`."""
+    module = SINGLE_CORPORA[settings.name]
+    if hasattr(module, "metadata"):
+        metadata = module.metadata(settings)
+    else:
+        metadata = {key: getattr(module, key.upper()) for key in METADATA}
+    # The license of a corpus that requires registration is none of the Hub's; its module has
+    # NON_COMMERCIAL.
+    non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (metadata["license"] or ""))
+    return {"name": settings.name, "non_commercial": non_commercial, **metadata}

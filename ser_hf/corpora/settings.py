@@ -1,0 +1,98 @@
+"""Keys of the section `corpus` that every corpus has, and their checks.
+
+Each corpus module has a subclass with its options. A class is the only place that knows the type,
+range, default and meaning of a key.
+"""
+
+import math
+import os
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ..utils.files import require_utf8
+from ..utils.settings import Settings
+from ..utils.yaml import PathName
+
+OnUnknown = Literal["error", "skip"]
+
+
+def path_text(value: Any) -> Any:
+    """A path of Python as text; anything else unchanged.
+
+    Raises:
+        UserError: for a path that is not UTF-8, which tables of clips cannot hold.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(text, str):
+        require_utf8(text)
+    return text
+
+
+# A path in a recipe is text; Python code may also give a `pathlib.Path`.
+AnyPath = Annotated[PathName, BeforeValidator(path_text)]
+
+
+def refuse(value: Any, message: str, *path: str | int) -> NoReturn:
+    """Raise the pydantic error for a wrong value at a path below the settings that are checked.
+
+    Unlike a `ValueError`, it names the key itself: ``refuse(value, "...", "merge", "calm")``.
+    """
+    # Braces in a message are no fields of a template, because the error has no context.
+    problem = PydanticCustomError("wrong_value", message)
+    detail = InitErrorDetails(type=problem, loc=path, input=value)
+    raise ValidationError.from_exception_data("settings", [detail])
+
+
+class CorpusSettings(Settings):
+    """The recordings and their classes: the keys that every corpus has."""
+
+    name: Annotated[str, Field(description="the corpus")]
+    root: Annotated[
+        AnyPath | None, Field(description="the folder of the audio, or the table of the clips")
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        Field(description="the classes in the order of their ids; null: all emotions left"),
+    ] = None
+    merge: Annotated[
+        dict[str, str], Field(description="emotion: the class that its clips get")
+    ] = {}
+    drop: Annotated[list[str], Field(description="emotions whose clips are left out")] = []
+    exclude: Annotated[list[str], Field(description="ids of clips to leave out")] = []
+    targets: Annotated[
+        list[str], Field(description="columns of ratings, for the task dimensions")
+    ] = []
+    ranges: Annotated[
+        dict[str, list[float]],
+        Field(description="target: its lowest and highest rating, such as [1, 5]"),
+    ] = {}
+    on_unknown: Annotated[
+        OnUnknown,
+        Field(description="what to do with files and rows that the corpus does not describe"),
+    ] = "error"
+    download: Annotated[bool, Field(description="download missing files of the corpus first")] = (
+        False
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, targets: list[str]) -> list[str]:
+        for name in targets:
+            usable = name.strip() and name.isprintable() and len(name) <= 100
+            if not usable or targets.count(name) > 1:
+                raise ValueError(f"expected the names of columns, each once, got {name!r}")
+        return targets
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        for name, bounds in self.ranges.items():
+            if name not in self.targets:
+                message = "not in corpus.targets; list it there, or leave it out"
+                refuse(bounds, message, "ranges", name)
+            finite = len(bounds) == 2 and all(map(math.isfinite, bounds))
+            if not finite or bounds[0] >= bounds[1]:
+                message = f"expected [lowest, highest], such as [1, 5], got {bounds}"
+                refuse(bounds, message, "ranges", name)
+        return self
