@@ -18,8 +18,9 @@ from .catalog import (
 )
 from .read import Corpus, read_corpus
 from .registry import SINGLE_CORPORA
-from .schema import EMOTIONS, Clip, Listing, sources_facts
+from .schema import EMOTIONS, Clip, Listing
 from .settings import CorpusSettings
+from .sources import sources_facts
 
 __all__ = [
     "CORPORA",

@@ -34,8 +34,9 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model
 from ..utils.errors import UserError
 from ..utils.order import interleave
 from ..utils.settings import Settings
+from .labels import Rule, rule_problem
 from .registry import SINGLE_CORPORA, class_of_settings, metadata_of
-from .schema import Clip, Listing, Rule, rule_problem
+from .schema import Clip, Listing
 from .settings import AnyPath, CorpusSettings, OnUnknown, refuse
 
 

@@ -12,21 +12,11 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from . import mixture
 from .catalog import CORPORA
+from .labels import Rule, Treatment, custom_labels, treat_labels
 from .mixture import Mixed
-from .schema import (
-    Clip,
-    Listing,
-    Rule,
-    Source,
-    Treatment,
-    custom_labels,
-    label_sources,
-    require_unique_ids,
-    sources_table,
-    to_dataset,
-    treat_labels,
-)
+from .schema import Clip, Listing, require_unique_ids, to_dataset
 from .settings import CorpusSettings
+from .sources import Outcome, Source, label_sources, sources_table
 from .targets import rating, scaled_targets
 
 logger = logging.getLogger(__name__)
@@ -187,9 +177,10 @@ def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -
     """What became of every clip and of every skipped file, counted by label."""
     outcomes = []
     for i, clip in enumerate(classes.clips):
-        outcomes.append((clip, classes.treatment.emotions[i], classes.left_out.get(i)))
+        outcome = Outcome(clip, classes.treatment.emotions[i], classes.left_out.get(i))
+        outcomes.append(outcome)
     for clip in selection.excluded:
-        outcomes.append((clip, None, "corpus.exclude"))
+        outcomes.append(Outcome(clip, None, "corpus.exclude"))
     listings = [member.listing for member in _members(listing).values()] or [listing]
     skipped = [(each.corpus, reason) for each in listings for _, reason in each.skipped]
     return label_sources(outcomes, skipped, listing.corpus)

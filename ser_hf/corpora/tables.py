@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..utils.errors import UserError
 from ..utils.files import read_table
@@ -199,11 +199,19 @@ class Row:
     missing: str | None = None
 
 
+def _with_text_keys(value: Any) -> Any:
+    """A mapping with its keys as text: YAML reads the labels 0 and true as number and boolean."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key if isinstance(key, str) else text(key): item for key, item in value.items()}
+
+
 class DescribedSettings(CorpusSettings):
     """Keys of a corpus that the user describes: words of its labels, speakers, and license."""
 
     label_map: Annotated[
         dict[str, str] | None,
+        BeforeValidator(_with_text_keys),
         Field(description="words of the table: canonical emotions or custom labels"),
     ] = None
     speaker_pattern: Annotated[

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ser_hf.corpora.schema import Clip, Rule, treat_labels
+from ser_hf.corpora.labels import Rule, treat_labels
+from ser_hf.corpora.schema import Clip
 from ser_hf.utils.errors import UserError
 
 SPOKEN = ["sad", "calm", "angry", "neutral", "calm", "happy"]
