@@ -36,14 +36,14 @@ def demo(
     from ..hub.space import Demo, write_space
     from ..inference.classifier import load_classifier
     from ..loading.files import find_file
-    from ..loading.heads import OwnHeadModel
+    from ..loading.heads import DimensionalModel
     from ..report.report import read_report
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(
         model, revision=revision, device="cpu", trust_remote_code=trust_remote_code
     )
-    if isinstance(classifier.model, OwnHeadModel):
+    if isinstance(classifier.model, DimensionalModel):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
     place = classifier.place
     window = classifier.evaluation_window

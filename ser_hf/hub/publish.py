@@ -192,8 +192,8 @@ def stage_model(
             raise UserError(
                 f"{path}: leads to {path.resolve()}, outside of the run, and is not published"
             )
-    with data_only(str(model), code=True) as (copy, *_):
-        shutil.copytree(copy, folder, dirs_exist_ok=True)
+    with data_only(str(model), code=True) as copy:
+        shutil.copytree(copy.folder, folder, dirs_exist_ok=True)
     for name in filter(lambda name: (model / name).is_file(), _BESIDE):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(model / name, folder / name)

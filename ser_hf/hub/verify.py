@@ -165,7 +165,9 @@ def verify(
             model = where if commit else os.path.abspath(where)
             trust = bool(named)
         else:
-            model, _, trust = stack.enter_context(data_only(place, where=where, code=True))
+            copy = stack.enter_context(data_only(place, where=where, code=True))
+            model = copy.folder
+            trust = copy.names_code
             named = []
         request = {
             "model": model,

@@ -35,7 +35,7 @@ from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
 from ..loading.data_only import data_only
 from ..loading.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
 from ..loading.files import CONFIGURATIONS, find_file, first_line, weight_files, weights_hash
-from ..loading.heads import load_own_head
+from ..loading.heads import load_dimensional_model
 from ..models.configuration import RANGES_KEY
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
@@ -242,7 +242,7 @@ def load_classifier(
     try:
         commit = extract_commit_hash(find_file(place, "config.json", revision), None)
         check_configurations(place, revision)
-        if own := load_own_head(place, source, commit or revision):
+        if own := load_dimensional_model(place, source, commit or revision):
             model, extractor, missing = *own, []
         else:
             model, extractor, missing = _load_stock(
@@ -280,7 +280,8 @@ def _load_stock(
             trust["revision"] = revision
             weight_files(place, source, revision)
         else:
-            folder, *_ = stack.enter_context(data_only(place, where=source, revision=revision))
+            copy = data_only(place, where=source, revision=revision)
+            folder = stack.enter_context(copy).folder
         config = AutoConfig.from_pretrained(folder, **trust)
         if not trust_remote_code and type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
             raise UserError(

@@ -18,64 +18,84 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 
+_MOST_BYTES = 2**22  # of a JSON file of settings
+_SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
+
 
 def find_file(
     source: str, name: str, revision: str | None = None, *, required: bool = True
 ) -> str | None:
-    """The path of a file of a folder or Hub id; None without it, or, unless `required`, if the Hub
-    is unreachable.
+    """The path of a file of a folder or Hub id, or None if the model does not have it.
+
+    Unless `required`, the result is also None if the Hub cannot be reached.
     """
-    missing = {
-        "_raise_exceptions_for_missing_entries": False,
-        "_raise_exceptions_for_connection_errors": required,
-    }
-    return cached_file(source, name, revision=revision, **missing)
+    return cached_file(
+        source,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=required,
+    )
 
 
 def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
-    """Names of the safetensors (and their index) that transformers loads, and their paths."""
+    """Names of the safetensors (and of their index) that transformers loads, and their paths.
+
+    Raises:
+        UserError: about `where`, if there are none, or an adapter is beside them.
+    """
     if find_file(source, ADAPTER, revision):
         raise UserError(
-            f"{where}: {ADAPTER}: an adapter beside a model loads another model; merge it into the weights, and move "
-            "it into adapter/"
+            f"{where}: {ADAPTER}: an adapter beside a model loads another model; "
+            "merge it into the weights, and move it into adapter/"
         )
-    if path := find_file(source, WEIGHTS, revision):
-        return {WEIGHTS: os.path.realpath(path)}
+    weights = find_file(source, WEIGHTS, revision)
+    if weights:
+        return {WEIGHTS: os.path.realpath(weights)}
+
     index = find_file(source, INDEX, revision)
     if index is None:
         raise UserError(
-            f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it may run code: "
-            "save the weights as safetensors (docs/publishing.md)"
+            f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because "
+            "it may run code: save the weights as safetensors (docs/publishing.md)"
         )
-    shards = read_table(index).get("weight_map")
-    found = {INDEX: os.path.realpath(index)}
-    for name in sorted(
-        set(map(str, shards.values() if isinstance(shards, dict) and shards else [shards]))
-    ):
-        path = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name) and find_file(
-            source, name, revision
-        )
+    paths = {INDEX: os.path.realpath(index)}
+    for name in _shard_names(index):
+        path = find_file(source, name, revision) if _SHARD.fullmatch(name) else None
         if not path:
             raise UserError(
                 f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it"
             )
-        found[name] = os.path.realpath(path)
-    return found
+        paths[name] = os.path.realpath(path)
+    return paths
 
 
-def weights_hash(place: str | Path) -> str:
-    """The hash of a file of weights, or of the safetensors in a folder."""
+def _shard_names(index: str) -> list[str]:
+    """The files that an index names, sorted; whatever else it holds, as a name that no file has."""
+    weight_map = read_table(index).get("weight_map")
+    if isinstance(weight_map, dict) and weight_map:
+        return sorted({str(name) for name in weight_map.values()})
+    return [str(weight_map)]
+
+
+def weights_hash(path: str | Path) -> str:
+    """The SHA-256 sum of a file of weights, or of the safetensors in a folder."""
+    path = Path(path)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for path in (
-        sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else [Path(place)]
-    ):
-        with path.open("rb") as file:
+    for weights in files:
+        with weights.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return f"sha256:{digest.hexdigest()}"
 
 
 def read_table(path: str) -> dict[str, Any]:
-    content = read_json(path, most=2**22)
+    """The settings in a JSON file.
+
+    Raises:
+        UserError: if the file holds anything else.
+    """
+    content = read_json(path, most=_MOST_BYTES)
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no table of settings")
     return content
@@ -85,5 +105,7 @@ def first_line(error: Exception) -> str:
     """The message of a library without its further advice."""
     message = str(error).strip()
     if isinstance(error, StrictDataclassError):
-        return " ".join(message.split())  # the field in its first line, the fault in the next
-    return (message or type(error).__name__).splitlines()[0].rstrip(".")[:300]
+        # The name of the field is in its first line, the reason in the next.
+        return " ".join(message.split())
+    first = (message or type(error).__name__).splitlines()[0]
+    return first.rstrip(".")[:300]

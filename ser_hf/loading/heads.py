@@ -1,5 +1,4 @@
-"""Dimensional models of the Hub with a head of their own, in the forms in which people publish
-them, read as data.
+"""Dimensional models of the Hub whose heads transformers does not have, read as data.
 
 - Mean pooling, a dense layer with tanh, the output: `classifier.dense` and `classifier.out_proj`
   beside an encoder (Wagner et al. 2023, arXiv:2203.07378;
@@ -10,9 +9,11 @@ them, read as data.
   `ssl_type` names the encoder.
 """
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -42,37 +43,47 @@ _RENAMED = {
     "weight_v": "parametrizations.weight.original1",
 }
 _MASK = "encoder.masked_spec_embed"  # of training only
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+Tensors = Mapping[str, torch.Tensor]
 
 
 class DenseHead(nn.Module):
     """Mean over frames, dense layer, tanh, output."""
 
-    def __init__(self, size: int, tensors: Mapping[str, torch.Tensor]):
+    def __init__(self, size: int, tensors: Tensors):
         super().__init__()
-        self.pooling, self.dense = Pooling("mean", size), nn.Linear(size, size)
+        self.pooling = Pooling("mean", size)
+        self.dense = nn.Linear(size, size)
         self.out_proj = nn.Linear(size, len(tensors["classifier.out_proj.weight"]))
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Values (batch, dimensions) of frames (batch, frames, size) and their mask."""
         return self.out_proj(torch.tanh(self.dense(self.pooling(frames, mask))))
 
 
 class AttentiveHead(nn.Module):
     """Mean and deviation with one weight per frame, dense layers, output."""
 
-    def __init__(self, size: int, tensors: Mapping[str, torch.Tensor]):
+    def __init__(self, size: int, tensors: Tensors):
         super().__init__()
         self.pool_model = nn.Module()
         self.pool_model.sap_linear = nn.Linear(size, size)
         self.pool_model.attention = nn.Parameter(torch.zeros(size, 1))
-        sizes = [2 * size]
-        layers = []
+
+        layers: list[nn.Module] = []
+        size_in = 2 * size
         while (name := f"ser_model.fc.{len(layers)}.0.weight") in tensors:
-            sizes.append(len(tensors[name]))
-            layers.append(nn.Sequential(nn.Linear(*sizes[-2:]), nn.LayerNorm(sizes[-1]), nn.ReLU()))
-        out = nn.Sequential(nn.Linear(sizes[-1], len(tensors["ser_model.out.0.weight"])))
+            size_out = len(tensors[name])
+            layers.append(
+                nn.Sequential(nn.Linear(size_in, size_out), nn.LayerNorm(size_out), nn.ReLU())
+            )
+            size_in = size_out
+        out = nn.Sequential(nn.Linear(size_in, len(tensors["ser_model.out.0.weight"])))
         self.ser_model = nn.ModuleDict({"fc": nn.ModuleList(layers), "out": out})
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Values (batch, dimensions) of frames (batch, frames, size) and their mask."""
         scores = torch.tanh(self.pool_model.sap_linear(frames)) @ self.pool_model.attention
         weights = scores.masked_fill(~mask[:, :, None], float("-inf")).softmax(dim=1)
         mean = (weights * frames).sum(dim=1)
@@ -83,8 +94,8 @@ class AttentiveHead(nn.Module):
         return self.ser_model["out"](vector)
 
 
-class OwnHeadModel(PreTrainedModel):
-    """An encoder and a head of these forms, called like a classifier of transformers."""
+class DimensionalModel(PreTrainedModel):
+    """An encoder and one of these heads, called like a classifier of transformers."""
 
     def __init__(
         self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
@@ -99,78 +110,153 @@ class OwnHeadModel(PreTrainedModel):
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> SimpleNamespace:
         """Values (batch, dimensions) as `logits`, of waveforms (batch, samples)."""
-        mask = (
-            torch.ones_like(input_values, dtype=torch.long)
-            if attention_mask is None
-            else attention_mask
-        )
+        mask = attention_mask
+        if mask is None:
+            mask = torch.ones_like(input_values, dtype=torch.long)
         waveform = (input_values - self.mean) / self.deviation * mask
         frames = self.encoder(waveform, attention_mask=mask).last_hidden_state
-        real = self.encoder._get_feature_vector_attention_mask(frames.shape[1], mask).bool()
-        return SimpleNamespace(logits=self.head(frames, real))
+        frame_mask = self.encoder._get_feature_vector_attention_mask(frames.shape[1], mask)
+        return SimpleNamespace(logits=self.head(frames, frame_mask.bool()))
 
 
-def load_own_head(
-    place: str, source: str, revision: str | None
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """One form of publication: the tensors by which it is found, and its head.
+
+    `prefixes` maps the head's names to ours. `output` is the weight of the last layer.
+    """
+
+    required: frozenset[str]
+    head: Callable[[int, Tensors], nn.Module]
+    prefixes: Mapping[str, str]
+    output: str
+
+
+_DENSE = _Form(
+    required=frozenset({"classifier.dense.weight", "classifier.out_proj.weight"}),
+    head=DenseHead,
+    prefixes={"classifier.": "head."},
+    output="classifier.out_proj.weight",
+)
+_ATTENTIVE = _Form(
+    required=frozenset({"pool_model.attention", "ser_model.out.0.weight"}),
+    head=AttentiveHead,
+    prefixes={"pool_model.": "head.pool_model.", "ser_model.": "head.ser_model."},
+    output="ser_model.out.0.weight",
+)
+
+
+def load_dimensional_model(
+    model_path: str, source: str, revision: str | None
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor] | None:
     """The model (folder or Hub id) in one of these forms, and its extractor; None for others.
 
-    Raises a `UserError` naming `source` for weights that are no safetensors, or tensors or labels
-    that do not fit.
+    Raises:
+        UserError: naming `source`, for weights that are no safetensors, or tensors or labels that
+            do not fit.
     """
-    path = find_file(place, "config.json", revision, required=False)
-    values = read_json(path, most=2**22) if path else None
-    if not isinstance(values, dict) or not (
-        values.get("ssl_type") or values.get("problem_type") == "regression"
-    ):
+    settings = _regression_settings(model_path, revision)
+    if settings is None:
         return None
-    weights = weight_files(place, source, revision)
-    files = [file for name, file in weights.items() if name.endswith(".safetensors")]
-    keys = {key for file in files for key in safe_open(file, "pt").keys()}  # noqa: SIM118 (no dictionary)
-    attentive = {"pool_model.attention", "ser_model.out.0.weight"} <= keys
-    if not attentive and not {"classifier.dense.weight", "classifier.out_proj.weight"} <= keys:
+    weights = weight_files(model_path, source, revision)
+    files = [path for name, path in weights.items() if name.endswith(".safetensors")]
+    form = _form_of(files)
+    if form is None:
         return None
-    encoder = place
-    names = {"classifier.": "head."}
-    scale = (0.0, 1.0)
-    if attentive:
-        encoder = str(values.get("ssl_type"))
-        names = {name: f"head.{name}" for name in ("pool_model.", "ser_model.")}
-        scale = float(values.get("mean", 0)), float(values.get("std", 1)) + 1e-6
-        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", encoder):
-            raise UserError(
-                f"{source}: config.json: ssl_type: expected the Hub id of an encoder, got {encoder:.100}"
-            )
-    where = {"where": source, "revision": None if attentive else revision, "weights": False}
-    with data_only(encoder, **where) as (folder, *_):
-        config = AutoConfig.from_pretrained(folder)
+
+    attentive = form is _ATTENTIVE
+    encoder_source = _named_encoder(settings, source) if attentive else model_path
+    encoder_revision = None if attentive else revision
+    with data_only(
+        encoder_source, where=source, revision=encoder_revision, weights=False
+    ) as temporary:
+        config = AutoConfig.from_pretrained(temporary.folder)
         if config.model_type not in ENCODERS or not takes_waveforms(config):
             return None
-        extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-        extractor = extractor if attentive else AutoFeatureExtractor.from_pretrained(folder)
-    names["ssl_model." if attentive else f"{ENCODERS[config.model_type].name}."] = "encoder."
-    config.id2label = {int(i): str(name) for i, name in (values.get("id2label") or {}).items()}
+        if attentive:
+            extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+        else:
+            extractor = AutoFeatureExtractor.from_pretrained(temporary.folder)
+    labels = settings.get("id2label") or {}
+    config.id2label = {int(i): str(name) for i, name in labels.items()}
     config.problem_type = DIMENSIONS.problem_type
-    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+    mean = 0.0
+    deviation = 1.0
+    if attentive:
+        mean = float(settings.get("mean", 0))
+        deviation = float(settings.get("std", 1)) + 1e-6
+    tensors = {name: tensor for path in files for name, tensor in load_file(path).items()}
     with torch.device("meta"):  # no memory for sizes that the file does not have
-        head = (AttentiveHead if attentive else DenseHead)(config.hidden_size, tensors)
-        model = OwnHeadModel(config, head, *scale)
-    found = {_MASK: torch.zeros(config.hidden_size)}
-    for name, tensor in tensors.items():
-        own = next(
-            (new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)),
-            name,
+        head = form.head(config.hidden_size, tensors)
+        model = DimensionalModel(config, head, mean, deviation)
+    _load(model, tensors, form, source)
+    return model, extractor
+
+
+def _regression_settings(model_path: str, revision: str | None) -> dict[str, Any] | None:
+    """The configuration of a model that may have one of these heads."""
+    path = find_file(model_path, "config.json", revision, required=False)
+    settings = read_json(path, most=2**22) if path else None
+    if not isinstance(settings, dict):
+        return None
+    if settings.get("ssl_type") or settings.get("problem_type") == "regression":
+        return settings
+    return None
+
+
+def _form_of(files: Iterable[str]) -> _Form | None:
+    """The form of publication, from the names of the tensors in the files."""
+    names: set[str] = set()
+    for path in files:
+        with safe_open(path, "pt") as file:
+            names.update(file.keys())
+    for form in (_ATTENTIVE, _DENSE):
+        if form.required <= names:
+            return form
+    return None
+
+
+def _named_encoder(settings: dict[str, Any], source: str) -> str:
+    """The Hub id of the encoder that a configuration names."""
+    encoder = str(settings.get("ssl_type"))
+    if not _HUB_ID.fullmatch(encoder):
+        raise UserError(
+            f"{source}: config.json: ssl_type: expected the Hub id of an encoder, "
+            f"got {encoder:.100}"
         )
-        stem, _, last = own.rpartition(".")
-        found[f"{stem}.{_RENAMED.get(last, last)}"] = tensor.float()
-    outputs = len(tensors["ser_model.out.0.weight" if attentive else "classifier.out_proj.weight"])
+    return encoder
+
+
+def _load(model: DimensionalModel, tensors: Tensors, form: _Form, source: str) -> None:
+    """Load the published tensors, all of which must fit."""
+    config = model.config
+    outputs = len(tensors[form.output])
     if outputs != len(config.id2label):
         raise UserError(
-            f"{source}: {outputs} outputs, but {len(config.id2label)} labels (id2label in config.json)"
+            f"{source}: {outputs} outputs, but {len(config.id2label)} labels "
+            "(id2label in config.json)"
         )
-    missing, unexpected = model.load_state_dict(found, strict=False, assign=True)
-    if odd := sorted({*missing, *unexpected} - {_MASK}):
+    encoder_prefix = "ssl_model." if form is _ATTENTIVE else f"{ENCODERS[config.model_type].name}."
+    prefixes = {**form.prefixes, encoder_prefix: "encoder."}
+    state = {_MASK: torch.zeros(config.hidden_size)}
+    for name, tensor in tensors.items():
+        state[_our_name(name, prefixes)] = tensor.float()
+
+    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    different = sorted({*missing, *unexpected} - {_MASK})
+    if different:
         raise UserError(
-            f"{source}: {len(odd)} tensors do not fit {config.model_type} and its head, such as {odd[0]}"
+            f"{source}: {len(different)} tensors do not fit {config.model_type} and its head, "
+            f"such as {different[0]}"
         )
-    return model, extractor
+
+
+def _our_name(name: str, prefixes: Mapping[str, str]) -> str:
+    """The name of a published tensor in `DimensionalModel`."""
+    for theirs, ours in prefixes.items():
+        if name.startswith(theirs):
+            name = ours + name.removeprefix(theirs)
+            break
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{_RENAMED.get(last, last)}"

@@ -1,11 +1,9 @@
-"""Loads checkpoints; no code of others runs, and no tensor but those of a new head is ever random
-without notice.
+"""Loads the tensors of checkpoints, and accounts for each of them.
 
-`data_only` is how every command reads a model that somebody else may have made: a folder that holds
-nothing but data.
+No tensor but those of a new head is ever random without notice:
 
-- A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must
-  match. Heads for other tasks or labels are dropped, and the classifier's own are new.
+- A stock classifier takes the encoder from any checkpoint of the same kind, whose tensors must all
+  match. Heads for other tasks or labels are dropped, and the classifier's head is new.
 - Our head on a stock encoder: the same, through the stock classifier.
 - One of our models: everything must match, except the last layer if labels differ, and a new sum of
   layers.
@@ -17,6 +15,7 @@ the recipe.
 
 import contextlib
 import copy
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -36,10 +35,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.safetensors_conversion import get_conversion_pr_reference
 
-from ..models import (
-    PooledEncoderConfig,
-    PooledEncoderForAudioClassification,
-)
+from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from .data_only import data_only
@@ -54,77 +50,94 @@ _MASK = "masked_spec_embed"
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A classifier with a checkpoint's tensors, and what is not from there.
+
+    `new` are the names of its tensors that the checkpoint does not give, `dropped` those of the
+    checkpoint that it does not take.
+    """
+
+    model: PreTrainedModel
+    new: set[str]
+    dropped: set[str]
+
+
 def load_model(
     checkpoint: str, config: PreTrainedConfig, revision: str | None = None, **settings: Any
 ) -> PreTrainedModel:
     """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder).
-    Seed first.
+
+    Seed first. `attn_implementation` is the only setting.
 
     Raises:
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
-        ValueError, ImportError: for an unavailable `attn_implementation`, the only setting.
+        ValueError, ImportError: for an unavailable `attn_implementation`.
     """
     revision = _converted(checkpoint, revision) or revision
-    with data_only(checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision) as (
-        folder,
-        *_,
-    ):
-        theirs = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
-            return _on_stock_encoder(checkpoint, config, folder, **settings)
-        model, new, dropped = _read(checkpoint, config, folder, **settings)
-    changed, reordered = _fit_labels(model, theirs.id2label, new)
-    _log(checkpoint, new | changed, dropped | changed, reordered)
-    return model
+    with data_only(
+        checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision
+    ) as temporary:
+        saved_config = AutoConfig.from_pretrained(temporary.folder, trust_remote_code=False)
+        other_kind = saved_config.model_type != config.model_type
+        if isinstance(config, PooledEncoderConfig) and other_kind:
+            return _on_stock_encoder(checkpoint, config, temporary.folder, **settings)
+        loaded = _read(checkpoint, config, temporary.folder, **settings)
+
+    changed, reordered = _fit_labels(loaded.model, saved_config.id2label, loaded.new)
+    _log(checkpoint, loaded.new | changed, loaded.dropped | changed, reordered)
+    return loaded.model
 
 
 def _converted(checkpoint: str, revision: str | None) -> str | None:
-    """The revision in which the Hub's converter offers safetensors for a repository that only has a
-    pickle.
+    """The revision in which the Hub offers safetensors for a repository that only has a pickle.
+
+    None without one, and if the Hub or its converter fails: `data_only` then reports the pickle.
     """
-    # of the Hub and its converter; `data_only` then reports the pickle
     with contextlib.suppress(Exception):
-        if not os.path.isdir(checkpoint) and not is_offline_mode():
-            info = HfApi().model_info(checkpoint, revision=revision)
-            if not any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
-                converted = get_conversion_pr_reference(HfApi(), checkpoint)
-                logger.info(
-                    "weights of %s: safetensors that the Hub made of its pickle, %s",
-                    checkpoint,
-                    converted,
-                )
-                return converted
+        if os.path.isdir(checkpoint) or is_offline_mode():
+            return None
+        info = HfApi().model_info(checkpoint, revision=revision)
+        if any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
+            return None
+        converted = get_conversion_pr_reference(HfApi(), checkpoint)
+        logger.info(
+            "weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, converted
+        )
+        return converted
     return None
 
 
 @torch.no_grad()
 def _fit_labels(
-    model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]
+    model: PreTrainedModel, saved_labels: Mapping[int, str], new: Container[str]
 ) -> tuple[set[str], bool]:
-    """Reorder the last layer of the checkpoint to our labels, or make it new if labels differ.
+    """Reorder the last layer of the checkpoint to the model's labels, or make it new.
 
-    Returns the names of new tensors, and whether rows were reordered. Heads for scikit-learn are
-    left as they are.
+    Returns the names of tensors made new, and whether rows were reordered. Heads for scikit-learn
+    are left as they are.
     """
     linear = [
         name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
     ]
-    ours = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    theirs = [theirs[i] for i in sorted(theirs)]
-    if not linear or ours == theirs:
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    old_labels = [saved_labels[i] for i in sorted(saved_labels)]
+    if not linear or labels == old_labels:
         return set(), False
+
     name = f"classifier.{linear[-1]}".rstrip(".")
     last = model.get_submodule(name)
     tensors = {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
     if any(key in new for key in tensors):
         return set(), False
-    if sorted(ours) == sorted(theirs):
-        rows = [theirs.index(label) for label in ours]
+    if sorted(labels) == sorted(old_labels):
+        rows = [old_labels.index(label) for label in labels]
         for tensor in tensors.values():
             tensor.copy_(tensor[rows])
         return set(), True
+
     for tensor in tensors.values():
-        tensor._is_hf_initialized = False  # which transformers' initialization heeds
+        tensor._is_hf_initialized = False  # else transformers would not initialize it again
     model._init_weights(last)
     return set(tensors), False
 
@@ -133,93 +146,109 @@ def _on_stock_encoder(
     checkpoint: str, config: PooledEncoderConfig, folder: str, **settings: Any
 ) -> PreTrainedModel:
     """Our head on the encoder of the stock classifier in the `folder` of a checkpoint."""
-    stock, new, dropped = _read(checkpoint, config.encoder, folder, **settings)
+    stock = _read(checkpoint, config.encoder, folder, **settings)
     name = ENCODERS[config.encoder.model_type].name
-    encoder = getattr(stock, name)
-    heads = {key for key in stock.state_dict() if not key.startswith(f"{name}.")}
+    encoder = getattr(stock.model, name)
+    stock_head = {key for key in stock.model.state_dict() if not key.startswith(f"{name}.")}
+
     config = copy.deepcopy(config)
     config.encoder = encoder.config
     model = PooledEncoderForAudioClassification._from_config(config, encoder=encoder, **settings)
-    fresh = {key for key in model.state_dict() if not key.startswith("encoder.")}
-    _log(checkpoint, fresh | (new - heads), dropped | (heads - new))
+    head = {key for key in model.state_dict() if not key.startswith("encoder.")}
+    new = head | (stock.new - stock_head)
+    dropped = stock.dropped | (stock_head - stock.new)
+    _log(checkpoint, new, dropped)
     return model
 
 
-def _read(
-    checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any
-) -> tuple[PreTrainedModel, set[str], set[str]]:
-    """The checked classifier from transformers, names of its new tensors, and of the checkpoint's
-    dropped ones.
-    """
+def _read(checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any) -> LoadedModel:
+    """The classifier that transformers reads from a folder, checked."""
     config = copy.deepcopy(config)
     positions = None
-    # all are loaded, then those beyond its window are cut off
     if encoder_config(config).model_type == "whisper":
+        # All positions are loaded; then those beyond the window of the model are cut off.
         positions = encoder_config(config).max_source_positions
         saved = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         encoder_config(config).max_source_positions = encoder_config(saved).max_source_positions
-    settings |= {
-        "config": config,
-        "dtype": torch.float32,
-        "ignore_mismatched_sizes": True,
-        "use_safetensors": True,
-        "trust_remote_code": False,
-    }
     try:
         with quiet_libraries(), _unwritten_is_nan():
             model, info = AutoModelForAudioClassification.from_pretrained(
-                folder, output_loading_info=True, **settings
+                folder,
+                output_loading_info=True,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **settings,
             )
     except torch.OutOfMemoryError:
         raise
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
-    model.name_or_path = model.config.name_or_path = checkpoint  # not the temporary folder
-    for encoder in [
-        module for module in model.modules() if positions and isinstance(module, WhisperEncoder)
-    ]:
-        # the same module: transformers would initialize a new one again
+
+    # Not the temporary folder.
+    model.name_or_path = checkpoint
+    model.config.name_or_path = checkpoint
+    if positions is not None:
+        _cut_positions(model, positions)
+    new, dropped = _account(model, checkpoint, info)
+    _fill_new_parameters(model, new)
+    _require_finite(model, checkpoint)
+    return LoadedModel(model, new, dropped)
+
+
+def _cut_positions(model: PreTrainedModel, positions: int) -> None:
+    """Keep the first position vectors of Whisper's encoder."""
+    for encoder in model.modules():
+        if not isinstance(encoder, WhisperEncoder):
+            continue
+        # In the same module: transformers would initialize a new one again.
         table = encoder.embed_positions
         table.weight.data = table.weight.data[:positions].clone()
         table.num_embeddings = positions
-        for own in (encoder, encoder.config, encoder_config(model.config)):
-            own.max_source_positions = positions
-    new, dropped = _account(model, checkpoint, info)
-    outside = [model.get_parameter(key) for key in new if key.endswith(("layer_weights", _MASK))]
-    with torch.no_grad(), whole_parameters(outside):
-        for key in new:  # parameters outside of modules, which transformers leaves uninitialized
-            if key.endswith("layer_weights"):
-                weights = model.get_parameter(key)
-                weights.fill_(1 / len(weights))
-            elif key.endswith(_MASK):
-                model.get_parameter(key).uniform_()  # as every kind of encoder does
-    tensors = [*model.named_parameters(), *model.named_buffers()]
+        encoder.max_source_positions = positions
+        encoder.config.max_source_positions = positions
+        encoder_config(model.config).max_source_positions = positions
+
+
+def _fill_new_parameters(model: PreTrainedModel, new: Iterable[str]) -> None:
+    """Initialize new parameters outside of modules, which transformers leaves uninitialized."""
+    parameters = {
+        name: model.get_parameter(name) for name in new if name.endswith(("layer_weights", _MASK))
+    }
+    with torch.no_grad(), whole_parameters(parameters.values()):
+        for name, parameter in parameters.items():
+            if name.endswith("layer_weights"):
+                parameter.fill_(1 / len(parameter))
+            else:
+                parameter.uniform_()  # as every kind of encoder does
+
+
+def _require_finite(model: PreTrainedModel, checkpoint: str) -> None:
     broken = [
         name
-        for name, tensor in tensors
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]
         if tensor.is_floating_point() and not tensor.isfinite().all()
     ]
     if broken:
         raise UserError(
-            f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
-            f"{broken[0]}; the file is damaged, or its training failed"
+            f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or "
+            f"infinity, the first {broken[0]}; the file is damaged, or its training failed"
         )
-    return model, new, dropped
 
 
 def whole_parameters(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
     """A context in which parameters that ZeRO-3 has sharded, and so emptied, can be changed."""
     sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
-    return (
-        import_module("deepspeed").zero.GatheredParameters(sharded, 0)
-        if sharded
-        else contextlib.nullcontext()
-    )
+    if not sharded:
+        return contextlib.nullcontext()
+    return import_module("deepspeed").zero.GatheredParameters(sharded, 0)
 
 
 @contextlib.contextmanager
 def _unwritten_is_nan() -> Iterator[None]:
-    """Fill uninitialized memory with NaN."""
+    """Fill uninitialized memory with NaN, so that a tensor that nobody wrote is found."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
@@ -235,73 +264,85 @@ def _unwritten_is_nan() -> Iterator[None]:
 def _account(
     model: PreTrainedModel, checkpoint: str, info: dict[str, Any]
 ) -> tuple[set[str], set[str]]:
-    """Names of new and dropped tensors, checked against what each kind of model allows."""
-    mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
+    """Names of new and of dropped tensors, checked against what each kind of model allows."""
     missing = set(info["missing_keys"])
-    left_over = set(info["unexpected_keys"])
-    stock = model.config.model_type in ENCODERS
-    inside = _encoder_test(model) if stock else lambda key: True
-    # Of our models the sum of layers may be new or dropped, and the last layer of another shape.
-    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", "layer_sum.")
-    strange = {
-        what: [key for key in keys if inside(key) and not key.startswith(prefix)]
-        for what, keys, prefix in zip(
-            (
-                "not in the checkpoint",
-                "of another shape in the checkpoint",
-                "in the checkpoint but not in the model",
-            ),
-            (missing, mismatched, left_over),
-            allowed,
-            strict=True,
-        )
-    }
-    for what, keys in strange.items():
-        keys = sorted(key for key in keys if key.rpartition(".")[2] != _MASK)
-        if keys:
+    unexpected = set(info["unexpected_keys"])
+    mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
+
+    def refuse(names: Iterable[str], what: str) -> None:
+        names = sorted(name for name in names if name.rpartition(".")[2] != _MASK)
+        if names:
             raise UserError(
-                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: {len(keys)} tensors are {what}, "
-                f"the first {keys[0]}; use a checkpoint of the same architecture"
+                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: "
+                f"{len(names)} tensors are {what}, the first {names[0]}; "
+                "use a checkpoint of the same architecture"
             )
-    return missing | mismatched, left_over | mismatched
+
+    if model.config.model_type in ENCODERS:
+        # Of a stock classifier only the head may differ.
+        in_encoder = _encoder_test(model)
+        strange_missing = [name for name in missing if in_encoder(name)]
+        strange_mismatched = [name for name in mismatched if in_encoder(name)]
+        strange_unexpected = [name for name in unexpected if in_encoder(name)]
+    else:
+        # Of our models the sum of layers may be new or dropped, and the last layer of another
+        # shape.
+        strange_missing = _outside(missing, "layer_sum.")
+        strange_mismatched = _outside(mismatched, "classifier.")
+        strange_unexpected = _outside(unexpected, "layer_sum.")
+    refuse(strange_missing, "not in the checkpoint")
+    refuse(strange_mismatched, "of another shape in the checkpoint")
+    refuse(strange_unexpected, "in the checkpoint but not in the model")
+    return missing | mismatched, unexpected | mismatched
+
+
+def _outside(names: Iterable[str], prefix: str) -> list[str]:
+    return [name for name in names if not name.startswith(prefix)]
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
-    """A function from the name of a tensor, in the model or a checkpoint, to whether it is the
-    encoder's.
+    """A function from a tensor's name, in the model or a checkpoint, to whether it is of the
+    encoder.
     """
     name = ENCODERS[model.config.model_type].name
     encoder = getattr(model, name)
     prefix = f"{model.base_model_prefix}."
+
+    if model.base_model is not encoder:
+        # Whisper's encoder is one half of the model that its checkpoints hold.
+        return lambda key: key.removeprefix(prefix).startswith(f"{name}.")
+
     # An encoder that is a separate model, saved without a head, has names without the prefix.
-    bare = (
-        {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
-    )
+    children = {child for child, _ in encoder.named_children()}
 
-    def inside(key: str) -> bool:
-        # Whisper's: one half of the model that its checkpoints hold
-        if model.base_model is not encoder:
-            return key.removeprefix(prefix).startswith(f"{name}.")
-        return key.startswith(prefix) or (
-            key.partition(".")[0] in bare and key not in _VERIFICATION
-        )
+    def in_encoder(key: str) -> bool:
+        without_prefix = key.partition(".")[0] in children and key not in _VERIFICATION
+        return key.startswith(prefix) or without_prefix
 
-    return inside
+    return in_encoder
 
 
 def _log(
     checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False
 ) -> None:
-    def modules(keys: Iterable[str]) -> list[str]:
-        names = (key.removeprefix("model.") for key in keys)
-        return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
-
-    fresh = modules(new)
-    gone = modules(dropped)
-    head = [name for name in fresh if name != _MASK]
-    notes = [f"new, random head: {', '.join(head)}"] if head else []
-    notes += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
-    notes += ["last layer reordered to our labels"] if reordered else []
-    notes = notes or ["nothing is new"]
-    notes += [f"dropped: {', '.join(gone)}"] if gone else []
+    new_modules = _top_modules(new)
+    head = [name for name in new_modules if name != _MASK]
+    notes = []
+    if head:
+        notes.append(f"new, random head: {', '.join(head)}")
+    if _MASK in new_modules:
+        notes.append(f"new, random: {_MASK}, which only training uses")
+    if reordered:
+        notes.append("last layer reordered to our labels")
+    if not notes:
+        notes.append("nothing is new")
+    dropped_modules = _top_modules(dropped)
+    if dropped_modules:
+        notes.append(f"dropped: {', '.join(dropped_modules)}")
     logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
+
+
+def _top_modules(keys: Iterable[str]) -> list[str]:
+    """The modules at the top of a model to which tensors belong, sorted."""
+    names = (key.removeprefix("model.") for key in keys)
+    return sorted({_MASK if name.endswith(_MASK) else name.partition(".")[0] for name in names})

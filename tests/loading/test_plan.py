@@ -12,7 +12,8 @@ from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from transformers import BertConfig
 
 from ser_hf import models
-from ser_hf.loading import plan as planning
+from ser_hf.loading import build as building
+from ser_hf.loading import checkpoint as checkpoints
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import CRNNForAudioClassification, PooledEncoderConfig
@@ -273,7 +274,7 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
 def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):
     settings = []
     monkeypatch.setattr(
-        planning, "load_published", lambda model, path: settings.append((type(model), path))
+        building, "load_published", lambda model, path: settings.append((type(model), path))
     )
     file = tmp_path / "weights.pth"
     file.touch()
@@ -311,7 +312,7 @@ def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(planning.AutoFeatureExtractor, "from_pretrained", unreachable)
+    monkeypatch.setattr(checkpoints.AutoFeatureExtractor, "from_pretrained", unreachable)
     with pytest.raises(
         UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"
     ):

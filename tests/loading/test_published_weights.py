@@ -195,6 +195,15 @@ def test_any_other_file_is_refused(name, fault, message, tmp_path):
         load_published(model, path)
 
 
+def test_tensors_whose_conversion_fails_are_refused(tmp_path):
+    model = _fresh("byols")
+    tensors = _generated(model.config)
+    tensors["features.0.bias"] = torch.zeros(3)
+    path = _saved(tensors, "byols", tmp_path)
+    with pytest.raises(UserError, match="^model.checkpoint: .*; keep the published sizes"):
+        load_published(model, path)
+
+
 @EACH
 def test_a_missing_file_names_its_source(name, tmp_path):
     model = _fresh(name)

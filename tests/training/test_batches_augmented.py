@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.loading.batches import Collator, TrainTransforms, clip_table
-from ser_hf.loading.plan import _extractor
+from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.training.data import balanced
 from ser_hf.training.fit import fit_statistics
@@ -39,7 +39,9 @@ def collator(store):
     def make(augmenter=None, mixup=None, fixed_length=0, seed=0, **settings):
         mixing = mixup and Mixing(mixup, 4)
         transforms = TrainTransforms(augmenter, mixing, fixed_length)
-        return Collator(store, _extractor(16000, False), seed, **settings, transforms=transforms)
+        return Collator(
+            store, waveform_extractor(16000, False), seed, **settings, transforms=transforms
+        )
 
     return make
 

@@ -5,7 +5,7 @@ import torch
 from support.testing import tiny_config
 
 from ser_hf.loading.batches import Collator, clip_table
-from ser_hf.loading.plan import _extractor
+from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
 from ser_hf.training.fit import fit_statistics
 
@@ -24,7 +24,10 @@ def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_
     model = CRNNForAudioClassification(tiny_config("crnn", normalization="corpus")).train()
     rows = [0, 3, 4, 7, 9]
     fit_statistics(
-        model, Collator(store, _extractor(16000, False)), clip_table(clips, rows, store), batch_size
+        model,
+        Collator(store, waveform_extractor(16000, False)),
+        clip_table(clips, rows, store),
+        batch_size,
     )
     frames = _frames(model.front_end, store, rows)
     norm = model.front_end.normalize
@@ -39,7 +42,7 @@ def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_
 def test_norms_in_a_row_are_fitted_one_after_the_other(clips, store):
     model = MfccLinearForAudioClassification(tiny_config("mfcc_linear"))
     rows = [1, 2, 5, 6, 8, 10]
-    collator = Collator(store, _extractor(16000, False))
+    collator = Collator(store, waveform_extractor(16000, False))
     training = clip_table(clips, rows, store)
     fit_statistics(model, collator, training)
     batch = collator([training[i] for i in range(len(rows))])
