@@ -35,7 +35,7 @@ BASELINE = "no augmentation"
 NETWORK = {"architecture": "cnn_lstm", "normalization": "fixed", "time_masks": 0, "band_masks": 0}
 
 # Steps on the waveform with their default range; each changes half of the clips.
-STEPS = [name for name, step in vars(Augmentation()).items() if name != "mixup"]
+STEPS = [name for name in Augmentation.model_fields if name != "mixup"]
 # Where all steps are active, two or three of them change a clip.
 SHARE_OF_ALL = 0.2
 SPEC_AUGMENT = {"time_masks": 2, "time_width": 12, "band_masks": 2, "band_width": 6}

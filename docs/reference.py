@@ -33,19 +33,28 @@ def recipe_fields():
 
     sections = {}
 
+    def add_settings(kind, section):
+        sections[section] = {}
+        for name, field in kind.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                add_settings(field.annotation, f"{section}.{name}")
+            else:
+                kind_words = words(field.annotation)
+                sections[section][name] = (kind_words, f"`{as_yaml(field.default)}`")
+
     def add(kind, section):
         hints = typing.get_type_hints(kind, include_extras=True)
         sections[section] = {}
         for field in dataclasses.fields(kind):
             hint = hints[field.name]
             inner = f"{section}.{field.name}".strip(".")
-            if dataclasses.is_dataclass(hint):
+            if hasattr(hint, "model_fields"):
+                add_settings(hint, inner)
+            elif dataclasses.is_dataclass(hint):
                 add(hint, inner)
             elif field.name not in ("options", "arguments", "provenance"):
                 # further keys of a section; a record
-                limits = " to ".join(f"{limit:g}" for limit in field.metadata.get("limits", ()))
-                kind_words = f"lowest and highest number, from {limits}" if limits else words(hint)
-                sections[section][field.name] = (kind_words, default_of(field))
+                sections[section][field.name] = (words(hint), default_of(field))
 
     add(Recipe, "")
     # What the reader of recipes adds.

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from ..audio.augmentation import Augmenter
+from ..audio import Augmenter
 from ..evaluation.metrics import (
     compute_metrics,
 )

@@ -13,6 +13,7 @@ from ..audio.decode import SHORTEST
 from ..evaluation.tasks import EMOTIONS, TASKS
 from ..utils.errors import UserError
 from ..utils.files import packaged
+from ..utils.settings import Settings
 from ..utils.yaml import DEEPEST, FileName, PathName, Range, dump_yaml, parse_yaml, read_yaml
 
 # The largest values are far beyond any use, and far below what fails in the middle of a run.
@@ -291,7 +292,9 @@ class Recipe:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists and enumerations as strings, for YAML."""
+    """Sections as mappings, tuples as lists and enumerations as strings, for YAML."""
+    if isinstance(value, Settings):
+        value = value.model_dump()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -13,6 +13,7 @@ from ..protocols import PROTOCOLS, protocol_options
 from ..training.argument_names import MANAGED, argument_names
 from ..utils.errors import UserError
 from ..utils.files import class_fields
+from ..utils.settings import Settings
 from ..utils.yaml import Range, coerce, from_mapping, unknown_key
 from .recipe import (
     CorpusSection,
@@ -386,6 +387,13 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
 
 def _changed(section: Any) -> list[str]:
     """The keys of a section that differ from their defaults."""
+    if isinstance(section, Settings):
+        default = type(section)()
+        return [
+            name
+            for name in section.model_fields
+            if getattr(section, name) != getattr(default, name)
+        ]
     changed = []
     for field in dataclasses.fields(section):
         default = (

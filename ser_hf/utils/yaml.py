@@ -315,12 +315,43 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
         return _coerce_mapping(value, *(arguments or (Any, Any)), path)
     elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_mapping(hint, value, path)
+    elif hasattr(hint, "model_validate") and isinstance(value, Mapping):
+        return _validated(hint, value, path)
     elif choices := _choices(hint):
         if any(value == choice and type(value) is type(choice) for choice in choices):
             return value
     elif isinstance(hint, type):
         return _coerce_scalar(value, hint)
     raise _Mismatch
+
+
+def _validated(kind: Any, values: Mapping[str, Any], path: str) -> Any:
+    """A section that is a class of pydantic."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise _refusal(kind, error.errors()[0], path) from None
+
+
+def _refusal(kind: Any, problem: Mapping[str, Any], path: str) -> UserError:
+    """What a class of pydantic found wrong, as the error for the key's full path."""
+    section = parent = kind
+    for key in problem["loc"]:
+        parent = section
+        fields = getattr(section, "model_fields", {})
+        section = fields[key].annotation if key in fields else None
+        path = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}"
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(path, parent.model_fields)
+    if problem["type"] != "value_error":
+        return UserError(f"{path}: {problem['msg']}, got {problem['input']!r}")
+    message = problem["msg"].removeprefix("Value error, ")
+    # The message of a class begins with the name of its field.
+    return UserError(
+        _join(path, message) if hasattr(section, "model_fields") else f"{path}: {message}"
+    )
 
 
 def _coerce_mapping(value: Mapping, key_hint: Any, value_hint: Any, path: str) -> dict:

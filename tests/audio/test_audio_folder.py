@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.audio.augmentation import open_audio_folder
+from ser_hf.audio.audio_folder import open_audio_folder
 from ser_hf.utils.errors import UserError
 
 KEY = "augment.background_noise.folder"

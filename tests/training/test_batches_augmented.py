@@ -11,7 +11,8 @@ import torch
 from support.testing import tiny_config
 from torch.utils.data import DataLoader
 
-from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
+from ser_hf.audio import Augmentation, Augmenter
+from ser_hf.audio.augmentation import Gain, GaussianNoise, Mixup, Speed
 from ser_hf.loading.batches import Collator, TrainTransforms, clip_table
 from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification
@@ -21,7 +22,11 @@ from ser_hf.training.mixup import Mixing
 
 ROWS = [7, 2, 11, 5, 0]
 SPEAKERS = np.array([f"s{row % 3}" for row in range(12)])
-STEPS = Augmentation(speed=Speed(0.7), gaussian_noise=GaussianNoise(0.5), gain=Gain(0.5))
+STEPS = Augmentation(
+    speed=Speed(probability=0.7),
+    gaussian_noise=GaussianNoise(probability=0.5),
+    gain=Gain(probability=0.5),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,7 @@ def marks(batch):
 
 def test_only_training_batches_are_changed(clips, store, collator):
     own = list(clip_table(clips, ROWS, store))
-    collate = collator(Marked(), Mixup(1.0))
+    collate = collator(Marked(), Mixup(probability=1.0))
     clean = collator()
     evaluated = collate(own)
     plain = clean(own, training=True)
@@ -107,7 +112,7 @@ def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
     """The Trainer counts entries of labels over all accumulated batches: they must be of one kind."""
     (own,) = clip_table(clips, ROWS[:1], store)
-    labels = collator(None, Mixup(1.0))([own], training=True)["labels"]
+    labels = collator(None, Mixup(probability=1.0))([own], training=True)["labels"]
     assert labels.tolist() == [torch.eye(4)[own["labels"]].tolist()]
     assert labels.dtype == torch.float32
 
@@ -115,7 +120,9 @@ def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, c
 @pytest.mark.slow  # starts two interpreters
 def test_workers_make_the_same_batches(clips, store, collator):
     own = repeated(clip_table(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
-    collate = partial(collator(Augmenter(STEPS, 16000), Mixup(0.8), seed=3), training=True)
+    collate = partial(
+        collator(Augmenter(STEPS, 16000), Mixup(probability=0.8), seed=3), training=True
+    )
     here = DataLoader(own, 4, collate_fn=collate)
     there = DataLoader(
         own,
@@ -145,5 +152,5 @@ def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):
 
     more = repeated(own)
     assert len(more) > len(own)
-    changed = statistics(collator(Marked(2), Mixup(1.0)), more)
+    changed = statistics(collator(Marked(2), Mixup(probability=1.0)), more)
     torch.testing.assert_close(changed, statistics(collator(), own), rtol=0, atol=0)

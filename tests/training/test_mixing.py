@@ -9,7 +9,7 @@ from ser_hf.training.mixup import Mixing
 
 
 def mixing(probability=1.0):
-    return Mixing(Mixup(probability), 3)
+    return Mixing(Mixup(probability=probability), 3)
 
 
 def batch(lengths=(4, 2, 3, 5, 1)):

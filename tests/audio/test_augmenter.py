@@ -1,6 +1,5 @@
-"""Augmentation of clips: each step, its probability, and what its random numbers depend on."""
+"""The augmenter: each step, its probability, and what its random numbers depend on."""
 
-import dataclasses
 import pickle
 import random
 import subprocess
@@ -17,24 +16,17 @@ from ser_hf.audio.augmentation import (
     BackgroundNoise,
     Gain,
     GaussianNoise,
-    Mixup,
     Reverberation,
     Speed,
-    Step,
 )
 from ser_hf.audio.transforms import mean_power
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.yaml import from_mapping
 
 RATE = 16000
-NAMES = [
-    field.name
-    for field in dataclasses.fields(Augmentation)
-    if isinstance(field.default, Step) and not isinstance(field.default, Mixup)
-]
-NAMES.remove("background_noise")  # it needs a folder
+# The steps on waveforms that need no folder.
+NAMES = [name for name in Augmentation.model_fields if name not in ("background_noise", "mixup")]
 ALWAYS = Augmentation(
-    **{name: dataclasses.replace(getattr(Augmentation(), name), probability=1.0) for name in NAMES}
+    **{name: getattr(Augmentation(), name).replace(probability=1.0) for name in NAMES}
 )
 
 
@@ -101,19 +93,25 @@ def test_equal_random_numbers_give_equal_clips():
 
 def test_a_step_draws_the_same_numbers_with_other_steps():
     clip = tone()
-    gain = Augmentation(gain=Gain(1.0))
-    both = dataclasses.replace(gain, speed=Speed(1.0), gaussian_noise=GaussianNoise(0.5))
+    gain = Augmentation(gain=Gain(probability=1.0))
+    others = Augmentation(
+        speed=Speed(probability=1.0), gaussian_noise=GaussianNoise(probability=0.5)
+    )
+    both = others.replace(gain=gain.gain)
     for seed in range(5):
         louder = Augmenter(gain, RATE)(clip, seeded(seed))
         factor = np.abs(louder).max() / np.abs(clip).max()
-        only = Augmenter(dataclasses.replace(both, gain=Gain()), RATE)(clip, seeded(seed))
+        without_gain = Augmenter(others, RATE)(clip, seeded(seed))
         np.testing.assert_allclose(
-            Augmenter(both, RATE)(clip, seeded(seed)), only * factor, rtol=1e-5
+            Augmenter(both, RATE)(clip, seeded(seed)), without_gain * factor, rtol=1e-5
         )
 
 
 def test_a_step_changes_its_share_of_clips():
-    augmenter = Augmenter(Augmentation(gain=Gain(0.3), speed=Speed(0.6, [1.1, 1.1])), RATE)
+    steps = Augmentation(
+        gain=Gain(probability=0.3), speed=Speed(probability=0.6, factor=[1.1, 1.1])
+    )
+    augmenter = Augmenter(steps, RATE)
     clip = np.ones(110, dtype=np.float32)
     outs = [augmenter(clip, seeded(seed)) for seed in range(500)]
     faster = np.array([len(out) == 100 for out in outs])
@@ -126,7 +124,8 @@ def test_a_step_changes_its_share_of_clips():
 def test_background_comes_from_its_folder(tmp_path):
     soundfile.write(tmp_path / "steady.flac", np.full(300, 0.25), RATE)
     soundfile.write(tmp_path / "a.WAV", np.full(8000, 0.5), 8000)
-    augmentation = Augmentation(background_noise=BackgroundNoise(1.0, [0.0, 0.0], str(tmp_path)))
+    step = BackgroundNoise(probability=1.0, snr=[0.0, 0.0], folder=str(tmp_path))
+    augmentation = Augmentation(background_noise=step)
     augmenter = Augmenter(augmentation, RATE, cache_dir=tmp_path / "cache")
     clip = tone(1000)
     for augment in (augmenter, pickle.loads(pickle.dumps(augmenter))):
@@ -138,7 +137,7 @@ def test_rooms_come_from_their_folder(tmp_path):
     response = np.zeros(400)
     response[[100, 150]] = [0.5, 0.25]
     soundfile.write(tmp_path / "room.wav", response, RATE)
-    augmentation = Augmentation(reverberation=Reverberation(1.0, folder=str(tmp_path)))
+    augmentation = Augmentation(reverberation=Reverberation(probability=1.0, folder=str(tmp_path)))
     clip = tone(1000)
     expected = clip + 0.5 * np.concatenate([np.zeros(50, dtype=np.float32), clip[:-50]])
     expected *= np.sqrt(mean_power(clip) / mean_power(expected))
@@ -151,43 +150,18 @@ def test_rooms_come_from_their_folder(tmp_path):
 )
 def test_a_bad_folder_is_refused_where_its_step_is_active(name, kind, tmp_path):
     with pytest.raises(UserError, match=rf"augment\.{name}\.folder: .*no audio file there"):
-        Augmenter(Augmentation(**{name: kind(0.5, folder=str(tmp_path))}), RATE)
-    Augmenter(Augmentation(**{name: kind(0.0, folder="missing")}), RATE)
+        Augmenter(Augmentation(**{name: kind(probability=0.5, folder=str(tmp_path))}), RATE)
+    Augmenter(Augmentation(**{name: kind(probability=0.0, folder="missing")}), RATE)
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match="broken.wav"):
-        Augmenter(Augmentation(**{name: kind(0.5, folder=str(tmp_path))}), RATE)
+        Augmenter(Augmentation(**{name: kind(probability=0.5, folder=str(tmp_path))}), RATE)
 
 
 @pytest.mark.slow  # starts an interpreter
-def test_augmenting_loads_no_torch():
-    code = "import sys; from ser_hf.audio import Augmenter; print({'torch', 'librosa'} & set(sys.modules))"
+def test_importing_the_augmenter_loads_no_torch():
+    code = (
+        "import sys; from ser_hf.audio import Augmenter; "
+        "print({'torch', 'librosa'} & set(sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
-
-
-@pytest.mark.parametrize(
-    ("section", "complaint"),
-    [
-        ({"gain": {"probability": 1.5}}, "gain.probability: expected between 0 and 1"),
-        (
-            {"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}},
-            "gain.decibels: expected two numbers, the minimum",
-        ),
-        (
-            {"speed": {"probability": 0.5, "factor": [0.1, 1.0]}},
-            "speed.factor: .* from 0.5 or more to 2 or less",
-        ),
-        (
-            {"telephone": {"probability": 0.5, "codecs": []}},
-            "telephone.codecs: expected some of mu_law",
-        ),
-        ({"background_noise": {"probability": 0.5}}, "background_noise.folder: missing"),
-        (
-            {"mixup": {"probability": 0.5, "alpha": 0.0}},
-            "mixup.alpha: expected more than 0 and at most 100",
-        ),
-    ],
-)
-def test_invalid_values_are_refused(section, complaint):
-    with pytest.raises(UserError, match=rf"augment\.{complaint}"):
-        from_mapping(Augmentation, section, "augment")

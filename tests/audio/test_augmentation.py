@@ -1,0 +1,61 @@
+"""The section `augment`: its ranges, and what a wrong value is refused with."""
+
+import pytest
+
+from ser_hf.audio import Augmentation
+from ser_hf.audio.augmentation import Gain, Mixup, Speed
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import coerce
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ({"gain": {"probability": 1.5}}, r"gain\.probability:"),
+        (
+            {"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}},
+            r"gain\.decibels: expected the minimum before the maximum",
+        ),
+        ({"gain": {"probability": 0.5, "decibels": [3.0]}}, r"gain\.decibels:"),
+        ({"speed": {"probability": 0.5, "factor": [0.1, 1.0]}}, r"speed\.factor\[0\]:"),
+        ({"speed": {"probability": 0.5, "factor": [1.0, 2.5]}}, r"speed\.factor\[1\]:"),
+        ({"speed": {"factor": [0.8, 1.0]}}, r"speed\.probability: missing; the other keys"),
+        ({"telephone": {"probability": 0.5, "codecs": []}}, r"telephone\.codecs:"),
+        ({"telephone": {"probability": 0.5, "codecs": ["mp3"]}}, r"telephone\.codecs\[0\]:"),
+        ({"background_noise": {"probability": 0.5}}, r"background_noise\.folder: missing"),
+        (
+            {"background_noise": {"probability": 0.5, "folder": "a\nb"}},
+            r"background_noise\.folder:",
+        ),
+        ({"mixup": {"probability": 0.5, "alpha": 0.0}}, r"mixup\.alpha:"),
+        ({"sped": {}}, r"sped: unknown key; the nearest known key is augment\.speed"),
+        ({"gain": {"decibel": [1, 2]}}, r"gain\.decibel: unknown key; the nearest known key is"),
+    ],
+)
+def test_invalid_values_are_refused(section, complaint):
+    with pytest.raises(UserError, match=rf"^augment\.{complaint}"):
+        coerce(section, Augmentation, "augment")
+
+
+def test_the_default_is_no_step():
+    assert Augmentation().steps == {}
+    assert Augmentation(speed=Speed(probability=0.0)).steps == {}
+
+
+def test_active_steps_are_in_their_order_and_without_mixup():
+    steps = Augmentation(
+        gain=Gain(probability=0.1), speed=Speed(probability=1.0), mixup=Mixup(probability=0.5)
+    ).steps
+    assert list(steps) == ["speed", "gain"]
+
+
+def test_a_section_with_all_defaults_written_out_reads_back_equal():
+    augmentation = Augmentation(speed=Speed(probability=0.5, factor=[0.9, 1]))
+    assert coerce(augmentation.model_dump(), Augmentation, "augment") == augmentation
+
+
+def test_each_key_has_a_description():
+    for name, field in Augmentation.model_fields.items():
+        assert field.description, name
+        for key, step_field in field.annotation.model_fields.items():
+            assert step_field.description, f"{name}.{key}"
