@@ -54,7 +54,7 @@ class WaveformConfig(PreTrainedConfig):
     per_block: ClassVar[tuple[str, ...]] = ()
 
     sampling_rate: Annotated[
-        int, WholeNumber(1, 384_000), "Samples per second of the waveform, in Hz."
+        int, WholeNumber(1, 384_000), "samples per second of the waveform, in Hz"
     ] = 16000
 
     def __post_init__(self, **kwargs):
@@ -99,21 +99,21 @@ class WaveformConfig(PreTrainedConfig):
 class FrameConfig(WaveformConfig):
     """A front end that works frame by frame."""
 
-    n_fft: Annotated[Samples, "Samples of the short-time Fourier transform."] = 512
-    win_length: Annotated[Samples, "Samples of its window."] = 400
-    hop_length: Annotated[Count, "Samples from one frame to the next."] = 256
-    window: Annotated[Literal["hann", "hamming"], "Form of the window, periodic."] = "hann"
+    n_fft: Annotated[Samples, "samples of the short-time Fourier transform"] = 512
+    win_length: Annotated[Samples, "samples of its window"] = 400
+    hop_length: Annotated[Count, "samples from one frame to the next"] = 256
+    window: Annotated[Literal["hann", "hamming"], "form of the window, periodic"] = "hann"
     center: Annotated[
         bool,
-        "Center the first frame on the first sample, as librosa and torchaudio do by default.",
+        "center the first frame on the first sample, as librosa and torchaudio do by default",
     ] = False
     edges: Annotated[
         Literal["zeros", "reflect"],
-        "What centered frames see beyond the clip: zeros (as librosa) or its reflection "
-        "(as torchaudio).",
+        "what centered frames see beyond the clip: zeros (as librosa) or its reflection "
+        "(as torchaudio)",
     ] = "zeros"
     deltas: Annotated[
-        Literal[0, 1, 2], "How many time derivatives to compute beside the features."
+        Literal[0, 1, 2], "how many time derivatives to compute beside the features"
     ] = 0
     normalization: Annotated[
         Normalization,
@@ -121,32 +121,32 @@ class FrameConfig(WaveformConfig):
         "band by band, which also removes voice and microphone; corpus standardizes each band by "
         "the statistics of the training clips, corpus_level all bands by one mean and deviation; "
         "fixed shifts and scales log-mels by constants (for compression log, without deltas); "
-        "none leaves values as they are. Loudness is an emotion cue, which the first two remove.",
+        "none leaves values as they are; loudness is an emotion cue, which the first two remove",
     ] = "clip"
     frames: Annotated[
-        Count | None, "Bring each clip to this many frames; null for as many as it has."
+        Count | None, "bring each clip to this many frames; null for as many as it has"
     ] = None
     frame_fit: Annotated[
         Literal["pad", "resize"],
-        "How to reach that number of frames: pad trims or pads, resize interpolates along time, "
-        "so that tempo is lost.",
+        "how to reach that number of frames: pad trims or pads, resize interpolates along time, "
+        "so that tempo is lost",
     ] = "pad"
     time_masks: Annotated[
-        CountOrZero, "SpecAugment: how many stripes of frames to set to zero, in training only."
+        CountOrZero, "SpecAugment: how many stripes of frames to set to zero, in training only"
     ] = 2
-    time_width: Annotated[CountOrZero, "SpecAugment: largest width of these, in frames."] = 12
+    time_width: Annotated[CountOrZero, "SpecAugment: largest width of these, in frames"] = 12
     band_masks: Annotated[
-        CountOrZero, "SpecAugment: how many stripes of bands to set to zero, in training only."
+        CountOrZero, "SpecAugment: how many stripes of bands to set to zero, in training only"
     ] = 2
-    band_width: Annotated[CountOrZero, "SpecAugment: largest width of these, in bands."] = 6
+    band_width: Annotated[CountOrZero, "SpecAugment: largest width of these, in bands"] = 6
     time_stretch: Annotated[
         Fraction,
-        "Change the tempo of each clip by a random factor of up to 1 +- this, in training only.",
+        "change the tempo of each clip by a random factor of up to 1 +- this, in training only",
     ] = 0.0
     mix_style: Annotated[
         Share,
-        "Share of the clips whose long-term spectrum is mixed with another clip's, "
-        "in training only.",
+        "share of the clips whose long-term spectrum is mixed with another clip's, "
+        "in training only",
     ] = 0.0
 
     @property
@@ -201,42 +201,42 @@ class AcousticConfig(FrameConfig):
 
     features: Annotated[
         Literal["log_mel", "mfcc"],
-        "log_mel: bands of a mel spectrogram; mfcc: mel-frequency cepstral coefficients of them.",
+        "log_mel: bands of a mel spectrogram; mfcc: mel-frequency cepstral coefficients of them",
     ] = "log_mel"
-    n_mels: Annotated[Bands, "Bands of the mel filter bank."] = 64
-    f_min: Annotated[float, "Lower end of the lowest band, in Hz."] = 50.0
+    n_mels: Annotated[Bands, "bands of the mel filter bank"] = 64
+    f_min: Annotated[float, "lower end of the lowest band, in Hz"] = 50.0
     f_max: Annotated[
-        float | None, "Upper end of the highest band, in Hz; null for half the sampling rate."
+        float | None, "upper end of the highest band, in Hz; null for half the sampling rate"
     ] = None
     mel_scale: Annotated[
         Literal["slaney", "htk"],
         "slaney: librosa's default, filters of unit area; htk: O'Shaughnessy's formula, filters "
-        "of unit height, torchaudio's default.",
+        "of unit height, torchaudio's default",
     ] = "slaney"
     compression: Annotated[
-        Literal["log", "db"], "log: natural logarithm of the bands' power; db: decibels."
+        Literal["log", "db"], "log: natural logarithm of the bands' power; db: decibels"
     ] = "log"
     floor: Annotated[
         PowerFloor,
-        "Power that log adds to each band, and the least power for db, so that silence stays "
-        "finite.",
+        "power that log adds to each band, and the least power for db, so that silence stays "
+        "finite",
     ] = 1e-10
     top_db: Annotated[
         Positive | None,
-        "Decibels below a clip's loudest band at which db cuts off; null for no cut.",
+        "decibels below a clip's loudest band at which db cuts off; null for no cut",
     ] = 80.0
     n_mfcc: Annotated[
-        Bands, "How many cepstral coefficients to keep (DCT-II, orthonormal, of the bands)."
+        Bands, "how many cepstral coefficients to keep (DCT-II, orthonormal, of the bands)"
     ] = 40
     band_warp: Annotated[
         Fraction,
-        "Vocal tract length perturbation: move the bands' frequencies by a random factor of up to "
-        "1 +- this, in training only.",
+        "vocal tract length perturbation: move the bands' frequencies by a random factor of up to "
+        "1 +- this, in training only",
     ] = 0.0
     test_speeds: Annotated[
         Speeds,
-        "In evaluation, a clip's embedding is the mean of its embeddings at these speeds, 1 being "
-        "its own; pitch and formants change too. Empty for its own speed alone.",
+        "in evaluation, a clip's embedding is the mean of its embeddings at these speeds, 1 being "
+        "its own; pitch and formants change too; empty for its own speed alone",
     ] = ()
 
     @property
@@ -284,10 +284,10 @@ class ConvolutionConfig(AcousticConfig):
 
     per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: Annotated[Counts, "Filters of each convolutional block."] = (32, 64, 128, 128)
-    time_pooling: Annotated[Counts, "Pooling factor of each block along frames."] = (2, 2, 2, 2)
-    band_pooling: Annotated[Counts, "Pooling factor of each block along bands."] = (2, 2, 2, 2)
-    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    channels: Annotated[Counts, "filters of each convolutional block"] = (32, 64, 128, 128)
+    time_pooling: Annotated[Counts, "pooling factor of each block along frames"] = (2, 2, 2, 2)
+    band_pooling: Annotated[Counts, "pooling factor of each block along bands"] = (2, 2, 2, 2)
+    conv_dropout: Annotated[Fraction, "probability that a channel is dropped after a block"] = 0.05
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

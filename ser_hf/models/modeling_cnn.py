@@ -25,18 +25,18 @@ class CNN2dConfig(ConvolutionConfig):
 
     model_type = "ser_cnn2d"
 
-    kernel_size: Annotated[Odd, "Size of the convolutions along frames and bands."] = 3
-    pooling: Annotated[
-        Literal["mean", "max", "mean_max"], "How the picture becomes one vector."
-    ] = "mean"
+    kernel_size: Annotated[Odd, "size of the convolutions along frames and bands"] = 3
+    pooling: Annotated[Literal["mean", "max", "mean_max"], "how the picture becomes one vector"] = (
+        "mean"
+    )
     pooling_over: Annotated[
         Literal["frames_and_bands", "frames"],
         "frames_and_bands pools both, for which a pattern means the same in every band; frames "
-        "keeps the remaining bands apart, as flattening does.",
+        "keeps the remaining bands apart, as flattening does",
     ] = "frames_and_bands"
-    hidden: Annotated[Count, "Units of the dense layer before the classifier."] = 64
+    hidden: Annotated[Count, "units of the dense layer before the classifier"] = 64
     dropout: Annotated[
-        Fraction, "Probability of dropout before the dense layer and before the classifier."
+        Fraction, "probability of dropout before the dense layer and before the classifier"
     ] = 0.2
 
 
@@ -87,17 +87,17 @@ class CNN1dConfig(WaveformConfig):
 
     normalization: Annotated[
         Literal["clip", "none"],
-        "clip brings each clip to unit root mean square; none leaves its level as it is.",
+        "clip brings each clip to unit root mean square; none leaves its level as it is",
     ] = "clip"
-    first_kernel: Annotated[Count, "Size of the first layer's filters, in samples."] = 160
-    first_stride: Annotated[Count, "Samples from one frame of the first layer to the next."] = 8
-    channels: Annotated[Counts, "Filters of each convolutional block."] = (128, 128, 256, 512)
-    depths: Annotated[Depths, "Convolutions of each block."] = (1, 1, 1, 1)
-    kernel_size: Annotated[Odd, "Size of the other layers' filters, in frames."] = 3
-    pool: Annotated[Count, "Factor by which each block pools time."] = 4
-    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean"
-    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
+    first_kernel: Annotated[Count, "size of the first layer's filters, in samples"] = 160
+    first_stride: Annotated[Count, "samples from one frame of the first layer to the next"] = 8
+    channels: Annotated[Counts, "filters of each convolutional block"] = (128, 128, 256, 512)
+    depths: Annotated[Depths, "convolutions of each block"] = (1, 1, 1, 1)
+    kernel_size: Annotated[Odd, "size of the other layers' filters, in frames"] = 3
+    pool: Annotated[Count, "factor by which each block pools time"] = 4
+    pooling: Annotated[PoolingKind, "how the frames become one vector"] = "mean"
+    conv_dropout: Annotated[Fraction, "probability that a channel is dropped after a block"] = 0.05
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.2
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

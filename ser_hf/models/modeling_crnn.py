@@ -28,11 +28,11 @@ class CRNNConfig(ConvolutionConfig):
     model_type = "ser_crnn"
 
     time_pooling: Counts = (2, 2, 2, 1)
-    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 96
-    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
-    pooling: Annotated[PoolingKind, "How the LSTM's frames become one vector."] = "attention"
+    lstm_hidden: Annotated[Count, "units of the LSTM in each direction"] = 96
+    lstm_layers: Annotated[Layers, "layers of the LSTM"] = 1
+    pooling: Annotated[PoolingKind, "how the LSTM's frames become one vector"] = "attention"
     dropout: Annotated[
-        Fraction, "Probability of dropout before, between and after the LSTM's layers."
+        Fraction, "probability of dropout before, between and after the LSTM's layers"
     ] = 0.3
 
 
@@ -68,18 +68,18 @@ class CNNLSTMConfig(AcousticConfig):
     model_type = "ser_cnn_lstm"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling")
 
-    channels: Annotated[Counts, "Filters of each convolutional block."] = (96, 128)
-    time_pooling: Annotated[Counts, "Pooling factor of each block along frames."] = (2, 2)
-    kernel_size: Annotated[Odd, "Size of the convolutions, in frames."] = 5
-    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 64
-    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
+    channels: Annotated[Counts, "filters of each convolutional block"] = (96, 128)
+    time_pooling: Annotated[Counts, "pooling factor of each block along frames"] = (2, 2)
+    kernel_size: Annotated[Odd, "size of the convolutions, in frames"] = 5
+    lstm_hidden: Annotated[Count, "units of the LSTM in each direction"] = 64
+    lstm_layers: Annotated[Layers, "layers of the LSTM"] = 1
     pooling: Annotated[
         Literal["last", "mean", "max", "mean_std"],
-        "How the LSTM's frames become one vector; last takes its last state in each direction.",
+        "how the LSTM's frames become one vector; last takes its last state in each direction",
     ] = "last"
-    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    conv_dropout: Annotated[Fraction, "probability that a channel is dropped after a block"] = 0.05
     dropout: Annotated[
-        Fraction, "Probability of dropout before, between and after the LSTM's layers."
+        Fraction, "probability of dropout before, between and after the LSTM's layers"
     ] = 0.3
 
 
@@ -108,13 +108,13 @@ class StackedCNNLSTMConfig(CRNNConfig):
     model_type = "ser_stacked_cnn_lstm"
 
     channels: Counts = (16, 32, 64, 128)
-    depth: Annotated[Layers, "Convolutions of each block."] = 2
+    depth: Annotated[Layers, "convolutions of each block"] = 2
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
     lstm_hidden: Count = 64
     pooling: Annotated[
         Literal["last", "mean", "max", "mean_std"],
-        "How the LSTM's frames become one vector; last takes its last state in each direction.",
+        "how the LSTM's frames become one vector; last takes its last state in each direction",
     ] = "last"
 
 
@@ -140,7 +140,7 @@ class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
     model_type = "ser_stacked_cnn_attention_lstm"
 
     pooling: Annotated[
-        Literal["attention", "attentive_stats"], "How the LSTM's frames become one vector."
+        Literal["attention", "attentive_stats"], "how the LSTM's frames become one vector"
     ] = "attention"
 
 

@@ -54,7 +54,7 @@ class CNN1dDescriptorsConfig(FrameConfig):
     model_type = "ser_cnn1d_descriptors"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "pooling_factors")
 
-    features: Annotated[Literal["descriptors"], "This network computes frame descriptors only."] = (
+    features: Annotated[Literal["descriptors"], "this network computes frame descriptors only"] = (
         "descriptors"
     )
     window: Literal["hann"] = "hann"
@@ -63,40 +63,40 @@ class CNN1dDescriptorsConfig(FrameConfig):
     normalization: Annotated[
         Literal["corpus", "clip_bands"],
         "corpus standardizes each descriptor by the statistics of the training clips; clip_bands "
-        "by the clip's own.",
+        "by the clip's own",
     ] = "corpus"
     time_masks: CountOrZero = 0
     band_masks: CountOrZero = 0
     descriptors: Annotated[
-        list[str], SomeOf(DESCRIPTORS), "Which descriptors of a frame, in this order."
+        list[str], SomeOf(DESCRIPTORS), "which descriptors of a frame, in this order"
     ] = DESCRIPTORS
     roll_off: Annotated[
         float,
         Number(more_than=0, less_than=1),
-        "Share of a frame's magnitude that lies below the spectral roll-off.",
+        "share of a frame's magnitude that lies below the spectral roll-off",
     ] = 0.85
     pitch_min: Annotated[
-        float, "Lowest pitch to search for, in Hz; a frame must hold two periods of it."
+        float, "lowest pitch to search for, in Hz; a frame must hold two periods of it"
     ] = 60.0
-    pitch_max: Annotated[float, "Highest pitch to search for, in Hz."] = 500.0
+    pitch_max: Annotated[float, "highest pitch to search for, in Hz"] = 500.0
     aggregate: Annotated[
         bool,
-        "Convolve over one vector of the statistics of each descriptor in the clip, in place of "
-        "its frames.",
+        "convolve over one vector of the statistics of each descriptor in the clip, in place of "
+        "its frames",
     ] = False
     statistics: Annotated[
-        list[str], SomeOf(STATISTICS), "The statistics of each descriptor, for aggregate."
+        list[str], SomeOf(STATISTICS), "the statistics of each descriptor, for aggregate"
     ] = ("mean", "std", "min", "max")
-    channels: Annotated[Counts, "Filters of each convolutional block."] = (64, 128, 128)
+    channels: Annotated[Counts, "filters of each convolutional block"] = (64, 128, 128)
     pooling_factors: Annotated[
-        Counts, "Pooling factor of each block, along frames or statistics."
+        Counts, "pooling factor of each block, along frames or statistics"
     ] = (2, 2, 2)
-    kernel_size: Annotated[Odd, "Size of the convolutions, in frames or statistics."] = 5
-    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean_std"
-    hidden: Annotated[Count, "Units of the dense layer before the classifier."] = 64
-    conv_dropout: Annotated[Fraction, "Probability that a channel is dropped after a block."] = 0.05
+    kernel_size: Annotated[Odd, "size of the convolutions, in frames or statistics"] = 5
+    pooling: Annotated[PoolingKind, "how the frames become one vector"] = "mean_std"
+    hidden: Annotated[Count, "units of the dense layer before the classifier"] = 64
+    conv_dropout: Annotated[Fraction, "probability that a channel is dropped after a block"] = 0.05
     dropout: Annotated[
-        Fraction, "Probability of dropout before the dense layer and before the classifier."
+        Fraction, "probability of dropout before the dense layer and before the classifier"
     ] = 0.2
 
     @property

@@ -18,7 +18,7 @@ class FunctionalsLinearConfig(WaveformConfig):
 
     feature_set: Annotated[
         Literal[*FUNCTIONALS],
-        "Feature set of openSMILE, which the feature extractor computes.",
+        "feature set of openSMILE, which the feature extractor computes",
     ] = "ComParE_2016"
 
 

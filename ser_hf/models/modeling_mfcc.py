@@ -20,7 +20,7 @@ LEAST = 1e-6
 class MfccConfig(AcousticConfig):
     """The options of a classifier of MFCC statistics."""
 
-    features: Annotated[Literal["mfcc"], "This network computes MFCCs only."] = "mfcc"
+    features: Annotated[Literal["mfcc"], "this network computes MFCCs only"] = "mfcc"
     # On RAVDESS's validation actors these long windows gave machines 0.05 to 0.09 more UAR than 25
     # ms ones.
     n_fft: Samples = 2048
@@ -32,12 +32,12 @@ class MfccConfig(AcousticConfig):
     # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any
     # other.
     normalization: Annotated[
-        Literal["none"], "This network computes statistics of unchanged values."
+        Literal["none"], "this network computes statistics of unchanged values"
     ] = "none"
-    time_masks: Annotated[Literal[0], "This network has no SpecAugment."] = 0
-    band_masks: Annotated[Literal[0], "This network has no SpecAugment."] = 0
+    time_masks: Annotated[Literal[0], "this network has no SpecAugment"] = 0
+    band_masks: Annotated[Literal[0], "this network has no SpecAugment"] = 0
     statistics: Annotated[
-        list[str], SomeOf(STATISTICS), "The statistics of each coefficient over a clip's frames."
+        list[str], SomeOf(STATISTICS), "the statistics of each coefficient over a clip's frames"
     ] = ("mean", "std")
 
 
@@ -207,8 +207,8 @@ class MfccMlpConfig(MfccConfig):
 
     model_type = "ser_mfcc_mlp"
 
-    hidden: Annotated[Counts, "Units of each hidden layer."] = (256, 128)
-    dropout: Annotated[Fraction, "Probability of dropout after each hidden layer."] = 0.3
+    hidden: Annotated[Counts, "units of each hidden layer"] = (256, 128)
+    dropout: Annotated[Fraction, "probability of dropout after each hidden layer"] = 0.3
 
 
 class MfccMlpForAudioClassification(MfccClassifier):

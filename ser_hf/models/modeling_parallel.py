@@ -30,7 +30,7 @@ class ParallelConfig(ConvolutionConfig):
     kernel_sizes: Annotated[
         list[int],
         Items(OddNumber(255), most=16),
-        "Size of the convolutions of each branch, along frames and bands.",
+        "size of the convolutions of each branch, along frames and bands",
     ] = (3, 5)
     channels: Counts = (16, 32, 64)
     time_pooling: Counts = (2, 2, 4)
@@ -38,12 +38,12 @@ class ParallelConfig(ConvolutionConfig):
     sequence_pooling: Annotated[
         list[int],
         Items(WholeNumber(1, 65_536), fewest=2, most=2),
-        "Factors along frames and bands by which the frames of the sequence branch are max-pooled.",
+        "factors along frames and bands by which the frames of the sequence branch are max-pooled",
     ] = (2, 2)
     pooling: Annotated[
-        PoolingKind, "How the frames of a convolutional branch become one vector."
+        PoolingKind, "how the frames of a convolutional branch become one vector"
     ] = "mean"
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.2
 
     @property
     def min_frames(self) -> int:
@@ -106,11 +106,11 @@ class ParallelCNNTransformerConfig(ParallelConfig):
 
     model_type = "ser_parallel_cnn_transformer"
 
-    transformer_size: Annotated[Count, "Size of a frame in the transformer."] = 64
-    transformer_layers: Annotated[int, WholeNumber(0, 100), "Blocks of the transformer."] = 4
-    transformer_heads: Annotated[Count, "Attention heads of each block."] = 4
-    transformer_hidden: Annotated[Count, "Units of each block's feed-forward layer."] = 256
-    transformer_dropout: Annotated[Fraction, "Probability of dropout in the transformer."] = 0.1
+    transformer_size: Annotated[Count, "size of a frame in the transformer"] = 64
+    transformer_layers: Annotated[int, WholeNumber(0, 100), "blocks of the transformer"] = 4
+    transformer_heads: Annotated[Count, "attention heads of each block"] = 4
+    transformer_hidden: Annotated[Count, "units of each block's feed-forward layer"] = 256
+    transformer_dropout: Annotated[Fraction, "probability of dropout in the transformer"] = 0.1
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -225,13 +225,13 @@ class ParallelCNNAttentionLSTMConfig(ParallelConfig):
     channels: Counts = (16, 32, 64, 64)
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
-    lstm_hidden: Annotated[Count, "Units of the LSTM in each direction."] = 128
-    lstm_layers: Annotated[Layers, "Layers of the LSTM."] = 1
+    lstm_hidden: Annotated[Count, "units of the LSTM in each direction"] = 128
+    lstm_layers: Annotated[Layers, "layers of the LSTM"] = 1
     lstm_pooling: Annotated[
-        Literal["attention", "attentive_stats"], "How the LSTM's frames become one vector."
+        Literal["attention", "attentive_stats"], "how the LSTM's frames become one vector"
     ] = "attention"
     lstm_dropout: Annotated[
-        Fraction, "Probability of dropout between the LSTM's layers and after it."
+        Fraction, "probability of dropout between the LSTM's layers and after it"
     ] = 0.1
 
 

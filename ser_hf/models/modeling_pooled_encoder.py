@@ -28,21 +28,21 @@ class PooledEncoderConfig(WaveformConfig):
 
     encoder: Annotated[
         Any,
-        "Configuration of the encoder, or its dictionary with a model_type; null for wav2vec2.",
+        "configuration of the encoder, or its dictionary with a model_type; null for wav2vec2",
     ] = None
-    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "mean"
+    pooling: Annotated[PoolingKind, "how the frames become one vector"] = "mean"
     weighted_layer_sum: Annotated[
         bool,
-        "Pool a trained weighted mean of the encoder's input and the outputs of all its layers, "
-        "in place of the last layer's output.",
+        "pool a trained weighted mean of the encoder's input and the outputs of all its layers, "
+        "in place of the last layer's output",
     ] = False
     head_layers: Annotated[
         list[int],
         Items(WholeNumber(1, 65_536), fewest=0),
-        "Units of hidden layers between the pooled vector and the classifier.",
+        "units of hidden layers between the pooled vector and the classifier",
     ] = ()
     head_dropout: Annotated[
-        Fraction, "Probability of dropout on the pooled vector and after each hidden layer."
+        Fraction, "probability of dropout on the pooled vector and after each hidden layer"
     ] = 0.0
 
     def __post_init__(self, **kwargs):

@@ -75,22 +75,22 @@ class ResNetConfig(AcousticConfig):
     # Corpora have few voices; band warping and the augmentations of each network make others.
     band_warp: Fraction = 0.1
 
-    channels: Annotated[Counts, "Filters of each stage."] = (24, 48, 96, 160)
+    channels: Annotated[Counts, "filters of each stage"] = (24, 48, 96, 160)
     squeeze: Annotated[
         float,
         Number(more_than=0, at_most=1),
-        "Units of squeeze-and-excitation, as a share of the block's (hidden) width.",
+        "units of squeeze-and-excitation, as a share of the block's (hidden) width",
     ] = 0.25
-    embedding: Annotated[Count, "Size of a frame after its bands are joined."] = 192
-    pooling: Annotated[PoolingKind, "How the frames become one vector."] = "attentive_stats"
+    embedding: Annotated[Count, "size of a frame after its bands are joined"] = 192
+    pooling: Annotated[PoolingKind, "how the frames become one vector"] = "attentive_stats"
     drop_path: Annotated[
         Fraction,
-        "Probability that a residual branch is dropped in training: 0 in the first block, rising "
-        "linearly to this in the last.",
+        "probability that a residual branch is dropped in training: 0 in the first block, rising "
+        "linearly to this in the last",
     ] = 0.15
     dropout: Annotated[
         Fraction,
-        "Probability of dropout before the layer that joins the bands and before the classifier.",
+        "probability of dropout before the layer that joins the bands and before the classifier",
     ] = 0.3
 
 
@@ -197,9 +197,9 @@ class SeparableResNetConfig(ResNetConfig):
     time_stretch: Fraction = 0.1
 
     channels: Counts = (32, 64, 128)
-    depths: Annotated[Depths, "Residual blocks of each stage."] = (1, 2, 2)
-    expansion: Annotated[Count, "Factor by which a block is wider inside."] = 2
-    kernel_size: Annotated[Odd, "Size of the depthwise convolutions, along frames and bands."] = 5
+    depths: Annotated[Depths, "residual blocks of each stage"] = (1, 2, 2)
+    expansion: Annotated[Count, "factor by which a block is wider inside"] = 2
+    kernel_size: Annotated[Odd, "size of the depthwise convolutions, along frames and bands"] = 5
     drop_path: Fraction = 0.1
 
 

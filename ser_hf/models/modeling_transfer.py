@@ -33,11 +33,11 @@ class TransferConfig(AcousticConfig):
 
     standardize: Annotated[
         bool,
-        "Normalize the clip's vector over the batch, without weights, before the classifier.",
+        "normalize the clip's vector over the batch, without weights, before the classifier",
     ] = True
     head: Annotated[
         Literal["linear", "svm"],
-        "The classifier: linear, or svm (support vector machines), which scikit-learn fits.",
+        "the classifier: linear, or svm (support vector machines), which scikit-learn fits",
     ] = "linear"
 
 
@@ -150,13 +150,13 @@ class BYOLSConfig(PublishedAudioConfig):
     f_max: float | None = 7800.0
     floor: PowerFloor = 2.0**-23
     normalization: Normalization = "corpus_level"
-    channels: Annotated[Count, "Filters of each of the three convolutional blocks."] = 64
-    embedding: Annotated[Count, "Size of a frame of 80 ms, and of a clip."] = 512
-    pooling: Annotated[PoolingKindOrMeanMax, "How the frames become one vector."] = "mean_max"
+    channels: Annotated[Count, "filters of each of the three convolutional blocks"] = 64
+    embedding: Annotated[Count, "size of a frame of 80 ms, and of a clip"] = 512
+    pooling: Annotated[PoolingKindOrMeanMax, "how the frames become one vector"] = "mean_max"
     frame_dropout: Annotated[
-        Fraction, "Probability of dropout between the two linear layers of the encoder."
+        Fraction, "probability of dropout between the two linear layers of the encoder"
     ] = 0.3
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.0
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.0
 
     @property
     def min_frames(self) -> int:
@@ -243,12 +243,12 @@ class CNN14Config(PublishedAudioConfig):
     normalization: Normalization = "none"
     channels: Annotated[
         Counts,
-        "Filters of each block of two convolutions; all blocks but the last halve frames and bands.",
+        "filters of each block of two convolutions; all blocks but the last halve frames and bands",
     ] = (64, 128, 256, 512, 1024, 2048)
-    embedding: Annotated[Count, "Size of the layer after pooling."] = 2048
-    block_dropout: Annotated[Fraction, "Probability of dropout after each block."] = 0.2
+    embedding: Annotated[Count, "size of the layer after pooling"] = 2048
+    block_dropout: Annotated[Fraction, "probability of dropout after each block"] = 0.2
     dropout: Annotated[
-        Fraction, "Probability of dropout before and after the layer that follows pooling."
+        Fraction, "probability of dropout before and after the layer that follows pooling"
     ] = 0.5
 
     @property
@@ -370,28 +370,28 @@ class VGGishConfig(WaveformConfig):
 
     example_hop: Annotated[
         Count,
-        "Frames of 10 ms from one example to the next; 96, as published, leaves no overlap.",
+        "frames of 10 ms from one example to the next; 96, as published, leaves no overlap",
     ] = 96
-    channels: Annotated[Counts, "Filters of each of the four stages."] = (64, 128, 256, 512)
-    hidden: Annotated[Count, "Units of each of the first two dense layers."] = 4096
+    channels: Annotated[Counts, "filters of each of the four stages"] = (64, 128, 256, 512)
+    hidden: Annotated[Count, "units of each of the first two dense layers"] = 4096
     embedding_size: Annotated[
-        Count, "Units of the third dense layer: the size of an example's embedding."
+        Count, "units of the third dense layer: the size of an example's embedding"
     ] = 128
     activation: Annotated[
         Literal["relu", "none"],
-        "Of the embeddings: relu as in the PyTorch port, none as in later originals.",
+        "of the embeddings: relu as in the PyTorch port, none as in later originals",
     ] = "relu"
-    pooling: Annotated[PoolingKindOrMeanMax, "How the examples' embeddings become one vector."] = (
+    pooling: Annotated[PoolingKindOrMeanMax, "how the examples' embeddings become one vector"] = (
         "mean"
     )
     standardize: Annotated[
         bool,
-        "Normalize the clip's vector over the batch, without weights, before the classifier.",
+        "normalize the clip's vector over the batch, without weights, before the classifier",
     ] = True
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.2
     head: Annotated[
         Literal["linear", "svm"],
-        "The classifier: linear, or svm (support vector machines), which scikit-learn fits.",
+        "the classifier: linear, or svm (support vector machines), which scikit-learn fits",
     ] = "linear"
 
     def __post_init__(self, **kwargs):
@@ -527,9 +527,9 @@ class VGG16Config(TransferConfig):
     n_mels: Bands = 128
     normalization: Normalization = "corpus_level"
     deltas: Literal[0, 2] = 0
-    channels: Annotated[Counts, "Filters of each of the five stages."] = (64, 128, 256, 512, 512)
-    pooling: Annotated[PoolingKindOrMeanMax, "How the frames become one vector."] = "mean"
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.3
+    channels: Annotated[Counts, "filters of each of the five stages"] = (64, 128, 256, 512, 512)
+    pooling: Annotated[PoolingKindOrMeanMax, "how the frames become one vector"] = "mean"
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.3
 
     @property
     def min_frames(self) -> int:

@@ -2,7 +2,7 @@
 
 A field of a configuration class is an option:
 
-    hop_length: Annotated[int, WholeNumber(1, 512), "Samples from one frame to the next."] = 256
+    hop_length: Annotated[int, WholeNumber(1, 512), "samples from one frame to the next"] = 256
 
 `options_of` lists the options of a class. The configuration checks its values by them, and other
 layers read them to build a form, a page or a JSON schema. Nothing here imports more than

@@ -20,8 +20,8 @@ class MeanMLPConfig(AcousticConfig):
 
     model_type = "example_mean_mlp"
 
-    hidden: Annotated[Count, "Units of the hidden layer."] = 64
-    dropout: Annotated[Fraction, "Probability of dropout before the classifier."] = 0.2
+    hidden: Annotated[Count, "units of the hidden layer"] = 64
+    dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.2
 
 
 class MeanMLPForAudioClassification(AcousticClassifier):
