@@ -391,7 +391,7 @@ def _changed(section: Any) -> list[str]:
         default = type(section)()
         return [
             name
-            for name in section.model_fields
+            for name in type(section).model_fields
             if getattr(section, name) != getattr(default, name)
         ]
     changed = []
