@@ -28,8 +28,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSe
 
 from ser_hf.audio import open_store
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze

@@ -29,9 +29,7 @@ from transformers import (
 
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.build import build_model
-from ser_hf.loading.encoders import lengths_needed
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import (
     argument_options,
@@ -39,6 +37,8 @@ from ser_hf.training.arguments import (
     precision_arguments,
     training_arguments,
 )
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.trainer import EmotionTrainer
 from ser_hf.utils.environment import freed_memory_kept
@@ -264,7 +264,7 @@ def our_trainer(
     # training_arguments always evaluates; changed afterwards
     for key, value in {} if evaluated else NO_EVALUATION.items():
         setattr(arguments, key, value)
-    collator = Collator(store, extractor, 1, *lengths_needed(network.config))
+    collator = Collator.for_model(network.config, store, extractor, 1)
     if freezing is not None:
         freeze(network, freezing)
     return EmotionTrainer(

@@ -12,10 +12,11 @@ from .hub.publish import publish
 from .hub.verify import verify
 from .inference.predict import predict
 from .inspection import inspect_corpus, write_inspection
-from .loading.batches import Collator, clip_table
 from .protocols import audit, speaker_independent, split_corpus
 from .train import run_recipe
 from .training.arguments import EmotionTrainingArguments
+from .training.clips import clip_table
+from .training.collator import Collator
 from .training.trainer import EmotionTrainer
 from .utils.errors import UserError
 

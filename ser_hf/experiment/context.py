@@ -14,12 +14,13 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from ..evaluation.tasks import TASKS, Task
-from ..loading.batches import clip_table
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.data import balanced, epoch_labels, window_notes
+from ..training.balancing import balanced
+from ..training.clips import clip_table, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
+from ..training.sampling import epoch_labels
 from ..utils.environment import environment
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold

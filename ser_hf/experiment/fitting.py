@@ -13,11 +13,11 @@ from ..evaluation.metrics import (
     compute_metrics,
 )
 from ..evaluation.tasks import TASKS
-from ..loading.batches import TrainTransforms
 from ..loading.build import build_model, start_at
 from ..protocols import PARTS
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
+from ..training.collator import TrainTransforms
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, fit, window_logits
 from ..training.freezing import freeze, trainable_table

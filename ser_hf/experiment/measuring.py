@@ -17,14 +17,14 @@ from ..evaluation.metrics import (
 )
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
-from ..loading.batches import merge
+from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments
 from ..training.checkpoints import size
-from ..training.data import clips_by_corpus
-from ..training.fit import Fit, Windows, window_logits
+from ..training.fit import Fit, window_logits
 from ..training.lora import plain_parameters
+from ..training.sampling import clips_by_corpus
 from ..training.sklearn_solver import embed, logits_of
 from .context import RunContext
 from .fitting import fit_once
@@ -46,7 +46,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     settings = recipe.evaluation
     solver = recipe.training.solver
     metric = recipe.training.early_stopping.metric
-    outputs: dict[str, Windows] = {}
+    outputs: dict[str, WindowLogits] = {}
     for name in PARTS if settings.part == "test" else PARTS[:2]:
         held_out = fitted.held_out if name == "validation" else None
         outputs[name] = held_out or window_logits(fitted.trainer, run.clips(name))
@@ -119,24 +119,27 @@ def _per_speaker_metrics(
 
 
 def _calibrated(
-    run: RunContext, outputs: Mapping[str, Windows]
+    run: RunContext, outputs: Mapping[str, WindowLogits]
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
     """Rows and logits of each split as the published model gives them, and the report's
     `temperature`.
     """
-    plain = {name: merge(*own, run.task.problem_type) for name, own in outputs.items()}
+    plain = {name: windows.merged(run.task.problem_type) for name, windows in outputs.items()}
     setting = run.recipe.evaluation.temperature
     evaluated = run.recipe.evaluation.part
     if setting == "none" or run.task.problem_type:  # dimensions have no probabilities
         return plain, None
     labels = np.asarray(run.data.dataset["label"][:])
-    rows, lengths, logits = outputs["validation"]
+    windows = outputs["validation"]
     value = fit_temperature(
-        logits, labels[plain["validation"][0]], lambda own: merge(rows, lengths, own)[1]
+        windows.logits,
+        labels[plain["validation"][0]],
+        lambda logits: merge(windows.rows, windows.lengths, logits)[1],
     )
     stored = setting == "store" and not at_limit(value)
     scaled = {
-        name: merge(own, samples, made / value) for name, (own, samples, made) in outputs.items()
+        name: merge(windows.rows, windows.lengths, windows.logits / value)
+        for name, windows in outputs.items()
     }
     test_rows, before = plain[evaluated]
     facts = temperature_facts(value, labels[test_rows], before, scaled[evaluated][1], stored)

@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..loading.batches import Collator
 from ..loading.build import build_model
-from ..loading.encoders import lengths_needed
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.data import EpochSchedule
+from ..training.collator import Collator
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES
 from ..training.optimizer import parameter_groups
+from ..training.sampling import EpochSchedule
 from ..utils.environment import quiet_libraries
 from ..utils.run_folder import RunFolder
 from .context import RunContext, arguments_for
@@ -96,7 +95,7 @@ def _activations(
     """Bytes kept for the gradient of a batch of the `count` longest training clips."""
     clips = run.train_clips()
     longest = np.argsort(clips["length"][:])[-count:].tolist()
-    collator = Collator(run.data.store, run.data.plan.extractor, 0, *lengths_needed(model.config))
+    collator = Collator.for_model(model.config, run.data.store, run.data.plan.extractor)
     batch: dict[str, Any] = collator([clips[i] for i in longest], training=True)
     held = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}

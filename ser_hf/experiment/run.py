@@ -12,8 +12,8 @@ from ..loading.build import build_model
 from ..report.report import Report, read_report
 from ..training.arguments import EmotionTrainingArguments
 from ..training.checkpoints import full_model
-from ..training.data import EpochSchedule
 from ..training.fit import dry_run
+from ..training.sampling import EpochSchedule
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder

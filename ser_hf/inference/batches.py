@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..evaluation.metrics import activated
-from ..loading.batches import Collator, batches, merge, pieces
+from ..loading.batches import ClipCollator, batches, merge, pieces
 from ..loading.encoders import lengths_needed
 from ..utils.errors import UserError
 from .classifier import Classifier
@@ -131,7 +131,8 @@ def run_batches(
         for start, length in pieces(whole, window or whole or 1)
     ]
     windows.sort(key=lambda own: own["length"])  # as in training's evaluation, for little padding
-    collator = Collator(chunk, classifier.extractor, 0, *lengths_needed(classifier.model.config))
+    shortest, _ = lengths_needed(classifier.model.config)
+    collator = ClipCollator(chunk, classifier.extractor, shortest)
     logits = []
     vectors = []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate

@@ -26,7 +26,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, Trainer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..audio import WaveformStore
-from ..loading.batches import Collator, batches, labels_of
+from ..loading.batches import batches, labels_of
 from ..loading.encoders import encoder_config, has_fixed_length
 from ..models.configuration import AcousticConfig
 from ..models.front_end import LogMel, Mfcc
@@ -36,6 +36,7 @@ from ..utils.cache import MappedFile, built_once, cache_root, format_size, key_o
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
+from .collator import Collator
 from .freezing import Freezing, freeze, structure
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,7 @@ from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
 from ..evaluation.metrics import METRICS
-from ..loading.batches import Collator, TrainTransforms
-from ..loading.encoders import lengths_needed
+from ..loading.batches import WindowLogits
 from ..loading.plan import Blueprint
 from ..models.front_end import FeatureNorm
 from ..utils.environment import exact_float32
@@ -37,19 +36,17 @@ from .checkpoints import (
     last_checkpoint,
     prepare_for_sharding,
 )
-from .data import recordings
+from .collator import Collator, TrainTransforms
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora
 from .loss import Loss
 from .optimizer import make_schedule, parameter_groups
+from .sampling import recordings
 from .trainer import EmotionTrainer, expect_unused
 
 logger = logging.getLogger(__name__)
 _ALL = Freezing()
-
-# Row number and samples of each window, and its logits (windows, classes).
-Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
 
 def dry_run(
@@ -138,7 +135,7 @@ class Fit:
     validated: float
     notes: list[str] = dataclasses.field(default_factory=list)
     cached: dict[str, Any] | None = None
-    held_out: Windows | None = None
+    held_out: WindowLogits | None = None
     refit: dict[str, Any] | None = None
 
 
@@ -163,7 +160,7 @@ def fit(
     """Train the parameters of `model` that require a gradient, and load its best checkpoint.
 
     Args:
-        train, validation: from `ser_hf.loading.batches.clip_table`.
+        train, validation: from `ser_hf.training.clips.clip_table`.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
@@ -180,7 +177,7 @@ def fit(
     """
     began = time.perf_counter()
     epochs_log = EpochLog()
-    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), transforms)
+    collator = Collator.for_model(model.config, store, extractor, arguments.seed, transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
         delete_incomplete(folder)
@@ -292,14 +289,15 @@ class _ValidationWatcher(TrainerCallback):
             self.watch(state.epoch, _validation(metrics))
 
 
-def window_logits(trainer: Trainer, part: Dataset) -> Windows:
+def window_logits(trainer: Trainer, part: Dataset) -> WindowLogits:
     """Apply the model to the windows of clips; the same in every process."""
     with exact_float32():
         output = trainer.predict(part, metric_key_prefix="evaluated")
     given = part["shares" if "shares" in part.column_names else "labels"][:]
     if not np.array_equal(output.label_ids, np.asarray(given, dtype=output.label_ids.dtype)):
         raise RuntimeError("predictions are not in the order of the clips")
-    return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
+    logits = np.asarray(output.predictions, dtype=np.float32)
+    return WindowLogits(part["row"][:], part["length"][:], logits)
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:

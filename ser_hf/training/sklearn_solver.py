@@ -26,11 +26,12 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
-from ..loading.batches import Collator, firsts, merge
+from ..loading.batches import WindowLogits, firsts, merge
 from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
+from .collator import Collator
 from .fit import Fit, fit_statistics
 from .loss import ClassificationLoss
 from .trainer import EmotionTrainer
@@ -78,7 +79,7 @@ def fit_classical(
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
         train: all clips for cross-validation and the last fit, from
-            `ser_hf.loading.batches.clip_table`.
+            `ser_hf.training.clips.clip_table`.
         validation: those among `train` have predictions in `Fit.held_out`.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`).
@@ -174,7 +175,7 @@ def fit_classical(
         logger.warning("%s", note)
     windows = refit = None
     if (shared := np.isin(rows, validation["row"][:])).any():
-        windows = rows[shared], lengths[shared], held_out[best][shared]
+        windows = WindowLogits(rows[shared], lengths[shared], held_out[best][shared])
         refit = {
             "selection": f"cross-validation over {'speakers' if by_speaker else 'clips'}",
             "folds": len(folds),

@@ -18,7 +18,7 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
-from ..loading.batches import Collator, firsts, merge
+from ..loading.batches import firsts, merge
 from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
 from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
@@ -26,10 +26,11 @@ from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, selecting_metric
 from .checkpoints import rotate, seal, write_error
-from .data import EpochBatches, EpochOrder, EpochSchedule
+from .collator import Collator
 from .freezing import frozen_modules
 from .loss import ClassificationLoss, Loss
 from .optimizer import decayed_names, make_schedule, parameter_groups
+from .sampling import EpochBatches, EpochOrder, EpochSchedule
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Bookkeeping(TrainerCallback):
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed
     checkpoints and metrics of the training batches. `clips` and `validation` are from
-    `ser_hf.loading.batches.clip_table`.
+    `ser_hf.training.clips.clip_table`.
 
     Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
     """

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ser_hf.evaluation.predictions import KNOWN, Predictions
-from ser_hf.loading.batches import merge
 from ser_hf.training.fit import window_logits
 
 
@@ -39,4 +38,4 @@ def guesses(clips, classes, runs=1, seed=0, sharpness=1.5):
 
 def predict(trainer, part):
     """Row numbers (clips,) and logits (clips, outputs) of a trained model, windows merged."""
-    return merge(*window_logits(trainer, part), trainer.model.config.problem_type)
+    return window_logits(trainer, part).merged(trainer.model.config.problem_type)

@@ -15,11 +15,11 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 import ser_hf.models  # noqa: F401
 from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.checkpoints import MARKER
+from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
 

@@ -8,10 +8,10 @@ from datasets import ClassLabel, Dataset
 
 from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing
@@ -33,7 +33,7 @@ def train_frozen(folder, name, batch):
     validation = clip_table(clips, range(8, 12), store)
     given = build_model(plan), plan.extractor, store, train, validation, arguments, compute_metrics
     fitted = fit(*given, cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"))
-    _, logits = merge(*window_logits(fitted.trainer, validation))
+    _, logits = window_logits(fitted.trainer, validation).merged()
     return np.concatenate(
         [[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]
     ), arguments

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.loading.batches import clip_table
-from ser_hf.training.data import (
-    ALWAYS,
-    EpochSchedule,
-    balanced,
-    clips_by_corpus,
-    quotas,
-    recordings,
-)
+from ser_hf.training.balancing import ALWAYS, balanced, quotas
+from ser_hf.training.clips import clip_table
+from ser_hf.training.sampling import EpochSchedule, clips_by_corpus, recordings
 
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 

@@ -12,11 +12,12 @@ from support.close import assert_near
 from support.predictions import predict
 from support.testing import CHECKPOINTS, write_checkpoint
 
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import lengths_needed
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.trainer import EmotionTrainer
 
 ROWS = [7, 2, 11, 5, 0]

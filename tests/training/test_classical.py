@@ -21,13 +21,15 @@ from transformers import EvalPrediction, pipeline
 import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.loading.batches import Collator, clip_table, firsts, merge
+from ser_hf.loading.batches import firsts, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
     SELECTED_BY_CLIPS,
@@ -223,10 +225,10 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
         weights = None if class_weights is None else np.array(class_weights)[labels[own]]
         pipe.fit(vectors[own], labels[own], logisticregression__sample_weight=weights)
         expected[held] = pipe.predict_log_proba(vectors[held])
-    held_rows, held_lengths, logits = done.held_out
+    held_out = done.held_out
     last = rows >= 8
-    np.testing.assert_array_equal([held_rows, held_lengths], [rows[last], lengths[last]])
-    assert_near(torch.from_numpy(logits).log_softmax(dim=1).numpy(), expected[last])
+    np.testing.assert_array_equal([held_out.rows, held_out.lengths], [rows[last], lengths[last]])
+    assert_near(torch.from_numpy(held_out.logits).log_softmax(dim=1).numpy(), expected[last])
     pooled = compute_metrics(
         EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)])
     )

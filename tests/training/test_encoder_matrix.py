@@ -9,10 +9,11 @@ from support.predictions import predict
 from transformers import pipeline
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, bare, freeze, structure
 from ser_hf.training.lora import Lora, add_lora, merged

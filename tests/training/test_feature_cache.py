@@ -9,12 +9,12 @@ from support.testing import tiny_config
 from support.testing.models import TINY
 from transformers import AutoConfig
 
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.build import build_model
-from ser_hf.loading.encoders import lengths_needed
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import seed_everything
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.feature_cache import (
     CachedCollator,
     Replacement,
@@ -76,7 +76,7 @@ def replayed(store, tmp_path):
     and what restores the copy."""
 
     def build(model, extractor, freezing, *parts, batching=(1, True)):
-        collator = Collator(store, extractor, 0, *lengths_needed(model.config))
+        collator = Collator.for_model(model.config, store, extractor)
         own = copy.deepcopy(model)
         cached = cached_module(own, freezing)
         segments = [segment for clips in parts for segment in segments_of(clips)]
@@ -145,9 +145,7 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
     columns = train.to_dict() | {"length": [2000] * len(train)}
     train = train.from_dict(columns)
     validation = clip_table(clips, range(6, 12), store, window=9000)
-    _make_it_count(
-        real, Collator(store, plan.extractor, 0, *lengths_needed(real.config)), validation
-    )
+    _make_it_count(real, Collator.for_model(real.config, store, plan.extractor), validation)
     own, collator, frozen, replay = replayed(
         real, plan.extractor, FROZEN, train, validation, batching=(4, plan.padding_safe)
     )

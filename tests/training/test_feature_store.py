@@ -12,10 +12,11 @@ from support.damage import cut, flip
 from support.testing import tiny_config
 from support.testing.models import TINY
 
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training import feature_cache
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.feature_cache import cached_module, open_feature_store, segments_of
 from ser_hf.training.freezing import Freezing
 from ser_hf.utils.errors import UserError

@@ -15,11 +15,11 @@ from transformers import AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
+from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze

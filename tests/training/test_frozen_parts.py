@@ -8,11 +8,11 @@ import torch
 from support.testing import tiny_config
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.trainer import expect_unused
@@ -99,7 +99,7 @@ def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store)
         expected = torch.cat(
             [type(model).forward(model, **collator([clip])).logits for clip in split]
         ).numpy()
-    np.testing.assert_allclose(window_logits(fitted.trainer, split)[2], expected, atol=1e-5)
+    np.testing.assert_allclose(window_logits(fitted.trainer, split).logits, expected, atol=1e-5)
 
 
 def test_several_gpus_of_one_process_are_one(tmp_path):

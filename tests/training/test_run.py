@@ -8,11 +8,11 @@ from support.close import assert_near
 from support.predictions import predict
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import clip_table
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
+from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.utils.errors import UserError

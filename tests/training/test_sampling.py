@@ -5,7 +5,8 @@ import torch
 from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 
-from ser_hf.training.data import ALWAYS, EpochBatches, EpochOrder, EpochSchedule
+from ser_hf.training.balancing import ALWAYS
+from ser_hf.training.sampling import EpochBatches, EpochOrder, EpochSchedule
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
 

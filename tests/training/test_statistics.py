@@ -4,9 +4,10 @@ import pytest
 import torch
 from support.testing import tiny_config
 
-from ser_hf.loading.batches import Collator, clip_table
 from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator
 from ser_hf.training.fit import fit_statistics
 
 

@@ -10,12 +10,13 @@ from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import Collator, clip_table, merge, pieces
+from ser_hf.loading.batches import merge, pieces
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import window_notes
+from ser_hf.training.clips import clip_table, window_notes
+from ser_hf.training.collator import Collator
 from ser_hf.training.fit import window_logits
 from ser_hf.training.trainer import EmotionTrainer
 
@@ -136,7 +137,7 @@ def test_batches_of_equal_length_predict_what_single_clips_do(
     trainer = EmotionTrainer(
         model, arguments, collator, clip_table(clips, [0], store), validation, None, compute_metrics
     )
-    _, _, logits = window_logits(trainer, validation)
+    logits = window_logits(trainer, validation).logits
     batches = arguments.evaluation_batches(lengths)
     assert sizes == [len(batch) for batch in batches]
     assert 1 < max(sizes) <= 4

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from ser_hf.audio import Augmentation, Augmenter
 from ser_hf.audio.augmentation import Gain, GaussianNoise, Mixup, Speed
-from ser_hf.loading.batches import Collator, TrainTransforms, clip_table
 from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification
-from ser_hf.training.data import balanced
+from ser_hf.training.balancing import balanced
+from ser_hf.training.clips import clip_table
+from ser_hf.training.collator import Collator, TrainTransforms
 from ser_hf.training.fit import fit_statistics
 from ser_hf.training.mixup import Mixing
 

@@ -1,0 +1,125 @@
+"""Which clips each epoch has, in which order and batches."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from .balancing import ALWAYS
+
+
+class EpochSchedule:
+    """Selects the entries of each epoch from those of `clip_table` or `balanced`."""
+
+    def __init__(self, clips: Dataset):
+        self.entries = len(clips)
+        self._lots = None
+        if "lot" in clips.column_names:
+            self._lots, self._turns, self._takes = (
+                np.asarray(clips[name][:]) for name in ("lot", "turn", "take")
+            )
+            self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
+
+    def __len__(self) -> int:
+        """Entries per epoch, the same in each."""
+        return len(self.of(0))
+
+    def of(self, epoch: int) -> np.ndarray:
+        """Indices of the entries of this epoch, ascending."""
+        if self._lots is None:
+            return np.arange(self.entries)
+        since = (self._turns - epoch * self._takes) % self._sizes
+        return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
+
+
+def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
+    """Clips of each corpus in an epoch."""
+    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
+    return dict(sorted(Counter(corpora[row] for row in rows.tolist()).items()))
+
+
+def epoch_labels(entries: Dataset) -> list[int]:
+    """Labels of an epoch, which differ between epochs in order only."""
+    return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
+
+
+def recordings(clips: Dataset) -> Dataset:
+    """Each recording once, without repetitions; for statistics."""
+    if "copy" not in clips.column_names:
+        return clips
+    return clips.select(np.flatnonzero(np.asarray(clips["copy"][:]) == 0))
+
+
+class EpochOrder(Sampler[int]):
+    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``,
+    ``sequential``, or ``group_by_length`` (batches of similar length, in random order). `clock` is
+    the epoch, shared with the Trainer and workers; without a `schedule` an epoch uses all clips."""
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        strategy: str,
+        step_batch_size: int,
+        seed: int,
+        clock: torch.Tensor | None = None,
+        schedule: EpochSchedule | None = None,
+    ):
+        self.lengths = list(lengths)
+        self.strategy = strategy
+        self.step_batch_size = step_batch_size
+        self.seed = seed
+        self.schedule = schedule
+        self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
+
+    def __len__(self) -> int:
+        return len(self.lengths) if self.schedule is None else len(self.schedule)
+
+    def __iter__(self) -> Iterator[int]:
+        epoch = int(self.clock)
+        clips = (
+            list(range(len(self.lengths)))
+            if self.schedule is None
+            else self.schedule.of(epoch).tolist()
+        )
+        if self.strategy == "sequential":
+            return iter(clips)
+        # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
+        drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
+        if self.strategy == "group_by_length":
+            lengths = [self.lengths[clip] for clip in clips]
+            order = get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
+        else:
+            order = torch.randperm(len(clips), generator=generator).tolist()
+        return iter([clips[i] for i in order])
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of `size` clips for several processes in turn, from one order of the clips.
+
+    The batches of one turn hold the clips that a single process would have in one batch; in the
+    last turn their sizes differ by at most one, where Accelerate would repeat clips. A last turn
+    with fewer clips than processes joins the one before it.
+    """
+
+    def __init__(self, order: EpochOrder, size: int, processes: int = 1):
+        # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
+        self.order = order
+        self.processes = processes
+        self.together = size * processes
+        whole, rest = divmod(len(order), self.together)
+        self.turns = whole + (rest >= processes)
+
+    def __len__(self) -> int:
+        return self.turns * self.processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        clips = list(self.order)
+        for turn in range(1, self.turns + 1):
+            end = len(clips) if turn == self.turns else turn * self.together
+            for batch in np.array_split(clips[(turn - 1) * self.together : end], self.processes):
+                yield batch.tolist()
