@@ -22,7 +22,7 @@ from torch.distributed.run import get_args_parser
 import ser_hf
 from ser_hf.cli import app
 from ser_hf.cli.options import corpus_recipe, root_or_word
-from ser_hf.corpora.download import SOURCES
+from ser_hf.corpora.download import downloadable
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import ARCHITECTURES as NETWORKS
 from ser_hf.sweeps.space import read_space
@@ -106,7 +106,7 @@ def check_values(verb, given):
     elif verb == "evaluate" and given["recipe"] is None:
         corpus_recipe(given["corpus"], given["root"], given["words"], given["protocol"])
     elif verb == "download":
-        assert given["corpus"] in SOURCES
+        assert given["corpus"] in downloadable()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -32,8 +32,9 @@ def download(
 
     Example: ser-hf download ravdess data/RAVDESS
     """
-    from ..corpora.download import check_release, download
+    from ..corpora.download import download
     from ..corpora.files import UNFINISHED, unfinished
+    from ..corpora.verify import check_release
 
     if not verify:
         check = download(corpus, folder)

@@ -35,6 +35,7 @@ from pydantic import Field, model_validator
 
 from ..utils.errors import UserError
 from .files import parse_files
+from .release import LfsStore, Release
 from .schema import Clip, Listing
 from .settings import AnyPath, CorpusSettings, refuse
 
@@ -49,6 +50,17 @@ CITATION = (
     "Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390."
 )
 ACTED = True
+RELEASE = Release(
+    files=7442,
+    sources=(
+        # The authors' mirror comes first: GitHub's quota is used up.
+        LfsStore(name="gitlab", url="https://gitlab.com/cs-cooper-lab/crema-d-mirror.git/info/lfs"),
+        LfsStore(
+            name="github",
+            url="https://github.com/CheyneyComputerScience/CREMA-D.git/info/lfs",
+        ),
+    ),
+)
 
 EMOTION_CODES = {
     "ANG": "angry",

@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from .files import parse_files
+from .release import Archive, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -30,6 +31,18 @@ CITATION = (
     "Interspeech 2005: 1517-1520."
 )
 ACTED = True
+RELEASE = Release(
+    files=535,
+    sources=(
+        Archive(name="bilderbar", url="http://emodb.bilderbar.info/download/download.zip"),
+        Archive(
+            name="zenodo",
+            url="https://zenodo.org/records/7447302/files/emodb.zip?download=1",
+            bytes=39_981_818,
+            md5="9d21362dbc5676ef3ab4745d83ced0db",
+        ),
+    ),
+)
 
 EMOTION_CODES = {
     "W": "angry",

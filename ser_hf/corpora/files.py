@@ -1,14 +1,8 @@
-"""Files of a corpus: finding audio files, reading clips from their names, and the lists of official
-files.
-"""
+"""Files of a corpus: finding audio files, and reading clips from their names."""
 
-import functools
-import importlib.resources
-import lzma
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
-from typing import NamedTuple
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
@@ -119,6 +113,19 @@ def parse_files(
     return Listing(settings.name, clips, skipped)
 
 
+def refuse_links(folder: Path, paths: Sequence[Path]) -> None:
+    """Raise a UserError for a symbolic link below the folder, through which a file would be
+    written.
+    """
+    for path in paths:
+        folders_between = list(path.parents)[: len(path.relative_to(folder).parts) - 1]
+        for part in (path, *folders_between):
+            if part.is_symlink():
+                raise UserError(
+                    f"{part}: a symbolic link; downloads are not written through links; remove it"
+                )
+
+
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file is a Git LFS pointer, the text in place of content; raises a UserError if it
     cannot be read.
@@ -130,42 +137,6 @@ def is_lfs_pointer(path: Path) -> bool:
             return file.read(len(_LFS_HEADER)) == _LFS_HEADER
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-# Corpus -> documented number of audio files in its official release (of RAVDESS in the spoken
-# part).
-OFFICIAL = {"cremad": 7442, "ravdess": 1440, "tess": 2800, "savee": 480, "emodb": 535}
-NAMES = tuple(OFFICIAL)
-
-
-class Entry(NamedTuple):
-    """One file of a release: path with forward slashes, size, SHA-256 in hexadecimal."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-def manifest(name: str) -> list[Entry]:
-    """The files of a corpus's official release, sorted by path; raises a UserError for a corpus
-    without a list.
-    """
-    if name not in NAMES:
-        raise UserError(
-            f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(NAMES)}"
-        )
-    return list(_entries(name))
-
-
-@functools.cache
-def _entries(name: str) -> tuple[Entry, ...]:
-    packed = (
-        importlib.resources.files(__package__).joinpath("manifests", f"{name}.tsv.xz").read_bytes()
-    )
-    rows = lzma.decompress(packed).decode("utf-8").splitlines()[1:]
-    return tuple(
-        Entry(path, int(size), sha256) for path, size, sha256 in (row.split("\t") for row in rows)
-    )
 
 
 OTHER_SUFFIXES = {

@@ -28,6 +28,7 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import audio_files
+from .release import Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -41,6 +42,12 @@ CITATION = (
     "interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359."
 )
 ACTED = True
+RELEASE = Release(
+    registration=(
+        "USC sends it on request, under an agreement: https://sail.usc.edu/iemocap/; "
+        "unpack it and name the folder that holds Session1 to Session5"
+    )
+)
 
 EMOTION_CODES = {
     "ang": "angry",

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import audio_files
+from .release import Release
 from .schema import UNNAMED, Clip, Listing
 from .settings import CorpusSettings
 
@@ -39,6 +40,13 @@ CITATION = (
     "speech from existing podcast recordings. IEEE Transactions on Affective Computing 10(4): 471-483."
 )
 ACTED = False
+RELEASE = Release(
+    registration=(
+        "the laboratory sends it to institutions that sign its agreement: "
+        "https://lab-msp.com/MSP/MSP-Podcast.html; "
+        "unpack it and name the folder that holds Audios and Labels"
+    )
+)
 
 EMOTION_CODES = {
     "A": "angry",

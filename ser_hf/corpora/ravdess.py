@@ -32,6 +32,7 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import parse_files
+from .release import Archive, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -44,6 +45,17 @@ CITATION = (
     "PLoS ONE 13(5): e0196391."
 )
 ACTED = True
+RELEASE = Release(
+    files=1440,  # of the spoken part
+    sources=(
+        Archive(
+            name="zenodo",
+            url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
+            bytes=208_468_073,
+            md5="bc696df654c87fed845eb13823edef8a",
+        ),
+    ),
+)
 
 EMOTION_CODES = {
     "01": "neutral",

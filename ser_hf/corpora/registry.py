@@ -1,8 +1,14 @@
 """The corpora by name: modules of this package, and plug-ins of others.
 
-A corpus is a module with a function `parse`, which takes the settings of the corpus and returns a
-`Listing`, and with the constants that cards quote (`METADATA`). `ser_hf.corpora.mixture`, which
-combines several of them, is not in this list.
+A corpus is a module with
+
+- a class of its keys in a recipe, derived from `ser_hf.corpora.settings.CorpusSettings`,
+- a function `parse`, which takes these settings and returns a `Listing`,
+- the constants that cards quote (`METADATA`), or a function `metadata`, which takes the settings,
+- for a corpus with an official release, the function `read_name`, which reads a clip from a file
+  name, and the constant `RELEASE` (`ser_hf.corpora.release`).
+
+`ser_hf.corpora.mixture`, which combines several of them, is not in this list.
 """
 
 import importlib

@@ -22,6 +22,7 @@ from typing import Literal
 
 from ..utils.errors import UserError
 from .files import parse_files
+from .release import Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -35,6 +36,13 @@ CITATION = (
     "Algorithms and Systems. IGI Global, 398-423."
 )
 ACTED = True
+RELEASE = Release(
+    files=480,
+    registration=(
+        "its authors send it after registration at http://kahlan.eps.surrey.ac.uk/savee/; "
+        "unpack what they sent, then `ser-hf download savee DIR --verify` checks it"
+    ),
+)
 
 EMOTION_CODES = {
     "a": "angry",

@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from .files import parse_files
+from .release import Archive, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -28,6 +29,19 @@ TITLE = "TESS"
 URL = "https://doi.org/10.5683/SP2/E8H2MF"
 CITATION = "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF."
 ACTED = True
+RELEASE = Release(
+    files=2800,
+    sources=(
+        # The publisher, https://doi.org/10.5683/SP2/E8H2MF, serves the clips one by one.
+        Archive(
+            name="paddlespeech",
+            url=(
+                "https://bj.bcebos.com/paddleaudio/datasets/TESS_Toronto_emotional_speech_set.zip"
+            ),
+            md5="1465311b24d1de704c4c63e4ccc470c7",
+        ),
+    ),
+)
 
 EMOTION_CODES = {
     "angry": "angry",

@@ -165,8 +165,6 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
             else item
             for item in options["corpora"]
         ]
-    if corpus.download:
-        download_missing(corpus.name, root, options)
     settings = corpus_settings(
         corpus.name,
         root,
@@ -179,6 +177,8 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
         ranges=corpus.ranges,
         **options,
     )
+    if corpus.download:
+        download_missing(settings)
     return read_corpus(settings, recipe.audio.sampling_rate)
 
 

@@ -11,8 +11,7 @@ from typing import Any, Literal
 from ..audio import open_store
 from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import CORPORA, corpus_facts
-from ..corpora.download import ReleaseCheck, check_release
-from ..corpora.files import OFFICIAL
+from ..corpora.verify import ReleaseCheck, check_release, release_of
 from ..evaluation.slices import explained_variance
 from ..report.views import counted, listed
 from ..utils.errors import UserError
@@ -157,7 +156,8 @@ def inspect_corpus(
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     files = measure_files(find_files(name, root, options))
-    release = check_release(name, root) if name in OFFICIAL else None
+    has_list = release_of(name).files is not None
+    release = check_release(name, root) if has_list else None
     copies = _search_near_copies(files, cache_dir)
     facts = corpus_facts(name, options)
     findings = find(files, release, copies, facts["title"])

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from ser_hf.corpora.files import Entry
+from ser_hf.corpora.release import Entry
 
 Fault = Callable[["Handler", bytes], None]
 

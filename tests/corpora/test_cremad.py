@@ -14,7 +14,7 @@ from support.blank import write_blank
 
 from ser_hf.corpora import corpus_settings, cremad, load_corpus
 from ser_hf.corpora.cremad import IDENTICAL, KNOWN_BAD, read_name, read_votes
-from ser_hf.corpora.files import manifest
+from ser_hf.corpora.verify import manifest
 from ser_hf.utils.errors import UserError
 
 

@@ -2,6 +2,7 @@
 files that are left.
 """
 
+import dataclasses
 import errno
 import hashlib
 import re
@@ -29,19 +30,14 @@ from file_server import (
 from support.processes import started
 
 from ser_hf import cli
+from ser_hf.corpora import connection, corpus_settings, load_corpus, verify
 from ser_hf.corpora import download as downloads
-from ser_hf.corpora import files as manifest
-from ser_hf.corpora import load_corpus
-from ser_hf.corpora.download import (
-    Archive,
-    LfsStore,
-    SourceError,
-    Staging,
-    check_release,
-    download,
-    download_missing,
-)
-from ser_hf.corpora.files import OFFICIAL
+from ser_hf.corpora.connection import SourceError
+from ser_hf.corpora.download import Staging, download, download_missing, downloadable
+from ser_hf.corpora.registry import OWN_CORPORA
+from ser_hf.corpora.release import Archive, LfsStore
+from ser_hf.corpora.release import Release as PublishedRelease
+from ser_hf.corpora.verify import check_release, release_of
 from ser_hf.utils.errors import UserError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
@@ -55,12 +51,12 @@ def patience(monkeypatch):
     """
 
     def give(stall_seconds: float) -> None:
-        monkeypatch.setattr(downloads, "_STALL_SECONDS", stall_seconds)
+        monkeypatch.setattr(connection, "_STALL_SECONDS", stall_seconds)
 
     give(15)
-    monkeypatch.setattr(downloads, "_RETRIES", 2)
-    monkeypatch.setattr(downloads, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(downloads, "_SLOWEST", 1000)
+    monkeypatch.setattr(connection, "_RETRIES", 2)
+    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(connection, "_SLOWEST", 1000)
     monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
     return give
 
@@ -81,17 +77,20 @@ def release(monkeypatch):
         return made
 
     lists = {}
-    packaged = manifest._entries
-    monkeypatch.setattr(manifest, "_entries", lambda name: lists.get(name) or packaged(name))
+    packaged = verify._entries
+    monkeypatch.setattr(verify, "_entries", lambda name: lists.get(name) or packaged(name))
     return make
 
 
 @pytest.fixture
 def sourced(monkeypatch):
     """A function that gives a corpus other sources."""
-    return lambda name, *given: monkeypatch.setattr(
-        downloads, "SOURCES", {**downloads.SOURCES, name: given}
-    )
+
+    def give(name, *sources):
+        release = dataclasses.replace(release_of(name), sources=sources)
+        monkeypatch.setattr(OWN_CORPORA[name], "RELEASE", release)
+
+    return give
 
 
 @pytest.fixture
@@ -152,15 +151,15 @@ def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_pa
 
 
 def test_every_corpus_with_a_list_has_sources_or_a_registration():
-    assert set(downloads.SOURCES) | set(downloads.REGISTRATION) >= set(OFFICIAL)
-    assert not set(downloads.SOURCES) & set(downloads.REGISTRATION)
-    for sources in downloads.SOURCES.values():
-        assert len({source.name for source in sources}) == len(sources)
-        assert all(
-            source.url.endswith(".git/info/lfs")
-            for source in sources
-            if isinstance(source, LfsStore)
-        )
+    assert downloadable() == ["cremad", "emodb", "ravdess", "tess"]
+    for name in OWN_CORPORA:
+        stated = release_of(name)
+        assert not (stated.sources and stated.registration)
+        if stated.files is not None:
+            assert stated.sources or stated.registration
+        assert len({source.name for source in stated.sources}) == len(stated.sources)
+        for source in stated.sources:
+            assert isinstance(source, Archive) or source.url.endswith(".git/info/lfs")
 
 
 def test_an_archive_becomes_the_release_and_nothing_else(
@@ -226,7 +225,7 @@ def test_a_server_that_fails_prints_one_line(
 ):
     if "stalled" in reason or "timed out" in reason:
         patience(1.5)
-        monkeypatch.setattr(downloads, "_RETRIES", 0)
+        monkeypatch.setattr(connection, "_RETRIES", 0)
     server.always["/a.zip"] = always
     code, line = command("ravdess", tmp_path)
     assert code == 2
@@ -369,8 +368,8 @@ def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(
 def test_a_download_ends_if_the_server_fails_for_every_object(
     cremad, server, command, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(downloads, "_MOST_FAILURES", 2)
-    monkeypatch.setattr(downloads, "_AT_A_TIME", 1)
+    monkeypatch.setattr(connection, "_MOST_FAILURES", 2)
+    monkeypatch.setattr(connection, "_AT_A_TIME", 1)
     ours = cremad()
     server.always |= {f"/objects/{sha256}": status(404) for sha256 in ours.objects}
     assert "store: 2 files not available, AudioWAV/" in command("cremad", tmp_path)[1]
@@ -468,7 +467,7 @@ def test_no_altered_byte_is_kept(release, tmp_path):
     [
         (
             ["ravdes", "x"],
-            "ravdes: cannot be downloaded: no source of it is known; choose one of ravdess, ",
+            "ravdes: cannot be downloaded: no source of it is known; choose one of cremad, ",
         ),
         (
             ["savee", "x"],
@@ -560,7 +559,7 @@ def test_temporary_files_of_an_earlier_download_are_removed(
     ravdess.write(tmp_path)
     for act in (
         lambda: command("ravdess", tmp_path),
-        lambda: download_missing("ravdess", str(tmp_path), {}),
+        lambda: download_missing(corpus_settings("ravdess", tmp_path)),
     ):
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "tmp0123").write_bytes(b"left")
@@ -577,12 +576,12 @@ def test_temporary_files_of_an_earlier_download_are_removed(
 
 
 def download_and_load(folder, entries, url, number):
-    manifest._entries = lambda name: entries
-    downloads.SOURCES = {"ravdess": (Archive("official", url),)}
+    verify._entries = lambda name: entries
+    OWN_CORPORA["ravdess"].RELEASE = PublishedRelease(files=8, sources=(Archive("official", url),))
     (folder / f"ready-{number}").touch()
     while len(list(folder.glob("ready-*"))) < 3:
         time.sleep(0.001)
-    download_missing("ravdess", str(folder / "data"), {})
+    download_missing(corpus_settings("ravdess", folder / "data"))
     print(len(load_corpus("ravdess", folder / "data")))
 
 
@@ -639,9 +638,9 @@ def test_the_corpora_of_a_mixture_are_downloaded_or_left_to_their_parsers(ravdes
         {"name": "savee", "root": str(savee)},
         *others,
     ]
-    download_missing("mixture", None, {"corpora": items})
+    download_missing(corpus_settings("mixture", corpora=items))
     assert ravdess.is_in(tmp_path / "r")
-    download_missing("csv", "clips.csv", {})
+    download_missing(corpus_settings("csv", "clips.csv"))
 
 
 @pytest.mark.parametrize(
@@ -658,8 +657,9 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
     other, error, ravdess, server, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    items = [{"name": "ravdess", "root": "r"}, other]
     with pytest.raises(UserError, match=f"^{error}"):
-        download_missing("mixture", None, {"corpora": [{"name": "ravdess", "root": "r"}, other]})
+        download_missing(corpus_settings("mixture", corpora=items))
     assert not server.requests
 
 
@@ -667,9 +667,9 @@ def test_a_complete_corpus_needs_no_disk_to_write_to_and_altered_files_are_repor
     ravdess, server, tmp_path, caplog
 ):
     ravdess.write(tmp_path)
-    download_missing("ravdess", str(tmp_path), {})
+    download_missing(corpus_settings("ravdess", tmp_path))
     assert not (tmp_path / ".download.lock").exists()
     next(tmp_path.rglob("*.wav")).write_bytes(b"edited")
-    download_missing("ravdess", str(tmp_path), {"song": True})
+    download_missing(corpus_settings("ravdess", tmp_path, song=True))
     assert "of 8 files: 1 altered, damaged or converted" in caplog.text
     assert not server.requests

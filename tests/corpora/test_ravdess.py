@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.blank import write_blank
 
 from ser_hf.corpora import corpus_settings, load_corpus, ravdess
-from ser_hf.corpora.files import manifest
 from ser_hf.corpora.ravdess import read_name
+from ser_hf.corpora.verify import manifest
 from ser_hf.utils.errors import UserError
 
 

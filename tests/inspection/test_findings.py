@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ser_hf.audio.near_duplicates import NearDuplicate
-from ser_hf.corpora.download import ReleaseCheck
-from ser_hf.corpora.files import Entry
+from ser_hf.corpora.release import Entry
 from ser_hf.corpora.schema import Clip
+from ser_hf.corpora.verify import ReleaseCheck
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.findings import Finding, find, verdict
 from ser_hf.inspection.measure import AudioFile, Measurement

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from ser_hf.corpora import CORPORA, EMOTIONS
-from ser_hf.corpora.files import manifest
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.corpora.verify import manifest
 from ser_hf.protocols import rules
 
 LABELS = ("angry", "happy", "sad")

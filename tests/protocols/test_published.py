@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.corpora.files import OFFICIAL
+from ser_hf.corpora.verify import manifest, release_of
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
 from ser_hf.protocols.listed import published_list
 from ser_hf.protocols.settings import EmoBoxSettings, PublishedSpeakersSettings
@@ -46,7 +46,7 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
 
 
 def corpus_of(name):
-    return next(word for word in name.split("/") if word in OFFICIAL)
+    return next(word for word in name.split("/") if release_of(word).files)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_every_published_protocol_has_its_sizes():
 def test_sizes(split_official, official, name):
     splits = split_official(name)
     assert [sizes(split) for split in splits] == SIZES[name]
-    assert {sum(sizes(split)) for split in splits} == {OFFICIAL[corpus_of(name)]}
+    assert {sum(sizes(split)) for split in splits} == {len(manifest(corpus_of(name)))}
     assert all(bool(split.fold) == (len(splits) > 1) for split in splits)
     assert all(split.name == name and split.notes == () for split in splits)
 
@@ -107,7 +107,7 @@ def test_shared_test_speakers_are_a_leak(split_official, name):
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if len(SIZES[name]) > 1])
 def test_each_clip_is_tested_in_one_fold(split_official, official, name):
     tested = Counter(row for split in split_official(name) for row in split.rows["test"])
-    assert tested == Counter(range(OFFICIAL[corpus_of(name)]))
+    assert tested == Counter(range(len(manifest(corpus_of(name)))))
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("emobox/")])

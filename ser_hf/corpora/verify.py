@@ -1,0 +1,151 @@
+"""The check that a folder holds every file of a release, with the published SHA-256."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.resources
+import lzma
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePath
+
+from tqdm import tqdm
+
+from ..utils.environment import usable_cores
+from ..utils.errors import UserError
+from .files import audio_paths, is_lfs_pointer
+from .registry import SINGLE_CORPORA
+from .release import Entry, Release
+
+
+def release_of(name: str) -> Release:
+    """The release of a corpus; an empty one if its module states none, or for another name."""
+    if name not in SINGLE_CORPORA:
+        return Release()
+    return getattr(SINGLE_CORPORA[name], "RELEASE", Release())
+
+
+def manifest(name: str) -> list[Entry]:
+    """The files of a corpus's official release, sorted by path.
+
+    Raises:
+        UserError: for a corpus without a list.
+    """
+    if release_of(name).files is None:
+        listed = [corpus for corpus in SINGLE_CORPORA if release_of(corpus).files is not None]
+        raise UserError(
+            f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(listed)}"
+        )
+    return list(_entries(name))
+
+
+@functools.cache
+def _entries(name: str) -> tuple[Entry, ...]:
+    """The rows of the packaged list, which has a header line."""
+    package = importlib.resources.files(SINGLE_CORPORA[name].__package__)
+    packed = package.joinpath("manifests", f"{name}.tsv.xz").read_bytes()
+    entries = []
+    for row in lzma.decompress(packed).decode("utf-8").splitlines()[1:]:
+        path, size, sha256 = row.split("\t")
+        entries.append(Entry(path, int(size), sha256))
+    return tuple(entries)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseCheck:
+    """The result of `check_release`.
+
+    Attributes:
+        name: of the corpus.
+        folder: that was compared.
+        missing: the files of the release that the folder lacks.
+        altered: files with the name of a clip and other content.
+    """
+
+    name: str
+    folder: Path
+    missing: list[Entry]
+    altered: list[Path]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the folder holds every file of the release unchanged."""
+        return not (self.missing or self.altered)
+
+    def summary(self) -> str:
+        """One line: the folder is complete, or what is wrong, with an example of each kind."""
+        title = SINGLE_CORPORA[self.name].TITLE
+        number = f"{len(manifest(self.name)):,} files"
+        if self.complete:
+            return f"{self.folder}: {title} is complete, {number} as released"
+        problems = []
+        if self.missing:
+            problems.append(f"{len(self.missing):,} missing (first {self.missing[0].path})")
+        if self.altered:
+            problems.append(
+                f"{len(self.altered):,} altered, damaged or converted (first {self.altered[0]})"
+            )
+        return (
+            f"{self.folder}: not {title} as released; of {number}: {'; '.join(problems)}; "
+            "delete what is altered"
+        )
+
+
+def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
+    """Compare a folder with the packaged list of a corpus's files.
+
+    Files are compared by the names of their clips, in whatever subfolder they are.
+
+    Args:
+        hashed: reads every byte; otherwise names and sizes are enough.
+    """
+    folder = Path(folder)
+    entry_of_clip = {_clip_id(name, entry.path): entry for entry in manifest(name)}
+    files: list[tuple[str, Path]] = []
+    for path in audio_paths(folder) if folder.is_dir() else ():
+        clip = _clip_id(name, path)
+        if clip in entry_of_clip and path.stat().st_size and not is_lfs_pointer(path):
+            files.append((clip, path))
+    unchanged = _unchanged(files, [entry_of_clip[clip] for clip, _ in files], hashed)
+    # One unchanged copy of a clip is enough.
+    altered = {clip: path for clip, path in files if clip not in unchanged}
+    present = unchanged | altered.keys()
+    missing = [entry for clip, entry in entry_of_clip.items() if clip not in present]
+    return ReleaseCheck(name, folder, missing, list(altered.values()))
+
+
+def _unchanged(
+    files: Sequence[tuple[str, Path]], entries: Sequence[Entry], hashed: bool
+) -> set[str]:
+    """The clips of which a file is as in the entry beside it."""
+    paths = [path for _, path in files]
+    unchanged = set()
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        results = pool.map(_matches, paths, entries, [hashed] * len(files))
+        progress = tqdm(
+            zip(files, results, strict=True),
+            desc="checking",
+            total=len(files),
+            leave=False,
+            disable=None,
+        )
+        for (clip, _), same in progress:
+            if same:
+                unchanged.add(clip)
+    return unchanged
+
+
+def _clip_id(name: str, path: str | PurePath) -> str | None:
+    """The id of the clip that a path describes, or None if it describes none."""
+    clip = SINGLE_CORPORA[name].read_name(PurePath(path))
+    return None if clip is None else clip.id
+
+
+def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
+    """Whether a file has the size of the entry and, if `hashed`, its SHA-256."""
+    if path.stat().st_size != entry.bytes:
+        return False
+    if not hashed:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
