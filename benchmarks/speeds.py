@@ -9,6 +9,7 @@ comparison is paired, over speakers and clips of all folds, for each split.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,9 @@ def main() -> None:
             for name in ("speeds", "own")
         }
         compared = paired_comparison(sides, own["speakers"])
-        result[part] = {"clips": len(labels)} | compared["speeds", "own"]
+        differences = compared["speeds", "own"].items()
+        result[part] = {"clips": len(labels)}
+        result[part] |= {name: dataclasses.asdict(own) for name, own in differences}
         print(part, result[part]["uar"])
     write(options.result, result)
 

@@ -10,9 +10,9 @@ A paired comparison draws the same speakers and clips for both sides; of a side 
 it draws those too.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -195,15 +195,34 @@ def draws(
         yield counts
 
 
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """A metric of two sides, `a` and `b`, on the same clips.
+
+    Args:
+        difference: a less b.
+        interval: of the difference, over speakers and their clips.
+        clip_interval: over clips alone.
+        p: two-sided, see `sign_p`.
+    """
+
+    a: float
+    b: float
+    difference: float
+    interval: list[float] | None
+    clip_interval: list[float] | None
+    p: float
+
+
 def paired_comparison(
     sides: Mapping[str, Sequence[Outputs | Ratings]],
     speakers: Sequence[str] | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """{(a, b): {metric: {a, b, difference, interval, clip_interval, p}}} of the compared metrics of
-    a task for every two `sides`, a less b, all on the same resamples.
+) -> dict[tuple[str, str], dict[str, PairedDifference]]:
+    """{(a, b): {metric: difference}} of the compared metrics of a task for every two `sides`, all
+    on the same resamples.
 
     Args:
         sides: the outputs for the same clips by name; of several seeds the metric is the runs'
@@ -213,24 +232,29 @@ def paired_comparison(
     """
     labels = next(iter(sides.values()))[0].labels
     names = task_of(labels).compared
-    plain = {name: _mean(own, np.ones((1, len(labels))), names) for name, own in sides.items()}
+    every_clip_once = np.ones((1, len(labels)))
+    plain = {name: _mean(runs, every_clip_once, names) for name, runs in sides.items()}
     by_clip = _bootstrap(sides, None, resamples, seed, names)
-    by_speaker = (
-        by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed, names)
-    )
-    compared: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for (a, b), metric in itertools.product(itertools.combinations(sides, 2), names):
-        drawn = by_speaker[a][metric] - by_speaker[b][metric]
-        own = float(plain[a][metric][0])
-        other = float(plain[b][metric][0])
-        compared.setdefault((a, b), {})[metric] = {
-            "a": own,
-            "b": other,
-            "difference": own - other,
-            "interval": percentile(drawn, confidence),
-            "clip_interval": percentile(by_clip[a][metric] - by_clip[b][metric], confidence),
-            "p": sign_p(drawn),
-        }
+    by_speaker = by_clip
+    if speakers is not None:
+        by_speaker = _bootstrap(sides, speakers, resamples, seed, names)
+
+    compared: dict[tuple[str, str], dict[str, PairedDifference]] = {}
+    for a, b in itertools.combinations(sides, 2):
+        compared[a, b] = {}
+        for metric in names:
+            value_a = float(plain[a][metric][0])
+            value_b = float(plain[b][metric][0])
+            drawn = by_speaker[a][metric] - by_speaker[b][metric]
+            drawn_clips = by_clip[a][metric] - by_clip[b][metric]
+            compared[a, b][metric] = PairedDifference(
+                a=value_a,
+                b=value_b,
+                difference=value_a - value_b,
+                interval=percentile(drawn, confidence),
+                clip_interval=percentile(drawn_clips, confidence),
+                p=sign_p(drawn),
+            )
     return compared
 
 

@@ -1,29 +1,57 @@
 """Calibration of probabilities: the reliability diagram, and a temperature fitted on validation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.special
 from scipy.optimize import minimize_scalar
 
 from .metrics import BINS, all_metrics, confidence_bins
+from .sections import Bin, Calibration, ProbabilityScores, Temperature
 
 # The bounds of the search for a temperature.
 LOWEST = 0.01
 HIGHEST = 100.0
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """The reliability diagram (Guo et al. 2017): bounds, clips, mean confidence and accuracy of
-    each bin, None if empty."""
-    top, bins = confidence_bins(probabilities)
-    means = {"confidence": top, "accuracy": probabilities.argmax(axis=1) == labels}
-    return [
-        {"low": i / BINS, "high": (i + 1) / BINS, "clips": int(own.sum())}
-        | {name: float(scores[own].mean()) if own.any() else None for name, scores in means.items()}
-        for i, own in enumerate(bins == i for i in range(BINS))
-    ]
+def calibration(labels: np.ndarray, probabilities: np.ndarray, runs: int = 1) -> Calibration:
+    """The reliability diagram and the expected calibration error of several runs together.
+
+    Args:
+        labels: class ids, (runs * clips,).
+        probabilities: (runs * clips, classes).
+        runs: each clip is counted once, however many there are.
+    """
+    bins = reliability(labels, probabilities)
+    for own in bins:
+        own.clips /= runs
+    ece = all_metrics(labels, probabilities, names=["ece"])["ece"]
+    return Calibration(bins=bins, ece=ece)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[Bin]:
+    """The bins of the reliability diagram (Guo et al. 2017); an empty bin has no means.
+
+    Args:
+        labels: class ids, (clips,).
+        probabilities: (clips, classes).
+    """
+    top, bin_of_clip = confidence_bins(probabilities)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = []
+    for i in range(BINS):
+        inside = bin_of_clip == i
+        clips = int(inside.sum())
+        bins.append(
+            Bin(
+                low=i / BINS,
+                high=(i + 1) / BINS,
+                clips=clips,
+                confidence=float(top[inside].mean()) if clips else None,
+                accuracy=float(correct[inside].mean()) if clips else None,
+            )
+        )
+    return bins
 
 
 def fit_temperature(
@@ -67,11 +95,10 @@ def at_limit(temperature: float) -> bool:
     return not LOWEST < temperature < HIGHEST
 
 
-def temperature_facts(
+def temperature_effect(
     temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
-) -> dict[str, Any]:
-    """The report's `temperature`: log loss, ECE and Brier score before and after temperature
-    scaling.
+) -> Temperature:
+    """Log loss, ECE and Brier score before and after temperature scaling.
 
     Args:
         temperature: from `fit_temperature`.
@@ -79,8 +106,16 @@ def temperature_facts(
         before, after: logits (clips, classes).
         stored: whether the published model applies the temperature.
     """
-    found: dict[str, Any] = {"value": temperature, "fitted_on": "validation"}
-    for when, logits in (("before", before), ("after", after)):
-        probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
-        found[when] = all_metrics(labels, probabilities, names=("log_loss", "ece", "brier"))
-    return found | {"stored": stored}
+    return Temperature(
+        value=temperature,
+        fitted_on="validation",
+        before=_probability_scores(labels, before),
+        after=_probability_scores(labels, after),
+        stored=stored,
+    )
+
+
+def _probability_scores(labels: Sequence[int], logits: np.ndarray) -> ProbabilityScores:
+    probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    scores = all_metrics(labels, probabilities, names=("log_loss", "ece", "brier"))
+    return ProbabilityScores(**scores)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import scipy.special
 from scipy.sparse import csr_array
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from .tasks import EMOTIONS, Task, task_of
 
@@ -609,22 +608,3 @@ def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     top = probabilities.max(axis=1).astype(np.float64)
     return top, np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
-
-
-def per_class(
-    labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Precision, recall, F1 and support (clips) of each class."""
-    columns = precision_recall_fscore_support(
-        labels, predictions, labels=range(len(names)), zero_division=0
-    )
-    rows = zip(names, *(column.tolist() for column in columns), strict=True)
-    return {
-        name: {"precision": p, "recall": r, "f1": f1, "support": count}
-        for name, p, r, f1, count in rows
-    }
-
-
-def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
-    """Count clips, (classes, classes): one row per true class, one column per predicted class."""
-    return confusion_matrix(labels, predictions, labels=range(classes)).tolist()

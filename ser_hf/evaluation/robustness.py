@@ -4,8 +4,7 @@ like.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import soundfile
@@ -15,8 +14,9 @@ from tqdm.auto import tqdm
 from ..audio import transforms
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
-from .metrics import outputs_of, values
+from .metrics import METRICS, Outputs, Ratings, outputs_of, values
 from .predictions import Predictions
+from .sections import CleanScores, ConditionScores, Robustness, RobustnessSettings
 
 # Samples of a chunk of clips, 67 MB.
 _CHUNK_SAMPLES = 2**24
@@ -187,7 +187,7 @@ def robustness(
     conditions: Sequence[Condition] = CONDITIONS,
     bootstrap: int = 2000,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> Robustness:
     """Evaluate clean clips and the same clips under each condition, for the report.
 
     Memory holds some minutes of audio, however many clips there are. Conditions share the
@@ -203,81 +203,112 @@ def robustness(
         bootstrap: resamples.
 
     Returns:
-        {clips, clean, chance, conditions, areas, settings}. `clean`, each of `conditions` and of
-        `areas` (the means over the curve of each kind) have the first three headline metrics of the
-        task and interval ([low, high] of the main one); a condition also has its name, kind,
-        severity, unit, description, how many clips it `changed`, and `drop`, what it costs of the
-        main metric (negative if it gains), with `drop_interval`.
+        The results of the clean clips, of each condition and of each kind, with the first three
+        headline metrics of the task.
     """
     labels = predictions.labels
-    clips = len(predictions)
-    task = predictions.task
-    main = task.main
-    names = task.headline[:3]
-    outputs = [predictions.outputs[0]]
-    changed = []
-    with tqdm(total=clips * len(conditions), desc="robustness", unit="clip", disable=None) as bar:
+    main = predictions.task.main
+    names = predictions.task.headline[:3]
+    degraded = _evaluate_conditions(classify, waveforms, predictions, rate, conditions)
+    outputs = [predictions.outputs[0], *(own.outputs for own in degraded)]
+
+    generator = np.random.default_rng(0)
+    drawn = draws(len(predictions), speaker_keys(predictions), bootstrap, generator)
+    resampled = [own[main] for own in resample([measure([own], [main]) for own in outputs], drawn)]
+    scores = [values(own, names) for own in outputs]
+    clean = CleanScores(**scores[0], interval=percentile(resampled[0], confidence))
+    of_conditions = []
+    for i, condition in enumerate(conditions, 1):
+        kind = KINDS[condition.kind]
+        of_conditions.append(
+            ConditionScores(
+                name=condition.name,
+                kind=condition.kind,
+                severity=float(condition.severity),
+                unit=kind.unit,
+                description=kind.description.format(f"{condition.severity:g}"),
+                changed=degraded[i - 1].changed,
+                **scores[i],
+                interval=percentile(resampled[i], confidence),
+                drop=scores[0][main] - scores[i][main],
+                drop_interval=percentile(resampled[0] - resampled[i], confidence),
+            )
+        )
+    return Robustness(
+        clips=len(predictions),
+        clean=clean,
+        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of
+        # one number is 0.
+        chance=1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0,
+        conditions=of_conditions,
+        areas=_area_scores(conditions, scores, resampled, confidence),
+        settings=RobustnessSettings(
+            seed=0,
+            of_clips=len(predictions),
+            bootstrap=bootstrap,
+            confidence=confidence,
+            sampling_rate=rate,
+            libsndfile=soundfile.__libsndfile_version__,
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Degraded:
+    """The outputs for all clips under a condition, and how many clips it changed."""
+
+    outputs: Outputs | Ratings
+    changed: int
+
+
+def _evaluate_conditions(
+    classify: Callable[[list[np.ndarray]], np.ndarray],
+    waveforms: Sequence[np.ndarray],
+    predictions: Predictions,
+    rate: int,
+    conditions: Sequence[Condition],
+) -> list[_Degraded]:
+    """Predict the clips under each condition, with a progress bar."""
+    total = len(predictions) * len(conditions)
+    degraded = []
+    with tqdm(total=total, desc="robustness", unit="clip", disable=None) as bar:
         for condition in conditions:
             bar.set_postfix_str(condition.name)
             predicted = []
-            count = 0
+            changed = 0
             for chunk in _chunks(condition, waveforms, predictions.ids, rate):
-                predicted.append(np.asarray(classify([made for made, _ in chunk])))
-                count += sum(different for _, different in chunk)
+                predicted.append(np.asarray(classify([waveform for waveform, _ in chunk])))
+                changed += sum(different for _, different in chunk)
                 bar.update(len(chunk))
-            outputs.append(outputs_of(labels, np.concatenate(predicted)))
-            changed.append(count)
+            outputs = outputs_of(predictions.labels, np.concatenate(predicted))
+            degraded.append(_Degraded(outputs, changed))
+    return degraded
 
-    drawn = draws(clips, speaker_keys(predictions), bootstrap, np.random.default_rng(0))
-    resampled = [own[main] for own in resample([measure([own], [main]) for own in outputs], drawn)]
-    scores = [
-        values(own, names) | {"interval": percentile(one, confidence)}
-        for own, one in zip(outputs, resampled, strict=True)
-    ]
+
+def _area_scores(
+    conditions: Sequence[Condition],
+    scores: Sequence[Mapping[str, float | None]],
+    resampled: Sequence[np.ndarray],
+    confidence: float,
+) -> dict[str, CleanScores]:
+    """By kind the mean scores over its curve.
+
+    Args:
+        scores: of the clean clips and of each condition.
+        resampled: their main score in each resample, (resamples,).
+    """
+    names = list(scores[0])
     rows = np.array(
-        [
-            [*(own[name] for name in names), *one]
-            for own, one in zip(scores, resampled, strict=True)
-        ],
-        dtype=float,
+        [[*own.values(), *drawn] for own, drawn in zip(scores, resampled, strict=True)], dtype=float
     )
-    return {
-        "clips": clips,
-        "clean": scores[0],
-        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of
-        # one number is 0.
-        "chance": 1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0,
-        "conditions": [
-            {
-                "name": condition.name,
-                "kind": condition.kind,
-                "severity": float(condition.severity),
-                "unit": KINDS[condition.kind].unit,
-                "description": KINDS[condition.kind].description.format(f"{condition.severity:g}"),
-                "changed": changed[i - 1],
-                **scores[i],
-                "drop": scores[0][main] - scores[i][main],
-                "drop_interval": percentile(resampled[0] - resampled[i], confidence),
-            }
-            for i, condition in enumerate(conditions, 1)
-        ],
-        "areas": {
-            kind: {
-                name: value if math.isfinite(value) else None
-                for name, value in zip(names, area, strict=False)
-            }
-            | {"interval": percentile(area[3:], confidence)}
-            for kind, area in _areas(conditions, rows).items()
-        },
-        "settings": {
-            "seed": 0,
-            "of_clips": clips,
-            "bootstrap": bootstrap,
-            "confidence": confidence,
-            "sampling_rate": rate,
-            "libsndfile": soundfile.__libsndfile_version__,
-        },
-    }
+    areas = {}
+    for kind, area in _areas(conditions, rows).items():
+        means = {
+            name: float(value) if math.isfinite(value) else None
+            for name, value in zip(names, area, strict=False)
+        }
+        areas[kind] = CleanScores(**means, interval=percentile(area[len(names) :], confidence))
+    return areas
 
 
 def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.ndarray]:
@@ -315,3 +346,52 @@ def _chunks(
     chunks = np.cumsum([len(waveforms[place]) for place in range(len(ids))]) // _CHUNK_SAMPLES
     for chunk in np.unique(chunks):
         yield list(in_order(change, np.flatnonzero(chunks == chunk).tolist()))
+
+
+def mean_robustness(runs: Sequence[Robustness], clips: int) -> Robustness:
+    """The mean over runs of the same conditions, without intervals.
+
+    Args:
+        clips: that all runs evaluated together.
+    """
+    first = runs[0]
+    conditions = [
+        _mean_condition([run.conditions[i] for run in runs]) for i in range(len(first.conditions))
+    ]
+    return Robustness(
+        clips=clips,
+        chance=_mean([run.chance for run in runs]),
+        clean=CleanScores(**_mean_scores([run.clean for run in runs])),
+        conditions=conditions,
+        areas={
+            kind: CleanScores(**_mean_scores([run.areas[kind] for run in runs]))
+            for kind in first.areas
+        },
+        settings=first.settings,
+    )
+
+
+def _mean_condition(runs: Sequence[ConditionScores]) -> ConditionScores:
+    first = runs[0]
+    return ConditionScores(
+        name=first.name,
+        kind=first.kind,
+        severity=first.severity,
+        unit=first.unit,
+        description=first.description,
+        **_mean_scores(runs),
+        drop=_mean([run.drop for run in runs]),
+    )
+
+
+def _mean_scores(runs: Sequence[CleanScores]) -> dict[str, float | None]:
+    names = [name for name in runs[0].filled() if name in METRICS]
+    return {name: _mean([getattr(run, name) for run in runs]) for name in names}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of a score over runs; None if it is undefined for one."""
+    if None in values:
+        return None
+    # The mean of equal numbers may differ from them in the last digit.
+    return values[0] if len(set(values)) == 1 else float(np.mean(values))

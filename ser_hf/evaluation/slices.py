@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from .bootstrap import Measure, is_unknown, percentile
-from .metrics import confusion, mean_metrics, per_class, values
+from .classes import confusion, pooled_classes
+from .metrics import mean_metrics, values
 from .predictions import Predictions
+from .sections import Collision, CorpusScores, Gap, Perceived, Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,47 +126,66 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
 
 def slices_and_gaps(
     predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
-) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values
-    with the highest and the lowest main score, from {slice: (resamples, values)} of
-    `measure_slices`.
+) -> tuple[dict[str, dict[str, Slice]], dict[str, Gap]]:
+    """{slice: {value: scores}}, and {slice: gap} between the values with the highest and the lowest
+    main score.
 
     The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their
     clips, for a single speaker over clips. Best and worst are selected on the same clips: on new
     ones the gap would be smaller.
+
+    Args:
+        resampled: {slice: (resamples, values)} of `measure_slices`.
+        confidence: of the intervals, between 0 and 1.
     """
-    slices: dict[str, dict[str, dict[str, Any]]] = {}
-    gaps = {}
+    slices: dict[str, dict[str, Slice]] = {}
+    gaps: dict[str, Gap] = {}
     main = predictions.task.main
     for name, places in slice_places(predictions).items():
-        rows = {}
-        comparable = {}
+        rows: dict[str, Slice] = {}
+        comparable: dict[str, np.ndarray] = {}
         for i, (value, own) in enumerate(places.items()):
-            names = {predictions.speakers[place] for place in own}
-            speakers = None if any(map(is_unknown, names)) else len(names)
+            drawn = resampled[name][:, i]
+            speakers = _count_speakers(predictions, own)
             enough = name == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
-            interval = percentile(resampled[name][:, i], confidence) if enough else None
-            rows[value] = {
-                "clips": len(own),
-                "speakers": speakers,
+            rows[value] = Slice(
+                clips=len(own),
+                speakers=speakers,
+                interval=percentile(drawn, confidence) if enough else None,
                 **_scores(predictions, own),
-                "interval": interval,
-            }
-            if enough and len(own) >= _FEWEST_CLIPS and rows[value][main] is not None:
-                comparable[value] = resampled[name][:, i]
+            )
+            defined = getattr(rows[value], main) is not None
+            if enough and defined and len(own) >= _FEWEST_CLIPS:
+                comparable[value] = drawn
         slices[name] = rows
         if len(comparable) > 1:
-            best, worst = (
-                pick(comparable, key=lambda value: rows[value][main]) for pick in (max, min)
-            )
-            gaps[name] = {
-                "metric": main,
-                "best": best,
-                "worst": worst,
-                "gap": rows[best][main] - rows[worst][main],
-                "interval": percentile(comparable[best] - comparable[worst], confidence),
-            }
+            gaps[name] = _gap(rows, comparable, main, confidence)
     return slices, gaps
+
+
+def _count_speakers(predictions: Predictions, places: np.ndarray) -> int | None:
+    """The number of speakers of the clips at some places; None if one is unknown."""
+    names = {predictions.speakers[place] for place in places}
+    return None if any(map(is_unknown, names)) else len(names)
+
+
+def _gap(
+    rows: Mapping[str, Slice], comparable: Mapping[str, np.ndarray], main: str, confidence: float
+) -> Gap:
+    """The gap between the best and the worst of the comparable values, {value: (resamples,)}."""
+
+    def score(value: str) -> float:
+        return getattr(rows[value], main)
+
+    best = max(comparable, key=score)
+    worst = min(comparable, key=score)
+    return Gap(
+        metric=main,
+        best=best,
+        worst=worst,
+        gap=score(best) - score(worst),
+        interval=percentile(comparable[best] - comparable[worst], confidence),
+    )
 
 
 def _scores(
@@ -178,84 +199,78 @@ def _scores(
     )
 
 
-def other_label(predictions: Predictions) -> dict[str, Any] | None:
-    """Evaluate the same predictions against the clips' other label: the perceived emotion if the
-    corpus is labeled by the intended one, and the other way round; None without one. `agreement` is
-    the share of clips on which both agree, `same_clips` their metrics against the report's labels,
-    which are the rows of `counts`."""
-    known = {label: i for i, label in enumerate(predictions.names)}
+def other_label(predictions: Predictions) -> Perceived | None:
+    """Evaluate the same predictions against the clips' other label; None without one.
+
+    It is the perceived emotion if the corpus is labeled by the intended one, and the other way
+    round. `agreement` is the share of clips on which both agree, `same_clips` their metrics against
+    the report's labels, which are the rows of `counts`.
+    """
+    class_ids = {label: i for i, label in enumerate(predictions.names)}
     for name in ("perceived", "intended"):
         others = np.asarray(
-            [known.get(value, -1) for value in predictions.columns.get(name, [])], int
+            [class_ids.get(value, -1) for value in predictions.columns.get(name, [])], int
         )
         places = np.flatnonzero(others >= 0)
         if not len(places):
             continue
-        own = predictions.labels[places]
-        other = others[places]
-        return {
-            "by": name,
-            "clips": len(places),
-            "agreement": float((own == other).mean()),
-            "metrics": _scores(predictions, places, others),
-            "same_clips": _scores(predictions, places),
-            "counts": confusion(own, other, len(known)),
-        }
+        labels = predictions.labels[places]
+        other_labels = others[places]
+        return Perceived(
+            by=name,
+            clips=len(places),
+            agreement=float((labels == other_labels).mean()),
+            metrics=_scores(predictions, places, others),
+            same_clips=_scores(predictions, places),
+            counts=confusion(labels, other_labels, len(class_ids)),
+        )
     return None
 
 
-def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one
-    corpus.
+def by_corpus(predictions: Predictions) -> dict[str, CorpusScores]:
+    """The results of each corpus; empty with one corpus.
 
     Metrics are over the classes that a corpus has, mean over runs; its confusion is over all
-    classes, summed over runs. `collisions` names, for each class, the class that is predicted
-    instead for a share of `NAMED` or more of its clips, the largest share first; `foreign` if the
-    corpus lacks that class.
+    classes, summed over runs.
     """
-    corpora = np.asarray(predictions.columns["corpus"])
-    found = sorted(set(corpora.tolist()))
-    corpus_scores = {}
-    for corpus in found if len(found) > 1 else ():
-        some = predictions.only(corpora == corpus)
-        classes, counts = pooled_classes(some)
-        corpus_scores[corpus] = {
-            "clips": len(some),
-            "speakers": len({name for name in some.speakers if not is_unknown(name)}),
-            "metrics": _scores(some, np.arange(len(some))),
-            "per_class": {name: row for name, row in classes.items() if row["support"]},
-            "confusion": counts,
-            "collisions": _collisions(np.asarray(counts), some.names),
-        }
-    return corpus_scores
+    corpus_of_clip = np.asarray(predictions.columns["corpus"])
+    corpora = sorted(set(corpus_of_clip.tolist()))
+    if len(corpora) == 1:
+        return {}
+    return {name: _corpus_scores(predictions.only(corpus_of_clip == name)) for name in corpora}
 
 
-def pooled_classes(predictions: Predictions) -> tuple[dict[str, dict[str, Any]], list[list[int]]]:
-    """`per_class` and `confusion` over all runs; supports count each clip once."""
-    runs = len(predictions.probabilities)
-    names = predictions.names
-    pooled = np.tile(predictions.labels, runs), predictions.predicted.ravel()
-    classes = {
-        name: row | {"support": row["support"] // runs}
-        for name, row in per_class(*pooled, names).items()
-    }
-    return classes, confusion(*pooled, len(names))
+def _corpus_scores(predictions: Predictions) -> CorpusScores:
+    classes, counts = pooled_classes(predictions)
+    return CorpusScores(
+        clips=len(predictions),
+        speakers=len({name for name in predictions.speakers if not is_unknown(name)}),
+        metrics=_scores(predictions, np.arange(len(predictions))),
+        per_class={name: scores for name, scores in classes.items() if scores.support},
+        confusion=counts,
+        collisions=_collisions(np.asarray(counts), predictions.names),
+    )
 
 
-def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[Collision]:
+    """For each class, the class that is predicted instead for a share of `NAMED` or more of its
+    clips, the largest share first; `foreign` if the corpus lacks that class.
+    """
     clips = counts.sum(axis=1)
-    others = counts * (1 - np.eye(len(counts), dtype=int))
-    found = [
-        {
-            "label": names[label],
-            "taken_for": names[taken],
-            "share": float(others[label, taken] / clips[label]),
-            "foreign": not clips[taken],
-        }
-        for label, taken in enumerate(others.argmax(axis=1))
-        if clips[label] and others[label, taken] >= NAMED * clips[label]
-    ]
-    return sorted(found, key=lambda one: -one["share"])
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    collisions = []
+    for label, predicted in enumerate(wrong.argmax(axis=1)):
+        confused = wrong[label, predicted]
+        if clips[label] and confused >= NAMED * clips[label]:
+            collisions.append(
+                Collision(
+                    label=names[label],
+                    taken_for=names[predicted],
+                    share=float(confused / clips[label]),
+                    foreign=not clips[predicted],
+                )
+            )
+    return sorted(collisions, key=lambda collision: -collision.share)
 
 
 def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float | None:

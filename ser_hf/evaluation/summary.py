@@ -3,7 +3,7 @@ clips, warnings.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from .bootstrap import (
     Intervals,
     Measure,
     clip_draws,
+    fold_intervals,
     is_unknown,
     measure,
     measure_dimensions,
@@ -22,10 +23,22 @@ from .bootstrap import (
     resample,
     speaker_keys,
 )
-from .calibration import LOWEST, at_limit, reliability
-from .metrics import BY_DIMENSION, Ratings, all_metrics, mean_metrics, values
+from .calibration import LOWEST, at_limit, calibration
+from .classes import pooled_classes
+from .metrics import BY_DIMENSION, Ratings, mean_metrics, values
 from .predictions import Predictions
-from .slices import by_corpus, measure_slices, other_label, pooled_classes, slices_and_gaps
+from .sections import (
+    ClassResults,
+    DimensionResults,
+    DimensionScores,
+    HardClip,
+    Interval,
+    OverallResults,
+    Pooled,
+    Results,
+    Scores,
+)
+from .slices import by_corpus, measure_slices, other_label, slices_and_gaps
 
 # A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of
 # 150 (exp(-5)).
@@ -37,8 +50,8 @@ _CONSTANT = 0.1
 
 def evaluate_predictions(
     predictions: Predictions, *, bootstrap: int = 2000, confidence: float = 0.95
-) -> dict[str, Any]:
-    """Compute the sections of a report about one split.
+) -> Results:
+    """Compute the results of one split.
 
     Over several runs, metrics are the mean and confusions the sum; intervals are those of the mean
     of these runs: they cover other clips and speakers, not other seeds.
@@ -47,107 +60,167 @@ def evaluate_predictions(
         predictions: of one or several runs.
         bootstrap: number of resamples.
         confidence: of the intervals, between 0 and 1.
-
-    Returns:
-        {section: value} with the keys of report.json, such as metrics, intervals, per_class,
-        confusion and slices.
     """
     outputs = predictions.outputs
-    by_output, sections = _SECTIONS[predictions.task.name]
+    of_task = _RESULTS[predictions.task.name]
+    of_groups, of_speakers = measure_slices(predictions)
+
     # Everything shares the resamples: drawing them takes as long as computing the metrics.
-    groups, speakers = measure_slices(predictions)
-    drawn, alone = (
-        clip_draws(predictions.ids, keys, bootstrap, np.random.default_rng(0))
-        for keys in (speaker_keys(predictions), None)
+    by_speaker = resample(
+        [measure(outputs), of_task.measure(outputs), of_groups],
+        _draws(predictions, speaker_keys(predictions), bootstrap),
     )
-    by_speaker, of_outputs, of_groups = resample(
-        [measure(outputs), by_output(outputs), groups], drawn
-    )
-    by_clip, of_speakers = resample([measure(outputs), speakers], alone)
-    slices, gaps = slices_and_gaps(predictions, of_groups | of_speakers, confidence)
-    (resampled,) = of_outputs.values()
+    by_clip = resample([measure(outputs), of_speakers], _draws(predictions, None, bootstrap))
     metrics = mean_metrics([values(run) for run in outputs])
-    known = {name for name in predictions.speakers if not is_unknown(name)}
+    slices, gaps = slices_and_gaps(predictions, by_speaker[2] | by_clip[1], confidence)
+    speakers = {name for name in predictions.speakers if not is_unknown(name)}
     unknown = sum(map(is_unknown, predictions.speakers))
-    found = {
-        "clips": len(predictions),
-        "speakers": len(known),
-        "metrics": metrics,
-        "intervals": known_intervals(percentiles(by_speaker, confidence), metrics),
-        "clip_intervals": known_intervals(percentiles(by_clip, confidence), metrics),
-        "confidence": confidence,
-        "slices": slices,
-        "gaps": gaps,
-        "hardest": hardest(predictions),
-        "warnings": few_speakers(len(known), unknown),
-    }
-    own = sections(predictions, [percentile(one, confidence) for one in resampled.T])
-    return found | own | {"warnings": found["warnings"] + own["warnings"]}
+    overall = OverallResults(
+        clips=len(predictions),
+        speakers=len(speakers),
+        metrics=metrics,
+        intervals=known_intervals(percentiles(by_speaker[0], confidence), metrics),
+        clip_intervals=known_intervals(percentiles(by_clip[0], confidence), metrics),
+        confidence=confidence,
+        slices=slices,
+        gaps=gaps,
+        hardest=hardest(predictions),
+        warnings=few_speakers(len(speakers), unknown),
+    )
+
+    (drawn,) = by_speaker[1].values()
+    intervals = [percentile(output, confidence) for output in drawn.T]
+    by_output = of_task.evaluate(predictions, intervals)
+    overall.warnings += of_task.warnings(by_output)
+    return Results(**overall.filled(), **by_output.filled())
 
 
-def _of_classes(
-    predictions: Predictions, intervals: Sequence[list[float] | None]
-) -> dict[str, Any]:
-    """The sections about classes, with the `intervals` of their recalls."""
+def _draws(
+    predictions: Predictions, speakers: Sequence[str] | None, resamples: int
+) -> Iterator[np.ndarray]:
+    return clip_draws(predictions.ids, speakers, resamples, np.random.default_rng(0))
+
+
+def _evaluate_classes(
+    predictions: Predictions, intervals: Sequence[Interval | None]
+) -> ClassResults:
+    """The results of classes, with the `intervals` of their recalls."""
     runs = len(predictions.probabilities)
     classes, counts = pooled_classes(predictions)
-    for row, interval in zip(classes.values(), intervals, strict=True):
-        row["recall_interval"] = interval
-    pooled = (
-        np.tile(predictions.labels, runs),
-        predictions.probabilities.reshape(-1, len(predictions.names)),
+    for scores, interval in zip(classes.values(), intervals, strict=True):
+        scores.recall_interval = interval
+    labels = np.tile(predictions.labels, runs)
+    probabilities = predictions.probabilities.reshape(-1, len(predictions.names))
+    return ClassResults(
+        per_class=classes,
+        confusion=counts,
+        calibration=calibration(labels, probabilities, runs),
+        perceived=other_label(predictions),
+        corpora=by_corpus(predictions),
     )
-    # clips are counted once
-    bins = [own | {"clips": own["clips"] / runs} for own in reliability(*pooled)]
-    return {
-        "per_class": classes,
-        "confusion": counts,
-        "calibration": {"bins": bins, "ece": all_metrics(*pooled, names=["ece"])["ece"]},
-        "perceived": other_label(predictions),
-        "corpora": by_corpus(predictions),
-        "warnings": few_clips({name: row["support"] for name, row in classes.items()}),
-    }
 
 
-def _of_dimensions(
-    predictions: Predictions, intervals: Sequence[list[float] | None]
-) -> dict[str, Any]:
-    """The sections about dimensions, with the `intervals` of their CCC, and a warning about
-    constant predictions.
-    """
-    found = {}
-    constant = []
+def _warn_of_classes(results: ClassResults) -> list[str]:
+    return few_clips({name: scores.support for name, scores in results.per_class.items()})
+
+
+def _evaluate_dimensions(
+    predictions: Predictions, intervals: Sequence[Interval | None]
+) -> DimensionResults:
+    """The results of dimensions, with the `intervals` of their CCC."""
+    dimensions = {}
     for i, (name, interval) in enumerate(zip(predictions.names, intervals, strict=True)):
-        scores = [_scores_of(run, i) for run in predictions.outputs]
         targets = predictions.labels[:, i]
-        guesses = predictions.probabilities[..., i]
-        spread = {
-            "target_deviation": float(targets.std()),
-            "predicted_deviation": float(guesses.std(axis=1).mean()),
-        }
-        means = {"target_mean": float(targets.mean()), "predicted_mean": float(guesses.mean())}
-        found[name] = mean_metrics(scores) | {"ccc_interval": interval} | means | spread
-        if spread["predicted_deviation"] < _CONSTANT * spread["target_deviation"]:
-            constant.append(name)
-    warning = (
-        f"The predictions of {', '.join(constant)} hardly differ between clips: try another learning rate, more "
-        "epochs or less regularization."
-    )
-    return {"per_dimension": found, "warnings": [warning] * bool(constant)}
+        predicted = predictions.probabilities[..., i]
+        scores = mean_metrics([_scores_of(run, i) for run in predictions.outputs])
+        dimensions[name] = DimensionScores(
+            ccc_interval=interval,
+            target_mean=float(targets.mean()),
+            predicted_mean=float(predicted.mean()),
+            target_deviation=float(targets.std()),
+            predicted_deviation=float(predicted.std(axis=1).mean()),
+            **scores,
+        )
+    return DimensionResults(per_dimension=dimensions)
+
+
+def _warn_of_dimensions(results: DimensionResults) -> list[str]:
+    constant = [
+        name
+        for name, scores in results.per_dimension.items()
+        if scores.predicted_deviation < _CONSTANT * scores.target_deviation
+    ]
+    if not constant:
+        return []
+    return [
+        f"The predictions of {', '.join(constant)} hardly differ between clips: try another "
+        "learning rate, more epochs or less regularization."
+    ]
 
 
 def _scores_of(run: Ratings, dimension: int) -> dict[str, float | None]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        own = run.weighted(np.ones((1, len(run.labels))))
-        measured = {name: float(score(own)[0, dimension]) for name, score in BY_DIMENSION.items()}
-    return {name: value if np.isfinite(value) else None for name, value in measured.items()}
+        moments = run.weighted(np.ones((1, len(run.labels))))
+        scores = {name: float(score(moments)[0, dimension]) for name, score in BY_DIMENSION.items()}
+    return {name: value if np.isfinite(value) else None for name, value in scores.items()}
 
 
-# By task: the measure of each class or dimension, and the sections about them.
-_SECTIONS: dict[str, tuple[Callable[[Any], Measure], Callable[..., dict[str, Any]]]] = {
-    "emotions": (measure_recalls, _of_classes),
-    "dimensions": (measure_dimensions, _of_dimensions),
+@dataclasses.dataclass(frozen=True)
+class _OfTask:
+    """How the outputs of a task are evaluated.
+
+    Args:
+        measure: from the outputs of the runs to what is resampled for each output.
+        evaluate: from the predictions and the interval of each output to its results.
+        warnings: about these results.
+    """
+
+    measure: Callable[[Any], Measure]
+    evaluate: Callable[[Predictions, Sequence[Interval | None]], ClassResults | DimensionResults]
+    warnings: Callable[[Any], list[str]]
+
+
+_RESULTS = {
+    "emotions": _OfTask(measure_recalls, _evaluate_classes, _warn_of_classes),
+    "dimensions": _OfTask(measure_dimensions, _evaluate_dimensions, _warn_of_dimensions),
 }
+
+
+def evaluate_folds(
+    together: Results,
+    folds: Sequence[Predictions],
+    measured: Sequence[Scores],
+    *,
+    bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> Results:
+    """Results over folds: `metrics` are the means over folds, with the intervals of these means.
+
+    Args:
+        together: results of the predictions of all folds, which become `pooled`.
+        folds: predictions of each fold.
+        measured: metrics of each fold.
+        bootstrap: number of resamples.
+        confidence: of the intervals, between 0 and 1.
+    """
+    metrics = mean_metrics(measured)
+    intervals = fold_intervals(folds, draw_folds=True, resamples=bootstrap, confidence=confidence)
+    clip_intervals = fold_intervals(
+        folds, draw_folds=False, by_speaker=False, resamples=bootstrap, confidence=confidence
+    )
+    pooled = Pooled(
+        metrics=together.metrics,
+        intervals=together.intervals,
+        clip_intervals=together.clip_intervals,
+    )
+    return together.model_copy(
+        update={
+            "metrics": metrics,
+            "intervals": known_intervals(intervals, metrics),
+            "clip_intervals": known_intervals(clip_intervals, metrics),
+            "pooled": pooled,
+        }
+    )
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
@@ -184,7 +257,7 @@ def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -
     return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
 
 
-def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
+def hardest(predictions: Predictions, most: int = 20) -> list[HardClip]:
     """The clips with the lowest probability of their label, or with the largest error, mean over
     runs.
     """
@@ -195,32 +268,34 @@ def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
         key = "error"
         scores = np.sqrt(((mean - labels) ** 2).mean(axis=1))
         order = np.argsort(-scores, kind="stable")
-        texts = [_in_words(names, labels), _in_words(names, mean)]
+        label_texts = _in_words(names, labels)
+        predicted_texts = _in_words(names, mean)
     else:
         key = "probability"
         scores = mean[np.arange(len(predictions)), labels]
         order = np.argsort(scores, kind="stable")
-        texts = [[names[i] for i in own] for own in (labels, mean.argmax(1))]
-    paths = predictions.paths or [None] * len(predictions)
+        label_texts = [names[label] for label in labels]
+        predicted_texts = [names[label] for label in mean.argmax(axis=1)]
     return [
-        {
-            "id": predictions.ids[i],
-            "speaker": predictions.speakers[i],
-            "label": texts[0][i],
-            "predicted": texts[1][i],
-            key: float(scores[i]),
-            "path": paths[i],
-        }
+        HardClip(
+            id=predictions.ids[i],
+            speaker=predictions.speakers[i],
+            label=label_texts[i],
+            predicted=predicted_texts[i],
+            path=predictions.paths[i] if predictions.paths else None,
+            **{key: float(scores[i])},
+        )
         for i in order[:most]
     ]
 
 
 def _in_words(names: Sequence[str], values: np.ndarray) -> list[str]:
     """ "arousal 0.61, valence 0.40" of each clip."""
-    return [
-        ", ".join(f"{name} {one:.2f}" for name, one in zip(names, row, strict=True))
-        for row in values.tolist()
-    ]
+    texts = []
+    for row in values.tolist():
+        pairs = zip(names, row, strict=True)
+        texts.append(", ".join(f"{name} {value:.2f}" for name, value in pairs))
+    return texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +303,7 @@ class ModelFacts:
     """What shows that a model is degenerate; None where it is unknown or does not apply.
 
     Args:
-        names, confusion: classes, and counts of the evaluated clips (`metrics.confusion`); no
+        names, confusion: classes, and counts of the evaluated clips (`classes.confusion`); no
             counts of dimensions.
         train_score: UAR of the training clips, or CCC.
         selecting: the validation speakers that selected the model.
@@ -242,7 +317,7 @@ class ModelFacts:
     temperature: float | None = None
 
     def one_class(self) -> str | None:
-        if self.confusion is None:
+        if not self.confusion:
             return None
         labeled, predicted = (
             np.sum(self.confusion, axis=axis) / np.sum(self.confusion) for axis in (1, 0)
@@ -251,7 +326,7 @@ class ModelFacts:
         return self.names[most] if labeled[most] <= 0.95 < predicted[most] else None
 
     def never_predicted(self) -> str | None:
-        if self.confusion is None:
+        if not self.confusion:
             return None
         counts = zip(
             self.names, np.sum(self.confusion, axis=1), np.sum(self.confusion, axis=0), strict=True
@@ -262,7 +337,7 @@ class ModelFacts:
     def near_chance(self) -> str | None:
         # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there
         # to 1 is no training.
-        chance = 0.0 if self.confusion is None else 1 / len(self.names)
+        chance = 0.0 if not self.confusion else 1 / len(self.names)
         near = self.train_score is not None and self.train_score < chance + 0.1 * (1 - chance)
         return f"{self.train_score:.3f}, chance {chance:.3f}" if near else None
 

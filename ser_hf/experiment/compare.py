@@ -235,7 +235,8 @@ def _pairs(
         speakers = first.speakers and len(set(first.speakers))
         compared = paired_comparison(sides, first.speakers, **settings)
         for (a, b), metrics in compared.items():
-            facts = {"clips": len(first.clips), "speakers": speakers, "metrics": metrics}
+            differences = {name: dataclasses.asdict(own) for name, own in metrics.items()}
+            facts = {"clips": len(first.clips), "speakers": speakers, "metrics": differences}
             pairs.append({"a": a, "b": b, **facts})
     for pair, p in zip(pairs, holm([pair["metrics"][metric]["p"] for pair in pairs]), strict=True):
         higher = pair["metrics"][metric]["difference"] > 0

@@ -18,6 +18,7 @@ from ..corpora.targets import names_of
 from ..evaluation.metrics import NAMES
 from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.robustness import robustness
+from ..evaluation.sections import Robustness
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
@@ -127,12 +128,11 @@ def evaluate_on_corpus(
     shares = classify(classifier, store, dataset["id"][:], **inference)
     predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
-    scores = evaluate_predictions(predictions, **bootstrapping)
-    scores["warnings"] = (
-        degenerate(ModelFacts(mapping.classes, scores.get("confusion"))) + scores["warnings"]
-    )
+    results = evaluate_predictions(predictions, **bootstrapping)
+    warnings = degenerate(ModelFacts(mapping.classes, results.confusion)) + results.warnings
     if classifier.untrained:
-        scores["warnings"] = [_untrained(classifier), *scores["warnings"]]
+        warnings = [_untrained(classifier), *warnings]
+    results = results.model_copy(update={"warnings": warnings})
     if settings.robustness:
         # conditions change recordings before they are prepared
         if classifier.preparation != Preparation():
@@ -173,7 +173,7 @@ def evaluate_on_corpus(
         environment=environment(),
         class_distribution=distribution,
         seconds={"judgement": time.perf_counter() - began},
-        **scores,
+        **results.filled(),
         **found,
     )
     if output is not None:
@@ -189,7 +189,7 @@ def robustness_of(
     predictions: Predictions,
     waveforms: Sequence[np.ndarray],
     **settings: Any,
-) -> dict[str, Any]:
+) -> Robustness:
     """The report's `robustness`, from the predictions of the clean clips.
 
     Args:

@@ -1,20 +1,19 @@
 """The report over folds or seeds, from the reports of each of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.metrics import mean_metrics, transductive_note
 from ..evaluation.predictions import from_table
+from ..evaluation.robustness import mean_robustness
 from ..evaluation.summary import (
+    evaluate_folds,
     evaluate_predictions,
     few_clips,
     few_speakers,
-    known_intervals,
     without_details,
 )
 from ..report.report import Report
@@ -39,10 +38,19 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     recipe = run.recipe
     children = list(reports.values())
     predictions = from_table(table, recipe.evaluation.part, run.data.labels)
-    scores = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
+    results = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
     if kind == "fold":
-        scores |= _over_folds(run, reports, table, scores)
-    fields = report_header(run, scores["metrics"]) | scores
+        of_folds = [
+            from_table(
+                table.filter(pa.compute.equal(table["fold"], number)),
+                recipe.evaluation.part,
+                run.data.labels,
+            )
+            for number in reports
+        ]
+        measured = [report.metrics for report in reports.values()]
+        results = evaluate_folds(results, of_folds, measured, **recipe.evaluation.bootstrapping)
+    fields = report_header(run, results.metrics) | results.filled()
     runs = {
         str(n): {"metrics": own.metrics, "validation": own.parts["validation"]}
         for n, own in reports.items()
@@ -52,7 +60,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
     else:
         fields["seeds"] = runs
-    common = scores["warnings"] + run.data.notes
+    common = results.warnings + run.data.notes
     if recipe.evaluation.per_speaker:
         fields["transductive"] = mean_metrics([own.transductive for own in children])
         common.append(transductive_note(fields["transductive"]))
@@ -61,9 +69,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
             str(number): own.temperature.value for number, own in reports.items()
         }
     if all(own.robustness for own in children):
-        fields["robustness"] = _mean([own.robustness.to_dict() for own in children]) | {
-            "clips": scores["clips"]
-        }
+        fields["robustness"] = mean_robustness([own.robustness for own in children], results.clips)
     # A run that was resumed after its last epoch has no time per epoch.
     epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
     chosen = max(reports, key=lambda number: reports[number].validated)
@@ -73,7 +79,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         "warnings": merged_warnings(kind, reports, common),
         "deviations": {
             name: float(np.std([own.metrics[name] for own in children], ddof=1))
-            for name, mean in scores["metrics"].items()
+            for name, mean in results.metrics.items()
             if mean is not None
         },
         "parts": {
@@ -92,19 +98,6 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     return Report(**fields)
 
 
-def _mean(values: Sequence[Any]) -> Any:
-    """The mean of nested values: numbers are averaged, others are the first; intervals of single
-    runs are left out.
-    """
-    first = values[0]
-    if isinstance(first, dict):
-        left_out = ("interval", "drop_interval", "changed")
-        return {key: _mean([own[key] for own in values]) for key in first if key not in left_out}
-    if isinstance(first, list):
-        return [_mean(each) for each in zip(*values, strict=True)]
-    return float(np.mean(values)) if isinstance(first, float) and len(set(values)) > 1 else first
-
-
 def read_child_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:
     """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
     tables = [
@@ -115,25 +108,6 @@ def read_child_predictions(folder: RunFolder, kind: str, numbers: Sequence[int])
         table.append_column(kind, pa.array([number] * len(table)))
         for table, number in zip(tables, numbers, strict=True)
     )
-
-
-def _over_folds(
-    run: RunContext, reports: Reports, table: pa.Table, pooled: Mapping[str, Any]
-) -> dict[str, Any]:
-    settings = run.recipe.evaluation
-    own = [table.filter(pa.compute.equal(table["fold"], number)) for number in reports]
-    predictions = [from_table(one, settings.part, run.data.labels) for one in own]
-    metrics = mean_metrics([own.metrics for own in reports.values()])
-    drawn = {"resamples": settings.bootstrap, "confidence": settings.confidence}
-    over_clips = fold_intervals(predictions, draw_folds=False, by_speaker=False, **drawn)
-    return {
-        "metrics": metrics,
-        "intervals": known_intervals(
-            fold_intervals(predictions, draw_folds=True, **drawn), metrics
-        ),
-        "clip_intervals": known_intervals(over_clips, metrics),
-        "pooled": {key: pooled[key] for key in ("metrics", "intervals", "clip_intervals")},
-    }
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:

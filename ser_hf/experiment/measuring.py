@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts
+from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
 from ..evaluation.metrics import (
     activated,
     all_metrics,
@@ -16,6 +16,7 @@ from ..evaluation.metrics import (
     transductive_note,
 )
 from ..evaluation.predictions import Predictions, of_rows
+from ..evaluation.sections import Temperature
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
@@ -55,7 +56,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         name: of_rows(data.dataset, rows, activated(own, run.task.problem_type))
         for name, (rows, own) in logits.items()
     }
-    scores = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
+    results = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
     parts = {
         name: all_metrics(own.labels, own.probabilities[0], own.votes)
         for name, own in predictions.items()
@@ -66,18 +67,15 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     selected = solver == "trainer" and len(fitted.history) > 1 and fitted.refit is None
     selecting = run.fold.split.speakers["validation"] if selected else None
     score = parts["train"][run.task.main]
-    known = (
-        data.labels,
-        scores.get("confusion"),
-        score,
-        selecting,
-        temperature and temperature["value"],
+    facts = ModelFacts(
+        names=data.labels,
+        confusion=results.confusion,
+        train_score=score,
+        selecting=selecting,
+        temperature=temperature and temperature.value,
     )
-    facts = ModelFacts(*known)
-    warnings = (
-        degenerate(facts) + scores["warnings"] + data.notes + fitted.notes + run.window_notes()
-    )
-    fields = report_header(run, scores["metrics"]) | scores
+    warnings = degenerate(facts) + results.warnings + data.notes + fitted.notes + run.window_notes()
+    fields = report_header(run, results.metrics) | results.filled()
     if settings.per_speaker:
         fields["transductive"] = _per_speaker_metrics(run, fitted.trainer.args)
         warnings.append(transductive_note(fields["transductive"]))
@@ -120,7 +118,7 @@ def _per_speaker_metrics(
 
 def _calibrated(
     run: RunContext, outputs: Mapping[str, WindowLogits]
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Temperature | None]:
     """Rows and logits of each split as the published model gives them, and the report's
     `temperature`.
     """
@@ -142,8 +140,8 @@ def _calibrated(
         for name, windows in outputs.items()
     }
     test_rows, before = plain[evaluated]
-    facts = temperature_facts(value, labels[test_rows], before, scaled[evaluated][1], stored)
-    return (scaled if stored else plain), facts
+    effect = temperature_effect(value, labels[test_rows], before, scaled[evaluated][1], stored)
+    return (scaled if stored else plain), effect
 
 
 def _parameter_counts(fitted: Fit, solver: str) -> dict[str, int]:

@@ -16,6 +16,7 @@ from ..audio import prepare
 from ..corpora import corpus_facts
 from ..evaluation.metrics import definitions
 from ..evaluation.predictions import Predictions, to_table
+from ..evaluation.sections import Robustness
 from ..inference.classifier import load_classifier
 from ..inference.reference import (
     LONGEST,
@@ -29,7 +30,7 @@ from ..loading.plan import Blueprint
 from ..models.preparation import Preparation
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
-from ..report.report import Report, Robustness, read_report
+from ..report.report import Report, read_report
 from ..report.write import write_report
 from ..training.lora import merged, save_adapter
 from ..training.temperature import store_temperature
@@ -194,7 +195,7 @@ def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robus
     waveforms = _recordings(run, [places[clip] for clip in predictions.ids])
     mapping = MAPPINGS[run.recipe.task](*[classifier.labels] * 3)
     more = {"window": settings.window, **settings.bootstrapping}
-    return Robustness(**robustness_of(classifier, mapping, predictions, waveforms, **more))
+    return robustness_of(classifier, mapping, predictions, waveforms, **more)
 
 
 def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:

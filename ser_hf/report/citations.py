@@ -35,16 +35,16 @@ _METHODS = {
 
 
 def network_words(architecture: str) -> tuple[str, str]:
-    """The first sentence and the other paragraphs of a network's docstring; both empty for
+    """The first paragraph and the other paragraphs of a network's docstring; both empty for
     ``encoder``.
     """
     from ..models import ARCHITECTURES  # imports torch
 
     if architecture not in ARCHITECTURES:
         return "", ""
-    sentence, _, rest = (inspect.getdoc(ARCHITECTURES[architecture]) or "").partition("\n")
-    paragraphs = [" ".join(paragraph.split()) for paragraph in rest.split("\n\n")]
-    return sentence, "\n\n".join(filter(None, paragraphs))
+    text = inspect.getdoc(ARCHITECTURES[architecture]) or ""
+    sentence, *others = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return sentence, "\n\n".join(filter(None, others))
 
 
 def linked(text: str) -> str:

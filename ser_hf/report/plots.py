@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from ..corpora.schema import EMOTION_COLORS
 from ..evaluation.metrics import NAMES
 from ..evaluation.robustness import KINDS
-from .report import (
+from ..evaluation.sections import (
     Calibration,
     ClassScores,
-    Condition,
+    ConditionScores,
     DimensionScores,
     Robustness,
     Slice,
@@ -339,7 +339,7 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
     """The main metric by severity of each kind of condition, with intervals if known, clean clips
     and chance.
     """
-    kinds: dict[str, list[Condition]] = {}
+    kinds: dict[str, list[ConditionScores]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)
     rows = -(-len(kinds) // _MOST_COLUMNS)
@@ -360,16 +360,18 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
     )
     clean = f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, unchanged"
     covered = (
-        f"; intervals of {robustness.settings['confidence']:.0%}"
-        if robustness.clean.interval
-        else ""
+        f"; intervals of {robustness.settings.confidence:.0%}" if robustness.clean.interval else ""
     )
     figure.suptitle(f"Robustness: {clean}{covered}")
     return figure
 
 
 def _draw_kind(
-    axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness, metric: str
+    axes: Axes,
+    kind: str,
+    conditions: Sequence[ConditionScores],
+    robustness: Robustness,
+    metric: str,
 ) -> None:
     of = KINDS[kind]
     clean = robustness.clean

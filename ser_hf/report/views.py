@@ -5,7 +5,8 @@ from typing import Any
 
 from ..evaluation.calibration import at_limit
 from ..evaluation.metrics import NAMES
-from .report import Report, Split
+from .report import Report
+from .sections import Split
 
 # The use of each split.
 _ROLES = {

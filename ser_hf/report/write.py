@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES, definitions
+from ..evaluation.sections import HardClip
 from ..utils.files import write_json
 from .page import Picture, picture, render
 from .plots import (
@@ -24,7 +25,7 @@ from .plots import (
     save_figure,
     slices_figure,
 )
-from .report import SCHEMA, HardClip, Report, report_schema
+from .report import SCHEMA, Report, report_schema
 from .views import evaluated_speakers
 
 # An SVG of many thousand points is larger than a PNG, and slow.

@@ -9,7 +9,7 @@ from ser_hf.evaluation.calibration import (
     LOWEST,
     at_limit,
     fit_temperature,
-    temperature_facts,
+    temperature_effect,
 )
 from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.loading.batches import merge
@@ -72,13 +72,14 @@ def test_windows_are_fitted_as_they_are_evaluated():
     assert found != pytest.approx(fit_temperature(windows, np.tile(labels, 2)), rel=0.02)
 
 
-def test_facts_are_the_scores_without_and_with_the_temperature():
+def test_the_effect_is_the_scores_without_and_with_the_temperature():
     logits, labels = drawn(clips=300)
-    facts = temperature_facts(2.0, labels, 2 * logits, logits, stored=False)
-    assert (facts["value"], facts["fitted_on"], facts["stored"]) == (2.0, "validation", False)
-    for when, own in (("before", 2 * logits), ("after", logits)):
-        measured = all_metrics(labels, softmax(own, axis=1))
-        assert facts[when] == pytest.approx(
+    effect = temperature_effect(2.0, labels, 2 * logits, logits, stored=False)
+    assert (effect.value, effect.fitted_on, effect.stored) == (2.0, "validation", False)
+    for scores, scaled in ((effect.before, 2 * logits), (effect.after, logits)):
+        measured = all_metrics(labels, softmax(scaled, axis=1))
+        assert scores.to_dict() == pytest.approx(
             {name: measured[name] for name in ("log_loss", "ece", "brier")}
         )
-    assert all(facts["after"][name] < facts["before"][name] for name in facts["after"])
+    for name, before in effect.before.to_dict().items():
+        assert getattr(effect.after, name) < before

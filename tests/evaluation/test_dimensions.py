@@ -52,10 +52,12 @@ def test_metrics_are_the_means_of_reference_implementations():
     assert measured == pytest.approx(
         {name: np.mean([own[name] for own in each]) for name in measured}, rel=1e-6
     )
-    found = evaluate_predictions(clips, bootstrap=20)["per_dimension"]
+    found = evaluate_predictions(clips, bootstrap=20).per_dimension
     for name, own in zip(NAMES, each, strict=True):
-        assert {key: found[name][key] for key in BY_DIMENSION} == pytest.approx(own, rel=1e-6)
-        low, high = found[name]["ccc_interval"]
+        assert {key: getattr(found[name], key) for key in BY_DIMENSION} == pytest.approx(
+            own, rel=1e-6
+        )
+        low, high = found[name].ccc_interval
         assert low < own["ccc"] < high
 
 
@@ -83,14 +85,14 @@ def test_the_score_of_a_group_is_that_of_its_clips():
 
 def test_a_report_has_groups_hard_clips_and_no_sections_of_classes():
     found = evaluate_predictions(rated(runs=2), bootstrap=50)
-    assert {"confusion", "per_class", "calibration", "perceived"}.isdisjoint(found)
-    assert list(found["slices"]["speaker"]) == [f"toy:{i}" for i in range(6)]
-    assert found["gaps"]["speaker"]["metric"] == "ccc"
-    low, high = found["intervals"]["ccc"]
-    assert low < found["metrics"]["ccc"] < high
-    errors = [clip["error"] for clip in found["hardest"]]
+    assert {"confusion", "per_class", "calibration", "perceived"}.isdisjoint(found.to_dict())
+    assert list(found.slices["speaker"]) == [f"toy:{i}" for i in range(6)]
+    assert found.gaps["speaker"].metric == "ccc"
+    low, high = found.intervals["ccc"]
+    assert low < found.metrics["ccc"] < high
+    errors = [clip.error for clip in found.hardest]
     assert errors == sorted(errors, reverse=True)
-    assert found["hardest"][0]["label"].startswith("arousal 0.")
+    assert found.hardest[0].label.startswith("arousal 0.")
 
 
 def test_equal_targets_leave_a_metric_undefined():
@@ -103,9 +105,7 @@ def test_predictions_that_hardly_differ_have_a_warning():
     clips = rated()
     clips.probabilities[..., 1] = 0.5
     (warning, *_) = [
-        own
-        for own in evaluate_predictions(clips, bootstrap=20)["warnings"]
-        if "hardly differ" in own
+        own for own in evaluate_predictions(clips, bootstrap=20).warnings if "hardly differ" in own
     ]
     assert "predictions of valence hardly" in warning
 
@@ -127,5 +127,5 @@ def test_the_better_of_two_is_found():
         {"good": good.outputs, "poor": poor.outputs}, good.speakers, resamples=200
     )
     assert list(compared["good", "poor"]) == list(DIMENSIONS.compared)
-    assert compared["good", "poor"]["ccc"]["interval"][0] > 0
-    assert compared["good", "poor"]["rmse"]["interval"][1] < 0
+    assert compared["good", "poor"]["ccc"].interval[0] > 0
+    assert compared["good", "poor"]["rmse"].interval[1] < 0

@@ -103,21 +103,6 @@ def test_an_empty_resample_is_undefined_without_a_warning():
     assert all(np.isnan(own).all() for own in values.values())
 
 
-def test_per_class_and_confusion_by_hand():
-    rows = metrics.per_class(LABELS, PREDICTIONS, ["angry", "happy", "sad", "fear"])
-    assert rows["angry"] == pytest.approx(
-        {"precision": 1 / 2, "recall": 2 / 3, "f1": 4 / 7, "support": 3}
-    )
-    assert rows["sad"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
-    assert rows["fear"]["support"] == 0
-    assert metrics.confusion(LABELS, PREDICTIONS, 4) == [
-        [2, 1, 0, 0],
-        [1, 1, 0, 0],
-        [1, 0, 0, 0],
-        [0, 0, 0, 0],
-    ]
-
-
 def test_probabilities_by_hand():
     # Right, wrong but second, wrong and last.
     labels = np.array([0, 1, 2])
@@ -167,10 +152,10 @@ def test_reliability_by_hand():
     # 0.2 is a bound of fifteen bins, and belongs to the bin below it.
     shares = np.array([[0.2] * 5, [0.9, 0.1, 0, 0, 0], [0.95, 0.05, 0, 0, 0]])
     bins = reliability(np.array([0, 0, 1]), shares)
-    filled = {round(own["high"] * 15): own for own in bins if own["clips"]}
+    filled = {round(own.high * 15): own for own in bins if own.clips}
     assert sorted(filled) == [3, 14, 15]
-    assert filled[3]["accuracy"] == 1
-    assert filled[15] == {
+    assert filled[3].accuracy == 1
+    assert filled[15].to_dict() == {
         "low": 14 / 15,
         "high": 1,
         "clips": 1,
@@ -178,4 +163,4 @@ def test_reliability_by_hand():
         "accuracy": 0,
     }
     assert metrics.all_metrics([0, 0, 1], shares)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
-    assert sum(own["clips"] for own in bins) == 3
+    assert sum(own.clips for own in bins) == 3

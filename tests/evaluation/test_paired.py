@@ -55,9 +55,7 @@ def test_differences_are_those_of_scikit_learn():
     for metric, score in reference.items():
         own, other = (np.mean([score(run) for run in runs]) for runs in (a, b))
         found = found_by[metric]
-        assert (found["a"], found["b"], found["difference"]) == pytest.approx(
-            (own, other, own - other)
-        )
+        assert (found.a, found.b, found.difference) == pytest.approx((own, other, own - other))
 
 
 @pytest.mark.parametrize(("runs", "others"), [(1, 1), (3, 3), (3, 1), (3, 2)])
@@ -67,16 +65,18 @@ def test_exchanging_the_sides_only_changes_signs(runs, others):
     back = compared(labels, b[:others], a[:runs], 4, speakers, resamples=400)
     for metric, found in there.items():
         turned = back[metric]
-        assert found["difference"] == pytest.approx(-turned["difference"])
-        assert found["p"] == turned["p"]
+        assert found.difference == pytest.approx(-turned.difference)
+        assert found.p == turned.p
         for interval in ("interval", "clip_interval"):
-            assert found[interval] == pytest.approx([-end for end in reversed(turned[interval])])
+            assert getattr(found, interval) == pytest.approx(
+                [-end for end in reversed(getattr(turned, interval))]
+            )
 
 
 def test_the_same_predictions_do_not_differ():
     labels, a, _, speakers = _speech(np.random.default_rng(3), 10, 8)
     for found in compared(labels, a, a, 4, speakers, resamples=100).values():
-        assert (found["difference"], found["interval"], found["p"]) == (0, [0, 0], 1)
+        assert (found.difference, found.interval, found.p) == (0, [0, 0], 1)
 
 
 def test_pairing_detects_what_unpaired_intervals_miss():
@@ -87,12 +87,12 @@ def test_pairing_detects_what_unpaired_intervals_miss():
     wrong = (labels + 1) % 4
     a, b = (np.where(draw < level + gain, labels, wrong) for gain in (0.05, 0.0))
     found = compared(labels, a, b, 4, speakers, resamples=1000)["wa"]
-    assert found["interval"][0] > 0
-    assert found["p"] < 0.01
+    assert found.interval[0] > 0
+    assert found.p < 0.01
     spread = np.ptp(
-        compared(labels, a, np.zeros_like(a), 4, speakers, resamples=1000)["wa"]["interval"]
+        compared(labels, a, np.zeros_like(a), 4, speakers, resamples=1000)["wa"].interval
     )
-    assert spread > 5 * np.ptp(found["interval"])
+    assert spread > 5 * np.ptp(found.interval)
 
 
 @pytest.mark.slow
@@ -103,11 +103,11 @@ def test_coverage_and_false_alarms_of_the_bootstrap():
     alarms = 0
     for i in range(80):
         labels, a, b, speakers = _speech(np.random.default_rng(i), 16, 16, classes=2)
-        alarms += compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"]["p"] < 0.05
+        alarms += compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"].p < 0.05
         labels, a, b, speakers = _speech(
             np.random.default_rng(1000 + i), 16, 16, gap=0.08, classes=2
         )
-        low, high = compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"]["interval"]
+        low, high = compared(labels, a, b, 2, speakers, resamples=200, seed=i)["wa"].interval
         covered += low <= 0.08 <= high
     assert covered >= 0.9 * 80
     assert alarms <= 0.1 * 80

@@ -62,20 +62,20 @@ def test_drops_by_hand():
         Condition("duration", 0.1),
     ]
     found = measured(conditions=conditions)
-    assert (found["clips"], found["chance"]) == (24, 0.5)
-    assert found["clean"] == {"uar": 1, "wa": 1, "macro_f1": 1, "interval": [1, 1]}
-    softer, louder, same, shorter = found["conditions"]
+    assert (found.clips, found.chance) == (24, 0.5)
+    assert found.clean.to_dict() == {"uar": 1, "wa": 1, "macro_f1": 1, "interval": [1, 1]}
+    softer, louder, same, shorter = found.conditions
     # All called soft: a recall of 1 and one of 0; F1 is 2/3 and 0.
     for one in (softer, louder):
-        assert (one["uar"], one["wa"], one["drop"]) == (0.5, 0.5, 0.5)
-        assert one["macro_f1"] == pytest.approx(1 / 3)
-        assert one["interval"] == one["drop_interval"] == [0.5, 0.5]
-        assert one["changed"] == 24
-    assert (same["uar"], same["drop"], same["changed"], same["drop_interval"]) == (1, 0, 0, [0, 0])
-    assert shorter["changed"] == 3, "three clips are longer than 0.1 s"
-    assert [one["name"] for one in found["conditions"][:2]] == ["gain, -20 dB", "gain, 30 dB"]
-    assert found["settings"]["of_clips"] == 24
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert (one.uar, one.wa, one.drop) == (0.5, 0.5, 0.5)
+        assert one.macro_f1 == pytest.approx(1 / 3)
+        assert one.interval == one.drop_interval == [0.5, 0.5]
+        assert one.changed == 24
+    assert (same.uar, same.drop, same.changed, same.drop_interval) == (1, 0, 0, [0, 0])
+    assert shorter.changed == 3, "three clips are longer than 0.1 s"
+    assert [one.name for one in found.conditions[:2]] == ["gain, -20 dB", "gain, 30 dB"]
+    assert found.settings.of_clips == 24
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False)) == found.to_dict()
 
 
 def test_intervals_are_those_of_reports_and_drops_are_paired():
@@ -90,19 +90,18 @@ def test_intervals_are_those_of_reports_and_drops_are_paired():
     classify = scripted(clean, worse, other)
     found = measured(classify=classify, clips=clips, clean=clean, conditions=conditions)
     for one, predictions in zip(
-        [found["clean"], *found["conditions"]], (clean, clean, worse, other), strict=True
+        [found.clean, *found.conditions], (clean, clean, worse, other), strict=True
     ):
-        assert one["interval"] == bootstrap_intervals(labels, predictions, 2, speakers, 200)["uar"]
-    same, worse, other = found["conditions"]
-    assert same["drop_interval"] == [0, 0], (
+        assert one.interval == bootstrap_intervals(labels, predictions, 2, speakers, 200)["uar"]
+    same, worse, other = found.conditions
+    assert same.drop_interval == [0, 0], (
         "however uncertain the figures, their difference is certain"
     )
     widths = [
-        high - low
-        for low, high in (worse["drop_interval"], worse["interval"], other["drop_interval"])
+        high - low for low, high in (worse.drop_interval, worse.interval, other.drop_interval)
     ]
     assert widths[0] < 0.6 * widths[1] < widths[2]
-    assert worse["drop_interval"][0] <= worse["drop"] <= worse["drop_interval"][1]
+    assert worse.drop_interval[0] <= worse.drop <= worse.drop_interval[1]
 
 
 def test_a_clip_is_changed_equally_in_any_order_with_one_chunk_in_memory(monkeypatch):
@@ -141,10 +140,8 @@ def test_the_area_is_the_mean_over_the_curve():
         Condition("telephone", 64),
     ]
     classify = scripted(labels, 0 * labels, wrong, 0 * labels, wrong)
-    areas = measured(classify=classify, clips=clips, conditions=conditions)["areas"]
+    areas = measured(classify=classify, clips=clips, conditions=conditions).areas
     # UAR of 1, 0.5 and 0 at 20, 10 and 0 dB, where no SNR is clean; 1 at 0 dB of gain and 0.5 at 10
     # dB.
-    assert {kind: own["uar"] for kind, own in areas.items()} == {"noise": 0.5, "gain": 0.75}
-    assert all(
-        low <= own["uar"] <= high for own in areas.values() for low, high in [own["interval"]]
-    )
+    assert {kind: own.uar for kind, own in areas.items()} == {"noise": 0.5, "gain": 0.75}
+    assert all(low <= own.uar <= high for own in areas.values() for low, high in [own.interval])

@@ -21,12 +21,16 @@ def test_each_value_is_evaluated_on_its_clips():
     assert list(slices) == ["speaker"]
     assert list(slices["speaker"]) == ["a", "b"]
     sure = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), 1.0)
-    assert slices["speaker"]["b"] == sure | {"clips": 2, "speakers": 1, "interval": [1.0, 1.0]}
+    assert slices["speaker"]["b"].to_dict() == sure | {
+        "clips": 2,
+        "speakers": 1,
+        "interval": [1.0, 1.0],
+    }
     half = slices["speaker"]["a"]
-    assert half["interval"] == [0.0, 1.0]
-    assert {name: half[name] for name in ("clips", "uar", "wa", "macro_f1")} == pytest.approx(
-        {"clips": 2, "uar": 0.5, "wa": 0.5, "macro_f1": 1 / 3}
-    )
+    assert half.interval == [0.0, 1.0]
+    assert {
+        name: getattr(half, name) for name in ("clips", "uar", "wa", "macro_f1")
+    } == pytest.approx({"clips": 2, "uar": 0.5, "wa": 0.5, "macro_f1": 1 / 3})
 
 
 @pytest.mark.parametrize("values", [[None] * 4, ["female"] * 4, ["female", None, "female", None]])
@@ -36,7 +40,7 @@ def test_a_column_that_does_not_divide_the_clips_is_left_out(values):
 
 def test_clips_without_a_value_are_in_no_slice():
     slices, _ = _slices(intensity=["normal", "strong", None, "strong"])
-    assert {value: row["clips"] for value, row in slices["intensity"].items()} == {
+    assert {value: row.clips for value, row in slices["intensity"].items()} == {
         "normal": 1,
         "strong": 2,
     }
@@ -45,7 +49,7 @@ def test_clips_without_a_value_are_in_no_slice():
 def test_ages_and_durations_are_grouped_in_order():
     slices, _ = _slices(age=[61, 17.5, 18, None], duration=[12.0, 0.5, 2.0, 2.9])
     assert list(slices["age_group"]) == ["under 18 years", "18 to 30 years", "60 years and more"]
-    clips = [(value, row["clips"]) for value, row in slices["duration"].items()]
+    clips = [(value, row.clips) for value, row in slices["duration"].items()]
     assert clips == [("under 1 s", 1), ("2 to 3 s", 2), ("10 s and more", 1)]
 
 
@@ -68,9 +72,9 @@ def test_the_gap_names_the_worst_speaker_with_an_interval():
     predictions = np.where((speakers == "b") & (np.arange(120) % 4 < 1), 1 - labels, labels)
     _, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers), resamples=1000)
     gap = gaps["speaker"]
-    assert (gap["worst"], gap["best"], gap["metric"]) == ("b", "a", "uar")
-    assert gap["gap"] == pytest.approx(0.25)
-    low, high = gap["interval"]
+    assert (gap.worst, gap.best, gap.metric) == ("b", "a", "uar")
+    assert gap.gap == pytest.approx(0.25)
+    low, high = gap.interval
     # Half of b's clips, one class, are each right by a half: UAR's deviation is that of 20 clips,
     # halved.
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 20) / 2, rel=0.2)
@@ -86,7 +90,7 @@ def test_groups_that_differ_by_chance_have_a_gap_around_zero():
     _, gaps = slice_metrics(
         predictions_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000
     )
-    low, high = gaps["sex"]["interval"]
+    low, high = gaps["sex"].interval
     assert low < 0 < high
 
 
@@ -95,7 +99,7 @@ def test_too_few_clips_are_not_the_worst():
     speakers = ["a"] * 16 + ["b"] * 4
     predictions = np.where(np.arange(20) < 16, labels, 1 - labels)
     slices, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers), resamples=50)
-    assert slices["speaker"]["b"]["uar"] == 0
+    assert slices["speaker"]["b"].uar == 0
     assert gaps == {}
 
 
@@ -107,8 +111,7 @@ def test_a_group_of_one_or_two_speakers_has_no_interval_and_is_not_the_worst():
     ages = np.repeat([70, 70, 20, 20, 20, 50], 20).tolist()
     slices, gaps = _slices(speakers, labels, predictions, age=ages, sex=["m", "f"] * 60)
     found = {
-        value: (row["speakers"], row["interval"] is None)
-        for value, row in slices["age_group"].items()
+        value: (row.speakers, row.interval is None) for value, row in slices["age_group"].items()
     }
     assert found == {
         "18 to 30 years": (3, False),
@@ -116,14 +119,14 @@ def test_a_group_of_one_or_two_speakers_has_no_interval_and_is_not_the_worst():
         "60 years and more": (2, True),
     }
     assert set(gaps) == {"speaker", "sex"}
-    assert all(row["interval"] for row in slices["speaker"].values())
-    assert gaps["speaker"]["worst"] == "s0"
+    assert all(row.interval for row in slices["speaker"].values())
+    assert gaps["speaker"].worst == "s0"
 
 
 def test_clips_of_unknown_speakers_are_sliced_as_well():
     slices, _ = _slices([None, "a", "b", None], sex=["f", "m", "m", "f"])
-    assert [row["speakers"] for row in slices["sex"].values()] == [None, 2]
-    assert slices["sex"]["f"]["interval"]
+    assert [row.speakers for row in slices["sex"].values()] == [None, 2]
+    assert slices["sex"]["f"].interval
 
 
 @pytest.mark.parametrize("value", [" ", "² m", "²", "1e", "1.2.3", "٣ cm", "-", "under"])
@@ -138,11 +141,11 @@ def test_perceived_emotions_are_compared_with_the_same_predictions():
     labels = [0, 1, 0, 0, 1]
     predictions = [0, 1, 1, 1, 1]
     found = other_label(predictions_of(labels, predictions, 2, names=names, perceived=perceived))
-    assert (found["by"], found["clips"]) == ("perceived", 3)
-    assert found["agreement"] == pytest.approx(2 / 3)
-    assert found["metrics"]["wa"] == 1.0
-    assert found["same_clips"]["wa"] == pytest.approx(2 / 3)
-    assert found["counts"] == [[1, 1], [0, 1]]
+    assert (found.by, found.clips) == ("perceived", 3)
+    assert found.agreement == pytest.approx(2 / 3)
+    assert found.metrics["wa"] == 1.0
+    assert found.same_clips["wa"] == pytest.approx(2 / 3)
+    assert found.counts == [[1, 1], [0, 1]]
     assert other_label(predictions_of(labels, predictions, 2)) is None
 
 
@@ -160,25 +163,25 @@ def corpora_of(labels, predicted, corpora=CORPORA, speakers=SPEAKERS):
 
 def test_each_corpus_is_evaluated_on_its_clips_and_classes():
     found = corpora_of(TRUE, PREDICTED)
-    assert {name: (own["clips"], own["speakers"]) for name, own in found.items()} == {
+    assert {name: (own.clips, own.speakers) for name, own in found.items()} == {
         "a": (6, 2),
         "b": (4, 1),
     }
-    assert found["a"]["metrics"] == classification_metrics(TRUE[:6], PREDICTED[:6], 3)
-    assert found["b"]["metrics"]["uar"] == 0.5, "over the two classes that it has"
-    assert found["a"]["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 1, 1]]
-    assert found["b"]["confusion"] == [[0, 0, 0], [2, 0, 0], [0, 0, 2]]
-    assert list(found["b"]["per_class"]) == ["neutral", "sad"]
-    assert found["b"]["per_class"]["neutral"] == {
+    assert found["a"].metrics == classification_metrics(TRUE[:6], PREDICTED[:6], 3)
+    assert found["b"].metrics["uar"] == 0.5, "over the two classes that it has"
+    assert found["a"].confusion == [[2, 0, 0], [0, 2, 0], [0, 1, 1]]
+    assert found["b"].confusion == [[0, 0, 0], [2, 0, 0], [0, 0, 2]]
+    assert list(found["b"].per_class) == ["neutral", "sad"]
+    assert found["b"].per_class["neutral"].to_dict() == {
         "precision": 0.0,
         "recall": 0.0,
         "f1": 0.0,
         "support": 2,
     }
-    assert found["b"]["collisions"] == [
+    assert [one.to_dict() for one in found["b"].collisions] == [
         {"label": "neutral", "taken_for": "calm", "share": 1.0, "foreign": True}
     ]
-    assert found["a"]["collisions"] == [
+    assert [one.to_dict() for one in found["a"].collisions] == [
         {"label": "sad", "taken_for": "neutral", "share": 0.5, "foreign": False}
     ]
     assert corpora_of(TRUE, PREDICTED, ["a"] * 10) == {}
@@ -188,16 +191,16 @@ def test_the_worst_collision_comes_first_and_rare_ones_are_left_out():
     labels = np.array([0] * 10 + [1] * 10 + [2] * 10 + [0])
     predicted = np.array([1] * 3 + [0] * 7 + [2] * 6 + [1] * 4 + [0] + [2] * 9 + [0])
     found = corpora_of(labels, predicted, ["a"] * 30 + ["b"], ["a:1"] * 30 + ["b:1"])
-    assert [(one["label"], one["taken_for"], one["share"]) for one in found["a"]["collisions"]] == [
+    assert [(one.label, one.taken_for, one.share) for one in found["a"].collisions] == [
         ("neutral", "sad", 0.6),
         ("calm", "neutral", 0.3),
     ]
-    assert found["b"]["collisions"] == []
+    assert [one.to_dict() for one in found["b"].collisions] == []
 
 
 def test_over_several_runs_metrics_are_the_mean_and_confusions_the_sum():
     found = corpora_of(TRUE, np.stack([PREDICTED, TRUE]))["b"]
-    assert found["metrics"]["uar"] == 0.75
-    assert found["confusion"] == [[0, 0, 0], [2, 2, 0], [0, 0, 4]]
-    assert (found["clips"], found["per_class"]["neutral"]["support"]) == (4, 2)
-    assert found["per_class"]["neutral"]["recall"] == 0.5
+    assert found.metrics["uar"] == 0.75
+    assert found.confusion == [[0, 0, 0], [2, 2, 0], [0, 0, 4]]
+    assert (found.clips, found.per_class["neutral"].support) == (4, 2)
+    assert found.per_class["neutral"].recall == 0.5

@@ -54,17 +54,17 @@ def _evaluate(dataset, predictions=PREDICTED):
 
 def test_an_evaluation_is_of_the_given_rows(dataset):
     found = _evaluate(dataset)
-    assert found["metrics"] == all_metrics(TRUE, np.eye(3)[PREDICTED])
-    assert (found["clips"], found["speakers"]) == (12, 2)
-    assert found["metrics"]["wa"] == pytest.approx(9 / 12)
-    assert found["confusion"] == [[3, 1, 0], [0, 3, 1], [1, 0, 3]]
-    assert [row["support"] for row in found["per_class"].values()] == [4, 4, 4]
-    assert list(found["slices"]) == ["speaker", "sex"]
-    assert found["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.5)
-    assert found["slices"]["speaker"]["toy/2"]["wa"] == 1.0
-    low, high = found["intervals"]["uar"]
-    assert low < found["metrics"]["uar"] < high
-    assert found["intervals"] != found["clip_intervals"]
+    assert found.metrics == all_metrics(TRUE, np.eye(3)[PREDICTED])
+    assert (found.clips, found.speakers) == (12, 2)
+    assert found.metrics["wa"] == pytest.approx(9 / 12)
+    assert found.confusion == [[3, 1, 0], [0, 3, 1], [1, 0, 3]]
+    assert [row.support for row in found.per_class.values()] == [4, 4, 4]
+    assert list(found.slices) == ["speaker", "sex"]
+    assert found.slices["speaker"]["toy/1"].wa == pytest.approx(0.5)
+    assert found.slices["speaker"]["toy/2"].wa == 1.0
+    low, high = found.intervals["uar"]
+    assert low < found.metrics["uar"] < high
+    assert found.intervals != found.clip_intervals
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_few_speakers_have_a_warning(dataset, speakers, warned):
         "speaker", [str(i % speakers) for i in range(CLIPS)]
     )
     predicted = np.eye(3, dtype=np.float32)[np.arange(CLIPS) % 3]
-    warnings = evaluate_predictions(of_rows(changed, np.arange(CLIPS), predicted), bootstrap=20)[
-        "warnings"
-    ]
+    warnings = evaluate_predictions(
+        of_rows(changed, np.arange(CLIPS), predicted), bootstrap=20
+    ).warnings
     assert len(warnings) == (warned is not None)
     assert warned is None or warned in warnings[0]
 
@@ -85,11 +85,11 @@ def test_few_speakers_have_a_warning(dataset, speakers, warned):
 def test_several_runs_give_the_mean_of_their_metrics(dataset):
     found = _evaluate(dataset, np.stack([PREDICTED, TRUE]))
     single, right = (all_metrics(TRUE, np.eye(3)[own]) for own in (PREDICTED, TRUE))
-    assert found["metrics"] == pytest.approx(
+    assert found.metrics == pytest.approx(
         {name: (single[name] + right[name]) / 2 for name in single}
     )
-    assert found["confusion"] == [[7, 1, 0], [0, 7, 1], [1, 0, 7]]
-    assert found["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.75)
+    assert found.confusion == [[7, 1, 0], [0, 7, 1], [1, 0, 7]]
+    assert found.slices["speaker"]["toy/1"].wa == pytest.approx(0.75)
 
 
 def test_softmax_survives_large_logits():
@@ -97,22 +97,22 @@ def test_softmax_survives_large_logits():
 
 
 def test_the_hardest_clips_come_first(dataset):
-    first, second, third, fourth = _evaluate(dataset)["hardest"][:4]
-    assert [clip["probability"] for clip in (first, second, third, fourth)] == [0, 0, 0, 1]
-    assert (first["label"], first["predicted"], first["path"]) == ("angry", "happy", None)
-    assert {clip["speaker"] for clip in (first, second, third)} == {"toy/1"}
+    first, second, third, fourth = _evaluate(dataset).hardest[:4]
+    assert [clip.probability for clip in (first, second, third, fourth)] == [0, 0, 0, 1]
+    assert (first.label, first.predicted, first.path) == ("angry", "happy", None)
+    assert {clip.speaker for clip in (first, second, third)} == {"toy/1"}
 
 
 def test_several_corpora_are_evaluated_each(dataset):
     corpora = ["a" if i < 12 else "b" for i in range(CLIPS)]
     found = _evaluate(dataset.remove_columns("corpus").add_column("corpus", corpora))
-    assert {corpus: own["clips"] for corpus, own in found["corpora"].items()} == {"a": 6, "b": 6}
-    assert found["corpora"]["a"]["metrics"]["wa"] == 0.5
+    assert {corpus: own.clips for corpus, own in found.corpora.items()} == {"a": 6, "b": 6}
+    assert found.corpora["a"].metrics["wa"] == 0.5
     assert (
-        np.sum([own["confusion"] for own in found["corpora"].values()], axis=0).tolist()
-        == found["confusion"]
+        np.sum([own.confusion for own in found.corpora.values()], axis=0).tolist()
+        == found.confusion
     )
-    assert _evaluate(dataset)["corpora"] == {}
+    assert _evaluate(dataset).corpora == {}
 
 
 FINE = ModelFacts(

@@ -2,8 +2,8 @@
 
 import re
 
+from ser_hf.evaluation.sections import Calibration
 from ser_hf.report import plots
-from ser_hf.report.report import Calibration
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},

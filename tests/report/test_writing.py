@@ -6,7 +6,7 @@ import matplotlib.image
 import pytest
 from support.reports import over_folds, typed, whole_report
 
-from ser_hf.report.report import HardClip
+from ser_hf.evaluation.sections import HardClip
 from ser_hf.report.write import figures, players, write_report
 
 

@@ -30,7 +30,7 @@ def _evaluated(paths):
     predictions = predictions_of(labels, None, 3, speakers, probabilities, names=LABELS, **known)
     if paths:
         predictions.paths.extend(paths)
-    return evaluate_predictions(predictions, bootstrap=50), labels, speakers
+    return evaluate_predictions(predictions, bootstrap=50).to_dict(), labels, speakers
 
 
 def whole_report(paths=None, **changes):

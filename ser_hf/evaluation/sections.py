@@ -1,0 +1,327 @@
+"""The sections of a report that hold numbers: evaluation computes into these classes.
+
+`ser_hf.report.report.Report` composes them. The keys of report.json, its JSON schema and the page
+on report keys follow from the fields.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .metrics import METRICS
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Counts = list[list[Count]]
+Intervals = dict[str, Interval | None]
+
+
+def _metric_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of each metric, with its definition."""
+    schemas: dict[str, dict[str, Any]] = {}
+    for key, metric in METRICS.items():
+        definition = f"{metric.definition[0].upper()}{metric.definition[1:]}."
+        schemas[key] = {"description": definition, "type": ["number", "null"]}
+    loss = "The training loss on this split, nats."
+    schemas["loss"] = {"description": loss, "type": "number"}
+    return schemas
+
+
+Scores = Annotated[
+    dict[str, float | None], Field(json_schema_extra={"properties": _metric_schemas()})
+]
+
+
+class Section(BaseModel):
+    """A part of the report. Keys that were not measured are absent from report.json, as they are
+    None here.
+    """
+
+    model_config = ConfigDict(
+        protected_namespaces=(), allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+    def filled(self) -> dict[str, Any]:
+        """The values that were set, by the name of their field."""
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section as JSON values, with the keys that were set."""
+        return self.model_dump(exclude_unset=True, by_alias=True)
+
+
+class ClassScores(Section):
+    """Results for one class."""
+
+    precision: float = Field(
+        description="Share of the predictions of this class that are correct, 0 to 1."
+    )
+    recall: float = Field(
+        description="Share of the clips of this class that are recognized, 0 to 1."
+    )
+    f1: float = Field(description="Harmonic mean of precision and recall, 0 to 1.")
+    support: Count = Field(description="Clips of this class.")
+    recall_interval: Interval | None = Field(
+        None, description="Interval of the recall over speakers and their clips."
+    )
+
+
+class DimensionScores(Section):
+    """Results for one dimension; ratings and predictions from 0 to 1."""
+
+    ccc: float | None = Field(None, description="Concordance correlation coefficient, -1 to 1.")
+    pearson: float | None = Field(
+        None, description="Pearson's correlation, -1 to 1; null if undefined."
+    )
+    mae: float = Field(description="Mean absolute error.")
+    rmse: float = Field(description="Root mean squared error.")
+    ccc_interval: Interval | None = Field(
+        None, description="Interval of the CCC over speakers and their clips."
+    )
+    target_mean: float = Field(description="Mean of the ratings.")
+    target_deviation: float = Field(description="Standard deviation of the ratings.")
+    predicted_mean: float = Field(description="Mean of the predictions.")
+    predicted_deviation: float = Field(
+        description="Standard deviation of the predictions, mean over seeds."
+    )
+
+
+class Bin(Section):
+    """One bin of the reliability diagram."""
+
+    low: float = Field(description="Lower bound.")
+    high: float = Field(description="Upper bound.")
+    clips: Amount = Field(description="Clips in the bin, mean over seeds.")
+    confidence: float | None = Field(
+        description="Mean probability of the predictions; null for an empty bin."
+    )
+    accuracy: float | None = Field(
+        description="Share of correct predictions; null for an empty bin."
+    )
+
+
+class Calibration(Section):
+    """Calibration of the probabilities."""
+
+    bins: list[Bin] = Field(description="15 equal bins of the predicted probability.")
+    ece: float = Field(description="Expected calibration error, 0 to 1.")
+
+
+class ProbabilityScores(Section):
+    """Metrics of the probabilities."""
+
+    log_loss: float = Field(description="Log loss, nats; lower is better.")
+    ece: float = Field(description="Expected calibration error, 0 to 1.")
+    brier: float = Field(description="Brier score, 0 to 2.")
+
+
+class Temperature(Section):
+    """Temperature scaling, fitted on validation (Guo et al. 2017)."""
+
+    value: Positive = Field(description="The logits are divided by it.")
+    fitted_on: str = Field(description="The split.")
+    before: ProbabilityScores = Field(description="On the evaluated split, without it.")
+    after: ProbabilityScores = Field(description="On the evaluated split, with it.")
+    stored: bool = Field(description="Whether the published model applies it.")
+
+
+class CleanScores(Section):
+    """Results for some clips: those of a group, unchanged ones, or means over conditions."""
+
+    uar: float | None = Field(None, description="UAR over the classes of these clips, 0 to 1.")
+    wa: float | None = Field(None, description="WA, 0 to 1.")
+    macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
+    weighted_f1: float | None = Field(None, description="Weighted F1, 0 to 1.")
+    ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
+    pearson: float | None = Field(
+        None, description="Mean correlation over dimensions, -1 to 1; null if undefined."
+    )
+    mae: float | None = Field(None, description="Mean absolute error, share of the range.")
+    rmse: float | None = Field(None, description="Root mean squared error, share of the range.")
+    interval: Interval | None = Field(None, description="Interval of `uar`, or of `ccc`.")
+
+
+class Slice(CleanScores):
+    """Results for one group of clips; no interval for fewer than three speakers."""
+
+    clips: Count = Field(description="Clips in the group.")
+    speakers: Count | None = Field(
+        None, description="Speakers in the group; null if one is unknown."
+    )
+
+
+class Gap(Section):
+    """The groups with the highest and the lowest score."""
+
+    metric: str = Field(description="The compared metric.")
+    best: str = Field(description="Group with the highest score.")
+    worst: str = Field(description="Group with the lowest score.")
+    gap: float = Field(description="Difference of the two scores.")
+    interval: Interval | None = Field(None, description="Interval of the difference.")
+
+
+class Perceived(Section):
+    """Results against the clips' second label: the perceived emotion, or the intended one."""
+
+    by: str = Field(
+        description="The other label: perceived (by most raters) or intended (by the speaker)."
+    )
+    clips: Count = Field(description="Clips that have it.")
+    agreement: float = Field(description="Share of these clips on which both labels agree, 0 to 1.")
+    metrics: Scores = Field(description="Against the other label.")
+    same_clips: Scores = Field(description="The same clips against the labels of the report.")
+    counts: Counts = Field(description="Labels of the report in rows, the other labels in columns.")
+
+
+class Collision(Section):
+    """A class that is often confused with another one."""
+
+    label: str = Field(description="The class.")
+    taken_for: str = Field(description="The most frequent wrong prediction.")
+    share: float = Field(description="Share of the clips of the class, 0 to 1.")
+    foreign: bool = Field(description="Whether the corpus has no such label.")
+
+
+class CorpusScores(Section):
+    """Results for one corpus."""
+
+    clips: Count = Field(description="Evaluated clips.")
+    speakers: Count = Field(description="Speakers of these clips.")
+    metrics: Scores = Field(description="Over the classes of the corpus.")
+    per_class: dict[str, ClassScores] = Field(description="By label.")
+    confusion: Counts = Field(
+        description="Counts of clips: true classes in rows, predicted classes in columns."
+    )
+    collisions: list[Collision] = Field(
+        description="Classes with a fifth of the clips predicted as one other."
+    )
+
+
+class HardClip(Section):
+    """A clip whose label got a low probability."""
+
+    id: str = Field(description="Id of the clip.")
+    speaker: str | None = Field(None, description="Its speaker.")
+    label: str = Field(description="True class, or the targets in words.")
+    predicted: str = Field(description="Predicted class, or values.")
+    probability: float | None = Field(
+        None, description="Probability of the true class, mean over seeds, 0 to 1."
+    )
+    error: float | None = Field(
+        None, description="Of dimensions: root mean squared error, share of the range."
+    )
+    path: str | None = Field(None, description="Audio file; null for audio that is in no file.")
+
+
+class ConditionScores(CleanScores):
+    """Results under one condition."""
+
+    name: str = Field(description="The condition in words.")
+    kind: str = Field(
+        description="Noise, reverberation, telephone, codec, gain, clipping, truncation or speed."
+    )
+    severity: float = Field(description="In `unit`.")
+    unit: str = Field(description="Unit of the severity.")
+    description: str = Field("", description="What is done to a clip.")
+    changed: Count | None = Field(None, description="Clips that it changed.")
+    drop: float = Field(description="Loss of UAR, or of CCC.")
+    drop_interval: Interval | None = Field(
+        None, description="Interval of the loss, from paired resamples."
+    )
+
+
+class RobustnessSettings(Section):
+    """How the conditions were evaluated."""
+
+    seed: int = Field(0, description="Seed of the random numbers of all conditions.")
+    of_clips: Count | None = Field(None, description="Available clips.")
+    bootstrap: Count | None = Field(None, description="Resamples.")
+    confidence: float = Field(description="Confidence level of the intervals, 0 to 1.")
+    sampling_rate: Count | None = Field(None, description="Sampling rate of the clips, Hz.")
+    libsndfile: str | None = Field(None, description="Version of libsndfile, which has the codecs.")
+
+
+class Robustness(Section):
+    """The same weights on degraded clips. Over folds and seeds the mean, without intervals."""
+
+    clips: Count = Field(description="Clips evaluated under each condition.")
+    chance: float = Field(
+        description="UAR of guessing, 0 to 1; of dimensions the CCC of guessing, 0."
+    )
+    clean: CleanScores = Field(description="The unchanged clips.")
+    conditions: list[ConditionScores] = Field(min_length=1, description="One entry per condition.")
+    areas: dict[str, CleanScores] = Field(
+        {},
+        description="By kind: areas under the curves over its severities, divided by their range (mean scores).",
+    )
+    settings: RobustnessSettings = Field(description="How the conditions were evaluated.")
+
+
+class Pooled(Section):
+    """Results of the predictions of all folds together."""
+
+    metrics: Scores = Field(description="Of all predictions.")
+    intervals: Intervals = Field({}, description="Over speakers and their clips.")
+    clip_intervals: Intervals = Field({}, description="Over clips only.")
+
+
+class OverallResults(Section):
+    """Results that both tasks have."""
+
+    clips: Count | None = Field(
+        None, description="Evaluated clips. Several folds may evaluate the same clip."
+    )
+    speakers: Count | None = Field(None, description="Speakers of these clips.")
+    metrics: Scores = Field(description="Of the evaluated split; over folds and seeds the mean.")
+    intervals: Intervals = Field(
+        {},
+        description="Over speakers and their clips: hierarchical bootstrap; over folds and seeds of the mean. "
+        "ECE has none, because resampling biases it upwards.",
+    )
+    clip_intervals: Intervals = Field({}, description="Over clips only.")
+    confidence: float = Field(0.95, description="Confidence level of all intervals, 0 to 1.")
+    slices: dict[str, dict[str, Slice]] = Field(
+        {},
+        description="By column (speaker, sex, ...), then by value; ages in years, durations in seconds.",
+    )
+    gaps: dict[str, Gap] | None = Field(
+        None, description="By column: the best and the worst group."
+    )
+    hardest: list[HardClip] = Field(
+        [], description="The 20 clips with the lowest probability of their label."
+    )
+    warnings: list[str] = Field([], description="Limits of the results, in sentences.")
+
+
+class ClassResults(Section):
+    """Results of a model that predicts classes."""
+
+    per_class: dict[str, ClassScores] = Field({}, description="By label.")
+    confusion: Counts = Field(
+        [],
+        description="Counts of clips: true classes in rows, predicted classes in columns, in the order of `labels`; "
+        "summed over seeds and folds.",
+    )
+    calibration: Calibration | None = Field(None, description="Calibration of the probabilities.")
+    perceived: Perceived | None = Field(
+        None, description="The same predictions against a second label."
+    )
+    corpora: dict[str, CorpusScores] = Field({}, description="By corpus, if there are several.")
+
+
+class DimensionResults(Section):
+    """Results of a model that predicts dimensions."""
+
+    per_dimension: dict[str, DimensionScores] = Field({}, description="By dimension.")
+
+
+class Results(DimensionResults, ClassResults, OverallResults):
+    """All numbers of one evaluated split. `ClassResults` are set, or `DimensionResults`."""
+
+    pooled: Pooled | None = Field(None, description="The predictions of all folds together.")
