@@ -31,6 +31,9 @@ class Augmenter:
     def __init__(
         self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
     ):
+        # Here rather than in each worker of a DataLoader.
+        import torchaudio  # noqa: F401
+
         self.augmentation = augmentation
         self.sampling_rate = sampling_rate
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)

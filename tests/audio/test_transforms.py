@@ -1,7 +1,12 @@
 """Signal processing of augmentation: telephone and level, noise, reverberation, speed and pitch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import soxr
+import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_toeplitz
@@ -42,6 +47,15 @@ def test_a_telephone_keeps_the_band_its_length_and_time(voice, codec, least, rat
     assert least < distortion < least + 20  # each codec distorts, some more
 
 
+def test_the_mu_law_codec_is_as_near_to_the_clip_as_the_curve_of_torchaudio(voice):
+    samples = (voice / np.abs(voice).max()).astype(np.float32)
+    coded = transforms._coded(samples, "mu_law")
+    curve = torchaudio.functional.mu_law_encoding(torch.tensor(samples) / 2, 256)
+    rounded = 2 * torchaudio.functional.mu_law_decoding(curve, 256).numpy()
+    errors = [transforms.mean_power(decoded - samples) for decoded in (coded, rounded)]
+    assert 10 * np.log10(errors[0] / errors[1]) == pytest.approx(0, abs=1)
+
+
 @settings(max_examples=10)
 @given(decibels=st.floats(-60, 60))
 def test_gain_is_in_decibels(voice, decibels):
@@ -70,6 +84,13 @@ def test_noise_has_the_signal_to_noise_ratio(snr, level, loudness):
     assert 10 * np.log10(
         transforms.mean_power(samples) / transforms.mean_power(added)
     ) == pytest.approx(snr, abs=0.1)
+
+
+def test_noise_of_no_power_in_float32_is_silent():
+    samples = np.float32([0.1, -0.1, 0.2])
+    faint = np.float32([1e-25, 1e-25, 0])
+    assert transforms.add_noise(samples, faint, 0.0) is samples
+    assert transforms.add_noise(faint, samples, 0.0) is faint
 
 
 def slope(noise):
@@ -209,6 +230,23 @@ def test_speed_changes_length_and_pitch_and_tempo_length_alone(vowel, factor):
     )
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.93, 1.25])
+def test_speed_is_near_to_a_steeper_filter(factor):
+    # Noise up to half of the band, so that all filters pass it.
+    white = np.random.default_rng(0).standard_normal(20000).astype(np.float32)
+    samples = sosfiltfilt(butter(8, 0.4, output="sos"), white).astype(np.float32)
+    reference = soxr.resample(samples, factor, 1.0, quality="VHQ")[500:-500]
+    error = transforms.speed(samples, factor)[500:-500] - reference
+    assert 10 * np.log10(transforms.mean_power(error) / transforms.mean_power(reference)) < -60
+
+
+def test_speed_is_rounded_to_hundredths():
+    samples = np.sin(np.arange(5000) / 9).astype(np.float32)
+    np.testing.assert_array_equal(
+        transforms.speed(samples, 1.1042), transforms.speed(samples, 1.10)
+    )
+
+
 @pytest.mark.parametrize("semitones", [-12.0, -2.0, 1.5, 7.0])
 def test_pitch_changes_by_semitones_at_the_same_tempo(vowel, semitones):
     higher = transforms.pitch(vowel, semitones, RATE)
@@ -227,3 +265,37 @@ def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
         late = changed[round(0.65 * len(changed)) :]
         assert transforms.mean_power(late) == pytest.approx(transforms.mean_power(vowel), rel=0.4)
         assert np.abs(changed[round(0.35 * len(changed)) : round(0.5 * len(changed))]).max() < 1e-3
+
+
+CHANGES = {
+    "telephone": lambda clip: transforms.telephone(clip, "mu_law", RATE),
+    "gain": lambda clip: transforms.gain(clip, 3.0),
+    "noise": lambda clip: transforms.add_noise(clip, clip[::-1].copy(), 10.0),
+    "reverberation": lambda clip: transforms.reverberate(clip, clip[:3000]),
+    "speed": lambda clip: transforms.speed(clip, 1.07),
+    "pitch": lambda clip: transforms.pitch(clip, 1.0, RATE),
+}
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of torch's threads, and resets it afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_do_not_depend_on_threads_and_leave_the_clip_as_it_is(name, voice, threads):
+    clip = np.tile(voice, 4)
+    clip.flags.writeable = False
+    before = clip.copy()
+    threads(1)
+    expected = CHANGES[name](clip)
+    threads(4)
+    np.testing.assert_array_equal(CHANGES[name](clip), expected)
+    with ThreadPoolExecutor(3) as pool:
+        for changed in pool.map(CHANGES[name], [clip] * 6):
+            np.testing.assert_array_equal(changed, expected)
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(clip, before)
