@@ -1,4 +1,4 @@
-"""Measures a corpus: its audio files, their signals, tables of counts."""
+"""The audio files of a corpus, measures of their signals, and tables of counts."""
 
 import dataclasses
 import os
@@ -26,9 +26,13 @@ MEASURES = {
     "trailing_silence": ("s", "trailing silence"),
     "clipped_share": ("%", "share of clipped samples"),
 }
+# A sample is at full scale from this value on, and clipped in a run of this number of them.
 FULL_SCALE = 0.999
 CLIPPED_RUN = 3
+# A clip without a sample of this value is silent: -60 dBFS.
 SILENT_PEAK = 1e-3
+# Silence is measured in frames of this length; a quiet frame is this number of dB below the
+# loudest.
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
 
@@ -38,11 +42,11 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """The measures of one file, mixed to mono; with an `error` the file is unreadable and others
-    may be None.
+    """The measures of one file, mixed to mono.
 
-    Levels are in dB relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine
-    -3.01 dBFS), and None for digital silence. Times are in seconds, shares between 0 and 1.
+    With an `error` the file is unreadable, and the other values may be None. Levels are in dB
+    relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS), and
+    None for digital silence. Times are in seconds, shares between 0 and 1.
 
     Attributes:
         rms, peak: level of the whole file, and of its largest sample.
@@ -94,6 +98,13 @@ class AudioFile:
         """Whether it is a clip of the corpus that can be decoded."""
         return self.role == "clip" and self.measured is not None and self.measured.error is None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The file's row in `inspect.json`."""
+        row: dict[str, Any] = {"path": self.shown, "role": self.role, "reason": self.reason}
+        for key in ("id", "emotion", "speaker", "sex", "intensity"):
+            row[key] = getattr(self.clip, key, None)
+        return row | dataclasses.asdict(self.measured or Measurement())
+
 
 def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> list[AudioFile]:
     """All audio files of the corpus at `root`, sorted by path.
@@ -102,39 +113,58 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
         UserError: if the folder is missing, has no audio or has Git LFS pointers instead.
     """
     module = CORPORA[name]
-    listing = module.parse(corpus_settings(name, root, on_unknown="skip", **options))
-    # The folder of a table, or of generated clips.
-    base = Path(os.path.commonpath([clip.path for clip in listing.clips]) if root is None else root)
-    base = base if base.is_dir() else base.parent
-    files = [
-        AudioFile(clip.path, printable_path(clip.path, base), "clip", clip)
-        for clip in listing.clips
-    ]
+    settings = corpus_settings(name, root, on_unknown="skip", **options)
+    listing = module.parse(settings)
+
+    # The folder of the corpus, of a table, or of generated clips.
+    if root is None:
+        base = Path(os.path.commonpath([clip.path for clip in listing.clips]))
+    else:
+        base = Path(root)
+    if not base.is_dir():
+        base = base.parent
+
+    files = []
+    for clip in listing.clips:
+        shown = printable_path(clip.path, base)
+        files.append(AudioFile(clip.path, shown, role="clip", clip=clip))
+
     read_name = getattr(module, "read_name", None)
     for path, reason in listing.skipped:
         clip = read_name(PurePath(path)) if read_name else None
         unknown = clip is None if read_name else "file name" in reason
-        role = "unknown name" if unknown else "left out" if os.path.isfile(path) else "absent"
-        files.append(AudioFile(path, printable_path(path, base), role, clip, reason))
+        role: Role
+        if unknown:
+            role = "unknown name"
+        elif os.path.isfile(path):
+            role = "left out"
+        else:
+            role = "absent"
+        shown = printable_path(path, base)
+        files.append(AudioFile(path, shown, role=role, clip=clip, reason=reason))
     return sorted(files, key=lambda file: file.path)
 
 
 def printable_path(path: str, base: Path | None) -> str:
-    """The path below `base`, or the whole path if it is elsewhere, with unprintable characters
-    escaped.
+    """The path below `base`, or the whole path if it is elsewhere.
+
+    Unprintable characters are escaped.
     """
     if base is not None and Path(path).is_relative_to(base):
         path = Path(path).relative_to(base).as_posix()
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    characters = []
+    for character in text:
+        if not character.isprintable():
+            character = character.encode("unicode_escape").decode("ascii")
+        characters.append(character)
+    return "".join(characters)
 
 
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
     """The files with their measurements, computed on threads, each path once."""
-    # This import loads torch: late, as it takes seconds, and before the threads of `measure` do the
-    # same.
+    # This import loads torch: late, as it takes seconds, and before the threads of `measure`
+    # import it.
     from ..models import preparation  # noqa: F401
 
     paths = list(dict.fromkeys(file.path for file in files if file.role != "absent"))
@@ -155,8 +185,10 @@ def measure(path: str) -> Measurement:
         decoded = decode(path)
     except (ValueError, OSError, RuntimeError) as error:
         return Measurement(bytes=size, error=_reason(error, path))
+
     samples = decoded.samples
     rate = decoded.sampling_rate
+    silence = _silence(samples, rate)
     peak = float(np.abs(samples).max())
     return Measurement(
         bytes=size,
@@ -168,7 +200,9 @@ def measure(path: str) -> Measurement:
         clipped_share=clipped_share(samples),
         silent=peak < SILENT_PEAK,
         content_hash=decoded.content_hash,
-        **_silence(samples, rate),
+        floor=silence.floor,
+        leading_silence=silence.leading,
+        trailing_silence=silence.trailing,
     )
 
 
@@ -180,23 +214,35 @@ def clipped_share(samples: np.ndarray) -> float:
     return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
 
 
-def _silence(samples: np.ndarray, sampling_rate: int) -> dict[str, float | None]:
+@dataclasses.dataclass(frozen=True)
+class _Silence:
+    """Silence before and after the sound in seconds, and the level of the quietest tenth."""
+
+    leading: float
+    trailing: float
+    floor: float | None
+
+
+def _silence(samples: np.ndarray, sampling_rate: int) -> _Silence:
     length = max(1, min(round(FRAME_SECONDS * sampling_rate), len(samples)))
-    frames = len(samples) // length
-    powers = np.square(samples[: frames * length].reshape(frames, length), dtype=np.float64).mean(
-        axis=1
-    )
+    count = len(samples) // length
+    frames = samples[: count * length].reshape(count, length)
+    powers = np.square(frames, dtype=np.float64).mean(axis=1)
     loud = np.flatnonzero(powers > powers.max() * 10 ** (-QUIET_BELOW_LOUDEST / 10))
-    leading = trailing = len(samples)  # digital silence
-    if len(loud):
+
+    if len(loud) == 0:  # digital silence
+        leading = len(samples)
+        trailing = len(samples)
+    else:
         leading = loud[0] * length
-        # The last frame includes the remaining samples.
-        trailing = 0 if loud[-1] == frames - 1 else len(samples) - (loud[-1] + 1) * length
-    return {
-        "leading_silence": float(leading / sampling_rate),
-        "trailing_silence": float(trailing / sampling_rate),
-        "floor": _decibels(np.percentile(powers, 10)),
-    }
+        trailing = len(samples) - (loud[-1] + 1) * length
+        if loud[-1] == count - 1:  # the last frame includes the remaining samples
+            trailing = 0
+    return _Silence(
+        leading=float(leading / sampling_rate),
+        trailing=float(trailing / sampling_rate),
+        floor=_decibels(np.percentile(powers, 10)),
+    )
 
 
 def _decibels(power: float) -> float | None:
@@ -204,6 +250,7 @@ def _decibels(power: float) -> float | None:
 
 
 def _reason(error: Exception, path: str) -> str:
+    """The message of an error without the path, which stands beside it."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return str(error).removeprefix(f"{name}: ") or type(error).__name__
 
@@ -222,20 +269,27 @@ def ordered_labels(labels: Sequence[str]) -> list[str]:
     return [emotion for emotion in EMOTIONS if emotion in present] + sorted(present - set(EMOTIONS))
 
 
-def crosstable(table: pd.DataFrame, column: str) -> dict[str, Any] | None:
-    """Count as ``{labels, rows: {value of the column: [counts]}, total: [counts]}``; None if no
-    clip has a value.
-    """
+@dataclasses.dataclass(frozen=True)
+class CrossTable:
+    """Numbers of clips by label: for each value of a column, and in total."""
+
+    labels: list[str]
+    rows: dict[str, list[int]]
+    total: list[int]
+
+
+def crosstable(table: pd.DataFrame, column: str) -> CrossTable | None:
+    """Count the clips by label and by a column of a `clip_table`; None if no clip has a value."""
     if table[column].isna().all():
         return None
     counts = pd.crosstab(table[column].fillna("not stated"), table["label"])
     labels = ordered_labels(counts.columns)
-    rows = sorted(counts.index, key=lambda name: (name == "not stated", name))
-    return {
-        "labels": labels,
-        "rows": {name: counts.loc[name, labels].tolist() for name in rows},
-        "total": counts[labels].sum().tolist(),
-    }
+    values = sorted(counts.index, key=lambda name: (name == "not stated", name))
+    return CrossTable(
+        labels=labels,
+        rows={value: counts.loc[value, labels].tolist() for value in values},
+        total=counts[labels].sum().tolist(),
+    )
 
 
 def describe(table: pd.DataFrame) -> dict[str, dict[str, float]]:

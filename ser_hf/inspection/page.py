@@ -9,8 +9,10 @@ from ..report.page import Picture, picture, template
 from ..report.plots import COLORS, distribution_figure, svg
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, write_json
-from .findings import Inspection
+from .corpus import Inspection
 from .measure import MEASURES, clip_table, ordered_labels
+from .spectrograms import spectrograms
+from .voice import DESCRIPTORS
 
 CONTENTS = {"index.html", "inspect.json"}
 # Limits of the page; `inspect.json` is complete.
@@ -25,10 +27,12 @@ def check_folder(folder: str | Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"--output: {folder} is not a folder; choose another one")
     names = {child.name for child in folder.iterdir()} if folder.is_dir() else set()
-    if names - CONTENTS or (names and "inspect.json" not in names):
-        some = min(names - CONTENTS, default=min(names))
+    others = names - CONTENTS
+    if others or (names and "inspect.json" not in names):
+        name = min(others or names)
         raise UserError(
-            f"--output: {folder} contains {some}, which is not of an inspection; choose another folder"
+            f"--output: {folder} contains {name}, which is not of an inspection; choose another "
+            "folder"
         )
 
 
@@ -51,6 +55,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
             charts=charts(clip_table(inspection.clips)),
+            spectrograms=spectrograms(inspection.voice),
             listed=FILES_LISTED,
             speakers_listed=SPEAKERS_LISTED,
         )
@@ -59,15 +64,21 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
 
 
 def quantity(value: float | None, measure: str) -> str:
-    """A measure as text without its unit; shares in percent."""
+    """A measure or descriptor as text without its unit; shares in percent."""
     if value is None:
         return "–"
-    unit = MEASURES[measure][0]
-    text = (
-        f"{100 * value:.2f}" if unit == "%" else f"{value:.2f}" if unit == "s" else f"{value:.1f}"
-    )
-    # No negative zero, and a minus sign as wide as a digit.
-    return text.removeprefix("-") if not text.strip("-0.") else text.replace("-", "−")
+    unit = (MEASURES | DESCRIPTORS)[measure][0]
+    if unit == "%":
+        text = f"{100 * value:.2f}"
+    elif unit == "s":
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.1f}"
+
+    is_zero = not text.strip("-0.")
+    if is_zero:
+        return text.removeprefix("-")  # no negative zero
+    return text.replace("-", "−")  # a minus sign as wide as a digit
 
 
 def charts(table: pd.DataFrame) -> list[Picture]:
@@ -75,13 +86,17 @@ def charts(table: pd.DataFrame) -> list[Picture]:
     if table.empty:
         return []
     labels = ordered_labels(table["label"])
-    classes = distribution_figure({"clips": table["label"].value_counts()[labels].tolist()}, labels)
+    counts = table["label"].value_counts()[labels].tolist()
+    classes = distribution_figure({"clips": counts}, labels)
     classes.set_size_inches(_CHART)
     classes.axes[0].tick_params(axis="x", rotation=35)
+
     durations = Figure(figsize=_CHART, layout="constrained")
     axes = durations.add_subplot()
-    axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
+    bins = min(60, max(10, int(len(table) ** 0.5)))
+    axes.hist(table["duration"], bins=bins, color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
+
     figures = {
         "Clips of each label.": classes,
         "Histogram of the durations of the clips.": durations,

@@ -12,16 +12,18 @@ HOSTILE = "<script>alert(1)<&$x_1^$.wav"
 
 @pytest.fixture(scope="session")
 def faulty_root(tmp_path_factory):
-    """A synthetic CREMA-D of 3 actors, 6 emotions, 3 sentences; test_findings.py lists the defects."""
+    """A synthetic CREMA-D of 3 actors, 6 emotions and 3 sentences.
+
+    test_findings.py lists the defects.
+    """
     root = tmp_path_factory.mktemp("CREMA-D")
     write_corpus("cremad", root, speakers=3, takes=3)
     audio = root / "AudioWAV"
 
     def path(actor, sentence, emotion):
-        return (
-            audio
-            / f"{actor}_{sentence}_{emotion}_{'MD' if sentence == 'IEO' and emotion != 'NEU' else 'XX'}.wav"
-        )
+        # In the release one sentence has levels.
+        level = "MD" if sentence == "IEO" and emotion != "NEU" else "XX"
+        return audio / f"{actor}_{sentence}_{emotion}_{level}.wav"
 
     def samples(file):
         return soundfile.read(file, dtype="float32")[0]

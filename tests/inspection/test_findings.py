@@ -12,7 +12,7 @@ from ser_hf.corpora.release import Entry
 from ser_hf.corpora.schema import Clip
 from ser_hf.corpora.verify import ReleaseCheck
 from ser_hf.inspection import inspect_corpus
-from ser_hf.inspection.findings import Finding, find, verdict
+from ser_hf.inspection.findings import Finding, NearCopy, find, verdict
 from ser_hf.inspection.measure import AudioFile, Measurement
 from ser_hf.utils.errors import UserError
 
@@ -190,8 +190,7 @@ def test_a_speaker_that_is_louder():
 
 def test_near_copies_across_labels_are_warnings():
     first, second = balanced()[:2]
-    near = findings(balanced(), near=[(first, second, NearDuplicate(0, 1, 1.5, 0.02))])[
-        "near-copies-across"
-    ]
+    copy = NearCopy(first, second, NearDuplicate(0, 1, 1.5, 0.02))
+    near = findings(balanced(), near=[copy])["near-copies-across"]
     assert near.level == "warning"
     assert near.files == (("0.wav", "and 1.wav (1.50 s in common)"),)

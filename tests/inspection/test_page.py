@@ -33,12 +33,13 @@ def facts(written):
 @pytest.fixture
 def no_charts(monkeypatch):
     monkeypatch.setattr(module, "charts", lambda table: [])
+    monkeypatch.setattr(module, "spectrograms", lambda sample: [])
 
 
 def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert set(facts) == {
         *("format", "corpus", "root", "options", "verdict", "findings", "counts", "near_copies"),
-        *("measures", "distributions", "explained", "tables", "files"),
+        *("measures", "distributions", "explained", "voice", "tables", "files"),
     }
     assert facts["corpus"]["license"] == "odbl"
     assert facts["counts"]["roles"] == {"clip": 54, "left out": 0, "unknown name": 1, "absent": 0}
@@ -72,7 +73,7 @@ def test_the_page_is_one_file(page, written):
     assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     images = page.all("img")
-    assert len(images) == 2
+    assert len(images) == 2 + 6, "two charts, and a spectrogram for each label"
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 10
@@ -93,6 +94,17 @@ def test_the_page_has_findings_and_counts(page, facts):
         page.text.split()
     )
     assert "cremad:1003" in page.text
+
+
+def test_the_page_has_the_voices_of_each_label(page, facts):
+    voice = facts["voice"]
+    assert set(voice["by_label"]) == {"angry", "disgust", "fear", "happy", "neutral", "sad"}
+    assert f"of a sample of {voice['clips']} of the 50 readable clips" in page.text
+    assert f"{voice['all']['pitch']:.1f}" in page.text
+    pictures = [image["alt"] for image in page.all("img") if "spectrogram" in image["alt"]]
+    assert [alt.rpartition(" ")[2] for alt in pictures] == [
+        f"{label}." for label in voice["by_label"]
+    ]
 
 
 def test_unusual_values_of_a_table(tmp_path):

@@ -1,0 +1,155 @@
+"""Descriptors of the voices in a corpus, by librosa on a bounded sample of its clips.
+
+Pitch tracking is slow, so at most `MOST_CLIPS` clips are described, and `SECONDS` of each: a few
+seconds of work for a corpus of any size. The sample has no randomness.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..audio.decode import SHORTEST, decode
+from .measure import AudioFile, ordered_labels
+
+# The bounds of the sample.
+MOST_CLIPS = 48
+SECONDS = 3.0
+
+RATE = 16000
+# The range of pitch in speech, from low male voices to shouts, in Hz.
+LOWEST_PITCH = 65.0
+HIGHEST_PITCH = 600.0
+# The grid of the pitch tracker in semitones: twice librosa's default, at a third of the time.
+PITCH_STEP = 0.2
+_FRAME = 1024
+_HOP = 512
+# A frame is quiet if it is this number of dB below the loudest.
+_QUIET = 30.0
+
+# Descriptor -> its unit, and its name on the page.
+DESCRIPTORS = {
+    "pitch": ("Hz", "median pitch"),
+    "speech_share": ("%", "share of time with speech"),
+    "onset_rate": ("1/s", "onset rate"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipVoice:
+    """The descriptors of one clip.
+
+    Attributes:
+        pitch: median of the fundamental frequency over voiced frames in Hz, by pYIN (Mauch and
+            Dixon 2014); None without a voiced frame.
+        speech_share: share of the frames that are at most 30 dB below the loudest.
+        onset_rate: onsets of spectral flux in a second of speech, roughly the rate of syllables.
+    """
+
+    file: AudioFile
+    pitch: float | None
+    speech_share: float
+    onset_rate: float
+
+    @property
+    def label(self) -> str:
+        return self.file.clip.emotion
+
+
+@dataclasses.dataclass(frozen=True)
+class VoiceSample:
+    """The described clips, of all labels alike."""
+
+    clips: tuple[ClipVoice, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        return ordered_labels([voice.label for voice in self.clips])
+
+    def of_label(self, label: str) -> list[ClipVoice]:
+        """The described clips of a label."""
+        return [voice for voice in self.clips if voice.label == label]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The key `voice` of `inspect.json`: the median of each descriptor, by label and over all
+        clips.
+        """
+        return {
+            "clips": len(self.clips),
+            "seconds": SECONDS,
+            "measures": {
+                name: {"unit": unit, "meaning": meaning}
+                for name, (unit, meaning) in DESCRIPTORS.items()
+            },
+            "by_label": {label: _medians(self.of_label(label)) for label in self.labels},
+            "all": _medians(self.clips),
+        }
+
+
+def describe_voices(clips: Sequence[AudioFile]) -> VoiceSample:
+    """Describe a sample of the clips (usable ones, of any length)."""
+    return VoiceSample(tuple(describe_clip(file) for file in sample_clips(clips)))
+
+
+def sample_clips(clips: Sequence[AudioFile], most: int = MOST_CLIPS) -> list[AudioFile]:
+    """At most `most` clips with sound: as many of each label, at equal distances by id."""
+    by_label: dict[str, list[AudioFile]] = {}
+    for file in sorted(clips, key=lambda file: file.clip.id):
+        if not file.measured.silent and file.measured.duration >= SHORTEST:
+            by_label.setdefault(file.clip.emotion, []).append(file)
+
+    sampled: list[AudioFile] = []
+    labels = ordered_labels(list(by_label))[:most]
+    for label in labels:
+        files = by_label[label]
+        count = min(most // len(labels), len(files))
+        # The middle of each of `count` equal pieces.
+        sampled += [files[int((piece + 0.5) * len(files) / count)] for piece in range(count)]
+    return sampled
+
+
+def speech_of(file: AudioFile) -> np.ndarray:
+    """The first `SECONDS` of a clip after leading silence: float32 (samples,) at `RATE`."""
+    import librosa
+
+    samples = decode(file.path, sampling_rate=RATE).samples
+    trimmed, _ = librosa.effects.trim(samples, top_db=_QUIET)
+    return trimmed[: round(SECONDS * RATE)]
+
+
+def describe_clip(file: AudioFile) -> ClipVoice:
+    """The descriptors of one clip, of the speech in its first seconds."""
+    import librosa
+
+    samples = speech_of(file)
+    pitches, voiced, _ = librosa.pyin(
+        samples,
+        sr=RATE,
+        fmin=LOWEST_PITCH,
+        fmax=HIGHEST_PITCH,
+        resolution=PITCH_STEP,
+        frame_length=_FRAME,
+        hop_length=_HOP,
+    )
+    intervals = librosa.effects.split(samples, top_db=_QUIET, frame_length=_FRAME, hop_length=_HOP)
+    flux = librosa.onset.onset_strength(y=samples, sr=RATE, n_fft=_FRAME, hop_length=_HOP)
+    onsets = librosa.onset.onset_detect(onset_envelope=flux, sr=RATE, hop_length=_HOP)
+
+    speech = sum(end - start for start, end in intervals)
+    return ClipVoice(
+        file=file,
+        pitch=float(np.median(pitches[voiced])) if voiced.any() else None,
+        speech_share=float(speech / len(samples)),
+        onset_rate=float(len(onsets) * RATE / max(speech, 1)),
+    )
+
+
+def _medians(voices: Sequence[ClipVoice]) -> dict[str, Any]:
+    """The number of clips, and the median of each descriptor (None where no clip has it)."""
+    row: dict[str, Any] = {"clips": len(voices)}
+    for name in DESCRIPTORS:
+        values = [getattr(voice, name) for voice in voices if getattr(voice, name) is not None]
+        row[name] = statistics.median(values) if values else None
+    return row
