@@ -1,6 +1,4 @@
-"""The context of a run, which its steps share: recipe, data, folds, folder, and the settings that
-follow from them.
-"""
+"""The context of a run, which its steps share: recipe, data, folds, folder, and what follows."""
 
 import contextlib
 import dataclasses
@@ -9,18 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
 from transformers import TrainerCallback
 
 from ..evaluation.tasks import TASKS, Task
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.balancing import balanced
-from ..training.clips import clip_table, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
-from ..training.sampling import epoch_labels
 from ..utils.environment import environment
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
@@ -35,26 +28,33 @@ def arguments_for(
     recipe: Recipe, folder: RunFolder, padding_safe: bool = True
 ) -> EmotionTrainingArguments:
     """The arguments of the Trainer for the first seed of a recipe."""
-    training, average = recipe.training, recipe.training.average
-    same = ("precision", "deterministic", "head_learning_rate", "layer_decay")
+    training = recipe.training
     return training_arguments(
         training.arguments,
         folder.checkpoints,
         training.seeds[0],
         metric=training.early_stopping.metric,
-        selecting_evaluations=training.early_stopping.evaluations,
         padding_safe=padding_safe,
         progress=sys.stderr.isatty(),
-        average=average.kind,
-        average_decay=average.decay,
-        **{key: getattr(training, key) for key in same},
+        precision=training.precision,
+        deterministic=training.deterministic,
+        selecting_evaluations=training.early_stopping.evaluations,
+        average=training.average.kind,
+        average_decay=training.average.decay,
+        head_learning_rate=training.head_learning_rate,
+        layer_decay=training.layer_decay,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """A recipe on its data, in a folder; a single training has one fold. `foil` is the leaky
-    protocol's report.
+    """A recipe on its data, in a folder.
+
+    Args:
+        folds: of this run; a single training has one.
+        resume: whether an interrupted training continues.
+        foil: the report of the leaky protocol, with which this run is compared.
+        watch, callbacks: of the Trainer, see `ser_hf.run_recipe`.
     """
 
     recipe: Recipe
@@ -76,18 +76,18 @@ class RunContext:
             self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch
         )
 
+    def on_fold(self, fold: Fold) -> "RunContext":
+        """This context with one fold only."""
+        return dataclasses.replace(self, folds=[fold])
+
     @property
     def task(self) -> Task:
         return TASKS[self.recipe.task]
 
     @property
     def fold(self) -> Fold:
+        """The fold of a single training."""
         return self.folds[0]
-
-    @property
-    def test_rows(self) -> list[int]:
-        """The rows of the evaluated split."""
-        return self.fold.split.rows[self.recipe.evaluation.part]
 
     @property
     def freezing(self) -> Freezing:
@@ -95,31 +95,13 @@ class RunContext:
 
     @property
     def lora(self) -> Lora | None:
-        lora = self.recipe.lora
-        return None if lora.rank is None else Lora(**dataclasses.asdict(lora))
-
-    @property
-    def resampled(self) -> bool:
-        """Whether the weights of corpora or `training.balance` decide how often an epoch contains a
-        clip.
-        """
-        return self.recipe.training.balance is not None or any(
-            weight != 1 for weight in self.data.weights.values()
-        )
-
-    @property
-    def window(self) -> int | None:
-        """Samples of the longest window in evaluation: the recipe's, or the longest that the model
-        can process.
-        """
-        seconds = self.recipe.evaluation.window
-        limits = (
-            seconds and round(seconds * self.data.store.sampling_rate),
-            self.data.plan.longest_clip,
-        )
-        return min((samples for samples in limits if samples), default=None)
+        section = self.recipe.lora
+        if section.rank is None:
+            return None
+        return Lora(**dataclasses.asdict(section))
 
     def arguments(self) -> EmotionTrainingArguments:
+        """The arguments of the Trainer for the first seed."""
         return arguments_for(self.recipe, self.folder, self.data.plan.padding_safe)
 
     @contextlib.contextmanager
@@ -131,64 +113,11 @@ class RunContext:
 
     def resolved_recipe(self) -> dict[str, Any]:
         """The recipe as saved in the run's folder, with date, versions and git revision."""
-        found = environment()
+        machine = environment()
         now = datetime.datetime.now(datetime.UTC)
-        provenance = {key: found[key] for key in ("versions", "git_revision")}
-        provenance["created"] = now.isoformat(timespec="seconds")
+        provenance = {
+            "versions": machine["versions"],
+            "git_revision": machine["git_revision"],
+            "created": now.isoformat(timespec="seconds"),
+        }
         return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
-
-    def clips(self, name: str) -> Dataset:
-        """The clips of a split for evaluation: complete, in windows where they are too long."""
-        return clip_table(
-            self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window
-        )
-
-    @property
-    def train_rows(self) -> list[int]:
-        """The rows for training: for scikit-learn those of the validation split too, unless they
-        are evaluated.
-        """
-        rows = self.fold.split.rows
-        recipe = self.recipe
-        both = recipe.training.solver == "sklearn" and recipe.evaluation.part == "test"
-        return rows["train"] + rows["validation"] * both
-
-    def train_clips(self) -> Dataset:
-        """The training clips: cropped, soft-labeled or balanced for the Trainer; as in evaluation
-        for scikit-learn.
-        """
-        recipe = self.recipe
-        data = self.data
-        if recipe.training.solver == "sklearn":
-            return clip_table(data.dataset, self.train_rows, data.store, window=self.window)
-        longest = data.plan.longest_clip
-        limits = [recipe.audio.max_duration, longest and longest / data.store.sampling_rate]
-        limit = min((seconds for seconds in limits if seconds), default=None)
-        clips = clip_table(
-            data.dataset, self.train_rows, data.store, limit, recipe.training.loss.soft_labels
-        )
-        seed = recipe.training.seeds[0]
-        if self.resampled:
-            corpora = data.dataset["corpus"][:]
-            speakers = data.dataset["speaker"][:]
-            return balanced(clips, corpora, speakers, data.weights, recipe.training.balance, seed)
-        return clips
-
-    def train_labels(self, clips: Dataset) -> list[int]:
-        """The labels from which class weights and priors are computed; with balancing, those of one
-        epoch.
-        """
-        if self.resampled:
-            return epoch_labels(clips)
-        return np.asarray(self.data.dataset["label"][:])[self.train_rows].tolist()
-
-    def window_notes(self) -> list[str]:
-        """Notes about clips that evaluation splits into windows or pads."""
-        evaluated = self.recipe.evaluation.part
-        plan = self.data.plan
-        rate = self.data.store.sampling_rate
-        limits = self.window, plan.longest_clip, plan.shortest_clip
-        return [
-            f"{sentence}."
-            for sentence in window_notes(evaluated, self.clips(evaluated), rate, *limits)
-        ]

@@ -1,5 +1,6 @@
-"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit; cheap
-checks first.
+"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit.
+
+Cheap checks come first.
 """
 
 import dataclasses
@@ -18,18 +19,11 @@ from ..corpora.targets import names_of, targets_of
 from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
 from ..models.preparation import Preparation
-from ..protocols import (
-    Audit,
-    Split,
-    audit,
-    contradictions,
-    require_apart,
-    split_corpus,
-)
+from ..protocols import Audit, Split, audit, contradictions, require_apart, split_corpus
 from ..utils.cache import key_of
 from ..utils.errors import UserError
-from .level import LEVEL_SHARE, level_share
-from .provenance import training_provenance
+from .level import loudness_note
+from .provenance import inherited_speakers, inherited_speakers_note
 from .recipe import ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
@@ -37,9 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One split with its audit; `number` counts the folds from 1. `clips` is a digest of the clips
-    (id, label, speaker, samples), by which a resumed run notices changes that the fingerprint of
-    the ids does not show."""
+    """One split with its audit.
+
+    Args:
+        number: of the fold, from 1.
+        clips: a digest of the clips (id, label, speaker, samples), by which a resumed run notices
+            changes that the fingerprint of the ids does not show.
+    """
 
     number: int
     split: Split
@@ -53,6 +51,7 @@ class ExperimentData:
 
     Args:
         folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
+        preparation_seconds: wall clock time of the loading.
         notes: warnings for the report about the model and the clips.
         sources: the labels in the corpus files and their classes.
         weights: how often an epoch contains the clips of each corpus of a mixture.
@@ -66,7 +65,7 @@ class ExperimentData:
     plan: Blueprint
     folds: list[Fold]
     foil: list[Fold]
-    seconds: dict[str, float]
+    preparation_seconds: float
     notes: list[str]
     sources: list[dict[str, Any]]
     weights: dict[str, float]
@@ -89,68 +88,51 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         UserError: naming the recipe key or file that is wrong, or clips that two parts of a split
             share.
     """
-    audio = recipe.audio
-    protocol = recipe.protocol
     began = time.perf_counter()
+    protocol = recipe.protocol
+
     corpus = load_recipe_corpus(recipe)
-    dataset = corpus.dataset
-    splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
-    leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
-    foils = [_foil(dataset, leaky, splits[0])] if leaky else []
-    preparation = Preparation(**recipe.preparation)
-    model = dict(vars(recipe.model))
-    rate = audio.sampling_rate
-    problem = TASKS[recipe.task].problem_type
-    settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
-    settings |= {"problem_type": problem, "ranges": corpus.ranges}
-    plan = blueprint(model.pop("architecture"), names_of(dataset), **settings, **model)
-    if plan.gradient_free_head and recipe.training.solver != "sklearn":
-        raise UserError(
-            f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
-            "set training.solver: sklearn"
-        )
-    waveforms = dataclasses.replace(preparation, functionals=None)
-    dataset, store = prepare(dataset, rate, audio.cache_dir, waveforms)
+    splits = split_corpus(corpus.dataset, protocol.name, protocol.folds, **protocol.options)
+    leaky_protocol = foil_protocol(protocol, splits[0]) if protocol.foil else None
+    leaky_splits = _leaky_splits(corpus.dataset, leaky_protocol, splits[0])
+
+    plan = _plan_model(recipe, corpus)
+    recorded = dataclasses.replace(plan.preparation, functionals=None)
+    dataset, store = _prepare(recipe, corpus.dataset, recorded)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
-    notes = []
-    # Of encoders, extractor or first layers normalize the level of each clip, as does
-    # audio.normalize.
-    if audio.level == "auto" and not audio.normalize and recipe.model.architecture != "encoder":
-        share = level_share(dataset, store, splits)
-        measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
-        if share > LEVEL_SHARE:
-            notes.append(
-                f"{measured}, so every clip was set to one loudness (audio.level: auto became loudness)."
-            )
-            plan = dataclasses.replace(
-                plan, preparation=dataclasses.replace(preparation, level="loudness")
-            )
-        else:
-            logger.info("%s: audio.level: auto becomes null", measured)
-    if plan.preparation != waveforms:
-        dataset, store = prepare(dataset, rate, audio.cache_dir, plan.preparation)
-    if contradicted := contradictions(splits, dataset):
-        notes.append(contradicted)
-    provenance = None
-    # files of weights have none
-    if plan.checkpoint and not plan.random_init and not os.path.isfile(plan.checkpoint):
-        provenance = training_provenance(plan.checkpoint)
-    inherited = sorted(provenance.speakers) if provenance else []
-    if shared := {speaker for split in splits for speaker in split.speakers["test"]}.intersection(
-        inherited
-    ):
-        notes.append(
-            f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts "
-            "from: expect lower figures for new speakers."
-        )
+
+    level_note = loudness_note(recipe, dataset, store, splits)
+    if level_note is not None:
+        preparation = dataclasses.replace(plan.preparation, level="loudness")
+        plan = dataclasses.replace(plan, preparation=preparation)
+    if plan.preparation != recorded:
+        dataset, store = _prepare(recipe, dataset, plan.preparation)
+
+    inherited = inherited_speakers(plan)
+    possible_notes = [
+        level_note,
+        contradictions(splits, dataset),
+        inherited_speakers_note(inherited, splits),
+    ]
+    notes = [note for note in possible_notes if note]
     for note in notes:
         logger.warning("%s", note)
+
     folds = _audited(dataset, splits, protocol, duplicates)
-    foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
-    seconds = {"preparation": time.perf_counter() - began}
-    sources = sources_facts(corpus.sources)
-    known = seconds, notes, sources, corpus.weights, inherited, corpus.ranges
-    return ExperimentData(dataset, store, plan, folds, foil, *known)
+    foil = _audited(dataset, leaky_splits, leaky_protocol, duplicates) if leaky_protocol else []
+    return ExperimentData(
+        dataset=dataset,
+        store=store,
+        plan=plan,
+        folds=folds,
+        foil=foil,
+        preparation_seconds=time.perf_counter() - began,
+        notes=notes,
+        sources=sources_facts(corpus.sources),
+        weights=corpus.weights,
+        inherited=inherited,
+        ranges=corpus.ranges,
+    )
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
@@ -159,12 +141,7 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
     root = _expanded(corpus.root)
     options = dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
-        options["corpora"] = [
-            {**item, "root": _expanded(item["root"])}
-            if isinstance(item, dict) and "root" in item
-            else item
-            for item in options["corpora"]
-        ]
+        options["corpora"] = [_with_expanded_root(item) for item in options["corpora"]]
     settings = corpus_settings(
         corpus.name,
         root,
@@ -182,33 +159,75 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
     return read_corpus(settings, recipe.audio.sampling_rate)
 
 
+def _with_expanded_root(corpus: Any) -> Any:
+    """A corpus of a mixture with ``~`` expanded in its root; what is no mapping is unchanged."""
+    if isinstance(corpus, dict) and "root" in corpus:
+        return {**corpus, "root": _expanded(corpus["root"])}
+    return corpus
+
+
 def _expanded(root: Any) -> Any:
     """A path with ``~`` expanded; anything else unchanged."""
     return os.path.expanduser(root) if isinstance(root, str) else root
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol of `protocol.foil` with splits of the same sizes; near duplicates are part
-    of its leak.
+    """The leaky protocol of `protocol.foil`, with splits of the same sizes as `split`.
+
+    Near duplicates are part of its leak.
     """
     if split.leak:
         raise UserError(
-            f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "
-            "whose test speakers are new"
+            f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the "
+            "gap to a protocol whose test speakers are new"
         )
     clips = sum(len(rows) for rows in split.rows.values())
-    shares = {name: len(split.rows[name]) / clips for name in ("validation", "test")}
-    options = shares | {"seed": protocol.options.get("seed", 0)}
+    options = {
+        "validation": len(split.rows["validation"]) / clips,
+        "test": len(split.rows["test"]) / clips,
+        "seed": protocol.options.get("seed", 0),
+    }
     return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
 
 
-def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
-    """The foil's split, drawn from the clips that the protocol uses."""
+def _leaky_splits(
+    dataset: Dataset, leaky_protocol: ProtocolSection | None, split: Split
+) -> list[Split]:
+    """The split of the foil, drawn from the clips that the protocol uses; none without a foil."""
+    if leaky_protocol is None:
+        return []
     used = sorted(row for rows in split.rows.values() for row in rows)
-    drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
-    return dataclasses.replace(
-        drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()}
+    drawn = split_corpus(dataset.select(used), leaky_protocol.name, **leaky_protocol.options)[0]
+    rows_in_dataset = {part: [used[row] for row in rows] for part, rows in drawn.rows.items()}
+    return [dataclasses.replace(drawn, rows=rows_in_dataset)]
+
+
+def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
+    """The configuration and the feature extractor of the model, without weights."""
+    model = dict(vars(recipe.model))
+    plan = blueprint(
+        model.pop("architecture"),
+        names_of(corpus.dataset),
+        sampling_rate=recipe.audio.sampling_rate,
+        normalize=recipe.audio.normalize,
+        preparation=Preparation(**recipe.preparation),
+        problem_type=TASKS[recipe.task].problem_type,
+        ranges=corpus.ranges,
+        **model,
     )
+    if plan.gradient_free_head and recipe.training.solver != "sklearn":
+        raise UserError(
+            f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) "
+            "has no gradient; set training.solver: sklearn"
+        )
+    return plan
+
+
+def _prepare(
+    recipe: Recipe, dataset: Dataset, preparation: Preparation
+) -> tuple[Dataset, WaveformStore]:
+    """Decode and prepare every clip once, see `ser_hf.prepare`."""
+    return prepare(dataset, recipe.audio.sampling_rate, recipe.audio.cache_dir, preparation)
 
 
 def _audited(
@@ -217,30 +236,40 @@ def _audited(
     protocol: ProtocolSection,
     duplicates: Sequence[NearDuplicate] | None,
 ) -> list[Fold]:
+    """The folds with their audits, which are logged; a forbidden overlap is a `UserError`."""
     numbers = protocol.folds or range(1, len(splits) + 1)
     refused = protocol.near_duplicates == "error"
     if len(splits) > 1:  # one error for the duplicates of all folds
         require_apart(splits, dataset, duplicates if refused else None)
     folds = []
     for number, split in zip(numbers, splits, strict=True):
-        audited = audit(split, dataset, duplicates, refuse_near_duplicates=refused)
+        audit_of_split = audit(split, dataset, duplicates, refuse_near_duplicates=refused)
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
-        logger.info("%s\n%s\n%s", title, split.table(dataset), audited.table())
-        folds.append(Fold(number, split, audited, _digest(dataset, split)))
+        logger.info("%s\n%s\n%s", title, split.table(dataset), audit_of_split.table())
+        folds.append(
+            Fold(
+                number=number,
+                split=split,
+                audit=audit_of_split,
+                clips=_digest(dataset, split),
+            )
+        )
     return folds
 
 
 def _digest(dataset: Dataset, split: Split) -> str:
-    names = dataset.features["label"].names
-    ids, labels, speakers, hashes = (
-        dataset[name][:] for name in ("id", "label", "speaker", "content_hash")
-    )
-    used = sorted(row for rows in split.rows.values() for row in rows)
-    targets = targets_of(dataset, used)
-    rated = [[]] * len(used) if targets is None else targets.tolist()
-    clips = zip(used, rated, strict=True)
-    return key_of(
-        sorted(
-            [ids[row], names[labels[row]], speakers[row], hashes[row], *own] for row, own in clips
-        )
-    )
+    """A digest of the clips of a split: id, label, speaker, samples and targets."""
+    label_names = dataset.features["label"].names
+    ids = dataset["id"][:]
+    labels = dataset["label"][:]
+    speakers = dataset["speaker"][:]
+    hashes = dataset["content_hash"][:]
+    rows = sorted(row for rows_of_part in split.rows.values() for row in rows_of_part)
+    targets = targets_of(dataset, rows)
+    clips = []
+    for i, row in enumerate(rows):
+        clip = [ids[row], label_names[labels[row]], speakers[row], hashes[row]]
+        if targets is not None:
+            clip += targets[i].tolist()
+        clips.append(clip)
+    return key_of(sorted(clips))

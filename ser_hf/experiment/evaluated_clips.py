@@ -12,6 +12,7 @@ from datasets import Dataset
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
+from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce_fields
 from .provenance import TrainingProvenance
@@ -44,12 +45,51 @@ class EvaluationSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
+class EvaluatedClips:
     """The test clips, and the report's `protocol` and `audit`."""
 
     dataset: Dataset
-    protocol: dict[str, Any]
-    audit: dict[str, Any]
+    protocol: Protocol
+    audit: Audit
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selection:
+    """Rows of a corpus under a name, with the fingerprint of their protocol ("" without one)."""
+
+    name: str
+    rows: list[int]
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _SharedSpeakers:
+    """What the test clips share with the training data of the model.
+
+    Args:
+        tested: the known test speakers.
+        shared: those among them that the model was trained with.
+        unnamed: corpora with unknown speakers that may be in both.
+    """
+
+    tested: list[str]
+    shared: list[str]
+    unnamed: list[str]
+
+    @property
+    def leak(self) -> str | None:
+        """Why the results do not hold for new speakers."""
+        if self.shared:
+            return (
+                f"{len(self.shared)} of {len(self.tested)} test speakers are in the model's "
+                "training or validation split."
+            )
+        if self.unnamed:
+            return (
+                f"Clips of {', '.join(self.unnamed)} have unknown speakers, which may be in the "
+                "model's training data."
+            )
+        return None
 
 
 def select_test_clips(
@@ -57,76 +97,127 @@ def select_test_clips(
     classes: Sequence[str],
     provenance: TrainingProvenance | None,
     settings: EvaluationSettings,
-) -> Clips:
-    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new
-    speaker.
+) -> EvaluatedClips:
+    """Select the clips of the corpus with a label among the classes and a new speaker.
 
-    With `training_speakers` those of the model's training are kept; the report then names the leak.
+    With `settings.protocol` they are of one split of it. With `settings.training_speakers` the
+    speakers of the model's training are kept; the report then names the leak.
+
+    Raises:
+        UserError: for settings that contradict each other, or without any clip.
     """
-    protocol = settings.protocol
-    fold = settings.fold
-    part = settings.part
-    if part not in PARTS:
-        raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
-    if protocol is None and (part != "test" or fold is not None or settings.protocol_options):
-        raise UserError("--protocol: missing; a split, a fold and options of a protocol need it")
-    dataset = corpus.dataset
-    name = "whole corpus"
-    sha256 = ""
-    rated = "targets" in dataset.features
-    rows = list(range(len(dataset)))
-    if protocol is not None:
-        splits = split_corpus(
-            dataset, protocol, None if fold is None else [fold], **(settings.protocol_options or {})
-        )
-        if len(splits) > 1:
-            raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
-        rows = splits[0].rows[part]
-        name = f"{protocol}, its {part} part"
-        sha256 = fingerprint(splits)
-    names = dataset.features["label"].names
-    labels = dataset["label"][:]
-    speakers = dataset["speaker"][:]
-    known = provenance.speakers if provenance else frozenset()
-    left_out: Counter[str] = Counter()
-    kept = []
-    for row in rows:
-        if not rated and names[labels[row]] not in classes:
-            left_out[f"the model has no label for {names[labels[row]]}"] += 1
-        elif speakers[row] in known and not settings.training_speakers:
-            left_out["their speakers are in the model's training or validation split"] += 1
-        else:
-            kept.append(row)
-    reasons = [f"{count} clips are not evaluated: {why}." for why, count in left_out.items()]
+    selection = _select_split(corpus.dataset, settings)
+    training_speakers = provenance.speakers if provenance else frozenset()
+    excluded_speakers = frozenset() if settings.training_speakers else training_speakers
+    rows, reasons = _suitable_rows(corpus.dataset, selection.rows, classes, excluded_speakers)
     for reason in reasons:
         logger.warning("%s", reason)
-    if not kept:
-        remedy = "--training-speakers evaluates known speakers, --label-map maps the model's labels"
-        raise UserError(f"--corpus: no clip is left to evaluate. {' '.join(reasons)} ({remedy})")
-    chosen = dataset.select(kept)
-    tested = sorted({speaker for speaker in chosen["speaker"][:] if speaker is not None})
-    shared = known.intersection(tested)
-    unnamed = may_share(tested, sorted(known))
-    leak = None
-    if shared:
-        leak = f"{len(shared)} of {len(tested)} test speakers are in the model's training or validation split."
-    elif unnamed:
-        leak = f"Clips of {', '.join(unnamed)} have unknown speakers, which may be in the model's training data."
-    note = "The training data of this model are unknown: if they have these speakers, the results are too good."
-    if provenance is not None:
+    if not rows:
+        raise UserError(
+            f"--corpus: no clip is left to evaluate. {' '.join(reasons)} (--training-speakers "
+            "evaluates known speakers, --label-map maps the model's labels)"
+        )
+    dataset = corpus.dataset.select(rows)
+    speakers = _shared_speakers(dataset, training_speakers)
+    return EvaluatedClips(
+        dataset=dataset,
+        protocol=_protocol_section(dataset, selection, speakers, reasons, provenance),
+        audit=_audit_section(speakers, provenance),
+    )
+
+
+def _select_split(dataset: Dataset, settings: EvaluationSettings) -> _Selection:
+    """The whole corpus, or one split of a protocol."""
+    if settings.part not in PARTS:
+        raise UserError(
+            f"--part: unknown split {settings.part!r}; choose one of {', '.join(PARTS)}"
+        )
+    protocol = settings.protocol
+    if protocol is None:
+        if settings.part != "test" or settings.fold is not None or settings.protocol_options:
+            raise UserError(
+                "--protocol: missing; a split, a fold and options of a protocol need it"
+            )
+        return _Selection("whole corpus", list(range(len(dataset))), sha256="")
+
+    folds = None if settings.fold is None else [settings.fold]
+    splits = split_corpus(dataset, protocol, folds, **(settings.protocol_options or {}))
+    if len(splits) > 1:
+        raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
+    return _Selection(
+        name=f"{protocol}, its {settings.part} part",
+        rows=splits[0].rows[settings.part],
+        sha256=fingerprint(splits),
+    )
+
+
+def _suitable_rows(
+    dataset: Dataset,
+    rows: Sequence[int],
+    classes: Sequence[str],
+    excluded_speakers: frozenset[str],
+) -> tuple[list[int], list[str]]:
+    """The rows that can be evaluated, and sentences about the others."""
+    has_ratings = "targets" in dataset.features
+    label_names = dataset.features["label"].names
+    labels = dataset["label"][:]
+    speakers = dataset["speaker"][:]
+    suitable = []
+    left_out: Counter[str] = Counter()
+    for row in rows:
+        label = label_names[labels[row]]
+        if not has_ratings and label not in classes:
+            left_out[f"the model has no label for {label}"] += 1
+        elif speakers[row] in excluded_speakers:
+            left_out["their speakers are in the model's training or validation split"] += 1
+        else:
+            suitable.append(row)
+    reasons = [f"{count} clips are not evaluated: {reason}." for reason, count in left_out.items()]
+    return suitable, reasons
+
+
+def _shared_speakers(dataset: Dataset, training_speakers: frozenset[str]) -> _SharedSpeakers:
+    tested = sorted({speaker for speaker in dataset["speaker"][:] if speaker is not None})
+    return _SharedSpeakers(
+        tested=tested,
+        shared=sorted(training_speakers.intersection(tested)),
+        unnamed=may_share(tested, sorted(training_speakers)),
+    )
+
+
+def _protocol_section(
+    dataset: Dataset,
+    selection: _Selection,
+    speakers: _SharedSpeakers,
+    reasons: Sequence[str],
+    provenance: TrainingProvenance | None,
+) -> Protocol:
+    """The report's `protocol`; its fingerprint is over that of the splits and the clips' ids."""
+    if provenance is None:
+        note = (
+            "The training data of this model are unknown: if they have these speakers, the "
+            "results are too good."
+        )
+    else:
         corpora = ", ".join(sorted(provenance.corpora))
         note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
-    described = {
-        "name": name,
-        "sha256": hashlib.sha256(
-            "\n".join([sha256, *sorted(chosen["id"][:])]).encode()
-        ).hexdigest(),
-        "clips": [],
-        "leak": leak,
-        "notes": [*reasons, note],
-        "fold": None,
-        "parts": {"test": {"clips": len(chosen), "speakers": tested}},
-    }
-    counted = None if provenance is None or (unnamed and not shared) else len(shared)
-    audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
-    return Clips(chosen, described, audit)
+    lines = [selection.sha256, *sorted(dataset["id"][:])]
+    return Protocol(
+        name=selection.name,
+        sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        clips=[],
+        leak=speakers.leak,
+        notes=[*reasons, note],
+        fold=None,
+        parts={"test": Split(clips=len(dataset), speakers=speakers.tested)},
+    )
+
+
+def _audit_section(speakers: _SharedSpeakers, provenance: TrainingProvenance | None) -> Audit:
+    """The report's `audit`; None as the number of shared speakers means unknown."""
+    is_unknown = provenance is None or (bool(speakers.unnamed) and not speakers.shared)
+    count = None if is_unknown else len(speakers.shared)
+    return Audit(
+        shared={"train/test": {"speakers": count}},
+        apart={"train/test": ["speakers"]},
+    )

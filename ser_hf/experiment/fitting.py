@@ -4,17 +4,15 @@ import copy
 import dataclasses
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
 
 from ..audio import Augmenter
-from ..evaluation.metrics import (
-    compute_metrics,
-)
+from ..evaluation.metrics import compute_metrics
 from ..evaluation.tasks import TASKS
 from ..loading.build import build_model, start_at
-from ..protocols import PARTS
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.collator import TrainTransforms
@@ -26,6 +24,7 @@ from ..training.loss import LOSSES, Loss
 from ..training.mixup import Mixing
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
+from .clips import evaluation_clips, train_clips, train_labels
 from .context import RunContext
 from .recipe import Recipe
 
@@ -35,29 +34,42 @@ logger = logging.getLogger(__name__)
 def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     """Train on the train split; with `training.refit` once more, on train and validation."""
     selected = fit_once(run, arguments)
-    if not run.recipe.training.refit or run.recipe.evaluation.part == "validation":
-        return selected
+    if run.recipe.training.refit and run.recipe.evaluation.part != "validation":
+        return _refit(run, arguments, selected)
+    return selected
+
+
+def _refit(run: RunContext, arguments: EmotionTrainingArguments, selected: Fit) -> Fit:
+    """Train on train and validation clips for as many steps as the `selected` checkpoint had.
+
+    Predictions of the validation split stay those of the selected checkpoint, which was not trained
+    on it.
+    """
+    split = run.fold.split
+    held_out = window_logits(selected.trainer, evaluation_clips(run, "validation"))
+
+    rows = {**split.rows, "train": sorted(split.rows["train"] + split.rows["validation"])}
+    whole_fold = dataclasses.replace(run.fold, split=dataclasses.replace(split, rows=rows))
+    speakers = {*split.speakers["train"], *split.speakers["validation"]}
     state = selected.trainer.state
-    rows = run.fold.split.rows
-    held_out = window_logits(selected.trainer, run.clips("validation"))
-    everything = dataclasses.replace(
-        run.fold.split, rows=rows | {"train": sorted(rows["train"] + rows["validation"])}
-    )
-    own = dataclasses.replace(
-        run, folds=[dataclasses.replace(run.fold, split=everything)], watch=None
-    )
     steps = state.best_global_step
-    planned = selected.trainer.planned_steps or state.max_steps
-    speakers = {speaker for part in PARTS[:2] for speaker in run.fold.split.speakers[part]}
-    facts = {"steps": steps, "clips": len(everything.rows["train"]), "speakers": len(speakers)}
+    description = {"steps": steps, "clips": len(rows["train"]), "speakers": len(speakers)}
     logger.info(
         "refit on train and validation: %(clips)d clips, %(speakers)d speakers, %(steps)d steps",
-        facts,
+        description,
     )
-    last = fit_once(own, refitting(arguments, steps), planned)
-    seconds = selected.seconds + last.seconds
+
+    last = fit_once(
+        dataclasses.replace(run.on_fold(whole_fold), watch=None),
+        refitting(arguments, steps),
+        planned_steps=selected.trainer.planned_steps or state.max_steps,
+    )
     return dataclasses.replace(
-        selected, trainer=last.trainer, seconds=seconds, held_out=held_out, refit=facts
+        selected,
+        trainer=last.trainer,
+        seconds=selected.seconds + last.seconds,
+        held_out=held_out,
+        refit=description,
     )
 
 
@@ -67,81 +79,106 @@ def fit_once(
     planned_steps: int | None = None,
     per_speaker: bool = False,
 ) -> Fit:
+    """Build the model and train it on the run's training clips.
+
+    Args:
+        planned_steps: of the learning rate schedule in a refit, which ends earlier and is not
+            stopped early.
+        per_speaker: whether scikit-learn gets vectors that are standardized per speaker.
+    """
     recipe = run.recipe
     data = run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(data.plan))
-    clips = run.train_clips()
+    clips = train_clips(run)
     if data.ranges:
         start_at(model, np.mean(clips["shares"][:], axis=0).tolist())
     freeze(model, run.freezing)
     if run.lora is not None:
         model = add_lora(model, run.lora)
-    loss = make_loss(recipe, data.labels, run.train_labels(clips))
-    common = (
-        model,
-        data.plan.extractor,
-        data.store,
-        clips,
-        run.clips("validation"),
-        arguments,
-        compute_metrics,
-    )
+    loss = make_loss(recipe, data.labels, train_labels(run, clips))
+
     if recipe.training.solver == "sklearn":
-        speakers = data.dataset["speaker"][:]
-        weights = None if loss.class_weights is None else loss.class_weights.tolist()
-        grid = recipe.training.grid
+        class_weights = None if loss.class_weights is None else loss.class_weights.tolist()
         return fit_classical(
-            *common, speakers=speakers, grid=grid, class_weights=weights, per_speaker=per_speaker
+            model,
+            data.plan.extractor,
+            data.store,
+            clips,
+            evaluation_clips(run, "validation"),
+            arguments,
+            compute_metrics,
+            speakers=data.dataset["speaker"][:],
+            grid=recipe.training.grid,
+            class_weights=class_weights,
+            per_speaker=per_speaker,
         )
+
     logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
-    name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
-    tracking = tracked(
-        arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project
-    )
-    with tracking as arguments.run_name:
+    watch = None if run.watch is None else partial(run.watch, run.folder.place)
+    patience = None if planned_steps else recipe.training.early_stopping.patience
+    with _tracked(run, arguments) as arguments.run_name:
         return fit(
-            *common,
+            model,
+            data.plan.extractor,
+            data.store,
+            clips,
+            evaluation_clips(run, "validation"),
+            arguments,
+            compute_metrics,
             loss=loss,
-            patience=None if planned_steps else recipe.training.early_stopping.patience,
+            patience=patience,
             planned_steps=planned_steps,
             resume=run.resume,
-            watch=run.watch and partial(run.watch, run.folder.place),
+            watch=watch,
             callbacks=run.callbacks,
             transforms=make_transforms(run),
             cache=feature_caching(run),
         )
 
 
+def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractContextManager[str]:
+    """The trackers of the recipe (`training.report_to`), which name the run as its folders do."""
+    name = "-".join([run.recipe.name, *run.folder.place, str(arguments.seed)])
+    return tracked(
+        arguments.report_to,
+        arguments.run_name or name,
+        run.folder.log.parent,
+        arguments.project,
+    )
+
+
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
     """The recipe's loss with class weights from the `labels` of the training clips."""
-    return LOSSES[TASKS[recipe.task].loss].from_options(
-        dataclasses.asdict(recipe.training.loss), names, labels
-    )
+    kind = LOSSES[TASKS[recipe.task].loss]
+    return kind.from_options(dataclasses.asdict(recipe.training.loss), names, labels)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
     """Augmentation and mixup of the training clips."""
     recipe = run.recipe
     data = run.data
-    augment = recipe.augment
     rate = data.store.sampling_rate
-    augmenter = mixing = None
-    if augment.steps:
-        augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
-    if augment.mixup.probability:
-        mixing = Mixing(augment.mixup, len(data.labels))
-    return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
+    augmenter = None
+    if recipe.augment.steps:
+        augmenter = Augmenter(recipe.augment, rate, recipe.audio.cache_dir)
+    mixing = None
+    if recipe.augment.mixup.probability:
+        mixing = Mixing(recipe.augment.mixup, len(data.labels))
+    fixed_length = round((recipe.audio.fixed_duration or 0) * rate)
+    return TrainTransforms(augmenter, mixing, fixed_length)
 
 
 def feature_caching(run: RunContext) -> FeatureCaching | None:
-    """The cache of frozen layers' outputs, computed once for the clips of all folds, which are
-    mostly the same.
+    """The cache of the outputs of frozen layers, or None if the recipe wants none.
+
+    It is computed once for the clips of all folds, which are mostly the same.
     """
     if not run.recipe.freeze.cache:
         return None
-    others = []
+    clips = []
     for fold in [*run.data.folds, *run.data.foil]:
-        own = dataclasses.replace(run, folds=[fold])
-        others += [fixed_crops(own.train_clips(), run.data.store), own.clips("validation")]
-    return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
+        fold_run = run.on_fold(fold)
+        clips.append(fixed_crops(train_clips(fold_run), run.data.store))
+        clips.append(evaluation_clips(fold_run, "validation"))
+    return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, clips)

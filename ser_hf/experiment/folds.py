@@ -1,13 +1,14 @@
-"""The report over folds or seeds, from the reports of each of them."""
+"""The runs of folds and seeds, and the report over all of them."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..evaluation.metrics import mean_metrics, transductive_note
-from ..evaluation.predictions import from_table
+from ..evaluation.predictions import Predictions, from_table
 from ..evaluation.robustness import mean_robustness
 from ..evaluation.summary import (
     evaluate_folds,
@@ -17,11 +18,54 @@ from ..evaluation.summary import (
     without_details,
 )
 from ..report.report import Report
+from ..report.sections import Protocol, Run, Seconds
 from ..utils.run_folder import RunFolder
 from .context import RunContext
-from .sections import merged_notes, report_header
+from .sections import extended, foil_section, merged_notes, report_header
 
 Reports = Mapping[int, Report]
+
+
+def is_single(run: RunContext) -> bool:
+    """Whether the run has one fold and one seed, so that it is one training."""
+    return len(run.folds) == 1 and len(run.recipe.training.seeds) == 1
+
+
+def kind_of_children(run: RunContext) -> str:
+    """What the folders below a run with several trainings are: "fold" or "seed"."""
+    return "fold" if len(run.folds) > 1 else "seed"
+
+
+def child_runs(run: RunContext) -> dict[int, RunContext]:
+    """The run of each fold, by number; of a run with one fold that of each seed.
+
+    A fold with several seeds has children itself. The foil is compared with the whole run only.
+    """
+    recipe = run.recipe
+    protocol = dataclasses.replace(recipe.protocol, foil=None)
+    children = {}
+    if len(run.folds) > 1:
+        for fold in run.folds:
+            fold_recipe = dataclasses.replace(
+                recipe, protocol=dataclasses.replace(protocol, folds=[fold.number])
+            )
+            children[fold.number] = run.child(f"fold-{fold.number}", fold_recipe, [fold], run.watch)
+    else:
+        for seed in recipe.training.seeds:
+            training = dataclasses.replace(recipe.training, seeds=[seed])
+            seed_recipe = dataclasses.replace(recipe, protocol=protocol, training=training)
+            children[seed] = run.child(f"seed-{seed}", seed_recipe, run.folds, run.watch)
+    return children
+
+
+def read_child_predictions(folder: RunFolder, kind: str, numbers: Iterable[int]) -> pa.Table:
+    """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
+    tables = []
+    for number in numbers:
+        child = folder.child(f"{kind}-{number}")
+        table = pq.read_table(child.report / "predictions.parquet")
+        tables.append(table.append_column(kind, pa.array([number] * len(table))))
+    return pa.concat_tables(tables)
 
 
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
@@ -34,91 +78,128 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         reports: of each fold or seed, by number.
         table: predictions of all of them (`read_child_predictions`).
     """
-    kind = "fold" if len(run.folds) > 1 else "seed"
+    kind = kind_of_children(run)
     recipe = run.recipe
     children = list(reports.values())
     predictions = from_table(table, recipe.evaluation.part, run.data.labels)
     results = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
     if kind == "fold":
-        of_folds = [
-            from_table(
-                table.filter(pa.compute.equal(table["fold"], number)),
-                recipe.evaluation.part,
-                run.data.labels,
-            )
-            for number in reports
-        ]
-        measured = [report.metrics for report in reports.values()]
-        results = evaluate_folds(results, of_folds, measured, **recipe.evaluation.bootstrapping)
-    fields = report_header(run, results.metrics) | results.filled()
-    runs = {
-        str(n): {"metrics": own.metrics, "validation": own.parts["validation"]}
-        for n, own in reports.items()
-    }
-    if kind == "fold":
-        folds = fields["protocol"]["folds"]
-        fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
-    else:
-        fields["seeds"] = runs
-    common = results.warnings + run.data.notes
+        results = evaluate_folds(
+            results,
+            _predictions_of_folds(run, reports, table),
+            [child.metrics for child in children],
+            **recipe.evaluation.bootstrapping,
+        )
+    common_warnings = [*results.warnings, *run.data.notes]
+    transductive = None
     if recipe.evaluation.per_speaker:
-        fields["transductive"] = mean_metrics([own.transductive for own in children])
-        common.append(transductive_note(fields["transductive"]))
-    if all(own.temperature for own in children):
-        fields["temperatures"] = {
-            str(number): own.temperature.value for number, own in reports.items()
+        transductive = mean_metrics([child.transductive for child in children])
+        common_warnings.append(transductive_note(transductive))
+    warnings = merged_warnings(kind, reports, common_warnings)
+
+    header = report_header(run)
+    header = header.model_copy(
+        update={
+            "foil": foil_section(results.metrics, run.foil),
+            "model": children[0].model,
         }
-    if all(own.robustness for own in children):
-        fields["robustness"] = mean_robustness([own.robustness for own in children], results.clips)
-    # A run that was resumed after its last epoch has no time per epoch.
-    epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
+    )
     chosen = max(reports, key=lambda number: reports[number].validated)
-    fields |= {
-        "model": children[0].model,
-        "training": children[0].training,
-        "warnings": merged_warnings(kind, reports, common),
-        "deviations": {
-            name: float(np.std([own.metrics[name] for own in children], ddof=1))
-            for name, mean in results.metrics.items()
-            if mean is not None
+    report = Report(
+        **header.filled(),
+        **results.model_copy(update={"warnings": warnings}).filled(),
+        training=children[0].training,
+        deviations=_deviations(children, results.metrics),
+        parts={
+            split: mean_metrics([child.parts[split] for child in children])
+            for split in children[0].parts
         },
-        "parts": {
-            name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts
-        },
-        "selected_by": recipe.training.early_stopping.metric,
-        "validated": reports[chosen].validated,
-        f"chosen_{kind}": chosen,
-        "history": [],
-        "seconds": run.data.seconds
-        | {
-            "training": sum(own.seconds.training for own in children),
-            "per_epoch": float(np.mean(epochs)) if epochs else None,
-        },
+        selected_by=recipe.training.early_stopping.metric,
+        validated=reports[chosen].validated,
+        history=[],
+        seconds=_seconds(run, children),
+    )
+    if kind == "fold":
+        protocol = _with_results(report.protocol, reports)
+        report = extended(report, protocol=protocol, chosen_fold=chosen)
+    else:
+        report = extended(report, seeds=_seed_sections(reports), chosen_seed=chosen)
+    if transductive is not None:
+        report = extended(report, transductive=transductive)
+    if all(child.temperature for child in children):
+        temperatures = {str(n): child.temperature.value for n, child in reports.items()}
+        report = extended(report, temperatures=temperatures)
+    if all(child.robustness for child in children):
+        robustness = mean_robustness([child.robustness for child in children], results.clips)
+        report = extended(report, robustness=robustness)
+    return report
+
+
+def _predictions_of_folds(
+    run: RunContext, numbers: Iterable[int], table: pa.Table
+) -> list[Predictions]:
+    """The predictions of the evaluated split of each fold."""
+    predictions = []
+    for number in numbers:
+        fold_table = table.filter(pa.compute.equal(table["fold"], number))
+        predictions.append(from_table(fold_table, run.recipe.evaluation.part, run.data.labels))
+    return predictions
+
+
+def _with_results(protocol: Protocol, reports: Reports) -> Protocol:
+    """The report's `protocol` with the results of each fold."""
+    folds = {}
+    for number, report in reports.items():
+        results = {"metrics": report.metrics, "validation": report.parts["validation"]}
+        folds[str(number)] = protocol.folds[str(number)].model_copy(update=results)
+    return protocol.model_copy(update={"folds": folds})
+
+
+def _seed_sections(reports: Reports) -> dict[str, Run]:
+    """The report's `seeds`: the results of each seed."""
+    return {
+        str(seed): Run(metrics=report.metrics, validation=report.parts["validation"])
+        for seed, report in reports.items()
     }
-    return Report(**fields)
 
 
-def read_child_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:
-    """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
-    tables = [
-        pq.read_table(folder.child(f"{kind}-{number}").report / "predictions.parquet")
-        for number in numbers
-    ]
-    return pa.concat_tables(
-        table.append_column(kind, pa.array([number] * len(table)))
-        for table, number in zip(tables, numbers, strict=True)
+def _deviations(children: Sequence[Report], means: Mapping[str, float | None]) -> dict[str, float]:
+    """The standard deviation (n - 1) over runs of each metric that all of them have."""
+    deviations = {}
+    for name, mean in means.items():
+        if mean is not None:
+            values = [child.metrics[name] for child in children]
+            deviations[name] = float(np.std(values, ddof=1))
+    return deviations
+
+
+def _seconds(run: RunContext, children: Sequence[Report]) -> Seconds:
+    # A run that was resumed after its last epoch has no time per epoch.
+    epochs = [child.seconds.per_epoch for child in children if child.seconds.per_epoch]
+    return Seconds(
+        preparation=run.data.preparation_seconds,
+        training=sum(child.seconds.training for child in children),
+        per_epoch=float(np.mean(epochs)) if epochs else None,
     )
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
-    """The warnings that all runs share, then others with the numbers of their runs. Warnings about
-    few speakers or clips are left out."""
-    about = {}
-    for number, own in reports.items():
-        supports = {name: one.support for name, one in own.per_class.items()}
-        left_out = [*common, *few_clips(supports), *few_speakers(own.speakers or 0)]
-        left_out += [transductive_note(own.transductive)] if own.transductive else []
-        about[number] = [
-            without_details(warning) for warning in own.warnings if warning not in left_out
+    """The warnings that all runs share, then others with the numbers of their runs.
+
+    Warnings about few speakers or clips of a single run are left out, since the report is of all.
+
+    Args:
+        kind: "fold" or "seed".
+        reports: by number.
+        common: warnings about all predictions together.
+    """
+    warnings_of_run = {}
+    for number, report in reports.items():
+        supports = {name: scores.support for name, scores in report.per_class.items()}
+        left_out = [*common, *few_clips(supports), *few_speakers(report.speakers or 0)]
+        if report.transductive:
+            left_out.append(transductive_note(report.transductive))
+        warnings_of_run[number] = [
+            without_details(warning) for warning in report.warnings if warning not in left_out
         ]
-    return [*common, *merged_notes(kind, about)]
+    return [*common, *merged_notes(kind, warnings_of_run)]

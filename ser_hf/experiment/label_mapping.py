@@ -1,10 +1,8 @@
 """The mapping from the labels or outputs of any model to emotions or dimensions."""
 
 import dataclasses
-import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -13,80 +11,80 @@ from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
 from ..corpora.targets import ALIASES
 from ..evaluation.predictions import Predictions, of_rows
+from ..evaluation.tasks import DIMENSIONS
+from ..report.sections import LabelMapping as LabelRow
 from ..utils.errors import UserError
-
-logger = logging.getLogger(__name__)
-
 
 # In a label map: predictions of the label are not counted, and the others share its probability.
 IGNORED = "none"
-
-
+# A sex before the emotion, as in female_happy.
 _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelMapping:
-    """The classes that a model is evaluated in, and the class of each of its labels."""
+    """The classes that a model is evaluated in, and the class of each of its labels.
 
-    words: list[str]  # the model's labels
-    # emotions in canonical order, then labels that are no emotion and count as errors
+    Args:
+        words: the model's labels.
+        classes: emotions in canonical order, then labels that are no emotion and count as errors.
+        of: the class of each label, None if it is not counted.
+    """
+
+    words: list[str]
     classes: list[str]
-    of: list[str | None]  # the class of each label, None if it is not counted
+    of: list[str | None]
 
     def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
-        places = np.zeros((len(self.words), len(self.classes)))
+        membership = np.zeros((len(self.words), len(self.classes)))
         for i, name in enumerate(self.of):
             if name is not None:
-                places[i, self.classes.index(name)] = 1
-        sums = np.asarray(probabilities, np.float64) @ places
+                membership[i, self.classes.index(name)] = 1
+        sums = np.asarray(probabilities, np.float64) @ membership
         total = sums.sum(axis=-1, keepdims=True)
-        # All probability may be on labels that are not counted.
-        shares = np.divide(
-            sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0
-        )
+        # All probability may be on labels that are not counted: then the classes share it.
+        equal_shares = np.full_like(sums, 1 / len(self.classes))
+        shares = np.divide(sums, total, out=equal_shares, where=total > 0)
         return shares.astype(np.float32)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """[{word, emotion, counted}] of every word; `emotion` is None for an unknown word."""
-        return [
-            {
-                "word": word,
-                "emotion": name if name in EMOTIONS else None,
-                "counted": name is not None,
-            }
-            for word, name in zip(self.words, self.of, strict=True)
-        ]
+    def rows(self) -> list[LabelRow]:
+        """The report's `label_words`; `emotion` is None for an unknown word."""
+        rows = []
+        for word, name in zip(self.words, self.of, strict=True):
+            emotion = name if name in EMOTIONS else None
+            rows.append(LabelRow(word=word, emotion=emotion, counted=name is not None))
+        return rows
 
 
 class DimensionMapping(LabelMapping):
-    """As `LabelMapping`, of a model that predicts dimensions: those that are evaluated, and the one
-    of each output.
-    """
+    """The dimensions that a model is evaluated in, and the dimension of each of its outputs."""
 
     def to_classes(self, values: np.ndarray) -> np.ndarray:
         """(..., words) -> float32 (..., classes)."""
-        return np.asarray(values, np.float32)[..., [self.of.index(name) for name in self.classes]]
+        columns = [self.of.index(name) for name in self.classes]
+        return np.asarray(values, np.float32)[..., columns]
 
-    def rows(self) -> list[dict[str, Any]]:
-        pairs = zip(self.words, self.of, strict=True)
-        return [
-            {"word": word, "emotion": name, "counted": name in self.classes} for word, name in pairs
-        ]
+    def rows(self) -> list[LabelRow]:
+        """The report's `label_words`."""
+        rows = []
+        for word, name in zip(self.words, self.of, strict=True):
+            rows.append(LabelRow(word=word, emotion=name, counted=name in self.classes))
+        return rows
 
     def on(self, targets: Sequence[str]) -> "DimensionMapping":
         """The mapping to the targets of a corpus; an activation is an arousal."""
-        of = [
-            next((one for one in (name, ALIASES.get(name)) if one in targets), name)
-            for name in self.of
-        ]
+        of = []
+        for name in self.of:
+            alias = ALIASES.get(name)
+            of.append(alias if name not in targets and alias in targets else name)
         classes = [name for name in targets if name in of]
         if not classes:
             raise UserError(
-                f"corpus.targets: the model predicts {', '.join(self.words)}, the corpus has the targets "
-                f"{', '.join(targets) or 'none'}; name them, such as corpus.targets=[{self.words[0]}], or map the "
-                "outputs of the model with --label-map"
+                f"corpus.targets: the model predicts {', '.join(self.words)}, the corpus has the "
+                f"targets {', '.join(targets) or 'none'}; name them, such as "
+                f"corpus.targets=[{self.words[0]}], or map the outputs of the model with "
+                "--label-map"
             )
         return DimensionMapping(self.words, classes, of)
 
@@ -94,34 +92,60 @@ class DimensionMapping(LabelMapping):
 def dimension_mapping(
     words: Sequence[str], label_map: Mapping[str, str] | None = None
 ) -> DimensionMapping:
-    """The mapping of a model's outputs to dimensions: their names in lower case, or `label_map`,
-    output -> dimension or ``none``."""
+    """The mapping of a model's outputs to dimensions.
+
+    Args:
+        words: the outputs of the model; in lower case they are dimensions.
+        label_map: {output: dimension}, or ``none`` for an output that is not counted.
+    """
     label_map = label_map or {}
     for word in label_map:
         if word not in words:
             raise UserError(
                 f"--label-map: the model has no output {word!r}; its outputs are {', '.join(words)}"
             )
-    of = [label_map.get(word, word.strip().lower()) for word in words]
-    if len(set(of)) < len(of):
+    names = [label_map.get(word, word.strip().lower()) for word in words]
+    if len(set(names)) < len(names):
         raise UserError(
-            f"--label-map: two outputs of the model are the same dimension: {', '.join(of)}"
+            f"--label-map: two outputs of the model are the same dimension: {', '.join(names)}"
         )
-    return DimensionMapping(list(words), of, [None if name == IGNORED else name for name in of])
+    dimensions = [None if name == IGNORED else name for name in names]
+    return DimensionMapping(words=list(words), classes=names, of=dimensions)
 
 
-# By task: the mapping, and how it is found.
-MAPPINGS = {"emotions": LabelMapping, "dimensions": DimensionMapping}
+def identity_mapping(task: str, names: Sequence[str]) -> LabelMapping:
+    """The mapping of a model whose labels or outputs are the classes or dimensions themselves."""
+    kind = DimensionMapping if task == DIMENSIONS.name else LabelMapping
+    return kind(words=list(names), classes=list(names), of=list(names))
 
 
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
-    """The mapping of a model's labels to emotions: canonical names, common names
-    (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``),
-    or `label_map`.
+    """The mapping of a model's labels to emotions.
 
-    `label_map` is label -> emotion, or ``none`` for a label that is not counted.
+    Labels are canonical names, common names (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or
+    without a sex as in ``female_happy``), or words of `label_map`.
+
+    Args:
+        words: the labels of the model.
+        label_map: {label: emotion}, or ``none`` for a label that is not counted.
     """
     label_map = label_map or {}
+    _check_label_map(words, label_map)
+    of = [_class_of(word, label_map) for word in words]
+    emotions = [emotion for emotion in EMOTIONS if emotion in of]
+    if len(emotions) < 2:
+        raise UserError(
+            f"--label-map: the model's labels are {', '.join(words)}, of which {len(emotions)} are "
+            f"known emotions; map them, as in {words[0]}=angry"
+        )
+    others = []
+    for name in of:
+        if name is not None and name not in EMOTIONS and name not in others:
+            others.append(name)
+    return LabelMapping(words=list(words), classes=emotions + others, of=of)
+
+
+def _check_label_map(words: Sequence[str], label_map: Mapping[str, str]) -> None:
     for word, emotion in label_map.items():
         if word not in words:
             raise UserError(
@@ -129,49 +153,57 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
             )
         if emotion not in (*EMOTIONS, IGNORED):
             raise UserError(
-                f"--label-map: {word}={emotion}: unknown emotion; choose one of {', '.join(EMOTIONS)}, or {IGNORED}"
+                f"--label-map: {word}={emotion}: unknown emotion; choose one of "
+                f"{', '.join(EMOTIONS)}, or {IGNORED}"
             )
-    of = []
-    for word in words:
-        plain = _SEX.sub("", word.strip()).strip().lower()
-        name = label_map.get(word) or (plain if plain in EMOTIONS else SYNONYMS.get(plain, word))
-        of.append(None if name == IGNORED and word in label_map else name)
-    known = [emotion for emotion in EMOTIONS if emotion in of]
-    if len(known) < 2:
-        found = (
-            f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
-        )
-        raise UserError(f"--label-map: {found}; map them, as in {words[0]}=angry")
-    others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
-    return LabelMapping(list(words), known + others, of)
+
+
+def _class_of(word: str, label_map: Mapping[str, str]) -> str | None:
+    """The emotion of a label, the label itself if it is unknown, None if it is not counted."""
+    if label_map.get(word):
+        return None if label_map[word] == IGNORED else label_map[word]
+    plain = _SEX.sub("", word.strip()).strip().lower()
+    return plain if plain in EMOTIONS else SYNONYMS.get(plain, word)
 
 
 def predictions_in_classes(
     dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray
 ) -> Predictions:
-    """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
-    known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
+    """Predictions whose labels and votes are in the classes of the model, not those of the corpus.
+
+    Args:
+        probabilities: (clips, classes) of the mapping's classes, or values of its dimensions.
+    """
+    of_corpus = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     if isinstance(mapping, DimensionMapping):
-        own = known.labels[:, [known.names.index(name) for name in mapping.classes]]
+        columns = [of_corpus.names.index(name) for name in mapping.classes]
         return dataclasses.replace(
-            known, names=mapping.classes, labels=own, probabilities=probabilities[None]
+            of_corpus,
+            names=mapping.classes,
+            labels=of_corpus.labels[:, columns],
+            probabilities=probabilities[None],
         )
-    places = [
-        mapping.classes.index(name) if name in mapping.classes else None for name in known.names
-    ]
-    votes = known.votes
+    index_of_class = {name: i for i, name in enumerate(mapping.classes)}
+    votes = of_corpus.votes
     if votes is not None:
-        moved = np.zeros((len(known), len(mapping.classes)), np.float32)
-        for own, place in enumerate(places):
-            if place is not None:
-                moved[:, place] += votes[:, own]
-        with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
-            votes = moved / moved.sum(axis=1, keepdims=True)
-    labels = np.asarray([places[label] for label in known.labels])
-    changes = {
-        "names": mapping.classes,
-        "labels": labels,
-        "probabilities": probabilities[None],
-        "votes": votes,
-    }
-    return dataclasses.replace(known, **changes)
+        votes = _votes_in_classes(votes, of_corpus.names, index_of_class)
+    labels = [index_of_class.get(of_corpus.names[label]) for label in of_corpus.labels]
+    return dataclasses.replace(
+        of_corpus,
+        names=mapping.classes,
+        labels=np.asarray(labels),
+        probabilities=probabilities[None],
+        votes=votes,
+    )
+
+
+def _votes_in_classes(
+    votes: np.ndarray, names: Sequence[str], index_of_class: Mapping[str, int]
+) -> np.ndarray:
+    """Shares of raters (clips, names) as shares (clips, classes); rows add up to 1."""
+    sums = np.zeros((len(votes), len(index_of_class)), np.float32)
+    for column, name in enumerate(names):
+        if name in index_of_class:
+            sums[:, index_of_class[name]] += votes[:, column]
+    with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
+        return sums / sums.sum(axis=1, keepdims=True)

@@ -10,33 +10,57 @@ from datasets import Dataset
 from ..audio import WaveformStore
 from ..evaluation.slices import explained_variance
 from ..models.preparation import gated_loudness
-from ..protocols import (
-    PARTS,
-    Split,
-)
+from ..protocols import Split
+from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
-
 
 # `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share
 # of its variance.
 LEVEL_SHARE = 0.5
-
-
 _MEASURED_CLIPS = 1000
 
 
-def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
-    """The share of the variance of the clips' loudness that the speaker explains, 0 where it is
-    undefined.
+def loudness_note(
+    recipe: Recipe, dataset: Dataset, store: WaveformStore, splits: Sequence[Split]
+) -> str | None:
+    """The note for the report if `audio.level: auto` becomes `loudness`; None if it becomes null.
 
-    Measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates with:
-    under cross-validation all clips, so that one choice holds for all folds. Levels are no labels.
+    Args:
+        store: of the recordings at their own level.
     """
-    rows = sorted({row for split in splits for part in PARTS[:2] for row in split.rows[part]})
+    audio = recipe.audio
+    # The extractor or the first layers of encoders normalize the level of each clip, as does
+    # audio.normalize.
+    if audio.level != "auto" or audio.normalize or recipe.model.architecture == "encoder":
+        return None
+    share = level_share(dataset, store, splits)
+    measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
+    if share > LEVEL_SHARE:
+        return (
+            f"{measured}, so every clip was set to one loudness "
+            "(audio.level: auto became loudness)."
+        )
+    logger.info("%s: audio.level: auto becomes null", measured)
+    return None
+
+
+def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
+    """The share of the variance of the clips' loudness that the speaker explains.
+
+    It is measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates
+    with: under cross-validation all clips, so that one choice holds for all folds. Levels are no
+    labels.
+
+    Returns:
+        From 0 to 1; 0 where it is undefined.
+    """
+    used: set[int] = set()
+    for split in splits:
+        used.update(split.rows["train"], split.rows["validation"])
+    rows = sorted(used)
     rows = random.Random(0).sample(rows, min(len(rows), _MEASURED_CLIPS))
     loudness = [gated_loudness(store[row], store.sampling_rate) for row in rows]
-    table = pd.DataFrame(
-        {"speaker": dataset.select(rows)["speaker"][:], "loudness": loudness}, dtype=object
-    )
+    speakers = dataset.select(rows)["speaker"][:]
+    table = pd.DataFrame({"speaker": speakers, "loudness": loudness}, dtype=object)
     return explained_variance(table.astype({"loudness": float}), "loudness", "speaker") or 0.0

@@ -1,9 +1,10 @@
-"""Measures a trained model: predictions of each split, temperature, and the numbers of the report."""
+"""Measures a trained model: predictions of each split, temperature, numbers, robustness."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -16,162 +17,294 @@ from ..evaluation.metrics import (
     transductive_note,
 )
 from ..evaluation.predictions import Predictions, of_rows
-from ..evaluation.sections import Temperature
+from ..evaluation.sections import Results, Robustness, Scores, Temperature
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
+from ..inference.classifier import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
 from ..report.report import Report
+from ..report.sections import Model, Seconds, Training
 from ..training.arguments import EmotionTrainingArguments
 from ..training.checkpoints import size
 from ..training.fit import Fit, window_logits
 from ..training.lora import plain_parameters
 from ..training.sampling import clips_by_corpus
 from ..training.sklearn_solver import embed, logits_of
+from .clips import (
+    evaluation_clips,
+    is_resampled,
+    train_clips,
+    unprepared_clips,
+    window_notes,
+)
 from .context import RunContext
 from .fitting import fit_once
-from .sections import report_header
+from .label_mapping import identity_mapping
+from .robustness import robustness_of
+from .sections import extended, foil_section, report_header
 
 logger = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class SplitLogits:
+    """Rows (clips,) of a split, and the logits (clips, classes) of the published model."""
+
+    rows: np.ndarray
+    logits: np.ndarray
+
+
 def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions]]:
-    """Evaluate each split once; this is the only place that uses the test split (`per_speaker`: by
-    two fits).
+    """Evaluate each split once, with the selected checkpoint.
+
+    This is the only place that uses the test split (with `evaluation.per_speaker` by two fits).
 
     Returns:
         The report, and the predictions of each split.
     """
     began = time.perf_counter()
     recipe = run.recipe
-    data = run.data
-    settings = recipe.evaluation
-    solver = recipe.training.solver
-    metric = recipe.training.early_stopping.metric
-    outputs: dict[str, WindowLogits] = {}
-    for name in PARTS if settings.part == "test" else PARTS[:2]:
-        held_out = fitted.held_out if name == "validation" else None
-        outputs[name] = held_out or window_logits(fitted.trainer, run.clips(name))
-    logits, temperature = _calibrated(run, outputs)
+    evaluated = recipe.evaluation.part
+
+    windows = predict_splits(run, fitted)
+    logits, temperature = calibrate(run, windows)
     predictions = {
-        name: of_rows(data.dataset, rows, activated(own, run.task.problem_type))
-        for name, (rows, own) in logits.items()
+        split: of_rows(
+            run.data.dataset, outputs.rows, activated(outputs.logits, run.task.problem_type)
+        )
+        for split, outputs in logits.items()
     }
-    results = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
-    parts = {
-        name: all_metrics(own.labels, own.probabilities[0], own.votes)
-        for name, own in predictions.items()
-        if name != "test"
+    results = evaluate_predictions(predictions[evaluated], **recipe.evaluation.bootstrapping)
+    split_scores = {
+        split: _scores(split_predictions)
+        for split, split_predictions in predictions.items()
+        if split != "test"
     }
-    # A refit model depends on the speakers of both splits, a single epoch is not selected, nor a
-    # candidate by them.
-    selected = solver == "trainer" and len(fitted.history) > 1 and fitted.refit is None
-    selecting = run.fold.split.speakers["validation"] if selected else None
-    score = parts["train"][run.task.main]
-    facts = ModelFacts(
-        names=data.labels,
-        confusion=results.confusion,
-        train_score=score,
-        selecting=selecting,
-        temperature=temperature and temperature.value,
+
+    warnings = _warnings(run, fitted, results, split_scores, temperature)
+    transductive = None
+    if recipe.evaluation.per_speaker:
+        transductive = _per_speaker_metrics(run, fitted.trainer.args)
+        warnings.append(transductive_note(transductive))
+
+    header = report_header(run)
+    header = header.model_copy(
+        update={
+            "foil": foil_section(results.metrics, run.foil),
+            "model": _with_training(header.model, fitted, recipe.training.solver),
+        }
     )
-    warnings = degenerate(facts) + results.warnings + data.notes + fitted.notes + run.window_notes()
-    fields = report_header(run, results.metrics) | results.filled()
-    if settings.per_speaker:
-        fields["transductive"] = _per_speaker_metrics(run, fitted.trainer.args)
-        warnings.append(transductive_note(fields["transductive"]))
-    fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
-    fields |= {
-        "warnings": warnings,
-        "parts": parts,
-        "temperature": temperature,
-        "history": fitted.history,
-        "selected_by": metric,
-        "validated": -fitted.validated if lower_is_better(metric) else fitted.validated,
-        "training": _training_facts(run, fitted),
-        "seconds": {
-            **data.seconds,
-            "training": fitted.seconds,
-            "per_epoch": float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
-            "judgement": time.perf_counter() - began,
-        },
-    }
-    return Report(**fields), predictions
+    metric = recipe.training.early_stopping.metric
+    report = Report(
+        **header.filled(),
+        **results.model_copy(update={"warnings": warnings}).filled(),
+        parts=split_scores,
+        temperature=temperature,
+        history=fitted.history,
+        selected_by=metric,
+        # the Trainer maximizes: it negates what is better when it is lower
+        validated=-fitted.validated if lower_is_better(metric) else fitted.validated,
+        training=training_section(run, fitted),
+        seconds=Seconds(
+            preparation=run.data.preparation_seconds,
+            training=fitted.seconds,
+            per_epoch=float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
+            judgement=time.perf_counter() - began,
+        ),
+    )
+    if transductive is not None:
+        report = extended(report, transductive=transductive)
+    return report, predictions
 
 
-def _per_speaker_metrics(
-    run: RunContext, arguments: EmotionTrainingArguments
-) -> dict[str, float | None]:
-    """The report's `transductive`: of a second fit, on vectors standardized per speaker, which is
-    not published.
+def predict_splits(run: RunContext, fitted: Fit) -> dict[str, WindowLogits]:
+    """The model's logits of the windows of each split, without the test split if it is not used.
+
+    Those of the validation split are by models that were not trained on it, see `Fit.held_out`.
+    """
+    splits = PARTS if run.recipe.evaluation.part == "test" else ("train", "validation")
+    windows = {}
+    for split in splits:
+        if split == "validation" and fitted.held_out is not None:
+            windows[split] = fitted.held_out
+        else:
+            windows[split] = window_logits(fitted.trainer, evaluation_clips(run, split))
+    return windows
+
+
+def calibrate(
+    run: RunContext, windows: Mapping[str, WindowLogits]
+) -> tuple[dict[str, SplitLogits], Temperature | None]:
+    """Fit the temperature on the validation split (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        windows: of each split, from `predict_splits`.
+
+    Returns:
+        The logits of each split, which are divided by the temperature if the published model does
+        so, and the report's `temperature`; None without a fit, and for dimensions, which have no
+        probabilities.
+    """
+    problem_type = run.task.problem_type
+    plain = {}
+    for split, outputs in windows.items():
+        rows, logits = outputs.merged(problem_type)
+        plain[split] = SplitLogits(rows, logits)
+    setting = run.recipe.evaluation.temperature
+    if setting == "none" or problem_type:
+        return plain, None
+
+    labels = np.asarray(run.data.dataset["label"][:])
+    validation = windows["validation"]
+    value = fit_temperature(
+        validation.logits,
+        labels[plain["validation"].rows],
+        lambda logits: merge(validation.rows, validation.lengths, logits)[1],
+    )
+    scaled = {}
+    for split, outputs in windows.items():
+        # windows are divided before they are merged, as in the published model
+        rows, logits = merge(outputs.rows, outputs.lengths, outputs.logits / value)
+        scaled[split] = SplitLogits(rows, logits)
+    evaluated = run.recipe.evaluation.part
+    stored = setting == "store" and not at_limit(value)
+    effect = temperature_effect(
+        value,
+        labels[plain[evaluated].rows],
+        before=plain[evaluated].logits,
+        after=scaled[evaluated].logits,
+        stored=stored,
+    )
+    return (scaled if stored else plain), effect
+
+
+def _warnings(
+    run: RunContext,
+    fitted: Fit,
+    results: Results,
+    split_scores: Mapping[str, Scores],
+    temperature: Temperature | None,
+) -> list[str]:
+    """The warnings about model, results and data."""
+    model = ModelFacts(
+        names=run.data.labels,
+        confusion=results.confusion,
+        train_score=split_scores["train"][run.task.main],
+        selecting=_selecting_speakers(run, fitted),
+        temperature=None if temperature is None else temperature.value,
+    )
+    return [
+        *degenerate(model),
+        *results.warnings,
+        *run.data.notes,
+        *fitted.notes,
+        *window_notes(run),
+    ]
+
+
+def _scores(predictions: Predictions) -> Scores:
+    """All metrics of the predictions of one run."""
+    return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
+
+
+def _selecting_speakers(run: RunContext, fitted: Fit) -> list[str] | None:
+    """The validation speakers, if they alone selected the model.
+
+    They did not select a model that was refit and depends on the speakers of both splits, the only
+    epoch of a training, or a candidate of scikit-learn.
+    """
+    several_epochs = len(fitted.history) > 1
+    if run.recipe.training.solver == "trainer" and several_epochs and fitted.refit is None:
+        return run.fold.split.speakers["validation"]
+    return None
+
+
+def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> Scores:
+    """The report's `transductive`: the metrics of a second fit, which is not published.
+
+    Its vectors are standardized per speaker.
     """
     logger.info("once more, standardized per speaker")
     data = run.data
     fitted = fit_once(run, arguments, per_speaker=True)
     model = fitted.trainer.model
-    collator = fitted.trainer.data_collator
-    clips = run.clips(run.recipe.evaluation.part)
-    vectors = embed(model, collator, clips, fitted.trainer.args, data.dataset["speaker"][:])
-    rows, logits = merge(clips["row"][:], clips["length"][:], logits_of(model.classifier, vectors))
-    predictions = of_rows(data.dataset, rows, softmax(logits))
-    return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
+    clips = evaluation_clips(run, run.recipe.evaluation.part)
+    speakers = data.dataset["speaker"][:]
+    vectors = embed(model, fitted.trainer.data_collator, clips, fitted.trainer.args, speakers)
+    logits = logits_of(model.classifier, vectors)
+    rows, merged = merge(clips["row"][:], clips["length"][:], logits)
+    return _scores(of_rows(data.dataset, rows, softmax(merged)))
 
 
-def _calibrated(
-    run: RunContext, outputs: Mapping[str, WindowLogits]
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Temperature | None]:
-    """Rows and logits of each split as the published model gives them, and the report's
-    `temperature`.
+def _with_training(model: Model, fitted: Fit, solver: str) -> Model:
+    """The report's `model` with the numbers of all and of trained parameters.
+
+    All parameters are those of the published model, in which adapters are merged.
     """
-    plain = {name: windows.merged(run.task.problem_type) for name, windows in outputs.items()}
-    setting = run.recipe.evaluation.temperature
-    evaluated = run.recipe.evaluation.part
-    if setting == "none" or run.task.problem_type:  # dimensions have no probabilities
-        return plain, None
-    labels = np.asarray(run.data.dataset["label"][:])
-    windows = outputs["validation"]
-    value = fit_temperature(
-        windows.logits,
-        labels[plain["validation"][0]],
-        lambda logits: merge(windows.rows, windows.lengths, logits)[1],
-    )
-    stored = setting == "store" and not at_limit(value)
-    scaled = {
-        name: merge(windows.rows, windows.lengths, windows.logits / value)
-        for name, windows in outputs.items()
-    }
-    test_rows, before = plain[evaluated]
-    effect = temperature_effect(value, labels[test_rows], before, scaled[evaluated][1], stored)
-    return (scaled if stored else plain), effect
-
-
-def _parameter_counts(fitted: Fit, solver: str) -> dict[str, int]:
-    model = fitted.trainer.model
-    everything = list(plain_parameters(model))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    network = fitted.trainer.model
+    parameters = list(plain_parameters(network))
     if solver == "sklearn":
         # scikit-learn fits buffers of the classifier, not parameters.
-        trained = list(model.classifier.state_dict().values())
-        own = {id(parameter) for parameter in model.classifier.parameters()}
-        everything = [parameter for parameter in everything if id(parameter) not in own] + trained
-    return {"parameters": sum(map(size, everything)), "learning": sum(map(size, trained))}
+        trained = list(network.classifier.state_dict().values())
+        in_classifier = {id(parameter) for parameter in network.classifier.parameters()}
+        others = [parameter for parameter in parameters if id(parameter) not in in_classifier]
+        parameters = others + trained
+    else:
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return model.model_copy(
+        update={
+            "parameters": sum(map(size, parameters)),
+            "learning": sum(map(size, trained)),
+            "solver": solver,
+        }
+    )
 
 
-def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
-    """The report's `training`."""
+def training_section(run: RunContext, fitted: Fit) -> Training:
+    """The report's `training`: what the machine or the recipe decided."""
     arguments = fitted.trainer.args
-    precisions = {"bf16": arguments.bf16, "fp16": arguments.fp16, "tf32": arguments.tf32}
-    facts: dict[str, Any] = {
-        "precision": next((name for name, used in precisions.items() if used), "fp32"),
+    settings = {
+        "precision": _precision(arguments),
         "clips_per_step": arguments.step_batch_size,
         "data_workers": arguments.dataloader_num_workers,
     }
     if run.recipe.training.solver == "trainer":
-        facts["strategy"] = "full (every clip computed in each epoch)"
-        if fitted.cached is not None:
-            facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
-    if run.resampled:
-        per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
-        facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
+        settings["strategy"] = "full (every clip computed in each epoch)"
+    if fitted.cached is not None:
+        settings["strategy"] = "fast (frozen parts cached)"
+        settings["cache"] = fitted.cached
+    if is_resampled(run):
+        corpora = run.data.dataset["corpus"][:]
+        settings["balance"] = run.recipe.training.balance
+        settings["clips_per_epoch"] = clips_by_corpus(train_clips(run), corpora)
     if fitted.refit is not None:
-        facts["refit"] = fitted.refit
-    return facts
+        settings["refit"] = fitted.refit
+    return Training(**settings)
+
+
+def _precision(arguments: EmotionTrainingArguments) -> str:
+    for precision in ("bf16", "fp16", "tf32"):
+        if getattr(arguments, precision):
+            return precision
+    return "fp32"
+
+
+def run_robustness(run: RunContext, predictions: Predictions, model_folder: Path) -> Robustness:
+    """The report's `robustness` of the saved model of a run.
+
+    Args:
+        predictions: of the evaluated split.
+    """
+    settings = run.recipe.evaluation
+    classifier = load_classifier(model_folder)
+    row_of_clip = {clip_id: row for row, clip_id in enumerate(run.data.dataset["id"][:])}
+    # predictions are sorted by length
+    waveforms = unprepared_clips(run, [row_of_clip[clip_id] for clip_id in predictions.ids])
+    return robustness_of(
+        classifier,
+        identity_mapping(run.recipe.task, classifier.labels),
+        predictions,
+        waveforms,
+        window=settings.window,
+        **settings.bootstrapping,
+    )

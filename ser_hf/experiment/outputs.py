@@ -1,33 +1,22 @@
-"""The reports of runs, single and aggregated, and the files that a run saves."""
+"""The files of a run: recipe.yaml and split.json at its start, model/ and report/ at its end."""
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from ..audio import prepare
 from ..corpora import corpus_facts
 from ..evaluation.metrics import definitions
 from ..evaluation.predictions import Predictions, to_table
-from ..evaluation.sections import Robustness
-from ..inference.classifier import load_classifier
-from ..inference.reference import (
-    LONGEST,
-    chosen_clips,
-    compute_logits,
-    copy_reference,
-    write_reference,
-)
+from ..inference.reference import copy_reference
 from ..loading.data_only import save_code
 from ..loading.plan import Blueprint
-from ..models.preparation import Preparation
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
 from ..report.report import Report, read_report
@@ -39,18 +28,115 @@ from ..utils.files import atomic_folder, read_json, write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
 from .context import RunContext
-from .evaluate import robustness_of
-from .label_mapping import MAPPINGS
+from .measuring import run_robustness
+from .reference import save_reference
+from .sections import extended
+
+
+def open_folder(run: RunContext) -> None:
+    """Write recipe.yaml and split.json; a resumed run must have the clips that it began with."""
+    run.folder.open(run.resolved_recipe(), run.resume)
+    require_same_clips(run)
+    splits = [fold.split for fold in run.folds]
+    audits = [fold.audit for fold in run.folds]
+    save_splits(splits, audits, run.folder.split, [fold.clips for fold in run.folds])
+
+
+def require_same_clips(run: RunContext) -> None:
+    """Raise a `UserError` if split.json has other clips or splits than this run."""
+    if not run.folder.split.is_file():
+        return
+    expected = {
+        "sha256": fingerprint([fold.split for fold in run.folds]),
+        "clips": [fold.clips for fold in run.folds],
+    }
+    saved = read_json(run.folder.split)
+    if not isinstance(saved, dict) or {key: saved.get(key) for key in expected} != expected:
+        raise UserError(
+            f"{run.folder.split}: the corpus, labels or split of this run have changed; "
+            "use --overwrite"
+        )
+
+
+def save_run(
+    run: RunContext,
+    model: PreTrainedModel | PeftModel,
+    report: Report,
+    predictions: Mapping[str, Predictions],
+) -> Report:
+    """Save a single training: model/, reference.npz and, last, report/.
+
+    Args:
+        predictions: of each split.
+
+    Returns:
+        The report, with `robustness` if the recipe wants it: it is that of the saved model.
+    """
+    with atomic_folder(run.folder.model) as folder:
+        save_weights(model, run.data.plan, report, folder)
+        save_reference(run, model)
+        if run.recipe.evaluation.robustness:
+            evaluated = predictions[run.recipe.evaluation.part]
+            report = _with_robustness(run, report, evaluated, folder)
+        save_card(run, report, folder)
+    # Predictions of training clips are not saved: they measure nothing.
+    tables = [
+        to_table(split, split_predictions)
+        for split, split_predictions in predictions.items()
+        if split != "train"
+    ]
+    save_report(run, report, pa.concat_tables(tables))
+    return report
+
+
+def _with_robustness(
+    run: RunContext, report: Report, predictions: Predictions, model_folder: Path
+) -> Report:
+    """The report with `robustness`, or with a warning: model and results are saved in any case."""
+    try:
+        return extended(report, robustness=run_robustness(run, predictions, model_folder))
+    except UserError as error:
+        warning = f"evaluation.robustness failed: {error}"
+        return extended(report, warnings=[*report.warnings, warning])
+
+
+def save_aggregate(
+    run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table
+) -> None:
+    """Save a run with several trainings.
+
+    model/ is that of the child with the best validation, and its card describes all children;
+    report/ is of all.
+
+    Args:
+        reports: of each child, by number.
+        table: predictions of all children.
+    """
+    source = run.folder.child(report.chosen)
+    number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
+    numbers = [number]
+    published = reports[number]
+    # the card's figures are those of its weights, not the mean over a fold's seeds
+    if published.chosen_seed is not None:
+        numbers.append(published.chosen_seed)
+        published = read_report(source.child(published.chosen).report / "report.json")
+    with atomic_folder(run.folder.model) as folder:
+        shutil.copytree(source.model, folder, dirs_exist_ok=True)
+        save_card(run, report, folder, Runs(report, published, numbers))
+    copy_reference(source.reference, run.folder.reference)
+    save_report(run, report, table)
 
 
 def save_weights(
     model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path
 ) -> None:
-    """Save a published model: weights with merged adapters, configuration, code if needed, and
-    feature extractor.
+    """Save a published model.
+
+    It has the weights with merged adapters, the configuration, code if needed, and the feature
+    extractor.
     """
-    stored = report.temperature and report.temperature.stored
-    store_temperature(model, report.temperature.value if stored else None)
+    is_stored = report.temperature is not None and report.temperature.stored
+    store_temperature(model, report.temperature.value if is_stored else None)
     plain = merged(model)
     plain.save_pretrained(folder)
     save_code(plain, folder)
@@ -60,32 +146,33 @@ def save_weights(
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
-    """Save the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this
-    machine.
+    """Save the card, recipe.yaml and report.json of a published model.
+
+    The two files, which `ser-hf reproduce` reads, have no paths of this machine.
+
+    Args:
+        runs: all folds or seeds; None for a single training.
     """
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
+
     provenance = {
         "versions": report.environment.versions,
         "git_revision": report.environment.git_revision,
     }
     recipe = dataclasses.replace(run.recipe, provenance=provenance).to_dict()
     (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
+
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
-    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {
-        "definitions": definitions(run.task)
-    }
-    write_json(folder / "report.json", values)
+    values = public(report.model_copy(update={"hardest": hardest}).to_dict())
+    write_json(folder / "report.json", {**values, "definitions": definitions(run.task)})
 
 
-def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
-    """Save report/: the page, pictures, report.json and the `tables`, such as predictions, as
-    parquet.
-    """
+def save_report(run: RunContext, report: Report, predictions: pa.Table) -> None:
+    """Save report/: the page, pictures, report.json and predictions.parquet."""
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
-        for name, table in tables.items():
-            pq.write_table(table, partial / f"{name}.parquet")
+        pq.write_table(predictions, partial / "predictions.parquet")
         write_report(
             partial,
             report,
@@ -103,112 +190,3 @@ def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
         "runs": {number: f"../{kind}-{number}/report/index.html" for number in report.runs},
         "foil": "../foil/report/index.html" if report.foil else None,
     }
-
-
-def open_folder(run: RunContext) -> None:
-    """Write recipe.yaml and split.json; a resumed run must have the clips that it began with."""
-    run.folder.open(run.resolved_recipe(), run.resume)
-    require_same_clips(run)
-    splits = [fold.split for fold in run.folds]
-    audits = [fold.audit for fold in run.folds]
-    save_splits(splits, audits, run.folder.split, [fold.clips for fold in run.folds])
-
-
-def require_same_clips(run: RunContext) -> None:
-    if not run.folder.split.is_file():
-        return
-    now = {
-        "sha256": fingerprint([fold.split for fold in run.folds]),
-        "clips": [fold.clips for fold in run.folds],
-    }
-    saved = read_json(run.folder.split)
-    if not isinstance(saved, dict) or {key: saved.get(key) for key in now} != now:
-        raise UserError(
-            f"{run.folder.split}: the corpus, labels or split of this run have changed; use --overwrite"
-        )
-
-
-def save_aggregate(
-    run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table
-) -> None:
-    """model/ is that of the child with the best validation, its card describes all children;
-    report/ is of all.
-    """
-    source = run.folder.child(report.chosen)
-    number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
-    own = reports[number]
-    numbers = [number]
-    # the card's figures are those of its weights, not the mean over a fold's seeds
-    if own.chosen_seed is not None:
-        numbers.append(own.chosen_seed)
-        own = read_report(source.child(own.chosen).report / "report.json")
-    with atomic_folder(run.folder.model) as folder:
-        shutil.copytree(source.model, folder, dirs_exist_ok=True)
-        save_card(run, report, folder, Runs(report, own, numbers))
-    copy_reference(source.reference, run.folder.reference)
-    save_report(run, report, {"predictions": table})
-
-
-def save_run(
-    run: RunContext,
-    model: PreTrainedModel | PeftModel,
-    report: Report,
-    by_split: Mapping[str, Predictions],
-) -> Report:
-    settings = run.recipe.evaluation
-    predictions = by_split[settings.part]
-    # Predictions of training clips are not saved: they measure nothing.
-    tables = [to_table(name, own) for name, own in by_split.items() if name != "train"]
-    files = {"predictions": pa.concat_tables(tables)}
-    with atomic_folder(run.folder.model) as folder:
-        save_weights(model, run.data.plan, report, folder)
-        _save_reference(run, model)
-        try:
-            if settings.robustness:
-                report = report.model_copy(
-                    update={"robustness": _robustness(run, predictions, folder)}
-                )
-        except UserError as error:  # the trained model and its figures are still saved
-            warning = f"evaluation.robustness failed: {error}"
-            report = report.model_copy(update={"warnings": [*report.warnings, warning]})
-        save_card(run, report, folder)
-    save_report(run, report, files)
-    return report
-
-
-def _recordings(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarray]:
-    """The clips of some rows before the run's preparation, whose result the store holds."""
-    store = run.data.store
-    if not run.data.plan.preparation.active:
-        return [store[row] for row in rows]  # views, which take no memory
-    dataset = run.data.dataset.select(rows)
-    cache_dir = run.recipe.audio.cache_dir
-    return prepare(dataset, store.sampling_rate, cache_dir, Preparation())[1]
-
-
-def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robustness:
-    """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
-    classifier = load_classifier(model)
-    settings = run.recipe.evaluation
-    places = {clip: row for row, clip in enumerate(run.data.dataset["id"][:])}
-    # predictions are sorted by length
-    waveforms = _recordings(run, [places[clip] for clip in predictions.ids])
-    mapping = MAPPINGS[run.recipe.task](*[classifier.labels] * 3)
-    more = {"window": settings.window, **settings.bootstrapping}
-    return robustness_of(classifier, mapping, predictions, waveforms, **more)
-
-
-def _save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
-    """Write reference.npz: a few recordings of the evaluated split and the trained model's logits
-    of them.
-    """
-    plan = run.data.plan
-    store = run.data.store
-    limit = round(LONGEST * store.sampling_rate)
-    rows = [row for row in run.test_rows if len(store[row]) >= plan.shortest_clip] or run.test_rows
-    chosen = [rows[i] for i in chosen_clips(store.source_lengths[rows], limit)]
-    recordings = _recordings(run, chosen)
-    clips = [np.array(recordings[i][:limit]) for i in range(len(chosen))]
-    clips = [np.pad(clip, (0, max(0, plan.shortest_clip - len(clip)))) for clip in clips]
-    logits = compute_logits(model, plan.extractor, plan.preparation, clips)
-    write_reference(run.folder.reference, clips, logits, store.sampling_rate)

@@ -18,6 +18,7 @@ from ..training.optimizer import parameter_groups
 from ..training.sampling import EpochSchedule
 from ..utils.environment import quiet_libraries
 from ..utils.run_folder import RunFolder
+from .clips import train_clips
 from .context import RunContext, arguments_for
 from .data import load_experiment_data
 from .recipe import Recipe
@@ -60,7 +61,7 @@ def plan_run(recipe: Recipe) -> str:
         model = build_model(copy.deepcopy(data.plan))
     freeze(model, run.freezing)
     model = add_lora(model, run.lora) if run.lora else model
-    clips = run.train_clips()
+    clips = train_clips(run)
     steps = math.ceil(len(EpochSchedule(clips)) / arguments.step_batch_size)
     total = (
         arguments.max_steps
@@ -93,7 +94,7 @@ def _activations(
     model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments, count: int
 ) -> int:
     """Bytes kept for the gradient of a batch of the `count` longest training clips."""
-    clips = run.train_clips()
+    clips = train_clips(run)
     longest = np.argsort(clips["length"][:])[-count:].tolist()
     collator = Collator.for_model(model.config, run.data.store, run.data.plan.extractor)
     batch: dict[str, Any] = collator([clips[i] for i in longest], training=True)

@@ -2,9 +2,13 @@
 
 import dataclasses
 import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..loading.files import find_file
+from ..loading.plan import Blueprint
+from ..protocols import Split
 from ..report.report import read_report
 from ..utils.errors import UserError
 
@@ -13,8 +17,13 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The training data of a model: speakers (also of its checkpoint) in training and validation,
-    and its split.
+    """The training data of a model.
+
+    Args:
+        speakers: in training and validation, also those of the checkpoint that it started from.
+        protocol: name of the split rule or list.
+        sha256: fingerprint of the splits.
+        fold: number of the fold whose weights are published, if there are several.
     """
 
     speakers: frozenset[str]
@@ -28,8 +37,11 @@ class TrainingProvenance:
 
 
 def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """The provenance in the report of a model (folder or Hub id); None for models without a report
-    of ser_hf.
+    """The provenance in the report of a model; None for models without a report of ser_hf.
+
+    Args:
+        place: folder or Hub id of the model.
+        revision: branch, tag or commit on the Hub.
     """
     path = find_file(place, "report.json", revision, required=False)
     if path is None:
@@ -40,14 +52,39 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
         logger.warning("the training data of %s are unknown: %s", place, error)
         return None
     protocol = report.protocol
-    parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
-    speakers = {
-        speaker
-        for name in ("train", "validation")
-        if name in parts
-        for speaker in parts[name].speakers
-    }
-    speakers.update(protocol.inherited or ())
-    name = protocol.name or "an unnamed protocol"
-    sha256 = protocol.sha256 or "unknown"
-    return TrainingProvenance(frozenset(speakers), name, sha256, report.chosen_fold)
+    parts = protocol.parts
+    if protocol.folds:
+        parts = protocol.folds[str(report.chosen_fold)].parts
+    speakers = set(protocol.inherited or ())
+    for name in ("train", "validation"):
+        if name in parts:
+            speakers.update(parts[name].speakers)
+    return TrainingProvenance(
+        speakers=frozenset(speakers),
+        protocol=protocol.name or "an unnamed protocol",
+        sha256=protocol.sha256 or "unknown",
+        fold=report.chosen_fold,
+    )
+
+
+def inherited_speakers(plan: Blueprint) -> list[str]:
+    """The speakers that the initial checkpoint was trained with, as far as it documents them."""
+    # files of weights have no report
+    if plan.checkpoint is None or plan.random_init or os.path.isfile(plan.checkpoint):
+        return []
+    provenance = training_provenance(plan.checkpoint)
+    return sorted(provenance.speakers) if provenance else []
+
+
+def inherited_speakers_note(inherited: Sequence[str], splits: Sequence[Split]) -> str | None:
+    """The note for the report if the checkpoint was trained with some of the test speakers."""
+    test_speakers: set[str] = set()
+    for split in splits:
+        test_speakers.update(split.speakers["test"])
+    shared = test_speakers.intersection(inherited)
+    if not shared:
+        return None
+    return (
+        f"{len(shared)} of the test speakers were training speakers of the checkpoint that this "
+        "model starts from: expect lower figures for new speakers."
+    )

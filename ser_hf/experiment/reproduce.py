@@ -249,5 +249,5 @@ def _untrained(recipe: Recipe, folder: RunFolder) -> Report:
         raise
     finally:
         PACKAGE.setLevel(level)
-    header = report_header(RunContext(recipe, data, data.folds, folder), {})
-    return Report(**header, metrics={}, confusion=[])
+    header = report_header(RunContext(recipe, data, data.folds, folder))
+    return Report(**header.filled(), metrics={})

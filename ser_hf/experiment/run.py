@@ -1,4 +1,9 @@
-"""Runs a recipe: data, checks, a training for each fold and seed, evaluation, and their reports."""
+"""Runs a recipe, from its data to its report, with a training for each fold and seed.
+
+The steps are modules: `data` (corpus, splits, plan of the model, waveforms, audit), `fitting`
+(one training), `measuring` (predictions and numbers), `folds` (the report over several trainings)
+and `outputs` (files).
+"""
 
 import contextlib
 import copy
@@ -17,10 +22,11 @@ from ..training.sampling import EpochSchedule
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
+from .clips import train_clips, train_labels
 from .context import RunContext, Watch, arguments_for
-from .data import foil_protocol, load_experiment_data
+from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
-from .folds import aggregate, read_child_predictions
+from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
 from .measuring import evaluate_run
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
@@ -37,101 +43,62 @@ def run(
 ) -> Report:
     """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder = RunFolder(recipe.output_dir)
-    settings = (recipe.to_dict(), resume, overwrite)
-    with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as holding:
+    with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as lock:
         # The first TrainingArguments start the process group, so they come before anything is
         # written.
         arguments = arguments_for(recipe, folder)
-        with arguments.main_process_first(local=False):
-            if arguments.process_index == 0:
-                folder.check(*settings)
+        _check_folder(recipe, folder, arguments, resume=resume, overwrite=overwrite)
         if resume and folder.complete:
             logger.info("%s is complete; its report is used", folder.path)
             return read_report(folder.report / "report.json")
-        if arguments.process_index == 0 and folder.recipe.is_file():
-            with folder.taken(*settings):  # a folder in use is refused before the data are read
-                pass
+
         data = load_experiment_data(recipe)
-        # the choice of `auto`
-        audio = dataclasses.replace(recipe.audio, level=data.plan.preparation.level)
-        model = dataclasses.replace(recipe.model, revision=data.plan.revision)  # the commit
-        recipe = dataclasses.replace(recipe, audio=audio, model=model)
-        settings = (recipe.to_dict(), resume, overwrite)
+        recipe = _resolved(recipe, data)
         context = RunContext(
-            recipe, data, data.folds, folder, resume, watch=watch, callbacks=callbacks
+            recipe=recipe,
+            data=data,
+            folds=data.folds,
+            folder=folder,
+            resume=resume,
+            watch=watch,
+            callbacks=callbacks,
         )
         check_runs(context, arguments)
-        if data.plan.checkpoint is not None and not data.plan.random_init:
-            # damaged files raise before an earlier run is replaced
-            build_model(copy.deepcopy(data.plan))
-        with context.main_process_first() as main:
-            if main:
-                holding.enter_context(folder.taken(*settings))
+        _check_weights(data)
+
+        with context.main_process_first() as is_main_process:
+            if is_main_process:
+                lock.enter_context(folder.taken(recipe.to_dict(), resume, overwrite))
                 open_folder(context)
                 write_log_to(folder.log)
                 if recipe.evaluation.part == "test":
                     logger.info(
-                        "the test split is scored once; choose settings with evaluation.part=validation"
+                        "the test split is scored once; choose settings with "
+                        "evaluation.part=validation"
                     )
+
         if data.foil:
-            leaky = foil_protocol(recipe.protocol, data.folds[0].split)
-            foil = context.child(
-                "foil", dataclasses.replace(recipe, protocol=leaky), data.foil, None
-            )
-            context = dataclasses.replace(context, foil=_run_child(foil))
-        return _run_folds(context)
+            foil_report = _run_child(_foil_run(context))
+            context = dataclasses.replace(context, foil=foil_report)
+        return _run_all(context)
 
 
-def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
-    """Check what depends on clips and network, before the first file is written."""
-    recipe = run.recipe
-    data = run.data
-    if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
-        raise UserError(
-            "evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude them"
-        )
-    for fold in [*data.folds, *data.foil]:
-        own = dataclasses.replace(run, folds=[fold])
-        clips = own.train_clips()
-        make_loss(recipe, data.labels, own.train_labels(clips))
-        if recipe.training.solver == "trainer":
-            make_transforms(own)
-            dry_run(
-                data.plan,
-                arguments,
-                len(EpochSchedule(clips)),
-                own.freezing,
-                own.lora,
-                recipe.freeze.cache,
-            )
+def _run_all(run: RunContext) -> Report:
+    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate.
 
-
-def _run_folds(run: RunContext) -> Report:
-    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate; a single run is in the
-    folder itself.
+    A run with one fold and one seed is in the folder itself.
     """
-    recipe, folds, seeds = run.recipe, run.folds, run.recipe.training.seeds
-    if len(folds) == len(seeds) == 1:
-        return _run_one(run)
-    kind = "fold" if len(folds) > 1 else "seed"
-    # the foil is the whole run's
-    protocol = dataclasses.replace(recipe.protocol, foil=None)
+    if is_single(run):
+        return _run_training(run)
+    kind = kind_of_children(run)
     reports = {}
-    for number in [fold.number for fold in folds] if kind == "fold" else seeds:
+    for number, child in child_runs(run).items():
         logger.info("%s %d", kind, number)
-        if kind == "fold":
-            own = dataclasses.replace(
-                recipe, protocol=dataclasses.replace(protocol, folds=[number])
-            )
-        else:
-            training = dataclasses.replace(recipe.training, seeds=[number])
-            own = dataclasses.replace(recipe, protocol=protocol, training=training)
-        own_folds = [fold for fold in folds if kind == "seed" or fold.number == number]
-        reports[number] = _run_child(run.child(f"{kind}-{number}", own, own_folds, run.watch))
-    table = read_child_predictions(run.folder, kind, list(reports))
+        reports[number] = _run_child(child)
+    table = read_child_predictions(run.folder, kind, reports)
     report = aggregate(run, reports, table)
-    with run.main_process_first() as main:
-        if main:
+    with run.main_process_first() as is_main_process:
+        if is_main_process:
             save_aggregate(run, report, reports, table)
     return report
 
@@ -141,16 +108,14 @@ def _run_child(run: RunContext) -> Report:
     if run.folder.complete:
         require_same_clips(run)
         return read_report(run.folder.report / "report.json")
-    with run.main_process_first() as main:
-        if main:
+    with run.main_process_first() as is_main_process:
+        if is_main_process:
             open_folder(run)
-    return _run_folds(run)
+    return _run_all(run)
 
 
-def _run_one(run: RunContext) -> Report:
-    """Train with one seed, evaluate the checkpoint that validation selects, and write model/ and
-    report/.
-    """
+def _run_training(run: RunContext) -> Report:
+    """Train with one seed, evaluate the selected checkpoint, and write model/ and report/."""
     arguments = run.arguments()
     fitted = train(run, arguments)
     report, predictions = evaluate_run(run, fitted)
@@ -159,3 +124,69 @@ def _run_one(run: RunContext) -> Report:
         if arguments.process_index == 0:
             return save_run(run, model, report, predictions)
     return report
+
+
+def _check_folder(
+    recipe: Recipe,
+    folder: RunFolder,
+    arguments: EmotionTrainingArguments,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Refuse a folder with another run, or one in use, before the data are read."""
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            folder.check(recipe.to_dict(), resume, overwrite)
+    if resume and folder.complete:
+        return
+    if arguments.process_index == 0 and folder.recipe.is_file():
+        with folder.taken(recipe.to_dict(), resume, overwrite):
+            pass
+
+
+def _resolved(recipe: Recipe, data: ExperimentData) -> Recipe:
+    """The recipe with the level that `audio.level: auto` became, and the checkpoint's commit."""
+    return dataclasses.replace(
+        recipe,
+        audio=dataclasses.replace(recipe.audio, level=data.plan.preparation.level),
+        model=dataclasses.replace(recipe.model, revision=data.plan.revision),
+    )
+
+
+def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
+    """Check what depends on clips and network, before the first file is written."""
+    recipe = run.recipe
+    data = run.data
+    if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
+        raise UserError(
+            "evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude "
+            "them"
+        )
+    for fold in [*data.folds, *data.foil]:
+        fold_run = run.on_fold(fold)
+        clips = train_clips(fold_run)
+        make_loss(recipe, data.labels, train_labels(fold_run, clips))
+        if recipe.training.solver == "trainer":
+            make_transforms(fold_run)
+            dry_run(
+                data.plan,
+                arguments,
+                len(EpochSchedule(clips)),
+                freezing=run.freezing,
+                lora=run.lora,
+                cache=recipe.freeze.cache,
+            )
+
+
+def _check_weights(data: ExperimentData) -> None:
+    """Load the checkpoint: damaged files raise before an earlier run is replaced."""
+    if data.plan.checkpoint is not None and not data.plan.random_init:
+        build_model(copy.deepcopy(data.plan))
+
+
+def _foil_run(run: RunContext) -> RunContext:
+    """The run of the leaky protocol in foil/, with which this run is compared."""
+    leaky_protocol = foil_protocol(run.recipe.protocol, run.folds[0].split)
+    recipe = dataclasses.replace(run.recipe, protocol=leaky_protocol)
+    return run.child("foil", recipe, run.data.foil, watch=None)

@@ -13,8 +13,11 @@ from ..loading.files import weights_hash
 from ..loading.plan import Blueprint
 from ..loading.published import PUBLISHED
 from ..models import TRANSFERRED
-from ..protocols import PARTS, Split, fingerprint, worst_audit
+from ..models.preparation import Preparation
+from ..protocols import PARTS, fingerprint, worst_audit
+from ..protocols import Split as ProtocolSplit
 from ..report.report import Report
+from ..report.sections import Foil, Header, Model, Origin, Protocol, Run, Split
 from ..report.views import counted
 from ..utils.environment import environment
 from .context import RunContext
@@ -31,156 +34,215 @@ PREPARATION = {
 }
 
 
-def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[str, Any]:
-    """The fields of a report about recipe, data and machine; `metrics` are compared with the
-    foil's.
-    """
+def report_header(run: RunContext) -> Header:
+    """What is known before the training: recipe, labels, split, network and machine."""
     recipe = run.recipe
     data = run.data
-    evaluated = recipe.evaluation.part
-    rows = run.fold.split.rows
+    sources = None
+    if any(source["emotion"] != NO_LABEL for source in data.sources):
+        sources = data.sources
+    return Header(
+        name=recipe.name,
+        task=recipe.task,
+        ranges=data.ranges,
+        evaluated_split=recipe.evaluation.part,
+        output_dir=str(run.folder.path),
+        labels=data.labels,
+        protocol=protocol_section(run.folds, recipe.evaluation.part, data.inherited),
+        audit=worst_audit([fold.audit for fold in run.folds]).to_dict(),
+        sources=sources,
+        model=model_section(recipe, data.plan),
+        environment=environment(),
+        class_distribution=class_distribution(run),
+    )
+
+
+def extended(report: Report, **sections: Any) -> Report:
+    """The report with more sections, or with others in place of those that it has.
+
+    Args:
+        sections: fields of `Report`, which are validated.
+    """
+    return Report(**{**report.filled(), **sections})
+
+
+def class_distribution(run: RunContext) -> dict[str, dict[str, int]] | None:
+    """{split: {label: clips}}, over several folds {fold: ...} of the evaluated split.
+
+    None for dimensions.
+    """
+    if run.data.ranges:
+        return None
+    rows_by_name = run.fold.split.rows
     if len(run.folds) > 1:
-        rows = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
-    classes = np.asarray(data.dataset["label"][:])
-    counts = {
-        name: np.bincount(classes[own], minlength=len(data.labels)).tolist()
-        for name, own in rows.items()
-    }
-    distribution = {
-        name: dict(zip(data.labels, own, strict=True))
-        for name, own in counts.items()
-        if not data.ranges
-    }
-    protocol = protocol_facts(run.folds, evaluated)
-    return {
-        "name": recipe.name,
-        "task": recipe.task,
-        "ranges": data.ranges,
-        "judged_on": evaluated,
-        "output_dir": str(run.folder.path),
-        "labels": data.labels,
-        "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
-        "audit": worst_audit([fold.audit for fold in run.folds]).to_dict(),
-        "sources": data.sources
-        if any(source["emotion"] != NO_LABEL for source in data.sources)
-        else None,
-        "foil": run.foil and _foil(metrics, run.foil),
-        "model": _model_facts(recipe, data.plan),
-        "environment": environment(),
-        "class_distribution": distribution or None,
-    }
+        evaluated = run.recipe.evaluation.part
+        rows_by_name = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
+    label_names = run.data.labels
+    labels = np.asarray(run.data.dataset["label"][:])
+    distribution = {}
+    for name, rows in rows_by_name.items():
+        counts = np.bincount(labels[rows], minlength=len(label_names)).tolist()
+        distribution[name] = dict(zip(label_names, counts, strict=True))
+    return distribution
 
 
-def protocol_facts(folds: Sequence[Fold], evaluated: str) -> dict[str, Any]:
-    """The report's `protocol`: fingerprint, digest of the clips of each fold, leak, notes, splits."""
+def protocol_section(
+    folds: Sequence[Fold], evaluated: str, inherited: Sequence[str] = ()
+) -> Protocol:
+    """The report's `protocol`: fingerprint, digest of the clips of each fold, leak, notes, splits.
+
+    Args:
+        evaluated: the evaluated split, test or validation.
+        inherited: training speakers of the initial checkpoint.
+    """
     splits = [fold.split for fold in folds]
-    described: dict[str, Any] = {
-        "name": splits[0].name,
-        "sha256": fingerprint(splits),
-        "clips": [fold.clips for fold in folds],
-        "leak": next((split.leak for split in splits if split.leak), None),
-        "notes": merged_notes("fold", {fold.number: fold.split.notes for fold in folds}),
-    }
-    if len(folds) == 1:
-        return described | {"fold": splits[0].fold, "parts": _parts(splits[0])}
-    total = {
-        "clips": sum(len(split.ids[evaluated]) for split in splits),
-        "speakers": sorted({speaker for split in splits for speaker in split.speakers[evaluated]}),
-    }
-    runs = {  # the metrics are those of the trained fold
-        str(fold.number): {
-            "tested": fold.split.fold,
-            "sha256": fold.split.sha256,
-            "parts": _parts(fold.split),
-            "metrics": {},
-        }
-        for fold in folds
-    }
-    return described | {"fold": None, "parts": {evaluated: total}, "folds": runs}
+    section = Protocol(
+        name=splits[0].name,
+        sha256=fingerprint(splits),
+        clips=[fold.clips for fold in folds],
+        leak=next((split.leak for split in splits if split.leak), None),
+        notes=merged_notes("fold", {fold.number: fold.split.notes for fold in folds}),
+        fold=splits[0].fold if len(folds) == 1 else None,
+        parts=_parts(splits[0]) if len(folds) == 1 else {evaluated: _union(splits, evaluated)},
+    )
+    changes = {}
+    if len(folds) > 1:
+        changes["folds"] = {str(fold.number): _fold_section(fold) for fold in folds}
+    if inherited:
+        changes["inherited"] = list(inherited)
+    return section.model_copy(update=changes)
 
 
-def _parts(split: Split) -> dict[str, Any]:
+def _fold_section(fold: Fold) -> Run:
+    """A fold without its results, which its training gives."""
+    return Run(
+        tested=fold.split.fold,
+        sha256=fold.split.sha256,
+        parts=_parts(fold.split),
+        metrics={},
+    )
+
+
+def _parts(split: ProtocolSplit) -> dict[str, Split]:
     return {
-        name: {"clips": len(split.ids[name]), "speakers": split.speakers[name]} for name in PARTS
+        name: Split(clips=len(split.ids[name]), speakers=split.speakers[name]) for name in PARTS
     }
 
 
-def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
-    """The foil's results, and their difference from these."""
-    pairs = {name: (foil.metrics.get(name), value) for name, value in metrics.items()}
-    return {
-        "protocol": foil.protocol.name,
-        "sha256": foil.protocol.sha256,
-        "metrics": foil.metrics,
-        "intervals": foil.intervals,
-        "audit": foil.audit,
-        "against": dict(metrics),
-        "gap": {
-            name: leaky - value
-            for name, (leaky, value) in pairs.items()
-            if None not in (leaky, value)
-        },
-    }
+def _union(splits: Sequence[ProtocolSplit], name: str) -> Split:
+    """The clips of all folds in one split; a clip that several folds have counts once for each."""
+    speakers = set()
+    for split in splits:
+        speakers.update(split.speakers[name])
+    clips = sum(len(split.ids[name]) for split in splits)
+    return Split(clips=clips, speakers=sorted(speakers))
 
 
-def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
+def merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
+    """Each note once, preceded by the numbers of its folds or seeds unless all have it.
+
+    Args:
+        kind: "fold" or "seed".
+        notes: of each fold or seed, by number.
+    """
+    numbers_of_note: dict[str, list[int]] = {}
+    for number, notes_of_run in notes.items():
+        for note in dict.fromkeys(notes_of_run):
+            numbers_of_note.setdefault(note, []).append(number)
+    sentences = []
+    for note, numbers in numbers_of_note.items():
+        if len(numbers) < len(notes):
+            note = f"{kind.capitalize()} {', '.join(map(str, numbers))}: {note}"
+        sentences.append(note)
+    return sentences
+
+
+def foil_section(metrics: Mapping[str, float | None], foil: Report | None) -> Foil | None:
+    """The report's `foil`: the results of the leaky run, and their difference from `metrics`."""
+    if foil is None:
+        return None
+    gap = {}
+    for name, value in metrics.items():
+        leaky_value = foil.metrics.get(name)
+        if leaky_value is not None and value is not None:
+            gap[name] = leaky_value - value
+    return Foil(
+        protocol=foil.protocol.name,
+        sha256=foil.protocol.sha256,
+        metrics=foil.metrics,
+        intervals=foil.intervals,
+        audit=foil.audit,
+        against=dict(metrics),
+        gap=gap,
+    )
+
+
+def model_section(recipe: Recipe, plan: Blueprint) -> Model:
+    """The report's `model`, without what follows from its training."""
     architecture = recipe.model.architecture
-    published = plan.checkpoint is not None and not plan.random_init
-    steps = recipe.augment.steps | {"mixup": recipe.augment.mixup}
-    prepared = dataclasses.asdict(plan.preparation)
-    facts: dict[str, Any] = {
-        "architecture": architecture,
-        "model_type": plan.config.model_type,
-        "checkpoint": plan.checkpoint,
-        "revision": plan.revision or weights_hash(plan.checkpoint) if published else None,
-        "base_model": plan.checkpoint if published and not Path(plan.checkpoint).exists() else None,
-        "remote_code": plan.remote_code,
-        "padding_safe": plan.padding_safe,
-        "sampling_rate": plan.extractor.sampling_rate,
-        "preparation": ", ".join(
-            PREPARATION[key].format(value) for key, value in prepared.items() if value
-        ),
-        "depth": _depth(recipe),
-        "augmentation": ", ".join(
-            f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
-            for name, step in steps.items()
-            if step.probability
-        ),
-        "adapter": recipe.lora.rank is not None,
-    }
+    has_published_weights = plan.checkpoint is not None and not plan.random_init
+    revision = None
+    base_model = None
+    if has_published_weights:
+        revision = plan.revision or weights_hash(plan.checkpoint)
+        is_local = Path(plan.checkpoint).exists()
+        base_model = None if is_local else plan.checkpoint
+    section = Model(
+        architecture=architecture,
+        model_type=plan.config.model_type,
+        checkpoint=plan.checkpoint,
+        revision=revision,
+        base_model=base_model,
+        remote_code=plan.remote_code,
+        padding_safe=plan.padding_safe,
+        sampling_rate=plan.extractor.sampling_rate,
+        preparation=_preparation(plan.preparation),
+        depth=_depth(recipe),
+        augmentation=_augmentation(recipe),
+        adapter=recipe.lora.rank is not None,
+    )
+    changes: dict[str, Any] = {}
     if architecture == "encoder":
-        facts["encoder"] = encoder_config(plan.config).model_type
-    if published and architecture in TRANSFERRED:
+        changes["encoder"] = encoder_config(plan.config).model_type
+    if has_published_weights and architecture in TRANSFERRED:
         weights = PUBLISHED[plan.config.model_type]
-        facts["origin"] = {key: getattr(weights, key) for key in ("file", "source", "licence")}
-    return facts
+        changes["origin"] = Origin(
+            file=weights.file, source=weights.source, licence=weights.licence
+        )
+    return section.model_copy(update=changes)
+
+
+def _preparation(preparation: Preparation) -> str:
+    """How every clip is prepared, in words."""
+    steps = dataclasses.asdict(preparation)
+    return ", ".join(PREPARATION[name].format(value) for name, value in steps.items() if value)
+
+
+def _augmentation(recipe: Recipe) -> str:
+    """The steps of augmentation, in words."""
+    steps = {**recipe.augment.steps, "mixup": recipe.augment.mixup}
+    return ", ".join(
+        f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
+        for name, step in steps.items()
+        if step.probability
+    )
 
 
 def _depth(recipe: Recipe) -> str:
     """The trained and frozen parts in one sentence; empty if the whole network is trained."""
     freeze = recipe.freeze
-    lora = recipe.lora
-    if lora.rank is not None:
-        return f"The head and LoRA adapters of rank {lora.rank} were trained; the other weights are frozen."
-    pretrained = recipe.model.architecture in ("encoder", *TRANSFERRED)
-    if freeze.encoder or (pretrained and recipe.training.solver == "sklearn"):
+    if recipe.lora.rank is not None:
+        return (
+            f"The head and LoRA adapters of rank {recipe.lora.rank} were trained; "
+            "the other weights are frozen."
+        )
+    is_pretrained = recipe.model.architecture in ("encoder", *TRANSFERRED)
+    if freeze.encoder or (is_pretrained and recipe.training.solver == "sklearn"):
         return "Only the head was trained; the encoder is frozen."
     if freeze.top_layers is not None:
         return f"Only the top {counted(freeze.top_layers, 'layer')} and the head were trained."
     if freeze.layers:
         return f"The lowest {counted(freeze.layers, 'layer')} and all below are frozen."
-    return "The convolutional stem is frozen." if freeze.feature_encoder else ""
-
-
-def merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
-    """Each note once, preceded by the numbers of its folds or seeds unless all have it."""
-    about: dict[str, list[int]] = {}
-    for number, own in notes.items():
-        for note in dict.fromkeys(own):
-            about.setdefault(note, []).append(number)
-    return [
-        note
-        if len(numbers) == len(notes)
-        else f"{kind.capitalize()} {', '.join(map(str, numbers))}: {note}"
-        for note, numbers in about.items()
-    ]
+    if freeze.feature_encoder:
+        return "The convolutional stem is frozen."
+    return ""

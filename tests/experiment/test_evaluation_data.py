@@ -43,14 +43,14 @@ def test_unknown_labels_and_training_speakers_are_left_out(corpus):
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
     assert any(
         note.startswith("6 clips are not evaluated: their speakers")
-        for note in clips.protocol["notes"]
+        for note in clips.protocol.notes
     )
-    assert clips.protocol["leak"] is None
-    assert clips.protocol["parts"] == {"test": {"clips": 12, "speakers": ["toy:b", "toy:c"]}}
-    assert (
-        "6 clips are not evaluated: the model has no label for boredom." in clips.protocol["notes"]
-    )
-    assert clips.audit["shared"] == {"train/test": {"speakers": 0}}
+    assert clips.protocol.leak is None
+    assert clips.protocol.to_dict()["parts"] == {
+        "test": {"clips": 12, "speakers": ["toy:b", "toy:c"]}
+    }
+    assert "6 clips are not evaluated: the model has no label for boredom." in clips.protocol.notes
+    assert clips.audit.shared == {"train/test": {"speakers": 0}}
 
 
 def test_requested_training_speakers_are_a_leak(corpus):
@@ -58,27 +58,29 @@ def test_requested_training_speakers_are_a_leak(corpus):
         corpus, NAMES, trained_on("toy:a"), EvaluationSettings(training_speakers=True)
     )
     assert len(clips.dataset) == 24
-    assert clips.protocol["leak"].startswith("1 of 3 test speakers are in the model's training")
-    report = typed(whole_report(protocol=clips.protocol, audit=clips.audit))
+    assert clips.protocol.leak.startswith("1 of 3 test speakers are in the model's training")
+    report = typed(whole_report(protocol=clips.protocol.to_dict(), audit=clips.audit.to_dict()))
     assert evaluated_speakers(report) == "test clips of training speakers"
 
 
 def test_unknown_speakers_may_be_in_the_training_data(corpus):
     clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationSettings())
-    assert clips.protocol["leak"].startswith("Clips of toy have unknown speakers")
-    assert clips.audit["shared"]["train/test"]["speakers"] is None
+    assert clips.protocol.leak.startswith("Clips of toy have unknown speakers")
+    assert clips.audit.shared["train/test"]["speakers"] is None
     report = typed(
-        whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit)
+        whole_report(
+            kind="evaluation",
+            protocol=clips.protocol.to_dict() | {"leak": None},
+            audit=clips.audit.to_dict(),
+        )
     )
     assert evaluated_speakers(report) == "possibly known speakers"
 
 
 def test_unknown_training_data_are_noted(corpus):
     clips = select_test_clips(corpus, NAMES, None, EvaluationSettings())
-    assert clips.audit["shared"]["train/test"]["speakers"] is None
-    assert any(
-        "training data of this model are unknown" in note for note in clips.protocol["notes"]
-    )
+    assert clips.audit.shared["train/test"]["speakers"] is None
+    assert any("training data of this model are unknown" in note for note in clips.protocol.notes)
 
 
 def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
@@ -92,8 +94,8 @@ def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
             corpus, NAMES, None, EvaluationSettings(part=part, **chosen)
         )
     assert {part: len(own.dataset) for part, own in parts.items()} == dict.fromkeys(parts, 8)
-    assert len({own.protocol["sha256"] for own in parts.values()}) == 3
-    assert parts["test"].protocol["name"] == "speaker_independent, its test part"
+    assert len({own.protocol.sha256 for own in parts.values()}) == 3
+    assert parts["test"].protocol.name == "speaker_independent, its test part"
 
 
 def test_a_selection_without_clips_is_an_error(corpus):
@@ -122,7 +124,7 @@ def test_an_unknown_label_is_a_class_that_counts_as_an_error():
     mapping = label_mapping(["angry", "laughter", "sad"])
     assert mapping.classes == ["angry", "sad", "laughter"]
     np.testing.assert_allclose(mapping.to_classes(np.array([[0.2, 0.7, 0.1]])), [[0.2, 0.1, 0.7]])
-    assert mapping.rows()[1] == {"word": "laughter", "emotion": None, "counted": True}
+    assert mapping.rows()[1].to_dict() == {"word": "laughter", "emotion": None, "counted": True}
 
 
 def test_a_label_map_names_emotions_and_leaves_labels_out():
@@ -130,7 +132,7 @@ def test_a_label_map_names_emotions_and_leaves_labels_out():
         ["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"}
     )
     assert mapping.classes == ["angry", "calm"]
-    assert mapping.rows()[2] == {"word": "noise", "emotion": None, "counted": False}
+    assert mapping.rows()[2].to_dict() == {"word": "noise", "emotion": None, "counted": False}
     np.testing.assert_allclose(
         mapping.to_classes(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]]
     )

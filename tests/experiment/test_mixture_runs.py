@@ -8,6 +8,7 @@ from support.testing import write_corpus
 
 import ser_hf
 import ser_hf.report.write
+from ser_hf.experiment.clips import train_clips, train_labels
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -160,7 +161,7 @@ def test_an_epoch_has_the_classes_of_each_corpus_equally_often(recipe):
     balanced = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
     context = context_of(balanced)
     fold = context.fold
-    labels = np.bincount(context.train_labels(context.train_clips()), minlength=8)
+    labels = np.bincount(train_labels(context, train_clips(context)), minlength=8)
     assert labels.sum() == len(fold.split.rows["train"])
     assert labels[:7].max() - labels[:7].min() <= 4
     assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"

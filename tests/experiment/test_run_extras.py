@@ -8,7 +8,7 @@ from support.recipes import TINY_CRNN
 
 import ser_hf
 from ser_hf.evaluation.robustness import CONDITIONS
-from ser_hf.experiment import outputs
+from ser_hf.experiment import measuring
 
 RECIPE = {
     "name": "tiny",
@@ -29,14 +29,14 @@ RECIPE = {
 
 @pytest.mark.slow
 def test_a_run_reports_robustness(tmp_path, monkeypatch):
-    robustness_of = outputs.robustness_of
+    robustness_of = measuring.robustness_of
     given = {}
 
     def watched(classifier, mapping, predictions, waveforms, **settings):
         given.update({clip: len(waveforms[i]) for i, clip in enumerate(predictions.ids)})
         return robustness_of(classifier, mapping, predictions, waveforms, **settings)
 
-    monkeypatch.setattr(outputs, "robustness_of", watched)
+    monkeypatch.setattr(measuring, "robustness_of", watched)
     settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
     report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
     written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())

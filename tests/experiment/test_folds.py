@@ -21,7 +21,7 @@ from ser_hf.experiment.data import Fold
 from ser_hf.experiment.folds import aggregate, merged_warnings, read_child_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
-from ser_hf.protocols import PAIRS, make_split
+from ser_hf.protocols import PAIRS, Audit, make_split
 from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Report
 from ser_hf.utils.run_folder import RunFolder
@@ -38,11 +38,11 @@ BARE |= {"metrics": {"uar": 0.5}, "confusion": []}
 ROBUSTNESS = whole_report()["robustness"]
 CLIPS = 72
 SPEAKERS = 6
-AUDIT = {
-    "shared": dict.fromkeys(PAIRS, {"speakers": 0}),
-    "apart": dict.fromkeys(PAIRS, ["speakers"]),
-    "duplicates": 0,
-}
+AUDIT = Audit(
+    shared={pair: {"speakers": 0} for pair in PAIRS},
+    apart={pair: ["speakers"] for pair in PAIRS},
+    duplicates=0,
+)
 # Test speakers of three folds of unequal size, so that a mean over folds is not the pooled figure.
 TESTED = {1: [0], 2: [1, 2], 3: [3, 4, 5]}
 
@@ -102,7 +102,7 @@ def experiment_data(dataset, folds):
         "notes": ["2 clips disagree."],
         "ranges": {},
     }
-    more["seconds"] = {"preparation": 1.0}
+    more["preparation_seconds"] = 1.0
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **more)
 
 

@@ -1,0 +1,138 @@
+"""The clips of a run: tables of them for training and for evaluation, and the recordings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+
+from ..audio import prepare
+from ..models.preparation import Preparation
+from ..training.balancing import balanced
+from ..training.clips import clip_table
+from ..training.clips import window_notes as notes_about_windows
+from ..training.sampling import epoch_labels
+from .context import RunContext
+
+
+def evaluation_clips(run: RunContext, split: str) -> Dataset:
+    """The complete clips of a split (train, validation or test); too long ones are in windows."""
+    rows = run.fold.split.rows[split]
+    return clip_table(run.data.dataset, rows, run.data.store, window=longest_window(run))
+
+
+def evaluated_rows(run: RunContext) -> list[int]:
+    """The rows of the evaluated split."""
+    return run.fold.split.rows[run.recipe.evaluation.part]
+
+
+def unprepared_clips(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarray]:
+    """Clips (samples,) as recorded, at the model's rate, before the run's preparation.
+
+    The store of the run holds prepared clips.
+    """
+    store = run.data.store
+    if not run.data.plan.preparation.active:
+        return [store[row] for row in rows]  # views, which take no memory
+    dataset = run.data.dataset.select(rows)
+    cache_dir = run.recipe.audio.cache_dir
+    _, unprepared_store = prepare(dataset, store.sampling_rate, cache_dir, Preparation())
+    return unprepared_store
+
+
+def longest_window(run: RunContext) -> int | None:
+    """Samples of the longest window in evaluation; None if clips of any length are processed whole.
+
+    It is the window of the recipe, or the longest that the model can process.
+    """
+    limits = []
+    if run.recipe.evaluation.window:
+        limits.append(round(run.recipe.evaluation.window * run.data.store.sampling_rate))
+    if run.data.plan.longest_clip:
+        limits.append(run.data.plan.longest_clip)
+    return min(limits, default=None)
+
+
+def window_notes(run: RunContext) -> list[str]:
+    """Notes for the report about clips that evaluation splits into windows or pads."""
+    split = run.recipe.evaluation.part
+    sentences = notes_about_windows(
+        split,
+        evaluation_clips(run, split),
+        run.data.store.sampling_rate,
+        window=longest_window(run),
+        longest=run.data.plan.longest_clip,
+        shortest=run.data.plan.shortest_clip,
+    )
+    return [f"{sentence}." for sentence in sentences]
+
+
+def train_clips(run: RunContext) -> Dataset:
+    """The clips for training.
+
+    For the Trainer they are cropped, soft-labeled or balanced, as the recipe says; for scikit-learn
+    they are as in evaluation.
+    """
+    recipe = run.recipe
+    data = run.data
+    if recipe.training.solver == "sklearn":
+        return clip_table(data.dataset, train_rows(run), data.store, window=longest_window(run))
+    clips = clip_table(
+        data.dataset,
+        train_rows(run),
+        data.store,
+        max_duration=_longest_crop(run),
+        soft_labels=recipe.training.loss.soft_labels,
+    )
+    if not is_resampled(run):
+        return clips
+    return balanced(
+        clips,
+        corpora=data.dataset["corpus"][:],
+        speakers=data.dataset["speaker"][:],
+        weights=data.weights,
+        balance=recipe.training.balance,
+        seed=recipe.training.seeds[0],
+    )
+
+
+def train_rows(run: RunContext) -> list[int]:
+    """The rows for training.
+
+    For scikit-learn, which selects by cross-validation, they include the validation split, unless
+    it is the evaluated one.
+    """
+    rows = run.fold.split.rows
+    if run.recipe.training.solver == "sklearn" and run.recipe.evaluation.part == "test":
+        return rows["train"] + rows["validation"]
+    return rows["train"]
+
+
+def train_labels(run: RunContext, clips: Dataset) -> list[int]:
+    """The labels from which class weights and priors are computed.
+
+    Args:
+        clips: from `train_clips`; with resampling, the labels are those of one epoch of them.
+    """
+    if is_resampled(run):
+        return epoch_labels(clips)
+    labels = np.asarray(run.data.dataset["label"][:])
+    return labels[train_rows(run)].tolist()
+
+
+def is_resampled(run: RunContext) -> bool:
+    """Whether an epoch may contain a clip never or several times.
+
+    This is so with `training.balance`, and with unequal weights of the corpora of a mixture.
+    """
+    weighted = any(weight != 1 for weight in run.data.weights.values())
+    return weighted or run.recipe.training.balance is not None
+
+
+def _longest_crop(run: RunContext) -> float | None:
+    """Seconds of the longest training clip: the recipe's limit, or that of the model."""
+    limits = []
+    if run.recipe.audio.max_duration:
+        limits.append(run.recipe.audio.max_duration)
+    if run.data.plan.longest_clip:
+        limits.append(run.data.plan.longest_clip / run.data.store.sampling_rate)
+    return min(limits, default=None)
