@@ -46,8 +46,8 @@ LANGUAGE = "en"
 TITLE = "CREMA-D"
 URL = "https://github.com/CheyneyComputerScience/CREMA-D"
 CITATION = (
-    "Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014). CREMA-D: Crowd-sourced Emotional Multimodal "
-    "Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390."
+    "Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014). CREMA-D: Crowd-sourced "
+    "Emotional Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390."
 )
 ACTED = True
 RELEASE = Release(
@@ -86,8 +86,10 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 GRAMMAR = re.compile(
-    rf"(?P<actor>10[0-8][0-9]|109[01])_(?P<sentence>{'|'.join(SENTENCES)})_(?P<emotion>{'|'.join(EMOTION_CODES)})"
-    r"_(?P<level>LO|MD|HI|XX)"
+    r"(?P<actor>10[0-8][0-9]|109[01])"
+    rf"_(?P<sentence>{'|'.join(SENTENCES)})"
+    rf"_(?P<emotion>{'|'.join(EMOTION_CODES)})"
+    rf"_(?P<level>{'|'.join(LEVELS)})"
 )
 
 # Intended emotions in canonical order, by the letter that the vote tables give them.
@@ -101,11 +103,11 @@ IDENTICAL = (
     ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
     ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
 )
-KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout"} | {
-    name: f"the same audio as {twin}, under another emotion"
-    for pair in IDENTICAL
-    for name, twin in (pair, pair[::-1])
-}
+# Clip -> why it is left out.
+KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout"}
+for _first, _second in IDENTICAL:
+    KNOWN_BAD[_first] = f"the same audio as {_second}, under another emotion"
+    KNOWN_BAD[_second] = f"the same audio as {_first}, under another emotion"
 
 # Actors 1001 to 1091 in order, from VideoDemographics.csv of the release.
 _SEXES = (
@@ -113,10 +115,11 @@ _SEXES = (
 )
 # fmt: off
 _AGES = (
-    51, 21, 21, 42, 29, 58, 38, 46, 24, 27, 32, 23, 22, 24, 32, 61, 42, 25, 29, 61, 30, 22, 22, 59, 48, 33, 44,
-    57, 33, 42, 31, 30, 31, 74, 48, 49, 45, 21, 51, 42, 42, 37, 25, 40, 22, 22, 22, 38, 25, 62, 56, 33, 35, 36,
-    57, 52, 25, 36, 21, 28, 51, 56, 33, 53, 38, 25, 66, 34, 27, 25, 41, 33, 24, 31, 40, 25, 20, 21, 21, 21, 30,
-    20, 45, 46, 34, 33, 62, 23, 24, 50, 29,
+    51, 21, 21, 42, 29, 58, 38, 46, 24, 27, 32, 23, 22, 24, 32, 61, 42, 25, 29, 61,
+    30, 22, 22, 59, 48, 33, 44, 57, 33, 42, 31, 30, 31, 74, 48, 49, 45, 21, 51, 42,
+    42, 37, 25, 40, 22, 22, 22, 38, 25, 62, 56, 33, 35, 36, 57, 52, 25, 36, 21, 28,
+    51, 56, 33, 53, 38, 25, 66, 34, 27, 25, 41, 33, 24, 31, 40, 25, 20, 21, 21, 21,
+    30, 20, 45, 46, 34, 33, 62, 23, 24, 50, 29,
 )
 # fmt: on
 
@@ -124,7 +127,7 @@ _AGES = (
 def read_name(path: PurePath) -> Clip | None:
     """The clip that a path describes, or None if its name is not CREMA-D's."""
     fields = GRAMMAR.fullmatch(path.stem)
-    if fields is None or fields["actor"] == "1000":
+    if fields is None or fields["actor"] == "1000":  # actors are 1001 to 1091
         return None
     position = int(fields["actor"]) - 1001
     return Clip(
@@ -193,6 +196,7 @@ def parse(settings: CremadSettings) -> Listing:
 
 
 def _reason_to_skip(clip: Clip) -> str | None:
+    """Why a clip is left out for any target; None to keep it."""
     return KNOWN_BAD.get(PurePath(clip.path).stem)
 
 
@@ -218,6 +222,7 @@ def _with_perceived(listing: Listing, settings: CremadSettings) -> Listing:
 
 
 def _winners(counts: Mapping[str, int]) -> list[str]:
+    """The emotions with most votes."""
     return [emotion for emotion, count in counts.items() if count == max(counts.values())]
 
 
@@ -260,8 +265,13 @@ def _perceived(listing: Listing, settings: CremadSettings) -> Listing:
 
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
-    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from
-    `tabulatedVotes.csv`.
+    """The votes of one mode in `tabulatedVotes.csv`.
+
+    Args:
+        target: voice, face or multimodal.
+
+    Returns:
+        {clip: {emotion: count}}, emotions in canonical order.
     """
     try:
         # The first column, the row's number, has no name.
@@ -270,18 +280,18 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
         )
         frame = frame[frame.index.astype(str).str.startswith(MODES[target])].set_index("fileName")
         counts = frame[list(VOTE_COLUMNS)].astype(int)
-        if (
-            not counts.index.is_unique
-            or (counts < 0).any(axis=None)
-            or not counts.any(axis=1).all()
-        ):
+        every_clip_has_votes = counts.any(axis=1).all() and (counts >= 0).all(axis=None)
+        if not every_clip_has_votes or not counts.index.is_unique:
             raise ValueError("a row without votes, or two rows of one clip")
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"{table}: not the release's table of votes ({error}); take it from {URL}, folder processedResults"
+            f"{table}: not the release's table of votes ({error}); "
+            f"take it from {URL}, folder processedResults"
         ) from None
-    rows = zip(counts.index, counts.to_numpy().tolist(), strict=True)
-    return {name: dict(zip(VOTE_COLUMNS.values(), votes, strict=True)) for name, votes in rows}
+    votes_of_clip = {}
+    for name, votes in zip(counts.index, counts.to_numpy().tolist(), strict=True):
+        votes_of_clip[name] = dict(zip(VOTE_COLUMNS.values(), votes, strict=True))
+    return votes_of_clip
 
 
 def _find_table(settings: CremadSettings) -> Path:

@@ -58,8 +58,8 @@ from .tables import DescribedSettings, Row, RowParser, checked_prefix
 
 URL = "https://github.com/emo-box/EmoBox"
 CITATION = (
-    "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus "
-    "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
+    "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: "
+    "Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
 )
 # Corpora whose modules read the clips.
 MODULES = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}

@@ -27,8 +27,8 @@ LANGUAGE = "de"
 TITLE = "EMO-DB"
 URL = "http://emodb.bilderbar.info"
 CITATION = (
-    "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A Database of German Emotional Speech. "
-    "Interspeech 2005: 1517-1520."
+    "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A Database of German "
+    "Emotional Speech. Interspeech 2005: 1517-1520."
 )
 ACTED = True
 RELEASE = Release(
@@ -80,13 +80,15 @@ SENTENCES = {
 }
 VERSIONS = "abcdef"
 GRAMMAR = re.compile(
-    rf"(?P<speaker>{'|'.join(SPEAKERS)})(?P<sentence>{'|'.join(SENTENCES)})(?P<emotion>[{''.join(EMOTION_CODES)}])"
+    rf"(?P<speaker>{'|'.join(SPEAKERS)})"
+    rf"(?P<sentence>{'|'.join(SENTENCES)})"
+    rf"(?P<emotion>[{''.join(EMOTION_CODES)}])"
     rf"(?P<version>[{VERSIONS}])"
 )
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not EMO-DB's."""
+    """The clip that a path describes, or None if its name is not EMO-DB's."""
     fields = GRAMMAR.fullmatch(path.stem)
     if fields is None:
         return None

@@ -10,6 +10,20 @@ from .schema import Clip, Listing
 from .settings import CorpusSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
+# Recordings in formats that are not supported.
+OTHER_SUFFIXES = {
+    ".m4a",
+    ".mp4",
+    ".opus",
+    ".webm",
+    ".aac",
+    ".wma",
+    ".amr",
+    ".3gp",
+    ".mkv",
+    ".avi",
+    ".mov",
+}
 UNFINISHED = ".download"  # in a corpus's folder during a download
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -17,6 +31,10 @@ _LFS_POINTER_BYTES = 1024
 
 def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") -> list[Path]:
     """Every audio file below `root`, sorted by name: the order does not depend on the file system.
+
+    Args:
+        corpus: its title, for messages.
+        key: that names the root, for messages.
 
     Raises:
         UserError: if the folder is missing or has no audio, unfinished downloads, Git LFS pointers
@@ -26,11 +44,12 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
         raise UserError(
             f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}"
         )
-    files = _named_as_audio(Path(root), finished=True)
+    files = _files_of_audio(Path(root), refuse_unfinished=True)
     for path in files:
         if not path.exists():
             raise UserError(
-                f"{path}: a broken link to {os.readlink(path)}; restore its target or remove the link"
+                f"{path}: a broken link to {os.readlink(path)}; "
+                "restore its target or remove the link"
             )
         if is_lfs_pointer(path):
             raise UserError(
@@ -42,15 +61,18 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are
-    included.
+    """The files below `root` with the suffix of audio, sorted by name.
+
+    Git LFS pointers are included.
     """
-    return [path for path in _named_as_audio(root) if path.exists()]
+    return [path for path in _files_of_audio(root) if path.exists()]
 
 
-def _named_as_audio(root: Path, finished: bool = False) -> list[Path]:
-    """Files with the suffix of audio, and broken links that may be folders; of `finished` downloads
-    only.
+def _files_of_audio(root: Path, refuse_unfinished: bool = False) -> list[Path]:
+    """Files with the suffix of audio, sorted, and broken links that may be folders.
+
+    Args:
+        refuse_unfinished: raise a UserError for an unfinished download.
     """
 
     def refuse(error: OSError) -> None:
@@ -58,17 +80,19 @@ def _named_as_audio(root: Path, finished: bool = False) -> list[Path]:
             f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable"
         )
 
-    found = []  # with their parts, which compare faster than paths
+    files = []  # as their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
-        if finished and unfinished(folder):
+        if refuse_unfinished and unfinished(folder):
             raise UserError(
-                f"{os.path.join(folder, UNFINISHED)}: unfinished; rerun `ser-hf download`, or remove it"
+                f"{os.path.join(folder, UNFINISHED)}: unfinished; "
+                "rerun `ser-hf download`, or remove it"
             )
         for name in names:
-            path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
-            if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
-                found.append((*Path(folder).parts, name))
-    return [Path(*parts) for parts in sorted(found)]
+            suffix = os.path.splitext(name)[1].lower()
+            broken_link = not suffix and not os.path.exists(os.path.join(folder, name))
+            if suffix in AUDIO_SUFFIXES or broken_link:
+                files.append((*Path(folder).parts, name))
+    return [Path(*parts) for parts in sorted(files)]
 
 
 def unfinished(folder: str | Path) -> bool:
@@ -139,33 +163,19 @@ def is_lfs_pointer(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-OTHER_SUFFIXES = {
-    ".m4a",
-    ".mp4",
-    ".opus",
-    ".webm",
-    ".aac",
-    ".wma",
-    ".amr",
-    ".3gp",
-    ".mkv",
-    ".avi",
-    ".mov",
-}
-
-
 def other_recordings(root: Path) -> list[Path]:
     """The files below `root` in a format that is not supported, sorted; unreadable folders are
     skipped.
     """
-    found = []
+    files = []
     for folder, names in folders_below(root, lambda error: None):
-        found += [
-            Path(folder, name) for name in names if Path(name).suffix.lower() in OTHER_SUFFIXES
-        ]
-    return sorted(found)
+        for name in names:
+            if Path(name).suffix.lower() in OTHER_SUFFIXES:
+                files.append(Path(folder, name))
+    return sorted(files)
 
 
 def conversion_advice(path: Path) -> str:
     """How to convert a file in a format that is not supported."""
-    return f"{path.suffix} is not supported; convert it: ffmpeg -i {path} -vn {path.with_suffix('.wav')}"
+    target = path.with_suffix(".wav")
+    return f"{path.suffix} is not supported; convert it: ffmpeg -i {path} -vn {target}"

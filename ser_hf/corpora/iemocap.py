@@ -38,8 +38,9 @@ LANGUAGE = "en"
 TITLE = "IEMOCAP"
 URL = "https://sail.usc.edu/iemocap/"
 CITATION = (
-    "Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). IEMOCAP: "
-    "interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359."
+    "Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). "
+    "IEMOCAP: interactive emotional dyadic motion capture database. Language Resources and "
+    "Evaluation 42: 335-359."
 )
 ACTED = True
 RELEASE = Release(

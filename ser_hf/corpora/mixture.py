@@ -286,7 +286,9 @@ def metadata_of_each(
 
 
 def combined_metadata(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them is."""
+    """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them
+    is.
+    """
     citations = [metadata["citation"] for metadata in each if metadata["citation"]]
     return {
         "title": _enumerated([metadata["title"] for metadata in each]) or "Mixture",

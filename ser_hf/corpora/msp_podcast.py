@@ -36,8 +36,9 @@ LANGUAGE = "en"
 TITLE = "MSP-Podcast"
 URL = "https://lab-msp.com/MSP/MSP-Podcast.html"
 CITATION = (
-    "Lotfian R, Busso C (2019). Building naturalistic emotionally balanced speech corpus by retrieving emotional "
-    "speech from existing podcast recordings. IEEE Transactions on Affective Computing 10(4): 471-483."
+    "Lotfian R, Busso C (2019). Building naturalistic emotionally balanced speech corpus by "
+    "retrieving emotional speech from existing podcast recordings. IEEE Transactions on Affective "
+    "Computing 10(4): 471-483."
 )
 ACTED = False
 RELEASE = Release(

@@ -41,8 +41,8 @@ LANGUAGE = "en"
 TITLE = "RAVDESS"
 URL = "https://zenodo.org/records/1188976"
 CITATION = (
-    "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS). "
-    "PLoS ONE 13(5): e0196391."
+    "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech and "
+    "Song (RAVDESS). PLoS ONE 13(5): e0196391."
 )
 ACTED = True
 RELEASE = Release(
@@ -70,8 +70,13 @@ EMOTION_CODES = {
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 GRAMMAR = re.compile(
-    r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
-    r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
+    r"(?P<modality>0[123])"
+    r"-(?P<channel>0[12])"
+    r"-(?P<emotion>0[1-8])"
+    r"-(?P<intensity>0[12])"
+    r"-(?P<statement>0[12])"
+    r"-(?P<repetition>0[12])"
+    r"-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
 KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07"}
 
@@ -79,9 +84,7 @@ KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07"}
 def read_name(path: PurePath) -> Clip | None:
     """The clip that a path describes, or None if its name is not RAVDESS's."""
     fields = GRAMMAR.fullmatch(path.stem)
-    if fields is None or not _exists(
-        fields["channel"], fields["emotion"], fields["intensity"], fields["actor"]
-    ):
+    if fields is None or not _is_released(fields):
         return None
     return Clip(
         path=str(path),
@@ -102,13 +105,15 @@ def is_sung(clip: Clip) -> bool:
     return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "02"
 
 
-def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
+def _is_released(fields: re.Match) -> bool:
     """Whether the release has such clips: no strong neutral, no sung disgust or surprise, no song
     by actor 18.
     """
-    if emotion == "01" and intensity == "02":
+    if EMOTION_CODES[fields["emotion"]] == "neutral" and fields["intensity"] == "02":
         return False
-    return channel == "01" or (emotion not in ("07", "08") and actor != "18")
+    sung = fields["channel"] == "02"
+    emotion_is_not_sung = EMOTION_CODES[fields["emotion"]] in ("disgust", "surprise")
+    return not sung or not (emotion_is_not_sung or fields["actor"] == "18")
 
 
 class RavdessSettings(CorpusSettings):

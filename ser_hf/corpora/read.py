@@ -198,9 +198,8 @@ def _make_corpus(
     clips = [classes.clips[i] for i in classes.kept]
     members = _members(listing)
     targets = None
-    ranges: dict[str, list[float]] = {}
     if settings.targets:
-        targets, ranges = scaled_targets(
+        targets = scaled_targets(
             clips, settings.targets, settings.ranges, _ranges_of_corpora(members, settings)
         )
     votes = None
@@ -212,9 +211,10 @@ def _make_corpus(
         treatment.labels,
         sampling_rate,
         votes=votes,
-        targets=targets,
+        targets=None if targets is None else targets.rows,
     )
     weights = {corpus: member.item.weight for corpus, member in members.items()}
+    ranges = {} if targets is None else targets.ranges
     return Corpus(dataset, sources, weights, ranges)
 
 

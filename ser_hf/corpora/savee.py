@@ -32,8 +32,8 @@ LANGUAGE = "en"
 TITLE = "SAVEE"
 URL = "http://kahlan.eps.surrey.ac.uk/savee/"
 CITATION = (
-    "Haq S, Jackson PJB (2010). Multimodal Emotion Recognition. In: Wang W (ed.) Machine Audition: Principles, "
-    "Algorithms and Systems. IGI Global, 398-423."
+    "Haq S, Jackson PJB (2010). Multimodal Emotion Recognition. In: Wang W (ed.) Machine Audition: "
+    "Principles, Algorithms and Systems. IGI Global, 398-423."
 )
 ACTED = True
 RELEASE = Release(

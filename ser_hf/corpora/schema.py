@@ -1,7 +1,7 @@
 """The rows of every corpus: canonical emotions, columns, and the dataset of clips."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
@@ -123,30 +123,40 @@ def to_dataset(
     for clip in clips:
         require_utf8(clip.path)
 
-    rows: dict[str, list] = {
+    columns: dict[str, list] = {
         "audio": [clip.path for clip in clips],
         "label": [labels.index(emotion) for emotion in emotions],
     }
     for name in COLUMNS:
-        rows[name] = [getattr(clip, name, None) for clip in clips]
-    rows["corpus"] = [clip.corpus or listing.corpus for clip in clips]
+        columns[name] = [getattr(clip, name, None) for clip in clips]
+    columns["corpus"] = [clip.corpus or listing.corpus for clip in clips]
     features = {"audio": Value("string"), "label": ClassLabel(names=list(labels)), **COLUMNS}
     if votes is not None:
-        rows["votes"] = [None if shares is None else list(shares) for shares in votes]
+        columns["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
     if targets is not None:
-        rows["targets"] = list(targets)
-        features["targets"] = dict.fromkeys(targets[0], Value("float32"))
-    for name in dict.fromkeys(key for clip in clips for key in clip.extra):
-        if name in features or "\0" in name:
+        columns["targets"] = list(targets)
+        features["targets"] = {dimension: Value("float32") for dimension in targets[0]}
+    for name in _extra_names(listing, reserved=features):
+        values = [clip.extra.get(name) for clip in clips]
+        columns[name], features[name] = _extra_column(values)
+
+    dataset = Dataset.from_dict(columns, features=Features(features))
+    # Cast, because encoding needs torchcodec.
+    return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
+
+
+def _extra_names(listing: Listing, reserved: Collection[str]) -> list[str]:
+    """The names of the further columns, in their order in the clips; a UserError for a reserved
+    one.
+    """
+    names = list(dict.fromkeys(name for clip in listing.clips for name in clip.extra))
+    for name in names:
+        if name in reserved or "\0" in name:
             raise UserError(
                 f"corpus.root: {listing.corpus} has a column {name!r}, a reserved name; rename it"
             )
-        rows[name], features[name] = _extra_column([clip.extra.get(name) for clip in clips])
-
-    dataset = Dataset.from_dict(rows, features=Features(features))
-    # Cast, because encoding needs torchcodec.
-    return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
+    return names
 
 
 def _extra_column(values: list[Any]) -> tuple[list[Any], Any]:
@@ -172,7 +182,8 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
     for clip in clips:
         if clip.id in path_of_id:
             raise UserError(
-                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}; remove one "
-                "of the two (mirrors often contain a folder twice), or give it another id"
+                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}; "
+                "remove one of the two (mirrors often contain a folder twice), "
+                "or give it another id"
             )
         path_of_id[clip.id] = clip.path

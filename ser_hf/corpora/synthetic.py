@@ -91,7 +91,7 @@ class Voice(NamedTuple):
 
 
 class Prosody(NamedTuple):
-    """The latent parameters of one clip, in absolute units, with the speaker's own habits in them."""
+    """The latent parameters of one clip, in absolute units; the speaker's habits are in them."""
 
     pitch_hz: float  # mean fundamental frequency
     range_st: float  # semitones between stressed and unstressed syllables

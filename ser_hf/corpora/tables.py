@@ -147,6 +147,7 @@ def with_splits(
 
 
 def is_empty(value: Any) -> bool:
+    """Whether a cell is None, an empty text or not a number."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 

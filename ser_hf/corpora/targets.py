@@ -1,7 +1,6 @@
-"""Dimensions of emotion: numbers in the columns of a corpus, scaled from the range of the ratings
-to 0 to 1.
-"""
+"""Dimensions of emotion: ratings in the columns of a corpus, scaled from their range to 0 to 1."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ Range = Sequence[float]
 
 
 def check_targets(targets: Sequence[str], ranges: Mapping[str, Range]) -> None:
-    """Check the names and the ranges before any file is read. Raises a `UserError` naming the key."""
+    """Check the names and the ranges; a UserError names the key."""
     for name in targets:
         if not name.strip() or not name.isprintable() or len(name) > 100 or targets.count(name) > 1:
             raise UserError(
@@ -31,7 +30,8 @@ def check_targets(targets: Sequence[str], ranges: Mapping[str, Range]) -> None:
             )
         if len(bounds) != 2 or not all(map(math.isfinite, bounds)) or not bounds[0] < bounds[1]:
             raise UserError(
-                f"corpus.ranges.{name}: expected [lowest, highest], such as [1, 5], got {list(bounds)}"
+                f"corpus.ranges.{name}: expected [lowest, highest], such as [1, 5], "
+                f"got {list(bounds)}"
             )
 
 
@@ -41,62 +41,95 @@ def rating(clip: Clip, name: str) -> Any:
     return clip.extra.get(ALIASES.get(name)) if value is None else value
 
 
+@dataclasses.dataclass(frozen=True)
+class ScaledTargets:
+    """The result of `scaled_targets`.
+
+    Attributes:
+        rows: the targets of each clip from 0 to 1.
+        ranges: target -> [lowest, highest] rating; [0, 1] if it differs between corpora.
+    """
+
+    rows: list[dict[str, float]]
+    ranges: dict[str, list[float]]
+
+
 def scaled_targets(
     clips: Sequence[Clip],
     targets: Sequence[str],
     ranges: Mapping[str, Range],
-    known: Mapping[str, Mapping[str, Range]],
-) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
-    """The targets of each clip from 0 to 1, and the range of each target, [0, 1] if it differs
-    between corpora.
+    ranges_of_corpus: Mapping[str | None, Mapping[str, Range]],
+) -> ScaledTargets:
+    """Scale the ratings of each clip from their range to 0 to 1.
 
     Args:
         ranges: of the recipe, which take precedence.
-        known: corpus -> the ranges of its columns; of one corpus under None.
+        ranges_of_corpus: corpus -> the ranges of its columns; of one corpus under None.
 
     Raises:
         UserError: for a target that is missing, no number, out of its range, or the same for all
             clips.
     """
-    columns = sorted(
-        {
-            key
-            for clip in clips
-            for key, value in clip.extra.items()
-            if isinstance(value, int | float)
-        }
-    )
     rows: list[dict[str, float]] = [{} for _ in clips]
-    used: dict[str, set[tuple[float, ...]]] = {}
+    ranges_of_target = {}
     for name in targets:
+        distinct_ranges = set()
         for clip, row in zip(clips, rows, strict=True):
-            own = known.get(clip.corpus, {})
-            value = rating(clip, name)
-            bounds = ranges.get(name) or own.get(name) or own.get(ALIASES.get(name))
-            if value is None:
-                there = f"columns of numbers: {', '.join(columns) or 'none'}"
-                raise UserError(
-                    f"corpus.targets: {clip.id} has no {name} ({there}); fill it in, or set corpus.on_unknown: skip"
-                )
-            number = _number(value)
-            if number is None:
-                raise UserError(
-                    f"corpus.targets: {name} of {clip.id} is {value!r:.100}, not a number; correct it"
-                )
-            if bounds is None:
-                raise UserError(
-                    f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]"
-                )
-            low, high = bounds
-            if not low <= number <= high:
-                raise UserError(
-                    f"corpus.ranges.{name}: {clip.id} has {number:g}, outside of {low:g} to {high:g}"
-                )
+            number = _rating_number(clip, name, clips)
+            known_ranges = ranges_of_corpus.get(clip.corpus, {})
+            bounds = (
+                ranges.get(name) or known_ranges.get(name) or known_ranges.get(ALIASES.get(name))
+            )
+            low, high = _checked_bounds(clip, name, number, bounds)
             row[name] = (number - low) / (high - low)
-            used.setdefault(name, set()).add((float(low), float(high)))
+            distinct_ranges.add((float(low), float(high)))
         if len({row[name] for row in rows}) == 1:
             raise UserError(f"corpus.targets: {name} is the same for all clips; leave it out")
-    return rows, {name: list(*own) if len(own) == 1 else [0.0, 1.0] for name, own in used.items()}
+        ranges_of_target[name] = [0.0, 1.0]
+        if len(distinct_ranges) == 1:
+            ranges_of_target[name] = list(distinct_ranges.pop())
+    return ScaledTargets(rows, ranges_of_target)
+
+
+def _rating_number(clip: Clip, name: str, clips: Sequence[Clip]) -> float:
+    """The rating of a clip; a UserError, with the columns of all clips, if it is missing."""
+    value = rating(clip, name)
+    if value is None:
+        columns = ", ".join(_number_columns(clips)) or "none"
+        raise UserError(
+            f"corpus.targets: {clip.id} has no {name} (columns of numbers: {columns}); fill it in, "
+            "or set corpus.on_unknown: skip"
+        )
+    number = _number(value)
+    if number is None:
+        raise UserError(
+            f"corpus.targets: {name} of {clip.id} is {value!r:.100}, not a number; correct it"
+        )
+    return number
+
+
+def _checked_bounds(clip: Clip, name: str, number: float, bounds: Range | None) -> Range:
+    """The range of a rating; a UserError if there is none, or the number is outside of it."""
+    if bounds is None:
+        raise UserError(
+            f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]"
+        )
+    low, high = bounds
+    if not low <= number <= high:
+        raise UserError(
+            f"corpus.ranges.{name}: {clip.id} has {number:g}, outside of {low:g} to {high:g}"
+        )
+    return bounds
+
+
+def _number_columns(clips: Sequence[Clip]) -> list[str]:
+    """The further columns with a number in some clip, sorted."""
+    columns = set()
+    for clip in clips:
+        for name, value in clip.extra.items():
+            if isinstance(value, int | float):
+                columns.add(name)
+    return sorted(columns)
 
 
 def _number(value: Any) -> float | None:

@@ -27,7 +27,10 @@ LICENSE = "cc-by-nc-nd-4.0"
 LANGUAGE = "en"
 TITLE = "TESS"
 URL = "https://doi.org/10.5683/SP2/E8H2MF"
-CITATION = "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF."
+CITATION = (
+    "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, "
+    "doi:10.5683/SP2/E8H2MF."
+)
 ACTED = True
 RELEASE = Release(
     files=2800,
