@@ -173,7 +173,8 @@ def measure_process(
 
 def start(table: Path, cache: Path, die_at: int, last: str) -> None:
     """Print time and memory of each step of a run before its training, up to `last`, as JSON."""
-    from ser_hf.audio import near_duplicates, prepare, store
+    from ser_hf.audio import prepare, store
+    from ser_hf.audio.near_duplicates import near_duplicates
     from ser_hf.corpora import load_corpus
     from ser_hf.protocols import audit, split_corpus
 

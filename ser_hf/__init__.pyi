@@ -1,6 +1,7 @@
 # What `import ser_hf` offers, each imported on first use: `ser_hf/__init__.py` and type checkers
 # read this file.
-from .audio import near_duplicates, prepare
+from .audio import prepare
+from .audio.near_duplicates import near_duplicates
 from .corpora import load_corpus
 from .evaluation.metric_objects import load_metric
 from .evaluation.metrics import compute_metrics

@@ -24,11 +24,12 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
+from ..utils.cells import text
 from ..utils.errors import UserError, one_line
 from . import tables
 from .schema import Listing
 from .settings import refuse
-from .tables import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, split_name, text
+from .tables import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, split_name
 
 metadata = tables.metadata
 # The usual names in databases of columns with another name in ser_hf.

@@ -6,27 +6,12 @@ from pathlib import Path, PurePath
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
+from ..utils.recordings import OTHER_SUFFIXES, is_lfs_pointer
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
-# Recordings in formats that are not supported.
-OTHER_SUFFIXES = {
-    ".m4a",
-    ".mp4",
-    ".opus",
-    ".webm",
-    ".aac",
-    ".wma",
-    ".amr",
-    ".3gp",
-    ".mkv",
-    ".avi",
-    ".mov",
-}
 UNFINISHED = ".download"  # in a corpus's folder during a download
-_LFS_HEADER = b"version https://git-lfs.github.com/spec/"
-_LFS_POINTER_BYTES = 1024
 
 
 def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") -> list[Path]:
@@ -150,19 +135,6 @@ def refuse_links(folder: Path, paths: Sequence[Path]) -> None:
                 )
 
 
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is a Git LFS pointer, the text in place of content; raises a UserError if it
-    cannot be read.
-    """
-    try:
-        if os.path.getsize(path) > _LFS_POINTER_BYTES:
-            return False
-        with path.open("rb") as file:
-            return file.read(len(_LFS_HEADER)) == _LFS_HEADER
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def other_recordings(root: Path) -> list[Path]:
     """The files below `root` in a format that is not supported, sorted; unreadable folders are
     skipped.
@@ -173,9 +145,3 @@ def other_recordings(root: Path) -> list[Path]:
             if Path(name).suffix.lower() in OTHER_SUFFIXES:
                 files.append(Path(folder, name))
     return sorted(files)
-
-
-def conversion_advice(path: Path) -> str:
-    """How to convert a file in a format that is not supported."""
-    target = path.with_suffix(".wav")
-    return f"{path.suffix} is not supported; convert it: ffmpeg -i {path} -vn {target}"

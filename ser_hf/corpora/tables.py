@@ -15,7 +15,6 @@ Labels are the canonical emotions, the common words of `SYNONYMS` (in any case),
 
 import dataclasses
 import difflib
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,10 +23,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..utils.cells import is_empty, text
 from ..utils.errors import UserError
 from ..utils.files import read_table
+from ..utils.recordings import is_lfs_pointer
 from ..utils.yaml import read_text
-from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip, Listing
 from .settings import AnyPath, CorpusSettings, refuse
 
@@ -74,19 +74,6 @@ SPLIT_WORDS = {
 }
 NoSpeaker = Literal["error", "skip", "one"]
 NO_LABEL = "other"  # of tables that have ratings only
-
-
-def text(value: Any) -> str | None:
-    """A cell as stripped text, None if empty; without the ``.0`` that pandas adds, and with
-    booleans as in YAML.
-    """
-    if is_empty(value):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None
 
 
 def integer(cell: Any) -> int | None:
@@ -144,11 +131,6 @@ def with_splits(
         for row in extra
     )
     return [{"split": split} | row for split, row in zip(splits, renamed, strict=True)]
-
-
-def is_empty(value: Any) -> bool:
-    """Whether a cell is None, an empty text or not a number."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
-from .files import audio_paths, is_lfs_pointer
+from ..utils.recordings import is_lfs_pointer
+from .files import audio_paths
 from .registry import SINGLE_CORPORA
 from .release import Entry, Release
 

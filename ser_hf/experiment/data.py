@@ -12,7 +12,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
+from ..audio import WaveformStore, prepare
+from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import Corpus, corpus_settings, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..corpora.targets import names_of, targets_of

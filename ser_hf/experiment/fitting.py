@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from ..audio import Augmenter
+from ..audio.augmenter import Augmenter
 from ..evaluation.metrics import compute_metrics
 from ..evaluation.tasks import TASKS
 from ..loading.build import build_model, start_at

@@ -13,12 +13,12 @@ from datasets import Audio, ClassLabel, Dataset
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode, read_header
-from ..corpora import files
-from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
+from ..utils.cells import text
 from ..utils.errors import UserError
 from ..utils.files import first_problem, folders_below, read_table
 from ..utils.order import in_order
+from ..utils.recordings import OTHER_SUFFIXES, conversion_advice, is_lfs_pointer
 from ..utils.yaml import read_text
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
@@ -200,7 +200,7 @@ def _below(root: Path) -> Iterator[Path]:
     paths = (Path(folder, name) for folder, names in folders_below(root, refuse) for name in names)
     for path in sorted(paths, key=lambda path: path.parts):
         # A pipe would wait for its writer.
-        if path.suffix.lower() in AUDIO_SUFFIXES | files.OTHER_SUFFIXES and (
+        if path.suffix.lower() in AUDIO_SUFFIXES | OTHER_SUFFIXES and (
             path.is_file() or not path.exists()
         ):
             yield path
@@ -361,14 +361,14 @@ def read_chunks(
 def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
     path = Path(recording.path)
     try:
-        if recording.data is None and path.is_file() and files.is_lfs_pointer(path):
+        if recording.data is None and path.is_file() and is_lfs_pointer(path):
             raise AudioError(
                 f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
             )
         return decode(recording.path, recording.data, sampling_rate).samples
     except NotAudioError:
-        if path.suffix.lower() in files.OTHER_SUFFIXES - AUDIO_SUFFIXES:
-            raise AudioError(f"{path}: {files.conversion_advice(path)}") from None
+        if path.suffix.lower() in OTHER_SUFFIXES - AUDIO_SUFFIXES:
+            raise AudioError(f"{path}: {conversion_advice(path)}") from None
         raise
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from None

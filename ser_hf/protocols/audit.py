@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..audio import NearDuplicate
+from ..audio.near_duplicates import NearDuplicate
 from ..utils.errors import UserError
 from .split import PAIRS, PARTS, Split, read_column
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from ..corpora.tables import split_name, text
+from ..corpora.tables import split_name
+from ..utils.cells import text
 from ..utils.errors import UserError
 from ..utils.files import parse_json
 from ..utils.yaml import read_text

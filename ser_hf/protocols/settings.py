@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ..corpora.tables import text
+from ..utils.cells import text
 from ..utils.settings import Settings
 
 MOST_FOLDS = 1000

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ser_hf.audio import Augmentation
-from ser_hf.audio.augmentation import Gain, Mixup, Speed
+from ser_hf.audio.augmentation import Augmentation, Gain, Mixup, Speed
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import coerce
 

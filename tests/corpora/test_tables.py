@@ -7,7 +7,7 @@ from support.blank import write_blank
 
 from ser_hf.corpora import corpus_settings
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, text, with_splits
+from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, with_splits
 from ser_hf.utils.errors import UserError
 
 
@@ -56,22 +56,6 @@ def test_numbers_beyond_64_bits_are_text(number):
     assert kept == {"big": str(number), "least": -(2**63)}
     clip = Clip(path="a.wav", emotion="sad", speaker="x:1", id="x/a", extra=kept)
     assert to_dataset(Listing("x", [clip]), ["sad"], ["sad"], 16000)["big"][:] == [str(number)]
-
-
-@pytest.mark.parametrize(
-    ("cell", "word"),
-    [
-        (None, None),
-        (float("nan"), None),
-        (" ", None),
-        (" a ", "a"),
-        (2.0, "2"),
-        (2.5, "2.5"),
-        (True, "true"),
-    ],
-)
-def test_a_cell_is_a_word(cell, word):
-    assert text(cell) == word
 
 
 def test_parts_come_before_a_column_of_that_name():

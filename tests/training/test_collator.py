@@ -11,8 +11,8 @@ import torch
 from support.testing import tiny_config
 from torch.utils.data import DataLoader
 
-from ser_hf.audio import Augmentation, Augmenter
-from ser_hf.audio.augmentation import Gain, GaussianNoise, Mixup, Speed
+from ser_hf.audio.augmentation import Augmentation, Gain, GaussianNoise, Mixup, Speed
+from ser_hf.audio.augmenter import Augmenter
 from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.training.balancing import balanced
