@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from ser_hf.audio import prepare
-from ser_hf.evaluation.metrics import activated, classification_metrics
+from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.probabilities import activated
 from ser_hf.experiment.data import load_recipe_corpus
 from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
 from ser_hf.experiment.label_mapping import label_mapping

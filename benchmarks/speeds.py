@@ -20,7 +20,7 @@ from fixed_split import write
 from ser_hf.audio import prepare
 from ser_hf.corpora import load_corpus
 from ser_hf.evaluation.bootstrap import paired_comparison
-from ser_hf.evaluation.metrics import Outputs
+from ser_hf.evaluation.outputs import Outputs
 from ser_hf.evaluation.predictions import from_table
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inference.batches import classify

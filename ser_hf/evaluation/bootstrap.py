@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..corpora.schema import UNNAMED
-from .metrics import RESAMPLED, Outputs, Ratings, compute, mean_of_known, recalls
+from .metrics import RESAMPLED, compute
+from .outputs import Outputs
 from .predictions import Predictions
+from .ratings import Ratings
 from .tasks import task_of
+from .weighting import mean_of_known, recalls
 
 FEW_SPEAKERS = 10
 # Counts that are drawn at once: memory stays flat however many clips there are.

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.special
 from scipy.optimize import minimize_scalar
 
-from .metrics import BINS, all_metrics, confidence_bins
+from .metrics import all_metrics
+from .probabilities import BINS, confidence_bins
 from .sections import Bin, Calibration, ProbabilityScores, Temperature
 
 # The bounds of the search for a temperature.

@@ -10,7 +10,9 @@ from datasets import Dataset
 
 from ..corpora.schema import EMOTIONS
 from ..corpora.targets import names_of, targets_of
-from .metrics import Outputs, Ratings, outputs_of
+from .metrics import outputs_of
+from .outputs import Outputs
+from .ratings import Ratings
 from .tasks import Task, task_of
 
 # What a corpus knows about its clips; None where it does not.

@@ -14,8 +14,10 @@ from tqdm.auto import tqdm
 from ..audio import transforms
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
-from .metrics import METRICS, Outputs, Ratings, outputs_of, values
+from .metrics import METRICS, outputs_of, values
+from .outputs import Outputs
 from .predictions import Predictions
+from .ratings import Ratings
 from .sections import CleanScores, ConditionScores, Robustness, RobustnessSettings
 
 # Samples of a chunk of clips, 67 MB.

@@ -25,8 +25,9 @@ from .bootstrap import (
 )
 from .calibration import LOWEST, at_limit, calibration
 from .classes import pooled_classes
-from .metrics import BY_DIMENSION, Ratings, mean_metrics, values
+from .metrics import mean_metrics, values
 from .predictions import Predictions
+from .ratings import BY_DIMENSION, Ratings
 from .sections import (
     ClassResults,
     DimensionResults,

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, holm, paired_comparison
-from ..evaluation.metrics import Outputs, Ratings, definitions, lower_is_better
+from ..evaluation.metrics import definitions, lower_is_better
+from ..evaluation.outputs import Outputs
+from ..evaluation.ratings import Ratings
 from ..report.report import Report
 from ..utils.errors import UserError
 from .comparison_page import write_comparison

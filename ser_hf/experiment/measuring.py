@@ -9,14 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
-from ..evaluation.metrics import (
-    activated,
-    all_metrics,
-    lower_is_better,
-    softmax,
-    transductive_note,
-)
+from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.predictions import Predictions, of_rows
+from ..evaluation.probabilities import activated, softmax
 from ..evaluation.sections import Results, Robustness, Scores, Temperature
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..inference.classifier import load_classifier

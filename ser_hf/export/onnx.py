@@ -35,7 +35,7 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
-from ..evaluation.metrics import activated
+from ..evaluation.probabilities import activated
 from ..inference.batches import run_batches
 from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..evaluation.metrics import activated
+from ..evaluation.probabilities import activated
 from ..loading.batches import ClipCollator, batches, merge, pieces
 from ..loading.encoders import lengths_needed
 from ..utils.errors import UserError

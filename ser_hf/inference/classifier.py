@@ -81,7 +81,7 @@ class Classifier:
 
     @property
     def problem_type(self) -> str | None:
-        """What its logits are, as `pipeline` decides, see `ser_hf.evaluation.metrics.activated`."""
+        """What its logits are, as `pipeline` decides, see `ser_hf.evaluation.probabilities.activated`."""
         return self.model.config.problem_type
 
     @property

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ..evaluation.metrics import activated
+from ..evaluation.probabilities import activated
 from ..utils.environment import __version__
 from ..utils.errors import UserError, printable
 from .batches import ModelOutputs

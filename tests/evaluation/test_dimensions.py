@@ -9,8 +9,9 @@ from sklearn import metrics as sk
 from support.predictions import predictions_of
 
 from ser_hf.evaluation.bootstrap import paired_comparison
-from ser_hf.evaluation.metrics import BY_DIMENSION, Ratings, all_metrics, compute, definitions
+from ser_hf.evaluation.metrics import all_metrics, compute, definitions
 from ser_hf.evaluation.predictions import Predictions, from_table, to_table
+from ser_hf.evaluation.ratings import BY_DIMENSION, Ratings
 from ser_hf.evaluation.summary import evaluate_predictions
 from ser_hf.evaluation.tasks import DIMENSIONS
 

@@ -10,6 +10,8 @@ from transformers import EvalPrediction
 
 from ser_hf.evaluation import metrics
 from ser_hf.evaluation.calibration import reliability
+from ser_hf.evaluation.outputs import Outputs
+from ser_hf.evaluation.probabilities import clipped
 from ser_hf.evaluation.tasks import EMOTIONS
 
 # Recalls 2/3, 1/2, 0; precisions 1/2, 1/2, 0.
@@ -58,7 +60,7 @@ def scikit_learn(labels, probabilities):
         "micro_f1": sk.f1_score(labels, predictions, labels=classes, average="micro"),
         "kappa": sk.cohen_kappa_score(labels, predictions, labels=classes),
         "mcc": sk.matthews_corrcoef(labels, predictions),
-        "log_loss": sk.log_loss(labels, metrics.clipped(probabilities), labels=classes),
+        "log_loss": sk.log_loss(labels, clipped(probabilities), labels=classes),
     }
     if len(present) > 1:
         found["auroc"] = sk.roc_auc_score(labels[:, None] == present, probabilities[:, present])
@@ -78,7 +80,7 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
     counts = np.random.default_rng(1).multinomial(
         clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15
     )
-    outputs = metrics.Outputs.of_probabilities(labels, shares, votes)
+    outputs = Outputs.of_probabilities(labels, shares, votes)
     values = metrics.compute(outputs, counts, list(metrics.definitions(EMOTIONS)))
     lacking = 0
     for i, resample in enumerate(counts):
@@ -99,7 +101,7 @@ def test_an_empty_resample_is_undefined_without_a_warning():
     labels, (shares,) = guesses(6, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = metrics.compute(metrics.Outputs.of_probabilities(labels, shares), np.zeros((1, 6)))
+        values = metrics.compute(Outputs.of_probabilities(labels, shares), np.zeros((1, 6)))
     assert all(np.isnan(own).all() for own in values.values())
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from ser_hf.evaluation.bootstrap import holm, paired_comparison, sign_p
-from ser_hf.evaluation.metrics import Outputs
+from ser_hf.evaluation.outputs import Outputs
 
 
 def _speech(generator, speakers, clips, gap=0.0, between=0.08, runs=1, classes=4):

@@ -11,7 +11,7 @@ from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 import ser_hf
-from ser_hf.evaluation.metrics import softmax
+from ser_hf.evaluation.probabilities import softmax
 from ser_hf.hub.verify import verify
 from ser_hf.inference.reference import (
     chosen_clips,

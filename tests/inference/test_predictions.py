@@ -19,7 +19,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 import ser_hf
 from ser_hf import UserError, predict
 from ser_hf.audio import decode
-from ser_hf.evaluation.metrics import activated
+from ser_hf.evaluation.probabilities import activated
 from ser_hf.inference import inputs as reading
 from ser_hf.inference import predict as predictions
 from ser_hf.inference.batches import capture_embeddings, run_batches

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ser_hf.evaluation import bootstrap
-from ser_hf.evaluation.metrics import Outputs
+from ser_hf.evaluation.outputs import Outputs
 from ser_hf.evaluation.slices import measure_slices, slices_and_gaps
 from ser_hf.evaluation.tasks import EMOTIONS
 
