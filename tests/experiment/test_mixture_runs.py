@@ -8,7 +8,7 @@ from support.testing import write_corpus
 
 import ser_hf
 import ser_hf.report.write
-from ser_hf.experiment.clips import train_clips, train_labels
+from ser_hf.experiment.clips import evaluation_clips, train_clips, train_labels
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -166,7 +166,7 @@ def test_an_epoch_has_the_classes_of_each_corpus_equally_often(recipe):
     assert labels[:7].max() - labels[:7].min() <= 4
     assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"
     check_runs(context, context.arguments())
-    evaluated = sorted(context.clips("validation")["row"][:])
+    evaluated = sorted(evaluation_clips(context, "validation")["row"][:])
     assert evaluated == fold.split.rows["validation"], "evaluation uses each clip once"
 
 
