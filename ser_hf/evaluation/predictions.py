@@ -10,13 +10,14 @@ from datasets import Dataset
 
 from ..corpora.schema import EMOTIONS
 from ..corpora.targets import names_of, targets_of
+from .groups import grouped_columns
 from .metrics import outputs_of
 from .outputs import Outputs
 from .ratings import Ratings
 from .tasks import Task, task_of
 
-# What a corpus knows about its clips; None where it does not.
-KNOWN = ("corpus", "speaker", "sex", "age", "language", "sentence", "intensity", "duration")
+# The columns of a corpus that predictions keep; None where a corpus has no value.
+CLIP_COLUMNS = tuple(grouped_columns())
 # Another label of the same clip, where a corpus has both the intended and the perceived emotion.
 OTHER_LABELS = ("intended", "perceived")
 
@@ -30,7 +31,7 @@ class Predictions:
             dimensions), with theirs.
         probabilities: (runs, clips, classes), float32; runs are seeds on the same clips. Of
             dimensions the values.
-        columns: `KNOWN`, and those of `OTHER_LABELS` that there are: a value for each clip, or
+        columns: `CLIP_COLUMNS`, and those of `OTHER_LABELS` that there are: a value for each clip, or
             None.
         votes: shares of raters for each class, (clips, classes), nan for clips without.
     """
@@ -78,108 +79,149 @@ class Predictions:
 
 
 def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) -> Predictions:
-    """Combine rows of a corpus with probabilities in the same order, (clips, classes) or (runs,
-    clips, classes).
+    """Combine rows of a corpus with probabilities in the same order.
+
+    Args:
+        probabilities: (clips, classes) or (runs, clips, classes).
     """
     names = names_of(dataset)
-    kept = {"id", "label", "targets", "votes", "audio", *KNOWN, *OTHER_LABELS}
+    wanted = {"id", "label", "targets", "votes", "audio", *CLIP_COLUMNS, *OTHER_LABELS}
     # All columns at once: `datasets` copies a table's description for each column read by name.
-    own = dataset.select_columns([name for name in dataset.column_names if name in kept])[
-        list(rows)
-    ]
-    columns = {name: own.get(name, [None] * len(rows)) for name in KNOWN}
-    others = {name: own[name] for name in OTHER_LABELS if name in own}
-    # A user's table may use these names for anything.
-    columns |= {name: values for name, values in others.items() if {*values} <= {None, *EMOTIONS}}
-    votes = None
-    nothing = [np.nan] * len(names)
+    kept = [name for name in dataset.column_names if name in wanted]
+    cells = dataset.select_columns(kept)[list(rows)]
+    columns = {name: cells.get(name, [None] * len(rows)) for name in CLIP_COLUMNS}
+
     labels = targets_of(dataset, rows)
+    votes = None
     if labels is None:
-        labels = np.asarray(own["label"])
-    elif others:
-        columns = {name: values for name, values in columns.items() if name not in others}
-    if "votes" in own and "targets" not in own:
-        votes = np.asarray(
-            [nothing if shares is None else shares for shares in own["votes"]], np.float32
-        )
-    probabilities = probabilities.reshape(-1, *probabilities.shape[-2:])
-    paths = [audio["path"] for audio in own.get("audio", [])]
-    return Predictions(names, own["id"], labels, probabilities, columns, votes, paths)
+        labels = np.asarray(cells["label"])
+        columns |= _other_labels(cells)
+        votes = _votes(cells, len(names))
+    return Predictions(
+        names=names,
+        ids=cells["id"],
+        labels=labels,
+        probabilities=probabilities.reshape(-1, *probabilities.shape[-2:]),
+        columns=columns,
+        votes=votes,
+        paths=[audio["path"] for audio in cells.get("audio", [])],
+    )
+
+
+def _other_labels(cells: Mapping[str, list[Any]]) -> dict[str, list[str | None]]:
+    """The columns of `OTHER_LABELS` that have emotions: a user's table may use these names for
+    anything.
+    """
+    emotions = {None, *EMOTIONS}
+    return {
+        name: cells[name] for name in OTHER_LABELS if name in cells and {*cells[name]} <= emotions
+    }
+
+
+def _votes(cells: Mapping[str, list[Any]], classes: int) -> np.ndarray | None:
+    """(clips, classes), nan for clips that nobody rated; None without a column of votes."""
+    if "votes" not in cells:
+        return None
+    nothing = [np.nan] * classes
+    return np.asarray(
+        [nothing if shares is None else shares for shares in cells["votes"]], np.float32
+    )
 
 
 def to_table(part: str, predictions: Predictions) -> pa.Table:
-    """One row per clip, of one run: id, part, `KNOWN`, path, label, predicted, the probability of
-    each class (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). Of dimensions the target
-    (`true_NAME`) and the predicted value (`p_NAME`) of each, 0 to 1, in place of label and
-    predicted."""
-    (probabilities,), names = predictions.probabilities, predictions.names
-    text = {"id": predictions.ids, "part": [part] * len(predictions)}
-    text |= {
-        name: predictions.columns[name]
-        for name in (*KNOWN, *OTHER_LABELS)
-        if name in predictions.columns
-    }
-    text["path"] = predictions.paths or [None] * len(predictions)
-    rated = predictions.labels.T if predictions.labels.ndim == 2 else ()
-    if not len(rated):
-        text["label"] = [names[i] for i in predictions.labels]
-        text["predicted"] = [names[i] for i in probabilities.argmax(axis=1)]
-    numbers = {"age": pa.float64(), "duration": pa.float64()}
+    """One row per clip, of one run.
+
+    Columns are id, part, `CLIP_COLUMNS`, path, label, predicted, the probability of each class
+    (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). Of dimensions the target (`true_NAME`)
+    and the predicted value (`p_NAME`) of each, 0 to 1, stand in place of label and predicted.
+    """
+    (probabilities,) = predictions.probabilities
+    names = predictions.names
     columns = {
-        name: pa.array(values, numbers.get(name, pa.string())) for name, values in text.items()
+        "id": pa.array(predictions.ids, pa.string()),
+        "part": pa.array([part] * len(predictions), pa.string()),
     }
-    columns |= {f"true_{name}": pa.array(own) for name, own in zip(names, rated, strict=False)}
-    columns |= {f"p_{name}": pa.array(probabilities[:, i]) for i, name in enumerate(names)}
-    for name, shares in zip(
-        names, () if predictions.votes is None else predictions.votes.T, strict=False
-    ):
-        columns[f"vote_{name}"] = pa.array(shares, from_pandas=True)
+    for name, values in _text_or_numbers(predictions).items():
+        columns[name] = values
+    columns["path"] = pa.array(predictions.paths or [None] * len(predictions), pa.string())
+    if predictions.labels.ndim == 2:
+        for i, name in enumerate(names):
+            columns[f"true_{name}"] = pa.array(predictions.labels[:, i])
+    else:
+        labels = [names[label] for label in predictions.labels]
+        predicted = [names[label] for label in probabilities.argmax(axis=1)]
+        columns["label"] = pa.array(labels, pa.string())
+        columns["predicted"] = pa.array(predicted, pa.string())
+    for i, name in enumerate(names):
+        columns[f"p_{name}"] = pa.array(probabilities[:, i])
+    if predictions.votes is not None:
+        for i, name in enumerate(names):
+            columns[f"vote_{name}"] = pa.array(predictions.votes[:, i], from_pandas=True)
     return pa.table(columns)
+
+
+def _text_or_numbers(predictions: Predictions) -> dict[str, pa.Array]:
+    """The columns of the corpus, as float64 or as text."""
+    columns = {}
+    has_numbers = grouped_columns()
+    for name in (*CLIP_COLUMNS, *OTHER_LABELS):
+        if name not in predictions.columns:
+            continue
+        values = predictions.columns[name]
+        if has_numbers.get(name):
+            columns[name] = pa.array(values, pa.float64())
+        else:
+            texts = [None if value is None else str(value) for value in values]
+            columns[name] = pa.array(texts, pa.string())
+    return columns
 
 
 def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
     """The predictions in a table of `to_table`, of one run or, with a column `seed`, of several on
     the same clips.
+
+    Raises:
+        ValueError: if the seeds predicted different clips.
     """
     table = table.filter(pa.compute.equal(table["part"], part))
-    rows = table.select(
-        [name for name in ("seed", "fold", "id") if name in table.column_names]
-    ).to_pandas()
-    seeds = rows.pop("seed") if "seed" in rows else np.zeros(len(rows))
-    probabilities = np.stack([table[f"p_{name}"].to_numpy() for name in names], axis=1).astype(
-        np.float32
-    )
-    runs = []
-    first = None
-    for seed in dict.fromkeys(seeds):
-        run = rows[seeds == seed].reset_index().set_index(list(rows.columns))["index"]
-        first = run if first is None else first
-        if (
-            len(run) != len(first)
-            or not run.index.is_unique
-            or not first.index.isin(run.index).all()
-        ):
-            raise ValueError("the seeds are of different clips")
-        runs.append(probabilities[run[first.index].to_numpy()])
-    clips = table.take(first.to_numpy())
+    runs = _rows_of_runs(table)
+    columns = [table[f"p_{name}"].to_numpy() for name in names]
+    probabilities = np.stack(columns, axis=1).astype(np.float32)
+    clips = table.take(runs[0])
     votes = None
     if all(f"vote_{name}" in clips.column_names for name in names):
         votes = np.stack([clips[f"vote_{name}"].to_numpy() for name in names], axis=1)
     if "label" in clips.column_names:
-        number = {name: i for i, name in enumerate(names)}
-        labels = np.asarray([number[label] for label in clips["label"].to_pylist()])
+        class_ids = {name: i for i, name in enumerate(names)}
+        labels = np.asarray([class_ids[label] for label in clips["label"].to_pylist()])
     else:
         labels = np.stack([clips[f"true_{name}"].to_numpy() for name in names], axis=1)
+    kept = [name for name in (*CLIP_COLUMNS, *OTHER_LABELS) if name in clips.column_names]
     return Predictions(
-        list(names),
-        clips["id"].to_pylist(),
-        labels,
-        np.stack(runs),
-        {
-            name: clips[name].to_pylist()
-            for name in (*KNOWN, *OTHER_LABELS)
-            if name in clips.column_names
-        },
-        votes,
-        clips["path"].to_pylist(),
+        names=list(names),
+        ids=clips["id"].to_pylist(),
+        labels=labels,
+        probabilities=np.stack([probabilities[rows] for rows in runs]),
+        columns={name: clips[name].to_pylist() for name in kept},
+        votes=votes,
+        paths=clips["path"].to_pylist(),
     )
+
+
+def _rows_of_runs(table: pa.Table) -> list[np.ndarray]:
+    """The rows of each seed, in the order of the clips of the first one, (clips,) each."""
+    keys = [name for name in ("seed", "fold", "id") if name in table.column_names]
+    rows = table.select(keys).to_pandas()
+    seed_of_row = rows.pop("seed") if "seed" in rows else np.zeros(len(rows))
+    runs = []
+    first_clips = None
+    for seed in dict.fromkeys(seed_of_row):
+        row_of_clip = rows[seed_of_row == seed].reset_index().set_index(list(rows.columns))["index"]
+        clips = row_of_clip.index
+        if first_clips is None:
+            first_clips = clips
+        same = len(clips) == len(first_clips) and first_clips.isin(clips).all()
+        if not same or not clips.is_unique:
+            raise ValueError("the seeds are of different clips")
+        runs.append(row_of_clip[first_clips].to_numpy())
+    return runs

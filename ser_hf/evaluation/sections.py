@@ -6,9 +6,10 @@ on report keys follow from the fields.
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from .metrics import METRICS
+from .tasks import TASKS
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
@@ -18,12 +19,17 @@ Counts = list[list[Count]]
 Intervals = dict[str, Interval | None]
 
 
+def _sentence(name: str) -> str:
+    """The definition of a metric as a sentence."""
+    definition = METRICS[name].definition
+    return f"{definition[0].upper()}{definition[1:]}."
+
+
 def _metric_schemas() -> dict[str, dict[str, Any]]:
     """The JSON schema of each metric, with its definition."""
     schemas: dict[str, dict[str, Any]] = {}
-    for key, metric in METRICS.items():
-        definition = f"{metric.definition[0].upper()}{metric.definition[1:]}."
-        schemas[key] = {"description": definition, "type": ["number", "null"]}
+    for name in METRICS:
+        schemas[name] = {"description": _sentence(name), "type": ["number", "null"]}
     loss = "The training loss on this split, nats."
     schemas["loss"] = {"description": loss, "type": "number"}
     return schemas
@@ -131,20 +137,21 @@ class Temperature(Section):
     stored: bool = Field(description="Whether the published model applies it.")
 
 
-class CleanScores(Section):
+def _headline_scores() -> type[Section]:
+    """A section with a field for each headline metric of any task."""
+    fields: dict[str, Any] = {}
+    for task in TASKS.values():
+        for name in task.headline:
+            fields[name] = (float | None, Field(None, description=_sentence(name)))
+    return create_model("HeadlineScores", __base__=Section, __module__=__name__, **fields)
+
+
+class CleanScores(_headline_scores()):
     """Results for some clips: those of a group, unchanged ones, or means over conditions."""
 
-    uar: float | None = Field(None, description="UAR over the classes of these clips, 0 to 1.")
-    wa: float | None = Field(None, description="WA, 0 to 1.")
-    macro_f1: float | None = Field(None, description="Macro-F1, 0 to 1.")
-    weighted_f1: float | None = Field(None, description="Weighted F1, 0 to 1.")
-    ccc: float | None = Field(None, description="Mean CCC over dimensions, -1 to 1.")
-    pearson: float | None = Field(
-        None, description="Mean correlation over dimensions, -1 to 1; null if undefined."
+    interval: Interval | None = Field(
+        None, description="Interval of the main metric of the task: `uar`, or `ccc`."
     )
-    mae: float | None = Field(None, description="Mean absolute error, share of the range.")
-    rmse: float | None = Field(None, description="Root mean squared error, share of the range.")
-    interval: Interval | None = Field(None, description="Interval of `uar`, or of `ccc`.")
 
 
 class Slice(CleanScores):

@@ -2,79 +2,18 @@
 themselves; and how much of the variance of a measure groups explain."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .bootstrap import Measure, is_unknown, percentile
 from .classes import confusion, pooled_classes
+from .groups import SLICES
 from .metrics import mean_metrics, values
 from .predictions import Predictions
 from .sections import Collision, CorpusScores, Gap, Perceived, Slice
 
-
-@dataclasses.dataclass(frozen=True)
-class Slicing:
-    """How a column groups clips: by value, of at most `most_values`, or by number, each bound
-    beginning a group.
-    """
-
-    column: str
-    bounds: tuple[float, ...] = ()
-    unit: str = ""
-    most_values: float = 50
-
-    @property
-    def groups(self) -> list[str]:
-        """The names of the groups between bounds."""
-        between = [
-            f"{low} to {high} {self.unit}"
-            for low, high in zip(self.bounds, self.bounds[1:], strict=False)
-        ]
-        return [
-            f"under {self.bounds[0]} {self.unit}",
-            *between,
-            f"{self.bounds[-1]} {self.unit} and more",
-        ]
-
-    def group(self, value: Any) -> str | None:
-        """The group of one clip; None if its value is unknown."""
-        if not self.bounds:
-            return None if value is None or not str(value).strip() else str(value)
-        try:
-            number = math.nan if value is None else float(value)
-        except ValueError:  # an age such as "26-35"
-            return None
-        return (
-            None
-            if math.isnan(number)
-            else self.groups[np.searchsorted(self.bounds, number, side="right")]
-        )
-
-    def in_order(self, found: set[str]) -> list[str]:
-        """The groups that occur: between bounds by size, numbers by size before words by letters."""
-        if self.bounds:
-            return sorted(found, key=self.groups.index)
-        return sorted(
-            found,
-            key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name),
-        )
-
-
-# A new slice is one entry here.
-SLICES = {
-    "corpus": Slicing("corpus"),
-    "speaker": Slicing("speaker", most_values=math.inf),
-    "sex": Slicing("sex"),
-    "age_group": Slicing("age", (18, 30, 45, 60), "years"),
-    "language": Slicing("language"),
-    "sentence": Slicing("sentence"),
-    "intensity": Slicing("intensity"),
-    "duration": Slicing("duration", (1, 2, 3, 5, 10), "s"),
-}
 # With fewer clips a slice is listed, but neither best nor worst: chance alone may make it so.
 _FEWEST_CLIPS = 5
 # With fewer speakers there is no interval either: one or two speakers say nothing about others.

@@ -5,8 +5,9 @@ import pytest
 from support.intervals import slice_metrics
 from support.predictions import predictions_of
 
+from ser_hf.evaluation.groups import SLICES
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.evaluation.slices import SLICES, by_corpus, other_label, slice_places
+from ser_hf.evaluation.slices import by_corpus, other_label, slice_places
 
 LABELS = np.array([0, 1, 0, 1])
 PREDICTIONS = np.array([0, 1, 1, 1])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ser_hf.evaluation.predictions import KNOWN, Predictions
+from ser_hf.evaluation.predictions import CLIP_COLUMNS, Predictions
 from ser_hf.training.fit import window_logits
 
 
@@ -16,7 +16,7 @@ def predictions_of(
     runs = np.atleast_2d(predictions)
     if probabilities is None:
         probabilities = np.eye(classes)[runs]
-    known = dict.fromkeys(KNOWN, [None] * len(labels)) | {"corpus": ["toy"] * len(labels)}
+    known = dict.fromkeys(CLIP_COLUMNS, [None] * len(labels)) | {"corpus": ["toy"] * len(labels)}
     known["speaker"] = (
         [f"s{i}" for i in range(len(labels))]
         if speakers is None

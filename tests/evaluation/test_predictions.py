@@ -6,7 +6,7 @@ import pytest
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 from support.predictions import guesses
 
-from ser_hf.evaluation.predictions import KNOWN, from_table, of_rows, to_table
+from ser_hf.evaluation.predictions import CLIP_COLUMNS, from_table, of_rows, to_table
 
 NAMES = ["angry", "happy", "sad"]
 ROWS = [4, 0, 3]
@@ -20,7 +20,10 @@ def dataset():
         "label": ClassLabel(names=NAMES),
         "votes": List(Value("float32"), length=3),
         "intended": Value("string"),
-        **{name: Value("float64" if name in ("age", "duration") else "string") for name in KNOWN},
+        **{
+            name: Value("float64" if name in ("age", "duration") else "string")
+            for name in CLIP_COLUMNS
+        },
     }
     columns = {
         "audio": [f"{i}.wav" for i in range(5)],
@@ -28,7 +31,7 @@ def dataset():
         "label": [0, 1, 2, 0, 1],
         "votes": [[1, 0, 0], None, None, [0, 0.5, 0.5], None],
         "intended": ["angry", "sad", None, "angry", "happy"],
-        **dict.fromkeys(KNOWN, [None] * 5),
+        **dict.fromkeys(CLIP_COLUMNS, [None] * 5),
         "speaker": ["a", "a", "b", "b", "b"],
         "duration": [1.5, 2.0, 2.5, 3.0, 3.5],
     }

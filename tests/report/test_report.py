@@ -7,6 +7,8 @@ import pytest
 from support.reports import SCHEMA, over_folds, typed, undescribed, whole_report
 
 from ser_hf.evaluation.metrics import METRICS
+from ser_hf.evaluation.sections import Slice
+from ser_hf.evaluation.tasks import TASKS
 from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError
 
@@ -58,6 +60,11 @@ def test_a_report_keeps_its_keys_and_values(report):
 
 def test_every_metric_is_described():
     assert set(METRICS) <= set(SCHEMA["properties"]["metrics"]["properties"])
+
+
+def test_every_headline_metric_is_a_field_of_a_group():
+    for task in TASKS.values():
+        assert set(task.headline) <= set(Slice.model_fields)
 
 
 def test_another_file_is_one_error(tmp_path):
