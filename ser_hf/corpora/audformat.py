@@ -26,12 +26,11 @@ from pydantic import Field, model_validator
 
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
-from . import tables
+from .columns import split_name
+from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent
 from .schema import Listing
 from .settings import refuse
-from .tables import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, split_name
 
-metadata = tables.metadata
 # The usual names in databases of columns with another name in ser_hf.
 _USUAL = {"sex": "gender", "sentence": "transcription"}
 

@@ -10,7 +10,7 @@ and the columns of every table (`ser_hf.corpora.tables`); files that no metadata
 out with a warning.
 
 The outermost folder named train, validation, test or a synonym
-(`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it fills the column `split`, and the protocol
+(`ser_hf.corpora.columns.SPLIT_WORDS`) is the split: it fills the column `split`, and the protocol
 `column` splits by it; a `split` column of the metadata is then called ``own_split``. The speaker
 comes from the column, or from `corpus.speaker_pattern`, a regular expression for the path relative
 to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
@@ -27,23 +27,11 @@ from pydantic import Field
 from ..utils.errors import UserError
 from ..utils.files import folders_below, parse_json, read_table
 from ..utils.yaml import read_text
-from . import tables
+from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
+from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
-from .tables import (
-    KNOWN,
-    NO_LABEL,
-    Row,
-    RowParser,
-    TableSettings,
-    absent,
-    extra_columns,
-    relative,
-    split_name,
-    with_splits,
-)
 
-metadata = tables.metadata
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 

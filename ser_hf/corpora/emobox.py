@@ -52,9 +52,9 @@ from ..utils.yaml import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tess
 from .audiofolder import read_json_lines
 from .files import audio_files
+from .rows import DescribedSettings, Row, RowParser, checked_prefix
 from .schema import Clip, Listing
 from .settings import AnyPath
-from .tables import DescribedSettings, Row, RowParser, checked_prefix
 
 URL = "https://github.com/emo-box/EmoBox"
 CITATION = (
@@ -80,6 +80,14 @@ class EmoboxSettings(DescribedSettings):
     audio_root: Annotated[
         AnyPath | None, Field(description="the folder of the audio as released")
     ] = None
+
+    def metadata(self) -> dict[str, Any]:
+        """Also with the page and the citation of EmoBox."""
+        title = self.title or "a corpus of EmoBox"
+        citation = CITATION
+        if self.citation:
+            citation = f"{self.citation} {CITATION}"
+        return super().metadata() | {"title": title, "url": URL, "citation": citation}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,21 +140,6 @@ def parse(settings: EmoboxSettings) -> Listing:
     if corpus_name in MODULES:
         return _listing_of_module(MODULES[corpus_name], rows, parser)
     return parser.listing(rows)
-
-
-def metadata(settings: EmoboxSettings) -> dict[str, Any]:
-    """Metadata from the settings, with a citation of EmoBox."""
-    citation = CITATION
-    if settings.citation:
-        citation = f"{settings.citation} {CITATION}"
-    return {
-        "title": settings.title or "a corpus of EmoBox",
-        "license": settings.license,
-        "language": settings.language,
-        "url": URL,
-        "citation": citation,
-        "acted": settings.acted,
-    }
 
 
 def _row(

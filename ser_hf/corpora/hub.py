@@ -32,20 +32,11 @@ from pydantic import Field, model_validator
 
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError, one_line
-from . import tables
+from .columns import extra_columns, with_splits
+from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings
 from .schema import Clip, Listing
 from .settings import refuse
-from .tables import (
-    KNOWN,
-    NO_LABEL,
-    Row,
-    RowParser,
-    TableSettings,
-    extra_columns,
-    with_splits,
-)
 
-metadata = tables.metadata
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ONE_SOURCE = "give an id on the Hub, or a folder or parquet file in corpus.root"
 _SUFFIX_OF_SIGNATURE = {

@@ -4,7 +4,8 @@ A corpus is a module with
 
 - a class of its keys in a recipe, derived from `ser_hf.corpora.settings.CorpusSettings`,
 - a function `parse`, which takes these settings and returns a `Listing`,
-- the constants that cards quote (`METADATA`), or a function `metadata`, which takes the settings,
+- the constants that cards quote (`METADATA`), unless the user states them in the settings
+  (`ser_hf.corpora.rows.DescribedSettings`),
 - for a corpus with an official release, the function `read_name`, which reads a clip from a file
   name, and the constant `RELEASE` (`ser_hf.corpora.release`).
 
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from ..utils.plugins import WithPlugins
+from .rows import DescribedSettings
 from .settings import CorpusSettings
 
 # Constants that every corpus module has, in capitals; None stands for an unknown value.
@@ -70,8 +72,7 @@ def check_plugin(name: str, module: ModuleType) -> None:
     if name_of_settings != name:
         raise ValueError(f"the default of name in {settings.__name__} is {name_of_settings!r}")
     missing = [key.upper() for key in METADATA if not hasattr(module, key.upper())]
-    # A module with the function `metadata` has the values in its settings.
-    if missing and not hasattr(module, "metadata"):
+    if missing and not issubclass(settings, DescribedSettings):
         raise ValueError(
             f"its module has no {', '.join(missing)}; None stands for an unknown value"
         )
@@ -87,8 +88,8 @@ SINGLE_CORPORA: Mapping[str, ModuleType] = WithPlugins(OWN_CORPORA, "ser_hf.corp
 def metadata_of(settings: CorpusSettings) -> dict[str, Any]:
     """Metadata of one corpus that is no mixture; see `ser_hf.corpora.corpus_facts`."""
     module = SINGLE_CORPORA[settings.name]
-    if hasattr(module, "metadata"):
-        metadata = module.metadata(settings)
+    if isinstance(settings, DescribedSettings):
+        metadata = settings.metadata()
     else:
         metadata = {key: getattr(module, key.upper()) for key in METADATA}
     # The license of a corpus that requires registration is none of the Hub's; its module has

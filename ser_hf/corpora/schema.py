@@ -29,6 +29,30 @@ EMOTION_COLORS = {
 }
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = tuple(EMOTION_COLORS)
+# Other usual word -> canonical emotion.
+SYNONYMS = {
+    "anger": "angry",
+    "ang": "angry",
+    "disgusted": "disgust",
+    "dis": "disgust",
+    "fearful": "fear",
+    "fea": "fear",
+    "happiness": "happy",
+    "hap": "happy",
+    "joy": "happy",
+    "neu": "neutral",
+    "sadness": "sad",
+    "surprised": "surprise",
+    "sur": "surprise",
+    "calmness": "calm",
+    "bored": "boredom",
+    "excitement": "excited",
+    "exc": "excited",
+    "frustration": "frustrated",
+    "fru": "frustrated",
+    "contemptuous": "contempt",
+    "oth": "other",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasets import Dataset
 
-from ..corpora.schema import EMOTIONS
-from ..corpora.tables import SYNONYMS
+from ..corpora.schema import EMOTIONS, SYNONYMS
 from ..corpora.targets import ALIASES
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.tasks import DIMENSIONS
@@ -122,7 +121,7 @@ def identity_mapping(task: str, names: Sequence[str]) -> LabelMapping:
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
     """The mapping of a model's labels to emotions.
 
-    Labels are canonical names, common names (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or
+    Labels are canonical names, common names (`ser_hf.corpora.schema.SYNONYMS`; in any case, with or
     without a sex as in ``female_happy``), or words of `label_map`.
 
     Args:

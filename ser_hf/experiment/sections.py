@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..corpora.tables import NO_LABEL
+from ..corpora.rows import NO_LABEL
 from ..loading.encoders import encoder_config
 from ..loading.files import weights_hash
 from ..loading.plan import Blueprint

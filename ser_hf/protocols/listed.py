@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from ..corpora.tables import split_name
+from ..corpora.columns import split_name
 from ..utils.cells import text
 from ..utils.errors import UserError
 from ..utils.files import parse_json
@@ -157,7 +157,7 @@ def by_column(
     Args:
         column: the column, or one column per fold. Clips without a value are in no part.
         parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by
-            default these words and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of
+            default these words and their synonyms (`ser_hf.corpora.columns.SPLIT_WORDS`). Clips of
             other words than given are in no part.
         shared_speakers, validation, seed: as of `from_file`.
     """

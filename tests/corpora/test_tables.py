@@ -1,249 +1,205 @@
-"""Tables: cells and extra columns, and the way from a row to a clip."""
-
-from pathlib import Path
+"""A table of the user's own: columns by name, labels in the user's words, every mistake with its
+line.
+"""
 
 import pytest
+from datasets import Value
 from support.blank import write_blank
 
-from ser_hf.corpora import corpus_settings
-from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, with_splits
+from ser_hf.corpora import corpus_facts, corpus_settings, load_corpus, tables
+from ser_hf.corpora.schema import EMOTIONS, SYNONYMS
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import UserError
 
 
-def test_columns_have_the_type_that_fits_all_cells():
-    cells = [
-        {
-            "n": 1,
-            "x": 1,
-            "s": "1",
-            "b": True,
-            "mixed": 1,
-            "session": 3,
-            "list": [1],
-            "bytes": b"",
-            "day": Path("d"),
-        },
-        {
-            "n": 2,
-            "x": 0.5,
-            "s": "2",
-            "b": False,
-            "mixed": "a",
-            "session": None,
-            "list": [2],
-            "none": None,
-        },
-    ]
-    typed = {"n": 1, "x": 1.0, "s": "1", "b": True, "mixed": "1", "session": "3", "day": "d"}
-    assert extra_columns(cells, (), guess=False)[0] == typed
-    assert extra_columns(cells, ("n", "x", "b", "mixed", "session"))[0] == {"s": 1, "day": "d"}
-    second = {"n": 2, "x": 0.5, "b": False, "mixed": "a"}
-    assert extra_columns(cells, ("s",))[1] == second
+def parse(root=None, **keys):
+    return tables.parse(corpus_settings("csv", root, **keys))
 
 
-def test_a_column_with_a_reserved_name_is_renamed():
-    assert extra_columns([{"duration": 1.5, "corpus": "x"}], ()) == [
-        {"own_duration": 1.5, "own_corpus": "x"}
-    ]
-    both = {"duration": 1.5, "own_duration": "2 s", "label": 0}
-    assert extra_columns([both], ("label",)) == [{"own_own_duration": 1.5, "own_duration": "2 s"}]
-
-
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
-def test_numbers_beyond_64_bits_are_text(number):
-    (kept,) = extra_columns([{"big": number, "least": -(2**63)}], ())
-    assert kept == {"big": str(number), "least": -(2**63)}
-    clip = Clip(path="a.wav", emotion="sad", speaker="x:1", id="x/a", extra=kept)
-    assert to_dataset(Listing("x", [clip]), ["sad"], ["sad"], 16000)["big"][:] == [str(number)]
-
-
-def test_parts_come_before_a_column_of_that_name():
-    extra = [{"split": "Session1", "n": 1}, {"split": None, "n": 2}]
-    assert with_splits([None, None], extra) == extra
-    assert with_splits(["train", None], extra) == [
-        {"split": "train", "own_split": "Session1", "n": 1},
-        {"split": None, "own_split": None, "n": 2},
-    ]
+PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 
 
 @pytest.fixture
-def row(tmp_path):
-    """A function that makes a row of a table over a file that is there."""
-    path = write_blank(tmp_path, "a.wav") / "a.wav"
+def table(tmp_path):
+    """A function that writes a table and a few audio files, and returns the path of the table."""
+    write_blank(tmp_path, "a.wav", "sub/b.wav", "sub/c.flac")
 
-    def make(**fields):
-        usual = {
-            "where": "t.csv, line 2",
-            "path": path,
-            "name": "a",
-            "searched_path": "anna_07/a.wav",
-            "label": "joy",
-        }
-        return Row(**{**usual, "speaker": "anna", **fields})
+    def write(text, name="clips.csv", encoding="utf-8"):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return tmp_path / name
 
-    return make
+    return write
 
 
-def parser(**keys):
-    return RowParser("calls", corpus_settings("csv", corpus_name="calls", **keys))
-
-
-def read(row, on_unknown="error", **keys):
-    listing = parser(on_unknown=on_unknown, **keys).listing([row])
-    return listing.clips, listing.skipped
-
-
-def test_a_row_becomes_a_clip(row):
-    cells = {
-        "gender": "F",
-        "age": 31.0,
-        "take": "2",
-        "text": "Nein",
-        "mood": "strong",
-        "language": "de",
-        "key": 7,
-    }
-    names = {"sex": "gender", "sentence": "text", "intensity": "mood", "id": "key"}
-    ((clip,), skipped) = read(
-        row(cells=cells, extra={"split": "test"}), columns=names, language="en"
+def test_three_columns_are_enough(table):
+    root = table(PLAIN)
+    first, second = parse(root).clips
+    assert (first.path, first.emotion, first.speaker) == (
+        str(root.parent / "a.wav"),
+        "angry",
+        "csv:anna",
     )
-    assert (clip.id, clip.speaker, clip.emotion) == ("calls/7", "calls:anna", "happy")
-    assert (clip.sex, clip.age, clip.take, clip.language) == ("female", 31, 2, "de")
-    assert (clip.sentence, clip.intensity, clip.extra) == ("Nein", "strong", {"split": "test"})
-    assert skipped == []
+    assert (first.id, second.id) == ("csv/a", "csv/sub/b")
+    assert [first.sex, first.age, first.language, first.sentence, first.intensity, first.take] == [
+        None
+    ] * 6
+    assert first.extra == {}
 
 
-@pytest.mark.parametrize(
-    ("pattern", "speaker"),
-    [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")],
-)
-def test_a_pattern_finds_the_speaker_in_the_path(row, pattern, speaker):
-    ((clip,), _) = read(row(speaker="somebody"), speaker_pattern=pattern)
-    assert clip.speaker == f"calls:{speaker}"
-
-
-@pytest.mark.parametrize(
-    ("fields", "options", "message"),
-    [
-        (
-            {"speaker": None},
-            {},
-            "no speaker is given, and a speaker-independent split needs one; name the ",
-        ),
-        ({}, {"speaker_pattern": "([0-9]{3})"}, "corpus.speaker_pattern finds no speaker in anna"),
-        ({}, {"speaker_pattern": "anna(x?)"}, "finds no speaker in anna_07/a.wav; name the column"),
-    ],
-)
-def test_speakers_are_never_guessed(row, fields, options, message):
-    with pytest.raises(UserError, match=f"^t.csv, line 2: .*{message}"):
-        read(row(**fields), **options)
-    assert read(row(**fields), no_speaker="skip", **options) == (
-        [],
-        [("t.csv, line 2", "unknown speaker")],
+def test_known_columns_fill_the_row_and_others_are_carried_along(table):
+    text = (
+        "path,label,speaker,id,sex,age,language,sentence,intensity,take,session,rating,count,code,empty,\n"
+        'a.wav,angry,anna,x1,F,31,de,"Nein, danke",high,2,1,0.5,3,007,,0\n'
+        "sub/b.wav,sad,ben,x2,male,,,,,,2,4,,8,,1\n"
     )
-    ((clip,), _) = read(row(**fields), no_speaker="one", **options)
-    assert clip.speaker == "calls:unknown"
+    first, second = parse(table(text), language="en").clips
+    assert (first.id, first.sex, first.age, first.language) == ("csv/x1", "female", 31, "de")
+    assert (first.sentence, first.intensity, first.take) == ("Nein, danke", "high", 2)
+    assert first.extra == {"session": "1", "rating": 0.5, "count": 3, "code": "007"}
+    assert (second.sex, second.age, second.language, second.take) == ("male", None, "en", None)
+    assert second.extra == {"session": "2", "rating": 4.0, "code": "8"}
+    features = load_corpus("csv", table(text)).features
+    assert (features["rating"], features["count"]) == (Value("float64"), Value("int64"))
 
 
-@pytest.mark.parametrize(
-    ("fields", "error", "skipped"),
-    [
-        (
-            {"label": "jolly"},
-            "'jolly' is not a known emotion; .*such as {jolly: ",
-            "label 'jolly' is not an emotion",
-        ),
-        ({"label": None}, "no label; fill it in, or set corpus.on_unknown: skip", "no label"),
-        ({"missing": "no file a.wav"}, "no file a.wav", "no such file"),
-    ],
-)
-def test_rows_without_label_or_audio_are_an_error_or_skipped(row, fields, error, skipped):
-    with pytest.raises(UserError, match=f"^t.csv, line 2: {error}"):
-        read(row(**fields))
-    assert read(row(**fields), "skip") == ([], [("t.csv, line 2", skipped)])
-
-
-def test_absent_audio_and_git_lfs_pointers_have_a_reason(tmp_path):
-    path = tmp_path / "a.wav"
-    assert absent(path).startswith(
-        f"no file {path}; correct the path, or set corpus.on_unknown: skip"
-    )
-    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    assert "a.wav is a Git LFS pointer" in absent(path)
-    write_blank(tmp_path, "a.wav")
-    assert absent(path) is None
-
-
-@pytest.mark.parametrize("age", ["old", "20-30", -3, 31.5, 10**12])
-def test_an_age_that_is_not_an_integer_is_kept_as_text(row, age):
-    rows = [
-        row(cells={"years": 23.0}),
-        row(cells={"years": age, "take": "a"}, extra={"split": "test"}),
-    ]
-    clips = parser(columns={"age": "years"}).listing(rows).clips
-    assert [(clip.age, clip.take) for clip in clips] == [(23, None), (None, None)]
-    assert [clip.extra for clip in clips] == [
-        {},
-        {"own_age": str(age), "own_take": "a", "split": "test"},
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_separators_byte_order_marks_and_line_ends(table, separator, end):
+    text = PLAIN.replace(",", separator).replace("\n", end)
+    assert [clip.speaker for clip in parse(table(text, encoding="utf-8-sig")).clips] == [
+        "csv:anna",
+        "csv:ben",
     ]
 
 
-@pytest.mark.parametrize("speaker", [float("nan"), "nan", "Unknown", "-1", -1, -1.0, "<NA>", ""])
-def test_spellings_of_an_unknown_speaker(row, speaker):
-    with pytest.raises(UserError, match="line 2: .*, and a speaker-independent split needs one"):
-        read(row(speaker=speaker))
-    ((clip,), _) = read(row(speaker=speaker), no_speaker="one")
-    assert clip.speaker == "calls:unknown"
+def test_blank_lines_spaces_and_short_rows(table):
+    text = "path, label ,speaker,note,\n\n a.wav ,angry, anna\n,,,,\nsub/b.wav,sad,ben,,\n"
+    assert [(clip.speaker, clip.extra) for clip in parse(table(text)).clips] == [
+        ("csv:anna", {}),
+        ("csv:ben", {}),
+    ]
 
 
-def test_a_list_is_not_a_speaker(row):
-    message = r"^t.csv, line 2: expected one speaker name \(corpus.speaker\), got \['s0', 'q'\]"
+def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
+    elsewhere = tmp_path / "tables"
+    elsewhere.mkdir()
+    root = table(PLAIN, "tables/clips.csv")
+    with pytest.raises(
+        UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; correct the path"
+    ):
+        parse(root)
+    clips = parse(root, audio_root=str(tmp_path)).clips
+    assert [clip.id for clip in clips] == ["csv/a", "csv/sub/b"]
+    absolute = parse(
+        table(PLAIN.replace("a.wav", str(tmp_path / "a.wav")), "tables/clips.csv"),
+        on_unknown="skip",
+    )
+    assert [clip.id for clip in absolute.clips] == [f"csv/{tmp_path / 'a'}"]
+    assert absolute.skipped == [(f"{root}, line 3", "no such file")]
+
+
+def test_every_common_word_means_a_canonical_emotion():
+    assert set(SYNONYMS.values()) <= set(EMOTIONS)
+    assert not SYNONYMS.keys() & set(EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label\na.wav,sad\n",
+            "corpus.speaker: .* has no column 'speaker'; it has path, label; name the column",
+        ),
+        (
+            "file,label,speaker\na.wav,sad,x\n",
+            "corpus.path: .* has no column 'path'; it has file, label, speaker",
+        ),
+        ("", "corpus.path: .* it has none"),
+        ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
+        (
+            "path,label,speaker\na.wav,sad,x,y\n",
+            r"line 2: more cells than the header has columns \(3\)",
+        ),
+        ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
+        (
+            'path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n',
+            "line 4: no file .*no.wav",
+        ),
+        ("path,label,speaker" + ",c" * 1000, "1,003 columns; a table of clips has 1,000 at"),
+        (
+            PLAIN + "a.wav,sad," + "x" * 200_000,
+            r"clips.csv, line 4: not valid CSV \(field larger than field limit",
+        ),
+    ],
+)
+def test_a_mistake_is_named(table, text, message):
     with pytest.raises(UserError, match=message):
-        read(row(speaker=["s0", "q"]), no_speaker="one")
+        parse(table(text))
 
 
-def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
+def test_a_table_that_is_not_utf8_is_named(table):
     with pytest.raises(
-        UserError, match="line 2: .* finds no speaker in audio without a file name; name the column"
+        UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"
     ):
-        read(row(searched_path=None, name="train/0000007"), speaker_pattern="([0-9]+)")
-    with pytest.raises(UserError, match="finds no speaker in unknown_1.wav"):
-        read(row(searched_path="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
-    assert (
-        read(row(searched_path="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker
-        == "calls:nan"
-    )
+        parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
 @pytest.mark.parametrize(
-    ("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear")]
+    ("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")]
 )
-def test_labels_are_text_in_any_table(row, label, emotion):
-    ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
-    assert clip.emotion == emotion
-    assert isinstance(clip.word, str)
+def test_a_missing_table_is_named(tmp_path, missing, message):
+    with pytest.raises(UserError, match=f"corpus.root: {message}.*; csv needs a table of clips"):
+        parse(None if missing is None else tmp_path / missing)
 
 
-@pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])
-def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
-    with pytest.raises(
-        UserError, match="^corpus.corpus_name: .* cannot be the prefix of ids and speakers"
-    ):
-        corpus_settings("csv", corpus_name=name)
+def test_facts_come_from_the_options(table):
+    corpus = {
+        "name": "csv",
+        "root": str(table(PLAIN)),
+        "corpus_name": "calls",
+        "license": "cc0-1.0",
+        "acted": True,
+    }
+    recipe = read_recipe({"corpus": corpus, "model": {"architecture": "crnn"}})
+    facts = corpus_facts("csv", recipe.corpus.options)
+    assert [facts[key] for key in ("title", "license", "url", "acted")] == [
+        "calls",
+        "cc0-1.0",
+        None,
+        True,
+    ]
+    assert corpus_facts("csv", {"title": "Calls of 2020"})["title"] == "Calls of 2020"
+
+
+def test_custom_labels_are_classes_after_the_emotions_and_can_be_merged(table):
+    text = "path,label,speaker\na.wav,Satisfied,anna\nsub/b.wav,sad,ben\nsub/c.flac,fine,ben\n"
+    settings = {"custom_labels": ["satisfied", "pleased"], "label_map": {"fine": "pleased"}}
+    dataset = load_corpus("csv", table(text), **settings)
+    assert dataset.features["label"].names == ["sad", "pleased", "satisfied"]
+    merged = load_corpus(
+        "csv", table(text), **settings, merge={"pleased": "satisfied"}, labels=["satisfied", "sad"]
+    )
+    assert merged["label"][:] == [0, 1, 0]
+    happy = load_corpus("csv", table(text), **settings, merge={"pleased": "happy"})
+    assert happy.features["label"].names == ["happy", "sad", "satisfied"]
+    own = {"name": "csv", "root": str(table(text)), "drop": ["pleased"], **settings}
+    mixed = load_corpus("mixture", corpora=[own])
+    assert mixed.features["label"].names == ["sad", "satisfied"]
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("settings", "message"),
     [
+        ({"custom_labels": ["angry"]}, "custom_labels: 'angry': give words of lower-case letters"),
+        ({"custom_labels": ["a b"]}, "custom_labels: 'a b': give words of lower-case letters"),
         (
-            {"label_map": {"Wut": "anger"}},
-            "corpus.label_map.Wut: unknown emotion 'anger'; choose one of ",
+            {"label_map": {"sad": "satisfied"}},
+            "'satisfied'; choose one of .*or list it in corpus.custom_labels",
         ),
-        ({"columns": {"gender": "sex"}}, "corpus.columns.gender: choose one of id, sex, age, "),
-        ({"speaker_pattern": "(a"}, "corpus.speaker_pattern: not a regular expression: missing"),
+        ({"drop": ["satisfied"]}, "drop: 'satisfied' is not a canonical emotion"),
     ],
 )
-def test_invalid_options_are_named(options, message):
-    with pytest.raises(UserError, match=f"^{message}"):
-        corpus_settings("csv", **options)
+def test_labels_that_are_no_custom_labels(table, settings, message):
+    with pytest.raises(UserError, match=message):
+        load_corpus("csv", table(PLAIN), **settings)
