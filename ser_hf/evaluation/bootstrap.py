@@ -12,12 +12,13 @@ it draws those too.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..corpora.schema import UNNAMED
-from .metrics import RESAMPLED, compute
+from .metrics import RESAMPLED, compute, mean_metrics, values
 from .outputs import Outputs
 from .predictions import Predictions
 from .ratings import Ratings
@@ -235,8 +236,7 @@ def paired_comparison(
     """
     labels = next(iter(sides.values()))[0].labels
     names = task_of(labels).compared
-    every_clip_once = np.ones((1, len(labels)))
-    plain = {name: _mean(runs, every_clip_once, names) for name, runs in sides.items()}
+    plain = {name: _mean_values(runs, names) for name, runs in sides.items()}
     by_clip = _bootstrap(sides, None, resamples, seed, names)
     by_speaker = by_clip
     if speakers is not None:
@@ -246,8 +246,8 @@ def paired_comparison(
     for a, b in itertools.combinations(sides, 2):
         compared[a, b] = {}
         for metric in names:
-            value_a = float(plain[a][metric][0])
-            value_b = float(plain[b][metric][0])
+            value_a = plain[a][metric]
+            value_b = plain[b][metric]
             drawn = by_speaker[a][metric] - by_speaker[b][metric]
             drawn_clips = by_clip[a][metric] - by_clip[b][metric]
             compared[a, b][metric] = PairedDifference(
@@ -259,6 +259,12 @@ def paired_comparison(
                 p=sign_p(drawn),
             )
     return compared
+
+
+def _mean_values(runs: Sequence[Outputs | Ratings], names: Sequence[str]) -> dict[str, float]:
+    """Each metric's mean over the runs; nan where it is undefined for one."""
+    means = mean_metrics([values(run, names) for run in runs])
+    return {name: math.nan if mean is None else mean for name, mean in means.items()}
 
 
 def _bootstrap(

@@ -1,5 +1,16 @@
-"""The metrics as `evaluate.Metric` objects, for `evaluate.combine` and training loops of one's own."""
+"""The metrics as objects of `evaluate`.
 
+Training, evaluation and comparison compute every metric by `evaluate.combine` of these objects; the
+values of a training loop of one's own are therefore those of the report. The classes are in this
+package, so nothing is loaded by name or from the network. They work in memory, without the files
+and locks that `evaluate` keeps in a cache, so any number of processes may use them at once.
+
+The bootstrap does not use them: it computes a metric for thousands of resamples in one matrix
+product (`ser_hf.evaluation.metrics.compute`), from the same entry of `METRICS`.
+"""
+
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -7,7 +18,9 @@ import evaluate
 import numpy as np
 
 from ..utils.errors import UserError
-from .metrics import METRICS, all_metrics
+from .metrics import METRICS, outputs_of
+from .outputs import Outputs
+from .ratings import Ratings
 
 
 def load_metric(name: str) -> evaluate.Metric:
@@ -29,57 +42,113 @@ def load_metric(name: str) -> evaluate.Metric:
     """
     if name not in METRICS:
         raise UserError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")
-    return EmotionMetric(config_name=name)
+    return EmotionMetric(name)
+
+
+@functools.cache
+def combined(names: tuple[str, ...]) -> evaluate.CombinedEvaluations:
+    """Several metrics as one object, whose `compute(outputs=...)` returns {name: value}."""
+    return evaluate.combine([load_metric(name) for name in names])
 
 
 class EmotionMetric(evaluate.Metric):
-    """The metric with the key `config_name`."""
+    """One metric of `METRICS`."""
+
+    def __init__(self, name: str):
+        super().__init__(config_name=name, keep_in_memory=True)
+
+    def _build_data_dir(self) -> str:
+        """No folder: `evaluate` would create one in the user's cache."""
+        return ""
 
     def _info(self) -> evaluate.MetricInfo:
         metric = METRICS[self.config_name]
         ids = datasets.Value("int64")
         shares = datasets.Sequence(datasets.Value("float32"))
-        given = (
-            {"predictions": ids} if metric.needs == "predictions" else {"prediction_scores": shares}
-        )
+        features = {"prediction_scores": shares}
+        if metric.needs == "predictions":
+            features = {"predictions": ids}
+        features["references"] = shares if metric.needs in ("votes", "values") else ids
         return evaluate.MetricInfo(
             module_name=f"ser_hf_{self.config_name}",
             description=f"{metric.name}: {metric.definition}.",
             citation="",
             inputs_description=load_metric.__doc__,
-            features=datasets.Features(
-                given | {"references": shares if metric.needs in ("votes", "values") else ids}
-            ),
+            features=datasets.Features(features),
         )
 
+    def compute(
+        self,
+        *,
+        predictions: Any = None,
+        references: Any = None,
+        outputs: Outputs | Ratings | None = None,
+        **inputs: Any,
+    ) -> dict[str, float | None]:
+        """Compute the metric of the given clips, or of those that `add` and `add_batch` collected.
+
+        Args:
+            outputs: all inputs in one object. Metrics of the same object share what they count.
+        """
+        if outputs is not None:
+            return {self.config_name: self._of(outputs)}
+        inputs |= {"predictions": predictions, "references": references}
+        features = self._feature_names()
+        if len(self) or any(inputs.get(name) is None for name in features):
+            return evaluate.Metric.compute(self, **inputs)
+        # The clips are at hand: `evaluate` would write them to an Arrow table and read them back.
+        return self._compute(**{name: inputs[name] for name in features})
+
+    def _of(self, outputs: Outputs | Ratings) -> float | None:
+        """The value over all clips; None where it is undefined, such as AUROC with one class."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            (value,) = METRICS[self.config_name].compute(outputs.unweighted)
+        return float(value) if np.isfinite(value) else None
+
     def _compute(
-        self, references: Any, predictions: Any = None, prediction_scores: Any = None
-    ) -> dict[str, Any]:
+        self, references: Any, predictions: Any = None, prediction_scores: Any = None, **others: Any
+    ) -> dict[str, float | None]:
+        """Compute the metric of checked inputs; `others` are those of other metrics combined."""
         name = self.config_name
-        votes = None
+        needs = METRICS[name].needs
         labels = np.asarray(references)
         if not len(labels):
             raise UserError(f"{name}: no clips to measure")
-        if METRICS[name].needs == "values":
-            return {name: all_metrics(labels, np.asarray(prediction_scores), names=[name])[name]}
-        if METRICS[name].needs == "votes":
+        if needs == "values":
+            return {name: self._of(outputs_of(labels, np.asarray(prediction_scores)))}
+        votes = None
+        if needs == "votes":
             votes = labels.astype(np.float32)
             labels = labels.argmax(axis=1)
-        ids = labels if predictions is None else np.concatenate([labels, predictions])
+        if needs == "predictions":
+            predictions = np.asarray(predictions)
+            ids = np.concatenate([labels, predictions])
+            self._require_ids(ids)
+            return {name: self._of(Outputs(labels, predictions, classes=int(ids.max()) + 1))}
+        self._require_ids(labels)
+        shares = np.asarray(prediction_scores)
+        self._require_probabilities(labels, shares)
+        return {name: self._of(outputs_of(labels, shares.astype(np.float32), votes))}
+
+    def _require_ids(self, ids: np.ndarray) -> None:
         if ids.min() < 0:
-            raise UserError(f"{name}: expected class ids of 0 or more, got {ids.min()}")
-        scores = (
-            np.eye(ids.max() + 1)[predictions]
-            if predictions is not None
-            else np.asarray(prediction_scores)
-        )
+            raise UserError(f"{self.config_name}: expected class ids of 0 or more, got {ids.min()}")
+
+    def _require_probabilities(self, labels: np.ndarray, shares: np.ndarray) -> None:
         # Half precision rounds the shares of many classes by some thousandths.
-        if scores.min() < 0 or not (np.abs(scores.sum(axis=1) - 1) < 0.01).all():
+        if shares.min() < 0 or not (np.abs(shares.sum(axis=1) - 1) < 0.01).all():
             raise UserError(
-                f"{name}: expected probabilities, each row with the sum 1; apply softmax to logits"
+                f"{self.config_name}: expected probabilities, each row with the sum 1; apply "
+                "softmax to logits"
             )
-        if labels.max() >= scores.shape[1]:
+        if labels.max() >= shares.shape[1]:
             raise UserError(
-                f"{name}: class {labels.max()} has no probability; there are {scores.shape[1]} classes"
+                f"{self.config_name}: class {labels.max()} has no probability; there are "
+                f"{shares.shape[1]} classes"
             )
-        return {name: all_metrics(labels, scores.astype(np.float32), votes, [name])[name]}
+
+
+def measure_outputs(outputs: Outputs | Ratings, names: Sequence[str]) -> dict[str, float | None]:
+    """{metric: value} over all clips, without metrics whose inputs the outputs lack."""
+    defined = [name for name in names if getattr(outputs, METRICS[name].needs) is not None]
+    return combined(tuple(defined)).compute(outputs=outputs)

@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .outputs import Outputs, Weighted
 from .ratings import Ratings
-from .tasks import EMOTIONS, Task, task_of
+from .tasks import DIMENSIONS, EMOTIONS, Task, task_of
 from .weighting import mean_of_known, recalls
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,12 +164,12 @@ def lower_is_better(name: str) -> bool:
 
 def definitions(task: Task) -> dict[str, str]:
     """The definitions of a task's metrics, by their keys."""
-    own = {
-        key
+    of_dimensions = task is DIMENSIONS
+    return {
+        key: metric.definition
         for key, metric in METRICS.items()
-        if (metric.needs == "values") == ("ccc" in task.headline)
+        if (metric.needs == "values") == of_dimensions
     }
-    return {key: METRICS[key].definition for key in METRICS if key in own}
 
 
 def outputs_of(
@@ -184,25 +187,31 @@ def outputs_of(
 def compute(
     outputs: Outputs | Ratings, weights: np.ndarray, names: Sequence[str] = RESAMPLED
 ) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)} under weights (resamples, clips), without metrics whose inputs the
-    outputs lack.
+    """{metric: (resamples,)} under weights (resamples, clips), for the bootstrap; without metrics
+    whose inputs the outputs lack.
     """
-    own = outputs.weighted(weights)
+    weighted = outputs.weighted(weights)
+    computed = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        known = (name for name in names if getattr(outputs, METRICS[name].needs) is not None)
-        return {name: METRICS[name].compute(own) for name in known}
+        for name in names:
+            metric = METRICS[name]
+            if getattr(outputs, metric.needs) is not None:
+                computed[name] = metric.compute(weighted)
+    return computed
 
 
 def values(
     outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float | None]:
-    """{metric: value} over all clips; None where one is undefined, such as AUROC for clips of one
-    class.
+    """{metric: value} over all clips, by `evaluate.combine`.
+
+    None where a metric is undefined, such as AUROC for clips of one class; no entry for metrics
+    whose inputs the outputs lack.
     """
-    computed = compute(outputs, np.ones((1, len(outputs.labels))), names)
-    return {
-        name: float(value) if np.isfinite(value) else None for name, (value,) in computed.items()
-    }
+    # `evaluate` imports the pipelines of Transformers, which takes a second.
+    from .metric_objects import measure_outputs
+
+    return measure_outputs(outputs, names)
 
 
 def all_metrics(
@@ -233,10 +242,11 @@ def classification_metrics(
     """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in
     `labels`.
     """
-    return values(Outputs(np.asarray(labels), np.asarray(predictions), classes), EMOTIONS.headline)
+    outputs = Outputs(np.asarray(labels), np.asarray(predictions), classes)
+    return values(outputs, EMOTIONS.headline)
 
 
-def compute_metrics(prediction) -> dict[str, float]:
+def compute_metrics(prediction: "EvalPrediction") -> dict[str, float]:
     """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips,
     outputs).
 
@@ -246,16 +256,19 @@ def compute_metrics(prediction) -> dict[str, float]:
     return all_metrics(labels, prediction.predictions, names=task_of(labels).headline)
 
 
-def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+def mean_metrics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """The mean of each metric over runs; None if it is undefined for one."""
-    runs = {name: [own[name] for own in measured] for name in measured[0]}
-    return {name: None if None in own else float(np.mean(own)) for name, own in runs.items()}
+    means: dict[str, float | None] = {}
+    for name in runs[0]:
+        scores = [run[name] for run in runs]
+        means[name] = None if None in scores else float(np.mean(scores))
+    return means
 
 
 def transductive_note(metrics: Mapping[str, float | None]) -> str:
     """The note about results with features standardized per speaker."""
     return (
-        f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 {metrics['macro_f1']:.3f} and WA "
-        f"{metrics['wa']:.3f}: this needs other clips of the same speaker, unlabeled; the published model does not do "
-        "it."
+        f"Standardized per speaker, UAR is {metrics['uar']:.3f}, macro-F1 "
+        f"{metrics['macro_f1']:.3f} and WA {metrics['wa']:.3f}: this needs other clips of the same "
+        "speaker, unlabeled; the published model does not do it."
     )

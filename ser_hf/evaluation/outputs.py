@@ -42,6 +42,11 @@ class Outputs:
     def weighted(self, weights: np.ndarray) -> "Weighted":
         return Weighted(self, weights)
 
+    @functools.cached_property
+    def unweighted(self) -> "Weighted":
+        """Each clip once."""
+        return self.weighted(np.ones((1, len(self.labels))))
+
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
         """A function from weights (resamples, clips) to the UAR of each group, (resamples, count);
         `group` is the number of each clip's group, (clips,), -1 for none."""

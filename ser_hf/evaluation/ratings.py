@@ -29,6 +29,11 @@ class Ratings:
         shares = weights / weights.sum(axis=1, keepdims=True)
         return Moments(self, lambda values: shares @ values)
 
+    @functools.cached_property
+    def unweighted(self) -> "Moments":
+        """Each clip once."""
+        return self.weighted(np.ones((1, len(self.labels))))
+
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
         """As `Outputs.main_by_group`, the mean CCC."""
         place = np.maximum(group, 0)

@@ -1,12 +1,21 @@
 """The metrics as objects of `evaluate`."""
 
+import os
+import subprocess
+import sys
+
 import evaluate
 import numpy as np
 import pytest
 from support.predictions import guesses
+from transformers import EvalPrediction
 
 import ser_hf
-from ser_hf.evaluation.metrics import METRICS, all_metrics
+from ser_hf.evaluation.bootstrap import paired_comparison
+from ser_hf.evaluation.metric_objects import combined
+from ser_hf.evaluation.metrics import METRICS, all_metrics, definitions
+from ser_hf.evaluation.outputs import Outputs
+from ser_hf.evaluation.tasks import EMOTIONS
 from ser_hf.utils.errors import UserError
 
 LABELS, (SCORES,) = guesses(50, 4)
@@ -35,6 +44,49 @@ def test_several_are_combined():
     assert found == {
         name: pytest.approx(all_metrics(LABELS, SCORES)[name]) for name in ("uar", "macro_f1")
     }
+
+
+def test_training_evaluation_and_comparison_compute_metrics_by_combined_objects(monkeypatch):
+    computed = []
+
+    class Counted(evaluate.CombinedEvaluations):
+        def compute(self, *args, **inputs):
+            found = super().compute(*args, **inputs)
+            computed.append(list(found))
+            return found
+
+    def counted(names):
+        return Counted([ser_hf.load_metric(name) for name in names])
+
+    monkeypatch.setattr("ser_hf.evaluation.metric_objects.combined", counted)
+    ser_hf.compute_metrics(EvalPrediction(SCORES, LABELS))
+    assert computed == [list(EMOTIONS.headline)]
+    all_metrics(LABELS, SCORES)
+    assert len(computed) == 2
+    outputs = Outputs.of_probabilities(LABELS, SCORES)
+    paired_comparison({"a": [outputs], "b": [outputs]}, resamples=10)
+    assert len(computed) == 4
+
+
+def test_metrics_of_the_same_outputs_share_their_counts():
+    outputs = Outputs.of_probabilities(LABELS, SCORES)
+    names = tuple(definitions(EMOTIONS))[:5]
+    assert combined(names).compute(outputs=outputs) == all_metrics(LABELS, SCORES, names=names)
+    assert outputs.unweighted is outputs.unweighted
+
+
+def test_nothing_is_written_to_disk(tmp_path):
+    code = (
+        "import numpy as np, ser_hf\n"
+        "metric = ser_hf.load_metric('uar')\n"
+        "metric.add_batch(references=[0, 1], predictions=[0, 0])\n"
+        "assert metric.compute() == {'uar': 0.5}\n"
+        "assert metric.compute(references=[0, 1], predictions=[0, 1]) == {'uar': 1.0}\n"
+    )
+    home = tmp_path / "hub"
+    places = {"HF_HOME": str(home), "HF_EVALUATE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | places)
+    assert not home.exists() or not any(path.is_file() for path in home.rglob("*"))
 
 
 def test_an_unknown_name_lists_the_known_ones():
