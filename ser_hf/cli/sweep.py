@@ -25,7 +25,8 @@ def sweep(
         str | None,
         Option(
             metavar="URL",
-            help="A database that several processes share, such as postgresql://...  [default: a file]",
+            help="A database that several processes share, such as postgresql://...  "
+            "[default: a file]",
         ),
     ] = None,
     no_test: Annotated[
@@ -47,9 +48,16 @@ def sweep(
     """
     from ..sweeps import SweepOptions, sweep
 
-    options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed)
+    options = SweepOptions(
+        output=output,
+        trials=trials,
+        storage=storage,
+        test=not no_test,
+        keep_models=keep_models,
+        retry_failed=retry_failed,
+    )
     # Other processes may write to the same terminal or file.
     echo = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
-    found = sweep(recipe, space, overrides or [], options, echo=echo)
+    result = sweep(recipe, space, overrides or [], options, echo=echo)
     if json:
-        print(as_json(found))
+        print(as_json(result.to_dict()))

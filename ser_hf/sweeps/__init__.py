@@ -7,7 +7,8 @@ try:
 except ImportError:
     raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
 
-from .study import SweepOptions
+from .settings import SweepOptions
+from .study import SweepResult
 from .sweep import sweep
 
-__all__ = ["SweepOptions", "sweep"]
+__all__ = ["SweepOptions", "SweepResult", "sweep"]

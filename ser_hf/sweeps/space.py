@@ -54,28 +54,33 @@ class Parameter:
     bundles: Mapping[str, tuple[Settings, Space]] = dataclasses.field(default_factory=dict)
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
-        own = self.distribution
-        if isinstance(own, CategoricalDistribution):
-            label = trial.suggest_categorical(name, own.choices)
+        """The value that a trial draws; of bundles, the name of one."""
+        drawn_from = self.distribution
+        if isinstance(drawn_from, CategoricalDistribution):
+            label = trial.suggest_categorical(name, drawn_from.choices)
             return label if self.bundles else json.loads(label)
-        if isinstance(own, IntDistribution):
-            return trial.suggest_int(name, own.low, own.high, step=own.step, log=own.log)
-        value = trial.suggest_float(name, own.low, own.high, step=own.step, log=own.log)
+        low = drawn_from.low
+        high = drawn_from.high
+        scale = {"step": drawn_from.step, "log": drawn_from.log}
+        if isinstance(drawn_from, IntDistribution):
+            return trial.suggest_int(name, low, high, **scale)
+        value = trial.suggest_float(name, low, high, **scale)
         return float(f"{value:.12g}")  # 0.3 instead of 0.1 + 2 * 0.1
 
     def values(self, grid: bool) -> list[Any]:
-        """All values for a grid; otherwise every choice, or the ends of the range and a value
-        between them.
+        """All values for a grid.
+
+        Otherwise every choice, or the ends of the range and a value between them.
         """
-        own = self.distribution
-        if isinstance(own, CategoricalDistribution):
-            return list(own.choices)
+        if isinstance(self.distribution, CategoricalDistribution):
+            return list(self.distribution.choices)
+        low = self.distribution.low
+        high = self.distribution.high
+        step = self.distribution.step
         if grid:
-            return [
-                own.low + i * own.step for i in range(round((own.high - own.low) / own.step) + 1)
-            ]
-        between = own.low + (own.step or 0.618 * (own.high - own.low))  # no whole number by chance
-        return [own.low, min(between, own.high), own.high]
+            return [low + i * step for i in range(round((high - low) / step) + 1)]
+        between = low + (step or 0.618 * (high - low))  # no whole number by chance
+        return [low, min(between, high), high]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +116,12 @@ class Search:
 
     @functools.cached_property
     def points(self) -> list[Settings]:
-        """Every point of a grid; otherwise points that contain each bound, choice and bundle at
-        least once.
+        """Every point of a grid, of which one too many is enough to refuse it.
+
+        Otherwise points that contain each bound, choice and bundle at least once.
         """
-        return list(
-            itertools.islice(_points(self.parameters, self.search == "grid"), LARGEST_GRID + 1)
-        )
+        points = _points(self.parameters, self.search == "grid")
+        return list(itertools.islice(points, LARGEST_GRID + 1))
 
     @property
     def total(self) -> int:
@@ -131,7 +136,8 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:
         raise UserError(
-            f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by tpe"
+            f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by "
+            "tpe"
         )
     for point in search.points:
         resolve(search.parameters, point)
@@ -146,13 +152,17 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
         value = parameter.suggest(trial, prefix + name)
         if parameter.bundles:
             settings, inner = parameter.bundles[value]
-            pairs += [*settings.items(), *resolve(inner, trial, f"{prefix}{name}.{value}.").items()]
+            pairs += settings.items()
+            pairs += resolve(inner, trial, f"{prefix}{name}.{value}.").items()
         else:
             pairs.append((name, value))
-    for (one, _), (other, _) in itertools.combinations(pairs, 2):
-        if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
+
+    keys = [key for key, _ in pairs]
+    for first, second in itertools.combinations(keys, 2):
+        if f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}."):
             raise UserError(
-                f"space: a trial would set both {one} and {other}; move one into each bundle's space"
+                f"space: a trial would set both {first} and {second}; move one into each bundle's "
+                "space"
             )
     return dict(pairs)
 
@@ -168,26 +178,39 @@ def described(settings: Settings) -> str:
 
 
 def short(value: Any) -> str:
+    """A value in few characters, for people."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, Any]]:
-    columns = []
-    for name, parameter in space.items():
-        column = [{prefix + name: value} for value in parameter.values(grid)]
-        if parameter.bundles:
-            column = [
-                {prefix + name: option} | point
-                for option, (_, inner) in parameter.bundles.items()
-                for point in _points(inner, grid, f"{prefix}{name}.{option}.")
-            ]
-        columns.append(column)
-    longest = max(map(len, columns), default=1)
-    cycled = ([column[i % len(column)] for column in columns] for i in range(longest))
-    for row in itertools.product(*columns) if grid else cycled:
-        yield {key: value for values in row for key, value in values.items()}
+    """Every combination of a grid; otherwise as many points as the parameter with most values has.
+
+    Without a grid, each parameter cycles through its values.
+    """
+    columns = [_column(prefix + name, parameter, grid) for name, parameter in space.items()]
+    if grid:
+        combinations = itertools.product(*columns)
+    else:
+        longest = max(map(len, columns), default=1)
+        combinations = ([column[i % len(column)] for column in columns] for i in range(longest))
+    for combination in combinations:
+        point: dict[str, Any] = {}
+        for values in combination:
+            point |= values
+        yield point
+
+
+def _column(name: str, parameter: Parameter, grid: bool) -> list[dict[str, Any]]:
+    """The values of one parameter; of a bundle, with those of the space within it."""
+    if not parameter.bundles:
+        return [{name: value} for value in parameter.values(grid)]
+    column = []
+    for option, (_, inner) in parameter.bundles.items():
+        for point in _points(inner, grid, f"{name}.{option}."):
+            column.append({name: option} | point)
+    return column
 
 
 def _parameters(values: Any, path: str, grid: bool) -> Space:
@@ -201,13 +224,11 @@ def _parameters(values: Any, path: str, grid: bool) -> Space:
 
 def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
     if isinstance(value, list) and value:
-        for own in value:
-            _check_key(key, own, path)
-        return Parameter(
-            CategoricalDistribution(
-                dict.fromkeys(json.dumps(own, ensure_ascii=False, default=str) for own in value)
-            )
-        )
+        choices: dict[str, None] = {}  # each once, in order
+        for choice in value:
+            _check_key(key, choice, path)
+            choices[json.dumps(choice, ensure_ascii=False, default=str)] = None
+        return Parameter(CategoricalDistribution(choices))
     if isinstance(value, Mapping) and {"low", "high"} & set(value):
         _check_key(key, None, path)
         return Parameter(_range(value, path, grid))
@@ -217,7 +238,7 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
         )
         raise UserError(f"{path}: expected {expected}, got {short(value)}")
     bundles = {
-        str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())
+        str(name): _bundle(keys, f"{path}.{name}", grid) for name, keys in sorted(value.items())
     }
     return Parameter(CategoricalDistribution(bundles), bundles)
 
@@ -229,18 +250,23 @@ def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution 
         raise UserError(f"{path}: expected numbers, got {short(dict(values))}")
     kind = IntDistribution if all(type(value) is int for value in numbers) else FloatDistribution
     try:
-        found = kind(**values)
+        distribution = kind(**values)
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{path}: expected {{low: ..., high: ..., log: true}} or {{..., step: ...}}: {error}"
         ) from None
-    if grid and (
-        found.log or found.step is None or (found.high - found.low) / found.step > LARGEST_GRID
-    ):
+    if grid and not _is_enumerable(distribution):
         raise UserError(
             f"{path}: a grid needs a list of values, or a range with a step and without log"
         )
-    return found
+    return distribution
+
+
+def _is_enumerable(distribution: IntDistribution | FloatDistribution) -> bool:
+    """Whether a grid can have all values of a range."""
+    if distribution.log or distribution.step is None:
+        return False
+    return (distribution.high - distribution.low) / distribution.step <= LARGEST_GRID
 
 
 def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
@@ -251,9 +277,10 @@ def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
     settings = {str(key): value for key, value in values.items() if key != "space"}
     for key, value in settings.items():
         _check_key(key, value, f"{path}.{key}")
-    return settings, _parameters(
-        values["space"], f"{path}.space", grid
-    ) if "space" in values else {}
+    space: Space = {}
+    if "space" in values:
+        space = _parameters(values["space"], f"{path}.space", grid)
+    return settings, space
 
 
 def _check_key(key: str, value: Any, path: str) -> None:

@@ -1,5 +1,4 @@
-"""Runs the trials of a sweep as an Optuna study (Akiba et al. 2019, arXiv:1907.10902) and tests the
-winner once.
+"""The Optuna study of a sweep (Akiba et al. 2019, arXiv:1907.10902): its trials and its best run.
 
 A sweep's folder holds sweep.json (recipe and space), study.db (Optuna's SQLite storage, unless
 --storage names another one), trials/N/ (the run of trial N), leaderboard.csv, leaderboard.html,
@@ -13,12 +12,11 @@ import logging
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
@@ -26,17 +24,24 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
 from ..evaluation.tasks import TASKS
-from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
-from ..report.page import template
 from ..report.report import read_report
-from ..report.views import duration
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
-from .space import Search, Settings, described, overrides, resolve, short
+from .leaderboard import (
+    Row,
+    Tested,
+    leaderboard_csv,
+    leaderboard_page,
+    number_of,
+    rows_of,
+    winner_of,
+)
+from .settings import SweepSettings
+from .space import Settings, described, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -49,65 +54,71 @@ GRACE_PERIOD = 180
 INTERRUPTED = "interrupted"
 # A trial never uses the test split, has no leaky foil and is not published.
 TRIAL_OVERRIDES = ["evaluation.part=validation", "protocol.foil=null", "hub.repo=null"]
-# In the order of the leaderboard.
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.RUNNING: "running",
-    TrialState.FAIL: "failed",
-}
-KILLED = "its process was killed, perhaps because memory ran out"
 
 # `ser_hf.experiment.run`, or a stub in tests.
 Runner = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepOptions:
-    """How a sweep runs; `ser-hf sweep --help` describes the options."""
+class SweepResult:
+    """The end of a sweep: its folder, its best trial, and the run that scored the test split.
 
-    output: str | Path | None = None
-    trials: int | None = None
-    storage: str | None = None
-    test: bool = True
-    keep_models: bool = False
-    retry_failed: bool = False
+    `winner` is None while trials run in other processes, `tested` if the test split is not scored.
+    """
 
+    folder: str
+    winner: Row | None
+    tested: Tested | None
 
-DEFAULTS = SweepOptions()
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepSettings:
-    """A validated sweep as plain values, which can be sent to workers."""
-
-    recipe: Mapping[str, Any]
-    overrides: tuple[str, ...]
-    search: Search
-    folder: Path
-    options: SweepOptions
-
-    def recipe_at(
-        self, settings: Settings, name: str, folder: Path, extra: Iterable[str] = ()
-    ) -> Recipe:
-        own = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}
-        return read_recipe(self.recipe, [*self.overrides, *overrides(settings | own), *extra])
+    def to_dict(self) -> dict[str, Any]:
+        """The output of `ser-hf sweep --json`, with the report as an object."""
+        return {
+            "folder": self.folder,
+            "winner": None if self.winner is None else dataclasses.asdict(self.winner),
+            "tested": None if self.tested is None else dict(vars(self.tested)),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One trial. `value` is the metric on validation; of a pruned trial, the best one so far."""
+class TrialResult:
+    """The metrics of a trial's selected checkpoint on validation, as stored with the trial."""
 
-    number: int
-    state: str
-    value: float | None
-    settings: dict[str, Any]
-    epochs: int
-    seconds: float | None
-    message: str
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    interval: list[float] | None = None
-    folds: int = 1
+    metrics: dict[str, float]
+    interval: list[float] | None
+    folds: int
+
+
+class EpochWatch:
+    """Reports the metric after each epoch to Optuna, and ends a trial that falls behind.
+
+    Trials are compared at whole epochs of the first fold or seed only.
+
+    Args:
+        epochs: of the trial; nothing is ended after the last one.
+        steps: the epochs that an earlier attempt has reported.
+    """
+
+    def __init__(self, trial: Trial, metric: str, epochs: float, steps: set[int]) -> None:
+        self.trial = trial
+        self.metric = metric
+        self.epochs = epochs
+        self.steps = steps
+
+    def __call__(self, place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
+        """`place` is the fold and seed."""
+        if "place" not in self.trial.user_attrs:
+            self.trial.set_user_attr("place", list(place))
+        if self.trial.user_attrs["place"] != list(place):
+            return
+
+        step = math.floor(epoch + 1e-6)
+        value = metrics.get(self.metric, math.nan)
+        if step < 1 or step in self.steps or not math.isfinite(value):
+            return
+        self.trial.report(value, step)
+        self.steps.add(step)
+        if step < self.epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
 
 
 class SweepStudy:
@@ -120,9 +131,14 @@ class SweepStudy:
         echo: Callable[[str], None] = print,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.settings, self.search, self.folder = settings, settings.search, settings.folder
+        self.settings = settings
+        self.search = settings.search
+        self.folder = settings.folder
         self.run = run
         self.echo = echo
+        self.lock = FileLock(self.folder / "sweep.lock")
+        self.shared = settings.options.storage is not None
+
         base = read_recipe(settings.recipe, settings.overrides)
         task = TASKS[base.task]
         metric = self.search.metric
@@ -130,15 +146,10 @@ class SweepStudy:
             raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
         self.metrics = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
-        self.lock = FileLock(self.folder / "sweep.lock")
-        self.shared = settings.options.storage is not None
-        pruner = optuna.pruners.NopPruner()
-        if own := self.search.pruner:
-            # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are
-            # safe.
-            pruner = optuna.pruners.MedianPruner(
-                own.startup_trials, n_warmup_steps=own.warmup_epochs + 1
-            )
+        self._open()
+
+    def _open(self) -> None:
+        """Create the study in its storage, or load it."""
         identity = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))["id"]
         with self.lock, warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             self.retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
@@ -147,7 +158,7 @@ class SweepStudy:
             )
             try:
                 self.storage = RDBStorage(
-                    settings.options.storage or f"sqlite:///{self.folder / 'study.db'}",
+                    self.settings.options.storage or f"sqlite:///{self.folder / 'study.db'}",
                     heartbeat_interval=HEARTBEAT if self.shared else None,
                     grace_period=GRACE_PERIOD,
                     heartbeat_stale_trial_callback=self.retry_killed,
@@ -156,42 +167,58 @@ class SweepStudy:
                     study_name=f"{self.folder.name}-{identity}",
                     storage=self.storage,
                     direction="maximize",
-                    pruner=pruner,
+                    pruner=self._pruner(),
                     load_if_exists=True,
                 )
             except Exception as error:  # each database has its own errors
                 where = "--storage" if self.shared else self.folder / "study.db"
                 raise UserError(f"{where}: {first_line(error)}") from error
 
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        pruning = self.search.pruner
+        if pruning is None:
+            return optuna.pruners.NopPruner()
+        # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are safe.
+        return optuna.pruners.MedianPruner(
+            pruning.startup_trials, n_warmup_steps=pruning.warmup_epochs + 1
+        )
+
     @property
-    def tested(self) -> dict[str, Any] | None:
-        """The first winner, and the report of its run, which scored the test split; None before
-        that.
-        """
+    def tested(self) -> Tested | None:
+        """The run of the first winner, which scored the test split; None before that."""
         claim = self.study.user_attrs.get("best")
-        best = RunFolder(self.folder / "best").report / "report.json"
-        return {**claim, "report": read_report(best)} if claim and best.is_file() else None
+        report = RunFolder(self.folder / "best").report / "report.json"
+        if not claim or not report.is_file():
+            return None
+        return Tested(**claim, report=read_report(report))
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that have started; of one that was retried only the last attempt."""
         trials = self.study.get_trials(deepcopy=False)
-        replaced = {
-            number for trial in trials for number in trial.system_attrs.get("retry_history", ())
-        }
-        return [t for t in trials if t.number not in replaced and t.state != TrialState.WAITING]
+        replaced: set[int] = set()
+        for trial in trials:
+            replaced.update(trial.system_attrs.get("retry_history", ()))
+        return [
+            trial
+            for trial in trials
+            if trial.number not in replaced and trial.state != TrialState.WAITING
+        ]
 
     def requeue(self) -> None:
         """Queue interrupted trials again; with `retry_failed`, failed ones too."""
         with self.lock:
             for trial in self.trials():
+                # The callbacks change the trial that they receive.
                 if trial.state == TrialState.RUNNING and not self.shared:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                    self.retry_killed(self.study, copy.deepcopy(trial))  # which it changes
-                elif trial.state == TrialState.FAIL and (
-                    self.settings.options.retry_failed
-                    or trial.user_attrs.get("message") == INTERRUPTED
-                ):
+                    self.retry_killed(self.study, copy.deepcopy(trial))
+                elif trial.state == TrialState.FAIL and self._is_repeated(trial):
                     self.retry(self.study, copy.deepcopy(trial))
+
+    def _is_repeated(self, trial: FrozenTrial) -> bool:
+        """Whether a failed trial is run again."""
+        interrupted = trial.user_attrs.get("message") == INTERRUPTED
+        return interrupted or self.settings.options.retry_failed
 
     def remaining(self) -> int:
         """How many trials are still to be started."""
@@ -200,50 +227,49 @@ class SweepStudy:
         return self.search.total - len(self.trials())
 
     def run_trial(self) -> None:
-        """Run one trial, from its last checkpoint if it was interrupted; a failure is recorded and
-        not raised.
+        """Run one trial, from its last checkpoint if it was interrupted.
+
+        A failure is recorded and not raised.
         """
-        # which the trial releases when it has begun: two processes never begin one point
+        # The trial releases the lock when it has begun: two processes never begin one point.
         with self.lock:
             if self.remaining() <= 0:
                 return  # another process has begun the last trial meanwhile
             if self.search.search == "grid":
-                trials = self.study.get_trials(deepcopy=False)
-                tried = [trial.system_attrs.get("fixed_params") for trial in trials]
-                point = next((own for own in self.search.points if own not in tried), None)
-                if point is not None and (
-                    self.shared or all(trial.state != TrialState.WAITING for trial in trials)
-                ):
-                    self.study.enqueue_trial(point)
+                self._enqueue_next_point()
             self.study.optimize(
                 self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True
             )
         self.publish()
 
+    def _enqueue_next_point(self) -> None:
+        """Queue the first point of the grid that no trial has, unless a trial waits already."""
+        trials = self.study.get_trials(deepcopy=False)
+        if not self.shared and any(trial.state == TrialState.WAITING for trial in trials):
+            return
+        tried = [trial.system_attrs.get("fixed_params") for trial in trials]
+        for point in self.search.points:
+            if point not in tried:
+                self.study.enqueue_trial(point)
+                return
+
     def _objective(self, trial: Trial) -> float:
+        """Run a trial; the metric of its selected checkpoint on validation."""
         self.lock.release()
-        # With a generator for each trial, a sweep that was interrupted draws what it would have
-        # drawn.
-        sampler = (
-            optuna.samplers.TPESampler
-            if self.search.search == "tpe"
-            else optuna.samplers.RandomSampler
-        )
-        self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)
+        self.study.sampler = self._sampler(trial)
         values = resolve(self.search.parameters, trial)
         trial.set_user_attr("settings", values)
         trial.set_user_attr("message", "")
-        number = _number(self.study.get_trials(deepcopy=False)[trial.number])
-        folder = self.folder / "trials" / str(number)
-        self.echo(
-            f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}"
-        )
+
+        number = number_of(self.study.get_trials(deepcopy=False)[trial.number])
+        continues = " continues" if number != trial.number else ""
+        self.echo(f"trial {number}{continues}: {described(values)}")
         state = "failed"
         message = ""
         try:
-            result = self._validate(trial, values, folder)
-            trial.set_user_attr("result", result)
-            value = result["metrics"][self.search.metric]
+            result = self._validate(trial, values, self.folder / "trials" / str(number))
+            trial.set_user_attr("result", dataclasses.asdict(result))
+            value = result.metrics[self.search.metric]
             state = f"complete {NAMES[self.search.metric]} {value:.4f}"
             return value
         except optuna.TrialPruned:
@@ -260,147 +286,115 @@ class SweepStudy:
             raise
         finally:
             trial.set_user_attr("message", message)
-            self.echo(f"trial {number} {state}{message and f': {message}'}")
+            reason = f": {message}" if message else ""
+            self.echo(f"trial {number} {state}{reason}")
 
-    def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, Any]:
-        """Train at a point of the space and return the metrics of the kept checkpoint on
-        validation.
+    def _sampler(self, trial: Trial) -> optuna.samplers.BaseSampler:
+        """A sampler with a generator of the trial.
+
+        An interrupted sweep then draws what it would have drawn without the interruption.
         """
-        steps = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-        epochs = values.get("training.num_train_epochs", self.epochs)
+        seed = (self.search.seed * 100_003 + trial.number) % 2**32
+        if self.search.search == "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        return optuna.samplers.RandomSampler(seed=seed)
 
-        def watch(place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
-            # trials are compared at epochs of the first fold or seed only
-            if "place" not in trial.user_attrs:
-                trial.set_user_attr("place", list(place))
-            step = math.floor(epoch + 1e-6)
-            value = metrics.get(self.search.metric, math.nan)
-            if (
-                trial.user_attrs["place"] != list(place)
-                or step < 1
-                or step in steps
-                or not math.isfinite(value)
-            ):
-                return
-            trial.report(value, step)
-            steps.add(step)
-            if step < epochs and trial.should_prune():
-                raise optuna.TrialPruned
-
+    def _validate(self, trial: Trial, values: Settings, folder: Path) -> TrialResult:
+        """Train at a point of the space, and read the validation metrics from the report."""
+        watch = EpochWatch(
+            trial,
+            self.search.metric,
+            epochs=values.get("training.num_train_epochs", self.epochs),
+            steps=set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values),
+        )
         recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
         self.run(recipe, resume=True, watch=watch)
+
         report = read_report(RunFolder(folder).report / "report.json")
         metrics = report.parts["validation"]
-        interval = report.intervals.get(self.search.metric)
-        if not math.isfinite(metrics.get(self.search.metric) or math.nan):
+        value = metrics.get(self.search.metric)
+        if value is None or not math.isfinite(value):
             raise UserError(
                 f"metric: {self.search.metric} is undefined on this recipe's validation split"
             )
-        return {
-            "metrics": metrics,
-            "interval": interval,
-            "folds": len(report.protocol.folds or "1"),
-        }
-
-    def rows(self) -> list[Row]:
-        """The trials that have started: complete ones first, best first, then pruned, running and
-        failed ones.
-        """
-        rows = []
-        for trial in self.trials():
-            value = trial.value
-            result = trial.user_attrs.get("result", {})
-            if trial.state == TrialState.PRUNED:
-                value = max(trial.intermediate_values.values(), default=None)
-            message = trial.user_attrs.get("message") or (
-                KILLED if trial.state == TrialState.FAIL else ""
-            )
-            settings = trial.user_attrs.get("settings", {})
-            epochs = max(trial.intermediate_values, default=0)
-            seconds = None if trial.duration is None else trial.duration.total_seconds()
-            rows.append(
-                Row(
-                    _number(trial),
-                    STATES[trial.state],
-                    value,
-                    settings,
-                    epochs,
-                    seconds,
-                    message,
-                    **result,
-                )
-            )
-        order = list(STATES.values())
-        return sorted(
-            rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number)
+        return TrialResult(
+            metrics=metrics,
+            interval=report.intervals.get(self.search.metric),
+            folds=len(report.protocol.folds) if report.protocol.folds else 1,
         )
 
+    def rows(self) -> list[Row]:
+        """The trials that have started, in the order of the leaderboard."""
+        return rows_of(self.trials())
+
     def publish(self) -> None:
-        """Write best.yaml and the leaderboard, and delete the weights of complete and pruned trials
-        but the best.
+        """Write best.yaml and the leaderboard, and delete the weights of most trials.
+
+        The best trial keeps its weights, and so do failed and running ones.
         """
         with self.lock:
             rows = self.rows()
-            winner = next((row for row in rows if row.state == "complete"), None)
-            for row in rows:
-                if (
-                    row.state in ("complete", "pruned")
-                    and row is not winner
-                    and not self.settings.options.keep_models
-                ):
-                    _delete_weights(self.folder / "trials" / str(row.number))
+            winner = winner_of(rows)
+            if not self.settings.options.keep_models:
+                for row in rows:
+                    if row.state in ("complete", "pruned") and row is not winner:
+                        _delete_weights(self.folder / "trials" / str(row.number))
             if winner is not None:
-                head = f"# ser-hf train {self.folder / 'best.yaml'}\n# trial {winner.number} of {len(rows)}, "
-                head += f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
-                best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
-                replace_text(self.folder / "best.yaml", head + best.to_yaml())
+                self._write_best(winner, len(rows))
             page = leaderboard_page(
                 self.settings.recipe["name"], self.search, rows, self.tested, self.folder
             )
             replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows, self.metrics))
             replace_text(self.folder / "leaderboard.html", page)
 
-    def close(self, test: bool) -> dict[str, Any]:
-        """Report the best trial once all have ended, and score it on the test split if nothing was
-        scored yet.
+    def _write_best(self, winner: Row, trials: int) -> None:
+        """Write best.yaml, whose first lines are the command that runs it, and its origin."""
+        path = self.folder / "best.yaml"
+        recipe = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
+        head = (
+            f"# ser-hf train {path}\n"
+            f"# trial {winner.number} of {trials}, {self.search.metric} {winner.value:.4f} on "
+            f"validation: {described(winner.settings)}\n"
+        )
+        replace_text(path, head + recipe.to_yaml())
+
+    def close(self, test: bool) -> SweepResult:
+        """Report the best trial once all have ended.
+
+        With `test` the best recipe is run and scored on the test split, unless a run was scored
+        before.
         """
         rows = self.rows()
-        page = self.folder / "leaderboard.html"
-        if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
+        running = ", ".join(str(row.number) for row in rows if row.state == "running")
+        if running:
             self.echo(
                 f"trial {running} runs in another process; the last process to end closes the sweep"
             )
-            return {"folder": str(self.folder), "winner": None, "tested": None}
-        if not rows or rows[0].state != "complete":
+            return SweepResult(str(self.folder), winner=None, tested=None)
+
+        winner = winner_of(rows)
+        if winner is None:
+            page = self.folder / "leaderboard.html"
             raise UserError(f"no trial is complete; {page} has the message of each")
-        winner = rows[0]
         with self.lock:  # another process that has nothing left to do waits for the test
             if test and "closed" not in self.study.user_attrs:
                 self._run_best(winner, sum(row.state == "complete" for row in rows))
             self.publish()
+
         tested = self.tested
-        name = NAMES[self.search.metric]
-        self.echo(
-            f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation"
-        )
-        self.echo(f"  {described(winner.settings)}")
-        score = f"the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}"
-        if tested is not None:
-            report = tested["report"]
-            leak = ", a leaky protocol" * bool(tested["report"].protocol.leak)
-            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.evaluated_split} split, "
-            score += f"scored once (trial {tested['trial']}{leak})"
-        self.echo(f"  {score}")
-        self.echo(f"  {page}")
-        return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
+        self._echo_result(winner, len(rows), tested)
+        return SweepResult(str(self.folder), winner, tested)
 
     def _run_best(self, winner: Row, complete: int) -> None:
-        """Run the recipe of the first winner and score the test split; a better trial that ends
-        later does not replace it."""
+        """Run the recipe of the first winner and score the test split.
+
+        A better trial that ends later does not replace it.
+        """
         if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
             self.study.set_user_attr("best", claim)
         claim = self.study.user_attrs["best"]
+
         best = self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
         self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
@@ -411,57 +405,30 @@ class SweepStudy:
             self.echo(str(publish(recipe.output_dir, **recipe.hub.publication)))
         self.study.set_user_attr("closed", True)
 
-
-def _number(trial: FrozenTrial) -> int:
-    """A trial's number; of a retried one, that of the first attempt, whose folder it continues."""
-    return trial.system_attrs.get("failed_trial", trial.number)
+    def _echo_result(self, winner: Row, trials: int, tested: Tested | None) -> None:
+        """Print the best trial, the score of the test split, and the leaderboard's path."""
+        name = NAMES[self.search.metric]
+        self.echo(
+            f"best of {trials} trials: {winner.number}, {name} {winner.value:.4f} on validation"
+        )
+        self.echo(f"  {described(winner.settings)}")
+        if tested is None:
+            command = f"ser-hf train {self.folder / 'best.yaml'}"
+            self.echo(f"  the test split is not scored; run the best recipe: {command}")
+        else:
+            report = tested.report
+            score = report.metrics[self.search.metric]
+            leak = ", a leaky protocol" if report.protocol.leak else ""
+            self.echo(
+                f"  {name} {score:.4f} on the {report.evaluated_split} split, scored once "
+                f"(trial {tested.trial}{leak})"
+            )
+        self.echo(f"  {self.folder / 'leaderboard.html'}")
 
 
 def _delete_weights(trial: Path) -> None:
-    """Delete a trial's weights and those of its folds and seed; recipe, split, report and log stay."""
+    """Delete the weights of a trial, of its folds and seeds; recipe, split, report and log stay."""
     for recipe in trial.rglob("recipe.yaml"):
         for name in ("checkpoints", "model"):
             shutil.rmtree(recipe.with_name(name), ignore_errors=True)
         recipe.with_name("reference.npz").unlink(missing_ok=True)
-
-
-def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
-    """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
-    table = [
-        {
-            "rank": rank if row.state == "complete" else None,
-            "trial": row.number,
-            "state": row.state,
-            "objective": row.value,
-            **{f"validation_{name}": row.metrics.get(name) for name in metrics},
-            "epochs": row.epochs or None,
-            "seconds": None if row.seconds is None else round(row.seconds, 1),
-            "message": row.message,
-            **row.settings,
-        }
-        for rank, row in enumerate(rows, 1)
-    ]
-    return pd.DataFrame(table, dtype=object).to_csv(index=False)
-
-
-def leaderboard_page(
-    name: str, search: Search, rows: Sequence[Row], tested: dict | None, folder: Path
-) -> str:
-    """The page, which links the reports of the trials that are in `folder`."""
-    pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
-    pages |= {"best": "best/report/index.html"}
-    by_number = sorted(rows, key=lambda row: row.number)
-    return template(__package__, "leaderboard.html", short=short, duration=duration).render(
-        name=name,
-        search=search,
-        title=NAMES[search.metric],
-        names=NAMES,
-        rows=rows,
-        columns=list(dict.fromkeys(key for row in by_number for key in row.settings)),
-        counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
-        winner=rows[0] if rows and rows[0].state == "complete" else None,
-        tested=tested,
-        tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
-        pages={key: path for key, path in pages.items() if (folder / path).is_file()},
-        seconds=sum(row.seconds or 0.0 for row in rows),
-    )

@@ -1,15 +1,15 @@
-"""Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the
-trials.
+"""Starts a sweep or continues it: reads and checks recipe, space and folder, and runs the trials.
 
 Processes and machines that share a sweep reach its folder, the corpus and the storage under the
 same paths.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from ..loading.files import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.yaml import read_yaml
-from .space import described, overrides, read_space, resolve
-from .study import DEFAULTS, Runner, SweepOptions, SweepSettings, SweepStudy
+from .settings import DEFAULTS, SweepOptions, SweepSettings
+from .space import Settings, described, overrides, read_space, resolve
+from .study import Runner, SweepResult, SweepStudy
 
 
 def sweep(
@@ -36,7 +37,7 @@ def sweep(
     *,
     run: Runner = run_experiment,
     echo: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> SweepResult:
     """Run the trials that remain, then the best recipe, which alone is scored on the test split.
 
     A second call continues an interrupted sweep, its trials from their last checkpoints.
@@ -47,9 +48,6 @@ def sweep(
         options: how the sweep runs.
         run: runs one recipe.
         echo: receives lines about the progress.
-
-    Returns:
-        The sweep's folder, its best trial, and the test result of that trial or None.
 
     Raises:
         UserError: naming the key, folder or option that is wrong.
@@ -62,41 +60,57 @@ def sweep(
     if base.hub.repo is not None:
         from ..hub.push import resolve_repo_id
 
-        resolve_repo_id(base.hub.repo, key="hub.repo")
+        resolve_repo_id(base.hub.repo, key="hub.repo")  # a mistake is reported before the trials
     open_folder(settings, base)
-    lock = FileLock(settings.folder / "study.lock")
-    # one process runs the sweep, so that a trial that is stored as running was killed
-    if options.storage is None:
+
+    with _only_process(settings):
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            study = SweepStudy(settings, run, echo)
+            study.requeue()
+            study.publish()
+            echo(_progress(settings, study))
+            while study.remaining() > 0:
+                study.run_trial()
+            return study.close(options.test)
+        except (
+            optuna.exceptions.StorageInternalError,
+            optuna.exceptions.UpdateFinishedTrialError,
+        ) as error:
             raise UserError(
-                f"--output: another process runs the sweep in {settings.folder}; share a sweep by --storage URL"
-            ) from None
+                f"--storage: {first_line(error)}; the same command continues the sweep"
+            ) from error
+
+
+@contextlib.contextmanager
+def _only_process(settings: SweepSettings) -> Iterator[None]:
+    """Refuse a second process in one sweep, unless they share a storage.
+
+    With one process, a trial that is stored as running was killed.
+    """
+    if settings.options.storage is not None:
+        yield
+        return
+    lock = FileLock(settings.folder / "study.lock")
     try:
-        study = SweepStudy(settings, run, echo)
-        study.requeue()
-        study.publish()
-        states = [row.state for row in study.rows()]
-        counts = (
-            ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-            or "none started"
-        )
-        echo(
-            f"{settings.folder}: {settings.search.total} trials by {settings.search.search}, {counts}"
-        )
-        while study.remaining() > 0:
-            study.run_trial()
-        return study.close(options.test)
-    except (
-        optuna.exceptions.StorageInternalError,
-        optuna.exceptions.UpdateFinishedTrialError,
-    ) as error:
+        lock.acquire(timeout=0)
+    except Timeout:
         raise UserError(
-            f"--storage: {first_line(error)}; the same command continues the sweep"
-        ) from error
+            f"--output: another process runs the sweep in {settings.folder}; share a sweep by "
+            "--storage URL"
+        ) from None
+    try:
+        yield
     finally:
         lock.release()
+
+
+def _progress(settings: SweepSettings, study: SweepStudy) -> str:
+    """A line with the sweep's folder and the trials so far."""
+    states = [row.state for row in study.rows()]
+    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    search = settings.search
+    started = ", ".join(counts) or "none started"
+    return f"{settings.folder}: {search.total} trials by {search.search}, {started}"
 
 
 def read_sweep(
@@ -107,46 +121,49 @@ def read_sweep(
 ) -> tuple[SweepSettings, Recipe]:
     """Read the recipe and the space, and check the recipe at the points of the space."""
     search = read_space(space, options.trials)
-    raw = (
-        json.loads(json.dumps(source))
-        if isinstance(source, Mapping)
-        else read_yaml(recipe_file(source))
-    )
-    raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
-    base = read_recipe(raw, changes)
+    if isinstance(source, Mapping):
+        values = json.loads(json.dumps(source))
+        values.setdefault("name", "run")
+    else:
+        values = read_yaml(recipe_file(source))
+        values.setdefault("name", Path(source).stem)
+    base = read_recipe(values, changes)
+
     points = [resolve(search.parameters, point) for point in search.points]
     for change in changes:
-        if any(
-            f"{change.partition('=')[0]}.".startswith(f"{key}.")
-            for values in points
-            for key in values
-        ):
-            raise UserError(
-                f"{change}: the space sets this key; remove the override, or the key from the space"
-            )
-    for values in points:
+        _check_change(change, points)
+    for point in points:
         try:
-            read_recipe(raw, [*changes, *overrides(values)])
+            read_recipe(values, [*changes, *overrides(point)])
         except UserError as error:
-            raise UserError(f"{error} (at {described(values)})") from None
+            raise UserError(f"{error} (at {described(point)})") from None
+
     label = "sweep" if isinstance(space, Mapping) else Path(space).stem
     folder = Path(options.output or f"{base.output_dir}-{label}").absolute()
-    return SweepSettings(raw, tuple(changes), search, folder, options), base
+    settings = SweepSettings(
+        recipe=values, overrides=tuple(changes), search=search, folder=folder, options=options
+    )
+    return settings, base
+
+
+def _check_change(change: str, points: Sequence[Settings]) -> None:
+    """Refuse an override of a key that the space sets, or of a key within it."""
+    changed = change.partition("=")[0]
+    for point in points:
+        for key in point:
+            if f"{changed}.".startswith(f"{key}."):
+                raise UserError(
+                    f"{change}: the space sets this key; remove the override, or the key from the "
+                    "space"
+                )
 
 
 def open_folder(settings: SweepSettings, base: Recipe) -> None:
     """Create the sweep's folder, or refuse one of another sweep by the first key that differs."""
-    folder, identity = settings.folder, settings.folder / "sweep.json"
-    recipe = {
-        key: value
-        for key, value in base.to_dict().items()
-        if key not in ("output_dir", "provenance")
-    }
-    # The number of trials may grow.
-    search = {
-        key: value for key, value in dataclasses.asdict(settings.search).items() if key != "trials"
-    }
-    wanted = json.loads(json.dumps({"recipe": recipe, "space": search}))
+    folder = settings.folder
+    identity = folder / "sweep.json"
+    current = _identity(settings, base)
+
     folder.mkdir(parents=True, exist_ok=True)
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("sweep."))
     if others and not identity.is_file():
@@ -155,16 +172,31 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
         )
     with FileLock(folder / "sweep.lock"):
         if not identity.is_file():
-            replace_text(
-                identity, json.dumps({"id": uuid.uuid4().hex[:12], **wanted}, indent=1) + "\n"
+            content = {"id": uuid.uuid4().hex[:12], **current}
+            replace_text(identity, json.dumps(content, indent=1) + "\n")
+
+    content = json.loads(identity.read_text(encoding="utf-8"))
+    saved = {section: content.get(section, {}) for section in current}
+    before = _flat(saved)
+    now = _flat(current)
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{key.partition('.')[2]}: {now.get(key)!r} here, {before.get(key)!r} in the sweep "
+                f"at {folder}, whose trials could not be compared; choose another --output"
             )
-    saved = json.loads(identity.read_text(encoding="utf-8"))
-    saved = {key: saved.get(key, {}) for key in wanted}
-    before, now = (pd.json_normalize(one).to_dict("records")[0] for one in (saved, wanted))
-    if key := next(
-        (key for key in sorted({*before, *now}) if before.get(key) != now.get(key)), None
-    ):
-        raise UserError(
-            f"{key.partition('.')[2]}: {now.get(key)!r} here, {before.get(key)!r} in the sweep at {folder}, "
-            "whose trials could not be compared; choose another --output"
-        )
+
+
+def _identity(settings: SweepSettings, base: Recipe) -> dict[str, Any]:
+    """What all calls of one sweep have in common: recipe and space, as JSON has them."""
+    recipe = base.to_dict()
+    for key in ("output_dir", "provenance"):
+        recipe.pop(key, None)
+    search = dataclasses.asdict(settings.search)
+    del search["trials"]  # their number may grow
+    return json.loads(json.dumps({"recipe": recipe, "space": search}))
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys as ``section.key``."""
+    return pd.json_normalize(values).to_dict("records")[0]

@@ -52,13 +52,13 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     trial, best = (json.loads((folder.report / "report.json").read_text()) for folder in folders)
     assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
     assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
-    assert best["metrics"]["uar"] == result["tested"]["report"].metrics["uar"]
+    assert best["metrics"]["uar"] == result.tested.report.metrics["uar"]
     # The winner's own run repeats its trial.
-    assert result["tested"]["report"].parts["validation"]["uar"] == pytest.approx(
-        result["winner"]["value"], abs=0.1
+    assert result.tested.report.parts["validation"]["uar"] == pytest.approx(
+        result.winner.value, abs=0.1
     )
     kept = [path.parent for path in (tmp_path / "trials").rglob("model") if path.is_dir()]
     assert {path.relative_to(tmp_path / "trials").parts[0] for path in kept} == {
-        str(result["winner"]["number"])
+        str(result.winner.number)
     }
     assert read_recipe(tmp_path / "best.yaml").training.seeds == [1, 2]

@@ -65,8 +65,8 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
         )
         == 6
     )
-    assert result["winner"]["settings"] == {"training.learning_rate": 1e-3, "model.dropout": 0.1}
-    report = result["tested"]["report"]
+    assert result.winner.settings == {"training.learning_rate": 1e-3, "model.dropout": 0.1}
+    report = result.tested.report
     assert (report.parts["validation"]["uar"], report.metrics["uar"]) == (0.89, 0.79)
     folders = [
         Path(recipe.output_dir).relative_to(swept.folder).as_posix() for recipe in run.recipes
@@ -86,7 +86,7 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
     # Called again, nothing is run and nothing is scored.
     again, second, lines = swept(GRID)
     assert second.recipes == []
-    assert again["tested"] == result["tested"]
+    assert again.tested == result.tested
     assert "  UAR 0.7900 on the test split, scored once (trial 0)" in lines
 
 
@@ -246,13 +246,22 @@ def test_trials_without_a_finite_metric_fail(swept):
     assert states(swept.folder) == ["complete", "complete", "complete", "failed", "failed"]
 
 
+def test_a_metric_of_zero_is_a_result(swept):
+    def change(recipe, report):
+        report["parts"]["validation"]["uar"] = 0.0
+
+    swept(grid(1e-3), Runs(change=change), test=False)
+    assert states(swept.folder) == ["complete"]
+    assert float(table(swept.folder)[0]["objective"]) == 0.0
+
+
 def test_without_a_test_the_best_recipe_is_only_written(swept, tmp_path):
     result, run, lines = swept(grid(1e-3), test=False)
-    assert (evaluated(run), result["tested"]) == (["validation"], None)
+    assert (evaluated(run), result.tested) == (["validation"], None)
     assert f"ser-hf train {swept.folder / 'best.yaml'}" in lines[-2]
     assert "the test split is not scored" in page(swept.folder)
     result, run, _ = swept(grid(1e-3))
-    assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
+    assert (evaluated(run), result.tested.trial) == (["test"], 0)
 
 
 def test_a_better_trial_after_the_test_is_not_tested(swept):
@@ -260,10 +269,10 @@ def test_a_better_trial_after_the_test_is_not_tested(swept):
     with pytest.raises(KeyboardInterrupt):
         swept(grid(5e-3, 1e-3), Runs(before=interrupt), trials=1)
     result, run, _ = swept(grid(5e-3, 1e-3), trials=1)
-    assert (evaluated(run), run.resumed, result["tested"]["trial"]) == (["test"], [True], 0)
+    assert (evaluated(run), run.resumed, result.tested.trial) == (["test"], [True], 0)
     result, run, lines = swept(grid(5e-3, 1e-3))
     assert evaluated(run) == ["validation"]
-    assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (
+    assert (result.winner.number, result.tested.trial, result.tested.trials) == (
         1,
         0,
         1,
@@ -285,7 +294,7 @@ def test_a_best_run_that_was_killed_after_its_report_is_not_run_again(swept, mon
             swept(grid(1e-3))
     result, run, _ = swept(grid(1e-3))
     assert run.recipes == []
-    assert result["tested"]["report"].metrics["uar"] == 0.77
+    assert result.tested.report.metrics["uar"] == 0.77
 
 
 def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
@@ -357,7 +366,7 @@ def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(
     with pytest.raises(Killed):
         swept(grid(1e-3), Runs(before=die), storage=url)
     result, run, lines = swept(grid(1e-3), storage=url)
-    assert (run.recipes, result["winner"]) == ([], None)
+    assert (run.recipes, result.winner) == ([], None)
     assert lines[-1] == "trial 0 runs in another process; the last process to end closes the sweep"
     monkeypatch.setattr(study, "GRACE_PERIOD", 1)
     time.sleep(2.1)  # the database counts in seconds

@@ -1,0 +1,150 @@
+"""The leaderboard of a sweep: a table and a page of its trials, with the test of the best."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from ..evaluation.metrics import NAMES
+from ..report.page import template
+from ..report.report import Report
+from ..report.views import duration
+from .space import Search, short
+
+# In the order of the leaderboard.
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.RUNNING: "running",
+    TrialState.FAIL: "failed",
+}
+KILLED = "its process was killed, perhaps because memory ran out"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One trial. `value` is the metric on validation; of a pruned trial, the best one so far."""
+
+    number: int
+    state: str
+    value: float | None
+    settings: dict[str, Any]
+    epochs: int
+    seconds: float | None
+    message: str
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    interval: list[float] | None = None
+    folds: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """The run of the best recipe, which scored the test split.
+
+    Attributes:
+        trial: number of the trial that was the best.
+        trials: number of complete trials at that time.
+        settings: the recipe keys that the trial set.
+        report: of the run.
+    """
+
+    trial: int
+    trials: int
+    settings: dict[str, Any]
+    report: Report
+
+
+def number_of(trial: FrozenTrial) -> int:
+    """A trial's number; of a retried one, that of the first attempt, whose folder it continues."""
+    return trial.system_attrs.get("failed_trial", trial.number)
+
+
+def rows_of(trials: Sequence[FrozenTrial]) -> list[Row]:
+    """The trials as rows: complete ones first, best first, then pruned, running and failed ones."""
+    order = list(STATES.values())
+    rows = [_row(trial) for trial in trials]
+    return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
+
+
+def _row(trial: FrozenTrial) -> Row:
+    value = trial.value
+    if trial.state == TrialState.PRUNED:
+        value = max(trial.intermediate_values.values(), default=None)
+
+    message = trial.user_attrs.get("message", "")
+    if not message and trial.state == TrialState.FAIL:
+        message = KILLED
+    # Metrics, interval and folds of a complete trial.
+    result = trial.user_attrs.get("result", {})
+    return Row(
+        number=number_of(trial),
+        state=STATES[trial.state],
+        value=value,
+        settings=trial.user_attrs.get("settings", {}),
+        epochs=max(trial.intermediate_values, default=0),
+        seconds=None if trial.duration is None else trial.duration.total_seconds(),
+        message=message,
+        **result,
+    )
+
+
+def winner_of(rows: Sequence[Row]) -> Row | None:
+    """The best complete trial of sorted rows."""
+    if rows and rows[0].state == "complete":
+        return rows[0]
+    return None
+
+
+def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
+    lines = []
+    for rank, row in enumerate(rows, 1):
+        line: dict[str, Any] = {
+            "rank": rank if row.state == "complete" else None,
+            "trial": row.number,
+            "state": row.state,
+            "objective": row.value,
+        }
+        for name in metrics:
+            line[f"validation_{name}"] = row.metrics.get(name)
+        line["epochs"] = row.epochs or None
+        line["seconds"] = None if row.seconds is None else round(row.seconds, 1)
+        line["message"] = row.message
+        lines.append(line | row.settings)
+    return pd.DataFrame(lines, dtype=object).to_csv(index=False)
+
+
+def leaderboard_page(
+    name: str, search: Search, rows: Sequence[Row], tested: Tested | None, folder: Path
+) -> str:
+    """The page, which links the reports of the trials that are in `folder`."""
+    reports: dict[int | str, str] = {"best": "best/report/index.html"}
+    for row in rows:
+        reports[row.number] = f"trials/{row.number}/report/index.html"
+
+    # The keys that any trial sets, in the order of the trials.
+    columns: dict[str, None] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        columns |= dict.fromkeys(row.settings)
+
+    tested_row = None
+    if tested is not None:
+        tested_row = next((row for row in rows if row.number == tested.trial), None)
+
+    return template(__package__, "leaderboard.html", short=short, duration=duration).render(
+        name=name,
+        search=search,
+        title=NAMES[search.metric],
+        names=NAMES,
+        rows=rows,
+        columns=list(columns),
+        counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
+        winner=winner_of(rows),
+        tested=tested,
+        tested_row=tested_row,
+        pages={key: path for key, path in reports.items() if (folder / path).is_file()},
+        seconds=sum(row.seconds or 0.0 for row in rows),
+    )
