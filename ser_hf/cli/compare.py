@@ -5,11 +5,10 @@ rerun.
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from ..utils.errors import printable
 from .options import Json, Overrides, Overwrite, Resume, as_json, require_one_of
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,8 @@ def compare(
     """
     require_one_of(json=json, format=format)
     from ..experiment.compare import compare_runs
-    from ..experiment.comparison_page import paper_table, summary
+    from ..experiment.comparison_page import paper_table, tables
+    from ..report.terminal import comparison_summary
 
     comparison = compare_runs(runs, metric=metric, output=output)
     if format is not None:
@@ -56,7 +56,10 @@ def compare(
             logger.warning("%s", warning)
         return
     page = "" if output is None else f"\n  page: {Path(output, 'index.html').resolve().as_uri()}"
-    print(as_json(comparison) if json else summary(comparison) + page)
+    if json:
+        print(as_json(comparison))
+    else:
+        print(comparison_summary(tables(comparison), comparison["warnings"]) + page)
 
 
 def reproduce(
@@ -94,6 +97,7 @@ def reproduce(
     """
     require_one_of(resume=resume, overwrite=overwrite)
     from ..experiment.reproduce import reproduce
+    from ..report.terminal import reproduction_summary
 
     comparison = reproduce(
         source,
@@ -104,48 +108,6 @@ def reproduce(
         overwrite=overwrite,
     )
     if os.environ.get("RANK", "0") == "0":
-        print(as_json(comparison) if json else summary(comparison))
+        print(as_json(comparison) if json else reproduction_summary(comparison))
     if not comparison["reproduced"]:
         raise Exit(1)
-
-
-def summary(comparison: dict[str, Any]) -> str:
-    """The comparison for the terminal: protocol first, figures, causes, and the verdict last."""
-    import pandas as pd
-
-    protocol = comparison["protocol"]
-    sha256 = protocol["sha256"]
-    same = {
-        True: "the same samples and labels",
-        False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids",
-    }
-    content = same.get(protocol["clips"]["equal"], "their content was not recorded")
-    state = f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {content}"
-    if not sha256["equal"]:
-        state = f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
-    lines = [
-        "",
-        f"{comparison['name']}: {comparison['source']} rerun",
-        f"  protocol {protocol['name']}: {state}",
-    ]
-    for of in ("recipe", "environment"):
-        lines += [
-            f"  another {of}: {key} {own['saved']} -> {own['now']}"
-            for key, own in comparison[of].items()
-        ]
-    if comparison["incomparable"]:
-        lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
-    else:
-        lines.append(
-            pd.DataFrame(comparison["figures"]).to_string(index=False, float_format="{:.4f}".format)
-        )
-        lines += [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
-        if comparison["predictions"] is not None:
-            lines.append(
-                f"  same predicted class: {100 * comparison['predictions']:.4g} % of the clips"
-            )
-    written = f"written to {comparison['output_dir']}/report/reproduction.json"
-    lines.append(f"  {written if comparison['trained'] else 'nothing was trained or written'}")
-    return "\n".join(
-        printable(line) for part in [*lines, comparison["verdict"]] for line in part.split("\n")
-    )

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument, Exit, Option
 
@@ -69,6 +69,7 @@ def inspect(
     Example: ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song
     """
     from ..inspection import check_folder, inspect_corpus, write_inspection
+    from ..report.terminal import inspection_summary
 
     root, words = root_or_word(root, words)
     own = corpus_recipe(corpus, root, words).corpus
@@ -77,25 +78,6 @@ def inspect(
     inspection = inspect_corpus(own.name, root, **own.options)
     page = write_inspection(inspection, folder)
     facts = inspection.to_dict()
-    print(as_json(facts) if json else f"{summary(facts)}\n  page: {page}")
+    print(as_json(facts) if json else f"{inspection_summary(facts)}\n  page: {page}")
     if facts["verdict"]["level"] == "error":
         raise Exit(1)
-
-
-def summary(facts: dict[str, Any]) -> str:
-    """The verdict, the counts and each finding, for the terminal."""
-    counts = facts["counts"]
-    lines = [
-        "",
-        f"{facts['corpus']['title']}: {facts['verdict']['text']}",
-        f"  {counts['readable_clips']} clips readable, {counts['hours']:.2f} h, speakers: {counts['speakers']}, "
-        f"labels: {counts['labels']}",
-    ]
-    for finding in facts["findings"]:
-        lines.append(f"  {finding['level']}: {finding['text']}")
-        lines += [
-            f"    {place}: {remark}"
-            for place, remark in finding["files"][:3]
-            if finding["level"] == "error"
-        ]
-    return "\n".join(lines)

@@ -98,6 +98,7 @@ def evaluate(
     from ..corpora import corpus_facts
     from ..experiment import evaluate as evaluation
     from ..experiment.data import load_recipe_corpus
+    from ..report.terminal import evaluation_summary
 
     evaluation.require_place(folder, overwrite)
     chosen = {}
@@ -121,7 +122,7 @@ def evaluate(
     facts = corpus_facts(own.corpus.name, own.corpus.options)
     report = evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)
     page = (folder / "index.html").absolute().as_uri()
-    print(as_json(report.to_dict()) if json else f"{evaluation.summary(report)}\nreport: {page}")
+    print(as_json(report.to_dict()) if json else f"{evaluation_summary(report)}\nreport: {page}")
 
 
 def _label_map(text: str | None) -> dict[str, str]:

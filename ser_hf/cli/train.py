@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -15,7 +14,7 @@ from ..train import run_recipe
 from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
 
 if TYPE_CHECKING:
-    from ..report.report import Report
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,9 @@ def train(
         return
     report = run_recipe(recipe, changes, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        print(as_json(report.to_dict()) if json else summary(report))
+        from ..report.terminal import train_summary
+
+        print(as_json(report.to_dict()) if json else train_summary(report))
 
 
 def recipes(
@@ -89,64 +90,3 @@ def schema() -> None:
     from ..experiment.recipe import Recipe
 
     print(as_json(TypeAdapter(Recipe).json_schema()))
-
-
-def summary(report: "Report") -> str:
-    """The headline with its interval, protocol and leak, foil, the report page and how to load the
-    model.
-    """
-    from ..evaluation.metrics import NAMES
-    from ..report.views import confidence, degraded, evaluated_speakers, figure, selection, span
-
-    metrics = report.metrics
-    protocol = report.protocol
-    main = report.main
-    others = report.measured.headline[1:]
-    name = NAMES[main]
-    runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
-    if protocol.folds:
-        runs = f", mean of {len(protocol.folds)} folds, standard deviation {report.deviations[main]:.3f}"
-    lines = [
-        "",
-        f"{report.name}: {name} {figure(metrics[main])} on {evaluated_speakers(report)} "
-        f"({confidence(report)} interval {span(report.intervals.get(main))}{runs})",
-        "  " + ", ".join(f"{NAMES[key]} {figure(metrics[key])}" for key in others),
-    ]
-    lines += [
-        f"  {key}: CCC {figure(own.ccc)} ({span(own.ccc_interval)})"
-        for key, own in report.per_dimension.items()
-    ]
-    if report.pooled:
-        pooled = (
-            f"{NAMES[key]} {figure(report.pooled.metrics[key])}"
-            for key in (main, report.measured.beside[0])
-        )
-        lines.append(f"  pooled predictions of all folds: {', '.join(pooled)}")
-    lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
-    lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []
-    for part, split in protocol.parts.items():
-        listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
-        lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
-    lines += [f"  {selection(report)}", *(f"  {line}" for line in degraded(report))]
-    if foil := report.foil:
-        lines.append(
-            f"  foil: under the leaky protocol {foil.protocol} the same recipe has {name} "
-            f"{foil.metrics[main]:.3f} ({foil.gap[main]:+.3f})"
-        )
-    lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
-    trust = ", trust_remote_code=True" if report.model.remote_code else ""
-    last = f"publish {report.output_dir} --repo USER/NAME"
-    if report.evaluated_split == "validation":
-        last = f"train {report.output_dir}/recipe.yaml evaluation.part=test --output {report.output_dir}_test"
-        last += "  (when nothing is left to choose: evaluates on the test split)"
-    return "\n".join(
-        [
-            *lines,
-            f"  report: {(Path(report.output_dir) / 'report' / 'index.html').resolve().as_uri()}",
-            f"  card: {report.output_dir}/model/README.md",
-            f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
-            f"  next: ser-hf predict {report.output_dir} recording.wav",
-            f"        ser-hf demo {report.output_dir}",
-            f"        ser-hf {last}",
-        ]
-    )

@@ -119,12 +119,6 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(runs), pd.DataFrame(pairs)
 
 
-def summary(comparison: Mapping[str, Any]) -> str:
-    """The tables of runs and pairs, and the warnings, for the terminal."""
-    lines = [f"\n{table.to_string(index=False)}" for table in tables(comparison) if len(table)]
-    return "\n".join(lines + [f"  warning: {warning}" for warning in comparison["warnings"]])
-
-
 def paper_table(comparison: Mapping[str, Any], format: str) -> str:
     """The runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
 

@@ -15,7 +15,6 @@ from datasets import Dataset
 from ..audio import WaveformStore, prepare
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
-from ..evaluation.metrics import NAMES
 from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
@@ -24,7 +23,6 @@ from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation
 from ..report.report import Report
 from ..report.sections import Model, Seconds
-from ..report.views import degraded, figure, span
 from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
@@ -340,18 +338,3 @@ def _is_evaluation(folder: Path) -> bool:
     if any(child.is_dir() for child in folder.iterdir()):
         return False
     return '"kind": "evaluation"' in report.read_text(encoding="utf-8", errors="replace")
-
-
-def summary(report: Report) -> str:
-    """The headline and its limits, for a terminal."""
-    interval = span(report.intervals.get(report.main))
-    others = ", ".join(
-        f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside
-    )
-    line = (
-        f"{report.name}: {NAMES[report.main]} {figure(report.metrics[report.main])} ({100 * report.confidence:g} % "
-        f"interval {interval}), {others}; {report.clips:,} clips of {report.speakers} speakers, {len(report.labels)} "
-        f"{'labels' if report.confusion else report.measured.outputs}"
-    )
-    leaks = [f"leaks: {report.protocol.leak}"] if report.protocol.leak else []
-    return "\n  ".join([line, *degraded(report), *leaks, *report.protocol.notes, *report.warnings])

@@ -13,11 +13,9 @@ import pytest
 import soundfile
 import typer
 from support.commands import complaint
-from support.reports import typed, whole_report
 from support.testing import write_corpus
 
 from ser_hf import cli
-from ser_hf.cli.train import summary
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = [
@@ -327,12 +325,3 @@ def test_an_output_dir_is_overwritten_on_request_only(tmp_path, capsys):
     assert cli.main(["train", *arguments, "training.seeds=[7]", "--overwrite"]) == 0
     assert (run / "report" / "report.json").read_bytes() != report
     assert (run / "my_notes.txt").read_text() == "keep me"
-
-
-def test_the_summary_of_a_run_on_validation_names_the_evaluation_on_test():
-    ends = [
-        summary(typed(whole_report(judged_on=part, output_dir="runs/x")))
-        for part in ("test", "validation")
-    ]
-    assert ["ser-hf publish runs/x" in end for end in ends] == [True, False]
-    assert "ser-hf train runs/x/recipe.yaml evaluation.part=test --output runs/x_test" in ends[1]

@@ -15,7 +15,7 @@ from support.reports import whole_report
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.experiment.compare import FILES
-from ser_hf.experiment.comparison_page import paper_table, summary
+from ser_hf.experiment.comparison_page import paper_table, tables
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS = 12
@@ -90,7 +90,7 @@ def test_runs_with_robustness_have_the_area_of_noise(two, tmp_path):
         "poor": None,
         "noisy": 0.4,
     }
-    assert ["in noise" in summary(own) for own in (compared, compare(*two))] == [True, False]
+    assert ["in noise" in tables(own)[0] for own in (compared, compare(*two))] == [True, False]
 
 
 def test_the_better_run_comes_first_and_the_difference_is_tested(two):
@@ -186,7 +186,7 @@ def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
         "leaky: LEAKY: Speaker-dependent: all test speakers are in the training split."
         in compared["warnings"]
     )
-    assert "speaker_independent aaaaaaaa LEAKY" in summary(compared)
+    assert "speaker_independent aaaaaaaa LEAKY" in tables(compared)[0].to_string()
     page = (tmp_path / "out" / "index.html").read_text()
     assert "leaky: LEAKY: Speaker-dependent" in page
 

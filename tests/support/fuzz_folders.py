@@ -27,6 +27,7 @@ from ser_hf.inference.reference import read_reference
 from ser_hf.report.card import card_of_run
 from ser_hf.report.page import render
 from ser_hf.report.report import read_report
+from ser_hf.report.terminal import comparison_summary
 from ser_hf.report.write import figures
 from ser_hf.utils.errors import UserError
 
@@ -179,7 +180,7 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
         report["seconds"]["training"] = 1.0
         (other / "report" / "report.json").write_text(json.dumps(report))
         comparison = compare.compare_runs([folder, other], resamples=9)
-        comparison_page.summary(comparison)
+        comparison_summary(comparison_page.tables(comparison), comparison["warnings"])
         comparison_page.bar_chart(comparison["runs"], "uar")
 
     def shows():

@@ -1,0 +1,213 @@
+"""What the commands of ser-hf print when they end: summaries of train, evaluate, compare, inspect
+and reproduce.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pandas as pd
+
+from ..evaluation.metrics import NAMES
+from ..utils.errors import printable
+from .report import Report
+from .views import confidence, degraded, evaluated_speakers, figure, selection, span
+
+# A split with more speakers does not list them.
+_MOST_LISTED_SPEAKERS = 8
+# An error of an inspection lists so many files.
+_MOST_LISTED_FILES = 3
+
+
+class Finding(TypedDict):
+    """A finding of `ser-hf inspect`; `files` are pairs of a place and a remark."""
+
+    level: str
+    text: str
+    files: Sequence[tuple[str, str]]
+
+
+class Inspected(TypedDict):
+    """The part of an inspection that the terminal shows."""
+
+    corpus: Mapping[str, Any]
+    verdict: Mapping[str, str]
+    counts: Mapping[str, Any]
+    findings: Sequence[Finding]
+
+
+class Reproduced(TypedDict):
+    """A reproduction, as reproduction.json has it; `recipe` and `environment` are what differs."""
+
+    name: str
+    source: str
+    output_dir: str
+    protocol: Mapping[str, Any]
+    recipe: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, Mapping[str, Any]]
+    incomparable: Sequence[str]
+    figures: Sequence[Mapping[str, Any]]
+    missing: Sequence[str]
+    predictions: float | None
+    trained: bool
+    verdict: str
+
+
+def train_summary(report: Report) -> str:
+    """The headline, protocol and leak, foil, and what to do next."""
+    lines = ["", *_result(report), *_splits(report)]
+    lines.append(f"  {selection(report)}")
+    lines += [f"  {line}" for line in degraded(report)]
+    if report.foil:
+        foil = report.foil
+        lines.append(
+            f"  foil: under the leaky protocol {foil.protocol} the same recipe has "
+            f"{NAMES[report.main]} {foil.metrics[report.main]:.3f} ({foil.gap[report.main]:+.3f})"
+        )
+    lines += [f"  note: {note}" for note in [*report.protocol.notes, *report.warnings]]
+    return "\n".join([*lines, *_next_steps(report)])
+
+
+def _result(report: Report) -> list[str]:
+    """The main metric with its interval, the others, and those of dimensions and folds."""
+    metrics = report.metrics
+    main = report.main
+    runs = ""
+    if report.protocol.folds:
+        deviation = report.deviations[main]
+        folds = len(report.protocol.folds)
+        runs = f", mean of {folds} folds, standard deviation {deviation:.3f}"
+    elif report.seeds:
+        runs = f", mean of {len(report.seeds)} seeds"
+    interval = f"{confidence(report)} interval {span(report.intervals.get(main))}"
+    others = [f"{NAMES[key]} {figure(metrics[key])}" for key in report.measured.headline[1:]]
+    lines = [
+        f"{report.name}: {NAMES[main]} {figure(metrics[main])} on {evaluated_speakers(report)} "
+        f"({interval}{runs})",
+        f"  {', '.join(others)}",
+    ]
+    for name, scores in report.per_dimension.items():
+        lines.append(f"  {name}: CCC {figure(scores.ccc)} ({span(scores.ccc_interval)})")
+    if report.pooled:
+        shown = (main, report.measured.beside[0])
+        pooled = [f"{NAMES[key]} {figure(report.pooled.metrics[key])}" for key in shown]
+        lines.append(f"  pooled predictions of all folds: {', '.join(pooled)}")
+    return lines
+
+
+def _splits(report: Report) -> list[str]:
+    """The protocol with its leak, and the clips and speakers of each split."""
+    protocol = report.protocol
+    lines = [f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}"]
+    if protocol.leak:
+        lines.append(f"    LEAKY: {protocol.leak}")
+    for name, split in protocol.parts.items():
+        speakers = f"{len(split.speakers)}"
+        if len(split.speakers) <= _MOST_LISTED_SPEAKERS:
+            speakers += f" ({', '.join(split.speakers)})"
+        lines.append(f"    {name}: {split.clips} clips, speakers: {speakers}")
+    return lines
+
+
+def _next_steps(report: Report) -> list[str]:
+    """Where the report is, how to load the model, and commands that use it."""
+    run = report.output_dir
+    page = (Path(run) / "report" / "index.html").resolve().as_uri()
+    trust = ", trust_remote_code=True" if report.model.remote_code else ""
+    last = f"publish {run} --repo USER/NAME"
+    if report.evaluated_split == "validation":
+        last = (
+            f"train {run}/recipe.yaml evaluation.part=test --output {run}_test"
+            "  (when nothing is left to choose: evaluates on the test split)"
+        )
+    return [
+        f"  report: {page}",
+        f"  card: {run}/model/README.md",
+        f'  load it: pipeline("audio-classification", model="{run}/model"{trust})',
+        f"  next: ser-hf predict {run} recording.wav",
+        f"        ser-hf demo {run}",
+        f"        ser-hf {last}",
+    ]
+
+
+def evaluation_summary(report: Report) -> str:
+    """The headline of an evaluated model and its limits."""
+    main = report.main
+    interval = f"{confidence(report)} interval {span(report.intervals.get(main))}"
+    others = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
+    outputs = "labels" if report.confusion else report.measured.outputs
+    lines = [
+        f"{report.name}: {NAMES[main]} {figure(report.metrics[main])} ({interval}), "
+        f"{', '.join(others)}; {report.clips:,} clips of {report.speakers} speakers, "
+        f"{len(report.labels)} {outputs}"
+    ]
+    lines += degraded(report)
+    if report.protocol.leak:
+        lines.append(f"leaks: {report.protocol.leak}")
+    return "\n  ".join([*lines, *report.protocol.notes, *report.warnings])
+
+
+def comparison_summary(tables: Sequence[pd.DataFrame], warnings: Sequence[str]) -> str:
+    """The tables of a comparison, runs and pairs, and its warnings."""
+    lines = [f"\n{table.to_string(index=False)}" for table in tables if len(table)]
+    lines += [f"  warning: {warning}" for warning in warnings]
+    return "\n".join(lines)
+
+
+def inspection_summary(inspected: Inspected) -> str:
+    """The verdict about a corpus, its counts and each finding; of errors some files."""
+    counts = inspected["counts"]
+    lines = [
+        "",
+        f"{inspected['corpus']['title']}: {inspected['verdict']['text']}",
+        f"  {counts['readable_clips']} clips readable, {counts['hours']:.2f} h, "
+        f"speakers: {counts['speakers']}, labels: {counts['labels']}",
+    ]
+    for finding in inspected["findings"]:
+        lines.append(f"  {finding['level']}: {finding['text']}")
+        if finding["level"] == "error":
+            files = finding["files"][:_MOST_LISTED_FILES]
+            lines += [f"    {place}: {remark}" for place, remark in files]
+    return "\n".join(lines)
+
+
+def reproduction_summary(reproduced: Reproduced) -> str:
+    """The protocol, what differs, the figures, and the verdict last."""
+    lines = [
+        "",
+        f"{reproduced['name']}: {reproduced['source']} rerun",
+        f"  protocol {reproduced['protocol']['name']}: {_same_clips(reproduced['protocol'])}",
+    ]
+    for key, change in reproduced["recipe"].items():
+        lines.append(f"  another recipe: {key} {change['saved']} -> {change['now']}")
+    for key, change in reproduced["environment"].items():
+        lines.append(f"  another environment: {key} {change['saved']} -> {change['now']}")
+    if reproduced["incomparable"]:
+        lines.append(f"  figures cannot be compared: {'; '.join(reproduced['incomparable'])}")
+    else:
+        table = pd.DataFrame(reproduced["figures"])
+        lines.append(table.to_string(index=False, float_format="{:.4f}".format))
+        lines += [f"  measured in the saved run only: {name}" for name in reproduced["missing"]]
+        if reproduced["predictions"] is not None:
+            share = 100 * reproduced["predictions"]
+            lines.append(f"  same predicted class: {share:.4g} % of the clips")
+    if reproduced["trained"]:
+        lines.append(f"  written to {reproduced['output_dir']}/report/reproduction.json")
+    else:
+        lines.append("  nothing was trained or written")
+    lines.append(reproduced["verdict"])
+    return "\n".join(printable(line) for text in lines for line in text.split("\n"))
+
+
+def _same_clips(protocol: Mapping[str, Any]) -> str:
+    """Whether the saved run and the rerun have the same split and the same samples."""
+    sha256 = protocol["sha256"]
+    if not sha256["equal"]:
+        return f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
+    content = {
+        True: "the same samples and labels",
+        False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids",
+        None: "their content was not recorded",
+    }
+    equal = content[protocol["clips"]["equal"]]
+    return f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {equal}"
