@@ -52,14 +52,14 @@ def compare(
     comparison = compare_runs(runs, metric=metric, output=output)
     if format is not None:
         print(paper_table(comparison, format))
-        for warning in comparison["warnings"]:
+        for warning in comparison.warnings:
             logger.warning("%s", warning)
         return
     page = "" if output is None else f"\n  page: {Path(output, 'index.html').resolve().as_uri()}"
     if json:
-        print(as_json(comparison))
+        print(as_json(comparison.to_dict()))
     else:
-        print(comparison_summary(tables(comparison), comparison["warnings"]) + page)
+        print(comparison_summary(tables(comparison), comparison.warnings) + page)
 
 
 def reproduce(

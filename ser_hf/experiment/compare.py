@@ -1,35 +1,39 @@
-"""Compares runs: a table row for each run, and paired tests between runs that predicted the same
-clips.
-"""
+"""Compares runs: a row for each run, and paired tests between runs on the same clips."""
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..evaluation.bootstrap import FEW_SPEAKERS, holm, paired_comparison
-from ..evaluation.metrics import definitions, lower_is_better
-from ..evaluation.outputs import Outputs
-from ..evaluation.ratings import Ratings
+from ..evaluation.bootstrap import FEW_SPEAKERS, PairedDifference, holm, paired_comparison
+from ..evaluation.metrics import Outputs, Ratings, definitions, lower_is_better
+from ..evaluation.tasks import Task
 from ..report.report import Report
 from ..utils.errors import UserError
-from .comparison_page import write_comparison
 from .saved_runs import find_saved_run, read_finished_report, read_predictions
 
+# The files of a comparison in its folder.
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunPredictions:
-    """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable."""
+    """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable.
 
-    classes: list[str]  # or dimensions
-    clips: list[str]  # ids, preceded by the fold where folds share clips
-    outputs: list[Outputs] | list[Ratings]  # of each seed
-    speakers: list[str] | None  # None if any is unknown
+    Args:
+        classes: or dimensions.
+        clips: ids, preceded by the fold where folds share clips.
+        outputs: of each seed.
+        speakers: of each clip; None if any is unknown.
+    """
+
+    classes: list[str]
+    clips: list[str]
+    outputs: list[Outputs] | list[Ratings]
+    speakers: list[str] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,96 @@ class SavedRun:
     predictions: RunPredictions | None
 
 
+@dataclasses.dataclass(frozen=True)
+class ComparedProtocol:
+    """The protocol of a run.
+
+    Args:
+        shared_speakers: number of speakers in the evaluated and in the training split; None if
+            unknown.
+    """
+
+    name: str | None
+    sha256: str | None
+    leak: str | None
+    shared_speakers: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedRun:
+    """A run in the table; unknown values are None.
+
+    Args:
+        part: the evaluated split.
+        noise: the mean of the main metric over the degrees of noise.
+        seconds: of the training.
+    """
+
+    name: str
+    source: str
+    part: str
+    protocol: ComparedProtocol
+    clips: int | None
+    speakers: int | None
+    folds: int
+    seeds: int
+    metrics: dict[str, float]
+    confidence: float
+    intervals: dict[str, list[float] | None]
+    deviations: dict[str, float | None]
+    noise: float | None
+    parameters: int | None
+    trainable: int | None
+    seconds: float | None
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether speakers of the training split are in the evaluated one."""
+        return bool(self.protocol.leak or self.protocol.shared_speakers)
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedPair:
+    """Two runs `a` and `b` on the same clips.
+
+    Args:
+        speakers: number of speakers; None if any is unknown.
+        p_holm: p of the compared metric, with Holm's correction for all pairs.
+    """
+
+    a: str
+    b: str
+    clips: int
+    speakers: int | None
+    metrics: dict[str, PairedDifference]
+    p_holm: float
+    verdict: str
+
+
+@dataclasses.dataclass(frozen=True)
+class BootstrapSettings:
+    """How differences are tested."""
+
+    resamples: int
+    confidence: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The content of comparison.json: the best run by `metric` comes first."""
+
+    metric: str
+    runs: list[ComparedRun]
+    pairs: list[ComparedPair]
+    warnings: list[str]
+    settings: BootstrapSettings
+    definitions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
 def compare_runs(
     sources: Sequence[str | Path],
     *,
@@ -50,11 +144,11 @@ def compare_runs(
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Compare runs in a table, the best by `metric` first, and test the differences of runs on the
-    same clips.
+) -> Comparison:
+    """Compare runs in a table, the best by `metric` first, and test the differences.
 
-    Example: `ser_hf.compare_runs(["runs/a", "runs/b"], output="comparison")["pairs"]`
+    Runs on the same clips are tested in pairs.
+    Example: `ser_hf.compare_runs(["runs/a", "runs/b"], output="comparison").pairs`
 
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or
@@ -65,59 +159,52 @@ def compare_runs(
             replaced.
         resamples, confidence, seed: of the paired bootstrap.
 
-    Returns:
-        The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`,
-        `definitions`.
-
     Raises:
         UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run named twice,
             or a source without a report.
     """
     if output is not None:
-        folder = Path(output)
-        others = (
-            sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
-        )
-        if folder.is_file() or others:
-            raise UserError(
-                f"--output: {Path(folder, *others[:1])} is not of a comparison; choose another folder"
-            )
-    found = _read_runs([str(source) for source in sources])
-    task = found[0].report.measured
-    for run in found:
-        if run.report.measured is not task:
-            raise UserError(
-                f"{run.source}: of task {run.report.task}, {found[0].source} of {task.name}: not comparable"
-            )
+        _check_output(Path(output))
+    runs = _read_runs([str(source) for source in sources])
+    task = _common_task(runs)
     metric = metric or task.main
     if metric not in task.compared:
         raise UserError(
             f"--metric: unknown metric {metric!r}; choose one of {', '.join(task.compared)}"
         )
-    runs = sorted(
-        found, key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric)
-    )
-    same: dict[tuple, list[SavedRun]] = {}  # runs with the same clips, labels and classes
-    for run in runs:
-        if own := run.predictions:
-            same.setdefault((*own.classes, *own.clips, own.outputs[0].labels.tobytes()), []).append(
-                run
-            )
-    groups = list(same.values())
-    settings = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    runs.sort(key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric))
+
+    settings = BootstrapSettings(resamples, confidence, seed)
+    groups = _runs_on_same_clips(runs)
     rows = [_row(run) for run in runs]
     pairs = _pairs(groups, metric, settings)
-    comparison = {
-        "metric": metric,
-        "runs": rows,
-        "pairs": pairs,
-        "warnings": _warnings(rows, pairs, groups),
-        "settings": settings,
-        "definitions": {name: definitions(task)[name] for name in task.compared},
-    }
+    comparison = Comparison(
+        metric=metric,
+        runs=rows,
+        pairs=pairs,
+        warnings=[
+            *_warnings_about_groups(groups),
+            *_warnings_about_runs(rows, groups),
+            *_warnings_about_pairs(rows, pairs),
+        ],
+        settings=settings,
+        definitions={name: definitions(task)[name] for name in task.compared},
+    )
     if output is not None:
+        from .comparison_page import write_comparison
+
         write_comparison(comparison, Path(output))
     return comparison
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse a folder with files that are not of a comparison."""
+    others = []
+    if folder.is_dir():
+        others = sorted({child.name for child in folder.iterdir()} - {*FILES})
+    if folder.is_file() or others:
+        first = folder / others[0] if others else folder
+        raise UserError(f"--output: {first} is not of a comparison; choose another folder")
 
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
@@ -127,31 +214,29 @@ def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
             raise UserError(f"{b.source}: the same run as {a.source}; name it once")
     if len(runs) < 2:
         raise UserError(f"{', '.join(sources) or 'RUN'}: a comparison needs two runs or more")
-    names = [run.name for run in runs]
     # Runs of the same recipe are named after their folders.
-    named = [run.name if names.count(run.name) == 1 else run.source.rstrip("/") for run in runs]
-    return [dataclasses.replace(run, name=name) for run, name in zip(runs, named, strict=True)]
+    names = [run.name for run in runs]
+    named_runs = []
+    for run in runs:
+        name = run.name if names.count(run.name) == 1 else run.source.rstrip("/")
+        named_runs.append(dataclasses.replace(run, name=name))
+    return named_runs
 
 
 def _read_run(source: str) -> SavedRun:
     path = Path(source)
     if not path.exists():
         report = find_saved_run(source).report  # from the Hub
-        return SavedRun(source, report.name, report, None)
+        return SavedRun(source, report.name, report, predictions=None)
     if (path / "sweep.json").is_file():
         path = path / "best"
-    files = [path, path / "report" / "report.json", path / "report.json"]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise UserError(
-            f"{source}: contains no report; name the folder of a finished run, or a report.json"
-        )
-    report = read_finished_report(file)
-    return SavedRun(
-        source,
-        report.name,
-        report,
-        _read_predictions(file.with_name("predictions.parquet"), report),
+    for file in (path, path / "report" / "report.json", path / "report.json"):
+        if file.is_file():
+            report = read_finished_report(file)
+            predictions = _read_predictions(file.with_name("predictions.parquet"), report)
+            return SavedRun(source, report.name, report, predictions)
+    raise UserError(
+        f"{source}: contains no report; name the folder of a finished run, or a report.json"
     )
 
 
@@ -161,125 +246,186 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
         return None
     table = read_predictions(path, report)
     table = table[table["part"] == report.evaluated_split]
-    table = table if "seed" in table else table.assign(seed=0)
+    if "seed" not in table:
+        table = table.assign(seed=0)
     if "fold" in table and table.duplicated(["seed", "id"]).any():
         table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
     names = sorted(report.labels)
-    seeds = []
-    for _, own in table.sort_values(["seed", "id"]).groupby("seed"):
-        if report.measured.problem_type:
-            labels, values = (
-                own[[f"{kind}_{name}" for name in names]].to_numpy(float) for kind in ("true", "p")
-            )
-            seeds.append((own, Ratings(labels, values)))
-        else:
-            codes = (
-                pd.Categorical(own[column], names).codes.astype(int)
-                for column in ("label", "predicted")
-            )
-            seeds.append((own, Outputs(*codes, len(names))))
-    clips = [own["id"].tolist() for own, _ in seeds]
+    seeds = [rows for _, rows in table.sort_values(["seed", "id"]).groupby("seed")]
+    clips = [rows["id"].tolist() for rows in seeds]
     if not seeds or any(ids != clips[0] for ids in clips):
         raise UserError(f"{path}: not a table of predictions of ser_hf (clips are missing)")
-    first = seeds[0][0]
-    speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
-    return RunPredictions(names, clips[0], [outputs for _, outputs in seeds], speakers)
+    speakers = seeds[0]["speaker"]
+    return RunPredictions(
+        classes=names,
+        clips=clips[0],
+        outputs=[_outputs(rows, names, report.measured) for rows in seeds],
+        speakers=None if speakers.isna().any() else speakers.tolist(),
+    )
 
 
-def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None. `shared_speakers` are in the evaluated and the
-    training split.
-    """
-    report, protocol, compared = run.report, run.report.protocol, run.report.measured.compared
-    split = protocol.parts.get(report.evaluated_split)
-    areas = report.robustness.areas if report.robustness else {}
-    return {
-        "name": run.name,
-        "source": run.source,
-        "part": report.evaluated_split,
-        "protocol": {
-            **{key: getattr(protocol, key) for key in ("name", "sha256", "leak")},
-            "shared_speakers": report.audit.shared.get(f"train/{report.evaluated_split}", {}).get(
-                "speakers", 0
-            ),
+def _outputs(table: pd.DataFrame, names: Sequence[str], task: Task) -> Outputs | Ratings:
+    """The labels and predictions of one seed."""
+    if task.problem_type:
+        targets = table[[f"true_{name}" for name in names]].to_numpy(float)
+        values = table[[f"p_{name}" for name in names]].to_numpy(float)
+        return Ratings(targets, values)
+    labels = pd.Categorical(table["label"], names).codes.astype(int)
+    predicted = pd.Categorical(table["predicted"], names).codes.astype(int)
+    return Outputs(labels, predicted, len(names))
+
+
+def _common_task(runs: Sequence[SavedRun]) -> Task:
+    task = runs[0].report.measured
+    for run in runs:
+        if run.report.measured is not task:
+            raise UserError(
+                f"{run.source}: of task {run.report.task}, {runs[0].source} of {task.name}: "
+                "not comparable"
+            )
+    return task
+
+
+def _runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
+    """Groups of runs with the same clips, labels and classes; without runs of no predictions."""
+    groups: dict[tuple, list[SavedRun]] = {}
+    for run in runs:
+        predictions = run.predictions
+        if predictions is not None:
+            labels = predictions.outputs[0].labels.tobytes()
+            key = (tuple(predictions.classes), tuple(predictions.clips), labels)
+            groups.setdefault(key, []).append(run)
+    return list(groups.values())
+
+
+def _row(run: SavedRun) -> ComparedRun:
+    report = run.report
+    protocol = report.protocol
+    evaluated = report.evaluated_split
+    compared = report.measured.compared
+    split = protocol.parts.get(evaluated)
+    shared = report.audit.shared.get(f"train/{evaluated}", {})
+    clips = None if split is None else split.clips
+    if run.predictions is not None:
+        clips = len(run.predictions.clips)
+    noise = None
+    if report.robustness and "noise" in report.robustness.areas:
+        noise = getattr(report.robustness.areas["noise"], report.main)
+    return ComparedRun(
+        name=run.name,
+        source=run.source,
+        part=evaluated,
+        protocol=ComparedProtocol(
+            name=protocol.name,
+            sha256=protocol.sha256,
+            leak=protocol.leak,
+            shared_speakers=shared.get("speakers", 0),
+        ),
+        clips=clips,
+        speakers=None if split is None else len(split.speakers),
+        folds=len(protocol.folds or ()),
+        seeds=len(report.seeds or ()),
+        metrics={name: report.metrics[name] for name in compared},
+        confidence=report.confidence,
+        intervals={name: report.intervals[name] for name in compared if name in report.intervals},
+        deviations={
+            name: report.deviations[name] for name in compared if name in report.deviations
         },
-        "clips": len(run.predictions.clips) if run.predictions else split and split.clips,
-        "speakers": split and len(split.speakers),
-        "folds": len(protocol.folds or ()),
-        "seeds": len(report.seeds or ()),
-        "metrics": {metric: report.metrics[metric] for metric in compared},
-        "confidence": report.confidence,
-        "intervals": {
-            metric: report.intervals[metric] for metric in compared if metric in report.intervals
-        },
-        "deviations": {
-            metric: report.deviations[metric] for metric in compared if metric in report.deviations
-        },
-        "noise": getattr(areas["noise"], report.main) if "noise" in areas else None,
-        "parameters": report.model.parameters,
-        "trainable": report.model.learning,
-        "seconds": report.seconds.training,
-    }
+        noise=noise,
+        parameters=report.model.parameters,
+        trainable=report.model.learning,
+        seconds=report.seconds.training,
+    )
 
 
 def _pairs(
-    groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all
-    pairs.
-    """
+    groups: Sequence[Sequence[SavedRun]], metric: str, settings: BootstrapSettings
+) -> list[ComparedPair]:
+    """Every two runs with the same clips; p of `metric` is corrected for all pairs (Holm 1979)."""
     pairs = []
     for runs in groups:
         if len(runs) == 1:
             continue
-        first = runs[0].predictions
-        sides = {run.name: run.predictions.outputs for run in runs}
-        speakers = first.speakers and len(set(first.speakers))
-        compared = paired_comparison(sides, first.speakers, **settings)
+        predictions = runs[0].predictions
+        speakers = predictions.speakers
+        compared = paired_comparison(
+            {run.name: run.predictions.outputs for run in runs},
+            speakers,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
         for (a, b), metrics in compared.items():
-            differences = {name: dataclasses.asdict(own) for name, own in metrics.items()}
-            facts = {"clips": len(first.clips), "speakers": speakers, "metrics": differences}
-            pairs.append({"a": a, "b": b, **facts})
-    for pair, p in zip(pairs, holm([pair["metrics"][metric]["p"] for pair in pairs]), strict=True):
-        higher = pair["metrics"][metric]["difference"] > 0
-        better = pair["a"] if higher != lower_is_better(metric) else pair["b"]
-        shown = p < 1 - settings["confidence"]
-        pair |= {"p_holm": p, "verdict": f"{better} is better" if shown else "no difference shown"}
-    return pairs
-
-
-def _warnings(
-    rows: Sequence[Mapping[str, Any]],
-    pairs: Sequence[Mapping[str, Any]],
-    groups: Sequence[Sequence[SavedRun]],
-) -> list[str]:
-    found = []
-    if len(groups) > 1:
-        named = "; ".join(", ".join(run.name for run in own) for own in groups)
-        found.append(f"Only runs with the same clips, labels and classes are paired: {named}.")
-    for row in rows:
-        if not any(run.name == row["name"] for own in groups for run in own):
-            found.append(f"{row['name']}: not paired, its predictions are missing.")
-        if leak := row["protocol"]["leak"]:
-            found.append(f"{row['name']}: LEAKY: {leak}")
-        elif row["protocol"]["shared_speakers"] is None:
-            found.append(
-                f"{row['name']}: it is unknown whether these speakers are in its training split."
+            pairs.append(
+                ComparedPair(
+                    a=a,
+                    b=b,
+                    clips=len(predictions.clips),
+                    speakers=None if speakers is None else len(set(speakers)),
+                    metrics=metrics,
+                    p_holm=metrics[metric].p,
+                    verdict="",
+                )
             )
-        elif row["protocol"]["shared_speakers"]:
-            found.append(f"{row['name']}: evaluated on speakers of its training split.")
-    if len({row["protocol"]["sha256"] for row in rows}) > 1:
-        found.append(
-            "The runs have different splits (protocol, or clips in it): their figures are not comparable."
+    corrected = holm([pair.p_holm for pair in pairs])
+    return [
+        dataclasses.replace(pair, p_holm=p, verdict=_verdict(pair, metric, p, settings.confidence))
+        for pair, p in zip(pairs, corrected, strict=True)
+    ]
+
+
+def _verdict(pair: ComparedPair, metric: str, p: float, confidence: float) -> str:
+    if p >= 1 - confidence:
+        return "no difference shown"
+    a_is_higher = pair.metrics[metric].difference > 0
+    better = pair.a if a_is_higher != lower_is_better(metric) else pair.b
+    return f"{better} is better"
+
+
+def _warnings_about_groups(groups: Sequence[Sequence[SavedRun]]) -> list[str]:
+    if len(groups) < 2:
+        return []
+    names = "; ".join(", ".join(run.name for run in runs) for runs in groups)
+    return [f"Only runs with the same clips, labels and classes are paired: {names}."]
+
+
+def _warnings_about_runs(
+    rows: Sequence[ComparedRun], groups: Sequence[Sequence[SavedRun]]
+) -> list[str]:
+    """Warnings about missing predictions, leaks and splits."""
+    with_predictions = {run.name for runs in groups for run in runs}
+    warnings = []
+    for row in rows:
+        if row.name not in with_predictions:
+            warnings.append(f"{row.name}: not paired, its predictions are missing.")
+        if row.protocol.leak:
+            warnings.append(f"{row.name}: LEAKY: {row.protocol.leak}")
+        elif row.protocol.shared_speakers is None:
+            warnings.append(
+                f"{row.name}: it is unknown whether these speakers are in its training split."
+            )
+        elif row.protocol.shared_speakers:
+            warnings.append(f"{row.name}: evaluated on speakers of its training split.")
+    if len({row.protocol.sha256 for row in rows}) > 1:
+        warnings.append(
+            "The runs have different splits (protocol, or clips in it): their figures are not "
+            "comparable."
         )
-    if any(row["part"] == "validation" for row in rows):
-        found.append("Figures on a validation split that selected the checkpoint are too good.")
-    if any(pair["speakers"] and pair["speakers"] < FEW_SPEAKERS for pair in pairs):
-        found.append(
-            f"Differences on fewer than {FEW_SPEAKERS} speakers: intervals and p-values are optimistic."
+    if any(row.part == "validation" for row in rows):
+        warnings.append("Figures on a validation split that selected the checkpoint are too good.")
+    return warnings
+
+
+def _warnings_about_pairs(rows: Sequence[ComparedRun], pairs: Sequence[ComparedPair]) -> list[str]:
+    """Warnings about what the tests do not cover."""
+    warnings = []
+    if any(pair.speakers and pair.speakers < FEW_SPEAKERS for pair in pairs):
+        warnings.append(
+            f"Differences on fewer than {FEW_SPEAKERS} speakers: intervals and p-values are "
+            "optimistic."
         )
-    if pairs and not all(row["seeds"] for row in rows):
-        found.append("Runs with one training: the variation between seeds is not included.")
-    if pairs and any(row["folds"] for row in rows):
-        found.append("Pairs pool the clips of all folds; the table has the mean over folds.")
-    return found
+    if pairs and not all(row.seeds for row in rows):
+        warnings.append("Runs with one training: the variation between seeds is not included.")
+    if pairs and any(row.folds for row in rows):
+        warnings.append("Pairs pool the clips of all folds; the table has the mean over folds.")
+    return warnings

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +86,7 @@ def test_runs_with_robustness_have_the_area_of_noise(two, tmp_path):
     compared = compare(
         *two, run(tmp_path / "noisy", 2, 0.8, robustness=whole_report()["robustness"])
     )
-    assert {row["name"]: row["noise"] for row in compared["runs"]} == {
+    assert {row.name: row.noise for row in compared.runs} == {
         "good": None,
         "poor": None,
         "noisy": 0.4,
@@ -95,16 +96,19 @@ def test_runs_with_robustness_have_the_area_of_noise(two, tmp_path):
 
 def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     compared = compare(*reversed(two))
-    assert [row["name"] for row in compared["runs"]] == ["good", "poor"]
-    (pair,) = compared["pairs"]
-    own, (good, poor) = pair["metrics"]["uar"], compared["runs"]
+    assert [row.name for row in compared.runs] == ["good", "poor"]
+    (pair,) = compared.pairs
+    difference = pair.metrics["uar"]
+    good, poor = compared.runs
     # Metrics of the predictions equal those of the reports: clips and classes are in the same
     # order.
-    assert own["a"] == pytest.approx(good["metrics"]["uar"])
-    assert own["b"] == pytest.approx(poor["metrics"]["uar"])
-    assert own["interval"][0] > 0
-    assert (pair["verdict"], pair["clips"], pair["speakers"]) == ("good is better", CLIPS, SPEAKERS)
-    assert pair["p_holm"] == own["p"] == pytest.approx(2 / 301)
+    assert difference.a == pytest.approx(good.metrics["uar"])
+    assert difference.b == pytest.approx(poor.metrics["uar"])
+    assert difference.interval[0] > 0
+    assert pair.verdict == "good is better"
+    assert pair.clips == CLIPS
+    assert pair.speakers == SPEAKERS
+    assert pair.p_holm == difference.p == pytest.approx(2 / 301)
 
 
 def test_the_bootstrap_uses_all_seeds(tmp_path):
@@ -121,12 +125,12 @@ def test_the_bootstrap_uses_all_seeds(tmp_path):
         values = report(name, mean, seeds=seeded, deviations={"uar": 0.01})
         folders.append(write(tmp_path / name, values, pa.concat_tables(tables)))
     compared = compare(*folders)
-    row = next(row for row in compared["runs"] if row["name"] == "three")
-    assert (row["seeds"], row["folds"]) == (3, 0)
-    assert row["deviations"] == {"uar": 0.01}
-    for pair in compared["pairs"]:
-        sides = {row["name"]: row["metrics"]["uar"] for row in compared["runs"]}
-        assert pair["metrics"]["uar"]["a"] == pytest.approx(sides[pair["a"]])
+    row = next(row for row in compared.runs if row.name == "three")
+    assert (row.seeds, row.folds) == (3, 0)
+    assert row.deviations == {"uar": 0.01}
+    for pair in compared.pairs:
+        sides = {row.name: row.metrics["uar"] for row in compared.runs}
+        assert pair.metrics["uar"].a == pytest.approx(sides[pair.a])
 
 
 def test_folds_are_pooled_by_clip(tmp_path):
@@ -139,10 +143,10 @@ def test_folds_are_pooled_by_clip(tmp_path):
     values = report("folds", metrics)
     values["protocol"] |= {"folds": folds}
     compared = compare(write(tmp_path / "folds", values, folded), run(tmp_path / "plain", 5, 0.8))
-    (pair,) = compared["pairs"]
-    assert pair["clips"] == CLIPS
-    assert sorted(row["folds"] for row in compared["runs"]) == [0, 2]
-    assert any("pool the clips of all folds" in warning for warning in compared["warnings"])
+    (pair,) = compared.pairs
+    assert pair.clips == CLIPS
+    assert sorted(row.folds for row in compared.runs) == [0, 2]
+    assert any("pool the clips of all folds" in warning for warning in compared.warnings)
 
 
 def test_runs_that_cannot_be_paired(two, tmp_path):
@@ -159,11 +163,11 @@ def test_runs_that_cannot_be_paired(two, tmp_path):
     relabelled = shifted.set_column(shifted.column_names.index("label"), "label", labels)
     merged = write(tmp_path / "merged", report("merged", metrics), relabelled)
     compared = compare(*two, published, fewer, renamed, merged)
-    assert {(pair["a"], pair["b"]) for pair in compared["pairs"]} == {("good", "poor")}
-    assert "alone: not paired, its predictions are missing." in compared["warnings"]
+    assert {(pair.a, pair.b) for pair in compared.pairs} == {("good", "poor")}
+    assert "alone: not paired, its predictions are missing." in compared.warnings
     groups = next(
         warning
-        for warning in compared["warnings"]
+        for warning in compared.warnings
         if warning.startswith("Only runs with the same clips")
     )
     assert sorted(groups.partition(": ")[2].rstrip(".").split("; ")) == [
@@ -172,7 +176,7 @@ def test_runs_that_cannot_be_paired(two, tmp_path):
         "merged",
         "renamed",
     ]
-    assert any("different splits" in warning for warning in compared["warnings"])
+    assert any("different splits" in warning for warning in compared.warnings)
 
 
 def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
@@ -184,7 +188,7 @@ def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
     compared = compare(*two, leaky, output=tmp_path / "out")
     assert (
         "leaky: LEAKY: Speaker-dependent: all test speakers are in the training split."
-        in compared["warnings"]
+        in compared.warnings
     )
     assert "speaker_independent aaaaaaaa LEAKY" in tables(compared)[0].to_string()
     page = (tmp_path / "out" / "index.html").read_text()
@@ -201,12 +205,11 @@ def test_few_speakers_and_single_trainings(tmp_path):
             table.set_column(table.column_names.index("speaker"), "speaker", speakers), path
         )
     compared = compare(tmp_path / "a", tmp_path / "b")
-    assert compared["pairs"][0]["speakers"] == 4
+    assert compared.pairs[0].speakers == 4
     assert any(
-        warning.startswith("Differences on fewer than 10 speakers")
-        for warning in compared["warnings"]
+        warning.startswith("Differences on fewer than 10 speakers") for warning in compared.warnings
     )
-    assert any("one training" in warning for warning in compared["warnings"])
+    assert any("one training" in warning for warning in compared.warnings)
 
 
 def test_runs_of_the_same_name_and_without_speakers(tmp_path):
@@ -221,13 +224,13 @@ def test_runs_of_the_same_name_and_without_speakers(tmp_path):
             table.set_column(table.column_names.index("speaker"), "speaker", speakers),
         )
     compared = compare(tmp_path / "first", f"{tmp_path / 'second'}/")
-    assert {row["name"] for row in compared["runs"]} == {
+    assert {row.name for row in compared.runs} == {
         str(tmp_path / "first"),
         str(tmp_path / "second"),
     }
-    (pair,) = compared["pairs"]
-    assert pair["speakers"] is None
-    assert pair["metrics"]["uar"]["interval"] == pair["metrics"]["uar"]["clip_interval"]
+    (pair,) = compared.pairs
+    assert pair.speakers is None
+    assert pair.metrics["uar"].interval == pair.metrics["uar"].clip_interval
 
 
 def test_a_sweep_is_represented_by_its_winner(two, tmp_path):
@@ -238,7 +241,7 @@ def test_a_sweep_is_represented_by_its_winner(two, tmp_path):
         compare(two[0], sweep)
     run(sweep / "best", 4, 0.7)
     compared = compare(two[0], sweep)
-    assert str(sweep) in {row["source"] for row in compared["runs"]}
+    assert str(sweep) in {row.source for row in compared.runs}
 
 
 def _damaged(folder):
@@ -294,15 +297,17 @@ def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_
     assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
     latex = capsys.readouterr().out
     compared = compare(*two)
-    uar = compared["runs"][0]["metrics"]["uar"]
+    uar = compared.runs[0].metrics["uar"]
     assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to {uar + 0.04:.3f}" in latex
     assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(
         compared, "markdown"
     )
     (row, _) = csv.DictReader(paper_table(compared, "csv").splitlines())
     assert float(row["intervals.uar.low"]) == pytest.approx(uar - 0.05)
-    compared["runs"][0]["protocol"]["shared_speakers"] = 2
-    assert f"| good (knows test speakers) | {uar:.3f} |" in paper_table(compared, "markdown")
+    leaky = replace(compared.runs[0].protocol, shared_speakers=2)
+    runs = [replace(compared.runs[0], protocol=leaky), compared.runs[1]]
+    marked = paper_table(replace(compared, runs=runs), "markdown")
+    assert f"| good (knows test speakers) | {uar:.3f} |" in marked
     equal = compare(two[0], run(tmp_path / "a_|b", 2, 0.9))
     assert r"a_\|b" in paper_table(equal, "markdown")
     assert r"a\_|b" in paper_table(equal, "latex")
@@ -313,11 +318,11 @@ def test_the_files_say_the_same(two, tmp_path):
     out = tmp_path / "out"
     third = run(tmp_path / "$x^ <b>&", 5, 0.6)
     compared = compare(*two, third, output=out)
-    assert json.loads((out / "comparison.json").read_text()) == compared
+    assert json.loads((out / "comparison.json").read_text()) == compared.to_dict()
     with (out / "comparison.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [float(line["metrics.uar"]) for line in lines] == [
-        row["metrics"]["uar"] for row in compared["runs"]
+        row.metrics["uar"] for row in compared.runs
     ]
     assert lines[0]["seconds"] == "7260.0"
     text = (out / "index.html").read_text()

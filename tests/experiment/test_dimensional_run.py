@@ -156,8 +156,8 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     verdict = ser_hf.verify(folder)
     assert verdict.good, verdict
     compared = ser_hf.compare_runs([folder, tmp_path / "again"])
-    assert compared["metric"] == "ccc"
-    assert compared["pairs"][0]["metrics"]["ccc"]["difference"] == pytest.approx(0, abs=1e-4)
+    assert compared.metric == "ccc"
+    assert compared.pairs[0].metrics["ccc"].difference == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.slow

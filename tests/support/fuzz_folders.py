@@ -180,8 +180,8 @@ def run_readers(folder: Path, run: Path, scratch: Path) -> list[Callable[[], obj
         report["seconds"]["training"] = 1.0
         (other / "report" / "report.json").write_text(json.dumps(report))
         comparison = compare.compare_runs([folder, other], resamples=9)
-        comparison_summary(comparison_page.tables(comparison), comparison["warnings"])
-        comparison_page.bar_chart(comparison["runs"], "uar")
+        comparison_summary(comparison_page.tables(comparison), comparison.warnings)
+        comparison_page.bar_chart(comparison.runs, "uar")
 
     def shows():
         read_recipe(folder / "recipe.yaml")
