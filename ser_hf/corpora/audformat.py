@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
 from .columns import split_name
-from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
 from .schema import Listing
 from .settings import refuse
 
@@ -38,7 +38,9 @@ _USUAL = {"sex": "gender", "sentence": "transcription"}
 class AudformatSettings(TableSettings):
     """Keys of a database in audformat; the root is its folder, with its ``db.yaml``."""
 
-    name: Literal["audformat"] = "audformat"
+    name: Annotated[Literal["audformat"], Field(description="a database in audformat")] = (
+        "audformat"
+    )
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "audformat"
     tables: Annotated[
         list[str] | None,
@@ -74,7 +76,7 @@ class _Content:
 
     Attributes:
         frame: the values of the schemes by file, or by file, start and end.
-        scheme_of_column: a name of `KNOWN` -> the scheme that is read for it.
+        scheme_of_column: a name of `STANDARD_COLUMNS` -> the scheme that is read for it.
         splits: file -> split.
     """
 
@@ -163,7 +165,7 @@ def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Conten
         _require_names(database, schemes, settings)
 
         scheme_of_column = {}
-        for name in KNOWN:
+        for name in STANDARD_COLUMNS:
             column = parser.column(name)
             scheme_of_column[name] = column if column in schemes else _USUAL.get(name, column)
         first_scheme, *other_schemes = settings.schemes

@@ -29,7 +29,7 @@ from ..utils.files import folders_below, parse_json, read_table
 from ..utils.yaml import read_text
 from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
-from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, relative
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
 class AudiofolderSettings(TableSettings):
     """Keys of a folder of audio."""
 
-    name: Literal["audiofolder"] = "audiofolder"
+    name: Annotated[Literal["audiofolder"], Field(description="a folder of audio")] = "audiofolder"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "audiofolder"
 
 
@@ -83,7 +83,7 @@ def _rows(
     entries: Sequence[_Entry], root: Path, parser: RowParser, settings: AudiofolderSettings
 ) -> list[Row]:
     """The rows of the entries, with the columns to keep."""
-    used = {settings.label, settings.speaker, _FILE, *map(parser.column, KNOWN)}
+    used = {settings.label, settings.speaker, _FILE, *map(parser.column, STANDARD_COLUMNS)}
     extra = extra_columns([entry.cells for entry in entries], used)
     splits = [_split_of_folders(entry.path, root) for entry in entries]
     rows = []

@@ -151,7 +151,7 @@ class CremadSettings(CorpusSettings):
     recipe merges any.
     """
 
-    name: Literal["cremad"] = "cremad"
+    name: Annotated[Literal["cremad"], Field(description="CREMA-D")] = "cremad"
     target: Annotated[
         Literal["intended", "voice", "face", "multimodal"],
         Field(

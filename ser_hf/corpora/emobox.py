@@ -76,7 +76,9 @@ class EmoboxSettings(DescribedSettings):
     `wav`.
     """
 
-    name: Literal["emobox"] = "emobox"
+    name: Annotated[Literal["emobox"], Field(description="a corpus with metadata of EmoBox")] = (
+        "emobox"
+    )
     audio_root: Annotated[
         AnyPath | None, Field(description="the folder of the audio as released")
     ] = None

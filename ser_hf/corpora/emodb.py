@@ -14,7 +14,9 @@ before the choice, so that they have gaps.
 
 import re
 from pathlib import PurePath
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .files import parse_files
 from .release import Archive, Release
@@ -110,7 +112,7 @@ def read_name(path: PurePath) -> Clip | None:
 class EmodbSettings(CorpusSettings):
     """Keys of EMO-DB, which has no options."""
 
-    name: Literal["emodb"] = "emodb"
+    name: Annotated[Literal["emodb"], Field(description="EMO-DB")] = "emodb"
 
 
 def parse(settings: EmodbSettings) -> Listing:

@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError, one_line
 from .columns import extra_columns, with_splits
-from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings
 from .schema import Clip, Listing
 from .settings import refuse
 
@@ -51,7 +51,7 @@ _SUFFIX_OF_SIGNATURE = {
 class HubSettings(TableSettings):
     """Keys of an audio dataset of the Hub; or the root is a folder or a parquet file."""
 
-    name: Literal["hub"] = "hub"
+    name: Annotated[Literal["hub"], Field(description="an audio dataset of the Hub")] = "hub"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "hub"
     dataset: Annotated[str | None, Field(description="the id on the Hub")] = None
     revision: Annotated[str | None, Field(description="the commit, of 40 hexadecimal digits")] = (
@@ -189,7 +189,7 @@ def _rows(
     # One parquet file has no name of a split; its own column `split` stays.
     has_splits = settings.root is None or Path(settings.root).is_dir()
     splits = [entry.split if has_splits else None for entry in entries]
-    used = {settings.audio, settings.label, settings.speaker, *map(parser.column, KNOWN)}
+    used = {settings.audio, settings.label, settings.speaker, *map(parser.column, STANDARD_COLUMNS)}
     extra = extra_columns([entry.cells for entry in entries], used, guess=False)
 
     parsed = []

@@ -83,7 +83,7 @@ class Rating(NamedTuple):
 class IemocapSettings(CorpusSettings):
     """Keys of IEMOCAP."""
 
-    name: Literal["iemocap"] = "iemocap"
+    name: Annotated[Literal["iemocap"], Field(description="IEMOCAP")] = "iemocap"
     classes: Annotated[
         Literal[4, 6, "all"],
         Field(

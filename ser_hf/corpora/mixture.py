@@ -110,12 +110,12 @@ def _custom_labels(item: MixtureItem) -> Sequence[str]:
 def item_class(name: str) -> type[MixtureItem]:
     """The class of the items for one corpus: `MixtureItem` with the options of the corpus."""
     settings = class_of_settings(SINGLE_CORPORA[name])
-    options: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, field in settings.model_fields.items():
-        if key not in CorpusSettings.model_fields:
-            options[key] = (field.annotation, field)
+        if key == "name" or key not in CorpusSettings.model_fields:
+            fields[key] = (field.annotation, field)
     class_name = settings.__name__.replace("Settings", "Item")
-    return create_model(class_name, __base__=MixtureItem, name=(Literal[name], name), **options)
+    return create_model(class_name, __base__=MixtureItem, **fields)
 
 
 def _read_item(value: Any) -> Any:
@@ -131,7 +131,7 @@ def _read_item(value: Any) -> Any:
 class MixtureSettings(CorpusSettings):
     """Keys of a mixture."""
 
-    name: Literal["mixture"] = "mixture"
+    name: Annotated[Literal["mixture"], Field(description="several corpora as one")] = "mixture"
     corpora: Annotated[
         list[Annotated[SerializeAsAny[MixtureItem], BeforeValidator(_read_item)]],
         Field(description="for each corpus its name, root, merge, drop, weight, cap and options"),

@@ -71,7 +71,7 @@ _COLUMNS = ("FileName", "EmoClass", *RATINGS, "SpkrID", "Gender", "Split_Set")
 class MspPodcastSettings(CorpusSettings):
     """Keys of MSP-Podcast."""
 
-    name: Literal["msp_podcast"] = "msp_podcast"
+    name: Annotated[Literal["msp_podcast"], Field(description="MSP-Podcast")] = "msp_podcast"
     test: Annotated[
         Literal["Test1", "Test2"],
         Field(description="the partition that is the test split; the other one is left out"),

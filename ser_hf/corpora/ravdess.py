@@ -119,7 +119,7 @@ def _is_released(fields: re.Match) -> bool:
 class RavdessSettings(CorpusSettings):
     """Keys of RAVDESS."""
 
-    name: Literal["ravdess"] = "ravdess"
+    name: Annotated[Literal["ravdess"], Field(description="RAVDESS")] = "ravdess"
     song: Annotated[bool, Field(description="also read the sung clips")] = False
 
 

@@ -18,7 +18,7 @@ from .schema import EMOTIONS, SYNONYMS, UNNAMED, Clip, Listing
 from .settings import CorpusSettings, refuse
 
 # Columns with a meaning, besides audio, label and speaker.
-KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
+STANDARD_COLUMNS = ("id", "sex", "age", "language", "sentence", "intensity", "take")
 NO_LABEL = "other"  # of tables that have ratings only
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 NoSpeaker = Literal["error", "skip", "one"]
@@ -164,8 +164,8 @@ class TableSettings(DescribedSettings):
     @classmethod
     def _check_columns(cls, columns: dict[str, str] | None) -> dict[str, str] | None:
         for name in columns or {}:
-            if name not in KNOWN:
-                message = f"choose one of {', '.join(KNOWN)}; for labels, corpus.label"
+            if name not in STANDARD_COLUMNS:
+                message = f"choose one of {', '.join(STANDARD_COLUMNS)}; for labels, corpus.label"
                 refuse(name, message, name)
         return columns
 
@@ -204,7 +204,7 @@ class RowParser:
     settings: DescribedSettings
 
     def column(self, name: str) -> str:
-        """The table's name for one of `KNOWN`."""
+        """The table's name for one of `STANDARD_COLUMNS`."""
         if not isinstance(self.settings, TableSettings):
             return name
         return (self.settings.columns or {}).get(name, name)
@@ -257,7 +257,7 @@ class RowParser:
         """The clip of a row. A text in the columns age and take is kept in ``own_age`` and
         ``own_take``.
         """
-        cells = {name: row.cells.get(self.column(name)) for name in KNOWN}
+        cells = {name: row.cells.get(self.column(name)) for name in STANDARD_COLUMNS}
         texts = {name: text(cell) for name, cell in cells.items()}
         age = integer(cells["age"])
         take = integer(cells["take"])

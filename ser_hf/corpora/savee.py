@@ -18,7 +18,9 @@ published as a range only, and are null as well.
 
 import re
 from pathlib import PurePath
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import parse_files
@@ -85,7 +87,7 @@ def read_name(path: PurePath) -> Clip | None:
 class SaveeSettings(CorpusSettings):
     """Keys of SAVEE, which has no options."""
 
-    name: Literal["savee"] = "savee"
+    name: Annotated[Literal["savee"], Field(description="SAVEE")] = "savee"
 
 
 def parse(settings: SaveeSettings) -> Listing:

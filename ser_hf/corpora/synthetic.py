@@ -1,7 +1,8 @@
 """Synthetic: a built-in corpus of speech-like signals that needs no files.
 
-Any number of speakers, half of them female, say six invented sentences in six emotions. Made for
-trying the toolkit, for tests and for controls; a model trained on it knows nothing of real speech.
+Any number of speakers, half of them female, say six invented sentences in six emotions. The corpus
+is for trying the toolkit, for tests and for controls. A model that is trained on it does not
+recognize emotions in real speech.
 
 License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
@@ -44,8 +45,9 @@ SENTENCES: tuple[str, ...] = (
 
 
 class Expression(NamedTuple):
-    """Change of a habitual voice by an emotion at expressivity 1: factors multiply, other fields
-    are added.
+    """Change of a habitual voice by an emotion at expressivity 1.
+
+    Factors multiply, other fields are added.
     """
 
     pitch_st: float = 0.0
@@ -59,8 +61,8 @@ class Expression(NamedTuple):
     breath_db: float = 0.0
 
 
-# Emotion and clip-to-clip spread are set so that a classifier of the latents of unseen speakers
-# recalls about nine clips in ten of a class on average.
+# Emotions and the spread between clips are chosen so that a classifier of the latent parameters has
+# a recall of about 90 % for unseen speakers.
 _EXPRESSIONS: dict[str, Expression] = {
     "angry": Expression(3.0, 1.50, -1.0, 7.0, 1.10, -6.0, 1.40, 1.30, -4.0),
     "disgust": Expression(-1.5, 0.85, -0.8, -1.0, 0.84, 3.0, 1.60, 1.50, -5.0),
@@ -164,9 +166,7 @@ def voice(speaker: int, seed: int) -> Voice:
 
 
 def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
-    """The latent parameters of a clip: the speaker's habits, moved by the emotion, plus the chance
-    of the clip.
-    """
+    """The latent parameters of a clip: those of the voice, shifted by the emotion and by chance."""
     rng = np.random.default_rng((_PROSODY_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     habit = voice(speaker, seed)
     shift = _EXPRESSIONS[emotion]
@@ -216,29 +216,32 @@ def utterance(
     samples = syllables[-1].stop + int(0.08 * sampling_rate)
 
     pitch = _pitch_contour(syllables, samples, prosody, rng, sampling_rate)
-    source = _glottal_source(pitch, prosody, rng, sampling_rate) * _loudness_contour(
-        syllables, samples, rng
-    )
+    source = _glottal_source(pitch, prosody, rng, sampling_rate)
+    source = source * _loudness_contour(syllables, samples, rng)
     speech = _vocal_tract(source, syllables, habit.tract_scale, sampling_rate)
     _add_consonants(speech, syllables, rng, sampling_rate)
 
-    speech *= _amplitude(prosody.level_db) / _rms(speech[syllables[0].start : syllables[-1].stop])
+    spoken = speech[syllables[0].start : syllables[-1].stop]
+    speech *= _amplitude(prosody.level_db) / _rms(spoken)
     speech += _amplitude(habit.noise_db) * _noise(rng, samples)
     # Clipping would add a distortion that depends on the emotion.
     return speech * np.float32(min(1.0, 0.98 / np.abs(speech).max()))
 
 
 def _amplitude(decibel: float) -> float:
+    """The factor of an amplitude."""
     return float(10.0 ** (decibel / 20.0))
 
 
 def _rms(signal: np.ndarray) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.mean(signal * signal)))
 
 
 def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """White noise of unit variance: uniform, which is several times cheaper than normal and sounds
-    the same.
+    """White noise of unit variance, shape ``(samples,)``.
+
+    It is uniform, which is several times cheaper than normal and sounds the same.
     """
     return (rng.random(samples, dtype=np.float32) - np.float32(0.5)) * np.float32(12.0**0.5)
 
@@ -246,28 +249,30 @@ def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
 def _timing(
     sentence: str, tempo: float, rng: np.random.Generator, sampling_rate: int
 ) -> list[_Syllable]:
-    """The syllables of a sentence on the time axis: a pause between words, the last syllable drawn
-    out.
+    """The syllables of a sentence on the time axis.
+
+    There is a pause between words, and the last syllable is longer.
     """
     words = sentence.split()
-    clock = 0.08
+    clock = 0.08  # s
     syllables = []
     for word_number, word in enumerate(words):
         for letter in range(0, len(word), 2):
             stressed = letter == 0
             final = word_number == len(words) - 1 and letter == len(word) - 2
-            length = (
-                (1.1 if stressed else 0.9)
-                * (1.3 if final else 1.0)
-                * rng.uniform(0.88, 1.12)
-                / tempo
+            stress_factor = 1.1 if stressed else 0.9
+            final_factor = 1.3 if final else 1.0
+            length = stress_factor * final_factor * rng.uniform(0.88, 1.12) / tempo
+            syllable = _Syllable(
+                consonant=word[letter],
+                vowel=word[letter + 1],
+                stressed=stressed,
+                start=int(clock * sampling_rate),
+                nucleus=int((clock + 0.32 * length) * sampling_rate),
+                stop=int((clock + length) * sampling_rate),
             )
-            start = clock
-            nucleus = clock + 0.32 * length
-            stop = clock + length
-            edges = (int(second * sampling_rate) for second in (start, nucleus, stop))
-            syllables.append(_Syllable(word[letter], word[letter + 1], stressed, *edges))
-            clock = stop
+            syllables.append(syllable)
+            clock += length
         clock += rng.uniform(0.1, 0.3) / tempo
     return syllables
 
@@ -279,24 +284,25 @@ def _pitch_contour(
     rng: np.random.Generator,
     sampling_rate: int,
 ) -> np.ndarray:
-    """Fundamental frequency in Hz, shape ``(samples,)``: an accent on each stressed syllable over a
-    straight line.
+    """Fundamental frequency in Hz, shape ``(samples,)``.
+
+    Accents on the stressed syllables are added to a straight line.
     """
     middles = np.array([(syllable.nucleus + syllable.stop) / 2 for syllable in syllables])
     accents = np.array([0.5 if syllable.stressed else -0.5 for syllable in syllables])
     accents += rng.normal(0.0, 0.15, len(syllables))
     semitones = prosody.range_st * (accents - accents.mean())
     semitones += prosody.slope_st_per_s * (middles - middles.mean()) / sampling_rate
-    return np.interp(
-        np.arange(samples, dtype=float), middles, prosody.pitch_hz * 2.0 ** (semitones / 12.0)
-    )
+    pitch = prosody.pitch_hz * 2.0 ** (semitones / 12.0)
+    return np.interp(np.arange(samples, dtype=float), middles, pitch)
 
 
 def _loudness_contour(
     syllables: list[_Syllable], samples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Amplitude of the voice, shape ``(samples,)``: silent under closed or hissing consonants,
-    faint under m, n, l.
+    """Amplitude of the voice, shape ``(samples,)``.
+
+    It is zero under closed or hissing consonants, and low under m, n and l.
     """
     times = [0]
     gains = [0.0]
@@ -317,8 +323,10 @@ def _loudness_contour(
 def _glottal_source(
     pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator, sampling_rate: int
 ) -> np.ndarray:
-    """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both
-    ``(samples,)``.
+    """Derivative of the glottal flow with aspiration noise, shape ``(samples,)``.
+
+    Args:
+        pitch: in Hz, shape ``(samples,)``.
     """
     cycle = (np.cumsum(pitch) / sampling_rate).astype(np.int32)
     jitter = prosody.jitter * _noise(rng, cycle[-1] + 1)
@@ -352,8 +360,9 @@ def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarra
 def _vocal_tract(
     source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int
 ) -> np.ndarray:
-    """The source through the formants of one vowel after the other, which change where the voice is
-    silent.
+    """The source through the formants of one vowel after the other.
+
+    The formants change where the voice is silent.
     """
     speech = np.empty_like(source)
     state = np.zeros((len(_BANDWIDTHS), 2))
@@ -396,7 +405,7 @@ def _add_consonants(
 class SyntheticSettings(CorpusSettings):
     """Keys of the synthetic corpus. The clips are generated below the root, or in the cache."""
 
-    name: Literal["synthetic"] = "synthetic"
+    name: Annotated[Literal["synthetic"], Field(description="generated speech")] = "synthetic"
     speakers: Annotated[
         int, Field(ge=3, description="number of speakers; even numbers are balanced by sex")
     ] = 24

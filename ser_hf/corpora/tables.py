@@ -25,7 +25,7 @@ from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .columns import extra_columns
-from .rows import KNOWN, NO_LABEL, Row, RowParser, TableSettings, absent, relative
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
 from .settings import AnyPath
 
@@ -33,7 +33,7 @@ from .settings import AnyPath
 class CsvSettings(TableSettings):
     """Keys of a table in a file; the root is the table."""
 
-    name: Literal["csv"] = "csv"
+    name: Annotated[Literal["csv"], Field(description="a table of clips")] = "csv"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "csv"
     path: Annotated[str, Field(description="the column of the audio files")] = "path"
     audio_root: Annotated[
@@ -53,7 +53,7 @@ def parse(settings: CsvSettings) -> Listing:
     parser = RowParser(settings.corpus_name, settings)
     base = table.parent if settings.audio_root is None else settings.audio_root
     folder = Path(os.path.normpath(base))
-    used = {settings.path, settings.label, settings.speaker, *map(parser.column, KNOWN)}
+    used = {settings.path, settings.label, settings.speaker, *map(parser.column, STANDARD_COLUMNS)}
     extra = extra_columns([cells for _, cells in lines], used)
     rows = []
     line_of_audio: dict[str, int] = {}

@@ -16,7 +16,9 @@ that holds the folder twice is an error, as is any clip in two places.
 
 import re
 from pathlib import PurePath
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .files import parse_files
 from .release import Archive, Release
@@ -87,7 +89,7 @@ def read_name(path: PurePath) -> Clip | None:
 class TessSettings(CorpusSettings):
     """Keys of TESS, which has no options."""
 
-    name: Literal["tess"] = "tess"
+    name: Annotated[Literal["tess"], Field(description="TESS")] = "tess"
 
 
 def parse(settings: TessSettings) -> Listing:

@@ -1,9 +1,9 @@
-"""From a corpus's name to rows: order, options, exclusions, log messages, and the facts for a card."""
+"""From the settings of a corpus to rows: excluded clips, idle rules, and what is logged."""
 
 import pytest
 from support.blank import write_blank
 
-from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, load_corpus
+from ser_hf.corpora import load_corpus
 from ser_hf.utils.errors import UserError
 
 
@@ -11,36 +11,6 @@ from ser_hf.utils.errors import UserError
 def savee(tmp_path):
     """A function that writes SAVEE by name."""
     return lambda *names: write_blank(tmp_path, *names)
-
-
-@pytest.mark.parametrize("name", sorted(CORPORA))
-def test_every_corpus_has_the_facts_of_a_card(name):
-    facts = corpus_facts(name, {})
-    assert set(facts) == {
-        "name",
-        "title",
-        "license",
-        "language",
-        "url",
-        "citation",
-        "acted",
-        "non_commercial",
-    }
-    assert facts["name"] == name
-    assert facts["title"]
-    assert isinstance(facts["acted"], bool)
-    if name not in ("audformat", "audiofolder", "csv", "emobox", "hub", "mixture", "synthetic"):
-        assert facts["url"].startswith("http")
-        assert len(facts["citation"]) > 60
-        assert facts["license"]
-        assert facts["non_commercial"] is (name != "cremad")
-
-
-@pytest.mark.parametrize("name", sorted(CORPORA))
-def test_every_option_of_a_corpus_has_a_default_and_a_type(name):
-    for hint, default in corpus_options(name).values():
-        assert hint is not None
-        assert default is None or isinstance(default, bool | int | float | str)
 
 
 def test_excluded_clips_are_left_out_and_counted(savee, caplog):
@@ -52,9 +22,8 @@ def test_excluded_clips_are_left_out_and_counted(savee, caplog):
 
 
 def test_an_unknown_excluded_id_is_named(savee):
-    with pytest.raises(
-        UserError, match=r"corpus.exclude: no clip 'DC_a02' \(ids look like savee/DC_a01\)"
-    ):
+    message = r"corpus.exclude: no clip 'DC_a02' \(ids look like savee/DC_a01\)"
+    with pytest.raises(UserError, match=message):
         load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav"), exclude=["DC_a02"])
 
 
@@ -81,3 +50,15 @@ def test_skipped_files_and_the_class_of_each_emotion_are_logged(savee, caplog):
     assert ["savee", "happy", "(h)", "1", "happy"] in lines
     assert ["savee", "neutral", "(n)", "2", "left out: dropped"] in lines
     assert ["savee", "-", "2", "left", "out: not a file name of SAVEE"] in lines
+
+
+def test_a_corpus_without_clips_is_named(savee):
+    root = savee("stray.wav")
+    with pytest.raises(UserError, match=r"^corpus\.root: .* holds no clip of savee \(1 files"):
+        load_corpus("savee", root, on_unknown="skip")
+
+
+def test_a_corpus_whose_clips_are_all_left_out_is_named(savee):
+    root = savee("DC_a01.wav", "DC_h01.wav")
+    with pytest.raises(UserError, match=r"^corpus\."):
+        load_corpus("savee", root, drop=["angry", "happy"])

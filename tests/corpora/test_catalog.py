@@ -1,0 +1,79 @@
+"""Corpora by name: classes of their settings, and their metadata."""
+
+from pathlib import Path
+
+import pytest
+
+from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, corpus_settings, settings_class
+from ser_hf.corpora.mixture import MixtureSettings
+from ser_hf.corpora.ravdess import RavdessSettings
+from ser_hf.utils.errors import UserError
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_every_corpus_has_the_facts_of_a_card(name):
+    facts = corpus_facts(name, {})
+    assert set(facts) == {
+        "name",
+        "title",
+        "license",
+        "language",
+        "url",
+        "citation",
+        "acted",
+        "non_commercial",
+    }
+    assert facts["name"] == name
+    assert facts["title"]
+    assert isinstance(facts["acted"], bool)
+    if name not in ("audformat", "audiofolder", "csv", "emobox", "hub", "mixture", "synthetic"):
+        assert facts["url"].startswith("http")
+        assert len(facts["citation"]) > 60
+        assert facts["license"]
+        assert facts["non_commercial"] is (name != "cremad")
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_every_option_of_a_corpus_has_a_default_and_a_type(name):
+    for hint, default in corpus_options(name).values():
+        assert hint is not None
+        assert default is None or isinstance(default, bool | int | float | str)
+
+
+def test_a_name_has_its_class():
+    assert settings_class("ravdess") is RavdessSettings
+    assert settings_class("mixture") is MixtureSettings
+    for name in CORPORA:
+        assert settings_class(name).model_fields["name"].default == name
+
+
+def test_an_unknown_corpus_is_named_with_the_others():
+    with pytest.raises(UserError, match=r"^corpus\.name: unknown corpus 'ravdes'; .* ravdess"):
+        settings_class("ravdes")
+
+
+def test_settings_are_read_from_values():
+    settings = corpus_settings("ravdess", Path("data"), song=True, drop=["calm"])
+    assert settings == RavdessSettings(root="data", song=True, drop=["calm"])
+    assert corpus_settings("ravdess").song is False
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "key"),
+    [
+        ("ravdess", {"songs": True}, "songs: unknown key; the nearest known key is corpus.song"),
+        ("ravdess", {"song": "maybe"}, "song: "),
+        ("ravdess", {"labels": "angry"}, "labels: "),
+        ("cremad", {"agreement": 2}, "agreement: "),
+        ("cremad", {"agreement": 0.5}, "agreement: needs votes"),
+        ("cremad", {"soft": True}, "soft: needs votes"),
+        ("synthetic", {"speakers": 100_000, "takes": 100}, "speakers: "),
+        ("audformat", {"label": None}, "ratings: missing"),
+        ("hub", {"root": "data", "dataset": "a/b"}, "dataset: "),
+        ("mixture", {"root": "data", "corpora": [{"name": "savee"}]}, "root: "),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_key(name, values, key):
+    with pytest.raises(UserError) as error:
+        corpus_settings(name, **values)
+    assert str(error.value).startswith(f"corpus.{key}")
