@@ -112,7 +112,7 @@ class Server:
         return f"http://127.0.0.1:{self._http.server_port}"
 
     def lfs(self, objects: dict[str, bytes], errors: dict[str, dict] | None = None) -> str:
-        """Makes it a Git LFS server of these objects, some of which have an error; returns its URL."""
+        """Serve these objects as a Git LFS server, some of them as errors; returns its URL."""
 
         def batch(question: dict) -> dict:
             return {

@@ -143,7 +143,8 @@ def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_pa
     # not the clip that has an original as well
     assert check.altered == [paths[0], paths[4].with_suffix(".flac")]
     assert check.summary() == (
-        f"{tmp_path}: not RAVDESS as released; of 8 files: 3 missing (first Actor_01/03-01-05-01-01-01-01.wav); "
+        f"{tmp_path}: not RAVDESS as released; of 8 files: "
+        "3 missing (first Actor_01/03-01-05-01-01-01-01.wav); "
         f"2 altered, damaged or converted (first {paths[0]}); delete what is altered"
     )
     # A flipped bit is no new size.

@@ -1,4 +1,4 @@
-"""EmoBox's metadata: rows of 32 corpora with the folds of its figures, and mistakes in its files."""
+"""Metadata of EmoBox: rows, folds, audio by name, and mistakes in its files."""
 
 import itertools
 import json

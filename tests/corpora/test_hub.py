@@ -80,8 +80,10 @@ def test_class_numbers_are_read_by_their_names(write):
     table = pa.table({"emotion": [0, 1, -1], "who": ["x", "y", "z"]}).cast(features.arrow_schema)
     old = pq.read_table(path)
     metadata = {
-        b"huggingface": b'{"info": {"features": {"emotion": {"names": ["sadness", "anger"], "_type": '
-        b'"ClassLabel"}, "who": {"dtype": "string", "_type": "Value"}, "audio": {"_type": "Audio"}}}}'
+        b"huggingface": b'{"info": {"features": {'
+        b'"emotion": {"names": ["sadness", "anger"], "_type": "ClassLabel"}, '
+        b'"who": {"dtype": "string", "_type": "Value"}, '
+        b'"audio": {"_type": "Audio"}}}}'
     }
     pq.write_table(
         table.append_column("audio", old["audio"]).replace_schema_metadata(metadata), path

@@ -17,11 +17,15 @@ CLIPS = [
 @pytest.mark.parametrize(
     ("settings", "labels", "emotions"),
     [
-        ({}, "angry happy neutral sad calm", SPOKEN),
-        ({"merge": {"calm": "neutral"}}, "angry happy neutral sad", ["sad", *MERGED]),
+        ({}, ["angry", "happy", "neutral", "sad", "calm"], SPOKEN),
+        (
+            {"merge": {"calm": "neutral"}},
+            ["angry", "happy", "neutral", "sad"],
+            ["sad", *MERGED],
+        ),
         (
             {"drop": ["calm", "happy"]},
-            "angry neutral sad",
+            ["angry", "neutral", "sad"],
             ["sad", None, "angry", "neutral", None, None],
         ),
         (
@@ -30,45 +34,60 @@ CLIPS = [
                 "merge": {"happy": "excited"},
                 "drop": ["calm", "neutral", "angry"],
             },
-            *("sad excited", ["sad", None, None, None, None, "excited"]),
+            ["sad", "excited"],
+            ["sad", None, None, None, None, "excited"],
         ),
     ],
 )
 def test_emotions_are_selected_merged_and_dropped(settings, labels, emotions):
     treatment = treat_labels(CLIPS, **settings)
-    assert (treatment.labels, treatment.emotions) == (labels.split(), emotions)
+    assert treatment.labels == labels
+    assert treatment.emotions == emotions
 
 
 @pytest.mark.parametrize(
-    ("labels", "merge", "drop", "message"),
+    ("settings", "message"),
     [
-        ("angri sad", {}, "", "labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
-        ("sad angry sad", {}, "", "labels: expected each label once, got sad, angry, sad"),
-        ("sad calm", {}, "calm", "labels: 'calm' is listed, but also merged or dropped"),
         (
-            "sad angry neutral happy",
-            {},
-            "",
+            {"labels": ["angri", "sad"]},
+            "labels: 'angri' is not a canonical emotion; the nearest is 'angry'",
+        ),
+        (
+            {"labels": ["sad", "angry", "sad"]},
+            "labels: expected each label once, got sad, angry, sad",
+        ),
+        (
+            {"labels": ["sad", "calm"], "drop": ["calm"]},
+            "labels: 'calm' is listed, but also merged or dropped",
+        ),
+        (
+            {"labels": ["sad", "angry", "neutral", "happy"]},
             "labels: 'calm' (2 clips, the first 1.wav) is not listed",
         ),
         (
-            *("sad angry neutral", {"calm": "happy"}, ""),
-            "merge: 'calm' is merged into 'happy', which is not in corpus.labels; list it there, or drop ",
+            {"labels": ["sad", "angry", "neutral"], "merge": {"calm": "happy"}},
+            "merge: 'calm' is merged into 'happy', which is not in corpus.labels; ",
         ),
         (
-            "",
-            {"calm": "sad", "sad": "angry"},
-            "",
+            {"merge": {"calm": "sad", "sad": "angry"}},
             "merge: 'calm' is merged into 'sad', which is merged itself",
         ),
-        ("sad fear", {}, "calm angry neutral happy", "labels: no clip has the label 'fear'"),
-        ("", {}, "calm angry neutral happy", "labels: at least two classes are needed, got sad"),
+        (
+            {"labels": ["sad", "fear"], "drop": ["calm", "angry", "neutral", "happy"]},
+            "labels: no clip has the label 'fear'",
+        ),
+        (
+            {"drop": ["calm", "angry", "neutral", "happy"]},
+            "labels: at least two classes are needed, got sad",
+        ),
+        ({"drop": ["calmm"]}, "drop: 'calmm' is not a canonical emotion"),
+        ({"merge": {"calm": "sad"}, "drop": ["sad"]}, "drop: 'sad' is also merged"),
     ],
 )
-def test_a_contradiction_is_named(labels, merge, drop, message):
+def test_a_contradiction_is_named(settings, message):
     with pytest.raises(UserError) as error:
-        treat_labels(CLIPS, labels.split() or None, merge, drop.split())
-    assert f"corpus.{message}" in str(error.value)
+        treat_labels(CLIPS, **settings)
+    assert str(error.value).startswith(f"corpus.{message}")
 
 
 def rated(emotion, votes):
@@ -109,8 +128,7 @@ def test_votes_decide_the_label_after_merging():
     assert treated.votes[2] is None
 
 
-# ------------------------------------------------------------------------------------------ several
-# corpora together
+# ---------------------------------------------------------------------- several corpora together
 
 MIXED = [
     Clip(
@@ -126,11 +144,11 @@ MIXED = [
 
 
 def test_the_rule_of_one_corpus_takes_precedence():
-    own = {
+    rules = {
         "a": Rule({"calm": "calm"}, key="corpus.corpora[0]"),
         "b": Rule({"surprise": "happy"}, ["calm"]),
     }
-    treatment = treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus=own)
+    treatment = treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus=rules)
     assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
     assert treatment.emotions == [
         "calm",
@@ -145,7 +163,7 @@ def test_the_rule_of_one_corpus_takes_precedence():
 
 
 @pytest.mark.parametrize(
-    ("own", "message"),
+    ("rule", "message"),
     [
         (
             {"merge": {"surprise": "calm"}},
@@ -154,16 +172,17 @@ def test_the_rule_of_one_corpus_takes_precedence():
         ({"drop": ["neutral"]}, "corpus.merge: 'calm' is merged into 'neutral', which "),
     ],
 )
-def test_rules_of_one_corpus_that_contradict_each_other_are_named(own, message):
+def test_rules_of_one_corpus_that_contradict_each_other_are_named(rule, message):
+    rules = {"a": Rule(**rule, key="x")}
     with pytest.raises(UserError) as error:
-        treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus={"a": Rule(**own, key="x")})
+        treat_labels(MIXED, merge={"calm": "neutral"}, rule_of_corpus=rules)
     assert str(error.value).startswith(message)
 
 
 def test_rules_without_a_common_clip_do_not_contradict_each_other():
-    own = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
+    rules = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
     treatment = treat_labels(
-        MIXED, merge={"boredom": "neutral", "calm": "neutral"}, rule_of_corpus=own
+        MIXED, merge={"boredom": "neutral", "calm": "neutral"}, rule_of_corpus=rules
     )
     assert treatment.emotions == [
         "calm",

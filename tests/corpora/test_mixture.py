@@ -141,7 +141,7 @@ def test_on_unknown_of_an_item_takes_precedence(tmp_path, item, caplog):
     [
         (
             None,
-            "corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}",
+            "corpora: missing; a mixture lists its corpora, such as [{name: ravdess, ",
         ),
         (
             [{"name": "savee"}, {"name": "mixture"}],

@@ -41,7 +41,8 @@ def every_name(channel):
             for statement in ravdess.STATEMENTS:
                 for repetition in ("01", "02"):
                     for actor in range(1, 25):
-                        yield f"03-{channel}-{emotion}-{intensity}-{statement}-{repetition}-{actor:02d}"
+                        fields = ("03", channel, emotion, intensity, statement, repetition)
+                        yield f"{'-'.join(fields)}-{actor:02d}"
 
 
 def test_a_clip_has_the_fields_of_its_name():

@@ -1,4 +1,4 @@
-"""Targets: columns of ratings from every kind of corpus, their scale, and each mistake in one line."""
+"""Targets: ratings from every kind of corpus, their scale, and the message for each mistake."""
 
 import csv
 

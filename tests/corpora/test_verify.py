@@ -1,4 +1,4 @@
-"""The lists of official files: complete, well formed, equal to their source, and part of the wheel."""
+"""The lists of official files: complete, well formed, equal to their source, in the wheel."""
 
 import configparser
 import re
