@@ -86,37 +86,67 @@ def fold_intervals(
         by_speaker: draw speakers and their clips, otherwise clips alone.
     """
     generator = np.random.default_rng(seed)
-    measures = [measure(fold.outputs) for fold in folds]
     speakers = [speaker_keys(fold) if by_speaker else None for fold in folds]
-    drawn = [{*fold.ids, *(own or ())} for fold, own in zip(folds, speakers, strict=True)]
-    if len(set.union(*drawn)) < sum(map(len, drawn)):
-        ends = np.cumsum([len(fold) for fold in folds])[:-1]
+    if _folds_share(folds, speakers):
+        drawn = _resample_shared_folds(folds, speakers, resamples, generator)
+    else:
+        drawn = _resample_disjoint_folds(folds, speakers, draw_folds, resamples, generator)
+    return percentiles(drawn, confidence)
 
-        def mean_of_folds(weights: np.ndarray) -> dict[str, np.ndarray]:
-            parts = np.split(weights, ends, axis=1)
-            values = [own(part) for own, part in zip(measures, parts, strict=True)]
-            return {
-                name: mean_of_known(np.stack([own[name] for own in values], axis=1))
-                for name in values[0]
-            }
 
-        everyone = list(itertools.chain(*speakers)) if by_speaker else None
-        shared = clip_draws(
-            [clip for fold in folds for clip in fold.ids], everyone, resamples, generator
-        )
-        return percentiles(resample([mean_of_folds], shared)[0], confidence)
-    values = [
-        resample([own], draws(len(fold), names, resamples, generator))[0]
-        for own, fold, names in zip(measures, folds, speakers, strict=True)
+def _folds_share(folds: Sequence[Predictions], speakers: Sequence[list[str] | None]) -> bool:
+    """Whether a clip or a speaker is in two folds."""
+    drawn_of_folds = [
+        {*fold.ids, *(speakers_of_fold or ())}
+        for fold, speakers_of_fold in zip(folds, speakers, strict=True)
     ]
+    return len(set.union(*drawn_of_folds)) < sum(map(len, drawn_of_folds))
+
+
+def _resample_shared_folds(
+    folds: Sequence[Predictions],
+    speakers: Sequence[list[str] | None],
+    resamples: int,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """{metric: (resamples,)}: means over folds, each clip and speaker drawn once for all folds."""
+    measures = [measure(fold.outputs) for fold in folds]
+    ends = np.cumsum([len(fold) for fold in folds])[:-1]
+
+    def mean_of_folds(weights: np.ndarray) -> dict[str, np.ndarray]:
+        weights_of_folds = np.split(weights, ends, axis=1)
+        values = [own(part) for own, part in zip(measures, weights_of_folds, strict=True)]
+        return {
+            name: mean_of_known(np.stack([own[name] for own in values], axis=1))
+            for name in values[0]
+        }
+
+    ids = [clip for fold in folds for clip in fold.ids]
+    all_speakers = None if speakers[0] is None else list(itertools.chain(*speakers))
+    drawn = clip_draws(ids, all_speakers, resamples, generator)
+    return resample([mean_of_folds], drawn)[0]
+
+
+def _resample_disjoint_folds(
+    folds: Sequence[Predictions],
+    speakers: Sequence[list[str] | None],
+    draw_folds: bool,
+    resamples: int,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """{metric: (resamples,)}: means over folds, each fold with resamples of its own."""
+    values = []
+    for fold, speakers_of_fold in zip(folds, speakers, strict=True):
+        drawn = draws(len(fold), speakers_of_fold, resamples, generator)
+        values.append(resample([measure(fold.outputs)], drawn)[0])
     # (folds, resamples) each
     stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}
     if draw_folds:
         chosen = generator.integers(len(folds), size=(len(folds), resamples))
         # Each drawn fold has its own resample, so that a fold drawn twice is not the same twice.
-        own = generator.integers(resamples, size=chosen.shape)
-        stacked = {name: one[chosen, own] for name, one in stacked.items()}
-    return percentiles({name: mean_of_known(one.T) for name, one in stacked.items()}, confidence)
+        of_fold = generator.integers(resamples, size=chosen.shape)
+        stacked = {name: scores[chosen, of_fold] for name, scores in stacked.items()}
+    return {name: mean_of_known(scores.T) for name, scores in stacked.items()}
 
 
 def speaker_keys(predictions: Predictions) -> list[str]:

@@ -2,17 +2,16 @@
 follow.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from ..evaluation.metrics import METRICS
 from ..evaluation.sections import Positive, Results, Robustness, Scores, Temperature
 from ..evaluation.tasks import TASKS, Task
 from ..utils.errors import UserError
 from ..utils.files import first_problem, read_json
+from .checks import problem_of
 from .sections import Header, Run, Seconds, Training
 
 SCHEMA = "report_schema.json"
@@ -116,107 +115,10 @@ def read_report(path: Path) -> Report:
         UserError: if the file is not a report of ser_hf.
     """
     report = Report.from_dict(read_json(path), path)
-    for key, holds, problem in _requirements(report):
-        if not holds:
-            raise UserError(f"{path}: not a report of ser_hf: {key}: {problem}")
+    problem = problem_of(report)
+    if problem is not None:
+        raise UserError(f"{path}: not a report of ser_hf: {problem}")
     return report
-
-
-def _requirements(report: Report) -> Iterator[tuple[str, bool, str]]:
-    """(key, whether it fits the other sections, the problem if it does not)."""
-    labels = report.labels
-    main = report.measured.headline[:3]
-    runs = report.runs
-    rated = report.measured.problem_type == "regression"
-    own: list[Any] = [
-        report,
-        *report.corpora.values(),
-        *runs.values(),
-        *filter(None, [report.pooled]),
-    ]
-    counts = [report.perceived.counts] if report.perceived else []
-    counts += [section.confusion for section in own if hasattr(section, "confusion")]
-    classes = [list(section.per_class) for section in own if hasattr(section, "per_class")]
-    yield "labels", 0 < len(set(labels)) == len(labels), "expected at least one, each once"
-    square = all(
-        [len(row) for row in rows] == [len(labels)] * len(labels)
-        for rows in counts
-        if rows or not rated
-    )
-    yield (
-        "confusion",
-        square,
-        f"expected {len(labels)} rows of {len(labels)} counts, one for each label",
-    )
-    yield (
-        "per_class",
-        set().union(*classes) <= set(labels),
-        "contains a label that is not in labels",
-    )
-    yield (
-        "per_dimension",
-        list(report.per_dimension) == labels * rated,
-        "expected the dimensions of labels",
-    )
-    distribution = (report.class_distribution or {}).values()
-    yield (
-        "class_distribution",
-        all(list(clips) == labels for clips in distribution),
-        "expected labels as keys",
-    )
-    scored = all(section.metrics.get(name) is not None for section in own for name in main)
-    yield "metrics", set(report.metrics) <= set(METRICS), "contains an unknown metric"
-    yield "metrics", scored, f"expected {', '.join(main)}, for each run and corpus too"
-    bins = [
-        (one.confidence, one.accuracy)
-        for one in (report.calibration.bins if report.calibration else ())
-        if one.clips
-    ]
-    known = not report.calibration or (bool(bins) and all(None not in own for own in bins))
-    yield "calibration", known, "expected a confidence and an accuracy for each bin with clips"
-    shown = report.main, report.measured.beside[0]
-    drawn = all(
-        _drawable(entry, shown, report.selected_by or report.main) for entry in report.history
-    )
-    yield "history", drawn, "expected a number for epoch, loss and each metric"
-    chosen = {
-        str(number) for number in (report.chosen_fold, report.chosen_seed) if number is not None
-    }
-    yield "chosen_fold or chosen_seed", chosen <= set(runs), "there is no such run"
-    yield "folds or seeds", all(number.isdecimal() for number in runs), "expected numbers as keys"
-    compared = [
-        ({*foil.gap, report.main}, {*foil.gap} & {*foil.metrics} & {*foil.against})
-        for foil in [report.foil]
-        if foil
-    ]
-    compared += [({*seen.metrics}, {*seen.same_clips}) for seen in [report.perceived] if seen]
-    yield (
-        "foil or perceived",
-        all(one <= other for one, other in compared),
-        "the compared metrics differ",
-    )
-    rows = [row for values in report.slices.values() for row in values.values()]
-    yield (
-        "slices",
-        rated or all(row.uar is not None for row in rows),
-        "expected the UAR of each group",
-    )
-    named = all(
-        {gap.best, gap.worst} <= set(report.slices.get(name, ()))
-        for name, gap in (report.gaps or {}).items()
-    )
-    yield "gaps", named, "names a group that has no results"
-
-
-def _drawable(entry: dict[str, Any], shown: tuple[str, ...], metric: str) -> bool:
-    """Whether an entry of the history has what the training curves show."""
-    numbers = [entry.get("epoch"), entry.get("train_loss", 0.0)]
-    for key, names in (("train", shown), ("validation", (*shown, "loss", metric))):
-        if scores := entry.get(key):
-            numbers += [scores.get(name) if isinstance(scores, dict) else None for name in names]
-    if folds := entry.get("folds"):
-        numbers += folds if isinstance(folds, list) else [None]
-    return all(isinstance(number, int | float) for number in numbers)
 
 
 def report_schema() -> dict[str, Any]:
