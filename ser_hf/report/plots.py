@@ -111,53 +111,64 @@ def curves_figure(
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    validation = [
-        (entry["epoch"], entry["validation"]) for entry in history if "validation" in entry
-    ]
-    fitted = any("candidate" in entry for entry in history)
-    axis, held_out = ("candidate", "cross-validation") if fitted else ("epoch", "validation")
-    # One value is a point, which a line alone does not show.
-    marker = {"marker": "o", "markersize": 4} if len(validation) == 1 else {}
-
-    def draw(
-        axes: Axes, label: str, points: Sequence[tuple[float, float]], color: str, line: str = "-"
-    ) -> None:
-        if points:
-            axes.plot(*zip(*points, strict=True), line, color=color, label=label, **marker)
-
-    draw(
-        losses,
-        "train",
-        [(own["epoch"], own["train_loss"]) for own in history if "train_loss" in own],
-        COLORS[0],
-    )
-    draw(losses, held_out, [(epoch, values["loss"]) for epoch, values in validation], COLORS[1])
-    trained = [(entry["epoch"], entry["train"]) for entry in history if entry.get("train")]
-    for key, color in zip(metrics, COLORS, strict=False):
-        for start, entries, line in (("", validation, "-"), ("train ", trained, ":")):
-            known = [
-                (epoch, values[key]) for epoch, values in entries if values.get(key) is not None
-            ]
-            draw(scores, start + NAMES[key], known, color, line)
-    losses.set(ylabel="loss", title="Loss")
-    # a correlation may be negative
-    low = min([0.0, *(value for line in scores.lines for value in line.get_ydata())])
-    scores.set(ylabel="score", title="Scores", ylim=(low, 1))
+    of_grid = any("candidate" in entry for entry in history)
+    axis = "candidate" if of_grid else "epoch"
+    _draw_losses(losses, history, "cross-validation" if of_grid else "validation")
+    _draw_scores(scores, history, metrics)
     kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
-    for axes in figure.axes:
+    for axes in (losses, scores):
         if kept is not None:
-            axes.axvline(
-                kept,
-                color=COLORS[2],
-                linestyle="--",
-                linewidth=1,
-                label=f"selected: {axis} {kept:g}",
-            )
+            label = f"selected: {axis} {kept:g}"
+            axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=label)
         axes.set(xlabel=axis)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return figure
+
+
+def _draw_losses(axes: Axes, history: Sequence[Mapping[str, Any]], held_out: str) -> None:
+    marker = _marker(history)
+    train = [(entry["epoch"], entry["train_loss"]) for entry in history if "train_loss" in entry]
+    validation = [(epoch, scores["loss"]) for epoch, scores in _scores_of(history, "validation")]
+    _draw_curve(axes, train, color=COLORS[0], label="train", **marker)
+    _draw_curve(axes, validation, color=COLORS[1], label=held_out, **marker)
+    axes.set(ylabel="loss", title="Loss")
+
+
+def _draw_scores(axes: Axes, history: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> None:
+    marker = _marker(history)
+    for key, color in zip(metrics, COLORS, strict=False):
+        look = {"color": color, **marker}
+        for part, prefix, line in (("validation", "", "-"), ("train", "train ", ":")):
+            points = [
+                (epoch, scores[key])
+                for epoch, scores in _scores_of(history, part)
+                if scores.get(key) is not None
+            ]
+            _draw_curve(axes, points, linestyle=line, label=prefix + NAMES[key], **look)
+    # A correlation may be negative.
+    lowest = min([0.0, *(value for line in axes.lines for value in line.get_ydata())])
+    axes.set(ylabel="score", title="Scores", ylim=(lowest, 1))
+
+
+def _scores_of(
+    history: Sequence[Mapping[str, Any]], part: str
+) -> list[tuple[float, Mapping[str, Any]]]:
+    """The epochs that measured a split, with its scores."""
+    return [(entry["epoch"], entry[part]) for entry in history if entry.get(part)]
+
+
+def _marker(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One value is a point, which a line alone does not show."""
+    single = len(_scores_of(history, "validation")) == 1
+    return {"marker": "o", "markersize": 4} if single else {}
+
+
+def _draw_curve(axes: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:
+    if points:
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, **look)
 
 
 def dimensions_figure(

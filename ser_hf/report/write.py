@@ -1,5 +1,6 @@
 """The folder of a report: report.json with its schema, tables, pictures and the page."""
 
+import dataclasses
 import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -34,9 +35,27 @@ _MOST_BYTES = 400_000
 _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
-    "predictions.parquet": "every clip with its label, its prediction and the probability of each emotion, or its "
-    "ratings and their predictions",
+    "predictions.parquet": (
+        "every clip with its label, its prediction and the probability of each emotion, or its "
+        "ratings and their predictions"
+    ),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFigure:
+    """A picture of a report.
+
+    Args:
+        section: of the page.
+        name: of the file.
+        text: for readers who do not see the picture.
+    """
+
+    section: str
+    name: str
+    text: str
+    drawing: Figure
 
 
 def write_report(
@@ -52,113 +71,105 @@ def write_report(
     write_json(folder / SCHEMA, report_schema())
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     write_json(folder / "report.json", values)
-    shown: dict[str, list[Picture]] = {}
-    for section, name, alt, figure in figures(
-        report, predictions or folder / "predictions.parquet"
-    ):
-        shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
-    files = {name: holds for name, holds in _FILES.items() if (folder / name).is_file()}
+    pictures: dict[str, list[Picture]] = {}
+    for figure in figures(report, predictions or folder / "predictions.parquet"):
+        pictures.setdefault(figure.section, []).append(_write_picture(figure, folder))
     html = render(
-        report, pictures=shown, players=players(report.hardest, folder), files=files, **page
+        report,
+        pictures=pictures,
+        players=players(report.hardest, folder),
+        files={name: text for name, text in _FILES.items() if (folder / name).is_file()},
+        **page,
     )
     (folder / "index.html").write_text(html, encoding="utf-8")
 
 
-def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
-    png = folder / f"{name}.png"
-    svg = folder / f"{name}.svg"
-    save_figure(figure, png)
+def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
+    png = folder / f"{figure.name}.png"
+    svg = folder / f"{figure.name}.svg"
+    drawing = figure.drawing
+    save_figure(drawing, png)
     # The layout is computed once; it takes longer than drawing.
-    figure.set_layout_engine("none")
-    save_figure(figure, svg)
+    drawing.set_layout_engine("none")
+    save_figure(drawing, svg)
     chosen = png if svg.stat().st_size > _MOST_BYTES else svg
-    return picture(alt, chosen.read_bytes(), figure.get_size_inches(), (png.name, svg.name))
+    return picture(
+        figure.text, chosen.read_bytes(), drawing.get_size_inches(), (png.name, svg.name)
+    )
 
 
-def figures(
-    report: Report, predictions: Path | None = None
-) -> Iterator[tuple[str, str, str, Figure]]:
-    """(section of the page, name of the file, alternative text, figure) of every picture of a
-    report.
+def figures(report: Report, predictions: Path | None = None) -> Iterator[ReportFigure]:
+    """Every picture of a report.
 
     Args:
         predictions: the table with targets and values, for dimensions.
     """
-    names = report.labels
-    score = report.metrics[report.main]
     metric = NAMES[report.main]
+    score = report.metrics[report.main]
     title = f"{report.name}: {metric} {score:.3f} on {evaluated_speakers(report)}"
-    if report.class_distribution:
-        counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
-        yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
-    if report.confusion:
-        yield (
-            "confusion",
-            "confusion_matrix",
-            "Confusion matrix",
-            confusion_figure({title: report.confusion}, names),
-        )
-    if report.per_class:
-        yield (
-            "per_class",
-            "per_class",
-            "Per-class results",
-            per_class_figure(report.per_class, title),
-        )
+    yield from _figures_of_classes(report, title)
     if report.per_dimension and predictions is not None and predictions.is_file():
-        table = pq.read_table(predictions)
-        table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
-        rated = {
-            name: tuple(table[f"{kind}_{name}"].to_numpy() for kind in ("true", "p"))
-            for name in names
-        }
-        alt = "Predictions and errors by rating, for each dimension"
-        yield (
-            "dimensions",
-            "dimensions",
-            alt,
-            dimensions_figure(rated, report.ranges, report.per_dimension, title),
-        )
+        yield _figure_of_dimensions(report, predictions, title)
     if report.slices:
-        yield (
-            "slices",
-            "slices",
-            f"{metric} by group",
-            slices_figure(report.slices, report.main, score),
-        )
+        drawing = slices_figure(report.slices, report.main, score)
+        yield ReportFigure("slices", "slices", f"{metric} by group", drawing)
     if report.corpora:
-        confusions = {
-            f"{corpus} ({sum(map(sum, own.confusion))} predictions)": own.confusion
-            for corpus, own in report.corpora.items()
-        }
-        yield (
-            "corpora",
-            "confusion_by_corpus",
-            "Confusion matrix of each corpus",
-            confusion_figure(confusions, names),
-        )
+        yield _figure_of_corpora(report)
     if report.history:
-        figure = curves_figure(report.history, (report.main, report.measured.beside[0]))
-        yield "training", "training_curves", "Training curves", figure
+        shown = (report.main, report.measured.beside[0])
+        drawing = curves_figure(report.history, shown)
+        yield ReportFigure("training", "training_curves", "Training curves", drawing)
     if report.calibration:
-        figure = reliability_figure(report.calibration, report.temperature)
-        yield "calibration", "reliability", "Reliability diagram", figure
+        drawing = reliability_figure(report.calibration, report.temperature)
+        yield ReportFigure("calibration", "reliability", "Reliability diagram", drawing)
     if report.robustness:
-        yield (
-            "robustness",
-            "robustness",
-            f"{metric} by severity",
-            robustness_figure(report.robustness, report.main),
-        )
+        drawing = robustness_figure(report.robustness, report.main)
+        yield ReportFigure("robustness", "robustness", f"{metric} by severity", drawing)
+
+
+def _figures_of_classes(report: Report, title: str) -> Iterator[ReportFigure]:
+    if report.class_distribution:
+        counts = {part: list(clips.values()) for part, clips in report.class_distribution.items()}
+        drawing = distribution_figure(counts, report.labels)
+        yield ReportFigure("classes", "class_distribution", "Clips per class", drawing)
+    if report.confusion:
+        drawing = confusion_figure({title: report.confusion}, report.labels)
+        yield ReportFigure("confusion", "confusion_matrix", "Confusion matrix", drawing)
+    if report.per_class:
+        drawing = per_class_figure(report.per_class, title)
+        yield ReportFigure("per_class", "per_class", "Per-class results", drawing)
+
+
+def _figure_of_dimensions(report: Report, predictions: Path, title: str) -> ReportFigure:
+    table = pq.read_table(predictions)
+    table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
+    targets_and_values = {
+        name: (table[f"true_{name}"].to_numpy(), table[f"p_{name}"].to_numpy())
+        for name in report.labels
+    }
+    drawing = dimensions_figure(targets_and_values, report.ranges, report.per_dimension, title)
+    text = "Predictions and errors by rating, for each dimension"
+    return ReportFigure("dimensions", "dimensions", text, drawing)
+
+
+def _figure_of_corpora(report: Report) -> ReportFigure:
+    confusions = {}
+    for name, scores in report.corpora.items():
+        number = sum(map(sum, scores.confusion))
+        confusions[f"{name} ({number} predictions)"] = scores.confusion
+    drawing = confusion_figure(confusions, report.labels)
+    return ReportFigure(
+        "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", drawing
+    )
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
     """Addresses of the audio files of clips relative to a page in `folder`, by id; without missing
     files.
     """
-    found = {}
+    addresses = {}
     for clip in clips:
         if clip.path and Path(clip.path).is_file():
             relative = os.path.relpath(Path(clip.path).absolute(), folder.absolute())
-            found[clip.id] = urllib.parse.quote(Path(relative).as_posix())
-    return found
+            addresses[clip.id] = urllib.parse.quote(Path(relative).as_posix())
+    return addresses

@@ -51,7 +51,7 @@ def test_a_score_that_is_not_finite_is_not_written(tmp_path):
 def named(rendered):
     def draw(report):
         with rendered():
-            return {name: figure for _, name, _, figure in figures(typed(report))}
+            return {figure.name: figure.drawing for figure in figures(typed(report))}
 
     return draw
 
