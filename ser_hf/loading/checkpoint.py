@@ -26,7 +26,7 @@ from .encoders import (
     ENCODERS,
     check_extractor,
     encoder_config,
-    encoder_facts,
+    encoder_entry,
     layerdrop_key,
     normalizes,
     shorten_window,
@@ -201,7 +201,7 @@ def _with_stock_head(config: PreTrainedConfig, source: str, head: Head) -> PreTr
     transformers 5, and has it in version 4, so these encoders need our head for a sum.
     """
     has_sum = hasattr(config, "use_weighted_layer_sum")
-    sum_is_stable = has_sum and "encoder.layer_norm" not in encoder_facts(config).above
+    sum_is_stable = has_sum and "encoder.layer_norm" not in encoder_entry(config).above
     if head.weighted_layer_sum and not sum_is_stable:
         raise UserError(
             f"model.weighted_layer_sum: for {source} set model.pooling too, such as mean"

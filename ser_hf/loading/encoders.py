@@ -1,5 +1,4 @@
-"""Facts about the speech encoders of transformers in one table, and lengths that follow from their
-configuration.
+"""The table of speech encoders, and lengths of clips that follow from their configuration.
 
 Functions take the configuration of an encoder, or of our head on one. Samples are at 16 kHz.
 """
@@ -23,8 +22,14 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Names of the parts of an encoder, relative to it: the stem (empty if the extractor makes
-    frames), the list of layers, what follows them, and the linear layers that are usually adapted.
+    """Names of the parts of an encoder, relative to it.
+
+    Args:
+        name: of the encoder in its classifier.
+        stem: the modules that make frames; empty if the feature extractor does.
+        layers: the list of transformer layers.
+        above: what follows the layers.
+        lora_targets: the linear layers that LoRA usually adapts.
     """
 
     name: str
@@ -37,51 +42,99 @@ class Encoder:
 _STEM = ("feature_extractor",)
 _QUERY_VALUE = ("q_proj", "v_proj")
 
-# Configuration's model_type -> facts.
+# `model_type` of the configuration -> the names of its parts.
 ENCODERS = {
-    "wav2vec2": Encoder("wav2vec2", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
-    "hubert": Encoder("hubert", _STEM, "encoder.layers", (), _QUERY_VALUE),
-    # WavLM's attention reads the weights of its projections and never calls them: an adapter there
-    # would do nothing.
+    "wav2vec2": Encoder(
+        "wav2vec2",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=("adapter",),
+        lora_targets=_QUERY_VALUE,
+    ),
+    "hubert": Encoder(
+        "hubert",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=(),
+        lora_targets=_QUERY_VALUE,
+    ),
     "wavlm": Encoder(
-        "wavlm", _STEM, "encoder.layers", ("adapter",), ("intermediate_dense", "output_dense")
+        "wavlm",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=("adapter",),
+        # Its attention reads the weights of its projections and never calls them: an adapter there
+        # would do nothing.
+        lora_targets=("intermediate_dense", "output_dense"),
     ),
-    "unispeech": Encoder("unispeech", _STEM, "encoder.layers", (), _QUERY_VALUE),
-    "unispeech-sat": Encoder("unispeech_sat", _STEM, "encoder.layers", (), _QUERY_VALUE),
+    "unispeech": Encoder(
+        "unispeech",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=(),
+        lora_targets=_QUERY_VALUE,
+    ),
+    "unispeech-sat": Encoder(
+        "unispeech_sat",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=(),
+        lora_targets=_QUERY_VALUE,
+    ),
     "data2vec-audio": Encoder(
-        "data2vec_audio", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE
+        "data2vec_audio",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=("adapter",),
+        lora_targets=_QUERY_VALUE,
     ),
-    "sew": Encoder("sew", _STEM, "encoder.layers", ("encoder.upsample",), _QUERY_VALUE),
+    "sew": Encoder(
+        "sew",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=("encoder.upsample",),
+        lora_targets=_QUERY_VALUE,
+    ),
     "sew-d": Encoder(
-        "sew_d", _STEM, "encoder.encoder.layer", ("encoder.upsample",), ("query_proj", "value_proj")
+        "sew_d",
+        stem=_STEM,
+        layers="encoder.encoder.layer",
+        above=("encoder.upsample",),
+        lora_targets=("query_proj", "value_proj"),
     ),
     "wav2vec2-conformer": Encoder(
         "wav2vec2_conformer",
-        _STEM,
-        "encoder.layers",
-        ("encoder.layer_norm", "adapter"),
-        ("linear_q", "linear_v"),
+        stem=_STEM,
+        layers="encoder.layers",
+        above=("encoder.layer_norm", "adapter"),
+        lora_targets=("linear_q", "linear_v"),
     ),
     "wav2vec2-bert": Encoder(
         "wav2vec2_bert",
-        (),
-        "encoder.layers",
-        ("intermediate_ffn", "adapter"),
-        ("linear_q", "linear_v"),
+        stem=(),
+        layers="encoder.layers",
+        above=("intermediate_ffn", "adapter"),
+        lora_targets=("linear_q", "linear_v"),
     ),
-    "whisper": Encoder("encoder", ("conv1", "conv2"), "layers", ("layer_norm",), _QUERY_VALUE),
+    "whisper": Encoder(
+        "encoder",
+        stem=("conv1", "conv2"),
+        layers="layers",
+        above=("layer_norm",),
+        lora_targets=_QUERY_VALUE,
+    ),
     "audio-spectrogram-transformer": Encoder(
         "audio_spectrogram_transformer",
-        ("embeddings.patch_embeddings",),
-        "layers",
-        ("layernorm",),
-        _QUERY_VALUE,
+        stem=("embeddings.patch_embeddings",),
+        layers="layers",
+        above=("layernorm",),
+        lora_targets=_QUERY_VALUE,
     ),
 }
 
 
-# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only.
-# Whisper's are centered.
+# Kaldi's frames, which the extractors of the spectrogram transformer and of wav2vec2-bert make:
+# 25 ms every 10 ms, whole ones only. Whisper's are centered.
 _FRAME = 400
 _HOP = 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
@@ -103,18 +156,23 @@ def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
     return config.encoder if config.model_type == "ser_encoder" else config
 
 
-def encoder_facts(config: PreTrainedConfig) -> Encoder:
-    """The table entry of an encoder, adjusted to its settings."""
+def encoder_entry(config: PreTrainedConfig) -> Encoder:
+    """The table entry of an encoder, adjusted to its settings.
+
+    Raises:
+        UserError: for a kind that is not in the table.
+    """
     config = encoder_config(config)
     if config.model_type not in ENCODERS:
         raise UserError(
-            f"model.checkpoint: unknown encoder {config.model_type!r}; choose one of {', '.join(ENCODERS)}"
+            f"model.checkpoint: unknown encoder {config.model_type!r}; "
+            f"choose one of {', '.join(ENCODERS)}"
         )
-    facts = ENCODERS[config.model_type]
+    entry = ENCODERS[config.model_type]
     if getattr(config, "do_stable_layer_norm", False):
-        # Norms stand before the attention, and the encoder's own after the last layer.
-        facts = dataclasses.replace(facts, above=("encoder.layer_norm", *facts.above))
-    return facts
+        # Norms stand before the attention, and the encoder has one after the last layer.
+        entry = dataclasses.replace(entry, above=("encoder.layer_norm", *entry.above))
+    return entry
 
 
 def normalizes(config: PreTrainedConfig) -> bool:
@@ -135,15 +193,17 @@ def mask_valid(config: PreTrainedConfig) -> bool:
     spectrogram transformer have a fixed length.
     """
     config = encoder_config(config)
+    kind = config.model_type
+    if normalizes(config):
+        return False
+    if kind == "wav2vec2-conformer" and config.conv_depthwise_kernel_size > 1:
+        return False
+    if kind == "data2vec-audio" and config.num_conv_pos_embeddings > 1:
+        return False
+    if getattr(config, "squeeze_factor", 1) > 1:
+        return False
     return not (
-        normalizes(config)
-        or config.model_type == "wav2vec2-conformer"
-        and config.conv_depthwise_kernel_size > 1
-        or config.model_type == "data2vec-audio"
-        and config.num_conv_pos_embeddings > 1
-        or getattr(config, "conv_pos_batch_norm", False)
-        or getattr(config, "squeeze_factor", 1) > 1
-        or getattr(config, "add_adapter", False)
+        getattr(config, "conv_pos_batch_norm", False) or getattr(config, "add_adapter", False)
     )
 
 
@@ -153,15 +213,15 @@ def check_extractor(
     """Raise a `UserError` if an extractor does not make the inputs of the network."""
     config = encoder_config(config)
     kind = config.model_type
-    ours = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"
+    where = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"
     expected = _EXTRACTORS.get(kind, Wav2Vec2FeatureExtractor)
     if not isinstance(extractor, expected):
         raise UserError(
-            f"{ours} is of class {type(extractor).__name__}, and {kind} needs {expected.__name__}; use the file "
-            "published with the encoder"
+            f"{where} is of class {type(extractor).__name__}, and {kind} needs "
+            f"{expected.__name__}; use the file published with the encoder"
         )
     if not isinstance(extractor.sampling_rate, int | float):
-        raise UserError(f"{ours} has no sampling_rate")
+        raise UserError(f"{where} has no sampling_rate")
 
 
 def layerdrop_key(config: PreTrainedConfig) -> str | None:
@@ -176,8 +236,8 @@ def shortest_clip(config: PreTrainedConfig) -> int:
         return 1
     if config.model_type == _SPECTROGRAM:
         return _FRAME
-    # scales each band by its deviation over frames, of which one has none
     if config.model_type == _FILTERBANK:
+        # Two frames: its extractor divides each band by its deviation over the frames.
         return _FRAME + _HOP
     return shortest_waveform(config)
 
@@ -195,8 +255,9 @@ def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) 
 def shorten_window(
     config: PreTrainedConfig, extractor: SequenceFeatureExtractor, seconds: int
 ) -> None:
-    """Set the length of Whisper's input, in its configuration and its extractor. `load_model` then
-    keeps the position vectors of these seconds.
+    """Set the length of Whisper's input, in its configuration and its extractor.
+
+    `load_model` then keeps the position vectors of these seconds.
 
     Raises:
         UserError: for other encoders, and beyond the length of the checkpoint.
@@ -208,31 +269,33 @@ def shorten_window(
         )
     if seconds > extractor.chunk_length:
         raise UserError(
-            f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; use less"
+            f"model.window: the checkpoint takes {extractor.chunk_length} s, got {seconds}; "
+            "use less"
         )
     extractor.chunk_length = seconds
     extractor.n_samples = seconds * extractor.sampling_rate
     extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
-    # its second convolution halves the frames
+    # The second convolution of the stem halves the frames.
     config.max_source_positions = extractor.nb_max_frames // 2
 
 
 def shortest_batch(config: PreTrainedConfig) -> int:
-    """Samples to which a training batch must be padded for a SpecAugment span to fit; 0 without
-    masking.
+    """Samples to which a training batch must be padded for a SpecAugment span to fit.
+
+    0 without masking.
     """
     config = encoder_config(config)
-    if config.model_type in (_WHISPER, _SPECTROGRAM):  # heads on Whisper's encoder draw none
-        return 0
+    if config.model_type in (_WHISPER, _SPECTROGRAM):
+        return 0  # heads on Whisper's encoder do not mask
     if not getattr(config, "apply_spec_augment", True) or not config.mask_time_prob:
         return 0
-    frames = config.mask_time_length
-    if config.model_type == _FILTERBANK:  # pads to whole stacks
-        return _FRAME + _STACKED * (frames - 1) * _HOP
+    span = config.mask_time_length  # frames
+    if config.model_type == _FILTERBANK:
+        # Its extractor pads to whole stacks.
+        return _FRAME + _STACKED * (span - 1) * _HOP
     # Frames are masked before any are squeezed into one.
-    return shortest_waveform(config) + (frames - getattr(config, "squeeze_factor", 1)) * math.prod(
-        config.conv_stride
-    )
+    further = span - getattr(config, "squeeze_factor", 1)
+    return shortest_waveform(config) + further * math.prod(config.conv_stride)
 
 
 def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
@@ -240,8 +303,10 @@ def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
     kind = encoder_config(config).model_type
     if kind not in ENCODERS:
         return 0, 0
-    lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
-    return 0 if lengthens else shortest_clip(config), shortest_batch(config)
+    # Our head pads the waveforms of a batch itself.
+    head_pads = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
+    shortest = 0 if head_pads else shortest_clip(config)
+    return shortest, shortest_batch(config)
 
 
 def takes_waveforms(config: PreTrainedConfig) -> bool:

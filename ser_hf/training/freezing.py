@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ..loading.encoders import ENCODERS, encoder_facts
+from ..loading.encoders import ENCODERS, encoder_entry
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
@@ -58,7 +58,7 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
         layers = "layers"
         above = ()
     elif kind == PooledEncoderConfig.model_type or kind in ENCODERS:
-        facts = encoder_facts(inner.config)
+        facts = encoder_entry(inner.config)
         encoder = facts.name if kind in ENCODERS else "encoder"
         stem = facts.stem
         layers = facts.layers

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..loading.encoders import encoder_config, encoder_facts
+from ..loading.encoders import encoder_config, encoder_entry
 from ..utils.errors import UserError
 from .freezing import Structure, release_frozen_stems, structure
 
@@ -118,7 +118,7 @@ def _targets(
 ) -> list[str]:
     """Full names of the layers to adapt."""
     config = encoder_config(model.config)
-    wanted = encoder_facts(config).lora_targets if requested is None else tuple(requested)
+    wanted = encoder_entry(config).lora_targets if requested is None else tuple(requested)
     linear = [
         f"{layer}.{name}"
         for layer in where.layers

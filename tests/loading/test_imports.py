@@ -1,0 +1,47 @@
+"""Loading and inference need no training: what their modules import, measured in a new process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ser_hf
+
+PROGRAM = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted(sys.modules)))
+"""
+# Of training alone.
+TRAINING = ("ser_hf.training", "ser_hf.experiment", "peft", "transformers.trainer")
+PACKAGE = Path(ser_hf.__file__).parent
+
+
+def modules_loaded_by(*names):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def of(packages, modules):
+    return [
+        name
+        for name in modules
+        if any(name == package or name.startswith(f"{package}.") for package in packages)
+    ]
+
+
+def test_loading_imports_neither_training_nor_corpora():
+    names = [f"ser_hf.loading.{path.stem}" for path in sorted((PACKAGE / "loading").glob("[!_]*"))]
+    assert len(names) > 5
+    modules = modules_loaded_by(*names)
+    assert of((*TRAINING, "ser_hf.corpora", "sklearn"), modules) == []
+
+
+@pytest.mark.parametrize("name", ["ser_hf.inference.predict", "ser_hf.export.onnx"])
+def test_inference_and_export_import_no_training(name):
+    assert of(TRAINING, modules_loaded_by(name)) == []
