@@ -3,6 +3,7 @@ parts a, b and f of `throughput.py`."""
 
 import argparse
 import copy
+import dataclasses
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import (
     argument_options,
     data_workers,
-    precision_arguments,
+    set_precision,
     training_arguments,
 )
 from ser_hf.training.clips import clip_table
@@ -288,7 +289,7 @@ def their_trainer(
     own = (
         COMMON
         | (EVALUATION | best if evaluated else NO_EVALUATION)
-        | precision_arguments(precision)
+        | dataclasses.asdict(set_precision(precision))
         | more
     )
     own |= {

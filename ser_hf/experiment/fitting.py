@@ -22,7 +22,6 @@ from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES, Loss
 from ..training.mixup import Mixing
-from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from .clips import evaluation_clips, train_clips, train_labels
 from .context import RunContext
@@ -114,7 +113,7 @@ def fit_once(
             per_speaker=per_speaker,
         )
 
-    logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
+    logger.info("%s", trainable_table(model, arguments.parameter_groups(model)))
     watch = None if run.watch is None else partial(run.watch, run.folder.place)
     patience = None if planned_steps else recipe.training.early_stopping.patience
     with _tracked(run, arguments) as arguments.run_name:

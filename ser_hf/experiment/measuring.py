@@ -20,10 +20,10 @@ from ..protocols import PARTS
 from ..report.report import Report
 from ..report.sections import Model, Seconds, Training
 from ..training.arguments import EmotionTrainingArguments
-from ..training.checkpoints import size
 from ..training.fit import Fit, window_logits
 from ..training.lora import plain_parameters
 from ..training.sampling import clips_by_corpus
+from ..training.sharding import size
 from ..training.sklearn_solver import embed, logits_of
 from .clips import (
     evaluation_clips,
@@ -267,7 +267,7 @@ def training_section(run: RunContext, fitted: Fit) -> Training:
         settings["strategy"] = "full (every clip computed in each epoch)"
     if fitted.cached is not None:
         settings["strategy"] = "fast (frozen parts cached)"
-        settings["cache"] = fitted.cached
+        settings["cache"] = dataclasses.asdict(fitted.cached)
     if is_resampled(run):
         corpora = run.data.dataset["corpus"][:]
         settings["balance"] = run.recipe.training.balance

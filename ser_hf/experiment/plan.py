@@ -14,7 +14,6 @@ from ..training.collator import Collator
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES
-from ..training.optimizer import parameter_groups
 from ..training.sampling import EpochSchedule
 from ..utils.environment import quiet_libraries
 from ..utils.run_folder import RunFolder
@@ -68,7 +67,7 @@ def plan_run(recipe: Recipe) -> str:
         if arguments.max_steps > 0
         else math.ceil(steps * arguments.num_train_epochs)
     )
-    lines += [trainable_table(model, parameter_groups(model, *arguments.rates))]
+    lines += [trainable_table(model, arguments.parameter_groups(model))]
     lines.append(
         f"steps: {steps:,} an epoch of {arguments.step_batch_size} clips each, {total:,} in all"
     )

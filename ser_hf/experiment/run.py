@@ -16,9 +16,9 @@ from transformers import TrainerCallback
 from ..loading.build import build_model
 from ..report.report import Report, read_report
 from ..training.arguments import EmotionTrainingArguments
-from ..training.checkpoints import full_model
 from ..training.fit import dry_run
 from ..training.sampling import EpochSchedule
+from ..training.sharding import full_model
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder

@@ -303,9 +303,9 @@ def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
     kind = encoder_config(config).model_type
     if kind not in ENCODERS:
         return 0, 0
-    # Our head pads the waveforms of a batch itself.
-    head_pads = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
-    shortest = 0 if head_pads else shortest_clip(config)
+    # Our head lengthens short waveforms itself.
+    head_lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
+    shortest = 0 if head_lengthens else shortest_clip(config)
     return shortest, shortest_batch(config)
 
 

@@ -1,13 +1,11 @@
-"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys set
-by a run.
-"""
+"""`TrainingArguments` from the `training` section of a recipe: options, defaults, the machine's."""
 
 import atexit
 import copy
 import dataclasses
 import os
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,42 +21,61 @@ from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from .argument_names import argument_names
-from .optimizer import ONE_CYCLE, schedule_names
+from .optimizer import ONE_CYCLE, parameter_groups, schedule_names
 
 _MOST_WORKERS = 8
 
 
-def precision_arguments(precision: str) -> dict[str, Any]:
-    """The `TrainingArguments` of a precision; ``auto`` is the device's fastest native one. Weights
-    stay float32.
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """Fields of `TrainingArguments`; `tf32` is None on a device that does not have it."""
+
+    bf16: bool
+    fp16: bool
+    tf32: bool | None
+
+
+def set_precision(name: str) -> Precision:
+    """Set the number format of computations; weights stay in float32.
+
+    Args:
+        name: ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto``, the device's fastest native one.
+
+    Raises:
+        UserError: for a format that the device does not have.
     """
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    if precision == "auto":
-        precision = "bf16" if bf16 else "fp16" if cuda else "fp32"
+    if name == "auto":
+        if bf16:
+            name = "bf16"
+        else:
+            name = "fp16" if cuda else "fp32"
     possible = {"fp32": True, "tf32": ampere, "bf16": bf16 or not cuda, "fp16": cuda}
-    if not possible[precision]:
+    if not possible[name]:
         device = torch.cuda.get_device_name() if cuda else "a machine without a CUDA GPU"
-        raise UserError(f"training.precision: {precision} is not supported by {device}; use auto")
+        raise UserError(f"training.precision: {name} is not supported by {device}; use auto")
+
     # Overrides the setting of a launcher, and of an earlier run in this process.
-    os.environ["ACCELERATE_MIXED_PRECISION"] = precision if precision in ("bf16", "fp16") else "no"
+    os.environ["ACCELERATE_MIXED_PRECISION"] = name if name in ("bf16", "fp16") else "no"
     # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only on
     # request. The Trainer sets it for matrix products; for convolutions and recurrent layers
     # cuDNN's default is TF32.
     if ampere:
         for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
-            layers.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    return {
-        "bf16": precision == "bf16",
-        "fp16": precision == "fp16",
-        "tf32": precision == "tf32" if ampere else None,
-    }
+            layers.fp32_precision = "tf32" if name == "tf32" else "ieee"
+    return Precision(
+        bf16=name == "bf16",
+        fp16=name == "fp16",
+        tf32=name == "tf32" if ampere else None,
+    )
 
 
 def data_workers() -> int:
-    """Number of worker processes for batches: none on a CPU, where they would compete with the
-    training.
+    """Number of worker processes for batches.
+
+    None on a CPU, where they would compete with the training.
     """
     if not torch.cuda.is_available():
         return 0
@@ -67,8 +84,9 @@ def data_workers() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, numpy and torch on every device; `deterministic` makes torch refuse
-    nondeterministic operations.
+    """Seed Python, numpy and torch on every device.
+
+    `deterministic` makes torch refuse nondeterministic operations.
     """
     if deterministic:
         enable_full_determinism(seed)
@@ -132,10 +150,12 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
     "mfcc_rbf_svm": {"C": [1.0, 10.0, 100.0], "gamma_scale": [0.1, 0.3, 1.0, 3.0]},
     "mfcc_forest": {"n_estimators": [300], "min_samples_leaf": [1, 2, 4, 8]},
-    **dict.fromkeys(
-        (*TRANSFERRED, "encoder", "functionals_linear", "functionals_svm"), _EMBEDDINGS
-    ),
+    "functionals_linear": _EMBEDDINGS,
+    "functionals_svm": _EMBEDDINGS,
+    "encoder": _EMBEDDINGS,
 }
+for _transferred in TRANSFERRED:
+    GRIDS[_transferred] = _EMBEDDINGS
 
 
 def solvers_for(architecture: str) -> tuple[str, ...]:
@@ -155,21 +175,19 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
     for field in dataclasses.fields(TrainingArguments):
         if field.name not in settable:
             continue
-        default = (
-            field.default if field.default is not dataclasses.MISSING else field.default_factory()
-        )
+        default = field.default
+        if default is dataclasses.MISSING:
+            default = field.default_factory()
         options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
+
     for name in _MACHINE:
-        options[name] = (options[name][0] | None, None)
+        annotation, _ = options[name]
+        options[name] = (annotation | None, None)
     options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
-    options["lr_scheduler_type"] = (
-        Literal[tuple(schedule_names())],
-        HOUSE_DEFAULTS["lr_scheduler_type"],
-    )
-    options["dataloader_multiprocessing_context"] = (
-        Literal["fork", "forkserver", "spawn"] | None,
-        None,
-    )
+    schedules = Literal[tuple(schedule_names())]
+    options["lr_scheduler_type"] = (schedules, HOUSE_DEFAULTS["lr_scheduler_type"])
+    contexts = Literal["fork", "forkserver", "spawn"]
+    options["dataloader_multiprocessing_context"] = (contexts | None, None)
     options["torch_compile_mode"] = (Literal[COMPILE_MODES] | None, None)
     options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
@@ -179,11 +197,18 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
 class EmotionTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the settings of `EmotionTrainer`.
 
-    `schedule` is the name of the learning rate schedule; `kept_checkpoints` are kept beside the
-    best one (`save_total_limit` would delete before a new one is complete); the mean metric of the
-    last `selecting_evaluations` selects the best one. Batches of evaluation hold clips of one
-    length for models that are not `padding_safe`. Example:
-    `ser_hf.EmotionTrainingArguments("runs/own", head_learning_rate=1e-3)`
+    Example: `ser_hf.EmotionTrainingArguments("runs/first", head_learning_rate=1e-3)`
+
+    Args:
+        schedule: name of the learning rate schedule.
+        head_learning_rate, layer_decay: see `ser_hf.training.optimizer.parameter_groups`.
+        kept_checkpoints: checkpoints beside the best one (`save_total_limit` would delete before a
+            new one is complete); None for all.
+        selecting_evaluations: the best checkpoint is that with the best mean metric over so many
+            evaluations.
+        average, average_decay: see `ser_hf.training.averaging.WeightAverage`.
+        padding_safe: False for models whose predictions change with padding; their batches of
+            evaluation hold clips of one length.
     """
 
     schedule: str = "linear"
@@ -199,24 +224,37 @@ class EmotionTrainingArguments(TrainingArguments):
         super().__post_init__()  # starts the process group, if there are several processes
         atexit.unregister(end_process_group)  # an earlier run's, to end it once
         atexit.register(end_process_group)
-        if not self.padding_safe and self.world_size > 1:  # processes exchange batches of one size
+        if not self.padding_safe and self.world_size > 1:
+            # Processes exchange batches of one size.
             self.per_device_eval_batch_size = 1
 
     def evaluation_batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """The clips of each batch in evaluation, in their order; `lengths` in samples, sorted."""
         size = self.per_device_eval_batch_size
-        return [list(range(*bounds)) for bounds in batches(lengths, size, self.padding_safe)]
+        bounds = batches(lengths, size, self.padding_safe)
+        return [list(range(begin, end)) for begin, end in bounds]
+
+    def parameter_groups(
+        self, model: torch.nn.Module, decayed: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Trainable parameters in groups; see `ser_hf.training.optimizer.parameter_groups`."""
+        return parameter_groups(
+            model,
+            self.learning_rate,
+            self.weight_decay,
+            head_learning_rate=self.head_learning_rate,
+            layer_decay=self.layer_decay,
+            decayed=decayed,
+        )
 
     @property
     def n_gpu(self) -> int:
-        """GPUs of this process, at most one: the Trainer would wrap the model in `nn.DataParallel`
-        for several, which multiplies a loss that is divided by the clips of the whole step."""
-        return min(1, super().n_gpu)
+        """GPUs of this process, at most one.
 
-    @property
-    def rates(self) -> tuple[float, float, float | None, float | None]:
-        """Settings of `parameter_groups`."""
-        return self.learning_rate, self.weight_decay, self.head_learning_rate, self.layer_decay
+        For several, the Trainer would wrap the model in `nn.DataParallel`, which multiplies a loss
+        that is divided by the clips of the whole step.
+        """
+        return min(1, super().n_gpu)
 
     @property
     def step_batch_size(self) -> int:
@@ -225,7 +263,7 @@ class EmotionTrainingArguments(TrainingArguments):
 
 
 def training_arguments(
-    arguments: dict[str, Any],
+    arguments: Mapping[str, Any],
     output_dir: Path,
     seed: int,
     metric: str = "uar",
@@ -233,67 +271,38 @@ def training_arguments(
     progress: bool = True,
     precision: str = "auto",
     deterministic: bool = False,
-    **own: Any,
+    **further: Any,
 ) -> EmotionTrainingArguments:
     """The arguments of one run.
 
     Args:
+        arguments: of the library, by their names (`argument_options`).
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated in batches
             of equal length.
-        own: further fields of `EmotionTrainingArguments`.
+        precision: see `set_precision`.
+        further: fields of `EmotionTrainingArguments`.
 
     Raises:
         UserError: for arguments that contradict each other or that Transformers refuses.
     """
-    arguments = dict(arguments)
-    cuda = torch.cuda.is_available()
-    mps = torch.backends.mps.is_available()
-    machine = {
-        "use_cpu": not (cuda or mps),
-        "dataloader_pin_memory": cuda,
-        "dataloader_num_workers": data_workers(),
-        "disable_tqdm": not progress,
-    }
-    arguments |= {name: default for name, default in machine.items() if arguments.get(name) is None}
-    if arguments["eval_strategy"] == "no":
-        raise UserError(
-            "training.eval_strategy: validation selects the checkpoint; use epoch or steps"
-        )
-    # Otherwise the best weights of a run may be in no checkpoint.
-    for key in ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",):
-        if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):
-            raise UserError(
-                f"training.save_{key}: differs from eval_{key}; set both to the same value"
-            )
-    backend = arguments.get("torch_compile_backend")
-    if backend is not None and backend not in (
-        known := torch.compiler.list_backends(exclude_tags=())
-    ):
-        raise UserError(
-            f"training.torch_compile_backend: unknown {backend!r}; choose one of {', '.join(known)}"
-        )
-    if (
-        arguments.get("dataloader_multiprocessing_context")
-        and not arguments["dataloader_num_workers"]
-    ):
-        raise UserError(
-            "training.dataloader_multiprocessing_context: has no effect; set dataloader_num_workers too"
-        )
-    own |= {
-        "schedule": arguments["lr_scheduler_type"],
-        "kept_checkpoints": arguments.pop("save_total_limit"),
-    }
+    arguments = _with_machine_defaults(arguments, progress)
+    _check_strategies(arguments)
+    _check_backends(arguments)
+    schedule = arguments["lr_scheduler_type"]
+    if schedule == ONE_CYCLE:
+        arguments["lr_scheduler_type"] = "constant"  # the library does not know it
+    kept_checkpoints = arguments.pop("save_total_limit")
     if arguments.get("torch_compile"):
         # Batches differ in length: one graph for all rather than one for each.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
-    if own["schedule"] == ONE_CYCLE:
-        arguments["lr_scheduler_type"] = "constant"
-    arguments |= precision_arguments(precision)
+    arguments |= dataclasses.asdict(set_precision(precision))
     try:
         return EmotionTrainingArguments(
             **arguments,
-            **own,
+            **further,
+            schedule=schedule,
+            kept_checkpoints=kept_checkpoints,
             padding_safe=padding_safe,
             output_dir=str(output_dir),
             seed=seed,
@@ -309,10 +318,60 @@ def training_arguments(
         raise UserError(f"training: {error}") from None
 
 
+def _with_machine_defaults(arguments: Mapping[str, Any], progress: bool) -> dict[str, Any]:
+    """The arguments with settings of this machine where they have none."""
+    cuda = torch.cuda.is_available()
+    mps = torch.backends.mps.is_available()
+    machine = {
+        "use_cpu": not (cuda or mps),
+        "dataloader_pin_memory": cuda,
+        "dataloader_num_workers": data_workers(),
+        "disable_tqdm": not progress,
+    }
+    arguments = dict(arguments)
+    for name, value in machine.items():
+        if arguments.get(name) is None:
+            arguments[name] = value
+    return arguments
+
+
+def _check_strategies(arguments: Mapping[str, Any]) -> None:
+    """Every evaluation has its checkpoint; else the best weights of a run may be in none."""
+    strategy = arguments["eval_strategy"]
+    if strategy == "no":
+        raise UserError(
+            "training.eval_strategy: validation selects the checkpoint; use epoch or steps"
+        )
+    keys = ["strategy"]
+    if strategy == "steps":
+        keys.append("steps")
+    for key in keys:
+        if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):
+            raise UserError(
+                f"training.save_{key}: differs from eval_{key}; set both to the same value"
+            )
+
+
+def _check_backends(arguments: Mapping[str, Any]) -> None:
+    """Settings of the compiler and of worker processes that the library does not check."""
+    backend = arguments.get("torch_compile_backend")
+    if backend is not None:
+        backends = torch.compiler.list_backends(exclude_tags=())
+        if backend not in backends:
+            raise UserError(
+                f"training.torch_compile_backend: unknown {backend!r}; "
+                f"choose one of {', '.join(backends)}"
+            )
+    context = arguments.get("dataloader_multiprocessing_context")
+    if context and not arguments["dataloader_num_workers"]:
+        raise UserError(
+            "training.dataloader_multiprocessing_context: has no effect; "
+            "set dataloader_num_workers too"
+        )
+
+
 def refitting(arguments: EmotionTrainingArguments, steps: int) -> EmotionTrainingArguments:
-    """The arguments of a training of so many steps without validation, whose last weights are the
-    result.
-    """
+    """The arguments of a training of `steps` steps without validation; its last weights count."""
     changed = copy.copy(arguments)
     changed.output_dir = str(Path(arguments.output_dir) / "refit")
     changed.max_steps = steps

@@ -1,5 +1,6 @@
 """How often each corpus and class is in an epoch: quotas, and entries of clips that meet them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -9,7 +10,19 @@ from datasets import Dataset
 from ..utils.order import apportion, interleave
 
 Balance = Literal["corpus", "class", "corpus_and_class"]
+Cell = tuple[str, int]  # corpus and class
 ALWAYS = -1  # the lot of entries that every epoch uses
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One use of a clip: its index, and the columns of `balanced`."""
+
+    clip: int
+    copy: int
+    lot: int = ALWAYS
+    turn: int = 0
+    take: int = 0
 
 
 def balanced(
@@ -20,8 +33,7 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Make entries of `clips` from which every epoch takes as many of each corpus and class as
-    `quotas` gives.
+    """Make entries of clips, from which every epoch takes as many of each corpus and class.
 
     Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries
     of a corpus and class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in
@@ -37,53 +49,69 @@ def balanced(
     """
     rows = np.asarray(clips["row"][:])
     labels = np.asarray(clips["labels"][:])
-    cells: dict[tuple[str, int], list[int]] = {}
-    for place in np.argsort(rows, kind="stable").tolist():  # the draw must not depend on lengths
-        cells.setdefault((corpora[rows[place]], int(labels[place])), []).append(place)
+    clips_of_cell: dict[Cell, list[int]] = {}
+    # In the order of the corpus: the draw must not depend on lengths.
+    for clip in np.argsort(rows, kind="stable").tolist():
+        cell = (corpora[rows[clip]], int(labels[clip]))
+        clips_of_cell.setdefault(cell, []).append(clip)
+    sizes = {cell: len(members) for cell, members in clips_of_cell.items()}
+    counts = quotas(sizes, weights, balance)
+
     generator = np.random.default_rng(seed)
-    counts = quotas({cell: len(own) for cell, own in cells.items()}, weights, balance)
-    entries: list[tuple[int, ...]] = []
-    for number, (cell, own) in enumerate(sorted(cells.items())):
-        rounds, lacking = divmod(counts[cell], len(own))
-        entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
-        turns = interleave([(speakers[rows[place]],) for place in own], generator)
+    entries: list[_Entry] = []
+    for lot, (cell, members) in enumerate(sorted(clips_of_cell.items())):
+        rounds, lacking = divmod(counts[cell], len(members))
+        for copy in range(rounds):
+            entries += [_Entry(clip, copy) for clip in members]
+        turns = interleave([(speakers[rows[clip]],) for clip in members], generator)
         if lacking:
-            entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
-    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T
-    # by length as a part is
-    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))
-    names = ("copy", "lot", "turn", "take")
-    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
-    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
+            for turn, i in enumerate(turns):
+                entries.append(_Entry(members[i], rounds, lot, turn, lacking))
+
+    indices = np.asarray([entry.clip for entry in entries], dtype=np.int64)
+    copies = np.asarray([entry.copy for entry in entries], dtype=np.int64)
+    # By length, as the clips of a split are.
+    order = np.lexsort((copies, indices, np.asarray(clips["length"][:])[indices]))
+    columns = clips.select(indices[order]).to_dict()
+    for name in ("copy", "lot", "turn", "take"):
+        values = np.asarray([getattr(entry, name) for entry in entries], dtype=np.int64)
+        columns[name] = values[order]
+    return Dataset.from_dict(columns)
 
 
 def quotas(
-    sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
-) -> dict[tuple[str, int], int]:
-    """Compute the clips per epoch of each (corpus, class): the same total, corpora by weight, none
-    left out.
+    sizes: Mapping[Cell, int], weights: Mapping[str, float], balance: Balance | None
+) -> dict[Cell, int]:
+    """Compute the clips per epoch of each (corpus, class): the same total, and none left out.
 
-    ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse;
-    ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
+    Without a balance, corpora have clips by weight. ``corpus`` gives corpora equal shares and keeps
+    their class ratios, ``class`` the reverse; ``corpus_and_class`` gives corpora equal shares, and
+    the classes of each corpus too.
     """
     cells = sorted(sizes)
+    corpora = np.asarray([corpus for corpus, _ in cells])
+    classes = np.asarray([label for _, label in cells])
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
-    corpora, classes = (np.asarray([cell[i] for cell in cells]) for i in (0, 1))
     for corpus in np.unique(corpora):
-        own = corpora == corpus
-        mass[own] *= max(1.0, own.sum() / mass[own].sum())
+        # At least one clip of each class.
+        of_corpus = corpora == corpus
+        mass[of_corpus] *= max(1.0, of_corpus.sum() / mass[of_corpus].sum())
     total = round(mass.sum())
+
     if balance == "corpus_and_class":
         mass = np.ones(len(cells))
-    outer = classes if balance == "class" else corpora  # whose sums are to be right, to a clip
-    members = [np.flatnonzero(outer == group) for group in np.unique(outer)]
+    # The groups whose sums are to be right, to a clip.
+    group_of_cell = classes if balance == "class" else corpora
+    groups = [np.flatnonzero(group_of_cell == group) for group in np.unique(group_of_cell)]
     if balance:
-        for own in members:
-            mass[own] /= mass[own].sum()
+        for members in groups:
+            mass[members] /= mass[members].sum()
     sums = apportion(
-        total, [mass[own].sum() for own in members], least=[len(own) for own in members]
+        total,
+        [mass[members].sum() for members in groups],
+        least=[len(members) for members in groups],
     )
-    shares = np.zeros(len(cells), dtype=int)
-    for own, count in zip(members, sums, strict=True):
-        shares[own] = apportion(count, mass[own], least=1)
-    return dict(zip(cells, shares.tolist(), strict=True))
+    counts = np.zeros(len(cells), dtype=int)
+    for members, count in zip(groups, sums, strict=True):
+        counts[members] = apportion(count, mass[members], least=1)
+    return dict(zip(cells, counts.tolist(), strict=True))

@@ -29,24 +29,30 @@ from ..utils.environment import exact_float32
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .callbacks import EpochLog, Patience, stop_reporting
-from .checkpoints import (
-    check_step_batch_size,
-    delete_incomplete,
-    has_stopped,
-    last_checkpoint,
-    prepare_for_sharding,
-)
+from .checkpoints import check_step_size, delete_incomplete, has_stopped, last_checkpoint
 from .collator import Collator, TrainTransforms
-from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
+from .feature_cache import (
+    CachedTraining,
+    CacheSummary,
+    FeatureCaching,
+    cached_module,
+    fixed_crops,
+)
 from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora
 from .loss import Loss
-from .optimizer import make_schedule, parameter_groups
+from .optimizer import make_schedule
 from .sampling import recordings
-from .trainer import EmotionTrainer, expect_unused
+from .sharding import prepare_for_sharding
+from .trainer import EmotionTrainer, expect_unused, takes_groups
 
 logger = logging.getLogger(__name__)
+
+# Receives the epoch and the metrics of a validation.
+Watch = Callable[[float, dict[str, float]], None]
+
 _ALL = Freezing()
+_TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 def dry_run(
@@ -57,42 +63,63 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Build the network without weights, and the Trainer for `clips` clips per epoch, to check all
-    settings early.
+    """Check all settings early: build the network without weights, its optimizer and schedule.
+
+    Args:
+        clips: clips per epoch.
+        cache: whether frozen features are cached.
+
+    Raises:
+        UserError: naming the key of a setting that does not fit the network.
     """
-    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
-    try:
-        with torch.device("meta"):
-            model = AutoModelForAudioClassification.from_config(plan.config, **attention)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"model{'.attention' if attention else ''}: {error}") from None
+    model = _network_of(plan)
     expect_unused(arguments, model)
     freeze(model, freezing)
     if lora is not None:
         model = add_lora(model, lora)
     if cache:
         cached_module(model, freezing)
-    groups = parameter_groups(model, *arguments.rates)
-    groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in groups]
+    optimizer = _empty_optimizer(model, arguments)
+
+    steps = arguments.max_steps
+    if steps <= 0:
+        steps_per_epoch = math.ceil(clips / arguments.step_batch_size)
+        steps = math.ceil(steps_per_epoch * arguments.num_train_epochs)
+    make_schedule(
+        arguments.schedule,
+        optimizer,
+        steps=steps,
+        warmup_steps=arguments.get_warmup_steps(steps),
+        kwargs=arguments.lr_scheduler_kwargs,
+    )
+
+
+def _network_of(plan: Blueprint) -> PreTrainedModel:
+    """The network of a blueprint without the memory of its weights."""
+    settings = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
-        kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-        standard = (
-            isinstance(kind, type)
-            and issubclass(kind, torch.optim.Optimizer)
-            and "params" not in settings
-        )
-        optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
+        with torch.device("meta"):
+            return AutoModelForAudioClassification.from_config(plan.config, **settings)
+    except (ValueError, ImportError) as error:
+        key = "model" if plan.attention is None else "model.attention"
+        raise UserError(f"{key}: {error}") from None
+
+
+def _empty_optimizer(
+    model: torch.nn.Module, arguments: EmotionTrainingArguments
+) -> torch.optim.Optimizer:
+    """The optimizer with one number in each parameter group, to check its settings."""
+    groups = [
+        group | {"params": [torch.nn.Parameter(torch.zeros(1))]}
+        for group in arguments.parameter_groups(model)
+    ]
+    try:
+        optimizer_class, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        if takes_groups(optimizer_class, settings):
+            return optimizer_class(groups, **settings)
+        return torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
         raise UserError(f"training.optim, training.optim_args: {error}") from None
-    steps = math.ceil(clips / arguments.step_batch_size)
-    planned = (
-        arguments.max_steps
-        if arguments.max_steps > 0
-        else math.ceil(steps * arguments.num_train_epochs)
-    )
-    warmup = arguments.get_warmup_steps(planned)
-    kwargs = arguments.lr_scheduler_kwargs
-    make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
 
 
 @torch.no_grad()
@@ -104,7 +131,9 @@ def fit_statistics(
     Each recording counts once, without augmentation. Layers are processed in order, as later ones
     depend on earlier.
     """
-    norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
+    norms = [
+        module for module in model.modules() if isinstance(module, FeatureNorm) and module.counts
+    ]
     if not norms:
         return
     train = recordings(train)
@@ -120,12 +149,18 @@ def fit_statistics(
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint, its validation metric, warnings, and facts about
-    cached features.
+    """A trained model, and what its report needs.
 
-    `held_out` are the windows of the validation clips, by models that were not fitted on them; None
-    if the model of `trainer` was not. `refit` describes the fit on training and validation clips
-    (`training.refit` of the report).
+    Args:
+        trainer: with the model of the best checkpoint.
+        history: one entry for each evaluation, or for each candidate of a grid.
+        seconds, epoch_seconds: of the whole fit, and of each epoch.
+        validated: the validation metric of the model.
+        notes: warnings for the report.
+        cached: of `freeze.cache`.
+        held_out: the windows of the validation clips, by models that were not fitted on them; None
+            if the model of `trainer` was not.
+        refit: of the fit on training and validation clips (`training.refit` of the report).
     """
 
     trainer: Trainer
@@ -134,7 +169,7 @@ class Fit:
     epoch_seconds: list[float]
     validated: float
     notes: list[str] = dataclasses.field(default_factory=list)
-    cached: dict[str, Any] | None = None
+    cached: CacheSummary | None = None
     held_out: WindowLogits | None = None
     refit: dict[str, Any] | None = None
 
@@ -151,7 +186,7 @@ def fit(
     loss: Loss | None = None,
     patience: int | None = None,
     resume: bool = False,
-    watch: Callable[[float, dict[str, float]], None] | None = None,
+    watch: Watch | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
@@ -163,7 +198,7 @@ def fit(
         train, validation: from `ser_hf.training.clips.clip_table`.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
-        watch: called with epoch and metrics of every validation; an exception ends the training.
+        watch: called for every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
         planned_steps: of the learning rate schedule, if the training ends earlier.
 
@@ -176,20 +211,23 @@ def fit(
             does not fit the model.
     """
     began = time.perf_counter()
-    epochs_log = EpochLog()
-    collator = Collator.for_model(model.config, store, extractor, arguments.seed, transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
         delete_incomplete(folder)
+    checkpoint = last_checkpoint(folder) if resume else None
+
     prepare_for_sharding(model, arguments.average)
-    if cache is not None:
-        train = fixed_crops(train, store)
-    if cache is not None or not (resume and last_checkpoint(folder)):  # a checkpoint holds them
-        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    collator = Collator.for_model(model.config, store, extractor, arguments.seed, transforms)
     cached = None
     if cache is not None:
+        train = fixed_crops(train, store)
+        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
         collator = cached.collator
+    elif checkpoint is None:  # a checkpoint has the statistics
+        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+
+    log = EpochLog()
     trainer = EmotionTrainer(
         model,
         arguments,
@@ -198,58 +236,74 @@ def fit(
         validation,
         loss,
         compute_metrics=compute_metrics,
-        callbacks=[
-            epochs_log,
-            *([] if patience is None else [Patience(patience)]),
-            *([] if watch is None else [_ValidationWatcher(watch)]),
-            *callbacks,
-        ],
+        callbacks=_callbacks(log, patience, watch, callbacks),
     )
     trainer.planned_steps = planned_steps
-    checkpoint = last_checkpoint(folder) if resume else None
     if checkpoint is not None:
-        check_step_batch_size(checkpoint, trainer.made_by())
-        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if has_stopped(state):
-            arguments.max_steps, trainer.planned_steps = state.global_step, state.max_steps
-        trainer.add_callback(_Resumed(trainer, checkpoint))
+        _prepare_to_resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     stop_reporting(trainer)
     if cached is not None:
         cached.end(trainer)
     _end_mixed_precision(trainer)
-    state = trainer.state
+
     if not arguments.load_best_model_at_end:
         return Fit(trainer, [], time.perf_counter() - began, [], math.nan)
-    if state.best_metric is None:
-        raise UserError(
-            "training.eval_steps, training.eval_delay: no validation during training; evaluate earlier"
-        )
-    if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
-        raise UserError(
-            f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite"
-        )
-    history = _history(state.log_history, state.best_global_step)
-    kept = next(entry["epoch"] for entry in history if "kept" in entry)
-    logger.info(
-        "selected: epoch %g, mean %s %.3f", kept, arguments.metric_for_best_model, state.best_metric
-    )
+    history = _selected_history(trainer)
     return Fit(
         trainer,
         history,
         time.perf_counter() - began,
-        epochs_log.epoch_seconds,
-        state.best_metric,
-        cached=None if cached is None else cached.facts,
+        log.epoch_seconds,
+        trainer.state.best_metric,
+        cached=None if cached is None else cached.summary,
     )
 
 
+def _callbacks(
+    log: EpochLog, patience: int | None, watch: Watch | None, further: Sequence[TrainerCallback]
+) -> list[TrainerCallback]:
+    callbacks: list[TrainerCallback] = [log]
+    if patience is not None:
+        callbacks.append(Patience(patience))
+    if watch is not None:
+        callbacks.append(_ValidationWatcher(watch))
+    return [*callbacks, *further]
+
+
+def _prepare_to_resume(trainer: EmotionTrainer, checkpoint: Path) -> None:
+    """Check that a checkpoint can be resumed, and restore what the Trainer does not."""
+    check_step_size(checkpoint, trainer.step_size())
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if has_stopped(state):
+        trainer.args.max_steps = state.global_step
+        trainer.planned_steps = state.max_steps
+    trainer.add_callback(_Resumed(trainer, checkpoint))
+
+
+def _selected_history(trainer: EmotionTrainer) -> list[dict[str, Any]]:
+    """The history of a training whose best checkpoint is loaded (`_history`)."""
+    state = trainer.state
+    if state.best_metric is None:
+        raise UserError(
+            "training.eval_steps, training.eval_delay: no validation during training; "
+            "evaluate earlier"
+        )
+    if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
+        raise UserError(
+            f"{trainer.args.output_dir}: the best checkpoint is missing; "
+            "start again with --overwrite"
+        )
+    history = _history(state.log_history, state.best_global_step)
+    kept = next(entry["epoch"] for entry in history if "kept" in entry)
+    metric = trainer.args.metric_for_best_model
+    logger.info("selected: epoch %g, mean %s %.3f", kept, metric, state.best_metric)
+    return history
+
+
 def _end_mixed_precision(trainer: Trainer) -> None:
-    """Leave a model that computes in float32, as the published one does: figures are to be those of
-    the latter.
-    """
-    # Accelerate replaced the model's `forward` by one in half precision; this puts the model's own
-    # back.
+    """Leave a model that computes in float32, as the published model will."""
+    # Accelerate replaced the model's `forward` by one in half precision; this undoes it.
     model = innermost(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     if "flash" in (model.config._attn_implementation or ""):  # its kernels refuse float32
         model.set_attn_implementation("sdpa")
@@ -263,8 +317,7 @@ class _Resumed(TrainerCallback):
         self.checkpoint = checkpoint
 
     def on_train_begin(self, args, state, control, **kwargs):
-        # The state holds the path that the best checkpoint had, and the run may have been moved
-        # since.
+        # The state has the path of the best checkpoint, and the run may have been moved since.
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
         if state.best_global_step and best.is_dir():
             state.best_model_checkpoint = str(best)
@@ -275,7 +328,7 @@ class _Resumed(TrainerCallback):
 class _ValidationWatcher(TrainerCallback):
     """Calls `watch` for every validation, after its checkpoint has been written."""
 
-    def __init__(self, watch: Callable[[float, dict[str, float]], None]):
+    def __init__(self, watch: Watch):
         self.watch = watch
         self.metrics = None
 
@@ -289,46 +342,51 @@ class _ValidationWatcher(TrainerCallback):
             self.watch(state.epoch, _validation(metrics))
 
 
-def window_logits(trainer: Trainer, part: Dataset) -> WindowLogits:
+def window_logits(trainer: Trainer, clips: Dataset) -> WindowLogits:
     """Apply the model to the windows of clips; the same in every process."""
     with exact_float32():
-        output = trainer.predict(part, metric_key_prefix="evaluated")
-    given = part["shares" if "shares" in part.column_names else "labels"][:]
-    if not np.array_equal(output.label_ids, np.asarray(given, dtype=output.label_ids.dtype)):
+        output = trainer.predict(clips, metric_key_prefix="evaluated")
+    labels = clips["shares" if "shares" in clips.column_names else "labels"][:]
+    if not np.array_equal(output.label_ids, np.asarray(labels, dtype=output.label_ids.dtype)):
         raise RuntimeError("predictions are not in the order of the clips")
     logits = np.asarray(output.predictions, dtype=np.float32)
-    return WindowLogits(part["row"][:], part["length"][:], logits)
+    return WindowLogits(clips["row"][:], clips["length"][:], logits)
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
-    """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s),
-    grad_norm, validation}.
+    """The Trainer's log by evaluation.
 
+    Keys of an entry: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
     ``train`` holds metrics of the training batches. The entry of step `kept` has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
-        entry = entries.setdefault(
-            record["step"], {"epoch": record["epoch"], "step": record["step"]}
-        )
+        step = record["step"]
+        entry = entries.setdefault(step, {"epoch": record["epoch"], "step": step})
         if "loss" in record:
             entry["train_loss"] = record["loss"]
-            # fp16 logs an infinite norm where it skips a step.
-            for key, value in record.items():
-                if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
-                    entry[key] = value
+            entry |= _rates_and_norm(record)
             entry["train"] = {key: record[key] for key in METRICS if key in record}
-        if validation := _validation(record):
+        validation = _validation(record)
+        if validation:
             entry["validation"] = validation
-            if record["step"] == kept:
+            if step == kept:
                 entry["kept"] = True
+    # Entries without a loss or metrics have an epoch and a step only.
     return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]
+
+
+def _rates_and_norm(record: dict[str, Any]) -> dict[str, float]:
+    """Learning rates and the norm of the gradient; fp16 logs infinity in steps that it skips."""
+    keys = [key for key in record if key == "grad_norm" or key.startswith("learning_rate")]
+    return {key: record[key] for key in keys if math.isfinite(record[key])}
 
 
 def _validation(record: dict[str, float]) -> dict[str, float]:
     """The validation metrics of a log record, without timings."""
-    timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-    metrics = {
-        key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")
-    }
-    return {key: value for key, value in metrics.items() if key not in timings}
+    metrics = {}
+    for key, value in record.items():
+        name = key.removeprefix("eval_")
+        if key.startswith("eval_") and name not in _TIMINGS:
+            metrics[name] = value
+    return metrics

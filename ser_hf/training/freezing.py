@@ -12,7 +12,7 @@ from ..loading.encoders import ENCODERS, encoder_entry
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
-from .checkpoints import size
+from .sharding import size
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name,
 # and peft's LoRA around a layer that it adapts.

@@ -36,25 +36,29 @@ class Mixing:
         Returns:
             The waveforms, and shares (batch, classes), float32.
         """
-        shares = labels if labels.ndim == 2 else np.eye(self.classes, dtype=np.float32)[labels]
+        shares = labels
+        if labels.ndim == 1:
+            shares = np.eye(self.classes, dtype=np.float32)[labels]
         rows = np.asarray(rows)
-        happens = generator.random(len(rows)) < self.mixup.probability
-        own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
+        # Drawn for all clips: the numbers of a clip do not depend on the others.
+        is_mixed = generator.random(len(rows)) < self.mixup.probability
+        weights = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
+
         mixed = list(waveforms)
         mixed_shares = np.array(shares, dtype=np.float32)
-        for i in np.flatnonzero(happens):
+        for i in np.flatnonzero(is_mixed):
             others = np.flatnonzero(rows != rows[i])  # a copy of the clip itself would be an echo
             if len(others):
                 partner = generator.choice(others)
-                share = own_shares[i]
-                mixed[i] = mix(waveforms[i], waveforms[partner], share)
-                mixed_shares[i] = share * shares[i] + (1 - share) * shares[partner]
+                weight = weights[i]
+                mixed[i] = mix(waveforms[i], waveforms[partner], weight)
+                mixed_shares[i] = weight * shares[i] + (1 - weight) * shares[partner]
         return mixed, mixed_shares
 
 
-def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """``share * first + (1 - share) * second``, float32, as long as the longer one."""
+def mix(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+    """``weight * first + (1 - weight) * second``, float32, as long as the longer one."""
     mixed = np.zeros(max(len(first), len(second)), dtype=np.float32)
-    mixed[: len(first)] = np.float32(share) * first
-    mixed[: len(second)] += np.float32(1 - share) * second
+    mixed[: len(first)] = np.float32(weight) * first
+    mixed[: len(second)] += np.float32(1 - weight) * second
     return mixed

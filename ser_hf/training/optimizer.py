@@ -1,5 +1,6 @@
 """Parameter groups with their learning rates and weight decay, and learning rate schedules."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -37,22 +38,25 @@ def parameter_groups(
     Raises:
         UserError: if every parameter is frozen.
     """
-    decayed = decayed_names(model) if decayed is None else decayed
-    part = _parts(model, learning_rate, head_learning_rate, layer_decay)
+    if decayed is None:
+        decayed = decayed_names(model)
+    part_of = _part_function(model, learning_rate, head_learning_rate, layer_decay)
     groups: dict[tuple[int, str, bool], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
+    for full_name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        name = bare(name)
-        rank, label, rate = part(name)
-        decay = name in decayed
-        empty = {
-            "params": [],
-            "lr": rate,
-            "weight_decay": weight_decay if decay else 0.0,
-            "name": label,
-        }
-        groups.setdefault((rank, label, not decay), empty)["params"].append(parameter)
+        name = bare(full_name)
+        part = part_of(name)
+        has_decay = name in decayed
+        key = (part.rank, part.name, not has_decay)
+        if key not in groups:
+            groups[key] = {
+                "params": [],
+                "lr": part.rate,
+                "weight_decay": weight_decay if has_decay else 0.0,
+                "name": part.name,
+            }
+        groups[key]["params"].append(parameter)
     if not groups:
         raise UserError("freeze: every parameter of the model is frozen; freeze less")
     return [groups[key] for key in sorted(groups)]
@@ -68,46 +72,51 @@ def decayed_names(model: nn.Module) -> frozenset[str]:
     )
 
 
-def _parts(
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A part of the network: its rank in the list of groups, its name and its learning rate."""
+
+    rank: int
+    name: str
+    rate: float
+
+
+def _part_function(
     model: nn.Module,
     learning_rate: float,
     head_learning_rate: float | None,
     layer_decay: float | None,
-) -> Callable[[str], tuple[int, str, float]]:
-    """A function from a parameter's name to its part of the network: rank in the list of groups,
-    name, rate.
-    """
+) -> Callable[[str], _Part]:
+    """A function from the name of a parameter to its part of the network."""
     if head_learning_rate is None and layer_decay is None:
-        return lambda name: (0, "model", learning_rate)
-    where = structure(
-        model, f"training.{'head_learning_rate' if layer_decay is None else 'layer_decay'}"
-    )
+        whole = _Part(0, "model", learning_rate)
+        return lambda name: whole
+
+    key = "head_learning_rate" if layer_decay is None else "layer_decay"
+    parts = structure(model, f"training.{key}")
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
     if layer_decay is None:
-        return lambda name: (
-            (1, "head", head_rate)
-            if where.place(name)[0] == "head"
-            else (0, "encoder", learning_rate)
-        )
-    layers = len(where.layers)
+        head = _Part(1, "head", head_rate)
+        encoder = _Part(0, "encoder", learning_rate)
+        return lambda name: head if parts.place(name)[0] == "head" else encoder
+
+    layers = len(parts.layers)
     if not layers:
         raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
 
-    def part(name: str) -> tuple[int, str, float]:
-        place, index = where.place(name)
-        if place == "head":
-            return 0, "head", head_rate
-        if place == "output":
-            return 1, "encoder.output", learning_rate * layer_decay
-        if place == "layer":
-            return (
-                1 + layers - index,
-                f"encoder.layer {index}",
-                learning_rate * layer_decay ** (layers - index),
-            )
-        return 2 + layers, "encoder.input", learning_rate * layer_decay ** (layers + 1)
+    def part_of(name: str) -> _Part:
+        kind, index = parts.place(name)
+        if kind == "head":
+            return _Part(0, "head", head_rate)
+        if kind == "output":
+            return _Part(1, "encoder.output", learning_rate * layer_decay)
+        if kind == "layer":
+            rate = learning_rate * layer_decay ** (layers - index)
+            return _Part(1 + layers - index, f"encoder.layer {index}", rate)
+        rate = learning_rate * layer_decay ** (layers + 1)
+        return _Part(2 + layers, "encoder.input", rate)
 
-    return part
+    return part_of
 
 
 ONE_CYCLE = "one_cycle"
@@ -117,11 +126,15 @@ WITHOUT_WARMUP = (SchedulerType.CONSTANT.value, ONE_CYCLE, *_BY_METRIC)
 
 def schedule_names() -> list[str]:
     """Possible values of `training.lr_scheduler_type`."""
-    return [name.value for name in SchedulerType] + [ONE_CYCLE]
+    return [*(name.value for name in SchedulerType), ONE_CYCLE]
 
 
 def check_schedule(name: str, kwargs: Mapping[str, Any] | None, warmup_steps: float) -> None:
-    """Check the schedule of a recipe before there is a model."""
+    """Check the schedule of a recipe before there is a model.
+
+    Raises:
+        UserError: naming the key that is wrong.
+    """
     if warmup_steps and name in WITHOUT_WARMUP:
         raise UserError(f"training.warmup_steps: {name} has no warm-up; leave it out")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
@@ -137,25 +150,29 @@ def make_schedule(
     kwargs: Mapping[str, Any] | None = None,
     greater_is_better: bool = True,
 ) -> LRScheduler | GreedyLR:
-    """The schedule of a run; those by metric use the metric that selects the checkpoint.
+    """The learning rate schedule of a run.
 
     ``one_cycle`` (Smith and Topin 2018, arXiv:1708.07120) has the rate of each parameter group as
-    its highest.
+    its highest. The others are transformers'; those by metric use the metric that selects the
+    checkpoint.
+
+    Raises:
+        UserError: for settings that the schedule does not take, and a warm-up as long as the run.
     """
     kwargs = dict(kwargs or {})
     if steps == 1:
         warmup_steps = 0  # a share of one step is the whole run, at a rate of 0
     if warmup_steps >= steps and name not in WITHOUT_WARMUP:
         raise UserError(
-            f"training.warmup_steps: expected fewer than the {steps} steps of the run, got {warmup_steps}"
+            f"training.warmup_steps: expected fewer than the {steps} steps of the run, "
+            f"got {warmup_steps}"
         )
     if name in _BY_METRIC:
         kwargs.setdefault("mode", "max" if greater_is_better else "min")
     try:
         if name == ONE_CYCLE:
-            return OneCycleLR(
-                optimizer, [group["lr"] for group in optimizer.param_groups], steps, **kwargs
-            )
+            highest = [group["lr"] for group in optimizer.param_groups]
+            return OneCycleLR(optimizer, highest, steps, **kwargs)
         return get_scheduler(name, optimizer, warmup_steps, steps, kwargs)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"training.lr_scheduler_kwargs: {name}: {error}") from None

@@ -19,9 +19,10 @@ class EpochSchedule:
         self.entries = len(clips)
         self._lots = None
         if "lot" in clips.column_names:
-            self._lots, self._turns, self._takes = (
-                np.asarray(clips[name][:]) for name in ("lot", "turn", "take")
-            )
+            self._lots = np.asarray(clips["lot"][:])
+            self._turns = np.asarray(clips["turn"][:])
+            self._takes = np.asarray(clips["take"][:])
+            # Of each entry the number of entries in its lot.
             self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
 
     def __len__(self) -> int:
@@ -32,6 +33,7 @@ class EpochSchedule:
         """Indices of the entries of this epoch, ascending."""
         if self._lots is None:
             return np.arange(self.entries)
+        # Turns since the first entry of this epoch.
         since = (self._turns - epoch * self._takes) % self._sizes
         return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
 
@@ -55,9 +57,16 @@ def recordings(clips: Dataset) -> Dataset:
 
 
 class EpochOrder(Sampler[int]):
-    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``,
-    ``sequential``, or ``group_by_length`` (batches of similar length, in random order). `clock` is
-    the epoch, shared with the Trainer and workers; without a `schedule` an epoch uses all clips."""
+    """Order of the training clips in each epoch, a function of seed and epoch alone.
+
+    Args:
+        lengths: samples of each clip.
+        strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in
+            random order).
+        step_batch_size: clips of one optimizer step.
+        clock: the epoch, shared with the Trainer and workers.
+        schedule: the clips of each epoch; all without one.
+    """
 
     def __init__(
         self,
@@ -80,13 +89,13 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         epoch = int(self.clock)
-        clips = (
-            list(range(len(self.lengths)))
-            if self.schedule is None
-            else self.schedule.of(epoch).tolist()
-        )
+        if self.schedule is None:
+            clips = list(range(len(self.lengths)))
+        else:
+            clips = self.schedule.of(epoch).tolist()
         if self.strategy == "sequential":
             return iter(clips)
+
         # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
         drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
@@ -111,8 +120,9 @@ class EpochBatches(Sampler[list[int]]):
         self.order = order
         self.processes = processes
         self.together = size * processes
-        whole, rest = divmod(len(order), self.together)
-        self.turns = whole + (rest >= processes)
+        self.turns, rest = divmod(len(order), self.together)
+        if rest >= processes:
+            self.turns += 1
 
     def __len__(self) -> int:
         return self.turns * self.processes
@@ -120,6 +130,7 @@ class EpochBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         clips = list(self.order)
         for turn in range(1, self.turns + 1):
+            begin = (turn - 1) * self.together
             end = len(clips) if turn == self.turns else turn * self.together
-            for batch in np.array_split(clips[(turn - 1) * self.together : end], self.processes):
+            for batch in np.array_split(clips[begin:end], self.processes):
                 yield batch.tolist()

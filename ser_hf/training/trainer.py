@@ -1,6 +1,4 @@
-"""The Trainer: the library's loop with our sampling, parameter groups, schedules, averages and
-sealed checkpoints.
-"""
+"""The Trainer: the library's loop with our batches, parameter groups, averages and checkpoints."""
 
 import contextlib
 import logging
@@ -25,18 +23,18 @@ from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .callbacks import StepBar, TrainingCounts, selecting_metric
-from .checkpoints import rotate, seal, write_error
+from .checkpoints import StepSize, rotate, seal, write_error
 from .collator import Collator
 from .freezing import frozen_modules
 from .loss import ClassificationLoss, Loss
-from .optimizer import decayed_names, make_schedule, parameter_groups
+from .optimizer import decayed_names, make_schedule
 from .sampling import EpochBatches, EpochOrder, EpochSchedule
 
 logger = logging.getLogger(__name__)
 
 
 class Bookkeeping(TrainerCallback):
-    """Sets the epoch for collator and sampler, and keeps the learning rate of each parameter group."""
+    """Sets the epoch of collator and sampler, and keeps the learning rate of each group."""
 
     def __init__(self, clock: torch.Tensor):
         self.clock = clock
@@ -47,17 +45,21 @@ class Bookkeeping(TrainerCallback):
         self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
-        self.rates = {
-            group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group
-        }
+        groups = [group for group in optimizer.param_groups if "name" in group]
+        self.rates = {group["name"]: float(group["lr"]) for group in groups}
 
 
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed
-    checkpoints and metrics of the training batches. `clips` and `validation` are from
-    `ser_hf.training.clips.clip_table`.
+    """A `Trainer` of waveform classifiers: deterministic batches, averages, sealed checkpoints.
 
-    Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
+    It also logs metrics of the training batches. Example:
+    `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
+
+    Args:
+        clips, validation: from `ser_hf.clip_table`.
+        loss: cross entropy by default.
+        compute_metrics: of the validation clips, merged from their windows.
+        further: arguments of `Trainer`.
     """
 
     args: EmotionTrainingArguments
@@ -71,9 +73,12 @@ class EmotionTrainer(Trainer):
         validation: Dataset,
         loss: Loss | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
-        **more: Any,
+        **further: Any,
     ):
         loss = loss or ClassificationLoss()
+        clip_metrics = None
+        if compute_metrics is not None:
+            clip_metrics = partial(self._clip_metrics, compute_metrics, loss)
         self.problem_type = model.config.problem_type
         self.counts = TrainingCounts(model.config.num_labels)
         self.bookkeeping = Bookkeeping(collator.epoch)
@@ -90,14 +95,9 @@ class EmotionTrainer(Trainer):
             train_dataset=clips,
             eval_dataset=validation,
             compute_loss_func=partial(self._counted_loss, loss),
-            compute_metrics=None
-            if compute_metrics is None
-            else partial(self._clip_metrics, compute_metrics, loss),
-            # Some heads return hidden states too.
-            preprocess_logits_for_metrics=lambda outputs, _: (
-                outputs[0] if isinstance(outputs, tuple) else outputs
-            ),
-            **more,
+            compute_metrics=clip_metrics,
+            preprocess_logits_for_metrics=_logits_alone,
+            **further,
         )
         self.add_callback(self.bookkeeping)
         if args.average:
@@ -112,23 +112,24 @@ class EmotionTrainer(Trainer):
     def _clip_metrics(
         self, compute_metrics: Callable, loss: Loss, predicted: EvalPrediction
     ) -> dict[str, float]:
-        """Metrics and loss of clips, merged from their windows; the library's loss is a mean over
-        unequal batches.
+        """Metrics and loss of clips, merged from their windows.
+
+        The library's loss is a mean over unequal batches.
         """
         rows = self._evaluated["row"][:]
-        _, logits = merge(
-            rows, self._evaluated["length"][:], predicted.predictions, self.problem_type
-        )
+        lengths = self._evaluated["length"][:]
+        _, logits = merge(rows, lengths, predicted.predictions, self.problem_type)
         labels = predicted.label_ids[firsts(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluate, and give freed memory back to the system, once an epoch."""
         self._evaluated = dataloader.dataset
         try:
             return super().evaluation_loop(dataloader, *args, **kwargs)
         finally:
-            return_freed_memory()  # once an epoch
+            return_freed_memory()
 
     def _counted_loss(self, loss: Loss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
         if torch.is_grad_enabled() and self.problem_type != "regression":
@@ -139,12 +140,14 @@ class EmotionTrainer(Trainer):
         """Batches of `EpochBatches`; each process gets its own."""
         clips = self.train_dataset
         arguments = self.args
-        processes = max(1, self.args.world_size)
-        together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
-        strategy = arguments.train_sampling_strategy
-        clock = self.collator.epoch
+        processes = max(1, arguments.world_size)
         order = EpochOrder(
-            clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips)
+            clips["length"][:],
+            arguments.train_sampling_strategy,
+            self._train_batch_size * processes * arguments.gradient_accumulation_steps,
+            seed=arguments.seed,
+            clock=self.collator.epoch,
+            schedule=EpochSchedule(clips),
         )
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
@@ -161,6 +164,7 @@ class EmotionTrainer(Trainer):
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
     ):
+        """The loss of a batch; frozen modules run in evaluation mode."""
         if model.training:
             for module in self.frozen:
                 module.eval()
@@ -171,9 +175,7 @@ class EmotionTrainer(Trainer):
         return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
-        """Batches in the order of the clips; of equal length where padding would change
-        predictions.
-        """
+        """Batches in the order of the clips; of one length if padding would change predictions."""
         arguments = self.args
         if arguments.padding_safe or arguments.world_size > 1:
             return super().get_test_dataloader(test_dataset)
@@ -193,15 +195,11 @@ class EmotionTrainer(Trainer):
         """The recipe's optimizer over named parameter groups."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
-            if (
-                not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer))
-                or "params" in settings
-            ):
-                return super().create_optimizer(model)  # optimizers that choose their own groups
-            self.optimizer = kind(
-                parameter_groups(model, *self.args.rates, self.decayed), **settings
-            )
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
+            if not takes_groups(optimizer_class, settings):
+                return super().create_optimizer(model)
+            groups = self.args.parameter_groups(model, self.decayed)
+            self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
     def create_scheduler(
@@ -223,23 +221,25 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate the weights that are saved: averaged ones, with the running statistics of
-        process 0.
-        """
+        """Evaluate the weights that are saved: averages, with the statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Whether this checkpoint is the best: a mean of evaluations, the later among equals, none
-        of the warm-up.
+        """Whether this checkpoint is the best by the mean metric of the last evaluations.
+
+        The later of equals is the best; checkpoints of the warm-up never are.
         """
         state = self.state
         if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
             return False
         value = selecting_metric(self.args, state)
         best = state.best_metric
-        better = best is None or (value >= best if self.args.greater_is_better else value <= best)
+        if best is None:
+            better = True
+        else:
+            better = value >= best if self.args.greater_is_better else value <= best
         if better:
             state.best_metric = value
             state.best_global_step = state.global_step
@@ -258,7 +258,7 @@ class EmotionTrainer(Trainer):
                     self.average.save(checkpoint)
                 PartialState().wait_for_everyone()
                 if self.args.should_save:
-                    seal(checkpoint, self.made_by())
+                    seal(checkpoint, self.step_size())
             except torch.OutOfMemoryError:
                 raise
             except (OSError, RuntimeError, SafetensorError) as error:
@@ -289,34 +289,60 @@ class EmotionTrainer(Trainer):
         if missing or load_result.unexpected_keys:
             raise RuntimeError(
                 f"a checkpoint does not hold the model's tensors: {len(missing)} are missing, "
-                f"{len(load_result.unexpected_keys)} have no place ({', '.join(sorted(missing)[:3])}, ...)"
+                f"{len(load_result.unexpected_keys)} are unknown "
+                f"({', '.join(sorted(missing)[:3])}, ...)"
             )
 
-    def made_by(self) -> dict[str, Any]:
-        """What must be equal to resume a checkpoint."""
-        return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}
+    def step_size(self) -> StepSize:
+        """What must stay the same when a checkpoint is resumed."""
+        return StepSize(self.args.world_size, self.args.step_batch_size)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | self.counts.scores()
-            if len(rates := self.bookkeeping.rates) > 1:
-                logs |= {
-                    f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in rates.items()
-                }
+            rates = self.bookkeeping.rates
+            if len(rates) > 1:
+                for name, rate in rates.items():
+                    logs[f"learning_rate_{name.replace(' ', '_')}"] = rate
         super().log(logs, start_time)
 
 
+def _logits_alone(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    """The logits of a model; some heads return hidden states too."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def takes_groups(optimizer_class: Any, settings: dict[str, Any]) -> bool:
+    """Whether an optimizer of the library takes parameter groups; some choose their parameters."""
+    if not (
+        isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)
+    ):
+        return False
+    return "params" not in settings
+
+
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module) -> None:
-    """Set `ddp_find_unused_parameters` for encoders, also under checkpointing, where the Trainer
-    does not: they skip layers at random (layerdrop), or a head or a setting leaves parameters
-    unused (a norm, the mask's vector)."""
+    """Set `ddp_find_unused_parameters` for encoders, also under gradient checkpointing.
+
+    The Trainer does not set it there. Encoders skip layers at random (layerdrop), or a head or a
+    setting leaves parameters unused (a norm, the mask's vector).
+
+    Raises:
+        UserError: for settings that need gradients of all parameters.
+    """
     if encoder_config(model.config).model_type not in ENCODERS or args.world_size == 1:
         return
-    for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
-        if layerdrop_key(model.config) and getattr(args, key) is value:
-            raise UserError(
-                f"training.{key}: with layerdrop some layers have no gradients in some steps; leave it out"
-            )
+    if layerdrop_key(model.config):
+        needs_all = {
+            "ddp_find_unused_parameters": args.ddp_find_unused_parameters is False,
+            "ddp_static_graph": args.ddp_static_graph is True,
+        }
+        for key, is_set in needs_all.items():
+            if is_set:
+                raise UserError(
+                    f"training.{key}: with layerdrop some layers have no gradients in some steps; "
+                    "leave it out"
+                )
     if args.ddp_find_unused_parameters is None and not args.ddp_static_graph:
         args.ddp_find_unused_parameters = True

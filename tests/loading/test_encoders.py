@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from ser_hf.loading.encoders import encoder_facts, mask_valid, shortest_batch, shortest_clip
+from ser_hf.loading.encoders import encoder_entry, mask_valid, shortest_batch, shortest_clip
 from ser_hf.utils.errors import UserError
 
 RATE = 16000
@@ -116,17 +116,17 @@ def noise(samples, seed=0):
 def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind):
     tiny = kind(name)
     model = tiny.classifier()
-    facts = encoder_facts(tiny.config)
-    encoder = getattr(model, facts.name)
+    entry = encoder_entry(tiny.config)
+    encoder = getattr(model, entry.name)
     assert type(encoder) is type(tiny.encoder())
-    layers = encoder.get_submodule(facts.layers)
+    layers = encoder.get_submodule(entry.layers)
     assert isinstance(layers, nn.ModuleList)
     assert len(layers) == tiny.config.num_hidden_layers == 2
     for layer in layers:
         linear = [path for path, module in layer.named_modules() if isinstance(module, nn.Linear)]
-        for target in facts.lora_targets:
+        for target in entry.lora_targets:
             assert sum(path.rpartition(".")[2] == target for path in linear) == 1, target
-    for stem in facts.stem:
+    for stem in entry.stem:
         encoder.get_submodule(stem)
 
 
@@ -134,7 +134,7 @@ def test_an_unknown_kind_is_refused():
     with pytest.raises(
         UserError, match=r"model\.checkpoint: unknown encoder 'ser_crnn'; choose one of wav2vec2"
     ):
-        encoder_facts(tiny_config("crnn"))
+        encoder_entry(tiny_config("crnn"))
 
 
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])

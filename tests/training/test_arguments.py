@@ -11,6 +11,7 @@ from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.training.argument_names import MANAGED
 from ser_hf.training.arguments import (
     HOUSE_DEFAULTS,
+    Precision,
     argument_options,
     sampling_for,
     training_arguments,
@@ -34,7 +35,9 @@ def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerato
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: accelerator == "mps")
     # The real class would look for the accelerator itself.
     monkeypatch.setattr("ser_hf.training.arguments.EmotionTrainingArguments", dict)
-    monkeypatch.setattr("ser_hf.training.arguments.precision_arguments", lambda precision: {})
+    monkeypatch.setattr(
+        "ser_hf.training.arguments.set_precision", lambda name: Precision(False, False, None)
+    )
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0)
     assert arguments["use_cpu"] is (accelerator is None)
     assert arguments["dataloader_pin_memory"] is (accelerator == "cuda")

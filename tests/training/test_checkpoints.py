@@ -11,7 +11,7 @@ from transformers.trainer_callback import TrainerState
 from ser_hf.training import checkpoints
 from ser_hf.utils.errors import UserError
 
-MADE_BY = {"processes": 1, "step_batch_size": 16}
+STEP_SIZE = checkpoints.StepSize(processes=1, step_batch_size=16)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def checkpoint(tmp_path):
         (folder / "shard" / "0.pt").write_bytes(b"state")
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": step} | state))
         if sealed:
-            checkpoints.seal(folder, MADE_BY)
+            checkpoints.seal(folder, STEP_SIZE)
         return folder
 
     return write
@@ -79,11 +79,11 @@ def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path
 
 def test_another_batch_in_a_step_is_refused(checkpoint):
     folder = checkpoint(2)
-    checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 16})
+    checkpoints.check_step_size(folder, checkpoints.StepSize(2, 16))
     with pytest.raises(
         UserError, match=r"1 processes took 16 clips a step, 2 take 32; resume with as many"
     ):
-        checkpoints.check_step_batch_size(folder, {"processes": 2, "step_batch_size": 32})
+        checkpoints.check_step_size(folder, checkpoints.StepSize(2, 32))
 
 
 @pytest.mark.parametrize(("waited", "stopped"), [(2, False), (3, True), (4, True)])

@@ -13,15 +13,11 @@ from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.arguments import seed_everything
+from ser_hf.training.cached_module import cached_module
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
-from ser_hf.training.feature_cache import (
-    CachedCollator,
-    Replacement,
-    cached_module,
-    open_feature_store,
-    segments_of,
-)
+from ser_hf.training.feature_cache import CachedCollator, Replacement
+from ser_hf.training.feature_store import open_feature_store, segments_of
 from ser_hf.training.freezing import Freezing, freeze, frozen_modules
 from ser_hf.utils.errors import UserError
 
@@ -75,12 +71,20 @@ def replayed(store, tmp_path):
     """A function from model, extractor, freezing and parts to a copy on the store, both collators,
     and what restores the copy."""
 
-    def build(model, extractor, freezing, *parts, batching=(1, True)):
+    def build(model, extractor, freezing, *parts, batch_size=1, padding_safe=True):
         collator = Collator.for_model(model.config, store, extractor)
         own = copy.deepcopy(model)
         cached = cached_module(own, freezing)
         segments = [segment for clips in parts for segment in segments_of(clips)]
-        cache = open_feature_store(own, cached, collator, segments, batching, tmp_path / "cache")
+        cache = open_feature_store(
+            own,
+            cached,
+            collator,
+            segments,
+            batch_size=batch_size,
+            padding_safe=padding_safe,
+            cache_dir=tmp_path / "cache",
+        )
         return (
             own,
             collator,
@@ -147,7 +151,13 @@ def test_encoders_train_the_same(kind, head, encoder_folder, labels, clips, stor
     validation = clip_table(clips, range(6, 12), store, window=9000)
     _make_it_count(real, Collator.for_model(real.config, store, plan.extractor), validation)
     own, collator, frozen, replay = replayed(
-        real, plan.extractor, FROZEN, train, validation, batching=(4, plan.padding_safe)
+        real,
+        plan.extractor,
+        FROZEN,
+        train,
+        validation,
+        batch_size=4,
+        padding_safe=plan.padding_safe,
     )
     turns = [[0, 1, 2], [3, 4, 5], [5, 0, 3]]
     losses = [
@@ -179,7 +189,7 @@ def test_networks_train_the_same(name, freezing, labels, clips, store, replayed)
     train = clip_table(clips, range(6), store)
     validation = clip_table(clips, range(6, 12), store)
     own, collator, frozen, replay = replayed(
-        real, plan.extractor, freezing, train, validation, batching=(4, True)
+        real, plan.extractor, freezing, train, validation, batch_size=4
     )
     turns = [[0, 1, 2], [3, 4, 5]]
     losses = [

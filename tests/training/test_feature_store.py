@@ -14,10 +14,11 @@ from support.testing.models import TINY
 
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
-from ser_hf.training import feature_cache
+from ser_hf.training import feature_store
+from ser_hf.training.cached_module import cached_module
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
-from ser_hf.training.feature_cache import cached_module, open_feature_store, segments_of
+from ser_hf.training.feature_store import open_feature_store, segments_of
 from ser_hf.training.freezing import Freezing
 from ser_hf.utils.errors import UserError
 
@@ -34,7 +35,7 @@ def opened(store, clips, labels, tmp_path):
         collator = Collator(store, plan.extractor)
         cached = cached_module(model, Freezing())
         return (
-            open_feature_store(model, cached, collator, segments, (3, True), tmp_path),
+            open_feature_store(model, cached, collator, segments, batch_size=3, cache_dir=tmp_path),
             model,
             collator,
         )
@@ -74,7 +75,7 @@ def test_only_what_changes_the_features_makes_a_new_store(opened, tmp_path, monk
     for settings in ({"n_mels": 30}, {"floor": 1e-5}, {"rows": range(5)}, {"length": 5000}):
         opened(**settings)
     assert len(_folders(tmp_path)) == 5
-    monkeypatch.setattr(feature_cache.transformers, "__version__", "99")
+    monkeypatch.setattr(feature_store.transformers, "__version__", "99")
     opened()
     # as training.precision does on a GPU
     monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
@@ -97,13 +98,13 @@ def test_a_damaged_store_is_reported_and_built_again(opened, caplog, name, chang
 
 
 def test_a_value_beyond_float16_is_refused(opened, tmp_path, monkeypatch):
-    compute = feature_cache.compute_activations
+    compute = feature_store.compute_activations
 
     def large(*given):
         states, frames = compute(*given)
         return states * 1e5, frames
 
-    monkeypatch.setattr(feature_cache, "compute_activations", large)
+    monkeypatch.setattr(feature_store, "compute_activations", large)
     with pytest.raises(
         UserError,
         match=r"freeze\.cache: log-mel spectrograms of the clip in row \d exceed .*float16",

@@ -2,6 +2,7 @@
 any training.
 """
 
+import dataclasses
 import json
 import logging
 
@@ -20,7 +21,8 @@ from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.clips import clip_table
-from ser_hf.training.feature_cache import FeatureCaching, fixed_crops, segments_of
+from ser_hf.training.feature_cache import FeatureCaching, fixed_crops
+from ser_hf.training.feature_store import segments_of
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.utils.errors import UserError
@@ -100,13 +102,14 @@ def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, ca
     np.testing.assert_allclose(_curve(fast), _curve(full), rtol=2e-3)
     train = fixed_crops(clip_table(clips, range(6), store, 0.4), store)
     segments = segments_of(train) + segments_of(clip_table(clips, range(6, 10), store, window=6000))
-    assert fast.cached["clips"] == len(segments) > 10, "six crops, and windows of four clips"
+    assert fast.cached.clips == len(segments) > 10, "six crops, and windows of four clips"
     frames = [
         int(fast.trainer.model._get_feat_extract_output_lengths(length))
         for _, _, length in segments
     ]
-    assert fast.cached["bytes"] == 2 * 16 * 3 * sum(frames)
-    assert json.loads(json.dumps(fast.cached)) == fast.cached, "facts for a report"
+    assert fast.cached.bytes == 2 * 16 * 3 * sum(frames)
+    summary = dataclasses.asdict(fast.cached)
+    assert json.loads(json.dumps(summary)) == summary, "part of the report"
     assert full.cached is None
     evaluated = clip_table(clips, [10, 11], store)
     np.testing.assert_allclose(
@@ -158,7 +161,7 @@ def test_the_crop_depends_on_the_recording_alone(clips, store):
 
 
 def test_sharded_weights_are_refused(trained, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.feature_cache.shards", lambda: "fsdp")
+    monkeypatch.setattr("ser_hf.training.feature_cache.sharding_library", lambda: "fsdp")
     with pytest.raises(UserError, match=r"freeze\.cache: fsdp shards"):
         trained()
 

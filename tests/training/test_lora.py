@@ -17,9 +17,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.training.averaging import TRAINED_WEIGHTS
-from ser_hf.training.checkpoints import MARKER, prepare_for_sharding
+from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.freezing import bare, structure
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
+from ser_hf.training.sharding import prepare_for_sharding
 from ser_hf.utils.errors import UserError
 
 QUICK = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ser_hf.training.arguments import data_workers, precision_arguments
+from ser_hf.training.arguments import data_workers, set_precision
 from ser_hf.utils.errors import UserError
 
 
@@ -39,8 +39,8 @@ def test_precision_follows_the_device(machine, capability, bf16, word, expected)
     cudnn = torch.backends.cudnn
     before = [layers.fp32_precision for layers in (cudnn.conv, cudnn.rnn)]
     try:
-        arguments = precision_arguments(word)
-        assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
+        precision = set_precision(word)
+        assert (precision.bf16, precision.fp16, precision.tf32) == expected
         if capability == (9, 0):  # cuDNN's default is TF32
             expected_precision = "tf32" if word == "tf32" else "ieee"
             assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (
@@ -64,7 +64,7 @@ def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word,
     with pytest.raises(
         UserError, match=rf"training\.precision: {word} is not supported by {device}"
     ):
-        precision_arguments(word)
+        set_precision(word)
 
 
 @pytest.mark.parametrize(

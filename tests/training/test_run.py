@@ -11,7 +11,7 @@ from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
+from ser_hf.training.checkpoints import MARKER, StepSize, last_checkpoint, seal
 from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
@@ -159,7 +159,7 @@ def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkey
     assert "elsewhere" in text
     state.write_text(text)
     (state.parent / MARKER).unlink()
-    seal(state.parent, {"processes": 1, "step_batch_size": 4})
+    seal(state.parent, StepSize(1, 4))
     same(whole, training(num_train_epochs=2, resume=True))
 
 
