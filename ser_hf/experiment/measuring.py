@@ -24,7 +24,8 @@ from ..training.fit import Fit, window_logits
 from ..training.lora import plain_parameters
 from ..training.sampling import clips_by_corpus
 from ..training.sharding import size
-from ..training.sklearn_solver import embed, logits_of
+from ..training.sklearn_estimators import logits_of
+from ..training.sklearn_solver import embed
 from .clips import (
     evaluation_clips,
     is_resampled,

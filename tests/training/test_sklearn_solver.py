@@ -30,18 +30,20 @@ from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
+from ser_hf.training.sklearn_estimators import (
+    as_module,
+    fit_estimator,
+    not_above,
+    require_same,
+    scale_of,
+    unfitted,
+)
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
     SELECTED_BY_CLIPS,
-    _fit,
-    _not_above,
-    _scale,
-    as_module,
     embed,
     fit_classical,
-    require_same,
     speaker_folds,
-    unfitted,
 )
 from ser_hf.utils.errors import UserError
 
@@ -77,7 +79,7 @@ def fitted(kind, classes, weights=None):
     folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
     return (
         like,
-        _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights),
+        fit_estimator(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights),
         vectors,
     )
 
@@ -112,7 +114,7 @@ def test_float32_thresholds_split_float32_values_as_float64_ones():
     values = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
     neighbours = np.nextafter(values, np.float32(np.inf))
     thresholds = np.concatenate([values.astype(float), (values.astype(float) + neighbours) / 2])
-    moved = _not_above(thresholds)
+    moved = not_above(thresholds)
     assert moved.dtype == np.float32
     for some in (np.tile(values, 2), np.tile(neighbours, 2)):
         np.testing.assert_array_equal(some <= moved, some.astype(float) <= thresholds)
@@ -268,8 +270,8 @@ def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classe
     vectors, labels, speakers = unlike(classes)
     like, candidate = KINDS[kind]
     folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
-    estimator = _fit(
-        unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, _scale(vectors)
+    estimator = fit_estimator(
+        unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, scale_of(vectors)
     )
     module = as_module(estimator, like)
     wide = vectors.astype(np.float64)
@@ -295,12 +297,12 @@ def test_constant_features_are_not_amplified():
     vectors[:, 0] = np.linspace(-1, 1, 100)
     vectors[0, 1] = 1e-3
     vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small compared with its mean
-    mean, deviation = _scale(vectors)
+    mean, deviation = scale_of(vectors)
     assert_near(mean, vectors.astype(float).mean(axis=0))
     np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
-    still = _scale(np.ones((5, 2), dtype=np.float32))[1]
+    still = scale_of(np.ones((5, 2), dtype=np.float32))[1]
     np.testing.assert_allclose(still, 1e-3, rtol=1e-5)
-    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1, rtol=1e-5)
+    np.testing.assert_allclose(scale_of(np.zeros((5, 2), dtype=np.float32))[1], 1, rtol=1e-5)
 
 
 def transferred(name, **settings):
@@ -480,7 +482,7 @@ def test_more_features_than_clips_are_fitted_in_the_space_of_the_clips(architect
     )
     fitted = unfitted(head, {"C": 0.01}, vectors, folds, 0)
     expected = unfitted(head, {"C": 0.01}, vectors, folds, 0).fit(vectors, labels)
-    _fit(fitted, vectors, labels, None)
+    fit_estimator(fitted, vectors, labels, None)
     unseen = generator.standard_normal((8, 200))
     np.testing.assert_allclose(
         fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3
