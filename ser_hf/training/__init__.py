@@ -1,1 +1,1 @@
-"""Training: build, freeze, fit. Imports nothing of the recipe; every function takes plain values."""
+"""Training: the Trainer with its losses, schedules, freezing and adapters, or scikit-learn."""

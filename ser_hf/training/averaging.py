@@ -17,20 +17,20 @@ TRAINED_WEIGHTS = "learning.safetensors"
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copy the buffers of process 0, which are saved, to every process, so that all evaluate the
-    same statistics.
+    """Copy the buffers of process 0, which are saved, to every process.
+
+    All processes then evaluate the same statistics.
     """
     for buffer in model.buffers():
         buffer.copy_(broadcast(buffer.contiguous()))
 
 
 class WeightAverage(TrainerCallback):
-    """Exponential moving average of the trainable weights and saved buffers of a model, after every
-    optimizer step.
+    """Exponential moving average of the trainable weights and saved buffers of a model.
 
-    The decay of step t is ``min(decay, (1 + t) / (10 + t))`` (as in
-    `tf.train.ExponentialMovingAverage`), which soon forgets the random start. Tensors are written
-    in place: optimizers, wrappers and compiled graphs stay valid.
+    It is updated after every optimizer step. The decay of step t is ``min(decay, (1 + t) / (10 +
+    t))`` (as in `tf.train.ExponentialMovingAverage`), which soon forgets the random start. Tensors
+    are written in place: optimizers, wrappers and compiled graphs stay valid.
 
     Args:
         model: unwrapped, on its device, already frozen.
@@ -57,29 +57,27 @@ class WeightAverage(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         if not args.load_best_model_at_end:
             _copy(self._trained, self._average)
-        # the model has the average, or the Trainer has loaded the best checkpoint, which has it
+        # The model has the average, or the Trainer has loaded the best checkpoint, which has it.
         self._ended = True
 
     @torch.no_grad()
     def update(self) -> None:
         """Add the weights of the model to the average."""
-        real = [
-            name
-            for name, tensor in self._trained.items()
-            if tensor.is_floating_point() and self.averaged
-        ]
-        if real:
-            update = get_ema_multi_avg_fn(
-                min(self.decay, (1 + self.averaged) / (10 + self.averaged))
-            )
+        averaged: list[str] = []
+        if self.averaged:  # the first average is a copy
+            averaged = [
+                name for name, tensor in self._trained.items() if tensor.is_floating_point()
+            ]
+        if averaged:
+            decay = min(self.decay, (1 + self.averaged) / (10 + self.averaged))
+            update = get_ema_multi_avg_fn(decay)
             update(
-                [self._average[name] for name in real],
-                [self._trained[name] for name in real],
+                [self._average[name] for name in averaged],
+                [self._trained[name] for name in averaged],
                 self.averaged,
             )
-        _copy(
-            self._average, {name: self._trained[name] for name in self._trained.keys() - set(real)}
-        )
+        copied = self._trained.keys() - set(averaged)
+        _copy(self._average, {name: self._trained[name] for name in copied})
         self.averaged += 1
 
     @contextmanager
@@ -103,10 +101,13 @@ class WeightAverage(TrainerCallback):
             self._kept_weights = None
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights into a checkpoint whose model file, saved while `applied`, has
-        the average.
+        """Write the trained weights into a checkpoint.
+
+        Its model file, saved while `applied`, has the average.
         """
-        tensors = (self._kept_weights or self._trained) if self.averaged else {}
+        tensors: Mapping[str, torch.Tensor] = {}
+        if self.averaged:
+            tensors = self._kept_weights or self._trained
         tensors = {
             name: tensor.detach().to("cpu", copy=True).contiguous()
             for name, tensor in tensors.items()

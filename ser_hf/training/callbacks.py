@@ -1,4 +1,4 @@
-"""Trainer callbacks: progress, one line per epoch, trackers, and metrics of the training batches."""
+"""Trainer callbacks: progress, one log line per evaluation, trackers, and training metrics."""
 
 import contextlib
 import importlib.util
@@ -39,17 +39,10 @@ class StepBar(ProgressCallback):
 
 
 def selecting_metric(args: EmotionTrainingArguments, state: TrainerState) -> float:
-    """The mean of the metric that selects the checkpoint, over the last evaluations: one alone is
-    noisy.
-    """
+    """The mean of the selecting metric over the last evaluations: one alone is noisy."""
     key = f"eval_{args.metric_for_best_model}"
-    return float(
-        np.mean(
-            [entry[key] for entry in state.log_history if key in entry][
-                -args.selecting_evaluations :
-            ]
-        )
-    )
+    values = [entry[key] for entry in state.log_history if key in entry]
+    return float(np.mean(values[-args.selecting_evaluations :]))
 
 
 class Patience(EarlyStoppingCallback):
@@ -78,25 +71,28 @@ class EpochLog(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         if not metrics or "eval_loss" not in metrics:
             return
-        if not math.isfinite(metrics["eval_loss"]):
+        loss = metrics["eval_loss"]
+        if not math.isfinite(loss):
             raise UserError(
-                f"training.learning_rate: training diverged (validation loss {metrics['eval_loss']} after epoch "
+                f"training.learning_rate: training diverged (validation loss {loss} after epoch "
                 f"{state.epoch:g}); lower it, or training.head_learning_rate"
             )
         if not state.is_world_process_zero:
             return
+        values = [
+            f"  {NAMES[key]} {metrics[f'eval_{key}']:.3f}"
+            for key in SHOWN
+            if f"eval_{key}" in metrics
+        ]
+        seconds = f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else ""
         logger.info(
             "epoch %5.1f/%g  train loss %.3f  validation loss %.3f%s%s",
             state.epoch or 0,
             state.num_train_epochs,
             self._loss,
-            metrics["eval_loss"],
-            "".join(
-                f"  {NAMES[key]} {metrics[f'eval_{key}']:.3f}"
-                for key in SHOWN
-                if f"eval_{key}" in metrics
-            ),
-            f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
+            loss,
+            "".join(values),
+            seconds,
         )
 
 
@@ -108,7 +104,11 @@ RUN_ID = "run_id"
 
 
 def check_report_to(value: Any) -> None:
-    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed."""
+    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
+
+    Raises:
+        UserError: for an unknown or missing tracker.
+    """
     if value in ("none", ["none"]):
         return
     for name in value if isinstance(value, list) else [value]:
@@ -117,7 +117,7 @@ def check_report_to(value: Any) -> None:
                 f"training.report_to: unknown tracker {name!r}; use none, or {', '.join(TRACKERS)}"
             )
         spec = importlib.util.find_spec(name)
-        # W&B's folder of files is named wandb and has no __init__.py
+        # A folder with files of W&B is named wandb and has no __init__.py.
         if spec is None or spec.origin is None:
             raise UserError(
                 f'training.report_to: {name} is not installed; pip install "ser_hf[tracking]"'
@@ -128,9 +128,9 @@ def check_report_to(value: Any) -> None:
 def tracked(
     report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf"
 ) -> Iterator[str]:
-    """Give each tracker one run around the creation of a Trainer and its training; the Trainer's
-    callback opens it.
+    """Give each tracker one run around the creation of a Trainer and its training.
 
+    The Trainer's callback opens it.
     TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the
     user take precedence.
 
@@ -149,20 +149,25 @@ def tracked(
         yield name
         return
     logs.mkdir(parents=True, exist_ok=True)
-    if not (logs / RUN_ID).is_file():
-        (logs / RUN_ID).write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-    run = f"{name}-{(logs / RUN_ID).read_text(encoding='utf-8').strip()}"
+    id_file = logs / RUN_ID
+    if not id_file.is_file():
+        id_file.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+    run_id = id_file.read_text(encoding="utf-8").strip()
+    run = f"{name}-{run_id}"
     board = os.environ.get("TENSORBOARD_LOGGING_DIR")
     variables = {"TENSORBOARD_LOGGING_DIR": logs if board is None else Path(board, run)}
     defaults = {"WANDB_PROJECT": project, "WANDB_DIR": logs}
     variables |= {key: value for key, value in defaults.items() if key not in os.environ}
-    opened = getattr(sys.modules.get("wandb"), "run", None) is not None
+    # A run that the user has opened stays open.
+    if getattr(sys.modules.get("wandb"), "run", None) is not None:
+        trackers = trackers - {"wandb"}
     try:
         with patch_environment(**variables):
             yield run
     finally:
-        for tracker in trackers - ({"wandb"} if opened else set()):
-            if finish := getattr(sys.modules.get(tracker), "finish", None):
+        for tracker in trackers:
+            finish = getattr(sys.modules.get(tracker), "finish", None)
+            if finish is not None:
                 with contextlib.suppress(RuntimeError):  # none is open
                     finish()
 
@@ -174,8 +179,11 @@ def stop_reporting(trainer: Trainer) -> None:
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`, in training mode while the
-    weights change; soft or mixed labels count as their majority class."""
+    """Confusion counts of the training batches since the last `take`.
+
+    The model is in training mode, and its weights change meanwhile. Soft or mixed labels count as
+    their majority class.
+    """
 
     def __init__(self, classes: int):
         self.classes = classes
@@ -189,8 +197,9 @@ class TrainingCounts:
         self._counts.index_add_(0, cells, torch.ones_like(cells))
 
     def take(self) -> torch.Tensor:
-        """The counts of all processes, int64 (classes, classes), true classes as rows; each process
-        must call it.
+        """The counts of all processes, int64 (classes, classes), true classes as rows.
+
+        Each process must call it.
         """
         counts = reduce(self._counts, "sum")
         self._counts.zero_()
@@ -201,8 +210,7 @@ class TrainingCounts:
         counts = np.asarray(self.take())
         if not counts.any():
             return {}
-        labels, predictions = np.repeat(
-            np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1
-        )
+        cells = np.indices(counts.shape).reshape(2, -1)
+        labels, predictions = np.repeat(cells, counts.flatten(), axis=1)
         metrics = classification_metrics(labels, predictions, len(counts))
         return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}

@@ -1,14 +1,17 @@
-"""Freezing: which parameters are trainable, and the table of trainable parameters."""
+"""Freezing: which parameters are trainable, and the table of trainable parameters.
+
+The parts of an encoder are found by name, whatever wraps the model (`structure`).
+"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ..loading.encoders import ENCODERS, encoder_entry
+from ..loading.encoders import ENCODERS, Encoder, encoder_entry
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
@@ -22,11 +25,15 @@ _WRAPPERS = frozenset(
 _PEFT = ["base_model", "model"]
 _SAVED = "modules_to_save"
 
+# The names of the parts of a transferred network, as those of encoders.
+_TRANSFERRED = Encoder("encoder", stem=(), layers="layers", above=(), lora_targets=())
+
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder by module names, layers from bottom to top; `above` follows them
-    (norm, adapter).
+    """The parts of an encoder by the full names of their modules.
+
+    `layers` are from bottom to top; `above` are the modules that follow them (norm, adapter).
     """
 
     encoder: str
@@ -35,64 +42,74 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """The position of a parameter by its `bare` name: ``("head", 0)`` outside the encoder,
-        ``("output", 0)`` above its layers, ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)``
-        for the rest (projection, positions)."""
-        if not name.startswith(f"{self.encoder}."):
+        """The position of a parameter, by its `bare` name.
+
+        ``("head", 0)`` outside the encoder, ``("output", 0)`` above its layers, ``("layer", i)``,
+        ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions).
+        """
+        if not _is_within(name, [self.encoder]):
             return "head", 0
-        for place, modules in (("layer", self.layers), ("output", self.above), ("stem", self.stem)):
-            for i, module in enumerate(modules):
-                if name.startswith(f"{module}."):
-                    return place, i if place == "layer" else 0
+        for i, layer in enumerate(self.layers):
+            if _is_within(name, [layer]):
+                return "layer", i
+        if _is_within(name, self.above):
+            return "output", 0
+        if _is_within(name, self.stem):
+            return "stem", 0
         return "input", 0
 
 
+def _is_within(name: str, modules: Iterable[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
 def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
-    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile."""
+    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile.
+
+    Raises:
+        UserError: about `key`, for a network without an encoder.
+    """
     inner = innermost(model)
-    names = {bare(name) for name, _ in model.named_modules()}
     kind = getattr(getattr(inner, "config", None), "model_type", None)
     if isinstance(inner, TransferClassifier):
-        encoder = "encoder"
-        stem = ()
-        layers = "layers"
-        above = ()
-    elif kind == PooledEncoderConfig.model_type or kind in ENCODERS:
-        facts = encoder_entry(inner.config)
-        encoder = facts.name if kind in ENCODERS else "encoder"
-        stem = facts.stem
-        layers = facts.layers
-        above = facts.above
+        entry = _TRANSFERRED
+    elif kind == PooledEncoderConfig.model_type:
+        entry = dataclasses.replace(encoder_entry(inner.config), name="encoder")
+    elif kind in ENCODERS:
+        entry = encoder_entry(inner.config)
     else:
         raise UserError(f"{key}: {type(inner).__name__} has no encoder; leave it out")
-    stack = f"{encoder}.{layers}"
-    numbered = (name.rpartition(".") for name in names)
-    count = sum(parent == stack and number.isdigit() for parent, _, number in numbered)
 
-    def present(modules: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(full for module in modules if (full := f"{encoder}.{module}") in names)
-
+    names = {bare(name) for name, _ in model.named_modules()}
+    encoder = entry.name
+    layers: list[str] = []
+    while (layer := f"{encoder}.{entry.layers}.{len(layers)}") in names:
+        layers.append(layer)
+    stem = [f"{encoder}.{module}" for module in entry.stem]
+    above = [f"{encoder}.{module}" for module in entry.above]
     return Structure(
-        encoder, present(stem), tuple(f"{stack}.{i}" for i in range(count)), present(above)
+        encoder,
+        stem=tuple(name for name in stem if name in names),
+        layers=tuple(layers),
+        above=tuple(name for name in above if name in names),
     )
 
 
 def bare(name: str) -> str:
-    """The name of a parameter or module in the bare model, without the parts added by wrappers and
-    peft.
-    """
+    """The name of a parameter or module in the bare model, without wrappers and peft."""
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[:2] == _PEFT:
         parts = parts[2:]
     if _SAVED in parts:
-        at = parts.index(_SAVED)
-        del parts[at : at + 2]  # the adapter's name follows
+        position = parts.index(_SAVED)
+        del parts[position : position + 2]  # the adapter's name follows
     return ".".join(parts)
 
 
 def innermost(model: nn.Module) -> nn.Module:
     """The bare model within its wrappers."""
-    return [module for name, module in model.named_modules() if not bare(name)][-1]
+    wrappers_and_model = [module for name, module in model.named_modules() if not bare(name)]
+    return wrappers_and_model[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,67 +134,71 @@ class Freezing:
             "layers": self.layers,
             "top_layers": self.top_layers is not None,
         }
-        if len(given := [key for key, is_set in depths.items() if is_set]) > 1:
+        keys = [key for key, is_set in depths.items() if is_set]
+        if len(keys) > 1:
             raise UserError(
-                f"freeze.{given[1]}: contradicts freeze.{given[0]}; leave out one of them"
+                f"freeze.{keys[1]}: contradicts freeze.{keys[0]}; leave out one of them"
             )
 
     def trains(self, place: tuple[str, int], layers: int) -> bool:
         """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable."""
-        where, index = place
-        if where == "head":
+        kind, index = place
+        if kind == "head":
             return True
-        if self.encoder or (self.feature_encoder and where == "stem"):
+        if self.encoder or (self.feature_encoder and kind == "stem"):
             return False
-        if where == "layer":
-            return index >= (self.layers if self.top_layers is None else layers - self.top_layers)
-        return where == "output" or (self.layers == 0 and self.top_layers is None)
+        if kind == "layer":
+            frozen = self.layers if self.top_layers is None else layers - self.top_layers
+            return index >= frozen
+        # Below the layers everything is frozen as soon as any layer is.
+        return kind == "output" or (self.layers == 0 and self.top_layers is None)
 
 
 def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
-    """Freeze the parameters that `freezing` names; those that are frozen already stay so
-    (sinusoidal positions).
+    """Freeze the parameters that `freezing` names; those that are frozen already stay so.
 
     Args:
         model: before LoRA and any wrapper.
-        freezing: the settings.
 
     Raises:
         UserError: if the network lacks the parts that the settings name.
     """
     for module in model.modules():
-        if isinstance(module, WhisperEncoder):  # sinusoids, which transformers 5 leaves trainable
+        if isinstance(module, WhisperEncoder):
+            # Its positions are sinusoids, which transformers 5 leaves trainable.
             module.embed_positions.requires_grad_(False)
     if freezing == Freezing():
         return
-    where = structure(model, "freeze")
-    name = type(model).__name__
-    layers = len(where.layers)
-    for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
+
+    parts = structure(model, "freeze")
+    layers = len(parts.layers)
+    network = type(model).__name__
+    for key, value in {"layers": freezing.layers, "top_layers": freezing.top_layers or 0}.items():
         if value > layers:
-            raise UserError(f"freeze.{key}: {value} layers, but {name} has {layers}; use fewer")
-    if freezing.feature_encoder and not where.stem:
+            raise UserError(f"freeze.{key}: {value} layers, but {network} has {layers}; use fewer")
+    if freezing.feature_encoder and not parts.stem:
         raise UserError(
-            f"freeze.feature_encoder: {name} has no convolutional stem; use freeze.layers"
+            f"freeze.feature_encoder: {network} has no convolutional stem; use freeze.layers"
         )
     for name, parameter in model.named_parameters():
-        if not freezing.trains(where.place(name), layers):
+        if not freezing.trains(parts.place(name), layers):
             parameter.requires_grad_(False)
-    release_frozen_stems(model, where)
+    release_frozen_stems(model, parts)
 
 
-def release_frozen_stems(model: PreTrainedModel, where: Structure) -> None:
-    """For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need
-    no such graph.
+def release_frozen_stems(model: PreTrainedModel, parts: Structure) -> None:
+    """Let frozen stems make no graph.
+
+    For gradient checkpointing, stems of wav2vec 2.0 require a gradient of their input.
     """
-    for stem in map(model.get_submodule, where.stem):
+    for name in parts.stem:
+        stem = model.get_submodule(name)
         if hasattr(stem, "_requires_grad"):
             stem._requires_grad = any(parameter.requires_grad for parameter in stem.parameters())
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The largest modules whose parameters are all frozen; the Trainer runs them in evaluation
-    mode.
+    """The largest modules whose parameters are all frozen; the Trainer runs them as in evaluation.
 
     Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An
     encoder with any trainable part still masks (SpecAugment) and drops layers at random.
@@ -199,24 +220,31 @@ def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Ite
 
 
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
-    """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter
-    group.
+    """A table of the parameter groups: trainable parameters, learning rate and weight decay.
+
+    Learning rates are those before any schedule.
     """
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13}"]
-    for name in dict.fromkeys(group.get("name", "model") for group in groups):
-        own = [group for group in groups if group.get("name", "model") == name]
-        if trained := sum(
-            size(value) for group in own for value in group["params"] if value.requires_grad
-        ):
-            rate = own[0].get("initial_lr", own[0]["lr"])
-            decay = max(group["weight_decay"] for group in own)
+    groups_of_name: dict[str, list[dict[str, Any]]] = {}
+    for group in groups:
+        groups_of_name.setdefault(group.get("name", "model"), []).append(group)
+    for name, members in groups_of_name.items():
+        parameters = [parameter for group in members for parameter in group["params"]]
+        trained = sum(size(parameter) for parameter in parameters if parameter.requires_grad)
+        if trained:
+            rate = members[0].get("initial_lr", members[0]["lr"])
+            decay = max(group["weight_decay"] for group in members)
             lines.append(f"{name:<24} {trained:>12,} {rate:>14.3g} {decay:>13.3g}")
+
     # peft keeps the original head beside the trained one.
     used = [
-        value
-        for name, value in model.named_parameters()
+        parameter
+        for name, parameter in model.named_parameters()
         if "original_module" not in name.split(".")
     ]
     frozen = sum(size(parameter) for parameter in used if not parameter.requires_grad)
-    lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
-    return "\n".join([*lines, f"{'total':<24} {sum(map(size, used)):>12,}"])
+    if frozen:
+        lines.append(f"{'frozen':<24} {frozen:>12,}")
+    total = sum(size(parameter) for parameter in used)
+    lines.append(f"{'total':<24} {total:>12,}")
+    return "\n".join(lines)

@@ -1,5 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: trains adapters in the frozen encoder, and the
-whole head.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: adapters in the frozen encoder, and a head.
 
 peft's task types are not used: they do not train the projection before the classifier of stock
 audio models.
@@ -33,8 +32,14 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The `lora` section of a recipe; `targets` are names of the encoder's linear layers, None for
-    the usual ones.
+    """Settings of the adapters.
+
+    Args:
+        rank, alpha: the update of a weight is of this rank, times alpha / rank.
+        dropout: of the adapters' input, 0 to 1.
+        dora: adapt direction and magnitude apart (Liu et al. 2024, arXiv:2402.09353).
+        rslora: divide by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732).
+        targets: names of the encoder's linear layers; None for the usual ones.
     """
 
     rank: int
@@ -46,10 +51,10 @@ class Lora:
 
 
 class AdaptedModel(PeftModel):
-    """A `PeftModel` that also saves parameters outside of modules, such as the weights over layers."""
+    """A `PeftModel` that also saves parameters outside of modules, such as weights over layers."""
 
     def train(self, mode: bool = True) -> "AdaptedModel":
-        """Keep frozen batch norms in evaluation mode, since no adapter would save other statistics."""
+        """Keep frozen batch norms in evaluation mode: no adapter would save other statistics."""
         super().train(mode)
         for module in self.modules():
             weights = list(module.parameters(recurse=False))
@@ -71,8 +76,9 @@ class AdaptedModel(PeftModel):
             _write(self, Path(save_directory), None, state_dict)
 
     def prepare_model_for_gradient_checkpointing(self, model: PreTrainedModel) -> PreTrainedModel:
-        """Does nothing: peft would use input embeddings, which speech encoders do not have (peft
-        issue 1569).
+        """Does nothing: peft would use input embeddings, which speech encoders do not have.
+
+        See peft issue 1569.
         """
         return model
 
@@ -81,15 +87,22 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     """Freeze the encoder and add adapters; everything outside the encoder is trained. Seed first.
 
     Raises:
-        UserError: if the rank exceeds the smallest side of an adapted weight.
+        UserError: if the rank exceeds the smallest side of an adapted weight, or a target does not
+            exist.
     """
-    where = structure(model, "lora")
-    targets = _targets(model, where, lora.targets)
+    parts = structure(model, "lora")
+    targets = _targets(model, parts, lora.targets)
     most = min(min(model.get_submodule(name).weight.shape) for name in targets)
     if lora.rank > most:
         raise UserError(
-            f"lora.rank: expected at most {most}, the smallest side of an adapted weight, got {lora.rank}"
+            f"lora.rank: expected at most {most}, the smallest side of an adapted weight, "
+            f"got {lora.rank}"
         )
+    heads = [
+        name
+        for name, child in model.named_children()
+        if name != parts.encoder and child.state_dict()
+    ]
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -97,11 +110,7 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         use_dora=lora.dora,
         use_rslora=lora.rslora,
         target_modules=targets,
-        modules_to_save=[
-            name
-            for name, child in model.named_children()
-            if name != where.encoder and child.state_dict()
-        ],
+        modules_to_save=heads,
     )
     with warnings.catch_warnings():
         # peft uses a deprecated property of transformers.
@@ -109,47 +118,47 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         adapted = AdaptedModel(model, config)
     for parameter in model.parameters(recurse=False):
         parameter.requires_grad_(True)
-    release_frozen_stems(model, where)
+    release_frozen_stems(model, parts)
     return adapted
 
 
 def _targets(
-    model: PreTrainedModel, where: Structure, requested: tuple[str, ...] | None
+    model: PreTrainedModel, parts: Structure, requested: tuple[str, ...] | None
 ) -> list[str]:
     """Full names of the layers to adapt."""
     config = encoder_config(model.config)
-    wanted = encoder_entry(config).lora_targets if requested is None else tuple(requested)
-    linear = [
-        f"{layer}.{name}"
-        for layer in where.layers
-        for name, module in model.get_submodule(layer).named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-    idle = NEVER_CALLED.get(config.model_type, ())
-    chosen = {name for name in linear for target in wanted if f".{name}".endswith(f".{target}")}
-    for target in wanted:
-        if target.rpartition(".")[2] in idle or not any(
-            f".{name}".endswith(f".{target}") for name in chosen
-        ):
-            there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
+    targets = encoder_entry(config).lora_targets if requested is None else requested
+    linear: list[str] = []
+    for layer in parts.layers:
+        for name, module in model.get_submodule(layer).named_modules():
+            if isinstance(module, nn.Linear):
+                linear.append(f"{layer}.{name}")
+
+    never_called = NEVER_CALLED.get(config.model_type, ())
+    chosen: set[str] = set()
+    for target in targets:
+        matches = [name for name in linear if f".{name}".endswith(f".{target}")]
+        if not matches or target.rpartition(".")[2] in never_called:
+            possible = sorted({name.rpartition(".")[2] for name in linear} - set(never_called))
             raise UserError(
-                f"lora.targets: no {target} in {config.model_type}; choose from {', '.join(there)}"
+                f"lora.targets: no {target} in {config.model_type}; "
+                f"choose from {', '.join(possible)}"
             )
+        chosen.update(matches)
     return [name for name in linear if name in chosen]
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
-    """A plain classifier with the adapters merged into its weights; other models are returned as
-    they are.
-    """
+    """A plain classifier with the adapters merged into its weights; other models unchanged."""
     return copy.deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     """The parameters of a model, of an adapted one those that it has once `merged`."""
+    adapted = isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        if not (isinstance(model, PeftModel) and ("original_module" in parts or "lora_" in name)):
+        ends_with_merging = "original_module" in name.split(".") or "lora_" in name
+        if not (adapted and ends_with_merging):
             yield parameter
 
 
@@ -160,12 +169,15 @@ def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
     published weights and this model's configuration. Of a `base` that is a folder only the name is
     written.
     """
-    _write(model, Path(folder), Path(base).name if Path(base).is_dir() else base, None)
+    if Path(base).is_dir():
+        base = Path(base).name
+    _write(model, Path(folder), base, None)
 
 
 def _write(
     model: PeftModel, folder: Path, base: str | None, state: Mapping[str, torch.Tensor] | None
 ) -> None:
+    """Write an adapter; `state` is that of the model by default."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if state is None else state
     tensors = get_peft_model_state_dict(model, state, save_embedding_layers=False)
@@ -177,8 +189,6 @@ def _write(
     config.inference_mode = True
     config.base_model_name_or_path = base
     # Sets, whose order changes from run to run.
-    config.target_modules, config.modules_to_save = (
-        sorted(config.target_modules),
-        sorted(config.modules_to_save),
-    )
+    config.target_modules = sorted(config.target_modules)
+    config.modules_to_save = sorted(config.modules_to_save)
     config.save_pretrained(folder)

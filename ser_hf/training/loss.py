@@ -1,6 +1,4 @@
-"""Losses of classes and of dimensions, correct under gradient accumulation and with several
-processes.
-"""
+"""Losses of classes and of dimensions, for gradient accumulation and several processes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -42,9 +40,7 @@ def class_weights(
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Hard labels (batch,): as they are, or the class with the greatest share (the first of
-    equals).
-    """
+    """Hard labels (batch,): of shares the class with the greatest one, the first of equals."""
     return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
 
@@ -73,9 +69,9 @@ class ClassificationLoss:
         label_smoothing: float = 0.0,
         focal_gamma: float = 0.0,
     ):
-        self.class_weights = (
-            None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
-        )
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = torch.tensor(class_weights, dtype=torch.float32)
         self.label_smoothing = label_smoothing
         self.focal_gamma = focal_gamma
 
@@ -83,13 +79,16 @@ class ClassificationLoss:
     def from_options(
         cls, options: Mapping[str, Any], names: Sequence[str], labels: Sequence[int]
     ) -> "ClassificationLoss":
-        """The loss of a recipe's `training.loss`, with class weights from the `labels` of the
-        training clips.
+        """The loss of these options, with class weights from the `labels` of the training clips.
+
+        Args:
+            options: `class_weights`, `label_smoothing` and `focal_gamma`.
+            names: of the labels.
         """
-        weights = options["class_weights"] and class_weights(
-            options["class_weights"], labels, names
-        )
-        return cls(weights or None, options["label_smoothing"], options["focal_gamma"])
+        weights = None
+        if options["class_weights"]:
+            weights = class_weights(options["class_weights"], labels, names)
+        return cls(weights, options["label_smoothing"], options["focal_gamma"])
 
     def __call__(
         self,
@@ -97,15 +96,17 @@ class ClassificationLoss:
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The loss, a scalar in float32, of `logits` (batch, classes) and class ids (batch,) or
-        shares like logits.
+        """The loss, a scalar in float32.
 
-        `num_items_in_batch` counts the entries of `labels` in the whole step, by default those of
-        this batch.
+        Args:
+            outputs: `logits` (batch, classes).
+            labels: class ids (batch,), or shares (batch, classes).
+            num_items_in_batch: entries of `labels` in the whole step, by default those of this
+                batch.
         """
         logits = outputs["logits"].float()
         items = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        clips = items / (logits.shape[1] if labels.dim() == 2 else 1)
+        clips = items / logits.shape[1] if labels.dim() == 2 else items
         return self._terms(logits, labels).sum() / clips
 
     def _terms(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -117,12 +118,12 @@ class ClassificationLoss:
         else:
             targets = labels.float()
         targets = (1 - self.label_smoothing) * targets + self.label_smoothing / logits.shape[1]
-        surprise = -logits.log_softmax(dim=1)
-        terms = targets * surprise
+        cross_entropies = -logits.log_softmax(dim=1)
+        terms = targets * cross_entropies
         if self.focal_gamma:
             # 1 - p without cancellation. A power below one has no slope at zero, so there the
             # factor is held.
-            remaining = (-(-surprise).expm1()).clamp(min=torch.finfo(torch.float32).tiny)
+            remaining = (-(-cross_entropies).expm1()).clamp(min=torch.finfo(torch.float32).tiny)
             terms = terms * remaining**self.focal_gamma
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(logits.device)
@@ -155,8 +156,9 @@ class DimensionLoss:
     def from_options(
         cls, options: Mapping[str, Any], names: Sequence[str], labels: Sequence[int]
     ) -> "DimensionLoss":
-        """The loss of a recipe's `training.loss`, for dimensions of these names."""
-        return cls(options["dimensions"], [options["weights"].get(name, 1.0) for name in names])
+        """The loss of these options, `dimensions` and `weights`, for dimensions of these names."""
+        weights = [options["weights"].get(name, 1.0) for name in names]
+        return cls(options["dimensions"], weights)
 
     def __call__(
         self,
@@ -164,14 +166,16 @@ class DimensionLoss:
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The loss, a scalar in float32, of `logits` and targets, (batch, dimensions); see
-        `ClassificationLoss`.
+        """The loss, a scalar in float32; see `ClassificationLoss`.
+
+        Args:
+            outputs: `logits` (batch, dimensions).
+            labels: targets (batch, dimensions).
         """
         values = outputs["logits"].float()
         targets = labels.float()
-        clips = (
-            labels.numel() if num_items_in_batch is None else num_items_in_batch
-        ) / labels.shape[1]
+        items = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        clips = items / labels.shape[1]
         terms = torch.zeros_like(values[0])
         if "ccc" in self.dimensions:
             terms = terms + 1 - ccc(values, targets)
@@ -182,13 +186,15 @@ class DimensionLoss:
 
 
 def ccc(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The concordance correlation coefficient of each column of (clips, dimensions), 0 where
-    nothing varies.
+    """The concordance correlation coefficient (Lin 1989) of each column of (clips, dimensions).
+
+    0 where nothing varies.
     """
-    means = values.mean(dim=0), targets.mean(dim=0)
-    covariance = ((values - means[0]) * (targets - means[1])).mean(dim=0)
+    value_mean = values.mean(dim=0)
+    target_mean = targets.mean(dim=0)
+    covariance = ((values - value_mean) * (targets - target_mean)).mean(dim=0)
     variances = values.var(dim=0, correction=0) + targets.var(dim=0, correction=0)
-    return 2 * covariance / (variances + (means[0] - means[1]).square() + 1e-8)
+    return 2 * covariance / (variances + (value_mean - target_mean).square() + 1e-8)
 
 
 Loss = ClassificationLoss | DimensionLoss

@@ -12,8 +12,13 @@ from .freezing import innermost
 
 
 def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
-    """Divide weights and bias of the last linear layer by `temperature`; None removes one of an
-    earlier checkpoint.
+    """Divide weights and bias of the last linear layer by `temperature` (Guo et al. 2017).
+
+    None removes the note on a temperature of the checkpoint from which the training started. See
+    arXiv:1706.04599.
+
+    Raises:
+        UserError: for a classifier without a linear layer.
     """
     bare = innermost(model)
     if temperature is None:
@@ -27,10 +32,12 @@ def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | N
     if not linear:
         kind = bare.config.model_type
         raise UserError(
-            f"evaluation.temperature: the logits of {kind} are not of a linear layer; set it to report"
+            f"evaluation.temperature: the logits of {kind} are not of a linear layer; "
+            "set it to report"
         )
+    last = linear[-1]
     with torch.no_grad():
-        linear[-1].weight /= temperature
-        if linear[-1].bias is not None:
-            linear[-1].bias /= temperature
+        last.weight /= temperature
+        if last.bias is not None:
+            last.bias /= temperature
     setattr(bare.config, TEMPERATURE_KEY, temperature)

@@ -124,14 +124,11 @@ def test_a_checkpoint_of_other_tensors_is_refused_or_reported(
 ):
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("wav2vec2")))
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, progress=False)
-    trainer = EmotionTrainer(
-        build_model(plan),
-        arguments,
-        Collator(store, plan.extractor),
-        *(clip_table(clips, range(4), store),) * 2,
-    )
+    few = clip_table(clips, range(4), store)
+    collator = Collator(store, plan.extractor)
+    trainer = EmotionTrainer(build_model(plan), arguments, collator, few, few)
     whole = trainer.model.state_dict()
     trainer._issue_warnings_after_load(trainer.model.load_state_dict(whole, strict=False))
     whole["elsewhere"] = whole.pop("classifier.weight")
-    with pytest.raises(RuntimeError, match=r"1 are missing, 1 have no place \(classifier\.weight"):
+    with pytest.raises(RuntimeError, match=r"1 are missing, 1 are unknown \(classifier\.weight"):
         trainer._issue_warnings_after_load(trainer.model.load_state_dict(whole, strict=False))
