@@ -145,7 +145,7 @@ def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
 
 
 def recordings_of(path: str) -> list:
-    from ser_hf.inference.inputs import from_paths
+    from ser_hf.inference.recordings import from_paths
 
     return from_paths([path])
 
@@ -201,8 +201,8 @@ def decoding(model: str, path: str) -> dict:
 def network(model: str, path: str) -> dict:
     """Without decoding: the same chunks, made before the clock starts, one after the other."""
     from ser_hf.inference.batches import run_batches
-    from ser_hf.inference.classifier import load_classifier
-    from ser_hf.inference.inputs import read_chunks
+    from ser_hf.inference.chunks import read_chunks
+    from ser_hf.inference.load import load_classifier
 
     classifier = load_classifier(model)
     spent = {"seconds": 0.0, "processor": 0.0, "hours": 0.0, "memory_mib": 0.0}
@@ -220,17 +220,17 @@ def network(model: str, path: str) -> dict:
 
 
 def whole(model: str, path: str) -> dict:
-    from ser_hf.inference.classifier import load_classifier
-    from ser_hf.inference.predict import PredictionSettings, predict_tables, table_facts
+    from ser_hf.inference.load import load_classifier
+    from ser_hf.inference.predict import PredictionSettings, predict_tables, table_metadata
 
     classifier = load_classifier(model)
     settings = PredictionSettings(window=WINDOW)
-    facts = table_facts(classifier, settings)
+    metadata = table_metadata(classifier, settings)
     recordings = recordings_of(path)
 
     def work() -> float:
         rows = pairs = 0
-        for table in predict_tables(classifier, recordings, settings, facts, []):
+        for table in predict_tables(classifier, recordings, settings, metadata, []):
             rows = rows + len(table)
             pairs = pairs + sum(table["end"].to_pylist())
         return pairs / 3600

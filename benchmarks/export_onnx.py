@@ -30,7 +30,7 @@ from ser_hf.experiment.label_mapping import label_mapping
 from ser_hf.experiment.provenance import training_provenance
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.models.preparation import Preparation
 from ser_hf.utils.environment import environment
 from ser_hf.utils.run_folder import RunFolder

@@ -23,7 +23,8 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
 from ser_hf.export.onnx import compare, export_model, logits_of
-from ser_hf.inference.classifier import Classifier, load_classifier
+from ser_hf.inference.classifier import Classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.modeling_base import AcousticClassifier
 from ser_hf.models.modeling_pooled_encoder import (

@@ -24,7 +24,7 @@ from ser_hf.evaluation.outputs import Outputs
 from ser_hf.evaluation.predictions import from_table
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inference.batches import classify
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def demo(
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
     from ..hub.space import Demo, write_space
-    from ..inference.classifier import load_classifier
+    from ..inference.load import load_classifier
     from ..loading.files import find_file
     from ..loading.heads import DimensionalModel
     from ..report.report import read_report
@@ -45,7 +45,7 @@ def demo(
     )
     if isinstance(classifier.model, DimensionalModel):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
-    place = classifier.place
+    place = classifier.location
     window = classifier.evaluation_window
     revision = classifier.commit
     del classifier

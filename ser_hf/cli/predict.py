@@ -63,15 +63,16 @@ def predict(
 
     Example: ser-hf predict runs/ravdess_crnn calls/ --output calls.csv
     """
-    from ..inference.classifier import load_classifier
-    from ..inference.inputs import NoneReadable, from_paths
-    from ..inference.outputs import check_output, to_terminal, writing
+    from ..inference.chunks import NoneReadable
+    from ..inference.load import load_classifier
     from ..inference.predict import (
         PredictionSettings,
         predict_in_processes,
         predict_tables,
-        table_facts,
+        table_metadata,
     )
+    from ..inference.recordings import from_paths
+    from ..inference.writers import check_output, to_terminal, writing
     from ..report.views import counted
 
     settings = PredictionSettings(
@@ -109,12 +110,14 @@ def predict(
         classifier = load_classifier(
             model, revision=revision, device=device, trust_remote_code=trust_remote_code
         )
-        facts = table_facts(classifier, settings)
+        metadata = table_metadata(classifier, settings)
         with contextlib.ExitStack() as stack:
-            writes = [stack.enter_context(writing(path, key, facts)) for key, path in paths.items()]
+            writes = [
+                stack.enter_context(writing(path, key, metadata)) for key, path in paths.items()
+            ]
             if shown:
-                writes.append(to_terminal(format or "table", facts))
-            for table in tables_of(classifier, recordings, settings, facts, skipped):
+                writes.append(to_terminal(format or "table", metadata))
+            for table in tables_of(classifier, recordings, settings, metadata, skipped):
                 rows += len(table)
                 for write in writes:
                     write(table)
@@ -130,7 +133,7 @@ def predict(
         left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""
         print(f"{counted(rows, 'window' if timeline else 'clip')}{left_out}", file=log)
     for key, path in paths.items():
-        embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
+        embedding = f" ({metadata.embedding})" if key == "--embeddings" else ""
         print(f"  {key.removeprefix('--')}{embedding}: {path}", file=log)
     if skipped:
         sys.stdout.flush()

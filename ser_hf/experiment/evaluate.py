@@ -19,7 +19,8 @@ from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
-from ..inference.classifier import Classifier, load_classifier
+from ..inference.classifier import Classifier
+from ..inference.load import load_classifier
 from ..models.preparation import Preparation
 from ..report.report import Report
 from ..report.sections import Model, Seconds
@@ -125,7 +126,7 @@ def load_evaluated_model(
                 source,
                 row.word,
             )
-    provenance = training_provenance(classifier.place, classifier.commit)
+    provenance = training_provenance(classifier.location, classifier.commit)
     return EvaluatedModel(classifier, mapping, provenance)
 
 

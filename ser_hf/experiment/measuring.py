@@ -14,7 +14,7 @@ from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
 from ..evaluation.sections import Results, Robustness, Scores, Temperature
 from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
-from ..inference.classifier import load_classifier
+from ..inference.load import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
 from ..report.report import Report

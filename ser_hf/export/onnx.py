@@ -37,8 +37,10 @@ from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
 from ..evaluation.probabilities import activated
 from ..inference.batches import run_batches
-from ..inference.classifier import Classifier, load_classifier
-from ..inference.inputs import Chunk, Recording
+from ..inference.chunks import Chunk
+from ..inference.classifier import Classifier
+from ..inference.load import load_classifier
+from ..inference.recordings import Recording
 from ..inference.reference import read_reference
 from ..loading.encoders import ENCODERS, encoder_config, mask_valid
 from ..loading.files import first_line

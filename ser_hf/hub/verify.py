@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from ..corpora.synthetic import utterance
-from ..inference.classifier import check_configurations, find_model
+from ..inference.load import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only, references
 from ..loading.files import weight_files

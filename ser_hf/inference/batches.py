@@ -15,8 +15,9 @@ from ..evaluation.probabilities import activated
 from ..loading.batches import ClipCollator, batches, merge, pieces
 from ..loading.encoders import lengths_needed
 from ..utils.errors import UserError
+from .chunks import Chunk
 from .classifier import Classifier
-from .inputs import Chunk, Recording
+from .recordings import Recording
 
 _CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
 # Windows of a batch are padded to this many seconds together at most: `batch_size` times a long
@@ -32,20 +33,25 @@ TakeVectors = Callable[[int], torch.Tensor]
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
     """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling
     and any head).
+
+    Raises:
+        UserError: if the model has no last layer, or its input is not one vector per clip.
     """
-    kept: list[torch.Tensor] = []
+    captured: list[torch.Tensor] = []
+
+    def capture(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        captured.append(inputs[0].detach())
 
     def take(clips: int) -> torch.Tensor:
-        vectors = kept.pop() if kept else None
+        vectors = captured.pop() if captured else None
         if vectors is None or vectors.ndim != 2 or len(vectors) != clips:
             raise UserError(
-                f"--embeddings: {classifier.source} has no last layer with one input vector per clip"
+                f"--embeddings: {classifier.source} has no last layer with one input vector "
+                "per clip"
             )
         return vectors.float()
 
-    hook = last_layer(classifier.model).register_forward_pre_hook(
-        lambda module, given: kept.append(given[0].detach())
-    )
+    hook = last_layer(classifier.model).register_forward_pre_hook(capture)
     try:
         yield take
     finally:
@@ -55,22 +61,26 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
 def last_layer(model: nn.Module) -> nn.Module:
     """The linear layer that computes the logits; the whole classifier of support vector machines
     and trees.
+
+    Raises:
+        UserError: if no linear layer has an output for each label.
     """
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
         return linear[-1] if linear else head
-    count = model.config.num_labels
-    linear = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == count
-    ]
-    if not linear:
+
+    outputs = model.config.num_labels
+    last = None
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.out_features == outputs:
+            last = module
+    if last is None:
         raise UserError(
-            f"embeddings: {type(model).__name__} does not end with a linear layer of {count} labels"
+            f"embeddings: {type(model).__name__} does not end with a linear layer of "
+            f"{outputs} labels"
         )
-    return linear[-1]
+    return last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +103,29 @@ class ModelOutputs:
         """One row per clip: probabilities (or values) and vectors are means over its windows,
         weighted by duration.
         """
-        rows = self.rows
-        merged = merge(rows, self.lengths, self.logits, problem_type)[1]
-        own, first = np.unique(rows, return_index=True)
-        lengths = np.add.reduceat(self.lengths, first)
+        _, logits = merge(self.rows, self.lengths, self.logits, problem_type)
+        clips, first = np.unique(self.rows, return_index=True)
+        clip_lengths = np.add.reduceat(self.lengths, first)
         vectors = self.vectors
-        if vectors is not None and len(own) < len(rows):
-            shares = (self.lengths / lengths[rows]).astype(np.float32)
+        if vectors is not None and len(clips) < len(self.rows):
+            shares = (self.lengths / clip_lengths[self.rows]).astype(np.float32)
             vectors = np.add.reduceat(vectors * shares[:, None], first, axis=0)
-        return ModelOutputs(own, np.zeros_like(lengths), lengths, merged, vectors)
+        return ModelOutputs(
+            rows=clips,
+            starts=np.zeros_like(clip_lengths),
+            lengths=clip_lengths,
+            logits=logits,
+            vectors=vectors,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """A window of a clip: the clip's place in the chunk, and samples."""
+
+    row: int
+    start: int
+    length: int
 
 
 @torch.inference_mode()
@@ -111,7 +135,7 @@ def run_batches(
     window: int | None,
     batch_size: int,
     take_vectors: TakeVectors | None = None,
-    progress: Callable[[int], None] = lambda clips: None,
+    progress: Callable[[int], None] | None = None,
 ) -> ModelOutputs:
     """The model's outputs for a chunk, with embeddings from `capture_embeddings`.
 
@@ -125,49 +149,82 @@ def run_batches(
     Raises:
         UserError: if a logit is not finite.
     """
-    windows = [
-        {"row": row, "labels": 0, "start": start, "length": length, "max_samples": 0}
-        for row, whole in enumerate(chunk.lengths.tolist())
-        for start, length in pieces(whole, window or whole or 1)
-    ]
-    windows.sort(key=lambda own: own["length"])  # as in training's evaluation, for little padding
+    windows = _windows_by_length(chunk, window)
     shortest, _ = lengths_needed(classifier.model.config)
     collator = ClipCollator(chunk, classifier.extractor, shortest)
+    ranges = batches(
+        [clip_window.length for clip_window in windows],
+        size=batch_size,
+        padding_safe=classifier.padding_safe,
+        most=batch_size * _SECONDS_A_CLIP * chunk.sampling_rate,
+    )
+
     logits = []
     vectors = []
-    most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
-    for begin, end in batches(
-        [own["length"] for own in windows], batch_size, classifier.padding_safe, most
-    ):
-        batch = collator(windows[begin:end])
-        batch = {
-            name: values.to(classifier.model.device)
-            for name, values in batch.items()
-            if name != "labels"
-        }
-        own = classifier.model(**batch).logits.float()
-        if own.shape[1:] != (len(classifier.labels),):
-            raise UserError(
-                f"{classifier.source}: makes {'x'.join(map(str, own.shape[1:]))} logits for {len(classifier.labels)} "
-                "labels; correct id2label in its config.json"
-            )
-        if not own.isfinite().all():
-            worst = windows[begin + int((~own.isfinite()).any(dim=1).nonzero()[0])]["row"]
-            raise UserError(
-                f"{classifier.source}: its logits of {chunk.recordings[worst].path} are not finite"
-            )
-        logits.append(own.cpu())
+    for begin, end in ranges:
+        batch = windows[begin:end]
+        batch_logits = _logits_of_batch(classifier, collator, batch)
+        _check_logits(classifier, chunk, batch, batch_logits)
+        logits.append(batch_logits.cpu())
         if take_vectors is not None:
-            vectors.append(take_vectors(end - begin).cpu())
-        progress(sum(own["start"] == 0 for own in windows[begin:end]))
-    rows, starts, lengths = (
-        np.array([own[name] for own in windows]) for name in ("row", "start", "length")
-    )
+            vectors.append(take_vectors(len(batch)).cpu())
+        if progress is not None:
+            progress(sum(clip_window.start == 0 for clip_window in batch))
+
+    rows = np.array([clip_window.row for clip_window in windows])
+    starts = np.array([clip_window.start for clip_window in windows])
+    lengths = np.array([clip_window.length for clip_window in windows])
     order = np.lexsort((starts, rows))
-    taken = torch.cat(vectors).numpy()[order] if vectors else None
     return ModelOutputs(
-        rows[order], starts[order], lengths[order], torch.cat(logits).numpy()[order], taken
+        rows=rows[order],
+        starts=starts[order],
+        lengths=lengths[order],
+        logits=torch.cat(logits).numpy()[order],
+        vectors=torch.cat(vectors).numpy()[order] if vectors else None,
     )
+
+
+def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
+    """The windows of all clips, sorted by length as in training's evaluation, for little
+    padding.
+    """
+    windows = []
+    for row, samples in enumerate(chunk.lengths.tolist()):
+        longest = window or samples or 1
+        for start, length in pieces(samples, longest):
+            windows.append(_Window(row, start, length))
+    windows.sort(key=lambda clip_window: clip_window.length)
+    return windows
+
+
+def _logits_of_batch(
+    classifier: Classifier, collator: ClipCollator, batch: Sequence[_Window]
+) -> torch.Tensor:
+    """Logits, float32 (windows, labels), on the model's device."""
+    clips = [{**dataclasses.asdict(clip_window), "labels": 0} for clip_window in batch]
+    inputs = collator(clips)
+    del inputs["labels"]
+    device = classifier.model.device
+    inputs = {name: values.to(device) for name, values in inputs.items()}
+    return classifier.model(**inputs).logits.float()
+
+
+def _check_logits(
+    classifier: Classifier, chunk: Chunk, batch: Sequence[_Window], logits: torch.Tensor
+) -> None:
+    """Refuse logits (windows, labels) of another shape, nan and infinity."""
+    shape = tuple(logits.shape[1:])
+    if shape != (len(classifier.labels),):
+        sizes = "x".join(str(size) for size in shape)
+        raise UserError(
+            f"{classifier.source}: makes {sizes} logits for {len(classifier.labels)} labels; "
+            "correct id2label in its config.json"
+        )
+    finite = logits.isfinite().all(dim=1)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        path = chunk.recordings[batch[first].row].path
+        raise UserError(f"{classifier.source}: its logits of {path} are not finite")
 
 
 def classify(
@@ -191,22 +248,31 @@ def classify(
     Returns:
         Probabilities or values, float32 (clips, labels).
     """
-    shares = []
-    samples = classifier.window(window)
-    with tqdm(
-        total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True
-    ) as bar:
-        begin = length = 0
-        for i in range(len(ids)):
-            length += len(waveforms[i])
-            if length < _CHUNK_SAMPLES and i + 1 < len(ids):
-                continue
-            recordings = [Recording(name, name) for name in ids[begin : i + 1]]
-            clips = [np.asarray(waveforms[place]) for place in range(begin, i + 1)]
-            chunk = Chunk(recordings, clips, classifier.extractor.sampling_rate)
-            outputs = run_batches(classifier, chunk, samples, batch_size, progress=bar.update)
-            outputs = outputs.by_clip(classifier.problem_type)
-            shares.append(activated(outputs.logits, classifier.problem_type))
-            begin = i + 1
-            length = 0
-    return np.concatenate(shares)
+    predictions = []
+    window_samples = classifier.window(window)
+    bar = tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True)
+    with bar:
+        for begin, end in _chunk_ranges([len(waveform) for waveform in waveforms]):
+            chunk = Chunk(
+                recordings=[Recording(clip_id, clip_id) for clip_id in ids[begin:end]],
+                waveforms=[np.asarray(waveforms[i]) for i in range(begin, end)],
+                sampling_rate=classifier.extractor.sampling_rate,
+            )
+            windows = run_batches(
+                classifier, chunk, window_samples, batch_size, progress=bar.update
+            )
+            clips = windows.by_clip(classifier.problem_type)
+            predictions.append(activated(clips.logits, classifier.problem_type))
+    return np.concatenate(predictions)
+
+
+def _chunk_ranges(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(begin, end) of consecutive clips with about `_CHUNK_SAMPLES` samples together."""
+    begin = 0
+    samples = 0
+    for end, length in enumerate(lengths, start=1):
+        samples += length
+        if samples >= _CHUNK_SAMPLES or end == len(lengths):
+            yield begin, end
+            begin = end
+            samples = 0

@@ -22,14 +22,16 @@ from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
-from .classifier import Classifier, load_classifier
-from .inputs import Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
-from .outputs import Facts, matrix, table
+from .chunks import Chunk, NoneReadable, read_chunks
+from .classifier import Classifier
+from .load import load_classifier
+from .outputs import TableMetadata, matrix, table
+from .recordings import Recording, from_dataset, from_paths
+from .timeline import grid_of
 
 logger = logging.getLogger(__name__)
 
 _LONG_SECONDS = 120  # a longer clip may take much memory: that of attention grows with its square
-_TIMELINE_SECONDS = 4  # about an utterance of the acted corpora, which most models are trained on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class PredictionSettings:
         batch_size: windows at a time.
         on_error: raise at the first recording that cannot be read, or skip such recordings with a
             warning.
-        timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each
+        timeline: one row for each of overlapping windows (`ser_hf.inference.timeline.Grid`), each
             prepared as a clip by itself. Without `window` they are as long as the model's recipe
             fixes its clips or windows, else 4 s.
         hop: seconds from one such window to the next; None is half a window.
@@ -68,12 +70,16 @@ class PredictionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionTable:
-    """Rows of predictions (`ser_hf.inference.outputs.table`), facts about the model, and unreadable
-    (id, reason).
+    """Predictions of a model for recordings.
+
+    Args:
+        table: the rows, see `ser_hf.inference.outputs.table`.
+        metadata: of the model and its windows.
+        skipped: (id, reason) of recordings that could not be read.
     """
 
     table: pa.Table
-    facts: Facts
+    metadata: TableMetadata
     skipped: list[tuple[str, str]]
 
     def __len__(self) -> int:
@@ -81,29 +87,30 @@ class PredictionTable:
 
     @property
     def ids(self) -> list[str]:
+        """The id of the recording of each row."""
         return self.table["id"].to_pylist()
 
     @property
     def labels(self) -> list[str]:
         """The names of the columns of probabilities and logits."""
-        return self.facts.labels
+        return self.metadata.labels
 
     @property
     def predicted(self) -> list[str] | None:
         """The label of each row; None of a model of dimensions."""
-        return None if self.facts.ranges else self.table["predicted"].to_pylist()
+        return None if self.metadata.ranges else self.table["predicted"].to_pylist()
 
     @property
     def probabilities(self) -> np.ndarray | None:
         """float32 (rows, labels); None of a model of dimensions."""
-        return None if self.facts.ranges else matrix(self.table, "probabilities")
+        return None if self.metadata.ranges else matrix(self.table, "probabilities")
 
     @property
     def values(self) -> np.ndarray | None:
         """Dimensions on the scale of the ratings, float32 (rows, labels); None of a model of
         classes.
         """
-        return matrix(self.table, "values") if self.facts.ranges else None
+        return matrix(self.table, "values") if self.metadata.ranges else None
 
     @property
     def logits(self) -> np.ndarray:
@@ -132,7 +139,8 @@ def predict(
 
     Args:
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
-        inputs: audio files, folders or tables (`ser_hf.inference.inputs.from_paths`), or a dataset.
+        inputs: audio files, folders or tables (`ser_hf.inference.recordings.from_paths`), or a
+            dataset.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
         revision: of a model on the Hub: a branch, tag or commit.
         trust_remote_code: run code of other authors' models; those of ser_hf need none.
@@ -140,89 +148,80 @@ def predict(
 
     Returns:
         One row per recording or window: label, probabilities (of dimensions values), logits and, if
-            requested,
-        embeddings.
+        requested, embeddings.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
         UserError: naming what is wrong with the model, the inputs or a setting.
     """
     checked = PredictionSettings(**settings)
-    if isinstance(inputs, DatasetDict):
-        raise UserError(
-            f"inputs: expected a Dataset, got a DatasetDict; select a split: [{next(iter(inputs))!r}]"
-        )
-    if not isinstance(inputs, Dataset):
-        paths = list(inputs) if isinstance(inputs, list | tuple | set | Iterator) else [inputs]
-        for path in paths:
-            if not isinstance(path, str | os.PathLike):
-                raise UserError(
-                    f"inputs: expected paths or a datasets.Dataset, got {type(path).__name__}; put samples in memory "
-                    "into a Dataset with a column audio (datasets.Audio)"
-                )
-        inputs = from_paths(paths, checked.on_error == "skip")
+    recordings = _recordings(inputs, skip_missing=checked.on_error == "skip")
     classifier = load_classifier(
         model, revision=revision, device=device, trust_remote_code=trust_remote_code
     )
-    facts = table_facts(classifier, checked)
+    metadata = table_metadata(classifier, checked)
     skipped = []
-    tables = list(predict_tables(classifier, inputs, checked, facts, skipped))
-    return PredictionTable(pa.concat_tables(tables), facts, skipped)
+    tables = list(predict_tables(classifier, recordings, checked, metadata, skipped))
+    return PredictionTable(pa.concat_tables(tables), metadata, skipped)
 
 
-def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
+def _recordings(inputs: Any, skip_missing: bool) -> Sequence[Recording] | Dataset:
+    """The dataset, or the recordings of paths."""
+    if isinstance(inputs, Dataset):
+        return inputs
+    if isinstance(inputs, DatasetDict):
+        first_split = next(iter(inputs))
+        raise UserError(
+            f"inputs: expected a Dataset, got a DatasetDict; select a split: [{first_split!r}]"
+        )
+    several = isinstance(inputs, list | tuple | set | Iterator)
+    paths = list(inputs) if several else [inputs]
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise UserError(
+                f"inputs: expected paths or a datasets.Dataset, got {type(path).__name__}; put "
+                "samples in memory into a Dataset with a column audio (datasets.Audio)"
+            )
+    return from_paths(paths, skip_missing)
+
+
+def table_metadata(classifier: Classifier, settings: PredictionSettings) -> TableMetadata:
     """The metadata of the tables."""
     rate = classifier.extractor.sampling_rate
-    hop = None
+    hop_seconds = None
     if settings.timeline:
-        window, hop = sliding_windows(classifier, settings)
+        grid = grid_of(classifier, settings.window, settings.hop)
+        window = grid.window
+        hop_seconds = grid.hop / rate
     else:
         window = classifier.window(settings.window)
-    return Facts(
-        classifier.source,
-        classifier.revision,
-        rate,
-        classifier.labels,
-        None if window is None else window / rate,
-        None if hop is None else hop / rate,
-        classifier.problem_type,
-        classifier.ranges,
-        EMBEDDING if settings.embeddings else None,
+    return TableMetadata(
+        model=classifier.source,
+        revision=classifier.revision,
+        sampling_rate=rate,
+        labels=classifier.labels,
+        window=None if window is None else window / rate,
+        hop=hop_seconds,
+        problem_type=classifier.problem_type,
+        ranges=classifier.ranges,
+        embedding=EMBEDDING if settings.embeddings else None,
     )
-
-
-def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Grid:
-    """The windows of a timeline."""
-    rate = classifier.extractor.sampling_rate
-    fixed = classifier.preparation.fixed_duration
-    if fixed is not None and settings.window is not None and settings.window > fixed:
-        raise UserError(
-            f"--window: {classifier.source} processes at most {fixed:g} s of a clip; use that or less"
-        )
-    seconds = settings.window or fixed or classifier.evaluation_window or _TIMELINE_SECONDS
-    window = classifier.window(seconds, prepared=False)
-    hop = max(1, window // 2) if settings.hop is None else round(settings.hop * rate)
-    if hop > window:
-        raise UserError(
-            f"--hop: {settings.hop:g} s leaves gaps between windows of {window / rate:g} s; use less"
-        )
-    return Grid(window, hop)
 
 
 def predict_tables(
     classifier: Classifier,
     recordings: Sequence[Recording] | Dataset,
     settings: PredictionSettings,
-    facts: Facts,
+    metadata: TableMetadata,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
     """Predict recordings chunk by chunk, with a progress bar; memory holds about two chunks.
 
     Args:
         classifier: from `load_classifier`.
-        recordings: from `ser_hf.inference.inputs.from_paths`, or a dataset.
+        recordings: from `ser_hf.inference.recordings.from_paths`, or a dataset.
         settings: how recordings are processed.
-        facts: from `table_facts`.
+        metadata: from `table_metadata`.
         skipped: receives (id, reason) of recordings that are left out.
 
     Yields:
@@ -233,46 +232,82 @@ def predict_tables(
             if none can.
         UserError: if there are no recordings.
     """
-    rate = classifier.extractor.sampling_rate
-    grid = sliding_windows(classifier, settings) if settings.timeline else None
-    window = None if grid else classifier.window(settings.window)
     total = len(recordings)
     if not total:
         raise UserError("inputs: empty")
+    rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
+    grid = window = None
+    if settings.timeline:
+        grid = grid_of(classifier, settings.window, settings.hop)
+    else:
+        window = classifier.window(settings.window)
 
     def skip(recording: Recording, reason: str) -> None:
         logger.warning("left out: %s", reason)
         skipped.append((recording.id, reason))
 
-    rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
+    chunks = read_chunks(
+        rows,
+        classifier.extractor.sampling_rate,
+        classifier.preparation,
+        skipped=skip if settings.on_error == "skip" else None,
+        grid=grid,
+    )
     with contextlib.ExitStack() as stack:
-        take = stack.enter_context(capture_embeddings(classifier)) if settings.embeddings else None
-        unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
-        quiet = os.environ.get("RANK", "0") != "0" or None  # None: unless on a terminal
-        bar = stack.enter_context(tqdm(desc="predicting", disable=quiet, **unit))
-        warned = grid is not None
-        on_error = skip if settings.on_error == "skip" else None
-        for chunk in read_chunks(rows, rate, classifier.preparation, on_error, grid):
-            longest = int(chunk.lengths.argmax())
-            if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
-                warned = True
-                message = "%s gets one label; --timeline predicts its course, and --window 30 limits the memory"
-                logger.warning(message, chunk.recordings[longest].path)
-            if grid:  # the number of windows is known once a recording is decoded
-                bar.total = (bar.total or 0) + sum(
-                    place.windows for place in chunk.places if place.number == 0
-                )
-            outputs = run_batches(classifier, chunk, window, settings.batch_size, take, bar.update)
-            yield table(chunk, outputs, classifier, facts)
+        take_vectors = None
+        if settings.embeddings:
+            take_vectors = stack.enter_context(capture_embeddings(classifier))
+        bar = stack.enter_context(_progress_bar(None if grid else total))
+        warned = False
+        for chunk in chunks:
+            if grid:
+                _count_windows(bar, chunk)
+            elif not warned:
+                warned = _warn_of_long_clip(chunk)
+            outputs = run_batches(
+                classifier,
+                chunk,
+                window,
+                settings.batch_size,
+                take_vectors=take_vectors,
+                progress=bar.update,
+            )
+            yield table(chunk, outputs, metadata)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
+
+
+def _progress_bar(clips: int | None) -> tqdm:
+    """A bar of clips, or of windows, whose number is known once recordings are decoded."""
+    # None: only on a terminal.
+    disable = True if os.environ.get("RANK", "0") != "0" else None
+    unit = "window" if clips is None else "clip"
+    return tqdm(desc="predicting", disable=disable, unit=unit, total=clips)
+
+
+def _count_windows(bar: tqdm, chunk: Chunk) -> None:
+    """Add to the bar the windows of the recordings that begin in this chunk."""
+    new_windows = sum(position.windows for position in chunk.positions if position.number == 0)
+    bar.total = (bar.total or 0) + new_windows
+
+
+def _warn_of_long_clip(chunk: Chunk) -> bool:
+    """Warn of the longest clip, if it is long; whether it is."""
+    longest = int(chunk.lengths.argmax())
+    if chunk.lengths[longest] <= _LONG_SECONDS * chunk.sampling_rate:
+        return False
+    logger.warning(
+        "%s gets one label; --timeline predicts its course, and --window 30 limits the memory",
+        chunk.recordings[longest].path,
+    )
+    return True
 
 
 def predict_in_processes(
     classifier: Classifier,
     recordings: Sequence[Recording],
     settings: PredictionSettings,
-    facts: Facts,
+    metadata: TableMetadata,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
     """`predict_tables` with the recordings divided among the processes of `accelerate launch`.
@@ -282,19 +317,20 @@ def predict_in_processes(
         nothing.
     """
     state = PartialState()
-    own_skipped = []
-    tables = []
-    begin, end = (
-        len(recordings) * (state.process_index + i) // state.num_processes for i in (0, 1)
-    )
+    total = len(recordings)
+    begin = total * state.process_index // state.num_processes
+    end = total * (state.process_index + 1) // state.num_processes
+
+    skipped_here = []
+    tables_here = []
     if begin < end:
+        share = recordings[begin:end]
         with contextlib.suppress(NoneReadable):
-            tables = list(
-                predict_tables(classifier, recordings[begin:end], settings, facts, own_skipped)
-            )
-    for own, reasons in gather_object([(tables, own_skipped)]):
-        skipped += reasons
-        yield from own if state.is_main_process else ()
+            tables_here = list(predict_tables(classifier, share, settings, metadata, skipped_here))
+    for tables, skipped_there in gather_object([(tables_here, skipped_here)]):
+        skipped += skipped_there
+        if state.is_main_process:
+            yield from tables
     end_process_group()
-    if len(skipped) == len(recordings):
-        raise NoneReadable(f"{skipped[0][1]}; none of {len(recordings)} recordings can be read")
+    if len(skipped) == total:
+        raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")

@@ -12,7 +12,7 @@ import ser_hf
 import ser_hf.experiment.data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.hub.space import Demo, write_space
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.inference.reference import read_reference
 from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError

@@ -19,7 +19,7 @@ from ser_hf import cli, predict
 from ser_hf.export import export_model, export_onnx
 from ser_hf.export import onnx as onnx_export
 from ser_hf.export.onnx import LARGEST, logits_of
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_file_has_the_predictions_of_its_model(crnn):
         RATE,
         None,
     )
-    facts = exported.model.facts
+    facts = exported.model.metadata
     assert (facts["opset"], facts["padding_safe"], facts["model"]) == (18, True, folder.name)
     assert {path.name for path in (folder / "out").iterdir()} == {
         "crnn.onnx",
@@ -75,7 +75,7 @@ def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):
     kinds = {value.name: value.data_type for value in onnx.load(small.path).graph.initializer}
     assert any("lstm" in name and kind == onnx.TensorProto.INT8 for name, kind in kinds.items())
     assert kinds["model.front_end.features.filters"] == onnx.TensorProto.FLOAT
-    facts = load_classifier(small.path).model.facts
+    facts = load_classifier(small.path).model.metadata
     assert not facts["padding_safe"], "activations of a batch share one range"
     assert (facts["quantized"], facts["id2label"]) == (
         "int8 weights, dynamic",

@@ -10,7 +10,7 @@ from support.close import assert_near
 from transformers import AutoFeatureExtractor
 
 from ser_hf.export.graph import PrepareWaveform, ProductLogMel, WaveformClassifier, WaveformInput
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.loading.encoders import shortest_clip
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.front_end import LogMel

@@ -18,7 +18,7 @@ from tiny_models import LABELS
 from ser_hf import cli, predict
 from ser_hf.experiment.data import load_recipe_corpus
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.inference import inputs
+from ser_hf.inference import chunks
 
 # ser_hf.inference.predict is the function
 predictions = importlib.import_module("ser_hf.inference.predict")
@@ -159,7 +159,7 @@ def test_predictions_are_written_as_recordings_are_processed(
 ):
     seen = []
     plain = predictions.table
-    monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_SAMPLES", 1)
     monkeypatch.setattr(
         predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given)
     )
@@ -172,9 +172,9 @@ def test_a_closed_pipe_ends_the_command_without_a_message(published, recordings,
     rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
     words = "predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl"
-    program = "from ser_hf.cli import main; from ser_hf.inference import inputs\n"
+    program = "from ser_hf.cli import main; from ser_hf.inference import chunks\n"
     # a row is written after each recording
-    program += "inputs.CHUNK_SAMPLES = 1; raise SystemExit(main())"
+    program += "chunks.CHUNK_SAMPLES = 1; raise SystemExit(main())"
     command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -8,8 +8,8 @@ from support.close import assert_near
 from transformers import AutoModelForAudioClassification
 
 from ser_hf import UserError, cli, predict
-from ser_hf.inference import inputs
-from ser_hf.inference.inputs import Grid, sliding
+from ser_hf.inference import chunks
+from ser_hf.inference.timeline import Grid
 from ser_hf.models import PreparedFeatureExtractor
 
 
@@ -29,7 +29,7 @@ def spans(table):
     ],
 )
 def test_windows_are_whole_and_reach_the_end(samples, grid, places):
-    assert sliding(samples, grid) == places
+    assert grid.windows(samples) == places
 
 
 @pytest.mark.parametrize("kind", ["crnn", "wav2vec2", "trimmed"])
@@ -44,7 +44,7 @@ def test_a_window_has_the_predictions_of_that_segment_of_the_file(
     assert spans(results.table) == [pytest.approx(place) for place in places]
     assert results.table["window"].to_pylist() == [0, 1, 2, 3]
     assert results.table["windows"].to_pylist() == [4] * 4
-    assert (results.facts.window, results.facts.hop) == (0.3, 0.2)
+    assert (results.metadata.window, results.metadata.hop) == (0.3, 0.2)
     samples, rate = soundfile.read(file, dtype="int16")
     for number, (start, end) in enumerate(places):
         soundfile.write(
@@ -56,10 +56,10 @@ def test_a_window_has_the_predictions_of_that_segment_of_the_file(
 
 
 def test_windows_are_as_long_as_in_the_evaluation_or_four_seconds(published, run, recordings):
-    assert predict(run, recordings / "e.wav", timeline=True).facts.window == 0.4
-    facts = predict(published("crnn"), recordings / "e.wav", timeline=True).facts
-    assert (facts.window, facts.hop) == (4.0, 2.0)
-    assert predict(published("whisper"), recordings / "e.wav", timeline=True).facts.window == 1.0
+    assert predict(run, recordings / "e.wav", timeline=True).metadata.window == 0.4
+    metadata = predict(published("crnn"), recordings / "e.wav", timeline=True).metadata
+    assert (metadata.window, metadata.hop) == (4.0, 2.0)
+    assert predict(published("whisper"), recordings / "e.wav", timeline=True).metadata.window == 1.0
 
 
 def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_path):
@@ -81,7 +81,7 @@ def test_chunks_that_end_within_a_recording_change_no_prediction(
 ):
     settings = {"timeline": True, "window": 0.2, "hop": 0.15, "embeddings": True, "device": "cpu"}
     whole = predict(published("crnn"), recordings, **settings)
-    monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_SAMPLES", 1)
     pieces = predict(published("crnn"), recordings, **settings)
     assert pieces.table["id"].num_chunks > whole.table["id"].num_chunks
     assert spans(pieces.table) == spans(whole.table)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
 import ser_hf
 from ser_hf.inference.batches import classify
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.utils.errors import UserError
 
 NAMES = {"0": "arousal", "1": "dominance", "2": "valence"}

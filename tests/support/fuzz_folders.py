@@ -22,7 +22,7 @@ from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.hub.space import Demo, write_space
 from ser_hf.inference.batches import classify
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 from ser_hf.inference.reference import read_reference
 from ser_hf.report.card import card_of_run
 from ser_hf.report.page import render

@@ -20,7 +20,8 @@ import soundfile
 
 from ser_hf.audio import decode, prepare
 from ser_hf.corpora import load_corpus
-from ser_hf.inference.inputs import from_paths, read_chunks
+from ser_hf.inference.chunks import read_chunks
+from ser_hf.inference.recordings import from_paths
 from ser_hf.inspection import inspect_corpus
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols.listed import from_file

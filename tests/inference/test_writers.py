@@ -12,7 +12,8 @@ from support.close import assert_near
 from tiny_models import LABELS
 
 from ser_hf import UserError, predict
-from ser_hf.inference.outputs import COLUMNS, METADATA, check_output, writing
+from ser_hf.inference.outputs import COLUMNS, METADATA
+from ser_hf.inference.writers import check_output, writing
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def results(published, recordings):
 
 def write(path, results, key="--output"):
     """Write in two chunks."""
-    with writing(path, key, results.facts) as write_table:
+    with writing(path, key, results.metadata) as write_table:
         write_table(results.table[:4])
         write_table(results.table[4:])
         assert not path.exists()
@@ -52,10 +53,10 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path)
     np.testing.assert_array_equal(
         np.asarray(dataset["embedding"][:], dtype=np.float32), results.embeddings
     )
-    facts = json.loads(pq.read_schema(tmp_path / "x.parquet").metadata[METADATA])
-    assert facts["embedding"] == "input of the classifier's last layer"
-    assert facts["revision"].startswith("sha256:")
-    assert (facts["sampling_rate"], facts["window"]) == (16000, 0.4)
+    metadata = json.loads(pq.read_schema(tmp_path / "x.parquet").metadata[METADATA])
+    assert metadata["embedding"] == "input of the classifier's last layer"
+    assert metadata["revision"].startswith("sha256:")
+    assert (metadata["sampling_rate"], metadata["window"]) == (16000, 0.4)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
@@ -64,13 +65,13 @@ def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
     path.write_text("before")
     with (
         contextlib.suppress(ZeroDivisionError),
-        writing(path, "--output", results.facts) as write_table,
+        writing(path, "--output", results.metadata) as write_table,
     ):
         write_table(results.table)
         raise ZeroDivisionError
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert path.read_text() == "before"
-    with writing(path, "--output", results.facts) as write_table:
+    with writing(path, "--output", results.metadata) as write_table:
         write_table(results.table)
         assert path.read_text() == "before"
     assert path.read_bytes() != b"before"
@@ -81,15 +82,15 @@ def test_a_file_that_cannot_be_written_is_named(results, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.csv"
     message = r"--output: .*x.csv cannot be written: "
-    with pytest.raises(UserError, match=message), writing(path, "--output", results.facts):
+    with pytest.raises(UserError, match=message), writing(path, "--output", results.metadata):
         pass
 
 
 def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_path):
     path = tmp_path / "x.csv"
     with (
-        writing(path, "--output", results.facts) as first,
-        writing(path, "--output", results.facts) as second,
+        writing(path, "--output", results.metadata) as first,
+        writing(path, "--output", results.metadata) as second,
     ):
         first(results.table[:1])
         second(results.table)
@@ -102,7 +103,7 @@ def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_
 def test_a_link_is_written_through(results, tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "x.csv").symlink_to("far/y.txt")
-    with writing(tmp_path / "x.csv", "--output", results.facts) as write_table:
+    with writing(tmp_path / "x.csv", "--output", results.metadata) as write_table:
         write_table(results.table)
     assert (tmp_path / "x.csv").is_symlink()
     assert [file.name for file in (tmp_path / "far").iterdir()] == ["y.txt"]

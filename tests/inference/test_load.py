@@ -9,7 +9,7 @@ from torch import nn
 
 from ser_hf import UserError
 from ser_hf.inference.batches import capture_embeddings
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_exhausted_memory_is_a_fault(copy, monkeypatch):
         raise torch.OutOfMemoryError("full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ser_hf.inference.classifier.AutoFeatureExtractor.from_pretrained", full)
+        patched.setattr("ser_hf.inference.load.AutoFeatureExtractor.from_pretrained", full)
         with pytest.raises(torch.OutOfMemoryError):
             load_classifier(copy)
     monkeypatch.setattr("transformers.PreTrainedModel.to", full)

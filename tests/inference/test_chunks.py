@@ -1,14 +1,16 @@
-"""Unusual files and inputs: other formats, odd names, segments, long recordings, wrong arguments."""
+"""Decoding into chunks: formats, undecodable files, long recordings."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from datasets import Dataset, DatasetDict
 from tiny_models import RATE
 
-from ser_hf import UserError, predict
-from ser_hf.inference import inputs as reading
-from ser_hf.inference.inputs import Recording, from_paths
+from ser_hf import predict
+from ser_hf.inference import chunks as reading
+from ser_hf.inference.recordings import Recording, from_paths
 from ser_hf.models.preparation import Preparation
 
 FORMATS = [
@@ -60,26 +62,30 @@ def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
     assert len(next(chunks)) == 1
     assert len(begun) <= 2
     assert sum(len(chunk) for chunk in chunks) == 20
-    samples = [reading._samples(row, 8000) for row in (rows[0], rows[1], Recording("", "/no/file"))]
+    samples = [
+        reading._samples_in_memory(row, 8000)
+        for row in (rows[0], rows[1], Recording("", "/no/file"))
+    ]
     assert samples == [pytest.approx(0.61 * RATE), pytest.approx(0.61 * RATE), 0]
-    assert reading._samples(Recording("", __file__), RATE) == 0
+    assert reading._samples_in_memory(Recording("", __file__), RATE) == 0
 
 
-def test_wrong_inputs_are_refused(published, recordings, tmp_path):
-    dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
-    for inputs, message in [
-        (
-            DatasetDict({"dev": dataset}),
-            r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]",
-        ),
-        (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
-        (None, "inputs: expected paths .* got NoneType"),
-        (7, "inputs: expected paths .* got int"),
-        ({"a.wav": 1}, "inputs: expected paths .* got dict"),
-        ([recordings, 1.5], "inputs: expected paths .* got float"),
-        ([], "inputs: empty"),
-        (dataset.add_column("id", ["x"]).select([0, 0]), "2 rows of the dataset have the id 'x'"),
-    ]:
-        with pytest.raises(UserError, match=message):
-            predict(published("crnn"), inputs)
-    assert len(predict(published("crnn"), iter([recordings / "e.wav"]))) == 1
+def test_undecodable_files_of_a_folder_are_named_when_read(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("b.wav", "a/2.flac", "a/1.mp3"):
+        (tmp_path / name).touch()
+    (tmp_path / "a/0.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
+    (tmp_path / "d.wav").symlink_to("gone.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    reasons = {}
+    found = from_paths([tmp_path])
+
+    def skip(recording, reason):
+        reasons[Path(recording.id).name] = reason
+
+    assert not list(reading.read_chunks(found, 16000, Preparation(), skip))
+    assert list(reasons) == ["0.m4a", "1.mp3", "2.flac", "b.wav", "d.wav"], (
+        "opening a pipe would wait"
+    )
+    assert "0.m4a: .m4a is not supported; convert it: ffmpeg -i" in reasons["0.m4a"]
+    assert "d.wav: no such file" in reasons["d.wav"]

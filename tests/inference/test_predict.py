@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
-from datasets import Audio, Dataset
+from datasets import Audio, Dataset, DatasetDict
 from scipy.special import logit, softmax
 from support.close import assert_near
 from tiny_models import LABELS, RATE, RECIPE
@@ -20,10 +20,11 @@ import ser_hf
 from ser_hf import UserError, predict
 from ser_hf.audio import decode
 from ser_hf.evaluation.probabilities import activated
-from ser_hf.inference import inputs as reading
+from ser_hf.inference import chunks as reading
 from ser_hf.inference import predict as predictions
 from ser_hf.inference.batches import capture_embeddings, run_batches
-from ser_hf.inference.classifier import load_classifier
+from ser_hf.inference.load import load_classifier
+from ser_hf.inference.recordings import from_paths
 from ser_hf.loading.batches import batches
 
 # With a mask and without, one that padding harms all the same, features of the extractor's making,
@@ -64,8 +65,8 @@ def test_predictions_are_those_of_the_run(run):
         assert (mine["label"], mine["predicted"]) == (row["label"], row["predicted"])
         assert mine["speaker"] == row["speaker"]
         assert_near(mine["probabilities"], [row[f"p_{name}"] for name in LABELS])
-    assert results.facts.window == 0.4
-    assert results.facts.revision.startswith("sha256:")
+    assert results.metadata.window == 0.4
+    assert results.metadata.revision.startswith("sha256:")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +99,7 @@ def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings)
     with torch.inference_mode():
         logits = head(torch.tensor(results.embeddings)).numpy()
     assert_near(results.logits, logits)
-    assert results.facts.embedding == "input of the classifier's last layer"
+    assert results.metadata.embedding == "input of the classifier's last layer"
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -114,7 +115,7 @@ def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(
         folder = tmp_path
     clips = predict(folder, recordings, embeddings=True, window=0.3, batch_size=3).table.to_pylist()
     classifier = load_classifier(folder)
-    (chunk,) = reading.read_chunks(reading.from_paths([recordings]), RATE, classifier.preparation)
+    (chunk,) = reading.read_chunks(from_paths([recordings]), RATE, classifier.preparation)
     with capture_embeddings(classifier) as take:
         windows = run_batches(classifier, chunk, classifier.window(0.3), 3, take)
     assert [row["windows"] for row in clips] == [3, 1, 3, 2, 3, 2]
@@ -137,11 +138,11 @@ def test_the_row_of_a_clip_is_the_mean_of_its_windows_by_duration(
 
 def test_clips_too_long_for_a_model_are_processed_in_windows(published, recordings):
     results = predict(published("whisper"), recordings, window=30)
-    assert results.facts.window == 1.0
+    assert results.metadata.window == 1.0
     short = predict(published("wav2vec2"), recordings / "a" / "long.flac", window=0.5)
-    assert short.facts.window == 0.5
+    assert short.metadata.window == 0.5
     assert short.table["windows"].to_pylist() == [2]
-    assert predict(published("wav2vec2"), recordings / "c.wav").facts.window is None
+    assert predict(published("wav2vec2"), recordings / "c.wav").metadata.window is None
 
 
 def test_the_size_of_chunks_changes_no_prediction(published, recordings, monkeypatch):
@@ -245,3 +246,23 @@ def test_a_table_has_metadata(published, recordings):
     assert (message["embedding"], results.embeddings) == (None, None)
     assert message["version"] == ser_hf.__version__
     assert results.predicted == [LABELS[results.logits[0].argmax()]]
+
+
+def test_wrong_inputs_are_refused(published, recordings, tmp_path):
+    dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
+    for inputs, message in [
+        (
+            DatasetDict({"dev": dataset}),
+            r"inputs: expected a Dataset, got a DatasetDict; select a split: \['dev'\]",
+        ),
+        (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
+        (None, "inputs: expected paths .* got NoneType"),
+        (7, "inputs: expected paths .* got int"),
+        ({"a.wav": 1}, "inputs: expected paths .* got dict"),
+        ([recordings, 1.5], "inputs: expected paths .* got float"),
+        ([], "inputs: empty"),
+        (dataset.add_column("id", ["x"]).select([0, 0]), "2 rows of the dataset have the id 'x'"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            predict(published("crnn"), inputs)
+    assert len(predict(published("crnn"), iter([recordings / "e.wav"]))) == 1

@@ -1,14 +1,12 @@
-"""The recordings of paths and data sets, and their ids."""
+"""The recordings of paths, tables and data sets, and their ids."""
 
 import os
-from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
-from ser_hf.inference.inputs import Recording, from_dataset, from_paths, read_chunks
-from ser_hf.models.preparation import Preparation
+from ser_hf.inference.recordings import Recording, from_dataset, from_paths
 
 
 @pytest.fixture
@@ -27,30 +25,12 @@ def test_a_folder_lists_its_audio_files_by_name(folder):
     assert own[0] == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
 
 
-def test_undecodable_files_of_a_folder_are_named_when_read(folder):
-    (folder / "a/0.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
-    (folder / "d.wav").symlink_to("gone.wav")
-    os.mkfifo(folder / "pipe.wav")
-    reasons = {}
-    found = from_paths([folder])
-
-    def skip(recording, reason):
-        reasons[Path(recording.id).name] = reason
-
-    assert not list(read_chunks(found, 16000, Preparation(), skip))
-    assert list(reasons) == ["0.m4a", "1.mp3", "2.flac", "b.wav", "d.wav"], (
-        "opening a pipe would wait"
-    )
-    assert "0.m4a: .m4a is not supported; convert it: ffmpeg -i" in reasons["0.m4a"]
-    assert "d.wav: no such file" in reasons["d.wav"]
-
-
 def test_a_folder_without_permission_is_named(folder, monkeypatch):
     def walk(root, refuse):
         refuse(PermissionError(13, "Permission denied", str(folder / "a")))
         yield
 
-    monkeypatch.setattr("ser_hf.inference.inputs.folders_below", walk)
+    monkeypatch.setattr("ser_hf.inference.recordings.folders_below", walk)
     with pytest.raises(UserError, match=r"/a: cannot be read \(Permission denied\)"):
         from_paths([folder])
 
@@ -109,3 +89,54 @@ def test_the_rows_of_a_dataset_have_an_id_each():
     assert [recording.id for recording in from_dataset(named)] == ["one", "x.wav (row 1)", "row 2"]
     with pytest.raises(UserError, match="inputs: 2 rows of the dataset have the id 'one'"):
         from_dataset(dataset.add_column("id", ["one", "one", None]))
+
+
+def read(folder, *lines):
+    table = folder / "list.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return from_paths([table])
+
+
+def test_a_table_lists_files_with_labels_and_speakers(folder):
+    table = folder / "a" / "list.csv"
+    table.write_text(
+        "file_name,label,id,speaker,age\n2.flac,joy,two,anna,7\n../b.wav,,,,\n", encoding="utf-8"
+    )
+    first, second = from_paths([table])
+    assert first == Recording("two", str(folder / "a" / "2.flac"), "joy", "anna")
+    assert second == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
+    assert from_paths([table, folder / "b.wav", folder / "a" / "2.flac"]) == [first, second]
+    assert from_paths([folder / "b.wav", table]) == [second, first]
+
+
+def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
+    assert len(read(folder, "path,label", "b.wav,happy", "./b.wav,happy")) == 1
+    assert len(read(folder, "path,label,id", "b.wav,happy,x", "b.wav,sad,y")) == 2
+    for lines in [
+        ("path,label", "b.wav,happy", "b.wav,sad"),
+        ("path,label,id", "b.wav,happy,x", "b.wav,sad,x"),
+        ("path,speaker", "b.wav,max", "b.wav,anna"),
+    ]:
+        with pytest.raises(
+            UserError, match="list.csv, line 3: .* is listed twice, as another file or with another"
+        ):
+            read(folder, *lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "file,label\nb.wav,joy\n",
+            "list.tsv: has no column path or file_name; there are file, label; name the one",
+        ),
+        ("path,label\n", "list.tsv: lists no recording"),
+        ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x is listed twice"),
+        ("path\na\x00.wav\n", "line 2: a path with a NUL character"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(content, message, folder):
+    table = folder / "list.tsv"
+    table.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        from_paths([table])

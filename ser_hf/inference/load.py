@@ -1,0 +1,263 @@
+"""Loads a trained classifier from a run, a model folder, the Hub or an ONNX file."""
+
+import dataclasses
+import difflib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
+from transformers.utils.hub import extract_commit_hash
+
+from ..audio.decode import SHORTEST
+from ..evaluation.tasks import DIMENSIONS
+from ..loading.data_only import data_only
+from ..loading.files import CONFIGURATIONS, find_file, first_line, weight_files, weights_hash
+from ..loading.heads import load_dimensional_model
+from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..utils.environment import quiet_libraries
+from ..utils.errors import UserError
+from ..utils.files import read_json
+from ..utils.run_folder import RunFolder
+from ..utils.yaml import read_yaml
+from .classifier import Classifier
+from .model_settings import check_settings
+from .onnx_classifier import load_onnx
+
+# SpecAugment puts it in place of frames; no prediction depends on it.
+_TRAINING_ONLY = "masked_spec_embed"
+_MOST_BYTES = 2**22  # of a configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class _LoadedModel:
+    """A model, its extractor, and the names of tensors that are missing in its files."""
+
+    model: PreTrainedModel
+    extractor: SequenceFeatureExtractor
+    missing: tuple[str, ...] = ()
+
+
+def load_classifier(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    untrained: bool = False,
+) -> Classifier:
+    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported
+    ONNX file.
+
+    Args:
+        revision: of a model on the Hub: a branch, tag or commit.
+        device: such as ``"cuda:1"`` (default: the GPU if there is one).
+        trust_remote_code: run code of other authors' models; those of ser_hf need none.
+        untrained: accept a model whose classifier was never trained.
+
+    Raises:
+        UserError: naming the source, if there is no model, it cannot be read, or its classifier was
+            never trained.
+    """
+    source = str(source)
+    if source.endswith(".onnx"):
+        return load_onnx(source)
+
+    location = find_model(source, revision)
+    try:
+        commit = extract_commit_hash(find_file(location, "config.json", revision), None)
+        check_configurations(location, revision)
+        loaded = _load(location, source, commit or revision, trust_remote_code)
+    except (torch.OutOfMemoryError, UserError):
+        raise
+    except Exception as error:  # a damaged folder, or code of other authors, may raise anything
+        raise _unreadable(source, error) from None
+    _check_labels(source, loaded.model.config.id2label)
+    _check_trained(source, loaded, untrained)
+
+    preparation = Preparation()
+    extractor = loaded.extractor
+    if isinstance(extractor, PreparedFeatureExtractor):
+        preparation = extractor.preparation
+        extractor = extractor.stock()
+    return Classifier(
+        source=source,
+        model=_on_device(loaded.model, device).eval(),
+        extractor=extractor,
+        preparation=preparation,
+        revision=commit or weights_hash(location),
+        evaluation_window=_evaluation_window(location, commit or revision),
+        location=location,
+        commit=commit,
+        untrained=loaded.missing,
+    )
+
+
+def find_model(source: str, revision: str | None) -> str:
+    """The folder that holds the model, or a Hub id as it is.
+
+    Raises:
+        UserError: for a folder without a model, a checkpoint, a file, or a revision of a folder.
+    """
+    folder = Path(source)
+    if folder.is_file():
+        raise UserError(f"{source}: a file; name a run's folder, a model folder or a Hub id")
+    if not folder.is_dir():
+        _refuse_misspelt_run(source)
+        return source
+    if revision is not None:
+        raise UserError(f"--revision: {source} is a folder, which has no revisions; leave it out")
+
+    run = RunFolder(folder)
+    parent = folder.resolve().parent
+    if parent.name == run.checkpoints.name and RunFolder(parent.parent).recipe.is_file():
+        raise UserError(f"{source}: a training checkpoint; name its run {parent.parent} instead")
+    for candidate in (folder, run.model):
+        if (candidate / "config.json").is_file():
+            return str(candidate)
+    if run.recipe.is_file():
+        raise UserError(f"{source}: this run has no model yet; finish it with --resume")
+    raise UserError(
+        f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder"
+    )
+
+
+def _refuse_misspelt_run(source: str) -> None:
+    """Refuse a path beside run folders; USER/NAME of the Hub looks like a path too."""
+    if "/" not in source:
+        return
+    folder = Path(source)
+    runs = [recipe.parent.name for recipe in folder.parent.glob("*/recipe.yaml")]
+    nearest = difflib.get_close_matches(folder.name, runs, n=1, cutoff=0.0)
+    if nearest:
+        raise UserError(f"{source}: no such run; the nearest is {folder.parent / nearest[0]}")
+
+
+def check_configurations(location: str, revision: str | None = None) -> None:
+    """Check that the configurations of a model, a folder or Hub id, are `ModelSettings`.
+
+    Raises:
+        UserError: naming the file that is not.
+    """
+    for name in CONFIGURATIONS:
+        path = find_file(location, name, revision, required=False)
+        if path:
+            check_settings(read_json(path, most=_MOST_BYTES), path)
+
+
+def _load(
+    location: str, source: str, revision: str | None, trust_remote_code: bool
+) -> _LoadedModel:
+    dimensional = load_dimensional_model(location, source, revision)
+    if dimensional is not None:
+        model, extractor = dimensional
+        return _LoadedModel(model, extractor)
+    if trust_remote_code:
+        weight_files(location, source, revision)  # refuses pickles
+        options = {"trust_remote_code": True, "revision": revision}
+        config = AutoConfig.from_pretrained(location, **options)
+        return _from_pretrained(location, config, options)
+    with data_only(location, where=source, revision=revision) as copy:
+        options = {"trust_remote_code": False}
+        config = AutoConfig.from_pretrained(copy.folder, **options)
+        if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+            raise UserError(
+                f"{source}: a {config.model_type}, of which transformers has no audio classifier"
+            )
+        return _from_pretrained(copy.folder, config, options)
+
+
+def _from_pretrained(
+    folder: str, config: PreTrainedConfig, options: dict[str, str | bool | None]
+) -> _LoadedModel:
+    """A classifier that transformers loads with these options of its Auto classes."""
+    extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
+    with quiet_libraries():
+        model, info = AutoModelForAudioClassification.from_pretrained(
+            folder,
+            output_loading_info=True,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            **options,
+        )
+    missing = [key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY)]
+    return _LoadedModel(model, extractor, tuple(sorted(missing)))
+
+
+def _check_labels(source: str, names: Mapping[int, str]) -> None:
+    for name in names.values():
+        if not name.isprintable():
+            raise UserError(
+                f"{source}: the label {name!r} is not printable; rename it "
+                "(id2label in config.json)"
+            )
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            raise UserError(
+                f"{source}: several labels are called {name!r}; rename them "
+                "(id2label in its config.json)"
+            )
+
+
+def _check_trained(source: str, loaded: _LoadedModel, untrained: bool) -> None:
+    """Refuse a model with random weights, unless `untrained` allows it; dimensions always."""
+    if not loaded.missing:
+        return
+    config = loaded.model.config
+    if untrained and config.problem_type != DIMENSIONS.problem_type:
+        return
+    network = " or ".join(config.architectures or ["model"])
+    raise UserError(
+        f"{source}: a {network} without a trained classifier, {len(loaded.missing)} tensors are "
+        f"missing ({loaded.missing[0]}); fine-tune it first (ser-hf train)"
+    )
+
+
+def _unreadable(source: str, error: Exception) -> UserError:
+    if "ignore_mismatched_sizes" in str(error):
+        return UserError(
+            f"{source}: its weights do not fit its config.json; restore the one that they were "
+            "saved with (as many labels in id2label as the classifier has outputs)"
+        )
+    return UserError(f"{source}: {first_line(error)}")
+
+
+def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
+    """The model on the device; by default on the GPU if there is one."""
+    if device is None:
+        device = "cpu"
+        if torch.accelerator.is_available():
+            device = torch.accelerator.current_accelerator().type
+    try:
+        return model.to(torch.device(device))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        # Also of a torch built without it.
+        raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
+
+
+def _evaluation_window(location: str, revision: str | None) -> float | None:
+    """`evaluation.window` of the recipe that a model of ser_hf is published with."""
+    path = find_file(location, "recipe.yaml", revision, required=False)
+    if path is None:
+        return None
+    try:
+        evaluation = read_yaml(path).get("evaluation")
+    except UserError:  # other projects' recipes have other grammars
+        return None
+    window = evaluation.get("window") if isinstance(evaluation, dict) else None
+    if isinstance(window, int | float) and SHORTEST <= window < math.inf:
+        return float(window)
+    return None

@@ -1,0 +1,143 @@
+"""Classifiers in ONNX files that `ser_hf.export` wrote."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
+
+from ..loading.files import first_line
+from ..models.configuration import RANGES_KEY
+from ..models.preparation import Preparation
+from ..utils.errors import UserError
+from .classifier import Classifier
+from .model_settings import check_settings
+
+
+class OnnxConfig(PreTrainedConfig):
+    """Labels of the file and whether it is a multi-label classifier."""
+
+    model_type = "onnx"
+
+
+class OnnxModel(nn.Module):
+    """An exported file, called like a model of transformers.
+
+    `metadata` has the values that `ser_hf.export.onnx.metadata_of` describes.
+
+    Raises:
+        UserError: if onnxruntime is missing, or this is no file that `ser_hf.export` wrote.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__()
+        self.session = _session(path)
+        texts = self.session.get_modelmeta().custom_metadata_map
+        self.metadata = {key: _decoded(text) for key, text in texts.items()}
+        if "id2label" not in self.metadata or "sampling_rate" not in self.metadata:
+            raise UserError(
+                f"{path}: not written by ser-hf export; export the model with ser-hf export"
+            )
+        check_settings(self.metadata, str(path))
+
+        self.device = torch.device("cpu")
+        problem_type = self.metadata.get("problem_type")
+        if self.metadata.get("multi_label"):
+            problem_type = "multi_label_classification"
+        label_names = {int(i): name for i, name in self.metadata["id2label"].items()}
+        ranges = {RANGES_KEY: self.metadata.get(RANGES_KEY)}
+        self.config = OnnxConfig(id2label=label_names, problem_type=problem_type, **ranges)
+
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their
+        mask.
+        """
+        if "quantized" not in self.metadata or len(input_values) == 1:
+            return SimpleNamespace(logits=self._run(input_values, attention_mask))
+
+        # int8 activations share one range per batch: a clip's logits would depend on the other
+        # clips.
+        logits = []
+        for values, mask in zip(input_values, attention_mask, strict=True):
+            length = mask.sum()
+            logits.append(self._run(values[None, :length], mask[None, :length]))
+        return SimpleNamespace(logits=torch.cat(logits))
+
+    def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        inputs = {
+            "input_values": np.ascontiguousarray(input_values.numpy()),
+            "attention_mask": np.ascontiguousarray(attention_mask.long().numpy()),
+        }
+        (logits,) = self.session.run(["logits"], inputs)
+        return torch.from_numpy(logits)
+
+
+class OnnxClassifier(Classifier):
+    """A classifier in an exported file, which contains its preparation and feature extractor as
+    well.
+    """
+
+    @property
+    def padding_safe(self) -> bool:
+        return bool(self.model.metadata.get("padding_safe"))
+
+    @property
+    def encoder(self) -> bool:
+        return False
+
+
+def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
+    """The classifier in an exported file.
+
+    Raises:
+        UserError: if it is no file that `ser_hf.export` wrote.
+    """
+    model = OnnxModel(path)
+    extractor = Wav2Vec2FeatureExtractor(
+        sampling_rate=model.metadata["sampling_rate"],
+        do_normalize=False,
+        return_attention_mask=True,
+    )
+    return OnnxClassifier(
+        source=os.fspath(path),
+        model=model.eval(),
+        extractor=extractor,
+        preparation=Preparation(),
+        revision=model.metadata.get("revision"),
+        evaluation_window=model.metadata.get("window_seconds"),
+        location=str(Path(path).parent),
+    )
+
+
+def _session(path: str | os.PathLike) -> Any:
+    """The `onnxruntime.InferenceSession` of a file."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(f'{path}: an ONNX file needs onnxruntime: pip install "ser_hf[onnx]"')
+    import onnxruntime
+
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    options = onnxruntime.SessionOptions()
+    # ONNX Runtime does not read this variable; 0 is its own default.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exception classes are not public
+        raise UserError(
+            f"{path}: not an ONNX file that onnxruntime can run: {first_line(error)}"
+        ) from None
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # a plain string
+        return text

@@ -1,0 +1,236 @@
+"""Finds the recordings of files, folders, tables and data sets."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from datasets import Audio, ClassLabel, Dataset
+
+from ..audio.decode import SUFFIXES
+from ..utils.cells import text
+from ..utils.errors import UserError
+from ..utils.files import folders_below, read_table
+from ..utils.recordings import OTHER_SUFFIXES
+from ..utils.yaml import read_text
+
+TABLE_SUFFIXES = {".csv", ".tsv"}
+# Suffixes of all formats that libsndfile reads.
+AUDIO_SUFFIXES = SUFFIXES | {
+    ".8svx",
+    ".aifc",
+    ".avr",
+    ".bwf",
+    ".caf",
+    ".ircam",
+    ".mp2",
+    ".nist",
+    ".paf",
+    ".pvf",
+    ".rf64",
+    ".sds",
+    ".snd",
+    ".sph",
+    ".svx",
+    ".voc",
+    ".w64",
+}
+_PATH_COLUMNS = ("path", "file_name")  # ours, and the name that datasets has for it
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One recording.
+
+    Args:
+        id: unique among the recordings of a prediction.
+        path: of the file; only a name if there is `data`.
+        label, speaker: None if unknown.
+        data: the bytes of the file, if they are in memory.
+    """
+
+    id: str
+    path: str
+    label: str | None = None
+    speaker: str | None = None
+    data: bytes | None = None
+
+
+def from_dataset(dataset: Dataset) -> Iterator[Recording]:
+    """The rows of a data set with a column `audio`, such as `ser_hf.load_corpus` returns.
+
+    The columns `id`, `label` and `speaker` are used if they exist. A row without an id gets the
+    path of its audio, with the number of the row if the path repeats.
+
+    Raises:
+        UserError: if there is no column `audio`, or two rows have one id.
+    """
+    if "audio" not in dataset.column_names:
+        columns = ", ".join(dataset.column_names)
+        raise UserError(f"inputs: the dataset has no column audio (it has {columns})")
+    if "id" in dataset.column_names:
+        _require_unique(dataset["id"][:])
+    return _rows(dataset)
+
+
+def _require_unique(ids: Iterable[str | None]) -> None:
+    rows_of_id = Counter(row_id for row_id in ids if row_id is not None)
+    most_frequent = rows_of_id.most_common(1)
+    if most_frequent and most_frequent[0][1] > 1:
+        row_id, count = most_frequent[0]
+        raise UserError(
+            f"inputs: {count} rows of the dataset have the id {row_id!r}; give each row another id"
+        )
+
+
+def _rows(dataset: Dataset) -> Iterator[Recording]:
+    columns = [name for name in ("audio", "id", "label", "speaker") if name in dataset.column_names]
+    label_feature = dataset.features.get("label")
+    label_names = label_feature.names if isinstance(label_feature, ClassLabel) else None
+    rows = dataset.select_columns(columns).cast_column("audio", Audio(decode=False))
+
+    seen_paths = set()
+    for number, row in enumerate(rows):
+        audio = row["audio"] or {"path": None, "bytes": None}
+        path = audio["path"] or f"row {number}"
+        row_id = text(row.get("id"))
+        if row_id is None:
+            row_id = f"{path} (row {number})" if path in seen_paths else path
+        seen_paths.add(path)
+
+        label = row.get("label")
+        if label_names and label is not None:
+            # -1 where a public test split hides its labels.
+            label = label_names[label] if label >= 0 else None
+        yield Recording(
+            id=row_id,
+            path=path,
+            label=text(label),
+            speaker=text(row.get("speaker")),
+            data=audio["bytes"],
+        )
+
+
+def from_paths(paths: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
+    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by
+    name.
+
+    A path is an audio file, a folder with some at any depth, or a table (`listed`). The id of a
+    recording is its path, unless a table has ids. A file that is found twice is read once, unless
+    rows of tables give it different ids.
+
+    Args:
+        skip: keep audio files that are missing, to be reported when they are decoded.
+
+    Raises:
+        UserError: naming the path or line that leads nowhere, or an id of two different recordings.
+    """
+    recordings = _UniqueRecordings()
+    for name in paths:
+        path = Path(name)
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            for file in _audio_files(path, str(name)):
+                recordings.add_file(file)
+        elif path.is_file() and suffix in TABLE_SUFFIXES:
+            for where, recording in listed(path):
+                recordings.add_row(recording, where)
+        elif path.is_file() or (skip and not path.exists() and suffix in AUDIO_SUFFIXES):
+            recordings.add_file(path)
+        elif path.exists():
+            raise UserError(f"{name}: not a regular file; save it as one")
+        else:
+            raise UserError(f"{name}: no such file or folder")
+    return recordings.listed()
+
+
+class _UniqueRecordings:
+    """Recordings in the order in which they are added, each once."""
+
+    def __init__(self):
+        self._recording_of_id: dict[str, Recording] = {}
+        self._files: set[str] = set()
+
+    def listed(self) -> list[Recording]:
+        return list(self._recording_of_id.values())
+
+    def add_file(self, path: Path) -> None:
+        """Add a file, unless it is there already by this path or another."""
+        if os.path.realpath(path) not in self._files:
+            self._add(Recording(path.as_posix(), str(path)), str(path))
+
+    def add_row(self, recording: Recording, where: str) -> None:
+        """Add a row of a table; `where` names the row in messages."""
+        if "\0" in recording.path:
+            raise UserError(f"{where}: a path with a NUL character; correct it")
+        self._add(recording, where)
+
+    def _add(self, recording: Recording, where: str) -> None:
+        self._files.add(os.path.realpath(recording.path))
+        earlier = self._recording_of_id.get(recording.id)
+        # A row of a table replaces the same file without label and speaker.
+        plain = Recording(recording.id, recording.path)
+        if earlier not in (None, recording, plain):
+            raise UserError(
+                f"{where}: {recording.id} is listed twice, as another file or with another label "
+                "or speaker; list it once, or give each row another id"
+            )
+        self._recording_of_id[recording.id] = recording
+
+
+def _audio_files(root: Path, name: str) -> list[Path]:
+    """Files and broken links with a suffix of audio, by the parts of their paths.
+
+    Hidden files are left out. `name` is the folder in messages.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+    suffixes = AUDIO_SUFFIXES | OTHER_SUFFIXES
+    files = []
+    for folder, file_names in folders_below(root, refuse):
+        for file_name in file_names:
+            path = Path(folder, file_name)
+            # Not a pipe, whose reader would wait for its writer.
+            regular_or_broken = path.is_file() or not path.exists()
+            if path.suffix.lower() in suffixes and regular_or_broken:
+                files.append(path)
+    if not files:
+        raise UserError(f"{name}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
+    return sorted(files, key=lambda path: path.parts)
+
+
+def listed(table: Path) -> Iterator[tuple[str, Recording]]:
+    """The rows of a table: file and line, for messages, and the recording.
+
+    The columns are `path` or `file_name`, and optionally `id`, `label` and `speaker`. Relative
+    paths start from the table's folder.
+
+    Raises:
+        UserError: if there is no column of paths, no row, or a row without a path.
+    """
+    columns, rows = read_table(table, read_text(table))
+    path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
+    if path_column is None:
+        raise UserError(
+            f"{table}: has no column {' or '.join(_PATH_COLUMNS)}; there are "
+            f"{', '.join(columns) or 'none'}; name the one with the paths of the recordings path"
+        )
+    if not rows:
+        raise UserError(f"{table}: lists no recording")
+
+    for line, row in rows:
+        where = f"{table}, line {line}"
+        cell = row.get(path_column)
+        if cell is None:
+            raise UserError(f"{where}: the cell of {path_column!r} is empty")
+        path = Path(os.path.normpath(table.parent / cell))
+        recording = Recording(
+            id=row.get("id") or path.as_posix(),
+            path=str(path),
+            label=row.get("label"),
+            speaker=row.get("speaker"),
+        )
+        yield where, recording

@@ -1,0 +1,179 @@
+"""Writes tables of predictions to files and to the terminal."""
+
+import contextlib
+import csv
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from ..utils.errors import UserError, printable
+from .outputs import TableMetadata, matrix
+
+Write = Callable[[pa.Table], None]
+
+
+def csv_rows(file: TextIO, metadata: TableMetadata) -> Write:
+    """Write the header, and return a function that writes the rows of a table as CSV."""
+    predicted = metadata.predicted_column
+    prefix = "value" if metadata.ranges else "p"
+    header = list(metadata.columns)
+    header += [f"{prefix}_{label}" for label in metadata.labels]
+    header += [f"logit_{label}" for label in metadata.labels]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+
+    def write(table: pa.Table) -> None:
+        for row in records(table, metadata):
+            cells = [row[name] for name in metadata.columns]
+            cells += [f"{row[predicted][label]:.7g}" for label in metadata.labels]
+            cells += [f"{row['logits'][label]:.7g}" for label in metadata.labels]
+            writer.writerow(cells)
+
+    return write
+
+
+def json_lines(file: TextIO, metadata: TableMetadata) -> Write:
+    """A function that writes each row of a table as a line of JSON."""
+
+    def write(table: pa.Table) -> None:
+        for row in records(table, metadata):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    return write
+
+
+def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
+    """A function that writes each row of a table as a line for readers."""
+
+    def write(table: pa.Table) -> None:
+        rows = table.select(metadata.columns).to_pylist()
+        for row, values in zip(rows, matrix(table, metadata.predicted_column), strict=True):
+            if metadata.ranges:
+                pairs = zip(metadata.labels, values, strict=True)
+                prediction = "  ".join(f"{label} {value:.2f}" for label, value in pairs)
+            else:
+                prediction = f"{values.max():.3f}  {row['predicted']:<10}"
+            file.write(printable(f"{prediction}  {row['id']}{_window_note(row)}") + "\n")
+
+    return write
+
+
+def _window_note(row: dict[str, Any]) -> str:
+    """Which window of a recording a row is, or of how many it is the mean."""
+    if row["windows"] == 1:
+        return ""
+    if row["window"] is None:
+        return f"  ({row['windows']} windows)"
+    return f"  ({row['start']:.2f}-{row['end']:.2f} s)"
+
+
+def records(table: pa.Table, metadata: TableMetadata) -> list[dict[str, Any]]:
+    """The rows as JSON has them; numbers with the seven digits that float32 holds."""
+    rows = table.select(metadata.columns).to_pylist()
+    for column in (metadata.predicted_column, "logits"):
+        for row, values in zip(rows, matrix(table, column).tolist(), strict=True):
+            rounded = [float(f"{value:.7g}") for value in values]
+            row[column] = dict(zip(metadata.labels, rounded, strict=True))
+    return rows
+
+
+_TERMINAL_FORMATS = {"jsonl": json_lines, "csv": csv_rows, "table": text_lines}
+_FILE_FORMATS = {".jsonl": json_lines, ".csv": csv_rows}
+
+
+def to_terminal(format: str, metadata: TableMetadata) -> Write:
+    """A function that writes tables to standard output, above a progress bar.
+
+    `format` is ``jsonl``, ``csv`` or ``table``, aligned text.
+    """
+    file = sys.stdout
+    write = _TERMINAL_FORMATS[format](file, metadata)
+
+    def write_above_the_bar(table: pa.Table) -> None:
+        with tqdm.external_write_mode(file=file):
+            write(table)
+            file.flush()
+
+    return write_above_the_bar
+
+
+def check_output(
+    path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()
+) -> Path:
+    """Check the path of an output file.
+
+    Args:
+        path: of the file.
+        suffixes: of the supported formats, such as ``.csv``.
+        key: the option that messages name.
+        inputs: files that are never replaced, even through a link.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if the suffix is unknown, or the path is not a regular file or is an input.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{key}: {path}: unknown format; choose one of {', '.join(suffixes)}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{key}: {path} is not a regular file; name another one")
+    real_path = os.path.realpath(path)
+    if any(os.path.realpath(input_path) == real_path for input_path in inputs):
+        raise UserError(f"{key}: {path} is an input; name another file")
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path, key: str, metadata: TableMetadata) -> Iterator[Write]:
+    """Yield a function that writes tables to a new file, which at the end replaces any file (or
+    link target) at `path`.
+
+    CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``,
+    ``logit_angry``; in JSON as objects), or the value and the logit of each dimension
+    (``value_arousal``), and no embeddings; Parquet holds the tables as they are.
+
+    Raises:
+        UserError: naming `key`, if the file cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f"ser_hf-{secrets.token_hex(8)}.partial")
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _opened(partial, path.suffix.lower(), metadata) as write:
+                yield write
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[Write]:
+    if suffix in _FILE_FORMATS:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield _FILE_FORMATS[suffix](file, metadata)
+        return
+
+    path.touch()  # a file that cannot be written is known before the first prediction
+    with contextlib.ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+
+        def write(table: pa.Table) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+        yield write
