@@ -1,8 +1,8 @@
 """Runs one recipe: from a corpus to an evaluated, documented and, if wanted, published model.
 
-accelerate launch -m ser_hf.train recipes/quickstart.yaml python -m ser_hf.train
-recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40 torchrun
---nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
+accelerate launch -m ser_hf.train recipes/quickstart.yaml
+python -m ser_hf.train recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS
+torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 """
 
 import logging
@@ -51,27 +51,39 @@ def run_recipe(
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
     """
-    # Each step imports more, and all of it takes seconds: a mistake is reported as early as can be.
+    # Imports take seconds, and each step needs more of them: mistakes are reported before that.
     from .experiment.recipe import recipe_values
 
     values = recipe_values(recipe, overrides)
+
     from .experiment.recipe_checks import read_recipe
 
-    read = read_recipe(values)
+    checked_recipe = read_recipe(values)
+
     from .experiment.run import run
 
-    publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
-    if publishing:
+    hub = checked_recipe.hub
+    is_main_process = os.environ.get("RANK", "0") == "0"
+    publishes = hub.repo is not None and is_main_process
+    if publishes:
         from .hub.push import resolve_repo_id
 
         # missing write access is reported before hours of training
-        resolve_repo_id(read.hub.repo, key="hub.repo")
+        resolve_repo_id(hub.repo, key="hub.repo")
+
     with freed_memory_kept():
-        report = run(read, resume=resume, overwrite=overwrite, watch=watch, callbacks=callbacks)
-    if publishing:
+        report = run(
+            checked_recipe,
+            resume=resume,
+            overwrite=overwrite,
+            watch=watch,
+            callbacks=callbacks,
+        )
+
+    if publishes:
         from .hub.publish import publish
 
-        published = publish(read.output_dir, **read.hub.publication)
+        published = publish(checked_recipe.output_dir, **hub.publication)
         logging.getLogger(__name__).info("%s", published)
     return report
 

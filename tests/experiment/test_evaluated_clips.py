@@ -1,15 +1,11 @@
-"""Test clips of an evaluation: labels that the model has, and new speakers; the mapping of its
-labels to emotions.
-"""
+"""Test clips of an evaluation: labels that the model has, and new speakers."""
 
-import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
 from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
-from ser_hf.experiment.label_mapping import label_mapping
 from ser_hf.experiment.provenance import TrainingProvenance
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
@@ -109,48 +105,3 @@ def test_a_selection_without_clips_is_an_error(corpus):
         select_test_clips(corpus, ["fear", "disgust"], None, EvaluationSettings())
     with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
         select_test_clips(corpus, NAMES, None, EvaluationSettings(protocol="leave_one_speaker_out"))
-
-
-def test_common_names_of_emotions_are_known_in_any_case_and_after_a_sex():
-    mapping = label_mapping(["HAP", "female_angry", "male_angry", "Neutral", "fearful"])
-    assert mapping.of == ["happy", "angry", "angry", "neutral", "fear"]
-    assert mapping.classes == ["angry", "fear", "happy", "neutral"]
-    probabilities = mapping.to_classes(np.array([[0.1, 0.2, 0.3, 0.4, 0.0]]))
-    np.testing.assert_allclose(probabilities, [[0.5, 0.0, 0.1, 0.4]], rtol=1e-6)
-    assert probabilities.dtype == np.float32
-
-
-def test_an_unknown_label_is_a_class_that_counts_as_an_error():
-    mapping = label_mapping(["angry", "laughter", "sad"])
-    assert mapping.classes == ["angry", "sad", "laughter"]
-    np.testing.assert_allclose(mapping.to_classes(np.array([[0.2, 0.7, 0.1]])), [[0.2, 0.1, 0.7]])
-    assert mapping.rows()[1].to_dict() == {"word": "laughter", "emotion": None, "counted": True}
-
-
-def test_a_label_map_names_emotions_and_leaves_labels_out():
-    mapping = label_mapping(
-        ["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"}
-    )
-    assert mapping.classes == ["angry", "calm"]
-    assert mapping.rows()[2].to_dict() == {"word": "noise", "emotion": None, "counted": False}
-    np.testing.assert_allclose(
-        mapping.to_classes(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]]
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "label_map", "expected"),
-    [
-        (
-            ["LABEL_0", "LABEL_1"],
-            {},
-            "of which 0 are known emotions; map them, as in LABEL_0=angry",
-        ),
-        (["angry", "LABEL_1"], {}, "of which 1 are known emotions"),
-        (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
-        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: unknown emotion; choose one of angry"),
-    ],
-)
-def test_labels_without_emotions_are_refused(words, label_map, expected):
-    with pytest.raises(UserError, match=expected):
-        label_mapping(words, label_map)
