@@ -14,6 +14,12 @@ _ROLES = {
     "validation": "for validation",
     "test": "for the final test, once",
 }
+# What an epoch has equal shares of, by `training.balance`.
+BALANCED = {
+    "corpus": "all corpora",
+    "class": "all classes",
+    "corpus_and_class": "all corpora and of their classes",
+}
 # For each kind that an audit counts: its name, and what it means if two splits share some.
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
