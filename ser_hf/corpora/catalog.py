@@ -1,5 +1,6 @@
 """Every corpus by name, mixtures included: its settings, and its metadata for cards and reports."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -14,6 +15,7 @@ from ..utils.plugins import WithPlugins
 from ..utils.settings import Settings
 from ..utils.yaml import Range, coerce, unknown_key
 from . import mixture
+from .metadata import Metadata, combined
 from .registry import OWN_CORPORA, SINGLE_CORPORA, check_plugin, class_of_settings, metadata_of
 from .settings import CorpusSettings, path_text
 
@@ -61,24 +63,31 @@ def corpus_facts(
         trained_on: limits a mixture to these of its corpora.
 
     Returns:
-        name, title, license, language, url, citation, acted, non_commercial. Of a mixture, license
-        and language are lists if its corpora differ.
+        The fields of `ser_hf.corpora.metadata.Metadata`.
     """
-    each = corpora_facts(name, options, trained_on)
-    if name == "mixture":
-        return {"name": name, **mixture.combined_metadata(each)}
-    return each[0]
+    each = _metadata_of_each(name, options, trained_on)
+    metadata = combined(each) if name == "mixture" else each[0]
+    return dataclasses.asdict(metadata)
 
 
 def corpora_facts(
     name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """`corpus_facts` of each corpus of a mixture; for any other corpus a list of one."""
-    if name != "mixture":
-        return [metadata_of(corpus_settings(name, **options))]
-    if not options.get("corpora"):
+    each = _metadata_of_each(name, options, trained_on)
+    return [dataclasses.asdict(metadata) for metadata in each]
+
+
+def _metadata_of_each(
+    name: str, options: Mapping[str, Any], trained_on: Collection[str]
+) -> list[Metadata]:
+    """The metadata of each corpus of a mixture, or of the one corpus."""
+    if name == "mixture" and not options.get("corpora"):
         return []
-    return mixture.metadata_of_each(corpus_settings(name, **options), trained_on)
+    settings = corpus_settings(name, **options)
+    if isinstance(settings, mixture.MixtureSettings):
+        return mixture.metadata_of_each(settings, trained_on)
+    return [metadata_of(settings)]
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:

@@ -42,7 +42,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,7 @@ from ..utils.yaml import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tess
 from .audiofolder import read_json_lines
 from .files import audio_files
+from .metadata import Metadata
 from .rows import DescribedSettings, Row, RowParser, checked_prefix
 from .schema import Clip, Listing
 from .settings import AnyPath
@@ -83,13 +84,13 @@ class EmoboxSettings(DescribedSettings):
         AnyPath | None, Field(description="the folder of the audio as released")
     ] = None
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Metadata:
         """Also with the page and the citation of EmoBox."""
         title = self.title or "a corpus of EmoBox"
         citation = CITATION
         if self.citation:
             citation = f"{self.citation} {CITATION}"
-        return super().metadata() | {"title": title, "url": URL, "citation": citation}
+        return dataclasses.replace(super().metadata(), title=title, url=URL, citation=citation)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ from ..utils.errors import UserError
 from ..utils.order import interleave
 from ..utils.settings import Settings
 from .labels import Rule, rule_problem
+from .metadata import Metadata
 from .registry import SINGLE_CORPORA, class_of_settings, metadata_of
 from .schema import Clip, Listing
 from .settings import AnyPath, CorpusSettings, OnUnknown, refuse
@@ -266,9 +267,7 @@ def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
             )
 
 
-def metadata_of_each(
-    settings: MixtureSettings, trained_on: Collection[str] = ()
-) -> list[dict[str, Any]]:
+def metadata_of_each(settings: MixtureSettings, trained_on: Collection[str] = ()) -> list[Metadata]:
     """Metadata of each corpus.
 
     Args:
@@ -283,42 +282,3 @@ def metadata_of_each(
     if trained_on and len(selected) == len(trained_on):
         items = selected
     return [metadata_of(item.corpus_settings("error")) for item in items]
-
-
-def combined_metadata(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Metadata of a mixture: lists where the corpora differ, and non-commercial if one of them
-    is.
-    """
-    citations = [metadata["citation"] for metadata in each if metadata["citation"]]
-    return {
-        "title": _enumerated([metadata["title"] for metadata in each]) or "Mixture",
-        "license": _one_or_list(each, "license"),
-        "language": _one_or_list(each, "language"),
-        "url": None,
-        "citation": " ".join(citations) or None,
-        "acted": bool(each) and all(metadata["acted"] for metadata in each),
-        "non_commercial": any(metadata["non_commercial"] for metadata in each),
-    }
-
-
-def _enumerated(titles: Sequence[str]) -> str:
-    """``A, B and C``."""
-    if len(titles) < 2:
-        return "".join(titles)
-    return f"{', '.join(titles[:-1])} and {titles[-1]}"
-
-
-def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
-    """The value of all corpora, or the list of different values in the order of the corpora.
-
-    None if no corpus has a value.
-    """
-    values: dict[str, None] = {}
-    for metadata in each:
-        value = metadata[key]
-        if value:
-            values.update(dict.fromkeys(value if isinstance(value, list) else [value]))
-    distinct = list(values)
-    if len(distinct) > 1:
-        return distinct
-    return distinct[0] if distinct else None

@@ -4,7 +4,7 @@ A corpus is a module with
 
 - a class of its keys in a recipe, derived from `ser_hf.corpora.settings.CorpusSettings`,
 - a function `parse`, which takes these settings and returns a `Listing`,
-- the constants that cards quote (`METADATA`), unless the user states them in the settings
+- the constants that cards quote (`CONSTANTS`), unless the user states them in the settings
   (`ser_hf.corpora.rows.DescribedSettings`),
 - for a corpus with an official release, the function `read_name`, which reads a clip from a file
   name, and the constant `RELEASE` (`ser_hf.corpora.release`).
@@ -17,14 +17,14 @@ import inspect
 import typing
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
 
 from ..utils.plugins import WithPlugins
+from .metadata import Metadata, excludes_commercial_use
 from .rows import DescribedSettings
 from .settings import CorpusSettings
 
-# Constants that every corpus module has, in capitals; None stands for an unknown value.
-METADATA = ("title", "license", "language", "url", "citation", "acted")
+# Constants that every corpus module has; None stands for an unknown value.
+CONSTANTS = ("TITLE", "LICENSE", "LANGUAGE", "URL", "CITATION", "ACTED")
 
 # A corpus is one name here, and its module; or an entry point of another package.
 _NAMES = (
@@ -71,7 +71,7 @@ def check_plugin(name: str, module: ModuleType) -> None:
     name_of_settings = settings.model_fields["name"].default
     if name_of_settings != name:
         raise ValueError(f"the default of name in {settings.__name__} is {name_of_settings!r}")
-    missing = [key.upper() for key in METADATA if not hasattr(module, key.upper())]
+    missing = [constant for constant in CONSTANTS if not hasattr(module, constant)]
     if missing and not issubclass(settings, DescribedSettings):
         raise ValueError(
             f"its module has no {', '.join(missing)}; None stands for an unknown value"
@@ -85,14 +85,19 @@ OWN_CORPORA = {
 SINGLE_CORPORA: Mapping[str, ModuleType] = WithPlugins(OWN_CORPORA, "ser_hf.corpora", check_plugin)
 
 
-def metadata_of(settings: CorpusSettings) -> dict[str, Any]:
-    """Metadata of one corpus that is no mixture; see `ser_hf.corpora.corpus_facts`."""
-    module = SINGLE_CORPORA[settings.name]
+def metadata_of(settings: CorpusSettings) -> Metadata:
+    """Metadata of one corpus that is no mixture."""
     if isinstance(settings, DescribedSettings):
-        metadata = settings.metadata()
-    else:
-        metadata = {key: getattr(module, key.upper()) for key in METADATA}
-    # The license of a corpus that requires registration is none of the Hub's; its module has
-    # NON_COMMERCIAL.
-    non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (metadata["license"] or ""))
-    return {"name": settings.name, "non_commercial": non_commercial, **metadata}
+        return settings.metadata()
+    module = SINGLE_CORPORA[settings.name]
+    return Metadata(
+        name=settings.name,
+        title=module.TITLE,
+        license=module.LICENSE,
+        language=module.LANGUAGE,
+        url=module.URL,
+        citation=module.CITATION,
+        acted=module.ACTED,
+        # The license of a corpus that requires registration is none of the Hub's.
+        non_commercial=getattr(module, "NON_COMMERCIAL", excludes_commercial_use(module.LICENSE)),
+    )

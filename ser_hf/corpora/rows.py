@@ -14,6 +14,7 @@ from ..utils.cells import text
 from ..utils.errors import UserError
 from ..utils.recordings import is_lfs_pointer
 from .columns import integer
+from .metadata import Metadata, excludes_commercial_use
 from .schema import EMOTIONS, SYNONYMS, UNNAMED, Clip, Listing
 from .settings import CorpusSettings, refuse
 
@@ -94,16 +95,18 @@ class DescribedSettings(CorpusSettings):
         """The canonical emotions and custom labels."""
         return EMOTIONS
 
-    def metadata(self) -> dict[str, Any]:
-        """The values of `ser_hf.corpora.registry.METADATA`, as the user gives them."""
-        return {
-            "title": self.title,
-            "license": self.license,
-            "language": self.language,
-            "url": None,
-            "citation": self.citation,
-            "acted": self.acted,
-        }
+    def metadata(self) -> Metadata:
+        """The metadata of the corpus, as the user gives them."""
+        return Metadata(
+            name=self.name,
+            title=self.title or self.name,
+            license=self.license,
+            language=self.language,
+            url=None,
+            citation=self.citation,
+            acted=self.acted,
+            non_commercial=excludes_commercial_use(self.license),
+        )
 
     @field_validator("speaker_pattern")
     @classmethod
@@ -151,9 +154,9 @@ class TableSettings(DescribedSettings):
     def words(self) -> tuple[str, ...]:
         return (*EMOTIONS, *(self.custom_labels or ()))
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Metadata:
         title = self.title or self.corpus_name
-        return super().metadata() | {"title": title, "url": self.url}
+        return dataclasses.replace(super().metadata(), title=title, url=self.url)
 
     @field_validator("corpus_name")
     @classmethod

@@ -7,7 +7,7 @@ import pytest
 
 from ser_hf.corpora.ravdess import RavdessSettings
 from ser_hf.corpora.registry import (
-    METADATA,
+    CONSTANTS,
     OWN_CORPORA,
     check_plugin,
     class_of_settings,
@@ -26,7 +26,7 @@ class ToyTableSettings(TableSettings):
     corpus_name: str = "toy"
 
 
-def module(settings=ToySettings, constants=METADATA):
+def module(settings=ToySettings, constants=CONSTANTS):
     """A module with a parser of these settings and these constants."""
 
     def parse(settings):
@@ -36,7 +36,7 @@ def module(settings=ToySettings, constants=METADATA):
     made = ModuleType("toy")
     made.parse = parse
     for name in constants:
-        setattr(made, name.upper(), None)
+        setattr(made, name, None)
     return made
 
 
@@ -56,7 +56,7 @@ def test_a_plugin_with_all_constants_is_a_corpus():
 
 
 def test_a_missing_constant_is_named():
-    constants = [name for name in METADATA if name not in ("license", "url")]
+    constants = [name for name in CONSTANTS if name not in ("LICENSE", "URL")]
     with pytest.raises(ValueError, match="has no LICENSE, URL; None stands for"):
         check_plugin("toy", module(constants=constants))
 
@@ -72,9 +72,9 @@ def test_a_plugin_with_settings_of_another_name_is_refused():
 
 def test_metadata_come_from_the_module_or_from_the_settings():
     ravdess = metadata_of(RavdessSettings())
-    assert ravdess["title"] == "RAVDESS"
-    assert ravdess["non_commercial"] is True
+    assert ravdess.title == "RAVDESS"
+    assert ravdess.non_commercial
     settings = class_of_settings(OWN_CORPORA["csv"])(title="Calls", license="cc0-1.0", url="u")
     calls = metadata_of(settings)
-    assert (calls["name"], calls["title"], calls["license"]) == ("csv", "Calls", "cc0-1.0")
-    assert (calls["url"], calls["non_commercial"]) == ("u", False)
+    assert (calls.name, calls.title, calls.license) == ("csv", "Calls", "cc0-1.0")
+    assert (calls.url, calls.non_commercial) == ("u", False)
