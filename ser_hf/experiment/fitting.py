@@ -114,7 +114,7 @@ def fit_once(
         )
 
     logger.info("%s", trainable_table(model, arguments.parameter_groups(model)))
-    watch = None if run.watch is None else partial(run.watch, run.folder.place)
+    watch = None if run.watch is None else partial(run.watch, run.folder.path_in_run)
     patience = None if planned_steps else recipe.training.early_stopping.patience
     with _tracked(run, arguments) as arguments.run_name:
         return fit(
@@ -138,7 +138,7 @@ def fit_once(
 
 def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractContextManager[str]:
     """The trackers of the recipe (`training.report_to`), which name the run as its folders do."""
-    name = "-".join([run.recipe.name, *run.folder.place, str(arguments.seed)])
+    name = "-".join([run.recipe.name, *run.folder.path_in_run, str(arguments.seed)])
     return tracked(
         arguments.report_to,
         arguments.run_name or name,

@@ -186,7 +186,7 @@ def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
     """Addresses of the reports above and below one, relative to its folder."""
     kind = "fold" if report.protocol.folds else "seed"
     return {
-        "above": "../../report/index.html" if folder.place else None,
+        "above": "../../report/index.html" if folder.path_in_run else None,
         "runs": {number: f"../{kind}-{number}/report/index.html" for number in report.runs},
         "foil": "../foil/report/index.html" if report.foil else None,
     }

@@ -1,4 +1,4 @@
-"""The process: machine, versions, git revision, kept memory, and log messages."""
+"""The machine and this process: versions, cores, memory, log messages and numerical precision."""
 
 import contextlib
 import ctypes
@@ -32,7 +32,7 @@ __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-# of glibc's malloc.h
+# Names and numbers of settings in glibc's malloc.h.
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
 _MALLOC_SETTINGS = (
@@ -61,59 +61,70 @@ def environment() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: by its affinity and by its control group's share of
-    processor time.
+    """The number of cores that this process may use.
+
+    The affinity of the process limits them, and the share of processor time that its control group
+    has.
     """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     try:
         quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
-        return min(cores, max(1, math.ceil(int(quota) / int(period))))
+        share = math.ceil(int(quota) / int(period))
     except (OSError, ValueError):  # no such file, or no limit ("max")
         return cores
+    return min(cores, max(1, share))
 
 
 def usable_memory() -> int:
-    """Bytes of main memory that this process may use, by the machine and its control group, and of
-    all GPUs.
+    """Bytes of memory that this process may use: main memory and that of all GPUs.
+
+    The machine limits main memory, and so may the control group of the process.
     """
     import torch
 
-    own = (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if hasattr(os, "sysconf")
-        else sys.maxsize
-    )
+    if hasattr(os, "sysconf"):
+        main_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        main_memory = sys.maxsize
     with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
-        own = min(own, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
-    return own + sum(
-        torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())
-    )
+        main_memory = min(main_memory, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
+
+    gpu_memory = 0
+    for i in range(torch.cuda.device_count()):
+        gpu_memory += torch.cuda.get_device_properties(i).total_memory
+    return main_memory + gpu_memory
 
 
 @functools.cache
 def git_revision() -> str | None:
-    """Revision of the code, with `+changes` if it differs from the commit; None outside a checkout."""
+    """The git revision of this code, or None outside a checkout.
+
+    It ends with `+changes` if files differ from the commit.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        # In a virtual environment inside another checkout, that repository is not ours.
+        # A virtual environment may be inside the checkout of another project: its revision is not
+        # that of this code.
         subprocess.run(
             [*git, "ls-files", "--error-unmatch", __file__],
             capture_output=True,
             check=True,
             timeout=10,
         )
-        found = subprocess.run(
+        revision = subprocess.run(
             [*git, *describe], capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return revision.stdout.strip()
 
 
 def _processor() -> str:
+    """The name of the processor, as Linux or Python gives it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -123,21 +134,13 @@ def _processor() -> str:
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Make glibc keep freed memory for the next training step, and return it to the system at the
-    end.
+    """Let glibc keep freed memory for the next training step, and return it at the end.
 
     Without this the system maps and zeroes the memory again in every step: up to half of the
     training time on a CPU. Yields whether it is active; it is not with another C library or if the
     user has configured an allocator.
     """
-    set_by_user = os.environ.get("LD_PRELOAD") or "glibc.malloc" in os.environ.get(
-        "GLIBC_TUNABLES", ""
-    )
-    if (
-        platform.libc_ver()[0] != "glibc"
-        or set_by_user
-        or any(name in os.environ for name in _MALLOC_SETTINGS)
-    ):
+    if platform.libc_ver()[0] != "glibc" or _allocator_is_configured():
         yield False
         return
     libc = ctypes.CDLL(None)
@@ -149,11 +152,20 @@ def freed_memory_kept() -> Iterator[bool]:
         return_freed_memory()
 
 
-def return_freed_memory() -> None:
-    """Return the memory that glibc keeps to the system, wherever it lies.
+def _allocator_is_configured() -> bool:
+    """Whether the user has chosen an allocator, or settings of glibc's."""
+    if os.environ.get("LD_PRELOAD"):
+        return True
+    if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return True
+    return any(name in os.environ for name in _MALLOC_SETTINGS)
 
-    Batches of many lengths leave gaps that later ones do not fit into: a process would grow by
-    gigabytes.
+
+def return_freed_memory() -> None:
+    """Return all memory that glibc keeps, but no longer uses, to the system.
+
+    Batches of many lengths leave gaps that later batches do not fit into: without this, a process
+    would grow by gigabytes.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
@@ -165,15 +177,16 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write("\n".join(map(printable, self.format(record).split("\n"))), file=sys.stderr)
+        lines = self.format(record).split("\n")
+        tqdm.write("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Callable[[Path], None]]:
-    """Yield a function that writes all log messages of the package to a file, earlier ones of this
-    run included.
+    """Yield a function that writes all log messages of the package to a file.
 
-    The first messages of a run come before its folder is checked, so they wait in memory.
+    It also writes the messages since the beginning of the context. The first messages of a run come
+    before its folder is checked, so they wait in memory.
     """
     memory = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
     level = PACKAGE.level
@@ -188,7 +201,7 @@ def recorded() -> Iterator[Callable[[Path], None]]:
         files.append(file)
         memory.setTarget(file)
         memory.flush()
-        memory.capacity = 1  # every later message is written at once
+        memory.capacity = 1  # each later message is written immediately
 
     try:
         yield write_to
@@ -202,24 +215,25 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hide progress bars of the libraries, and Transformers' report of missing keys, which ser_hf
-    checks itself.
+    """Hide the progress bars of datasets and Transformers, and Transformers' warnings.
+
+    Transformers reports missing keys of weights, which ser_hf checks itself.
     """
     import datasets
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
     libraries = (datasets.utils.logging, transformers_logging)
-    # an outer context hides them
-    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    # Bars that an outer context hides stay hidden at the end of this one.
+    with_bars = [library for library in libraries if library.is_progress_bar_enabled()]
     transformers_logging.set_verbosity_error()
-    for library in shown:
+    for library in with_bars:
         library.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-        for library in shown:
+        for library in with_bars:
             library.enable_progress_bar()
 
 
@@ -228,12 +242,12 @@ def exact_float32() -> Iterator[None]:
     """Compute in full float32 precision, without TF32, which cuDNN uses by default."""
     from torch import backends
 
-    kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
-    before = [kind.fp32_precision for kind in kinds]
-    for kind in kinds:
-        kind.fp32_precision = "ieee"
+    settings = (backends, backends.cudnn.conv, backends.cudnn.rnn)
+    precisions = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
     try:
         yield
     finally:
-        for kind, precision in zip(kinds, before, strict=True):
-            kind.fp32_precision = precision
+        for setting, precision in zip(settings, precisions, strict=True):
+            setting.fp32_precision = precision

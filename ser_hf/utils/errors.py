@@ -1,4 +1,4 @@
-"""The error for mistakes of the user, and one line for faults of the machine."""
+"""The error for mistakes of the user, and messages of one line for faults of the machine."""
 
 import errno
 import os
@@ -9,8 +9,10 @@ MOST = 300  # characters of a message
 
 
 class UserError(ValueError):
-    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy
-    (exit code 2).
+    """A mistake in a recipe, a corpus or a folder.
+
+    Its message is one line that names the file or key and the remedy. Commands end with exit
+    code 2.
 
     Example: `raise ser_hf.UserError("corpus.root: data/RAVDESS is not a folder")`
     """
@@ -19,29 +21,40 @@ class UserError(ValueError):
         super().__init__(one_line(message))
 
 
+_MAKE_ROOM = "make room there, or name another folder"
+_CHANGE_RIGHTS = "change its rights, or name another folder"
 _REMEDIES = {
-    **dict.fromkeys(
-        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there, or name another folder"
-    ),
-    **dict.fromkeys(
-        (errno.EROFS, errno.EACCES, errno.EPERM), "change its rights, or name another folder"
-    ),
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: _MAKE_ROOM,
+    errno.EROFS: _CHANGE_RIGHTS,
+    errno.EACCES: _CHANGE_RIGHTS,
+    errno.EPERM: _CHANGE_RIGHTS,
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
-_SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # of libraries written in Rust
+_SYSTEM_CODE = re.compile(r"\(os error (\d+)\)")  # in messages of libraries written in Rust
 _MEMORY = re.compile(r"out of memory|allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
-    """Text in one line, with spaces for control, direction and other invisible characters, and for
-    surrogates.
+    """The text with a space in place of each character that cannot be shown.
+
+    These are line breaks, control and direction characters, other invisible ones, and surrogates.
     """
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else " " for c in text)
+    if text.isprintable():  # most texts are, and may be long
+        return text
+    return "".join(character if _is_visible(character) else " " for character in text)
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a character can be shown, or is a space of any width."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def one_line(text: object) -> str:
-    """At most `MOST` printable characters of a message; the middle is left out, not the key or the
-    remedy.
+    """At most `MOST` printable characters of a message, in one line.
+
+    The middle of a longer message is left out: it begins with the key and ends with the remedy.
     """
     message = str(text)
     if len(message) > 4 * MOST:
@@ -49,25 +62,50 @@ def one_line(text: object) -> str:
     message = " ".join(printable(message).split()) or type(text).__name__
     if len(message) <= MOST:
         return message
-    # Between words, unless one fills the space.
+    # The cuts are between words, unless one word fills the whole space.
     head = message[: MOST * 3 // 5]
+    head = head.rpartition(" ")[0] or head
     tail = message[-MOST // 3 :]
-    return f"{head.rpartition(' ')[0] or head} ... {tail.partition(' ')[2] or tail}"
+    tail = tail.partition(" ")[2] or tail
+    return f"{head} ... {tail}"
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """One line if the machine is the cause: a file or its disk, too little memory, or a process
-    that was killed.
+    """One line with a remedy if the machine caused the error, or None.
+
+    Such causes are a file or its disk, too little memory, and a worker process that was killed.
     """
     text = one_line(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
-        return f"out of memory ({text}); use smaller batches or shorter clips"
-    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
-        return f"{text}; if for lack of memory, lower training.dataloader_num_workers"
-    found = _SYSTEM_CODE.search(text)
+    if isinstance(error, MemoryError):
+        return _out_of_memory(text)
+    if isinstance(error, RuntimeError):
+        if _MEMORY.search(text):
+            return _out_of_memory(text)
+        if text.startswith("DataLoader worker"):
+            return f"{text}; if for lack of memory, lower training.dataloader_num_workers"
+    return _file_fault(error, text)
+
+
+def _out_of_memory(text: str) -> str:
+    return f"out of memory ({text}); use smaller batches or shorter clips"
+
+
+def _file_fault(error: BaseException, text: str) -> str | None:
+    """One line that names the file, the system's message and the remedy, or None.
+
+    An error that names no file is a fault of the machine only if its code has a remedy here.
+    """
+    in_text = _SYSTEM_CODE.search(text)
+    code = int(in_text[1]) if in_text else getattr(error, "errno", None)
     path = getattr(error, "filename", None)
-    code = int(found[1]) if found else getattr(error, "errno", None)
     if not isinstance(code, int) or (path is None and code not in _REMEDIES):
         return None
-    place = "" if path is None else f"{path if isinstance(path, int) else os.fsdecode(path)}: "
-    return "; ".join([place + os.strerror(code), *filter(None, [_REMEDIES.get(code)])])
+
+    message = os.strerror(code)
+    if path is not None:
+        # A file may also be named by the number under which the process has opened it.
+        name = path if isinstance(path, int) else os.fsdecode(path)
+        message = f"{name}: {message}"
+    if code in _REMEDIES:
+        message = f"{message}; {_REMEDIES[code]}"
+    return message

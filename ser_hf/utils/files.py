@@ -1,6 +1,4 @@
-"""Folders and files that appear complete or not at all, folders walked in order, and tables of
-text.
-"""
+"""Folders and files that are written completely or not at all, and files of any origin."""
 
 import ast
 import contextlib
@@ -20,12 +18,21 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError, machine_fault, printable
 
-_PATIENCE = 5.0  # seconds until a folder is refused as in use: a killed process takes some to end
+# Seconds to wait before a folder is refused as in use: a killed process needs some time to end.
+_PATIENCE = 5.0
+
+# Limits for JSON files and tables of any origin, so that a damaged one is refused quickly.
+_JSON_BYTES = 2**25
+_JSON_DEPTH = 32
+_MOST_COLUMNS = 1000
+
+SEPARATORS = ",;\t"  # of the columns of a table
 
 
 def packaged(name: str) -> Traversable:
-    """A folder at the top of the repository: installed with the package, or beside it in a
-    checkout.
+    """A data folder such as `recipes`.
+
+    It is installed within the package. In a checkout it is at the top of the repository.
     """
     try:
         return resources.files(f"ser_hf.{name}")
@@ -35,8 +42,12 @@ def packaged(name: str) -> Traversable:
 
 @contextlib.contextmanager
 def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
-    """Keep other processes out of a folder by a lock file, which the system frees if this one is
-    killed.
+    """Keep other processes out of `folder` by the lock file `lock`.
+
+    The system releases the lock if this process is killed.
+
+    Raises:
+        UserError: if another process has the lock; the message names `key` and that process.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -47,7 +58,8 @@ def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
             raise UserError(
                 f"{key}: {folder} is in use by {owner}; wait, or name another folder"
             ) from None
-        except OSError as error:  # on a file system without locks, nothing is held
+        except OSError as error:
+            # A file system without locks raises another OSError; the run goes on without a lock.
             if machine_fault(error):
                 raise
         try:
@@ -61,13 +73,15 @@ def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """Yield a partial folder to fill, which replaces `folder` by a rename at the end.
 
-    After an error `folder` is as it was before. Messages name `key`.
+    After an error `folder` is as it was before.
+
+    Raises:
+        UserError: if the folder cannot be written; the message names `key`.
     """
     folder = Path(os.path.abspath(folder))
-    partial, replaced, lock = (
-        folder.with_name(f"{folder.name}.{word}") for word in ("partial", "replaced", "lock")
-    )
-    kept = ""
+    partial = folder.with_name(f"{folder.name}.partial")
+    lock = folder.with_name(f"{folder.name}.lock")
+    hint = ""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with held(lock, folder, key):
@@ -78,17 +92,24 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-            # The new folder is complete, and stays whatever happens to the old one.
-            kept = f"; see {partial}"
-            shutil.rmtree(replaced, ignore_errors=True)
-            if folder.exists():
-                folder.rename(replaced)
-            partial.rename(folder)
-            shutil.rmtree(replaced, ignore_errors=True)
+            # From here on the new folder is complete. It is kept if the rename fails.
+            hint = f"; see {partial}"
+            _replace_folder(folder, partial)
     except Exception as error:
-        if fault := machine_fault(error):
-            raise UserError(f"{key}: {folder} cannot be written: {fault}{kept}") from error
-        raise
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        raise UserError(f"{key}: {folder} cannot be written: {fault}{hint}") from error
+
+
+def _replace_folder(folder: Path, new: Path) -> None:
+    """Put the folder `new` in the place of `folder`, which may not exist yet."""
+    replaced = folder.with_name(f"{folder.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
+    new.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -99,32 +120,41 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As `replace_text`, a value as indented JSON; a number that is not finite is a ValueError."""
-    replace_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a value as indented JSON, as `replace_text` does.
+
+    Raises:
+        ValueError: for a number that is not finite.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    replace_text(path, f"{text}\n")
 
 
 def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
-    """Walk the folders from `root` on, with their file names, in an order that does not depend on
-    the file system.
+    """Walk through `root` and the folders below it, each with the names of its files.
 
-    Links to folders are followed; a folder with several paths is visited once. Hidden folders and
-    files are left out: macOS writes `._name.wav` beside copies. `refuse` gets the error of an
-    unreadable folder.
+    The order of the folders does not depend on the file system. Links to folders are followed; a
+    folder with several paths is visited once. Hidden folders and files are left out, because macOS
+    writes `._name.wav` beside copies.
+
+    Args:
+        refuse: is called with the error of an unreadable folder.
     """
-    seen = set()
-    for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inside.clear()
+    visited = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
+        real_path = os.path.realpath(folder)
+        if real_path in visited:
+            subfolders.clear()
             continue
-        seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        yield folder, [name for name in names if not name.startswith(".")]
+        visited.add(real_path)
+        # os.walk visits what this list has at the end, in its order.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield folder, [name for name in files if not name.startswith(".")]
 
 
 def require_utf8(path: str | Path) -> None:
-    """Refuse a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot
-    hold it.
+    """Raise a UserError for a path with bytes that are not UTF-8.
+
+    Tables of clips, libsndfile and Arrow cannot hold such a path.
     """
     try:
         str(path).encode()
@@ -135,19 +165,22 @@ def require_utf8(path: str | Path) -> None:
         ) from None
 
 
-_JSON_BYTES = 2**25
-_JSON_DEPTH = 32
-
-
 def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
-    """The value of a JSON file of any origin, with printable texts. A file of more than `most`
-    bytes or `_JSON_DEPTH` levels, or with a number that is not finite, is refused."""
+    """The value of a JSON file of any origin, with printable texts.
+
+    Raises:
+        UserError: for a file of more than `most` bytes or of more than `_JSON_DEPTH` levels, or
+            with a number that is not finite.
+    """
     path = Path(path)
+    text = ""
     try:
-        # reading a pipe would wait for its writer
-        if path.is_file() and path.stat().st_size > most:
-            raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
-        return _plain(json.loads(path.read_text(encoding="utf-8-sig") if path.is_file() else ""))
+        # Only a regular file is read: reading a pipe would wait for its writer.
+        if path.is_file():
+            if path.stat().st_size > most:
+                raise ValueError(f"larger than {most / 2**20:,.0f} MiB")
+            text = path.read_text(encoding="utf-8-sig")
+        return _checked_json(json.loads(text))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from None
 
@@ -155,31 +188,35 @@ def read_json(path: str | Path, most: int = _JSON_BYTES) -> Any:
 def first_problem(error: Any) -> str:
     """The full path of the first key that a `pydantic.ValidationError` names, and its problem."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    key = ".".join(map(str, first["loc"]))
+    return f"{key or 'the file'}: {first['msg']}"
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def _checked_json(value: Any, depth: int = 0) -> Any:
+    """The value with printable texts; a ValueError for deep nesting or an unusable number."""
     if depth > _JSON_DEPTH:
         raise ValueError(f"nested more than {_JSON_DEPTH} levels deep")
     if isinstance(value, int | float) and not abs(value) < 2**63:
         raise ValueError("a number in it is not finite, or has more than 64 bits")
     if isinstance(value, dict):
-        return {printable(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {printable(key): _checked_json(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item, depth + 1) for item in value]
-    return printable(value) if isinstance(value, str) else value
-
-
-SEPARATORS = ",;\t"
-_MOST_COLUMNS = 1000
+        return [_checked_json(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return printable(value)
+    return value
 
 
 def parse_json(text: str, where: str | Path) -> Any:
-    """The value of a JSON text; a UserError that names `where` if it is none, or holds half a
-    character.
+    """The value of a JSON text.
+
+    Raises:
+        UserError: if the text is not JSON, or has one half of a surrogate pair; the message names
+            `where`.
     """
     try:
         value = json.loads(text)
+        # JSON may have a surrogate as an escape, which UTF-8 cannot encode.
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -196,17 +233,12 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
     Raises:
         UserError: for too many columns, a column twice, or more cells than columns.
     """
-    separator = max(
-        SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1])
-    )
+    separator = max(SEPARATORS, key=lambda candidate: len(_header(path, text, candidate)))
+    header = _header(path, text, separator)
+    _check_header(path, header)
+
     lines = _lines(path, text, separator)
-    _, header = next(lines, (1, []))
-    if len(header) > _MOST_COLUMNS:
-        raise UserError(
-            f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most"
-        )
-    if twice := next((name for name in header if name and header.count(name) > 1), None):
-        raise UserError(f"{path}: the column {twice!r} is in its header twice; rename one")
+    next(lines, None)  # the header
     rows = []
     for line, cells in lines:
         if any(cells[len(header) :]):
@@ -214,21 +246,34 @@ def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, 
                 f"{path}, line {line}: more cells than the header has columns ({len(header)})"
             )
         if any(cells):
-            rows.append(
-                (
-                    line,
-                    {
-                        name: cell
-                        for name, cell in zip(header, cells, strict=False)
-                        if name and cell
-                    },
-                )
-            )
+            named_cells = zip(header, cells, strict=False)
+            rows.append((line, {name: cell for name, cell in named_cells if name and cell}))
     return [name for name in header if name], rows
 
 
+def _header(path: str | Path, text: str, separator: str) -> list[str]:
+    """The cells of the first row; none if the table is empty."""
+    for _, cells in _lines(path, text, separator):
+        return cells
+    return []
+
+
+def _check_header(path: str | Path, header: list[str]) -> None:
+    """Refuse a header with too many columns, or with a name that is there twice."""
+    if len(header) > _MOST_COLUMNS:
+        raise UserError(
+            f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most"
+        )
+    for name in header:
+        if name and header.count(name) > 1:
+            raise UserError(f"{path}: the column {name!r} is in its header twice; rename one")
+
+
 def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line that each row begins in (quoted cells may contain line breaks), and its cells."""
+    """The number of the line in which each row begins, and its cells.
+
+    A row has several lines if a quoted cell contains line breaks.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     line = 1
     try:
@@ -240,21 +285,27 @@ def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, l
 
 
 def class_fields(*files: Path) -> dict[str, list[str]]:
-    """The annotated fields of each class in Python files, with those of bases in the files; nothing
-    is imported.
+    """The annotated fields of each class in Python files, without importing them.
+
+    The fields of a class begin with those of its bases in the same files.
     """
-    nodes = [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
-    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    classes = {}
+    for file in files:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = node
 
     def fields(name: str) -> list[str]:
         if name not in classes:
             return []
-        bases = [field for base in classes[name].bases for field in fields(ast.unparse(base))]
-        own = [item for item in classes[name].body if isinstance(item, ast.AnnAssign)]
-        return bases + [
-            item.target.id
-            for item in own
-            if not ast.unparse(item.annotation).startswith("ClassVar")
-        ]
+        names = []
+        for base in classes[name].bases:
+            names += fields(ast.unparse(base))
+        for statement in classes[name].body:
+            if isinstance(statement, ast.AnnAssign):
+                annotation = ast.unparse(statement.annotation)
+                if not annotation.startswith("ClassVar"):
+                    names.append(statement.target.id)
+        return names
 
     return {name: fields(name) for name in classes}

@@ -8,19 +8,19 @@ from .errors import UserError
 
 
 class WithPlugins(Mapping[str, Any]):
-    """A table of our own entries by name, and of the entry points of a group, which are imported
-    when first used.
+    """A table of built-in entries by name, and of the entry points of a group.
 
-    A plug-in imports this package, so it cannot be imported while this package is.
+    An entry point is imported when it is first used: a plug-in imports this package, so it cannot
+    be imported while this package is being imported.
 
     Args:
-        own: names and entries; no plug-in can have one of these names.
-        group: of entry points, such as ``ser_hf.corpora``.
+        built_in: names and entries; no plug-in can have one of these names.
+        group: the group of entry points, such as ``ser_hf.corpora``.
         check: raises a ValueError that describes what is wrong with an entry of a plug-in.
     """
 
-    def __init__(self, own: Mapping[str, Any], group: str, check: Callable[[str, Any], None]):
-        self.entries = dict(own)
+    def __init__(self, built_in: Mapping[str, Any], group: str, check: Callable[[str, Any], None]):
+        self.entries = dict(built_in)
         self.group = group
         self.check = check
         self.points = {point.name: point for point in entry_points(group=group)}
@@ -29,24 +29,29 @@ class WithPlugins(Mapping[str, Any]):
         """The entry of a name.
 
         Raises:
-            UserError: for a plug-in that cannot be imported or used, naming its package.
+            KeyError: for a name without an entry.
+            UserError: for a plug-in that cannot be imported or used; the message names its package.
         """
         if name in self.points:
-            point = self.points[name]
-            try:
-                if name in self.entries:
-                    raise ValueError(f"ser_hf has a {name}, so its entry point needs another name")
-                entry = point.load()
-                self.check(name, entry)
-            except Exception as error:  # of code of others
-                kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-                package = point.dist.name if point.dist else point.value
-                raise UserError(
-                    f"plug-in {name} ({self.group}) of the package {package}: {kind}{error}"
-                ) from error
-            self.entries[name] = entry
+            self.entries[name] = self._load(name)
             del self.points[name]
         return self.entries[name]
+
+    def _load(self, name: str) -> Any:
+        """Import the entry of a plug-in and check it."""
+        point = self.points[name]
+        try:
+            if name in self.entries:
+                raise ValueError(f"ser_hf has a {name}, so its entry point needs another name")
+            entry = point.load()
+            self.check(name, entry)
+        except Exception as error:  # the code of a plug-in may raise anything
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+            package = point.dist.name if point.dist else point.value
+            raise UserError(
+                f"plug-in {name} ({self.group}) of the package {package}: {kind}{error}"
+            ) from error
+        return entry
 
     def __contains__(self, name: object) -> bool:
         return name in self.entries or name in self.points

@@ -4,7 +4,7 @@ import gc
 
 
 def end_process_group() -> None:
-    """End the process group and its threads.
+    """End the process group of a run in several processes, and the threads of the group.
 
     A process that ends while the group exists may abort (exit code -6).
     """
@@ -12,5 +12,6 @@ def end_process_group() -> None:
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        # Models wrapped for several processes are in reference cycles, and hold the group's threads.
+        # Models that are wrapped for several processes keep the threads of the group. They are in
+        # reference cycles, so only the garbage collector frees them.
         gc.collect()

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and when a run may write into it."""
+"""The folder of a run: its files, and the checks before a run writes into it."""
 
 import contextlib
 import re
@@ -13,25 +13,46 @@ from .yaml import dump_yaml, read_yaml
 
 # What a run writes; --overwrite removes these and nothing else.
 CONTENTS = (
-    *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
-    *(
-        f"{name}{end}"
-        for name in ("model", "report")
-        for end in ("", ".partial", ".replaced", ".lock")
-    ),
-    *("reference.npz", "reference.partial"),
+    "recipe.yaml",
+    "recipe.partial",
+    "split.json",
+    "split.partial",
+    "checkpoints",
+    "logs",
+    "model",
+    "model.partial",
+    "model.replaced",
+    "model.lock",
+    "report",
+    "report.partial",
+    "report.replaced",
+    "report.lock",
+    "reference.npz",
+    "reference.partial",
 )
 _CHILD = re.compile(r"(seed|fold)-\d+|foil")
-_WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}  # on what a run computes
+
+# Sections and keys that do not change what a run computes: --resume accepts other values of them.
+_WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}
+
+# Keys whose value is found during a run, with the value that means "not found yet".
+_FOUND_LATER = {"audio.level": "auto", "model.revision": None}
 
 
 class RunFolder:
-    """The paths of a run's files. seed-N/, fold-N/ and foil/ contain the same files again; `place`
-    says where such a folder is in the whole run, such as ``("fold-1", "seed-2")``."""
+    """The paths of a run's files.
 
-    def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
+    seed-N/, fold-N/ and foil/ contain the same files again.
+
+    Args:
+        path: the folder.
+        path_in_run: the names of the folders that lead here from the folder of the whole run, such
+            as ``("fold-1", "seed-2")``.
+    """
+
+    def __init__(self, path: str | Path, path_in_run: tuple[str, ...] = ()):
         self.path = Path(path)
-        self.place = place
+        self.path_in_run = path_in_run
         self.recipe = self.path / "recipe.yaml"
         self.split = self.path / "split.json"
         self.model = self.path / "model"
@@ -42,7 +63,8 @@ class RunFolder:
         self.lock = self.path / ".lock"
 
     def child(self, name: str) -> "RunFolder":
-        return RunFolder(self.path / name, (*self.place, name))
+        """The folder of one seed, of one fold or of the foil."""
+        return RunFolder(self.path / name, (*self.path_in_run, name))
 
     @property
     def complete(self) -> bool:
@@ -50,7 +72,10 @@ class RunFolder:
         return (self.report / "report.json").is_file()
 
     def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that contains another run, or files that no run wrote."""
+        """Raise a UserError for a folder that contains another run, or files that no run wrote.
+
+        With `resume` the folder may contain a run of the same recipe, with `overwrite` any run.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"output_dir: {self.path} is a file")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -58,8 +83,9 @@ class RunFolder:
         if (self.path / "config.json").is_file():
             raise UserError(f"output_dir: {self.path} is a model's folder; choose another one")
         if not self.recipe.is_file():
-            if {child.name for child in self.path.iterdir()} <= {"recipe.partial", ".lock"}:
-                return  # a start that was interrupted, or happens now
+            names = {child.name for child in self.path.iterdir()}
+            if names <= {"recipe.partial", ".lock"}:  # a run that is starting, or was interrupted
+                return
             raise UserError(
                 f"output_dir: {self.path} contains files that no run wrote; choose another folder"
             )
@@ -67,14 +93,15 @@ class RunFolder:
             self._require_same(recipe)
         elif not overwrite:
             raise UserError(
-                f"output_dir: {self.path} contains a run already; continue it with --resume, replace it with "
-                "--overwrite, or set output_dir"
+                f"output_dir: {self.path} contains a run already; continue it with --resume, "
+                "replace it with --overwrite, or set output_dir"
             )
 
     @contextlib.contextmanager
     def taken(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> Iterator[None]:
-        """Keep other processes from running in the folder. It is checked again: one may have begun
-        meanwhile.
+        """Keep other processes from running in the folder.
+
+        The folder is checked again, because another process may have used it since the first check.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with held(self.lock, self.path):
@@ -91,30 +118,32 @@ class RunFolder:
         replace_text(self.recipe, dump_yaml(recipe))
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
+        """Refuse a recipe that computes something else than the run in the folder."""
         saved = flat(read_yaml(self.recipe))
-        wanted = flat(recipe)
-        # Not known before the clips are measured and the checkpoint is found; checked again after
-        # that.
-        for key, unknown in (("audio.level", "auto"), ("model.revision", None)):
-            if key in wanted and wanted[key] == unknown:
-                del wanted[key]
-        for key in sorted(wanted):  # a saved recipe may have keys of earlier versions
-            if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(
-                key
-            ):
+        requested = flat(recipe)
+        for key, not_found_yet in _FOUND_LATER.items():
+            # The run compares these again when it has found their values.
+            if key in requested and requested[key] == not_found_yet:
+                del requested[key]
+                saved.pop(key, None)
+
+        only_saved = [key for key in saved if key not in requested]
+        for key in sorted(requested) + sorted(only_saved):
+            section = key.partition(".")[0]
+            if key in _WITHOUT_EFFECT or section in _WITHOUT_EFFECT:
+                continue
+            if saved.get(key) != requested.get(key):
                 raise UserError(
-                    f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume "
-                    "continues the same recipe only"
+                    f"{key}: {requested.get(key)!r} here, {saved.get(key)!r} in the run at "
+                    f"{self.path}; --resume continues the same recipe only"
                 )
 
     def _clear(self) -> None:
-        # The report first and the recipe last: interrupted in between, the folder is an unfinished
-        # run.
-        order = sorted(
-            self.path.iterdir(),
-            key=lambda child: (child.name == "recipe.yaml", child.name != "report"),
-        )
-        for child in order:
+        """Remove the files of a run, the report first and the recipe last.
+
+        If this is interrupted, the folder has an unfinished run.
+        """
+        for child in sorted(self.path.iterdir(), key=_clearing_order):
             if child.name not in CONTENTS and not _CHILD.fullmatch(child.name):
                 continue
             if child.is_dir() and not child.is_symlink():
@@ -123,13 +152,24 @@ class RunFolder:
                 child.unlink()
 
 
+def _clearing_order(child: Path) -> int:
+    if child.name == "report":
+        return 0
+    if child.name == "recipe.yaml":
+        return 2
+    return 1
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with full keys such as ``training.seeds``."""
-    found = {}
+    """Nested mappings as one, with full keys such as ``training.seeds``.
+
+    An empty mapping stays a value.
+    """
+    flattened = {}
     for key, value in values.items():
-        found |= (
-            flat(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping) and value
-            else {prefix + key: value}
-        )
-    return found
+        full_key = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flattened |= flat(value, f"{full_key}.")
+        else:
+            flattened[full_key] = value
+    return flattened

@@ -1,10 +1,9 @@
-"""Folders of the cache: complete or absent, readable on a read-only disk, and clear messages about
-the disk.
-"""
+"""Folders of the cache: complete or absent, readable on a read-only disk; clear messages."""
 
 import contextlib
 import logging
 import os
+import pickle
 import re
 import threading
 import time
@@ -14,10 +13,13 @@ import numpy as np
 import pytest
 
 from ser_hf.utils import cache
-from ser_hf.utils.cache import MappedFile, built_once, format_size
+from ser_hf.utils.cache import MappedFile, built_once, format_size, key_of
 from ser_hf.utils.errors import UserError
 
-REMEDY = "make room or make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+REMEDY = (
+    "make room or make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, "
+    "to another folder"
+)
 
 
 def build(folder, check=None):
@@ -81,7 +83,10 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
 def test_a_damaged_folder_is_built_again_with_a_warning(tmp_path, caplog, content, message):
     build(tmp_path / "a", readable)
     path = tmp_path / "a" / "content"
-    path.unlink() if content is None else path.write_text(content)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
     (tmp_path / "a" / "stale").touch()
     assert build(tmp_path / "a", readable)
     (record,) = caplog.records
@@ -154,13 +159,13 @@ def test_waiting_for_another_process_gives_a_message(tmp_path, monkeypatch):
 
 
 def resume(folder, fault=None):
-    """The files that the builder finds; it adds one, and then raises `fault`."""
+    """The names of the files that the builder gets; it adds one, and then raises `fault`."""
     with built_once(folder, resumed=True) as partial:
-        found = sorted(path.name for path in partial.iterdir())
-        (partial / str(len(found))).touch()
+        names = sorted(path.name for path in partial.iterdir())
+        (partial / str(len(names))).touch()
         if fault is not None:
             raise fault
-    return found
+    return names
 
 
 def test_an_interrupted_build_is_resumed(tmp_path):
@@ -189,8 +194,13 @@ def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(fault, tmp
     mapped = MappedFile(path, np.float32)
     unread = MappedFile(path, np.float32)
     assert mapped[4998:5000].tolist() == [4998, 4999]
-    os.truncate(path, 8) if fault == "cut" else path.unlink()
-    for file in (unread, mapped) if fault == "cut" else (unread,):
+    if fault == "cut":
+        os.truncate(path, 8)
+        damaged = [unread, mapped]
+    else:
+        path.unlink()
+        damaged = [unread]  # a file that is mapped stays readable after its removal
+    for file in damaged:
         with pytest.raises(
             UserError, match=f"{path}: cut short or removed while in use; the next run builds"
         ):
@@ -208,8 +218,31 @@ def test_a_user_without_a_home_folder_names_the_cache(monkeypatch, tmp_path):
 
 
 def test_sizes_have_units():
-    assert (format_size(11.3e9), format_size(4.2e6), format_size(1234e9)) == (
-        "11.3 GB",
-        "4.20 MB",
-        "1,234.0 GB",
-    )
+    assert format_size(11.3e9) == "11.3 GB"
+    assert format_size(4.2e6) == "4.20 MB"
+    assert format_size(1234e9) == "1,234.0 GB"
+
+
+def test_a_mapped_file_notices_that_it_was_written_to(tmp_path):
+    path = tmp_path / "values"
+    np.arange(10, dtype=np.float32).tofile(path)
+    mapped = MappedFile(path, np.float32)
+    assert mapped[:2].tolist() == [0, 1]
+    assert not mapped.changed
+    os.utime(path, (0, 0))
+    mapped[:2]
+    assert mapped.changed
+
+
+def test_a_mapped_file_is_mapped_again_in_another_process(tmp_path):
+    path = tmp_path / "values"
+    np.arange(10, dtype=np.float32).tofile(path)
+    mapped = MappedFile(path, np.float32)
+    assert mapped[8:].tolist() == [8, 9]
+    copy = pickle.loads(pickle.dumps(mapped))
+    assert copy[8:].tolist() == [8, 9]
+
+
+def test_equal_descriptions_have_one_key():
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+    assert key_of({"a": 1}) != key_of({"a": 2})

@@ -1,13 +1,22 @@
-"""The cores that a process may use, by its affinity and its control group's share of time; bars of
-the libraries.
-"""
+"""Cores and memory of a process, log messages, hidden progress bars and numerical precision."""
+
+import logging
 
 import pytest
+import torch
 from datasets.utils import logging as datasets_logging
 from transformers.utils import logging as transformers_logging
 
 from ser_hf.utils import environment
-from ser_hf.utils.environment import quiet_libraries, usable_cores
+from ser_hf.utils.environment import (
+    TerminalHandler,
+    exact_float32,
+    freed_memory_kept,
+    quiet_libraries,
+    recorded,
+    usable_cores,
+    usable_memory,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +46,52 @@ def test_an_inner_context_shows_no_bars_that_an_outer_one_hides():
             pass
         assert not any(library.is_progress_bar_enabled() for library in libraries)
     assert shown == [library.is_progress_bar_enabled() for library in libraries]
+
+
+def test_the_control_group_limits_main_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr(environment, "_MEMORY_LIMIT", tmp_path / "memory.max")
+    unlimited = usable_memory()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert usable_memory() == unlimited
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert usable_memory() == 1048576
+
+
+def test_messages_before_and_after_the_folder_is_checked_are_in_the_log(tmp_path):
+    path = tmp_path / "logs" / "run.log"
+    logger = logging.getLogger("ser_hf.somewhere")
+    with recorded() as write_to:
+        logger.info("first")
+        write_to(path)
+        logger.info("second")
+        assert [line.split()[-1] for line in path.read_text().splitlines()] == ["first", "second"]
+    logger.warning("third")
+    assert "third" not in path.read_text()
+
+
+def test_a_message_cannot_control_the_terminal(capsys):
+    record = logging.LogRecord("ser_hf", logging.INFO, "", 0, "a\x1b[31m\nb", None, None)
+    TerminalHandler().emit(record)
+    assert capsys.readouterr().err.rstrip("\n") == "a [31m\nb"
+
+
+def test_full_precision_ends_with_its_context():
+    before = torch.backends.cudnn.conv.fp32_precision
+    with exact_float32():
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cudnn.rnn.fp32_precision == "ieee"
+    assert torch.backends.cudnn.conv.fp32_precision == before
+
+
+def test_an_allocator_of_the_user_is_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "100000")
+    with freed_memory_kept() as active:
+        assert not active
+
+
+def test_the_environment_names_versions_and_cores():
+    description = environment.environment()
+    assert description["versions"]["ser_hf"] == environment.__version__
+    assert set(environment.PACKAGES) <= set(description["versions"])
+    assert description["cores"] == usable_cores()

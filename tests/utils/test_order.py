@@ -1,6 +1,4 @@
-"""Work on threads in order, shares in proportion, and orders in which every stretch has its groups
-in proportion.
-"""
+"""Work on threads in order, shares in proportion, and random orders with mixed groups."""
 
 import threading
 from collections import Counter
@@ -19,7 +17,13 @@ def test_results_come_in_the_order_of_the_items(workers):
 
 def test_items_are_taken_a_little_ahead_of_the_reader():
     taken = []
-    results = in_order(lambda i: i, (taken.append(i) or i for i in range(100)), workers=2)
+
+    def items():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    results = in_order(lambda i: i, items(), workers=2)
     assert next(results) == 0
     assert len(taken) == 16
 
@@ -27,17 +31,20 @@ def test_items_are_taken_a_little_ahead_of_the_reader():
 def test_items_ahead_of_the_reader_are_bounded_by_their_size(monkeypatch):
     begun = []
     submit = ThreadPoolExecutor.submit
-    monkeypatch.setattr(
-        ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given)
-    )
+
+    def recorded_submit(pool, work, item):
+        begun.append(item)
+        return submit(pool, work, item)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", recorded_submit)
     sizes = [1, 1, 1, 9, 30, 1, 1, 8, 1]
     results = in_order(lambda i: i, range(len(sizes)), workers=2, size=lambda i: sizes[i], most=10)
-    most = []
+    last_begun = []
     for i in results:
-        most.append(max(begun))
-        assert i == len(most) - 1
+        last_begun.append(max(begun))
+        assert i == len(last_begun) - 1
     # Read are 0, then 1; 3 fits beside 2 alone, 4 with nothing else; then 5 and 6, and 7 with them.
-    assert most == [2, 2, 3, 3, 4, 7, 8, 8, 8]
+    assert last_begun == [2, 2, 3, 3, 4, 7, 8, 8, 8]
 
 
 def test_a_reader_that_stops_waits_only_for_started_items(monkeypatch):
@@ -51,11 +58,11 @@ def test_a_reader_that_stops_waits_only_for_started_items(monkeypatch):
             leaving.wait(60)
         return i
 
-    monkeypatch.setattr(
-        ThreadPoolExecutor,
-        "shutdown",
-        lambda pool, wait=True: leaving.set() or shutdown(pool, wait),
-    )
+    def recorded_shutdown(pool, wait=True):
+        leaving.set()
+        shutdown(pool, wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", recorded_shutdown)
     results = in_order(work, range(100), workers=1)
     assert next(results) == 0
     results.close()
@@ -88,7 +95,11 @@ def test_shares_are_whole_and_in_proportion(total, sizes, bounds, shares):
 
 
 def groups_of(counts):
-    return [group for group, count in counts.items() for _ in range(count)]
+    """The group of each item, for {group: number of items}."""
+    groups = []
+    for group, count in counts.items():
+        groups += [group] * count
+    return groups
 
 
 def test_every_stretch_from_the_start_has_groups_in_proportion():
@@ -97,15 +108,13 @@ def test_every_stretch_from_the_start_has_groups_in_proportion():
         order = interleave(groups, np.random.default_rng(seed))
         assert sorted(order) == list(range(100))
         for end in range(1, 101):
-            found = Counter(groups[i] for i in order[:end])
+            counts = Counter(groups[i] for i in order[:end])
             for group, share in ((("a",), 0.6), (("b",), 0.3), (("c",), 0.1)):
-                assert abs(found[group] - share * end) < 2
+                assert abs(counts[group] - share * end) < 2
 
 
 def test_groups_within_groups_are_in_proportion_too():
-    """Each quarter of the clips has a quarter of the clips of each speaker, that is half a clip of
-    each emotion.
-    """
+    """A quarter of the clips has a quarter of each speaker's; half of them one of each emotion."""
     groups = [(speaker, emotion) for speaker in range(20) for emotion in range(8) for _ in range(2)]
     for seed in range(5):
         order = interleave(groups, np.random.default_rng(seed))
@@ -115,7 +124,7 @@ def test_groups_within_groups_are_in_proportion_too():
         assert set(emotions.values()) <= {1}
 
 
-def test_the_order_is_the_generator_s():
+def test_the_generator_decides_the_order():
     groups = groups_of({("a", 1): 5, ("a", 2): 3, ("b", 1): 9})
     orders = [interleave(groups, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]

@@ -22,10 +22,11 @@ RECIPE = {
 
 
 def changed(**sections):
-    return {
-        key: value | sections.get(key, {}) if isinstance(value, dict) else value
-        for key, value in RECIPE.items()
-    }
+    """RECIPE with other values in the named sections."""
+    recipe = dict(RECIPE)
+    for section, values in sections.items():
+        recipe[section] = RECIPE[section] | values
+    return recipe
 
 
 @pytest.fixture
@@ -37,15 +38,16 @@ def folder(tmp_path):
 def started(folder):
     """A folder with an interrupted run."""
     folder.open(RECIPE, resume=False)
-    for kept in (
+    subfolders = (
         folder.model,
         folder.report,
         folder.checkpoints,
         folder.log.parent,
         folder.path / "seed-1",
-    ):
-        kept.mkdir()
-        (kept / "file").write_text("x")
+    )
+    for subfolder in subfolders:
+        subfolder.mkdir()
+        (subfolder / "file").write_text("x")
     folder.split.write_text("{}")
     return folder
 
@@ -126,13 +128,26 @@ def test_another_recipe_does_not_resume_and_the_key_is_named(started, recipe, me
     assert refusal(started, recipe, resume=True).startswith(message)
 
 
+def test_a_recipe_without_a_key_of_the_run_does_not_resume(folder):
+    folder.open(changed(corpus={"merge": {"calm": "neutral", "excited": "happy"}}), resume=False)
+    shorter = changed(corpus={"merge": {"calm": "neutral"}})
+    message = refusal(folder, shorter, resume=True)
+    assert message.startswith("corpus.merge.excited: None here, 'happy' in the run at")
+
+
+def test_values_that_a_run_finds_do_not_hinder_resuming(folder):
+    recipe = RECIPE | {"audio": {"level": "auto"}, "model": {"revision": None}}
+    folder.open(recipe | {"audio": {"level": -26.0}, "model": {"revision": "abc"}}, resume=False)
+    folder.check(recipe, resume=True, overwrite=False)
+
+
 def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_path):
-    own = [
+    files_of_the_user = [
         started.path / "notes.txt",
         started.path / "figures" / "a.png",
         started.path / "seed-notes.txt",
     ]
-    for path in own:
+    for path in files_of_the_user:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
     scratch = tmp_path / "scratch"  # checkpoints are often linked to a larger disk
@@ -144,11 +159,11 @@ def test_overwriting_clears_the_run_only_and_writes_the_new_recipe(started, tmp_
     assert read_yaml(started.recipe) == new
     left = {child.name for child in started.path.iterdir()}
     assert left == {"figures", "notes.txt", "recipe.yaml", "seed-notes.txt"}
-    assert [path.read_text() for path in own] == ["mine"] * 3
+    assert [path.read_text() for path in files_of_the_user] == ["mine"] * 3
     assert (scratch / "file").read_text() == "x"
 
 
-def test_a_start_interrupted_before_its_recipe_is_an_own_folder(folder):
+def test_a_start_that_was_interrupted_before_its_recipe_begins_again(folder):
     folder.path.mkdir(parents=True)
     (folder.path / "recipe.partial").write_text("name: a\n")
     folder.check(RECIPE, False, False)
@@ -165,8 +180,8 @@ def test_a_folder_in_which_a_process_runs_is_refused_with_its_name(
         started.open(RECIPE, resume=True)
         with pytest.raises(UserError) as error, started.taken(RECIPE, resume, overwrite):
             pass
-        words = f"output_dir: {started.path} is in use by process {os.getpid()} on {platform.node()}; wait"
-        assert str(error.value).startswith(words)
+        owner = f"process {os.getpid()} on {platform.node()}"
+        assert str(error.value).startswith(f"output_dir: {started.path} is in use by {owner}; wait")
     with started.taken(RECIPE, True, False):  # free again
         pass
     assert not started.lock.exists()
@@ -184,10 +199,8 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(folde
 
 def test_a_child_is_a_run_folder_inside(folder):
     assert folder.child("seed-1").recipe == folder.path / "seed-1" / "recipe.yaml"
-    assert (folder.place, folder.child("fold-2").child("seed-1").place) == (
-        (),
-        ("fold-2", "seed-1"),
-    )
+    assert folder.path_in_run == ()
+    assert folder.child("fold-2").child("seed-1").path_in_run == ("fold-2", "seed-1")
 
 
 def test_a_partly_cleared_folder_is_an_unfinished_run(started, monkeypatch):
