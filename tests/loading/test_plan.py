@@ -171,7 +171,7 @@ def test_another_kind_s_extractor_is_refused(kind, labels, name):
         if other == name:
             blueprint("encoder", labels, checkpoint=str(folder))
             continue
-        message = rf"^model\.checkpoint: the feature extractor of .* is of class \w+, and {name} needs \w+;"
+        message = rf"^model\.checkpoint: the feature extractor of .*, and {name} needs \w+;"
         with pytest.raises(UserError, match=message):
             blueprint("encoder", labels, checkpoint=str(folder))
 

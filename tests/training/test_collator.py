@@ -111,7 +111,7 @@ def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator
 
 
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
-    """The Trainer counts entries of labels over all accumulated batches: they must be of one kind."""
+    """The Trainer counts entries of labels over accumulated batches: they must be of one kind."""
     (own,) = clip_table(clips, ROWS[:1], store)
     labels = collator(None, Mixup(probability=1.0))([own], training=True)["labels"]
     assert labels.tolist() == [torch.eye(4)[own["labels"]].tolist()]

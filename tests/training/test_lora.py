@@ -287,8 +287,8 @@ audio: {max_duration: 0.5}
 model: {architecture: encoder, weighted_layer_sum: true}
 lora: {rank: 2, dora: true}
 training:
-  {max_steps: 2, learning_rate: 0.05, warmup_steps: 0, eval_strategy: steps, eval_steps: 1, save_strategy: steps,
-   save_steps: 1}
+  {max_steps: 2, learning_rate: 0.05, warmup_steps: 0,
+   eval_strategy: steps, eval_steps: 1, save_strategy: steps, save_steps: 1}
 evaluation: {bootstrap: 20}
 """
 

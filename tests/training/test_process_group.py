@@ -22,7 +22,9 @@ def threads():
     return sorted(name for name in names if "gloo" in name)
 
 
-torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+torch.distributed.init_process_group(
+    "gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1
+)
 model = DistributedDataParallel(torch.nn.Linear(2, 2))
 model(torch.ones(1, 2)).sum().backward()
 model.owner = [model]  # a reference cycle, as a Trainer and its callbacks make them

@@ -1,4 +1,4 @@
-"""`fit` keeps the best checkpoint, records its history, and resumes from complete checkpoints."""
+"""`fit` keeps the best checkpoint and its history, and resumes; mistakes are found before it."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,27 @@ import torch
 from safetensors.torch import load_file
 from support.close import assert_near
 from support.predictions import predict
+from support.recipes import TINY_CRNN
+from support.testing import tiny_config, write_checkpoint
+from support.testing.models import TINY
 
+import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
+from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.loading.plan import blueprint
+from ser_hf.models import TRANSFERRED, CRNNForAudioClassification, MfccLinearForAudioClassification
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, StepSize, last_checkpoint, seal
 from ser_hf.training.clips import clip_table
-from ser_hf.training.fit import fit
+from ser_hf.training.collator import Collator
+from ser_hf.training.fit import dry_run, fit, fit_statistics
+from ser_hf.training.freezing import Freezing
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.utils.errors import UserError
 
 OWN = ("average", "deterministic")
-TINY = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
+SMALL = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
 
 
 @pytest.fixture
@@ -26,7 +34,7 @@ def training(clips, store, labels, tmp_path):
     """Runs `fit` on a tiny network, eight clips to train and four to validate."""
 
     def run(metric="uar", patience=None, resume=False, max_duration=0.3, **arguments):
-        plan = blueprint("crnn", labels, options=TINY)
+        plan = blueprint("crnn", labels, options=SMALL)
         own = {name: arguments.pop(name) for name in OWN if name in arguments}
         settings = (
             HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
@@ -199,3 +207,99 @@ def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(
         )
     plain = training("loss", learning_rate=0.03, save_total_limit=None)
     assert plain.history[-1]["validation"]["loss"] != losses[-1]
+
+
+RECIPE = {
+    "name": "dry",
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 1},
+    "protocol": {"near_duplicates": "skip"},
+    "model": TINY_CRNN,
+    "training": {"num_train_epochs": 2},
+}
+
+
+def refusal(folder, *overrides):
+    with pytest.raises(UserError) as caught:
+        ser_hf.run_recipe(RECIPE, [*overrides, f"output_dir={folder}"])
+    assert not folder.exists(), "nothing is left for --overwrite to clear"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "training.loss.class_weights={angry: 1}",
+            "training.loss.class_weights: expected a weight for each of ",
+        ),
+        ("training.loss.soft_labels=true", "training.loss.soft_labels: synthetic/"),
+        ("training.warmup_steps=1000", "training.warmup_steps: expected fewer than the"),
+        ("training.optim=adamw_8bit", "training.optim, training.optim_args: "),
+    ],
+)
+def test_a_mistake_leaves_no_folder(tmp_path, override, message):
+    assert refusal(tmp_path / "run", override).startswith(message)
+
+
+def test_attention_that_is_not_installed_is_refused_early(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "encoder", "wav2vec2", "layer")
+    model = (
+        f"model={{architecture: encoder, checkpoint: {checkpoint}, attention: flash_attention_2}}"
+    )
+    assert refusal(tmp_path / "run", model).startswith("model.attention: ")
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFERRED))
+def test_transferred_networks_are_checked(tmp_path, name):
+    plan = blueprint(name, list("abcd"), random_init=True, options=TINY[name])
+    arguments = training_arguments(
+        HOUSE_DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9
+    )
+    dry_run(plan, arguments, 10, Freezing(top_layers=1))
+    with pytest.raises(UserError, match=r"^freeze\.feature_encoder: "):
+        dry_run(plan, arguments, 10, Freezing(feature_encoder=True))
+
+
+def _frames(front_end, store, rows):
+    """All real frames of some clips, each processed alone, before they are standardized."""
+    features = [
+        front_end.features(torch.tensor(store[row])[None], torch.tensor([len(store[row])]))
+        for row in rows
+    ]
+    return torch.cat([values[mask] for values, mask in features])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_size):
+    model = CRNNForAudioClassification(tiny_config("crnn", normalization="corpus")).train()
+    rows = [0, 3, 4, 7, 9]
+    fit_statistics(
+        model,
+        Collator(store, waveform_extractor(16000, False)),
+        clip_table(clips, rows, store),
+        batch_size,
+    )
+    frames = _frames(model.front_end, store, rows)
+    norm = model.front_end.normalize
+    torch.testing.assert_close(norm.mean, frames.mean(dim=0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        norm.deviation, frames.std(dim=0, correction=0), rtol=1e-4, atol=1e-4
+    )
+    everything = _frames(model.front_end, store, range(len(store)))
+    assert (norm.mean - everything.mean(dim=0)).abs().max() > 0.01, "other clips would differ"
+
+
+def test_norms_in_a_row_are_fitted_one_after_the_other(clips, store):
+    model = MfccLinearForAudioClassification(tiny_config("mfcc_linear"))
+    rows = [1, 2, 5, 6, 8, 10]
+    collator = Collator(store, waveform_extractor(16000, False))
+    training = clip_table(clips, rows, store)
+    fit_statistics(model, collator, training)
+    batch = collator([training[i] for i in range(len(rows))])
+    vectors, _ = model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))
+    torch.testing.assert_close(
+        vectors[:, 0].mean(dim=0), torch.zeros(model.front_end.size), rtol=0, atol=1e-3
+    )
+    torch.testing.assert_close(
+        vectors[:, 0].std(dim=0, correction=0), torch.ones(model.front_end.size), rtol=0, atol=1e-3
+    )

@@ -106,8 +106,9 @@ def test_notes_on_windows_and_padding(clips, store):
     lengths = np.sort(store.lengths)
     windowed = clip_table(clips, range(12), store, window=int(lengths[-3]))
     assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
-        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
-        "windows of at most that, predictions averaged by duration; pipeline cuts them off there"
+        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can "
+        "take: evaluated in windows of at most that, predictions averaged by duration; "
+        "pipeline cuts them off there"
     ]
     (sentence,) = window_notes(
         "validation", clip_table(clips, range(12), store, window=8000), 16000, 8000, 9000
@@ -115,7 +116,8 @@ def test_notes_on_windows_and_padding(clips, store):
     assert "longer than the 0.50 s of evaluation.window: " in sentence
     assert sentence.endswith("; pipeline processes them whole")
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
-        f"1 of 12 test clips are shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
+        f"1 of 12 test clips are shorter than the {lengths[1] / 16:.0f} ms that the model needs: "
+        "silence is added"
     ]
 
 
