@@ -47,14 +47,14 @@ class WaveformClassifier(nn.Module):
         kind = encoder_config(config).model_type
         if preparation.functionals:
             raise UserError(
-                f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file contains"
+                f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file "
+                "contains"
             )
-        if type(extractor) is not Wav2Vec2FeatureExtractor or (
-            kind in ENCODERS and not takes_waveforms(config)
-        ):
-            features = type(extractor).__name__
+        features_in_encoder = kind in ENCODERS and not takes_waveforms(config)
+        if type(extractor) is not Wav2Vec2FeatureExtractor or features_in_encoder:
             raise UserError(
-                f"{kind}: export supports networks that take waveforms, and this one needs {features}"
+                f"{kind}: export supports networks that take waveforms, and this one needs "
+                f"{type(extractor).__name__}"
             )
         self.trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         self.extractor = extractor
@@ -74,6 +74,12 @@ class WaveformClassifier(nn.Module):
         self.shortest = shortest_clip(config) if kind in ENCODERS and not pads else 0
         self.eval()
 
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what `forward` returns."""
+        second = "values" if self.problem_type == "regression" else "probabilities"
+        return ["logits", second]
+
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,12 +95,9 @@ class WaveformClassifier(nn.Module):
         logits = self.model(**self.extract(waveform, lengths)).logits.float()
         if self.problem_type == "regression":
             return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
-        return (
-            logits,
-            logits.sigmoid()
-            if self.problem_type == "multi_label_classification"
-            else logits.softmax(dim=1),
-        )
+        if self.problem_type == "multi_label_classification":
+            return logits, logits.sigmoid()
+        return logits, logits.softmax(dim=1)
 
 
 class PrepareWaveform(nn.Module):
@@ -175,14 +178,11 @@ class PrepareWaveform(nn.Module):
         )
         spectrum = torch.fft.rfft(stretches) * torch.view_as_complex(self.response)
         weighted = torch.fft.irfft(spectrum, size)[..., before:].flatten(1)
-        block, hop = (
-            round(seconds * self.rate)
-            for seconds in (numpy_steps._BLOCK_SECONDS, numpy_steps._BLOCK_HOP_SECONDS)
-        )
+        block = round(numpy_steps._BLOCK_SECONDS * self.rate)
+        hop = round(numpy_steps._BLOCK_HOP_SECONDS * self.rate)
         power = torch.where(_is_real(weighted.shape[1], lengths), weighted.square(), 0.0)
-        means = nn.functional.avg_pool1d(nn.functional.pad(power, (0, block))[:, None], block, hop)[
-            :, 0
-        ]
+        padded = nn.functional.pad(power, (0, block))[:, None]
+        means = nn.functional.avg_pool1d(padded, block, hop)[:, 0]
         # A clip shorter than a block is one block.
         means = means * (block / lengths.clamp(max=block).to(means.dtype))[:, None]
         blocks = torch.div(lengths - block, hop, rounding_mode="floor").clamp(min=0) + 1
@@ -211,7 +211,10 @@ class WaveformInput(nn.Module):
             variance = waveform.square().sum(dim=1, keepdim=True) / count
             waveform = waveform / torch.sqrt(variance + _VARIANCE_FLOOR)
         waveform = torch.where(real, waveform, self.padding_value)
-        return {"input_values": waveform} | ({"attention_mask": real.long()} if self.masked else {})
+        inputs = {"input_values": waveform}
+        if self.masked:
+            inputs["attention_mask"] = real.long()
+        return inputs
 
 
 class ProductLogMel(nn.Module):
@@ -231,7 +234,9 @@ class ProductLogMel(nn.Module):
         divisors = [q for q in range(1, hop + 1) if hop % q == size % q == 0]
         columns = min(divisors, key=lambda q: (size // q // 2 + 1) * (2 * size + 4 * q * q))
         rows = size // columns
-        self.mel, self.columns, self.stride = mel, columns, hop // columns
+        self.mel = mel
+        self.columns = columns
+        self.stride = hop // columns
         column = torch.arange(columns)
         low = torch.arange(rows // 2 + 1)
         sample = torch.arange(size).view(rows, columns).T[:, None]

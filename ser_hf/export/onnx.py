@@ -12,19 +12,16 @@ The file is compared with the model in torch, and kept only if the two agree. `t
   themselves.
 """
 
-import contextlib
 import dataclasses
 import importlib.util
 import json
 import logging
 import os
-import re
 import shutil
 import statistics
 import tempfile
 import timeit
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +42,13 @@ from ..inference.reference import read_reference
 from ..loading.encoders import ENCODERS, encoder_config, mask_valid
 from ..loading.files import first_line
 from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
-from ..models.layers import BiLSTM
 from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .graph import PrepareWaveform, WaveformClassifier
+from .lstm import replace_lstms
+from .quantize import quantize, quiet_exporter
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +59,6 @@ SCRIPT = "run_onnx.py"
 # The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code
 # and local paths.
 _SCOPES = "pkg.torch.onnx.name_scopes"
-# Modules of `WaveformClassifier` that compute features and stay float32 in an int8 file.
-_FEATURES = ("prepare", "extract", "model.front_end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +71,15 @@ class Difference:
     probabilities: float
     changed: int
     clips: int
+
+    def or_larger(self, other: "Difference") -> "Difference":
+        """The larger value of each field."""
+        return Difference(
+            logits=max(self.logits, other.logits),
+            probabilities=max(self.probabilities, other.probabilities),
+            changed=max(self.changed, other.changed),
+            clips=max(self.clips, other.clips),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,45 +143,69 @@ def export_model(
     classifier = load_classifier(
         source, revision=revision, device="cpu", trust_remote_code=trust_remote_code
     )
-    rate = classifier.extractor.sampling_rate
-    extractor = classifier.extractor
-    compared_on = "given clips"
-    if clips is None:
-        clips, compared_on = _default_clips(source, rate)
-    clips = [
-        clip if isinstance(clip, np.ndarray) else decode(os.fspath(clip), None, rate).samples
-        for clip in clips
-    ]
-    if classifier.preparation.active:
-        extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
-    facts = {
-        "model": _name(classifier.source),
-        "revision": classifier.revision,
-        "window_seconds": classifier.evaluation_window,
-    }
-    expected = logits_of(classifier, clips)
-    files = {}
+    waveforms, compared_on = _waveforms(source, clips, classifier.extractor.sampling_rate)
+    logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Files appear at their places only when all of them are complete and checked.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
-            partial = Path(folder, path.name)
-            small = partial.with_name(f"{path.stem}.int8.onnx")
-            logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
-            export_onnx(classifier.model, partial, extractor, facts)
-            files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
-            if int8:
-                logger.info("quantizing weights to int8")
-                quantize(partial, small)
-                files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
-            for complete in os.listdir(folder):
-                os.replace(Path(folder, complete), path.with_name(complete))
+        files = _write_files(classifier, path, waveforms, int8)
         script = path.with_name(SCRIPT)
         if not script.exists():
             shutil.copyfile(Path(__file__).with_name(SCRIPT), script)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
-    return Export(files, compared_on, milliseconds(classifier, clips), script)
+    return Export(
+        files=files,
+        compared_on=compared_on,
+        milliseconds=milliseconds(classifier, waveforms),
+        script=script,
+    )
+
+
+def _write_files(
+    classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray], int8: bool
+) -> dict[str, ExportedFile]:
+    """Write and compare the files; they appear at their places only when all of them are
+    complete.
+    """
+    extractor = classifier.extractor
+    if classifier.preparation.active:
+        extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
+    origin = {
+        "model": _name(classifier.source),
+        "revision": classifier.revision,
+        "window_seconds": classifier.evaluation_window,
+    }
+    expected = logits_of(classifier, waveforms)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = {}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
+        written = Path(folder, path.name)
+        export_onnx(classifier.model, written, extractor, origin)
+        files["onnx"] = _compared(written, path, waveforms, expected, TOLERANCE)
+        if int8:
+            logger.info("quantizing weights to int8")
+            small = written.with_name(f"{path.stem}.int8.onnx")
+            quantize(written, small)
+            small_path = path.with_name(small.name)
+            files["int8"] = _compared(small, small_path, waveforms, expected, np.inf)
+        for name in os.listdir(folder):
+            os.replace(Path(folder, name), path.with_name(name))
+    return files
+
+
+def _waveforms(
+    source: str | os.PathLike,
+    clips: Sequence[np.ndarray | str | os.PathLike] | None,
+    sampling_rate: int,
+) -> tuple[list[np.ndarray], str]:
+    """The waveforms to compare on, and a description of them."""
+    if clips is None:
+        return _default_clips(source, sampling_rate)
+    waveforms = []
+    for clip in clips:
+        if not isinstance(clip, np.ndarray):
+            clip = decode(os.fspath(clip), None, sampling_rate).samples
+        waveforms.append(clip)
+    return waveforms, "given clips"
 
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
@@ -184,9 +213,10 @@ def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) ->
         raise UserError(
             f"{source}: is already an ONNX file; name the model that it was exported from"
         )
-    path = (
-        Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
-    )
+    if output is None:
+        path = Path("exports", _name(os.fspath(source)), "model.onnx")
+    else:
+        path = Path(output)
     if path.suffix != ".onnx":
         raise UserError(f"--output: {path} does not end with .onnx")
     if path.is_dir():
@@ -219,22 +249,27 @@ def logits_of(
 ) -> np.ndarray:
     """Logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
     rate = classifier.extractor.sampling_rate
-    prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
-    return run_batches(
-        classifier,
-        Chunk([Recording(name, name) for name in names], prepared, rate),
-        None,
-        batch_size,
-    ).logits
+    chunk = Chunk(
+        recordings=[Recording(name, name) for name in names],
+        waveforms=[prepare_waveform(clip, rate, classifier.preparation) for clip in clips],
+        sampling_rate=rate,
+    )
+    return run_batches(classifier, chunk, window=None, batch_size=batch_size).logits
 
 
 def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) -> Difference:
     """The difference of two arrays of logits, float32 (clips, labels)."""
-    shares = np.abs(activated(logits, problem_type) - activated(expected, problem_type))
-    changed = (logits.argmax(axis=1) != expected.argmax(axis=1)) & (problem_type != "regression")
-    largest = float(np.abs(logits - expected).max())
-    return Difference(largest, float(shares.max()), int(changed.sum()), len(expected))
+    difference = activated(logits, problem_type) - activated(expected, problem_type)
+    changed = 0
+    if problem_type != "regression":
+        changed = int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    return Difference(
+        logits=float(np.abs(logits - expected).max()),
+        probabilities=float(np.abs(difference).max()),
+        changed=changed,
+        clips=len(expected),
+    )
 
 
 def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
@@ -242,45 +277,48 @@ def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
     clips.
     """
     logits_of(classifier, clips)  # memory is allocated at the first use of a length
-    return (
-        1000
-        * statistics.median(timeit.repeat(lambda: logits_of(classifier, clips), number=1))
-        / len(clips)
-    )
+    seconds = timeit.repeat(lambda: logits_of(classifier, clips), number=1)
+    return 1000 * statistics.median(seconds) / len(clips)
 
 
-def _checked(
+def _compared(
     written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
 ) -> ExportedFile:
-    """Describe the file at `written`, which is to be moved to `path`. Raises a `UserError` if it
-    differs too much.
+    """Describe the file at `written`, which is to be moved to `path`.
+
+    Raises:
+        UserError: if its logits differ by more than `tolerance`.
     """
     try:
         exported = load_classifier(written)
+        difference = compare(logits_of(exported, clips), expected, exported.problem_type)
         padded = exported.padding_safe and len(clips) > 1
-        compared = [
-            compare(logits_of(exported, clips, size), expected, exported.problem_type)
-            for size in ((1, len(clips)) if padded else (1,))
-        ]
+        if padded:
+            logits = logits_of(exported, clips, batch_size=len(clips))
+            difference = difference.or_larger(compare(logits, expected, exported.problem_type))
     except Exception as error:  # onnxruntime's exception classes are not public
         raise UserError(
             f"{path}: not written: it cannot be compared with the model: {first_line(error)}"
         ) from error
-    found = Difference(
-        *(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True))
-    )
-    if found.logits > tolerance:
+    if difference.logits > tolerance:
         raise UserError(
-            f"{path}: not written: its logits differ by {found.logits:.2g}, more than {tolerance:g}"
+            f"{path}: not written: its logits differ by {difference.logits:.2g}, "
+            f"more than {tolerance:g}"
         )
-    return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
+    return ExportedFile(
+        path=path,
+        bytes=written.stat().st_size,
+        difference=difference,
+        padded=padded,
+        milliseconds=milliseconds(exported, clips),
+    )
 
 
 def export_onnx(
     model: PreTrainedModel,
     path: Path | str,
     extractor: SequenceFeatureExtractor,
-    facts: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `model` in float32 and evaluation mode; the model itself does not change.
 
@@ -288,7 +326,10 @@ def export_onnx(
     int64 (batch, samples), 1 for samples of the clip; its outputs are ``logits`` and
     ``probabilities`` (of dimensions ``values``, on the scale of the ratings), float32 (batch,
     labels). The published `extractor` becomes a part of the graph. The metadata are those of
-    `metadata_of`, and `facts`.
+    `metadata_of`, and `origin`.
+
+    Raises:
+        UserError: if the model is too large, or cannot be exported.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -299,23 +340,12 @@ def export_onnx(
     import onnx
 
     graph = WaveformClassifier(model, extractor)
-    metadata = metadata_of(graph) | dict(facts or {})
-    _replace_lstms(graph.model)
-    names = ["logits", "values" if graph.problem_type == "regression" else "probabilities"]
-    prepare = graph.prepare
-    rate = graph.sampling_rate
+    metadata = dataclasses.asdict(metadata_of(graph)) | dict(origin or {})
+    replace_lstms(graph.model)
     if graph.trims:
-        graph.prepare = PrepareWaveform(Preparation(), rate)
-    file = _exported(graph, names, rate)
-    if graph.trims:
-        # A separate graph: the length that remains depends on the samples, which the exporter
-        # follows no further.
-        first = onnx.compose.add_prefix(
-            _exported(prepare, ["waveform", "mask"], rate), "prepare_", rename_inputs=False
-        )
-        places = [("prepare_waveform", "input_values"), ("prepare_mask", "attention_mask")]
-        file = onnx.compose.merge_models(first, file, places)
-        del file.opset_import[1:]  # the same twice
+        file = _with_trimming(graph)
+    else:
+        file = _exported(graph, graph.outputs, graph.sampling_rate)
     for key, value in metadata.items():
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -325,13 +355,34 @@ def export_onnx(
     return Path(path)
 
 
+def _with_trimming(graph: WaveformClassifier) -> Any:
+    """A classifier that trims silence, as an `onnx.ModelProto`.
+
+    The preparation is a separate graph: the length that remains depends on the samples, which the
+    exporter follows no further.
+    """
+    import onnx
+
+    rate = graph.sampling_rate
+    preparation = _exported(graph.prepare, ["waveform", "mask"], rate)
+    graph.prepare = PrepareWaveform(Preparation(), rate)
+    network = _exported(graph, graph.outputs, rate)
+    file = onnx.compose.merge_models(
+        onnx.compose.add_prefix(preparation, "prepare_", rename_inputs=False),
+        network,
+        [("prepare_waveform", "input_values"), ("prepare_mask", "attention_mask")],
+    )
+    del file.opset_import[1:]  # the same twice
+    return file
+
+
 def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> Any:
     """A module that takes waveforms and a mask, as an `onnx.ModelProto`."""
     from onnxscript import optimizer
 
     clips = torch.zeros(2, sampling_rate)
     axes = {0: "batch", 1: "samples"}
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 graph,
@@ -371,147 +422,44 @@ def require(*packages: str) -> None:
         raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
 
 
-def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class OnnxMetadata:
+    """The metadata of a file, each as JSON under its name; None is left out.
+
+    Args:
+        id2label: the label of each output, by its number as text.
+        multi_label: whether each label has a probability by itself.
+        target_ranges: the ratings that 0 and 1 of each dimension stand for.
+        padding_safe: whether clips of different lengths may share a batch.
+        calibration_temperature: the number that logits are divided by for calibrated probabilities.
+        ser_hf: the version that wrote the file.
+    """
+
+    id2label: dict[str, str]
+    sampling_rate: int
+    multi_label: bool
+    problem_type: str | None
+    target_ranges: dict[str, list[float]] | None
+    model_type: str
+    padding_safe: bool
+    calibration_temperature: float | None
+    ser_hf: str
+    opset: int = OPSET
+
+
+def metadata_of(graph: WaveformClassifier) -> OnnxMetadata:
     """The metadata of a file: labels, sampling rate, and how to batch clips."""
     config = graph.model.config
     encoder = encoder_config(config).model_type in ENCODERS
-    return {
-        "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
-        "sampling_rate": graph.sampling_rate,
-        "multi_label": config.problem_type == "multi_label_classification",
-        "problem_type": config.problem_type,
-        RANGES_KEY: getattr(config, RANGES_KEY, None),
-        "model_type": config.model_type,
-        "padding_safe": graph.extractor.return_attention_mask
-        and (not encoder or mask_valid(config)),
-        "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
-        "ser_hf": environment()["versions"]["ser_hf"],
-        "opset": OPSET,
-    }
-
-
-def _replace_lstms(model: PreTrainedModel) -> None:
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BiLSTM):
-            model.set_submodule(name, _OnnxLSTM(module.lstm))
-    for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase):
-            raise UserError(
-                f"{type(model).__name__} cannot be exported to ONNX: {name} is a {type(module).__name__}; the "
-                f"only recurrent layer that can be exported is BiLSTM"
-            )
-
-
-class _OnnxLSTM(nn.Module):
-    """`BiLSTM` as ONNX's LSTM operator, for export only: in torch it returns zeros.
-
-    The operator expects frames first, its gates in the order input, output, forget, cell (torch:
-    input, forget, cell, output), and both directions in one tensor. Beyond `sequence_lens` it
-    returns zeros, and its backward direction starts at each clip's last frame, as with packed
-    sequences.
-    """
-
-    def __init__(self, lstm: nn.LSTM):
-        super().__init__()
-        self.hidden = lstm.hidden_size
-        self.layers = lstm.num_layers
-        parts = {"input": ("weight_ih",), "hidden": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
-        for layer in range(lstm.num_layers):
-            for kind, names in parts.items():
-                directions = (f"_l{layer}", f"_l{layer}_reverse")
-                rows = [
-                    torch.cat([_gates(getattr(lstm, name + way)) for name in names])
-                    for way in directions
-                ]
-                self.register_buffer(f"{kind}_{layer}", torch.stack(rows))
-
-    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
-        batch, frames, _ = sequence.shape
-        lengths = mask.sum(dim=1).to(torch.int32)
-        sequence = sequence.transpose(0, 1)
-        for layer in range(self.layers):
-            weights = [getattr(self, f"{kind}_{layer}") for kind in ("input", "hidden", "bias")]
-            output = torch.onnx.ops.symbolic(
-                "LSTM",
-                (sequence, *weights, lengths),
-                {"hidden_size": self.hidden, "direction": "bidirectional"},
-                dtype=sequence.dtype,
-                shape=(frames, 2, batch, self.hidden),
-            )
-            sequence = output.transpose(1, 2).flatten(2)
-        return sequence.transpose(0, 1)
-
-
-def _gates(rows: torch.Tensor) -> torch.Tensor:
-    into, forget, cell, out = rows.chunk(4)
-    return torch.cat([into, out, forget, cell])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide warnings and log lines of the exporter, which are about its own future and optional
-    packages.
-    """
-    level = logging.root.manager.disable
-    handlers = list(logging.root.handlers)
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(level)
-        # the quantizer logs by the root logger, which adds a handler
-        logging.root.handlers[:] = handlers
-
-
-def quantize(source: Path, path: Path) -> None:
-    """Write a copy of an exported file with int8 weights.
-
-    Weights become integers; activations are quantized at each call, by the range of the batch, so
-    that a clip's logits would depend on the other clips: `padding_safe` is false in the metadata,
-    and clips are processed one at a time. Linear and recurrent layers are quantized, and
-    convolutions in networks without a pretrained encoder. Feature extraction stays float32: quiet
-    bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(source)
-    metadata = {item.key: item.value for item in model.metadata_props}
-    scopes = {
-        node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node
-    }
-    excluded = [
-        node
-        for node, scope in scopes.items()
-        if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)
-    ]
-    # the quantizer refuses computed ones
-    weights = {weight.name for weight in model.graph.initializer}
-    excluded += [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] not in weights
-    ]
-    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less
-    # with a range for each channel. A Gemm becomes a MatMul.
-    settings = {
-        "op_types_to_quantize": ["MatMul", "LSTM"],
-        "weight_type": QuantType.QInt8,
-        "per_channel": True,
-    }
-    if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
-        settings = {
-            "op_types_to_quantize": ["MatMul", "LSTM", "Conv"],
-            "weight_type": QuantType.QUInt8,
-        }
-    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are
-    # inferred again.
-    del model.graph.value_info[:]
-    with _quiet():  # it recommends preprocessing that the exporter has done already
-        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
-    quantized = onnx.load(path)
-    metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
-    onnx.helper.set_model_props(quantized, metadata)
-    onnx.save(quantized, path)
+    padding_safe = graph.extractor.return_attention_mask and (not encoder or mask_valid(config))
+    return OnnxMetadata(
+        id2label={str(number): config.id2label[number] for number in sorted(config.id2label)},
+        sampling_rate=graph.sampling_rate,
+        multi_label=config.problem_type == "multi_label_classification",
+        problem_type=config.problem_type,
+        target_ranges=getattr(config, RANGES_KEY, None),
+        model_type=config.model_type,
+        padding_safe=padding_safe,
+        calibration_temperature=getattr(config, TEMPERATURE_KEY, None),
+        ser_hf=environment()["versions"]["ser_hf"],
+    )

@@ -1,0 +1,96 @@
+"""int8 weights for exported files."""
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Modules of `WaveformClassifier` that compute features and stay float32.
+_FEATURES = ("prepare", "extract", "model.front_end")
+
+
+def quantize(source: Path, path: Path) -> None:
+    """Write a copy of an exported file with int8 weights.
+
+    Weights become integers; activations are quantized at each call, by the range of the batch, so
+    that a clip's logits would depend on the other clips: `padding_safe` is false in the metadata,
+    and clips are processed one at a time. Linear and recurrent layers are quantized, and
+    convolutions in networks without a pretrained encoder. Feature extraction stays float32: quiet
+    bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+    """
+    import onnx
+    from onnxruntime.quantization import quantize_dynamic
+
+    model = onnx.load(source)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    excluded = _feature_nodes(model) + _computed_convolutions(model)
+    settings = _settings(metadata["model_type"])
+    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are
+    # inferred again.
+    del model.graph.value_info[:]
+    with quiet_exporter():  # it recommends preprocessing that the exporter has done already
+        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
+
+    quantized = onnx.load(path)
+    metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
+    onnx.helper.set_model_props(quantized, metadata)
+    onnx.save(quantized, path)
+
+
+def _feature_nodes(model: Any) -> list[str]:
+    """The nodes of an `onnx.ModelProto` that compute features."""
+    nodes = []
+    for node in model.graph.node:
+        scope = " ".join(item.value for item in node.metadata_props)
+        if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES):
+            nodes.append(node.name)
+    return nodes
+
+
+def _computed_convolutions(model: Any) -> list[str]:
+    """Convolutions whose weights are computed, which the quantizer refuses."""
+    weights = {weight.name for weight in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] not in weights
+    ]
+
+
+def _settings(model_type: str) -> dict[str, Any]:
+    """Arguments of the quantizer: integer kernels of convolutions need unsigned weights with one
+    range a layer; other layers lose less with a range for each channel.
+    """
+    from onnxruntime.quantization import QuantType
+
+    # A Gemm becomes a MatMul.
+    if model_type.startswith("ser_") and model_type != "ser_encoder":
+        return {
+            "op_types_to_quantize": ["MatMul", "LSTM", "Conv"],
+            "weight_type": QuantType.QUInt8,
+        }
+    return {
+        "op_types_to_quantize": ["MatMul", "LSTM"],
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+    }
+
+
+@contextlib.contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Hide warnings and log lines of the exporter and the quantizer, which are about their own
+    future and optional packages.
+    """
+    level = logging.root.manager.disable
+    handlers = list(logging.root.handlers)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(level)
+        # the quantizer logs by the root logger, which adds a handler
+        logging.root.handlers[:] = handlers
