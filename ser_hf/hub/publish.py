@@ -37,7 +37,8 @@ from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
 from .space import Demo, write_space
-from .verify import Verdict, verify
+from .verdict import Verdict
+from .verify import verify
 
 # Patterns of the files that a push of a model writes, and deletes if the model does not have them
 # any more.

@@ -32,7 +32,7 @@ TINY = {
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import publish
-from ser_hf.hub.verify import Verdict
+from ser_hf.hub.verdict import Verdict
 from ser_hf import cli
 
 verify = publish.verify

@@ -27,7 +27,8 @@ from transformers import (
 
 from ser_hf import cli
 from ser_hf.corpora.synthetic import utterance
-from ser_hf.hub.verify import Verdict, verdict_of, verify
+from ser_hf.hub.verdict import Inspected, Verdict, verdict_of
+from ser_hf.hub.verify import verify
 from ser_hf.inference.reference import compute_logits
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
@@ -294,21 +295,27 @@ def test_repositories_of_the_hub(models, tmp_path):
 CLIP = {"logits": [2.0, -2.0]}
 REFUSED = {"error": "RuntimeError: too short"}
 RESPONSE = {
-    **{"versions": {"torch": "2.12"}, "code_from": [], "remote_code": False},
-    **{"loads": True, "tensors": 10, "missing": [], "unexpected": []},
-    **{
-        "labels": ["calm", "angry"],
-        "problem_type": None,
-        "sampling_rate": 16000,
-        "config_sampling_rate": None,
-    },
-    **{"front_end": "Wav2Vec2FeatureExtractor", "model": "Wav2Vec2ForSequenceClassification"},
-    **{"predictions": [CLIP, CLIP], "alone": CLIP, "padded": CLIP},
+    "versions": {"torch": "2.12"},
+    "loads": True,
+    "tensors": 10,
+    "missing": [],
+    "unexpected": [],
+    "labels": ["calm", "angry"],
+    "problem_type": None,
+    "sampling_rate": 16000,
+    "config_sampling_rate": None,
+    "front_end": "Wav2Vec2FeatureExtractor",
+    "model": "Wav2Vec2ForSequenceClassification",
+    "predictions": [CLIP, CLIP],
+    "alone": CLIP,
+    "padded": CLIP,
 }
 
 
 def verdict(logits=None, **changes):
-    return verdict_of("a-model", copy.deepcopy(RESPONSE) | changes, logits)
+    code_from = changes.pop("code_from", ())
+    response = copy.deepcopy(RESPONSE) | changes
+    return verdict_of(Inspected("a-model", response, code_from=code_from), logits)
 
 
 @pytest.mark.parametrize(
