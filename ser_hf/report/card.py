@@ -58,9 +58,8 @@ def plain(value: object) -> object:
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
     """A template of hub_cards/ with these values, without repeated empty lines."""
-    return (
-        re.sub(r"\n{3,}", "\n\n", templates().get_template(template).render(values)).strip() + "\n"
-    )
+    text = templates().get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def cell(text: object) -> Markup:
@@ -72,15 +71,16 @@ def report_values(report: Report) -> dict[str, Any]:
     """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of
     one of several.
     """
-    fields = {name: getattr(report, name) for name in Report.model_fields}
     task = report.measured
-    own = {
+    fields = {name: getattr(report, name) for name in Report.model_fields}
+    return fields | {
+        "report": report,
+        "over": None,
         "measured": task,
         "main": task.main,
         "main_metrics": task.headline,
         "definitions": definitions(task),
     }
-    return {**fields, **own, "report": report, "over": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,8 @@ def card_of_run(
 def card_pictures(run: str | Path) -> list[Path]:
     """The picture files that `card_of_run` shows, of the run with the published weights."""
     report = _chosen(run)[0].report
-    return [path for name in PICTURES if (path := report / f"{name}.png").is_file()]
+    files = [report / f"{name}.png" for name in PICTURES]
+    return [file for file in files if file.is_file()]
 
 
 def run_report(run: str | Path) -> Report:
@@ -183,18 +184,52 @@ def model_card(
     report = source.own if isinstance(source, Runs) else source
     model = report.model
     corpus = recipe["corpus"]
-    known = corpora_of(report, corpus, "train", "validation")
-    trained = corpora_facts(*known)
-    facts = corpus_facts(*known)
-    sentence, about = network_words(model.architecture)
-    if model.origin:
-        origin = model.origin
-        sentence += plain(
-            f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
-        )
+    training_data = corpora_of(report, corpus, "train", "validation")
+    trained = corpora_facts(*training_data)
+    architecture, about = _network(report, recipe["model"])
+    metadata = _metadata(report, corpus, trained, location, report_repo)
+    values = report_values(report) | {
+        "over": runs,
+        "card_data": metadata.to_yaml(),
+        "corpus": corpus_facts(*training_data),
+        "corpora_facts": trained,
+        "location": location,
+        "architecture": architecture,
+        "about": about,
+        "sampling_rate": model.sampling_rate or recipe["audio"]["sampling_rate"],
+        "recipe": _shown_recipe(recipe),
+        "works": [linked(work) for work in works(recipe, model.encoder or model.model_type)],
+        "report_repo": report_repo and hub_page(report_repo, "datasets"),
+        "space": space and hub_page(space, "spaces"),
+        "pictures": pictures,
+        "cost": _cost(report, runs),
+    }
+    return ModelCard(markdown("model_card.md", values))
+
+
+def _metadata(
+    report: Report,
+    corpus: Mapping[str, Any],
+    trained: Sequence[Mapping[str, Any]],
+    location: str,
+    report_repo: str | None,
+) -> ModelCardData:
+    """The head of the card, by which the Hub lists the model.
+
+    Args:
+        corpus: of the recipe.
+        trained: facts of the corpora of the training data.
+    """
+    model = report.model
+    facts = corpus_facts(*corpora_of(report, corpus, "train", "validation"))
     evaluated = corpora_facts(*corpora_of(report, corpus, report.evaluated_split))
-    hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
-    metadata = ModelCardData(
+    is_hub_id = _HUB_ID.fullmatch(location) and not Path(location).exists()
+    licensed = [*trained, OPENSMILE] if "openSMILE" in model.preparation else trained
+    base = {}
+    if model.base_model:
+        # Adapters are merged into the weights, so the relation is finetune with them too.
+        base = {"base_model": model.base_model, "base_model_relation": "finetune"}
+    return ModelCardData(
         language=facts["language"],
         library_name="transformers",
         pipeline_tag="audio-classification",
@@ -203,39 +238,35 @@ def model_card(
         metrics=list(dict.fromkeys(kind for kind, _ in report.measured.hub.values())),
         model_name=report.name,
         eval_results=_index(report, evaluated, _datasets(corpus), report_repo),
-        **license_metadata(
-            trained + [OPENSMILE] * ("openSMILE" in model.preparation), hub_id and hub_page(hub_id)
-        ),
-        # Adapters are merged into the weights, so the relation to the base model is finetune with
-        # them too.
-        **(
-            {"base_model": model.base_model, "base_model_relation": "finetune"}
-            if model.base_model
-            else {}
-        ),
+        **license_metadata(licensed, hub_page(location) if is_hub_id else None),
+        **base,
     )
+
+
+def _network(report: Report, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """One paragraph about the network of a recipe's `model`, and further ones."""
+    sentence, about = network_words(report.model.architecture)
+    if report.model.origin:
+        origin = report.model.origin
+        sentence += plain(
+            f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
+        )
+    return linked(sentence or _encoder(report, settings)), linked(about)
+
+
+def _shown_recipe(recipe: Mapping[str, Any]) -> str:
+    """The recipe as YAML in a block of code, without provenance and paths of this machine."""
+    keys = {key: value for key, value in recipe.items() if key != "provenance"}
+    # Three backticks would end the block of code.
+    return dump_yaml(public(keys)).replace("```", "...").strip()
+
+
+def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
     cost = views.cost(report)
-    if runs and (total := views.duration(runs.report.seconds.training)):
+    total = runs and views.duration(runs.report.seconds.training)
+    if total:
         cost["Training of all runs"] = total
-    shown = dump_yaml(public({key: value for key, value in recipe.items() if key != "provenance"}))
-    values = report_values(report) | {
-        "over": runs,
-        "card_data": metadata.to_yaml(),
-        "corpus": facts,
-        "corpora_facts": trained,
-        "location": location,
-        "architecture": linked(sentence or _encoder(report, recipe["model"])),
-        "about": linked(about),
-        "sampling_rate": model.sampling_rate or recipe["audio"]["sampling_rate"],
-        # Three backticks would end the block of code.
-        "recipe": shown.replace("```", "...").strip(),
-        "works": [linked(work) for work in works(recipe, model.encoder or model.model_type)],
-        "report_repo": report_repo and hub_page(report_repo, "datasets"),
-        "space": space and hub_page(space, "spaces"),
-        "pictures": pictures,
-        "cost": cost,
-    }
-    return ModelCard(markdown("model_card.md", values))
+    return cost
 
 
 def corpora_of(
@@ -243,13 +274,14 @@ def corpora_of(
 ) -> tuple[str, dict[str, Any], set[str]]:
     """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of
     the speakers in these splits, as far as the report has them."""
-    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    splits = [report.protocol.parts[part] for part in parts if part in report.protocol.parts]
-    return (
-        corpus["name"],
-        options,
-        {name.partition(":")[0] for split in splits for name in split.speakers},
-    )
+    option_names = corpus_options(corpus["name"])
+    options = {key: value for key, value in corpus.items() if key in option_names}
+    corpora = set()
+    for part in parts:
+        if part in report.protocol.parts:
+            speakers = report.protocol.parts[part].speakers
+            corpora |= {speaker.partition(":")[0] for speaker in speakers}
+    return corpus["name"], options, corpora
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
@@ -268,62 +300,62 @@ def _index(
     leak.
     """
     protocol = report.protocol
-    under = protocol.name + (", leaky" if protocol.leak else "")
+    under = f"{protocol.name}, leaky" if protocol.leak else protocol.name
     arguments = {"protocol": protocol.name, "fold": protocol.fold, "split_sha256": protocol.sha256}
-    source = (
-        {"source_name": "Evaluation report", "source_url": hub_page(report_repo, "datasets")}
-        if report_repo
-        else {}
-    )
+    source = {}
+    if report_repo:
+        page = hub_page(report_repo, "datasets")
+        source = {"source_name": "Evaluation report", "source_url": page}
     name = "mixture" if len(evaluated) > 1 else evaluated[0]["name"]
+    titles = views.listed([corpus["title"] for corpus in evaluated])
     return [
         EvalResult(
             task_type="audio-classification",
             task_name="Speech emotion recognition",
             dataset_type=datasets[0] if name == "hub" and len(datasets) == 1 else name,
-            dataset_name=f"{views.listed([one['title'] for one in evaluated])}, {under}",
+            dataset_name=f"{titles}, {under}",
             dataset_split=report.evaluated_split,
             dataset_args={key: value for key, value in arguments.items() if value},
             metric_type=kind,
             metric_name=f"{NAMES[metric]} ({under})",
             metric_value=round(report.metrics[metric], 4),
-            metric_args=averaged,
-            **(source if report_repo else {}),
+            metric_args=averaging,
+            **source,
         )
-        for metric, (kind, averaged) in report.measured.hub.items()
+        for metric, (kind, averaging) in report.measured.hub.items()
     ]
 
 
 def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
     """One sentence about a speech encoder of transformers and its head."""
     model = report.model
+    encoder = plain(model.encoder or model.model_type)
     name = plain(public_name(str(settings["checkpoint"])))
-    base = model.base_model
-    start = f"[{base}]({hub_page(base)})" if base else f"`{name}`"
-    start += f" ({plain(model.revision)[:19]})" if model.revision else ""
-    origin = (
-        f"with the architecture of `{name}`, randomly initialized"
-        if settings["random_init"]
-        else f"from {start}"
-    )
-    return f"Its encoder is {plain(model.encoder or model.model_type)} {origin}."
+    if settings["random_init"]:
+        start = f"with the architecture of `{name}`, randomly initialized"
+    else:
+        base = model.base_model
+        start = f"from [{base}]({hub_page(base)})" if base else f"from `{name}`"
+        if model.revision:
+            start += f" ({plain(model.revision)[:19]})"
+    return f"Its encoder is {encoder} {start}."
 
 
 def public(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe or report without paths of this machine."""
-    found = {}
+    shown = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found[key] = public(value)
+            shown[key] = public(value)
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-            found[key] = [public(item) for item in value]  # the corpora of a mixture
-        elif key not in ("output_dir", "cache_dir"):
-            found[key] = (
-                Path(value).name.strip("~.")
-                if isinstance(value, str) and _outside(value)
-                else value
-            )
-    return found
+            shown[key] = [public(item) for item in value]  # the corpora of a mixture
+        elif key in ("output_dir", "cache_dir"):
+            continue
+        elif isinstance(value, str) and _outside(value):
+            shown[key] = Path(value).name.strip("~.")
+        else:
+            shown[key] = value
+    return shown
 
 
 def _outside(path: str) -> bool:

@@ -66,15 +66,18 @@ def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
     return found
 
 
+# License identifiers that the Hub knows.
 _LICENSES = """
-apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
-afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
-cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
-cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
-cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
-lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl openrail++
-osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2
-llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
+apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
+bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear
+c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
+cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0
+cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl
+ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1
+lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl
+openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2
+llama3 llama3.1 llama3.2 llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community
+openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
 # Its research license includes models that were trained on what it computes.
@@ -95,28 +98,42 @@ def license_metadata(
         corpora: from `ser_hf.corpora.corpora_facts`.
         page: address of the model on the Hub, whose card lists all licenses.
     """
-    licenses = [license for one in corpora for license in _each(one["license"])]
+    licenses: list[str | None] = []
+    for corpus in corpora:
+        licenses += _each(corpus["license"])
     if not any(licenses):
         return {}
-    forbidden = any(one["non_commercial"] for one in corpora)
-    license = licenses[0]
-    known = licenses[0] in LICENSES
-    if (
-        set(licenses) == {license}
-        and known
-        and license != "other"
-        and ("-nc" in license or not forbidden)
-    ):
-        return {"license": license}
-    name = "several-licenses"
-    link = page and f"{page}#training-data"
+    forbidden = any(corpus["non_commercial"] for corpus in corpora)
+    if len(set(licenses)) == 1 and _says_enough(licenses[0], forbidden):
+        return {"license": licenses[0]}
+
     if len(licenses) == 1:
-        name = corpora[0]["title"] if known else license
+        name = _license_name(licenses[0], corpora[0]["title"], forbidden)
         link = corpora[0]["url"]
-        name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
-        name += "-terms" if known and not forbidden else ""
-    name += "-non-commercial" if forbidden else ""
-    return {"license": "other", "license_name": name} | ({"license_link": link} if link else {})
+    else:
+        name = "several-licenses"
+        link = page and f"{page}#training-data"
+    if forbidden:
+        name += "-non-commercial"
+    metadata = {"license": "other", "license_name": name}
+    if link:
+        metadata["license_link"] = link
+    return metadata
+
+
+def _says_enough(license: str | None, forbidden: bool) -> bool:
+    """Whether the Hub knows a license whose name shows if commercial use is forbidden."""
+    if license not in LICENSES or license == "other":
+        return False
+    return "-nc" in license or not forbidden
+
+
+def _license_name(license: str | None, title: str, forbidden: bool) -> str:
+    """A name for the single license of a corpus with a title."""
+    on_hub = license in LICENSES
+    name = title if on_hub else license
+    name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
+    return f"{name}-terms" if on_hub and not forbidden else name
 
 
 def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
