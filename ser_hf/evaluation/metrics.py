@@ -39,7 +39,8 @@ class Metric:
 METRICS = {
     "uar": Metric(
         "UAR",
-        "unweighted average recall: the mean over classes of the share of each class's clips that is recognized",
+        "unweighted average recall: the mean over classes of the share of each class's clips "
+        "that is recognized",
         lambda own: mean_of_known(recalls(own.support, own.recognized)),
     ),
     "wa": Metric(
@@ -70,18 +71,20 @@ METRICS = {
     ),
     "kappa": Metric(
         "Cohen's kappa",
-        "Cohen's kappa: agreement with the labels beyond chance agreement; 0 is chance, 1 is perfect",
+        "Cohen's kappa: agreement with the labels beyond chance agreement; 0 is chance, 1 is "
+        "perfect",
         lambda own: (own.correct * own.clips - own.by_chance) / (own.clips**2 - own.by_chance),
     ),
     "mcc": Metric(
         "MCC",
-        "Matthews' correlation coefficient of labels and predictions, over all classes; 0 is chance, 1 is perfect",
+        "Matthews' correlation coefficient of labels and predictions, over all classes; 0 is "
+        "chance, 1 is perfect",
         Weighted.mcc,
     ),
     "auroc": Metric(
         "AUROC",
-        "the probability that a clip of a class gets a higher probability for it than a clip of another class, mean "
-        "over classes (one versus rest); 0.5 is chance",
+        "the probability that a clip of a class gets a higher probability for it than a clip of "
+        "another class, mean over classes (one versus rest); 0.5 is chance",
         Weighted.auroc,
         needs="probabilities",
     ),
@@ -103,8 +106,8 @@ METRICS = {
     # drawn from: its percentiles lie above the value (Kumar, Liang and Ma 2019, arXiv:1909.10155).
     "ece": Metric(
         "ECE",
-        "expected calibration error: the difference between accuracy and predicted probability, mean over 15 equal "
-        "bins of the probability; lower is better",
+        "expected calibration error: the difference between accuracy and predicted probability, "
+        "mean over 15 equal bins of the probability; lower is better",
         lambda own: np.abs(own.weights @ own.outputs.overconfidence).sum(axis=1) / own.clips,
         higher_is_better=False,
         needs="probabilities",
@@ -112,22 +115,23 @@ METRICS = {
     ),
     "kl": Metric(
         "KL divergence",
-        "Kullback-Leibler divergence (nats) of the predicted probabilities from the shares of the raters' votes, mean "
-        "over rated clips; lower is better",
+        "Kullback-Leibler divergence (nats) of the predicted probabilities from the shares of "
+        "the raters' votes, mean over rated clips; lower is better",
         lambda own: own.mean(own.outputs.divergences),
         higher_is_better=False,
         needs="votes",
     ),
     "cosine": Metric(
         "cosine similarity",
-        "cosine of the predicted probabilities and the shares of the raters' votes, mean over rated clips; 1 is equal",
+        "cosine of the predicted probabilities and the shares of the raters' votes, mean over "
+        "rated clips; 1 is equal",
         lambda own: own.mean(own.outputs.cosines),
         needs="votes",
     ),
     "ccc": Metric(
         "CCC",
-        "concordance correlation coefficient of ratings and predictions (Lin 1989), which also counts differences in "
-        "mean and spread: 1 is equal, 0 is unrelated; mean over dimensions",
+        "concordance correlation coefficient of ratings and predictions (Lin 1989), which also "
+        "counts differences in mean and spread: 1 is equal, 0 is unrelated; mean over dimensions",
         lambda own: own.ccc().mean(axis=1),
         needs="values",
     ),
@@ -139,14 +143,16 @@ METRICS = {
     ),
     "mae": Metric(
         "MAE",
-        "mean absolute error, as a share of the range of the ratings; mean over dimensions; lower is better",
+        "mean absolute error, as a share of the range of the ratings; mean over dimensions; "
+        "lower is better",
         lambda own: own.mae().mean(axis=1),
         higher_is_better=False,
         needs="values",
     ),
     "rmse": Metric(
         "RMSE",
-        "root mean squared error, as a share of the range of the ratings; mean over dimensions; lower is better",
+        "root mean squared error, as a share of the range of the ratings; mean over dimensions; "
+        "lower is better",
         lambda own: own.rmse().mean(axis=1),
         higher_is_better=False,
         needs="values",

@@ -115,8 +115,8 @@ KINDS = {
     ),
     "reverberation": Kind(
         *("reverberation", "RT60", "s", 0.0, (0.3, 0.6, 1.0)),
-        f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, recorded at "
-        f"{_DISTANCE:g} m; the clip's level and length stay",
+        f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, "
+        f"recorded at {_DISTANCE:g} m; the clip's level and length stay",
         lambda clip, decay, rate, rng: transforms.reverberate(
             clip, room_response(decay, rate, rng)
         ),

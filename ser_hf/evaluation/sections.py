@@ -265,7 +265,10 @@ class Robustness(Section):
     conditions: list[ConditionScores] = Field(min_length=1, description="One entry per condition.")
     areas: dict[str, CleanScores] = Field(
         {},
-        description="By kind: areas under the curves over its severities, divided by their range (mean scores).",
+        description=(
+            "By kind: areas under the curves over its severities, divided by their range (mean "
+            "scores)."
+        ),
     )
     settings: RobustnessSettings = Field(description="How the conditions were evaluated.")
 
@@ -288,14 +291,18 @@ class OverallResults(Section):
     metrics: Scores = Field(description="Of the evaluated split; over folds and seeds the mean.")
     intervals: Intervals = Field(
         {},
-        description="Over speakers and their clips: hierarchical bootstrap; over folds and seeds of the mean. "
-        "ECE has none, because resampling biases it upwards.",
+        description=(
+            "Over speakers and their clips: hierarchical bootstrap; over folds and seeds of the "
+            "mean. ECE has none, because resampling biases it upwards."
+        ),
     )
     clip_intervals: Intervals = Field({}, description="Over clips only.")
     confidence: float = Field(0.95, description="Confidence level of all intervals, 0 to 1.")
     slices: dict[str, dict[str, Slice]] = Field(
         {},
-        description="By column (speaker, sex, ...), then by value; ages in years, durations in seconds.",
+        description=(
+            "By column (speaker, sex, ...), then by value; ages in years, durations in seconds."
+        ),
     )
     gaps: dict[str, Gap] | None = Field(
         None, description="By column: the best and the worst group."
@@ -312,8 +319,10 @@ class ClassResults(Section):
     per_class: dict[str, ClassScores] = Field({}, description="By label.")
     confusion: Counts = Field(
         [],
-        description="Counts of clips: true classes in rows, predicted classes in columns, in the order of `labels`; "
-        "summed over seeds and folds.",
+        description=(
+            "Counts of clips: true classes in rows, predicted classes in columns, in the order "
+            "of `labels`; summed over seeds and folds."
+        ),
     )
     calibration: Calibration | None = Field(None, description="Calibration of the probabilities.")
     perceived: Perceived | None = Field(

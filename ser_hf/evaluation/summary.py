@@ -23,7 +23,7 @@ from .bootstrap import (
     resample,
     speaker_keys,
 )
-from .calibration import LOWEST, at_limit, calibration
+from .calibration import calibration
 from .classes import pooled_classes
 from .metrics import mean_metrics, values
 from .predictions import Predictions
@@ -233,14 +233,15 @@ def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
             "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
         )
         return [
-            f"{whose} not known. Each such clip is resampled as its own speaker, so intervals are too narrow if one "
-            "speaker has many of them."
+            f"{whose} not known. Each such clip is resampled as its own speaker, so intervals are "
+            "too narrow if one speaker has many of them."
         ]
     if speakers >= FEW_SPEAKERS:
         return []
     return [
-        f"Evaluated on {speakers} speaker{'' if speakers == 1 else 's'}: the interval over speakers is too narrow for "
-        "so few, and the interval over clips does not cover other speakers."
+        f"Evaluated on {speakers} speaker{'' if speakers == 1 else 's'}: the interval over "
+        "speakers is too narrow for so few, and the interval over clips does not cover other "
+        "speakers."
     ]
 
 
@@ -249,8 +250,8 @@ def few_clips(supports: Mapping[str, int]) -> list[str]:
     if not few:
         return []
     return [
-        f"Fewer than {FEW_CLIPS} clips of {', '.join(few)}: a resample without a class leaves it out of its mean, "
-        "which biases the intervals of UAR, macro-F1 and AUROC upwards."
+        f"Fewer than {FEW_CLIPS} clips of {', '.join(few)}: a resample without a class leaves it "
+        "out of its mean, which biases the intervals of UAR, macro-F1 and AUROC upwards."
     ]
 
 
@@ -297,96 +298,3 @@ def _in_words(names: Sequence[str], values: np.ndarray) -> list[str]:
         pairs = zip(names, row, strict=True)
         texts.append(", ".join(f"{name} {value:.2f}" for name, value in pairs))
     return texts
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelFacts:
-    """What shows that a model is degenerate; None where it is unknown or does not apply.
-
-    Args:
-        names, confusion: classes, and counts of the evaluated clips (`classes.confusion`); no
-            counts of dimensions.
-        train_score: UAR of the training clips, or CCC.
-        selecting: the validation speakers that selected the model.
-        temperature: from `fit_temperature`.
-    """
-
-    names: Sequence[str]
-    confusion: Sequence[Sequence[int]] | None
-    train_score: float | None = None
-    selecting: Sequence[str] | None = None
-    temperature: float | None = None
-
-    def one_class(self) -> str | None:
-        if not self.confusion:
-            return None
-        labeled, predicted = (
-            np.sum(self.confusion, axis=axis) / np.sum(self.confusion) for axis in (1, 0)
-        )
-        most = predicted.argmax()
-        return self.names[most] if labeled[most] <= 0.95 < predicted[most] else None
-
-    def never_predicted(self) -> str | None:
-        if not self.confusion:
-            return None
-        counts = zip(
-            self.names, np.sum(self.confusion, axis=1), np.sum(self.confusion, axis=0), strict=True
-        )
-        missing = [name for name, labeled, predicted in counts if labeled and not predicted]
-        return None if self.one_class() else ", ".join(missing)
-
-    def near_chance(self) -> str | None:
-        # Guessing has this UAR whatever class it prefers; less than a tenth of the way from there
-        # to 1 is no training.
-        chance = 0.0 if not self.confusion else 1 / len(self.names)
-        near = self.train_score is not None and self.train_score < chance + 0.1 * (1 - chance)
-        return f"{self.train_score:.3f}, chance {chance:.3f}" if near else None
-
-    def few_selecting(self) -> str | None:
-        few = (
-            self.selecting is not None
-            and len(self.selecting) <= 2
-            and not any(map(is_unknown, self.selecting))
-        )
-        return ", ".join(self.selecting) if few else None
-
-    def no_temperature(self) -> str | None:
-        better = (
-            "the sharper the better" if self.temperature == LOWEST else "the flatter the better"
-        )
-        return (
-            f"{self.temperature:g}, {better}"
-            if self.temperature and at_limit(self.temperature)
-            else None
-        )
-
-
-# A new warning is one entry: a sentence with what to try, and the details in its brackets, none
-# without a fault.
-DEGENERATE: dict[str, Callable[[ModelFacts], str | None]] = {
-    "More than 95 % of the evaluated clips get one class{}: check that their level is that of the training clips "
-    "(audio.level), or train with class weights or another learning rate.": ModelFacts.one_class,
-    "Some classes of the evaluated clips are never predicted{}: train with class weights or more clips of them, or "
-    "merge them with others.": ModelFacts.never_predicted,
-    "The score of the training clips is near chance{}, so the model is hardly trained: try another learning rate, "
-    "more epochs or less regularization.": ModelFacts.near_chance,
-    "One or two validation speakers selected the model{}, which may not suit others: use more validation speakers, "
-    "training.refit or a protocol with folds.": ModelFacts.few_selecting,
-    "The validation clips determine no temperature{}: use more of them.": ModelFacts.no_temperature,
-}
-
-
-def degenerate(facts: ModelFacts) -> list[str]:
-    """Warnings about a model that is not worth its figures."""
-    return [
-        sentence.format(f" ({found})")
-        for sentence, detail in DEGENERATE.items()
-        if (found := detail(facts))
-    ]
-
-
-def without_details(warning: str) -> str:
-    """A warning of `degenerate` as it is of several runs; others unchanged."""
-    return next(
-        (one.format("") for one in DEGENERATE if one.partition("{}")[0] in warning), warning
-    )

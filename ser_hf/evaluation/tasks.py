@@ -57,8 +57,11 @@ EMOTIONS = Task(
     outputs="emotions",
     predicts="a probability for each of {} emotions of an utterance",
     hardest="The clips with the lowest probability of the true emotion",
-    limits="**Labels.** It always predicts one of {} labels, even if none fits, and for clips without speech. A "
-    "probability is the confidence of the network, not the strength of an emotion.",
+    limits=(
+        "**Labels.** It always predicts one of {} labels, even if none fits, and for clips "
+        "without speech. A probability is the confidence of the network, not the strength of an "
+        "emotion."
+    ),
     group="The UAR of a group is the mean over the emotions in it.",
 )
 DIMENSIONS = Task(
@@ -78,9 +81,14 @@ DIMENSIONS = Task(
     outputs="dimensions",
     predicts="{} dimensions of the emotion of an utterance, each a number from about 0 to about 1",
     hardest="The clips with the largest error, in shares of the range",
-    limits="**Ratings.** It always predicts {} numbers, also for clips without speech. They estimate the mean rating "
-    "of listeners, not what a speaker feels.",
-    group="The CCC of a group is the mean over dimensions; it is lower where the ratings in a group differ little.",
+    limits=(
+        "**Ratings.** It always predicts {} numbers, also for clips without speech. They "
+        "estimate the mean rating of listeners, not what a speaker feels."
+    ),
+    group=(
+        "The CCC of a group is the mean over dimensions; it is lower where the ratings in a "
+        "group differ little."
+    ),
 )
 TASKS = {task.name: task for task in (EMOTIONS, DIMENSIONS)}
 

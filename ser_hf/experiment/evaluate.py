@@ -15,8 +15,9 @@ from datasets import Dataset
 from ..audio import WaveformStore, prepare
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
+from ..evaluation.degenerate import ModelFacts, degenerate
 from ..evaluation.predictions import Predictions, to_table
-from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
+from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
 from ..inference.classifier import Classifier

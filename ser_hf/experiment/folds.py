@@ -7,16 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..evaluation.degenerate import without_details
 from ..evaluation.metrics import mean_metrics, transductive_note
 from ..evaluation.predictions import Predictions, from_table
 from ..evaluation.robustness import mean_robustness
-from ..evaluation.summary import (
-    evaluate_folds,
-    evaluate_predictions,
-    few_clips,
-    few_speakers,
-    without_details,
-)
+from ..evaluation.summary import evaluate_folds, evaluate_predictions, few_clips, few_speakers
 from ..report.report import Report
 from ..report.sections import Protocol, Run, Seconds
 from ..utils.run_folder import RunFolder

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
+from ..evaluation.degenerate import ModelFacts, degenerate
 from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
 from ..evaluation.sections import Results, Robustness, Scores, Temperature
-from ..evaluation.summary import ModelFacts, degenerate, evaluate_predictions
+from ..evaluation.summary import evaluate_predictions
 from ..inference.load import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS

@@ -369,7 +369,10 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
         ncols=3,
         frameon=False,
     )
-    clean = f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, unchanged"
+    clean = (
+        f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, "
+        "unchanged"
+    )
     covered = (
         f"; intervals of {robustness.settings.confidence:.0%}" if robustness.clean.interval else ""
     )

@@ -33,7 +33,10 @@ class Report(Results, Header):
     robustness: Robustness | None = Field(None, description="The same weights on degraded clips.")
     transductive: Scores | None = Field(
         None,
-        description="Results of a second fit, which is not published, with features standardized per speaker.",
+        description=(
+            "Results of a second fit, which is not published, with features standardized per "
+            "speaker."
+        ),
     )
     parts: dict[str, Scores] = Field(
         {}, description="The same weights, or those of before a refit, on other splits."
@@ -50,9 +53,12 @@ class Report(Results, Header):
     )
     history: list[dict[str, Numbers | list[float] | bool | int | float | None]] = Field(
         [],
-        description="By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (since the last "
-        "entry), learning rates, train and validation metrics (for scikit-learn of cross-validation), grad_norm, "
-        "candidate, folds (`selected_by` of each fold of cross-validation), kept; empty over several runs.",
+        description=(
+            "By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss "
+            "(since the last entry), learning rates, train and validation metrics (for "
+            "scikit-learn of cross-validation), grad_norm, candidate, folds (`selected_by` of "
+            "each fold of cross-validation), kept; empty over several runs."
+        ),
     )
     selected_by: str | None = Field(
         None, description="Metric that selects the checkpoint, or the candidate."
@@ -66,7 +72,10 @@ class Report(Results, Header):
 
     def __repr__(self) -> str:
         score = self.metrics.get(self.main)
-        return f"Report({self.name}, {self.main} on {self.evaluated_split}: {score and round(score, 3)})"
+        return (
+            f"Report({self.name}, {self.main} on {self.evaluated_split}: "
+            f"{score and round(score, 3)})"
+        )
 
     @classmethod
     def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":

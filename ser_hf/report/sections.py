@@ -57,8 +57,11 @@ class Audit(Section):
     """What two splits share, counted before training; over several folds the worst of them."""
 
     shared: dict[str, dict[Kind, Count | None]] = Field(
-        description="By pair of splits (`train/test`), then by kind: number of speakers, sessions, sentences, "
-        "recordings (equal samples), near_duplicates (one take, cut or re-encoded) in both; null if unknown."
+        description=(
+            "By pair of splits (`train/test`), then by kind: number of speakers, sessions, "
+            "sentences, recordings (equal samples), near_duplicates (one take, cut or "
+            "re-encoded) in both; null if unknown."
+        )
     )
     apart: dict[str, list[str]] = Field(
         {}, description="By pair of splits: what the protocol keeps apart."

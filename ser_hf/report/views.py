@@ -254,7 +254,10 @@ def temperature(report: Report) -> str | None:
     if report.temperatures:
         each = listed([f"{value:.3g}" for value in report.temperatures.values()])
         kind = run_kind(report)
-        return f"Temperatures fitted on the validation splits of the {len(report.temperatures)} {kind}s: {each}."
+        return (
+            f"Temperatures fitted on the validation splits of the {len(report.temperatures)} "
+            f"{kind}s: {each}."
+        )
     own = report.temperature
     if not own or at_limit(own.value):
         return None
@@ -269,8 +272,9 @@ def temperature(report: Report) -> str | None:
     )
     verb = "changes" if own.stored else "would change"
     return (
-        f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} {listed(changes)} on "
-        f"the {report.evaluated_split} split. Predictions do not change, except for clips that are split into windows."
+        f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} "
+        f"{listed(changes)} on the {report.evaluated_split} split. Predictions do not change, "
+        "except for clips that are split into windows."
     )
 
 
@@ -305,8 +309,9 @@ def _gap(report: Report, column: str) -> str:
         )
     interval = f" ({confidence(report)} interval {span(own.interval)})" if own.interval else ""
     return (
-        f"Lowest: {own.worst} with {NAMES[report.main]} {figure(getattr(values[own.worst], report.main))}; highest: "
-        f"{own.best} with {figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
+        f"Lowest: {own.worst} with {NAMES[report.main]} "
+        f"{figure(getattr(values[own.worst], report.main))}; highest: {own.best} with "
+        f"{figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
     )
 
 
@@ -353,13 +358,19 @@ def result_sentence(report: Report) -> str:
     split = f"protocol {protocol.name or 'unnamed'}{', leaky' if protocol.leak else ''}"
     split += f", split {protocol.sha256[:16]}" if protocol.sha256 else ""
     outputs = "classes" if report.confusion else f"dimensions ({', '.join(report.labels)})"
-    return f"{', '.join([result, *metrics])}; {len(report.labels)} {outputs}; {split}, {report.evaluated_split} clips."
+    return (
+        f"{', '.join([result, *metrics])}; {len(report.labels)} {outputs}; {split}, "
+        f"{report.evaluated_split} clips."
+    )
 
 
 def bibtex(environment: Mapping[str, Any]) -> str:
     """BibTeX of the toolkit, for the versions and the revision of a report's environment."""
     fields = {
-        "title": "{ser_hf}: fine-tune, evaluate and publish speech emotion recognizers on the Hugging Face stack",
+        "title": (
+            "{ser_hf}: fine-tune, evaluate and publish speech emotion recognizers on the Hugging "
+            "Face stack"
+        ),
         "author": "{The ser_hf developers}",
         "version": environment.versions.get("ser_hf"),
         "note": environment.git_revision and f"Revision {environment.git_revision[:12]}",
