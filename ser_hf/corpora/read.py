@@ -16,7 +16,7 @@ from .labels import Rule, Treatment, custom_labels, treat_labels
 from .mixture import Mixed
 from .schema import Clip, Listing, require_unique_ids, to_dataset
 from .settings import CorpusSettings
-from .sources import Outcome, Source, label_sources, sources_table
+from .sources import LabelSource, Outcome, label_sources, sources_table
 from .targets import rating, scaled_targets
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Corpus:
     """
 
     dataset: Dataset
-    sources: list[Source]
+    sources: list[LabelSource]
     weights: dict[str, float]
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
@@ -173,7 +173,7 @@ def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
                 )
 
 
-def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -> list[Source]:
+def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -> list[LabelSource]:
     """What became of every clip and of every skipped file, counted by label."""
     outcomes = []
     for i, clip in enumerate(classes.clips):
@@ -189,7 +189,7 @@ def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -
 def _make_corpus(
     classes: _Classes,
     listing: Listing,
-    sources: list[Source],
+    sources: list[LabelSource],
     settings: CorpusSettings,
     sampling_rate: int,
 ) -> Corpus:

@@ -98,6 +98,6 @@ def metadata_of(settings: CorpusSettings) -> Metadata:
         url=module.URL,
         citation=module.CITATION,
         acted=module.ACTED,
-        # The license of a corpus that requires registration is none of the Hub's.
+        # The Hub has no name for the license of a corpus that requires registration.
         non_commercial=getattr(module, "NON_COMMERCIAL", excludes_commercial_use(module.LICENSE)),
     )

@@ -9,7 +9,7 @@ from .schema import EMOTIONS, Clip
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class LabelSource:
     """A number of clips with one label in one corpus, and what became of them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 def label_sources(
     outcomes: Iterable[Outcome], skipped: Sequence[tuple[str, str]], corpus: str
-) -> list[Source]:
+) -> list[LabelSource]:
     """Count clips by corpus, emotion, word, class and reason, in that order.
 
     Args:
@@ -63,10 +63,22 @@ def label_sources(
         corpus_name, emotion, word, label, left_out = key
         return corpus_name, position(emotion), word or "", position(label), left_out or ""
 
-    return [Source(*key, counts[key]) for key in sorted(counts, key=order)]
+    sources = []
+    for key in sorted(counts, key=order):
+        corpus_name, emotion, word, label, left_out = key
+        source = LabelSource(
+            corpus=corpus_name,
+            emotion=emotion,
+            word=word,
+            label=label,
+            left_out=left_out,
+            clips=counts[key],
+        )
+        sources.append(source)
+    return sources
 
 
-def sources_table(sources: Sequence[Source]) -> str:
+def sources_table(sources: Sequence[LabelSource]) -> str:
     """The sources as lines to print, each emotion with the files' own word in parentheses if that
     differs.
     """
@@ -86,6 +98,6 @@ def sources_table(sources: Sequence[Source]) -> str:
     return "\n".join(lines)
 
 
-def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:
+def sources_facts(sources: Sequence[LabelSource]) -> list[dict[str, Any]]:
     """The sources for report.json."""
     return [dataclasses.asdict(source) for source in sources]

@@ -104,7 +104,7 @@ class Server:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.released = threading.Event()
         self._http = _Threaded(("127.0.0.1", 0), Handler)
-        self._http.ours = self
+        self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        server = self.server.ours
+        server = self.server.owner
         path = self.path.partition("?")[0]
         server.requests.append(("GET", self.path, dict(self.headers)))
         content = server.files.get(path)
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
             self.serve(content)
 
     def do_POST(self):
-        server = self.server.ours
+        server = self.server.owner
         server.requests.append(("POST", self.path, dict(self.headers)))
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if faults := server.faults.get(self.path):
@@ -209,14 +209,14 @@ def stall(sent: int) -> Fault:
 
     def fault(handler: Handler, content: bytes):
         handler.serve(content, sent)
-        handler.server.ours.released.wait(20)
+        handler.server.owner.released.wait(20)
 
     return fault
 
 
 def silent(handler: Handler, _: bytes):
     """Never responds."""
-    handler.server.ours.released.wait(20)
+    handler.server.owner.released.wait(20)
     handler.close_connection = True
 
 
@@ -229,7 +229,7 @@ def trickle(handler: Handler, content: bytes):
             handler.wfile.write(content[position : position + 1])
         except OSError:
             return
-        if handler.server.ours.released.wait(0.05):
+        if handler.server.owner.released.wait(0.05):
             return
 
 
@@ -237,7 +237,7 @@ def slow_header(handler: Handler, _: bytes):
     """Sends a header now and then, and never a body."""
     handler.send_response(200)
     handler.flush_headers()
-    while not handler.server.ours.released.wait(0.05):
+    while not handler.server.owner.released.wait(0.05):
         handler.wfile.write(b"X-More: 1\r\n")
 
 
@@ -259,7 +259,7 @@ def endless(handler: Handler, _: bytes):
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
     handler.close_connection = True
-    while not handler.server.ours.released.is_set():
+    while not handler.server.owner.released.is_set():
         handler.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
 
 

@@ -72,9 +72,9 @@ def release(monkeypatch):
     """A function from a corpus to a small release of it, which replaces its packaged list."""
 
     def make(name: str = "ravdess") -> Release:
-        made = Release(name)
-        lists[name] = made.entries
-        return made
+        small_release = Release(name)
+        lists[name] = small_release.entries
+        return small_release
 
     lists = {}
     packaged = verify._entries
@@ -96,14 +96,14 @@ def sourced(monkeypatch):
 @pytest.fixture
 def ravdess(release, server, sourced):
     """A small release in one archive of the server, with its size and MD5."""
-    ours = release()
-    content = zipped(ours.files, under="audio_speech/")
+    small_release = release()
+    content = zipped(small_release.files, under="audio_speech/")
     server.files["/a.zip"] = content
     sourced(
         "ravdess",
         Archive("official", f"{server.url}/a.zip", len(content), hashlib.md5(content).hexdigest()),
     )
-    return ours
+    return small_release
 
 
 @pytest.fixture
@@ -294,11 +294,11 @@ def test_files_missing_in_one_source_come_from_the_next(
 @pytest.fixture
 def cremad(release, server, sourced):
     """A small release, and a function that makes the server a Git LFS server of it."""
-    ours = release("cremad")
+    small_release = release("cremad")
 
-    def serve(objects=ours.objects, errors=None):
+    def serve(objects=small_release.objects, errors=None):
         sourced("cremad", LfsStore("store", server.lfs(objects, errors)))
-        return ours
+        return small_release
 
     return serve
 
@@ -307,11 +307,11 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
     cremad, server, command, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(downloads, "_LFS_BATCH", 2)
-    ours = cremad()
+    small_release = cremad()
     assert command("cremad", tmp_path)[0] == 0
-    assert ours.is_in(tmp_path)
+    assert small_release.is_in(tmp_path)
     gets = [headers for method, _, headers in server.requests if method == "GET"]
-    assert len(gets) == len(ours.objects) == len(ours.files) - 1
+    assert len(gets) == len(small_release.objects) == len(small_release.files) - 1
     assert {headers["Authorization"] for headers in gets} == {"RemoteAuth of-this-object"}
     posts = [headers for method, _, headers in server.requests if method == "POST"]
     assert {headers["Content-Type"] for headers in posts} == {"application/vnd.git-lfs+json"}
@@ -346,23 +346,24 @@ def test_a_git_lfs_server_that_refuses_prints_one_line(
 def test_objects_that_a_server_does_not_have_are_reported_and_the_rest_is_kept(
     cremad, server, command, tmp_path
 ):
-    ours = cremad()
-    lost, absent, altered, *_ = (entry.sha256 for entry in ours.entries)
+    small_release = cremad()
+    lost, absent, altered, *_ = (entry.sha256 for entry in small_release.entries)
     objects = {
-        sha256: content for sha256, content in ours.objects.items() if sha256 not in (lost, absent)
+        sha256: content
+        for sha256, content in small_release.objects.items()
+        if sha256 not in (lost, absent)
     }
     cremad(objects, {lost: {"code": 410, "message": "Object removed by the owner"}})
-    server.always[f"/objects/{altered}"] = another(bytes(len(ours.objects[altered])))
+    server.always[f"/objects/{altered}"] = another(bytes(len(small_release.objects[altered])))
     line = command("cremad", tmp_path)[1]
-    assert (
-        f"3 files could not be downloaded (store: 1 files not available, {ours.entries[2].path}: "
-        in line
-    )
+    path = small_release.entries[2].path
+    expected = f"3 files could not be downloaded (store: 1 files not available, {path}: "
+    assert expected in line
     assert {path.name for path in (tmp_path / ".download").iterdir()} == set(objects) - {altered}
     server.always.clear()
     cremad()
     assert command("cremad", tmp_path)[0] == 0
-    assert ours.is_in(tmp_path)
+    assert small_release.is_in(tmp_path)
     assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) == 2 + 3 + 3
 
 
@@ -371,11 +372,11 @@ def test_a_download_ends_if_the_server_fails_for_every_object(
 ):
     monkeypatch.setattr(connection, "_MOST_FAILURES", 2)
     monkeypatch.setattr(connection, "_AT_A_TIME", 1)
-    ours = cremad()
-    server.always |= {f"/objects/{sha256}": status(404) for sha256 in ours.objects}
+    small_release = cremad()
+    server.always |= {f"/objects/{sha256}": status(404) for sha256 in small_release.objects}
     assert "store: 2 files not available, AudioWAV/" in command("cremad", tmp_path)[1]
     assert len([path for _, path, _ in server.requests if path.startswith("/objects")]) < len(
-        ours.objects
+        small_release.objects
     )
 
 
@@ -405,12 +406,12 @@ PACKINGS = {
 def test_only_the_content_of_an_archive_is_used(
     packing, release, server, sourced, command, tmp_path
 ):
-    ours = release()
+    small_release = release()
     folder = tmp_path / "deep" / "down" / "corpus"
-    server.files["/a"] = PACKINGS[packing](ours.files)
+    server.files["/a"] = PACKINGS[packing](small_release.files)
     sourced("ravdess", Archive("official", f"{server.url}/a"))
     assert command("ravdess", folder)[0] == 0
-    assert ours.is_in(folder)
+    assert small_release.is_in(folder)
     assert not [
         path for path in tmp_path.rglob("*") if folder not in path.parents and path.is_file()
     ]
@@ -443,12 +444,12 @@ def test_bad_archives_print_one_line(change, reason, ravdess, server, sourced, c
 
 
 def test_no_altered_byte_is_kept(release, tmp_path):
-    ours = release()
+    small_release = release()
     archive = tmp_path / "archive"
     # Compressible, so that the packing itself is altered and not only the check sums.
     files = {str(place): (bytes(range(256)) * 12)[: 3000 + 2 * place] for place in range(3)}
     content = zipped(files)
-    staging = Staging("ravdess", tmp_path, list(ours.entries))
+    staging = Staging("ravdess", tmp_path, list(small_release.entries))
     failed = 0
     staging.folder.mkdir()
     end = len(content) - 40
@@ -617,9 +618,9 @@ def test_a_recipe_downloads_missing_files(mixed, ravdess, server, read, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
-    one = {"name": "ravdess", "root": "~/RAVDESS"}
+    item = {"name": "ravdess", "root": "~/RAVDESS"}
     for _ in range(2):
-        assert len(read(**({"name": "mixture", "corpora": [one]} if mixed else one))) == 8
+        assert len(read(**({"name": "mixture", "corpora": [item]} if mixed else item))) == 8
     assert ravdess.is_in(tmp_path / "home" / "RAVDESS")
     assert not (tmp_path / "~").exists()
     assert len(server.requests) == 1

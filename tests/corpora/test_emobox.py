@@ -226,8 +226,8 @@ def test_segments_of_recordings_are_refused(emobox):
 def test_corpora_with_a_module_have_its_rows(emobox):
     options = emobox(SAVEE, "savee", label_map=SAVEE_MAP)
     clips = load_corpus("emobox", **options)
-    own = load_corpus("savee", options["audio_root"])
-    assert all(clips[name][:] == own[name][:] for name in own.column_names)
+    rows = load_corpus("savee", options["audio_root"])
+    assert all(clips[name][:] == rows[name][:] for name in rows.column_names)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
     write_blank(
         tmp_path, "b/sad_2.wav", "b/a/sad_1.FLAC", "a.ogg", "z.mp3", "c/d.aiff", "c/e.aif", "c/f.au"
     )
-    found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path, "TOY")]
-    assert found == [
+    paths = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path, "TOY")]
+    assert paths == [
         "a.ogg",
         "b/a/sad_1.FLAC",
         "b/sad_2.wav",
@@ -78,8 +78,8 @@ def test_links_to_folders_are_followed_and_each_folder_is_read_once(tmp_path):
     (root / "z").symlink_to(elsewhere / "b", target_is_directory=True)
     (elsewhere / "a" / "loop").symlink_to(root, target_is_directory=True)
     (root / "sad_5.wav").symlink_to(elsewhere / "b" / "sad_1.wav")
-    found = [path.relative_to(root).as_posix() for path in audio_files(root, "TOY")]
-    assert found == ["sad_3.wav", "sad_5.wav", "x/sad_4.wav", "y/a/sad_2.wav", "y/b/sad_1.wav"]
+    paths = [path.relative_to(root).as_posix() for path in audio_files(root, "TOY")]
+    assert paths == ["sad_3.wav", "sad_5.wav", "x/sad_4.wav", "y/a/sad_2.wav", "y/b/sad_1.wav"]
     assert audio_paths(root) == audio_files(root, "TOY")
 
 

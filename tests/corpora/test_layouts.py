@@ -44,10 +44,10 @@ def test_loaded_prepared_split_and_inspected(corpus):
     (split,) = split_corpus(dataset, "speaker_independent", validation=0.25, test=0.25)
     assert audit(split, dataset).shared["train/test"]["speakers"] == 0
     assert len(split_corpus(dataset, "leave_one_speaker_out", validation=0.4)) == 4
-    for own in split_corpus(dataset, protocol[0], **protocol[1]):
-        assert all(own.rows[part] for part in PARTS)
-        assert not own.leak
-        audit(own, dataset)
+    for fold in split_corpus(dataset, protocol[0], **protocol[1]):
+        assert all(fold.rows[part] for part in PARTS)
+        assert not fold.leak
+        audit(fold, dataset)
     facts = inspect_corpus(name, root, **options).to_dict()
     assert facts["counts"]["readable_clips"] == len(dataset)
     assert facts["counts"]["speakers"] == 4

@@ -92,8 +92,14 @@ def test_labels_are_treated_over_all_corpora_together(item):
 def test_a_column_of_one_corpus_is_null_in_the_others(item):
     rated = item("cremad", target="voice", soft=True)
     dataset = load_corpus("mixture", corpora=[rated, item("csv"), item("iemocap"), item("savee")])
-    own = {"votes": {"cremad"}, "loudness": {"csv"}, "kind": {"iemocap"}, "valence": {"iemocap"}}
-    for column, corpora in (own | {"session": {"csv", "iemocap"}}).items():
+    corpora_of_column = {
+        "votes": {"cremad"},
+        "loudness": {"csv"},
+        "kind": {"iemocap"},
+        "valence": {"iemocap"},
+        "session": {"csv", "iemocap"},
+    }
+    for column, corpora in corpora_of_column.items():
         assert {row["corpus"] for row in dataset if row[column] is not None} == corpora
     assert dataset.features["loudness"] == Value("float64")
 
@@ -207,8 +213,8 @@ def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tm
     corpus = {"name": "mixture", "corpora": [item("ravdess", song="yes"), item("cremad")]}
     recipe = read_recipe({"corpus": corpus, "model": MODEL})
     first, second = recipe.corpus.options["corpora"]
-    own = {"on_unknown": None, "merge": {}, "drop": [], "weight": 1.0, "cap": None}
-    assert first == item("ravdess", song=True, **own)
+    defaults = {"on_unknown": None, "merge": {}, "drop": [], "weight": 1.0, "cap": None}
+    assert first == item("ravdess", song=True, **defaults)
     assert second["target"] == "intended"
     assert read_recipe(recipe.to_dict()) == recipe
     file = tmp_path / "resolved.yaml"
@@ -237,8 +243,8 @@ def test_the_facts_of_all_corpora():
     free = corpus_facts("mixture", {"corpora": [{"name": "cremad"}]})
     assert (free["title"], free["license"], free["language"]) == ("CREMA-D", "odbl", "en")
     assert free["non_commercial"] is False
-    own = {"name": "csv", "title": "Calls", "license": "cc0-1.0"}
-    mixed = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, own]})
+    calls = {"name": "csv", "title": "Calls", "license": "cc0-1.0"}
+    mixed = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, calls]})
     assert (mixed["title"], mixed["acted"], mixed["language"]) == ("CREMA-D and Calls", False, "en")
 
 
@@ -248,12 +254,11 @@ def test_the_facts_of_all_corpora():
 
 def outcomes(corpus):
     """{(corpus, emotion): {class or reason: clips}}"""
-    found = {}
+    classes = {}
     for source in corpus.sources:
-        found.setdefault((source.corpus, source.emotion), {})[source.label or source.left_out] = (
-            source.clips
-        )
-    return found
+        classes_of_emotion = classes.setdefault((source.corpus, source.emotion), {})
+        classes_of_emotion[source.label or source.left_out] = source.clips
+    return classes
 
 
 def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
@@ -264,14 +269,14 @@ def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
     with caplog.at_level("INFO", "ser_hf"):
         rules = {"merge": {"calm": "neutral"}, "drop": ["fear"], "exclude": ["savee/DC_a01"]}
         corpus = read("mixture", corpora=corpora, **rules)
-    found = outcomes(corpus)
-    assert found["ravdess", "calm"] == {"calm": 3}
-    assert found["savee", "surprise"] == {"happy": 3}
-    assert found["ravdess", "surprise"] == {"surprise": 3}
-    assert found["savee", "disgust"] == {"dropped": 3}
-    assert found["ravdess", "disgust"] == {"disgust": 3}
-    assert found["ravdess", "fear"] == found["savee", "fear"] == {"dropped": 3}
-    assert found["savee", "angry"] == {"angry": 2, "corpus.exclude": 1}
+    classes = outcomes(corpus)
+    assert classes["ravdess", "calm"] == {"calm": 3}
+    assert classes["savee", "surprise"] == {"happy": 3}
+    assert classes["ravdess", "surprise"] == {"surprise": 3}
+    assert classes["savee", "disgust"] == {"dropped": 3}
+    assert classes["ravdess", "disgust"] == {"disgust": 3}
+    assert classes["ravdess", "fear"] == classes["savee", "fear"] == {"dropped": 3}
+    assert classes["savee", "angry"] == {"angry": 2, "corpus.exclude": 1}
     assert sum(source.clips for source in corpus.sources) == 8 * 3 + 7 * 3
     assert sum(source.clips for source in corpus.sources if source.label) == len(corpus.dataset)
     lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
@@ -305,9 +310,11 @@ def test_a_cap_keeps_speakers_and_their_emotions_in_proportion(item, uneven):
     assert by_speaker == {"tess:OAF": 28, "tess:YAF": 14}
     assert set(Counter(pair for pair in kept if pair[0] == "tess:OAF").values()) <= {4, 5}
     assert set(Counter(pair for pair in kept if pair[0] == "tess:YAF").values()) <= {2, 3}
-    found = outcomes(corpus)
-    assert found["tess", "disgust"] == {"dropped": 12}
-    assert sum(own.get("over corpus.corpora[1].cap", 0) for own in found.values()) == 72 - 42
+    classes = outcomes(corpus)
+    assert classes["tess", "disgust"] == {"dropped": 12}
+    assert (
+        sum(counts.get("over corpus.corpora[1].cap", 0) for counts in classes.values()) == 72 - 42
+    )
     assert Counter(corpus.dataset["corpus"][:])["savee"] == 21
 
 

@@ -33,11 +33,11 @@ def module(settings=ToySettings, constants=CONSTANTS):
         raise NotImplementedError
 
     parse.__annotations__["settings"] = settings
-    made = ModuleType("toy")
-    made.parse = parse
+    corpus = ModuleType("toy")
+    corpus.parse = parse
     for name in constants:
-        setattr(made, name, None)
-    return made
+        setattr(corpus, name, None)
+    return corpus
 
 
 def test_the_class_of_the_settings_is_the_annotation_of_the_parser():

@@ -1,7 +1,7 @@
 """What became of every label: counts, their order, and lines to print."""
 
 from ser_hf.corpora.schema import Clip
-from ser_hf.corpora.sources import Outcome, Source, label_sources, sources_table
+from ser_hf.corpora.sources import LabelSource, Outcome, label_sources, sources_table
 
 
 def outcome(emotion, label, left_out=None, word=None, corpus=None):
@@ -18,11 +18,11 @@ def test_equal_outcomes_are_counted_together_in_the_order_of_the_emotions():
         outcome("sad", "sad", left_out="dropped"),
     ]
     assert label_sources(outcomes, [("x", "no name"), ("x", "no name")], "x") == [
-        Source("x", "angry", None, "angry", None, 1),
-        Source("x", "sad", None, "sad", None, 2),
-        Source("x", "sad", None, None, "dropped", 1),
-        Source("x", "calm", "02", "neutral", None, 1),
-        Source("x", None, None, None, "no name", 2),
+        LabelSource("x", "angry", None, "angry", None, 1),
+        LabelSource("x", "sad", None, "sad", None, 2),
+        LabelSource("x", "sad", None, None, "dropped", 1),
+        LabelSource("x", "calm", "02", "neutral", None, 1),
+        LabelSource("x", None, None, None, "no name", 2),
     ]
 
 
@@ -42,9 +42,9 @@ def test_corpora_of_a_mixture_and_custom_labels_are_sorted_after_each_other():
 
 def test_the_table_has_the_word_of_the_files_and_the_reason():
     sources = [
-        Source("savee", "angry", "a", "angry", None, 60),
-        Source("savee", "sad", "sad", None, "dropped", 5),
-        Source("savee", None, None, None, "not a file name", 2),
+        LabelSource("savee", "angry", "a", "angry", None, 60),
+        LabelSource("savee", "sad", "sad", None, "dropped", 5),
+        LabelSource("savee", None, None, None, "not a file name", 2),
     ]
     assert sources_table(sources).splitlines() == [
         "corpus  emotion    clips  class",

@@ -37,8 +37,8 @@ def test_the_same_settings_give_the_same_files_in_any_folder(tmp_path):
     first = parse(tmp_path / "a", **SMALL)
     second = parse(tmp_path / "b", **SMALL)
     assert labels(first) == labels(second)
-    for one, other in zip(first.clips, second.clips, strict=True):
-        with open(one.path, "rb") as a, open(other.path, "rb") as b:
+    for clip, same_clip in zip(first.clips, second.clips, strict=True):
+        with open(clip.path, "rb") as a, open(same_clip.path, "rb") as b:
             assert a.read() == b.read()
 
 
@@ -67,10 +67,11 @@ def test_shuffling_exchanges_labels_within_each_speaker():
     changed = [id for id, emotion in labels(plain).items() if labels(shuffled)[id] != emotion]
     assert len(changed) > len(plain.clips) / 2  # five of six labels change by chance
     assert labels(parse(**SMALL, shuffle_labels=True)) == labels(shuffled)
-    ours, theirs = (
-        [(c.path, c.speaker, c.sex, c.take) for c in own.clips] for own in (shuffled, plain)
-    )
-    assert ours == theirs
+    for clip, original in zip(shuffled.clips, plain.clips, strict=True):
+        assert clip.path == original.path
+        assert clip.speaker == original.speaker
+        assert clip.sex == original.sex
+        assert clip.take == original.take
 
 
 @pytest.mark.parametrize(
