@@ -29,18 +29,20 @@ class Verbs(typer.core.TyperGroup):
     def format_commands(self, context: typer.Context, formatter: Any) -> None:
         for heading, functions in VERBS.items():
             with formatter.section(heading):
-                own = [self.commands[function.__name__] for function in functions]
-                formatter.write_dl(
-                    [(f"{verb.name:<9}", verb.get_short_help_str(formatter.width)) for verb in own]
-                )
+                rows = []
+                for function in functions:
+                    verb = self.commands[function.__name__]
+                    rows.append((f"{verb.name:<9}", verb.get_short_help_str(formatter.width)))
+                formatter.write_dl(rows)
 
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(
     cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
 )
-for function in (function for functions in VERBS.values() for function in functions):
-    app.command()(function)
+for _functions in VERBS.values():
+    for _function in _functions:
+        app.command()(_function)
 
 
 @app.callback(invoke_without_command=True)
@@ -50,7 +52,10 @@ def ser_hf(
         bool, typer.Option("--version", "-V", help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Fine-tune, evaluate and publish speech emotion recognizers. Try it: ser-hf train quickstart."""
+    """Fine-tune, evaluate and publish speech emotion recognizers.
+
+    Try it: ser-hf train quickstart.
+    """
     if version:
         print(f"ser-hf {__version__}")
         raise typer.Exit
@@ -60,35 +65,25 @@ def ser_hf(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0, 1 for a negative result, 2 for a mistake of
-    the user.
+    """Run a command line and return its exit code.
+
+    The code is 0, 1 for a negative result, 2 for a mistake of the user.
     """
     if "_SER_HF_COMPLETE" in os.environ:
         app(prog_name="ser-hf")  # the shell requests completions
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # a closed one: its number would become that of a file of the run
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
-    if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
-        PACKAGE.setLevel(logging.INFO)
-        PACKAGE.addHandler(TerminalHandler())
-    group = typer.main.get_command(app)
-    resumable = arguments[:1] in (["train"], ["reproduce"])
-    remedy = (
-        "--resume continues from the last checkpoint" if resumable else "run the same command again"
-    )
+    _open_closed_streams()
+    _log_to_terminal()
+
+    remedy = "run the same command again"
+    if arguments[:1] in (["train"], ["reproduce"]):
+        remedy = "--resume continues from the last checkpoint"
     try:
-        # Not group.main(), which hides a broken pipe that is not the output's.
-        with freed_memory_kept(), group.make_context("ser-hf", list(arguments)) as context:
-            group.invoke(context)
-        sys.stdout.flush()
+        _invoke(arguments)
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = "ser-hf" if context is None else context.command_path
-        return _mistake(f"{' '.join(error.format_message().split())} (see {command} --help)")
+        return _mistake(_usage_message(error))
     except UserError as error:
         return _mistake(str(error))
     except KeyboardInterrupt:
@@ -96,9 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and not _output_works():
-            if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
-                return 128 + signal.SIGPIPE
-            return _mistake(f"the output cannot be written: {error.strerror}")
+            return _output_fault(error)
         fault = machine_fault(error)
         if fault is None:
             raise
@@ -106,15 +99,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _open_closed_streams() -> None:
+    """Open closed standard streams, so that no file of the run gets the number of one."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+
+
+def _log_to_terminal() -> None:
+    """Log to standard error, in the first process of several."""
+    if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
+        PACKAGE.setLevel(logging.INFO)
+        PACKAGE.addHandler(TerminalHandler())
+
+
+def _invoke(arguments: list[str]) -> None:
+    group = typer.main.get_command(app)
+    # Not group.main(), which hides a broken pipe that is not the output's.
+    with freed_memory_kept(), group.make_context("ser-hf", arguments) as context:
+        group.invoke(context)
+    sys.stdout.flush()
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """A message about arguments, with the command whose help describes them."""
+    context = getattr(error, "ctx", None)
+    command = "ser-hf" if context is None else context.command_path
+    message = " ".join(error.format_message().split())
+    return f"{message} (see {command} --help)"
+
+
+def _output_fault(error: OSError) -> int:
+    """The exit code where the output cannot be written."""
+    if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
+        return 128 + signal.SIGPIPE
+    return _mistake(f"the output cannot be written: {error.strerror}")
+
+
 def _mistake(message: str) -> int:
-    # in one call, as other processes may write too
+    """Print the line of a mistake; its exit code."""
+    # In one call, as other processes may write too.
     sys.stderr.write(f"error: {one_line(message)}\n")
     return 2
 
 
 def _output_works() -> bool:
-    """Whether the output can be written, unlike on a full disk or after `| head`; if not, the rest
-    is discarded.
+    """Whether the output can be written, unlike on a full disk or after `| head`.
+
+    If it cannot, the rest of the output is discarded.
     """
     try:
         sys.stdout.flush()

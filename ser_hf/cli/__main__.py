@@ -1,4 +1,7 @@
-"""The command line, for launchers: accelerate launch -m ser_hf.cli predict runs/ravdess_crnn calls/"""
+"""The command line, for launchers.
+
+Example: accelerate launch -m ser_hf.cli predict runs/ravdess_crnn calls/
+"""
 
 import sys
 

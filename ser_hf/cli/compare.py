@@ -1,6 +1,4 @@
-"""ser-hf compare and reproduce: a table of runs with tests of their differences; a saved recipe
-rerun.
-"""
+"""ser-hf compare and reproduce: runs with tests of their differences; a saved recipe run again."""
 
 import logging
 import os
@@ -19,7 +17,8 @@ def compare(
         list[str],
         Argument(
             metavar="RUN",
-            help="A run, an evaluation, a sweep (its best run), a model, a Hub id or a report.json.",
+            help="A run, an evaluation, a sweep (its best run), a model, a Hub id or a "
+            "report.json.",
         ),
     ],
     metric: Annotated[

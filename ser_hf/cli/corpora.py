@@ -36,10 +36,8 @@ def download(
     from ..corpora.files import UNFINISHED, unfinished
     from ..corpora.verify import check_release
 
-    if not verify:
-        check = download(corpus, folder)
-    else:
-        path = Path(folder)
+    path = Path(folder)
+    if verify:
         if not path.is_dir():
             raise UserError(f"{path}: is not a folder")
         check = check_release(corpus, path)
@@ -48,6 +46,8 @@ def download(
                 "%s: an unfinished download; run the command without --verify to continue it",
                 path / UNFINISHED,
             )
+    else:
+        check = download(corpus, folder)
     if not check.complete:
         raise UserError(check.summary())
     print(as_json(dataclasses.asdict(check)) if json else check.summary())
@@ -72,10 +72,10 @@ def inspect(
     from ..report.terminal import inspection_summary
 
     root, words = root_or_word(root, words)
-    own = corpus_recipe(corpus, root, words).corpus
+    section = corpus_recipe(corpus, root, words).corpus
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
-    inspection = inspect_corpus(own.name, root, **own.options)
+    inspection = inspect_corpus(section.name, root, **section.options)
     page = write_inspection(inspection, folder)
     facts = inspection.to_dict()
     print(as_json(facts) if json else f"{inspection_summary(facts)}\n  page: {page}")

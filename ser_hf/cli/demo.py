@@ -6,12 +6,15 @@ import runpy
 import socket
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from ..utils.errors import UserError
 from .options import Model, Revision, TrustRemoteCode, exit_on_termination
+
+if TYPE_CHECKING:
+    from ..hub.space import Demo
 
 HOST = "127.0.0.1"
 
@@ -33,41 +36,52 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
-    from ..hub.space import Demo, write_space
+    page = _demo_of(model, revision, trust_remote_code)
+    exit_on_termination()  # which deletes the recordings
+    with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
+        _serve(page, Path(folder), port)
+
+
+def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo":
+    """The contents of the page.
+
+    The page loads the model itself; loading it here first reports mistakes.
+    """
+    from ..hub.space import Demo
     from ..inference.load import load_classifier
     from ..loading.files import find_file
     from ..loading.heads import DimensionalModel
     from ..report.report import read_report
 
-    # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(
         model, revision=revision, device="cpu", trust_remote_code=trust_remote_code
     )
     if isinstance(classifier.model, DimensionalModel):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
-    place = classifier.location
-    window = classifier.evaluation_window
-    revision = classifier.commit
-    del classifier
-    report = find_file(place, "report.json", revision, required=False)
-    page = Path(place).parent / "report" / "index.html"
-    exit_on_termination()  # which deletes the recordings
-    with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
-        demo = Demo(
-            os.path.abspath(place) if os.path.isdir(place) else place,
-            report=read_report(Path(report)) if report else None,
-            report_page=str(page) if page.is_file() else None,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            window=window,
-        )
-        space = write_space(Path(folder, "space"), demo)
-        os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
-        os.environ |= {
-            "GRADIO_ANALYTICS_ENABLED": "False",
-            "GRADIO_TEMP_DIR": str(Path(folder, "recordings")),
-        }
-        runpy.run_path(str(space / "app.py"), run_name="__main__")
+    source = classifier.location
+    commit = classifier.commit
+    report = find_file(source, "report.json", commit, required=False)
+    report_page = Path(source).parent / "report" / "index.html"
+    return Demo(
+        os.path.abspath(source) if os.path.isdir(source) else source,
+        report=read_report(Path(report)) if report else None,
+        report_page=str(report_page) if report_page.is_file() else None,
+        revision=commit,
+        trust_remote_code=trust_remote_code,
+        window=classifier.evaluation_window,
+    )
+
+
+def _serve(page: "Demo", folder: Path, port: int) -> None:
+    """Write the page's program to a folder and run it, until it is interrupted."""
+    from ..hub.space import write_space
+
+    space = write_space(folder / "space", page)
+    os.environ["GRADIO_SERVER_NAME"] = HOST
+    os.environ["GRADIO_SERVER_PORT"] = str(port)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "recordings")
+    runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
 def _free_port(requested: int | None) -> int:

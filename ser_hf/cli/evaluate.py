@@ -1,8 +1,9 @@
 """ser-hf evaluate: a trained model of any origin on a corpus."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -24,6 +25,9 @@ from .options import (
     corpus_recipe,
     recipe_path,
 )
+
+if TYPE_CHECKING:
+    from ..experiment.recipe import Recipe
 
 
 def evaluate(
@@ -73,26 +77,17 @@ def evaluate(
     Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output
     evaluations/crnn_on_emodb
     """
+    if (
+        recipe is None
+        and protocol is None
+        and (part is not None or fold is not None or _sets_protocol(words))
+    ):
+        raise UserError("--protocol: missing; --part, --fold and protocol.key=value need it")
     if recipe is None:
-        if protocol is None and (
-            part or fold or any(word.startswith("protocol.") for word in words or ())
-        ):
-            raise UserError("--protocol: missing; --part, --fold and protocol.key=value need it")
-        own = corpus_recipe(corpus, root, words, protocol)
-    elif corpus or root or protocol:
-        raise UserError(
-            "--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol"
-        )
+        data = corpus_recipe(corpus, root, words, protocol)
     else:
-        from ..experiment.recipe_checks import read_recipe
-
-        own = read_recipe(recipe_path(recipe), words or ())
-    name = (
-        Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name
-        if os.path.exists(model)
-        else model
-    )
-    title = f"{name} on {own.corpus.name}"
+        data = _read_recipe(recipe, words, corpus=corpus, root=root, protocol=protocol)
+    title = f"{_model_name(model)} on {data.corpus.name}"
     folder = Path(output or Path("evaluations", title.replace(" ", "-").replace("/", "-")))
 
     from ..corpora import corpus_facts
@@ -101,28 +96,74 @@ def evaluate(
     from ..report.terminal import evaluation_summary
 
     evaluation.require_place(folder, overwrite)
-    chosen = {}
+    split: dict[str, Any] = {}
     if protocol is not None or recipe is not None:
-        only = own.protocol.folds[0] if len(own.protocol.folds or ()) == 1 else None
-        chosen = {"protocol": own.protocol.name, "protocol_options": own.protocol.options}
-        chosen |= {"fold": fold or only, "part": part or own.evaluation.part}
+        split = _split_of(data, part, fold)
     settings = evaluation.EvaluationSettings(
-        window,
-        batch_size,
-        bootstrap,
+        window=window,
+        batch_size=batch_size,
+        bootstrap=bootstrap,
         robustness=robustness,
         training_speakers=training_speakers,
-        **chosen,
+        **split,
     )
     labels = _label_map(label_map)
-    rows = load_recipe_corpus(own)
+    clips = load_recipe_corpus(data)
     loaded = evaluation.load_evaluated_model(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
-    facts = corpus_facts(own.corpus.name, own.corpus.options)
-    report = evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)
-    page = (folder / "index.html").absolute().as_uri()
-    print(as_json(report.to_dict()) if json else f"{evaluation_summary(report)}\nreport: {page}")
+    facts = corpus_facts(data.corpus.name, data.corpus.options)
+    report = evaluation.evaluate_on_corpus(loaded, clips, title, settings, folder, facts)
+
+    if json:
+        print(as_json(report.to_dict()))
+    else:
+        page = (folder / "index.html").absolute().as_uri()
+        print(f"{evaluation_summary(report)}\nreport: {page}")
+
+
+def _sets_protocol(words: Sequence[str] | None) -> bool:
+    """Whether a word on the command line is a key of the protocol."""
+    return any(word.startswith("protocol.") for word in words or ())
+
+
+def _read_recipe(
+    recipe: str,
+    words: Sequence[str] | None,
+    *,
+    corpus: str | None,
+    root: str | None,
+    protocol: str | None,
+) -> "Recipe":
+    """The recipe whose corpus and protocol are used, which no option names too."""
+    from ..experiment.recipe_checks import read_recipe
+
+    if corpus or root or protocol:
+        raise UserError(
+            "--recipe: names its corpus and protocol itself; leave out --corpus, --root and "
+            "--protocol"
+        )
+    return read_recipe(recipe_path(recipe), words or ())
+
+
+def _model_name(model: str) -> str:
+    """The name of a run folder, a model folder or a file; a Hub id as it is."""
+    if not os.path.exists(model):
+        return model
+    return Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name
+
+
+def _split_of(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
+    """The split to evaluate on, as fields of `EvaluationSettings`."""
+    folds = recipe.protocol.folds
+    if fold is None and folds is not None and len(folds) == 1:
+        fold = folds[0]
+    return {
+        "protocol": recipe.protocol.name,
+        "protocol_options": recipe.protocol.options,
+        "fold": fold,
+        "part": part or recipe.evaluation.part,
+    }
 
 
 def _label_map(text: str | None) -> dict[str, str]:

@@ -1,13 +1,14 @@
-"""ser-hf export: a trained model as an ONNX file, from the waveform to probabilities, that runs
-without ser_hf.
-"""
+"""ser-hf export: a trained model as an ONNX file that runs without ser_hf."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from .options import Clips, Json, Model, Revision, TrustRemoteCode, as_json
+
+if TYPE_CHECKING:
+    from ..export.onnx import Export
 
 
 def export(
@@ -48,18 +49,23 @@ def export(
         revision=revision,
         trust_remote_code=trust_remote_code,
     )
-    if json:
-        print(as_json(dataclasses.asdict(export)))
-        return
+    print(as_json(dataclasses.asdict(export)) if json else summary(export))
+
+
+def summary(export: "Export") -> str:
+    """Size, speed and difference of each file, for the terminal."""
     files = export.files
-    print(f"compared on {files['onnx'].difference.clips} {export.compared_on}:")
+    lines = [f"compared on {files['onnx'].difference.clips} {export.compared_on}:"]
     for name, file in files.items():
-        found = file.difference
-        how = "alone and padded" if file.padded else "one at a time"
-        changed = f", another label for {found.changed}" if name == "int8" else ""
-        print(
-            f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
-            f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
+        difference = file.difference
+        batch = "alone and padded" if file.padded else "one at a time"
+        changed = f", another label for {difference.changed}" if name == "int8" else ""
+        lines.append(
+            f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {batch}: "
+            f"logits up to {difference.logits:.2g} from the model's, probabilities "
+            f"{difference.probabilities:.2g}{changed}"
         )
-    print(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
-    print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")
+    lines.append(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
+    smallest = list(files.values())[-1].path
+    lines.append(f"  run it: python {export.script} {smallest} recording.wav")
+    return "\n".join(lines)

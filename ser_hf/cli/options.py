@@ -78,8 +78,8 @@ Private = Annotated[bool, Option("--private", help="New repositories are private
 def require_one_of(**given: object) -> None:
     """Refuse two options that contradict each other, such as --resume and --overwrite."""
     if all(given.values()):
-        one, other = (name.replace("_", "-") for name in given)
-        raise UserError(f"--{one}: contradicts --{other}; give one of the two")
+        first, second = (name.replace("_", "-") for name in given)
+        raise UserError(f"--{first}: contradicts --{second}; give one of the two")
 
 
 def as_json(content: Any) -> str:
@@ -101,8 +101,11 @@ def recipe_path(path: str) -> str:
 def corpus_recipe(
     corpus: str | None, root: str | None, words: Sequence[str] | None, protocol: str | None = None
 ) -> "Recipe":
-    """A recipe to load one corpus with; `words` are its options and, as ``protocol.key=value``, the
-    protocol's.
+    """A recipe to load one corpus with.
+
+    Args:
+        words: options of the corpus as ``key=value``, and of the protocol as
+            ``protocol.key=value``.
     """
     from ..experiment.recipe_checks import read_recipe
 
@@ -123,15 +126,17 @@ def corpus_recipe(
     for word in words or ():
         if "=" not in word:
             raise UserError(f"{word}: expected an option of the corpus as key=value")
-        overrides.append(word if word.startswith(("corpus.", "protocol.")) else f"corpus.{word}")
-        if overrides[-1].startswith("corpus.targets="):
+        key = word if word.startswith(("corpus.", "protocol.")) else f"corpus.{word}"
+        overrides.append(key)
+        if key.startswith("corpus.targets="):
             values["task"] = "dimensions"
     return read_recipe(values, overrides)
 
 
 def root_or_word(root: str | None, words: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """Separate the folder from the `key=value` words: without a folder, the first word is in its
-    place.
+    """Separate the folder from the `key=value` words.
+
+    Without a folder, the command line has the first word in its place.
     """
     if root is not None and "=" in root and not os.path.exists(root):
         return None, [root, *(words or ())]

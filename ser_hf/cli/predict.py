@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TextIO
 
 from typer import Argument, Exit, Option
 
@@ -72,8 +74,7 @@ def predict(
         table_metadata,
     )
     from ..inference.recordings import from_paths
-    from ..inference.writers import check_output, to_terminal, writing
-    from ..report.views import counted
+    from ..inference.writers import to_terminal, writing
 
     settings = PredictionSettings(
         embeddings=embeddings is not None,
@@ -83,58 +84,92 @@ def predict(
         timeline=timeline,
         hop=hop,
     )
-    paths = {}
-    for key, path, suffixes in (
-        ("--output", output, (".csv", ".jsonl")),
-        ("--embeddings", embeddings, (".parquet",)),
-    ):
-        if path is not None:
-            paths[key] = check_output(path, suffixes, key, [model, *inputs])
-    skipped = []
-    rows = 0
-    shown = not paths or format is not None
-    tables_of = predict_tables
-    first = True
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        import torch
-        from accelerate import PartialState
+    paths = _output_paths(output, embeddings, inputs=[model, *inputs])
+    printed = not paths or format is not None  # on standard output
+    distributed = os.environ.get("WORLD_SIZE", "1") != "1"
+    is_main = not distributed or _is_main_process(device)
 
-        # Selects the process's GPU. With cpu=True it counts processes without GPUs too.
-        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
-        tables_of = predict_in_processes
-        first = state.is_main_process
-        paths, shown = (paths, shown) if first else ({}, False)
     exit_on_termination()
+    skipped: list[tuple[str, str]] = []
+    rows = 0
     try:
-        recordings = from_paths(inputs, on_error == "skip")
+        recordings = from_paths(inputs, skip=on_error == "skip")
         classifier = load_classifier(
             model, revision=revision, device=device, trust_remote_code=trust_remote_code
         )
         metadata = table_metadata(classifier, settings)
+        tables_of = predict_in_processes if distributed else predict_tables
         with contextlib.ExitStack() as stack:
-            writes = [
-                stack.enter_context(writing(path, key, metadata)) for key, path in paths.items()
-            ]
-            if shown:
-                writes.append(to_terminal(format or "table", metadata))
+            writers = []
+            if is_main:
+                for key, path in paths.items():
+                    writers.append(stack.enter_context(writing(path, key, metadata)))
+                if printed:
+                    writers.append(to_terminal(format or "table", metadata))
             for table in tables_of(classifier, recordings, settings, metadata, skipped):
                 rows += len(table)
-                for write in writes:
+                for write in writers:
                     write(table)
     except NoneReadable as error:
         if on_error == "error":
             raise
         sys.stderr.write(f"error: {error}\n")
         raise Exit(1) from None
-    if not first:
-        return
-    log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
+
+    if is_main:
+        _print_counts(
+            paths,
+            rows=rows,
+            unit="window" if timeline else "clip",
+            skipped=len(skipped),
+            embedding=metadata.embedding,
+            # Predictions alone go to standard output.
+            file=sys.stderr if printed else sys.stdout,
+        )
+        if skipped:
+            sys.stdout.flush()
+            raise Exit(1)
+
+
+def _output_paths(
+    output: str | None, embeddings: str | None, inputs: Sequence[str]
+) -> dict[str, Path]:
+    """The files to write, by option, none of which replaces an input."""
+    from ..inference.writers import check_output
+
+    paths = {}
+    if output is not None:
+        paths["--output"] = check_output(output, (".csv", ".jsonl"), "--output", inputs)
+    if embeddings is not None:
+        paths["--embeddings"] = check_output(embeddings, (".parquet",), "--embeddings", inputs)
+    return paths
+
+
+def _is_main_process(device: str | None) -> bool:
+    """Select this process's GPU; whether it is the process that writes."""
+    import torch
+    from accelerate import PartialState
+
+    # With cpu=True it counts processes without GPUs too.
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    return state.is_main_process
+
+
+def _print_counts(
+    paths: Mapping[str, Path],
+    *,
+    rows: int,
+    unit: str,
+    skipped: int,
+    embedding: str | None,
+    file: TextIO,
+) -> None:
+    """Print how many predictions were made and where they are."""
+    from ..report.views import counted
+
     if paths or skipped:
-        left_out = f", {counted(len(skipped), 'file')} left out" if skipped else ""
-        print(f"{counted(rows, 'window' if timeline else 'clip')}{left_out}", file=log)
+        left_out = f", {counted(skipped, 'file')} left out" if skipped else ""
+        print(f"{counted(rows, unit)}{left_out}", file=file)
     for key, path in paths.items():
-        embedding = f" ({metadata.embedding})" if key == "--embeddings" else ""
-        print(f"  {key.removeprefix('--')}{embedding}: {path}", file=log)
-    if skipped:
-        sys.stdout.flush()
-        raise Exit(1)
+        kind = f" ({embedding})" if key == "--embeddings" else ""
+        print(f"  {key.removeprefix('--')}{kind}: {path}", file=file)

@@ -1,6 +1,4 @@
-"""ser-hf publish and verify: a finished run to the Hub, and whether a model works where ser_hf is
-not installed.
-"""
+"""ser-hf publish and verify: a finished run to the Hub, and a check of models without ser_hf."""
 
 from typing import Annotated
 
@@ -40,7 +38,8 @@ def publish(
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
         if any(settings.values()):
             raise UserError(
-                "--repo: missing; other options need it (without any, the recipe's hub section is used)"
+                "--repo: missing; other options need it (without any, the recipe's hub section is "
+                "used)"
             )
         print(publish(run, **hub.publication))
     else:
