@@ -77,24 +77,27 @@ def _merged(keys: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    known = settings()
+    all_settings = settings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", nargs="+", default=list(known), metavar="NAME", choices=known)
+    names = list(all_settings)
+    parser.add_argument("--only", nargs="+", default=names, metavar="NAME", choices=names)
     parser.add_argument("--runs", type=Path, default=Path("runs/augmentations"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
-    for seed in [] if options.readme else options.seeds:
-        for name in (name for name in known if name in options.only):
-            try:
-                measure(name, known[name], seed, options)
-            except UserError as error:
-                sys.exit(f"error: {error}")
+    if not options.readme:
+        chosen = [name for name in names if name in options.only]
+        try:
+            for seed in options.seeds:
+                for name in chosen:
+                    measure(name, all_settings[name], seed, options)
+        except UserError as error:
+            sys.exit(f"error: {error}")
     for epochs, rows in read(options.results).get("epochs", {}).items():
         print(f"\n{epochs} epochs\n\n{table(rows)}")
 
@@ -135,13 +138,14 @@ def best(run: dict[str, Any]) -> float:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Format the rows as Markdown, with a note on their standard error."""
     lines = [
-        "| augmentation | seeds | UAR of the best epoch | sd | difference | UAR of the last "
-        "epochs | sd | difference "
-        "| time per epoch |",
+        "| augmentation | seeds | UAR of the best epoch | sd | difference "
+        "| UAR of the last epochs | sd | difference | time per epoch |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     baseline = rows.get(BASELINE, {})
-    for name in (name for name in settings() if name in rows):
+    for name in settings():
+        if name not in rows:
+            continue
         cells = []
         for figure in (best, late_mean):
             scores = {seed: figure(run) for seed, run in rows[name].items()}
@@ -157,11 +161,10 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     clips = sum(row["support"] for row in runs[0]["per_class"].values())
     lines += [
         "",
-        "Differences from the baseline are means over seeds with their standard error. The UAR of "
-        "one run on "
-        f"{clips} validation clips has a standard error of {error:.3f}. The error of a difference "
-        "on the same clips "
-        "is smaller. Four speakers are too few to generalize to other speakers.",
+        "Differences from the baseline are means over seeds with their standard error. "
+        f"The UAR of one run on {clips} validation clips has a standard error of {error:.3f}. "
+        "The error of a difference on the same clips is smaller. "
+        "Four speakers are too few to generalize to other speakers.",
     ]
     return "\n".join(lines)
 

@@ -125,23 +125,28 @@ def measure(what: str, model: Path, path: Path, repeats: int) -> dict:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"  {what}, {kind}: {runs[kind][-1]}", flush=True)
-    seconds = {
-        kind: float(np.median([run["seconds"] for run in own])) for kind, own in runs.items()
-    }
-    processor = {
-        kind: float(np.median([run["processor"] for run in own])) for kind, own in runs.items()
-    }
+    seconds = medians(runs, "seconds")
+    processor = medians(runs, "processor")
     hours = runs["predict"][0]["hours"]
     row = {"what": what, "hours": hours, "runs": runs}
-    for kind in (kind for kind in ("predict", "evaluate") if kind in kinds):
+    floor = seconds["decoding"] + seconds["network"]
+    floor_processor = processor["decoding"] + processor["network"]
+    for kind in ("predict", "evaluate"):
+        if kind not in kinds:
+            continue
         row[kind] = {
             "real_time_factor": seconds[kind] / (3600 * hours),
-            "share_of_floor": (seconds["decoding"] + seconds["network"]) / seconds[kind],
-            "share_of_floor_processor": (processor["decoding"] + processor["network"])
-            / processor[kind],
+            "share_of_floor": floor / seconds[kind],
+            "share_of_floor_processor": floor_processor / processor[kind],
             "largest_memory_mib": max(run["memory_mib"] for run in runs[kind]),
         }
     return row
+
+
+def medians(runs: dict[str, list[dict]], figure: str) -> dict[str, float]:
+    """The median of a figure over the repeats of each kind of work."""
+    values = {kind: [run[figure] for run in repeats] for kind, repeats in runs.items()}
+    return {kind: float(np.median(values[kind])) for kind in values}
 
 
 def recordings_of(path: str) -> list:
@@ -162,14 +167,14 @@ def timed(work, hours: float | None = None) -> dict:
 
     sampling = threading.Thread(target=sample)
     sampling.start()
-    found = work()
+    result = work()
     ended.set()
     sampling.join()
     return {
         "seconds": time.perf_counter() - began,
         "processor": time.process_time() - processor,
         "memory_mib": max(largest[0], anonymous_mib()),
-        "hours": hours if hours is not None else found,
+        "hours": hours if hours is not None else result,
     }
 
 
@@ -185,15 +190,14 @@ def anonymous_mib() -> float:
     return int(line.split()[1]) / 1024
 
 
+def count_samples(recording) -> int:
+    return len(decode(recording.path, None, RATE).samples)
+
+
 def decoding(model: str, path: str) -> dict:
     def work() -> float:
-        return (
-            sum(
-                in_order(lambda one: len(decode(one.path, None, RATE).samples), recordings_of(path))
-            )
-            / RATE
-            / 3600
-        )
+        samples = sum(in_order(count_samples, recordings_of(path)))
+        return samples / RATE / 3600
 
     return timed(work)
 

@@ -78,14 +78,14 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
         cached = _train(
             freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder)
         )
-    facts = uncached.pop("facts") or cached.pop("facts")
+    cache = uncached.pop("cache") or cached.pop("cache")
     return {
         "uncached": uncached,
         "cached": cached,
         "ratio": uncached["with_evaluation"] / cached["with_evaluation"],
         "ratio_wall_time": uncached["epoch"] / cached["epoch"],
-        "build_seconds": facts["seconds"],
-        "store_mb": facts["bytes"] / 1e6,
+        "build_seconds": cache["seconds"],
+        "store_mb": cache["bytes"] / 1e6,
         "clips": options.clips,
         "clip_seconds": options.seconds,
         "batch": options.batch,
@@ -107,7 +107,7 @@ def _noise(folder: Path, clips: int, samples: int):
 def _train(
     freezing: Freezing, summed: bool, options, folder: Path, store, cache: FeatureCaching | None
 ) -> dict:
-    """Return the median seconds of an epoch without and with evaluation, and the facts about the
+    """Return the median seconds of an epoch without and with evaluation, and what is known of the
     store.
     """
     torch.manual_seed(0)
@@ -141,7 +141,7 @@ def _train(
     return {
         "epoch": statistics.median(fitted.epoch_seconds[1:]),
         "with_evaluation": statistics.median(np.diff(logged).tolist()),
-        "facts": fitted.cached,
+        "cache": fitted.cached,
     }
 
 

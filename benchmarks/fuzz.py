@@ -74,16 +74,14 @@ GENERATORS = {"audio": audio, "tables": tables, "recipes": recipes, "folders": f
 
 
 def work(name: str, seed: int, seconds: float, examples: int) -> None:
-    """Try examples, and print a line of JSON for each: seed, outcome, and of a fault its place and
-    details.
-    """
+    """Try examples, and print a line of JSON for each: seed, outcome, and details of a fault."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no reply
     sys.path.insert(0, str(ROOT / "tests"))
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    one = GENERATORS[name]()
+    try_example = GENERATORS[name]()
     end = time.monotonic() + seconds
     for number in range(seed, seed + examples):
         if time.monotonic() > end:
@@ -94,18 +92,21 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
         details = []
         try:
             with tempfile.TemporaryDirectory() as folder:
-                if one(number, Path(folder)):
+                if try_example(number, Path(folder)):
                     outcome = "refused"
             taken = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
             assert taken < BYTES or number == seed, f"{taken / 1e9:.1f} GB of memory"
         except Exception as error:
             frames = [
-                f for f in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in f.filename
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if f"{ROOT}/" in frame.filename
             ]
-            place = f"{Path(frames[-1].filename).relative_to(ROOT)}:{frames[-1].lineno}"
+            file = Path(frames[-1].filename).relative_to(ROOT)
+            line = f"{file}:{frames[-1].lineno}"
             notes = [note[:400] for note in getattr(error, "__notes__", [])]
             outcome = "fault"
-            details = [f"{type(error).__name__} in {place}", str(error)[:300], *notes]
+            details = [f"{type(error).__name__} in {line}", str(error)[:300], *notes]
             if examples == 1:
                 traceback.print_exc()
         faulthandler.cancel_dump_traceback_later()
@@ -113,8 +114,9 @@ def work(name: str, seed: int, seconds: float, examples: int) -> None:
 
 
 def turn(name: str, seed: int, seconds: float, examples: int) -> list[list]:
-    """The outcomes of a process that tries examples of one generator; if it dies, its last example
-    is a fault.
+    """The outcomes of a process that tries examples of one generator.
+
+    If the process dies, its last example is a fault.
     """
     command = [
         sys.executable,
@@ -149,6 +151,24 @@ def turn(name: str, seed: int, seconds: float, examples: int) -> list[list]:
     return outcomes
 
 
+def run_of(runs: list[dict], machine: dict, seed: int) -> dict:
+    """The recorded run with this revision and seed, or a new one, which is added to `runs`."""
+    revision = machine["git_revision"]
+    for run in runs:
+        if run["revision"] == revision and run["seed"] == seed:
+            return run
+    run = {
+        "revision": revision,
+        "seed": seed,
+        "minutes": 0.0,
+        "date": datetime.date.today().isoformat(),
+        "generators": {},
+        "machine": machine,
+    }
+    runs.append(run)
+    return run
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -167,19 +187,7 @@ def main() -> None:
 
     machine = environment()
     runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
-    same = [
-        run
-        for run in runs
-        if (run["revision"], run["seed"]) == (machine["git_revision"], given.seed)
-    ]
-    run = (
-        same[0]
-        if same
-        else {"revision": machine["git_revision"], "seed": given.seed, "minutes": 0.0}
-    )
-    if not same:
-        run |= {"date": datetime.date.today().isoformat(), "generators": {}, "machine": machine}
-        runs.append(run)
+    run = run_of(runs, machine, given.seed)
     end = time.monotonic() + 60 * given.minutes
     for name in itertools.cycle(given.only):
         began = time.monotonic()
@@ -193,10 +201,9 @@ def main() -> None:
             if outcome != "fault":
                 counts[outcome] += 1
                 continue
-            place, *rest = details
-            counts["faults"].setdefault(place, {"count": 0, "seed": seed, "details": rest})[
-                "count"
-            ] += 1
+            kind, *rest = details
+            fault = counts["faults"].setdefault(kind, {"count": 0, "seed": seed, "details": rest})
+            fault["count"] += 1
         run["minutes"] = round(run["minutes"] + (time.monotonic() - began) / 60, 2)
         shown = [counts[key] for key in ("examples", "accepted", "refused")]
         print(

@@ -83,18 +83,18 @@ def main() -> None:
         code, _ = killed.run()
         if code:
             sys.exit(f"the last --resume ended with exit code {code}")
-        found = compare(whole, killed)
+        comparison = compare(whole, killed)
     result = {
         "recipe": ["recipes/quickstart.yaml", *RECIPE[1:]],
         "seconds": stages,
         "kills": kills,
         "exit_code_at_the_end": code,
-        **found,
+        **comparison,
         "environment": environment(),
     }
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
-    if not all(found["equal"].values()):
+    print(json.dumps(comparison, indent=1))
+    if not all(comparison["equal"].values()):
         sys.exit("the two runs differ")
 
 
@@ -198,29 +198,26 @@ def kill_repeatedly(
 
 def compare(whole: Case, killed: Case) -> dict[str, Any]:
     """What is equal, and the figures of both runs."""
-    one = whole.report()
-    other = killed.report()
+    whole_report = whole.report()
+    killed_report = killed.report()
     keys = ("metrics", "intervals", "parts", "confusion", "per_class", "validated", "robustness")
-    differences = {key: difference(one[key], other[key]) for key in keys}
+    differences = {key: difference(whole_report[key], killed_report[key]) for key in keys}
     equal = {key: value <= TOLERANCE for key, value in differences.items()}
     tables = [
         pq.read_table(case.folder / "report" / "predictions.parquet") for case in (whole, killed)
     ]
-    # each run has its own cache
-    tables = [table.drop_columns("path").to_pydict() for table in tables]
-    equal["predictions"] = difference(*tables) <= TOLERANCE
-    validated = [
-        {
-            entry["step"]: entry["validation"]["uar"]
-            for entry in report["history"]
-            if "validation" in entry
-        }
-        for report in (one, other)
-    ]
-    equal["history of validation"] = difference(*validated) <= TOLERANCE
+    # The paths differ, because each run has a separate cache.
+    whole_table, killed_table = (table.drop_columns("path").to_pydict() for table in tables)
+    equal["predictions"] = difference(whole_table, killed_table) <= TOLERANCE
+    history_difference = difference(
+        validation_history(whole_report), validation_history(killed_report)
+    )
+    equal["history of validation"] = history_difference <= TOLERANCE
     for kind in whole.repositories:
-        own = [case.hub.files(case.repositories[kind], kind) for case in (whole, killed)]
-        equal[f"names of published files ({kind})"] = own[0].keys() == own[1].keys()
+        whole_files, killed_files = (
+            case.hub.files(case.repositories[kind], kind) for case in (whole, killed)
+        )
+        equal[f"names of published files ({kind})"] = whole_files.keys() == killed_files.keys()
         commits = [len(case.hub.commits(case.repositories[kind], kind)) for case in (whole, killed)]
         equal[f"one commit ({kind})"] = commits == [2, 2]  # the other one creates the repository
     return {
@@ -229,6 +226,12 @@ def compare(whole: Case, killed: Case) -> dict[str, Any]:
         "largest_difference": max(differences.values()),
         "figures": {case.name: case.report()["metrics"] for case in (whole, killed)},
     }
+
+
+def validation_history(report: dict[str, Any]) -> dict[int, float]:
+    """{step: UAR} of the evaluations on the validation split."""
+    entries = [entry for entry in report["history"] if "validation" in entry]
+    return {entry["step"]: entry["validation"]["uar"] for entry in entries}
 
 
 def difference(one: Any, other: Any) -> float:

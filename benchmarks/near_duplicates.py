@@ -142,10 +142,10 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
             if kind in ("mp3", "mp3, lowest rate", "vorbis"):
                 sizes.setdefault(kind, []).append(8e-3 * len(data) / store.durations[row])
     pairs, seconds = search(open_store(sources, RATE, cache))
-    found: dict[str, list[float]] = {kind: [] for kind in kinds if kind}
+    errors_of_kind: dict[str, list[float]] = {kind: [] for kind in kinds if kind}
     for pair in pairs:
         if original[pair.second] == pair.first:
-            found[kinds[pair.second]].append(pair.bit_error_rate)
+            errors_of_kind[kinds[pair.second]].append(pair.bit_error_rate)
     identical = {(pair.first, pair.second) for pair in same}
     families = {frozenset(pair) for pair in identical} | {frozenset([row]) for row in original}
     wrong = [
@@ -165,7 +165,7 @@ def measure(folder: Path, clips: int, cache: str) -> dict:
                 "found": len(errors),
                 "median_bit_error_rate": float(np.median(errors)) if errors else None,
             }
-            for kind, errors in found.items()
+            for kind, errors in errors_of_kind.items()
         },
     }
     return result

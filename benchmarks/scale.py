@@ -90,27 +90,27 @@ def save(results: dict[str, Any]) -> None:
 def measure(clips: int, scratch: Path) -> dict[str, Any]:
     table = write(clips, scratch / "corpus")
     cache = scratch / "cache"
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "first": measure_process(table, cache),
         "second": measure_process(table, cache),
     }
     shutil.rmtree(cache)
     measure_process(table, cache, die_at=clips // 2)
-    found["resumed"] = measure_process(table, cache, last="prepare")
+    results["resumed"] = measure_process(table, cache, last="prepare")
     (samples,) = cache.glob("waveforms/*/waveforms.f32")
     with samples.open("r+b") as file:
         file.seek(samples.stat().st_size // 2)
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
-    found["store_bytes"] = samples.stat().st_size
-    found["damaged"] = measure_process(table, cache, last="prepare")
-    found["floor"] = read_all(table)
+    results["store_bytes"] = samples.stat().st_size
+    results["damaged"] = measure_process(table, cache, last="prepare")
+    results["floor"] = read_all(table)
     shutil.rmtree(cache)
     measure_process(half_of(table), cache, last="prepare")
-    found["added"] = measure_process(table, cache, last="prepare")
-    print(clips, json.dumps(found), flush=True)
-    return found
+    results["added"] = measure_process(table, cache, last="prepare")
+    print(clips, json.dumps(results), flush=True)
+    return results
 
 
 def write(clips: int, folder: Path) -> Path:
@@ -245,34 +245,44 @@ def table_of(sizes: dict[str, Any]) -> str:
     ]
 
     def line(name: str, cell: Callable[[dict], str]) -> None:
-        lines.append(f"| {name} | " + " | ".join(cell(found) for found in sizes.values()) + " |")
+        lines.append(f"| {name} | " + " | ".join(cell(result) for result in sizes.values()) + " |")
 
     def processor(steps: dict[str, Any], *names: str) -> float:
         return sum(steps[name]["processor_seconds"] for name in names)
 
     everything = ("load", "split", "prepare", "near duplicates", "audit")
-    line("waveforms", lambda found: f"{found['store_bytes'] / 1e6:,.0f} MB")
-    line("reading alone", lambda found: f"{found['floor']['processor_seconds']:.1f} s")
-    line("first run: preparing", lambda found: f"{processor(found['first'], 'prepare'):.1f} s")
-    line("... all before training", lambda found: f"{processor(found['first'], *everything):.1f} s")
-    line("second run: opening", lambda found: f"{processor(found['second'], 'prepare'):.2f} s")
-    line(
-        "... all before training", lambda found: f"{processor(found['second'], *everything):.1f} s"
-    )
-    line(
-        "memory of the rows", lambda found: f"{_growth(found['first'], 'imported', 'load'):,.0f} MB"
-    )
-    line(
-        "memory of preparing",
-        lambda found: f"{_growth(found['first'], 'split', 'prepare'):,.0f} MB",
-    )
-    line(
-        "memory of opening", lambda found: f"{_growth(found['second'], 'split', 'prepare'):,.0f} MB"
-    )
-    line("killed halfway: decoded again", lambda found: f"{found['resumed']['decoded']:,}")
-    line("one bit flipped: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
-    line("half of it prepared: decoded", lambda found: f"{found['added']['decoded']:,}")
-    line("... processor time", lambda found: f"{processor(found['added'], 'prepare'):.1f} s")
+
+    def store_size(result: dict) -> str:
+        return f"{result['store_bytes'] / 1e6:,.0f} MB"
+
+    def reading(result: dict) -> str:
+        return f"{result['floor']['processor_seconds']:.1f} s"
+
+    def prepared(run: str, decimals: int = 1) -> Callable[[dict], str]:
+        return lambda result: f"{processor(result[run], 'prepare'):.{decimals}f} s"
+
+    def all_steps(run: str) -> Callable[[dict], str]:
+        return lambda result: f"{processor(result[run], *everything):.1f} s"
+
+    def growth(run: str, before: str, step: str) -> Callable[[dict], str]:
+        return lambda result: f"{_growth(result[run], before, step):,.0f} MB"
+
+    def decoded(run: str) -> Callable[[dict], str]:
+        return lambda result: f"{result[run]['decoded']:,}"
+
+    line("waveforms", store_size)
+    line("reading alone", reading)
+    line("first run: preparing", prepared("first"))
+    line("... all before training", all_steps("first"))
+    line("second run: opening", prepared("second", decimals=2))
+    line("... all before training", all_steps("second"))
+    line("memory of the rows", growth("first", "imported", "load"))
+    line("memory of preparing", growth("first", "split", "prepare"))
+    line("memory of opening", growth("second", "split", "prepare"))
+    line("killed halfway: decoded again", decoded("resumed"))
+    line("one bit flipped: decoded again", decoded("damaged"))
+    line("half of it prepared: decoded", decoded("added"))
+    line("... processor time", prepared("added"))
     return "\n".join(lines)
 
 

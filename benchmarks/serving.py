@@ -119,28 +119,30 @@ def measure(folder: Path, repeats: int) -> dict:
         form: load_classifier(file.path) for form, file in exports.files.items()
     }
     rate = classifier.extractor.sampling_rate
-    noise = (
-        np.random.default_rng(0)
-        .standard_normal((max(BATCHES), round(SECONDS * rate)))
-        .astype(np.float32)
-        * 0.1
-    )
+    shape = (max(BATCHES), round(SECONDS * rate))
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32) * 0.1
     result = {
         "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
         "forms": {},
     }
-    outputs = {form: logits_of(own, noise, max(BATCHES)) for form, own in classifiers.items()}
+    outputs = {
+        form: logits_of(classifier_of_form, noise, max(BATCHES))
+        for form, classifier_of_form in classifiers.items()
+    }
     for form, logits in outputs.items():
-        found = compare(logits, outputs["torch"], None)
+        deviation = compare(logits, outputs["torch"], None)
         size = exports.files[form].bytes if form in exports.files else 4 * result["parameters"]
         result["forms"][form] = {
             "bytes": size,
-            "logit_difference": found.logits,
-            "changed": found.changed,
+            "logit_difference": deviation.logits,
+            "changed": deviation.changed,
         }
     for batch in BATCHES:
         clips = noise[:batch]
-        work = {form: partial(logits_of, own, clips, batch) for form, own in classifiers.items()}
+        work = {
+            form: partial(logits_of, classifier_of_form, clips, batch)
+            for form, classifier_of_form in classifiers.items()
+        }
         floor = network_alone(classifier, clips)
         if floor is not None:
             work["network"] = floor

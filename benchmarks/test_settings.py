@@ -75,12 +75,13 @@ def main() -> None:
 
 def tested_revision() -> str:
     """Return the last commit that changed code or tests, with `+changes` if they differ from it."""
-    own = ["--", "ser_hf", "tests"]
+    code = ["--", "ser_hf", "tests"]
     commit = subprocess.check_output(
-        ["git", "log", "-1", "--format=%h", "--abbrev=12", *own], cwd=ROOT, text=True
+        ["git", "log", "-1", "--format=%h", "--abbrev=12", *code], cwd=ROOT, text=True
     )
-    differs = subprocess.run(["git", "diff", "--quiet", "HEAD", *own], cwd=ROOT).returncode
-    return commit.strip() + "+changes" * differs
+    unchanged = subprocess.run(["git", "diff", "--quiet", "HEAD", *code], cwd=ROOT).returncode == 0
+    revision = commit.strip()
+    return revision if unchanged else f"{revision}+changes"
 
 
 def run_tests(changes: dict[str, str], arguments: list[str], limit: float) -> dict:

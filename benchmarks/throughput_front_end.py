@@ -89,9 +89,15 @@ def front_end(options: argparse.Namespace) -> list[dict]:
         finally:
             torch.set_num_threads(threads)
     what = f"log-mels of batches of {TORCHAUDIO_BATCH} crops of {CROP:g} s"
-    own = measured["batches"]
-    peer = measured["torchaudio"]
-    lines = [row(what, "torchaudio, the same batches", TORCHAUDIO_BATCH * len(batches), own, peer)]
+    lines = [
+        row(
+            what,
+            "torchaudio, the same batches",
+            TORCHAUDIO_BATCH * len(batches),
+            measured["batches"],
+            measured["torchaudio"],
+        )
+    ]
     for name in work:
         if name.startswith("librosa"):
             lines.append(

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,72 +84,98 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
             for kind in ("16 kHz WAV", "16 kHz FLAC", "48 kHz WAV")
         }
         paths = [{"path": path, "bytes": None} for path in files["48 kHz WAV"].values()]
-        making = [
-            clock(lambda i=i: open_store(paths, RATE, Path(scratch) / f"store{i}"))
-            for i in range(3)
-        ]
-        preparation = statistics.median(seconds for seconds, _ in making)
+        store_seconds = []
+        for i in range(3):
+            folder = Path(scratch) / f"store{i}"
+            seconds, _ = clock(partial(open_store, paths, RATE, folder))
+            store_seconds.append(seconds)
+        preparation = statistics.median(store_seconds)
 
         def network() -> PreTrainedModel:
             set_seed(1)
             return build_model(copy.deepcopy(plan))
 
         def ours(limit: float | None, precision: str) -> tuple[float, float]:
-            parts = (
-                clip_table(dataset, rows["train"], store, limit),
-                clip_table(dataset, rows["validation"], store),
-            )
-            return time_training_as_run(
-                lambda: our_trainer(
-                    network(), plan.extractor, store, *parts, scratch, precision=precision
+            train = clip_table(dataset, rows["train"], store, limit)
+            validation = clip_table(dataset, rows["validation"], store)
+
+            def trainer() -> EmotionTrainer:
+                return our_trainer(
+                    network(),
+                    plan.extractor,
+                    store,
+                    train=train,
+                    validation=validation,
+                    scratch=scratch,
+                    precision=precision,
                 )
-            )
+
+            return time_training_as_run(trainer)
 
         def theirs(kind: str, limit: float, precision: str) -> tuple[float, float]:
-            parts = [
-                clips([files[kind][i] for i in own], [labels[i] for i in own])
-                for own in rows.values()
-            ]
-            made = (plan.extractor, *parts, limit, scratch)
-            return time_training(lambda: their_trainer(network(), *made, precision=precision))
+            splits = {}
+            for name, rows_of_split in rows.items():
+                paths_of_split = [files[kind][i] for i in rows_of_split]
+                splits[name] = clips(paths_of_split, [labels[i] for i in rows_of_split])
+
+            def trainer() -> Trainer:
+                return their_trainer(
+                    network(),
+                    plan.extractor,
+                    train=splits["train"],
+                    validation=splits["validation"],
+                    limit=limit,
+                    scratch=scratch,
+                    precision=precision,
+                )
+
+            return time_training(trainer)
 
         lengths = {"crops": (CROP, CROP), "whole": (None, MAX_LENGTH_SECONDS)}
         compared = [(kind, "crops", "auto") for kind in files]
         compared += [(kind, "whole", "auto") for kind in ("16 kHz WAV", "48 kHz WAV")]
         if fast_bf16():
-            compared += [
-                (kind, length, "bf16")
-                for length in lengths
-                for kind in ("16 kHz WAV", "48 kHz WAV")
-            ]
+            for length in lengths:
+                compared += [(kind, length, "bf16") for kind in ("16 kHz WAV", "48 kHz WAV")]
         functions: dict[str, Callable[[], tuple[float, float]]] = {}
         for kind, length, precision in compared:
             our_limit, limit = lengths[length]
-            functions[f"ours, {length}, {precision}"] = (
-                lambda our_limit=our_limit, precision=precision: ours(our_limit, precision)
-            )
-            functions[f"{kind}, {length}, {precision}"] = (
-                lambda kind=kind, limit=limit, precision=precision: theirs(kind, limit, precision)
-            )
+            functions[f"ours, {length}, {precision}"] = partial(ours, our_limit, precision)
+            functions[f"{kind}, {length}, {precision}"] = partial(theirs, kind, limit, precision)
         measured = time_alternately(functions, options.repeats)
     lines = []
     for kind, length, precision in compared:
-        own = measured[f"ours, {length}, {precision}"]
+        our_seconds = measured[f"ours, {length}, {precision}"]
         target = 1.3
         if kind.startswith("48"):
-            own = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}
+            our_seconds = with_preparation(our_seconds, preparation)
             target = 2.0
         crops = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
-        setting, both = (
-            (f"crnn, {crops}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {crops}", "")
-        )
-        other = measured[f"{kind}, {length}, {precision}"]
-        lines.append(row(setting, f"the example{both}, {kind} files", count, own, other, target))
-        lines[-1] |= {"store_seconds": preparation}
+        setting = f"crnn, {crops}"
+        example = "the example"
+        if precision == "bf16":
+            setting += ", bf16"
+            example += " in bf16"
+        their_seconds = measured[f"{kind}, {length}, {precision}"]
+        line = row(setting, f"{example}, {kind} files", count, our_seconds, their_seconds, target)
+        lines.append(line | {"store_seconds": preparation})
     if fast_bf16():
-        own, other = (measured[f"ours, crops, {precision}"] for precision in ("bf16", "auto"))
-        lines.append(row(f"crnn, crops of {CROP:g} s, bf16", "the same in fp32", count, own, other))
+        lines.append(
+            row(
+                f"crnn, crops of {CROP:g} s, bf16",
+                "the same in fp32",
+                count,
+                measured["ours, crops, bf16"],
+                measured["ours, crops, auto"],
+            )
+        )
     return lines
+
+
+def with_preparation(seconds: dict[str, list[float]], preparation: float) -> dict[str, list[float]]:
+    """Seconds of an epoch, each with its share of the preparation of the store."""
+    share = preparation / EPOCHS
+    return {key: [value + share for value in values] for key, values in seconds.items()}
 
 
 def length_groups(options: argparse.Namespace) -> list[dict]:
@@ -161,7 +188,7 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
     labels = (np.arange(count) % 8).tolist()
     dataset = Dataset.from_dict({"label": labels})
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
-    own = {"per_device_train_batch_size": batch, "learning_rate": 3e-5}
+    settings = {"per_device_train_batch_size": batch, "learning_rate": 3e-5}
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for number, length in enumerate(seconds):
@@ -171,37 +198,58 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
         store = open_store(
             [{"path": path, "bytes": None} for path in paths], RATE, Path(scratch) / "store"
         )
-        parts = clip_table(dataset, range(count), store), clip_table(dataset, range(2), store)
-        data = clips(paths, labels), clips(paths[:2], labels[:2])
+        # Nothing is evaluated; both trainers need a validation split nevertheless.
+        train = clip_table(dataset, range(count), store)
+        validation = clip_table(dataset, range(2), store)
+        their_train = clips(paths, labels)
+        their_validation = clips(paths[:2], labels[:2])
 
         def network() -> PreTrainedModel:
             set_seed(1)
-            made = Wav2Vec2ForSequenceClassification(encoder_config(options.quick))
-            made.freeze_feature_encoder()  # as the example does by default
-            return made
+            model = Wav2Vec2ForSequenceClassification(encoder_config(options.quick))
+            model.freeze_feature_encoder()  # as the example does by default
+            return model
 
         def ours(order: str, precision: str = "auto") -> tuple[float, float]:
-            more = own | {
-                "train_sampling_strategy": order,
-                "freezing": Freezing(feature_encoder=True),
-            }
-            more["precision"] = precision
-            made = (extractor, store, *parts, scratch)
-            return time_training_as_run(
-                lambda: our_trainer(network(), *made, evaluated=False, **more)
-            )
+            def trainer() -> EmotionTrainer:
+                return our_trainer(
+                    network(),
+                    extractor,
+                    store,
+                    train=train,
+                    validation=validation,
+                    scratch=scratch,
+                    evaluated=False,
+                    freezing=Freezing(feature_encoder=True),
+                    precision=precision,
+                    train_sampling_strategy=order,
+                    **settings,
+                )
+
+            return time_training_as_run(trainer)
 
         def theirs() -> tuple[float, float]:
-            made = (extractor, *data, MAX_LENGTH_SECONDS, scratch)
-            return time_training(lambda: their_trainer(network(), *made, evaluated=False, **own))
+            def trainer() -> Trainer:
+                return their_trainer(
+                    network(),
+                    extractor,
+                    train=their_train,
+                    validation=their_validation,
+                    limit=MAX_LENGTH_SECONDS,
+                    scratch=scratch,
+                    evaluated=False,
+                    **settings,
+                )
+
+            return time_training(trainer)
 
         functions = {
-            "length groups": lambda: ours("group_by_length"),
-            "random": lambda: ours("random"),
+            "length groups": partial(ours, "group_by_length"),
+            "random": partial(ours, "random"),
             "example": theirs,
         }
         if fast_bf16():
-            functions["bf16"] = lambda: ours("group_by_length", "bf16")
+            functions["bf16"] = partial(ours, "group_by_length", "bf16")
         measured = time_alternately(functions, min(2, options.repeats))
     what = (
         f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
@@ -220,23 +268,28 @@ def kept_memory(options: argparse.Namespace) -> list[dict]:
     """Measure an epoch with freed memory kept, as in a run, and returned to the system."""
     count = 32 if options.quick else 96
     dataset, store, rows = corpus(options.corpus_root, count)
-    parts = (
-        clip_table(dataset, rows["train"], store, CROP),
-        clip_table(dataset, rows["validation"][:2], store),
-    )
+    train = clip_table(dataset, rows["train"], store, CROP)
+    validation = clip_table(dataset, rows["validation"][:2], store)
     lines = []
     with tempfile.TemporaryDirectory() as scratch:
         for architecture, words in NETWORKS.items():
             plan = blueprint(architecture, dataset.features["label"].names, **words)
 
-            def made(plan: Any = plan) -> Trainer:
+            def trainer(plan: Any = plan) -> Trainer:
                 set_seed(1)
-                network = build_model(copy.deepcopy(plan))
-                return our_trainer(network, plan.extractor, store, *parts, scratch, evaluated=False)
+                return our_trainer(
+                    build_model(copy.deepcopy(plan)),
+                    plan.extractor,
+                    store,
+                    train=train,
+                    validation=validation,
+                    scratch=scratch,
+                    evaluated=False,
+                )
 
             functions = {
-                "kept": lambda made=made: time_training(made, True),
-                "returned": lambda made=made: time_training(made, False),
+                "kept": partial(time_training, trainer, kept=True),
+                "returned": partial(time_training, trainer, kept=False),
             }
             measured = time_alternately(functions, options.repeats)
             what = f"{architecture}, freed memory kept"
@@ -249,22 +302,23 @@ def our_trainer(
     network: PreTrainedModel,
     extractor: SequenceFeatureExtractor,
     store: WaveformStore,
+    *,
     train: Dataset,
     validation: Dataset,
     scratch: str,
     evaluated: bool = True,
     freezing: Freezing | None = None,
     precision: str = "auto",
-    **more: Any,
+    **settings: Any,
 ) -> EmotionTrainer:
     defaults = {name: default for name, (_, default) in argument_options().items()}
     # as the example
-    own = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | more
+    values = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | settings
     folder = Path(tempfile.mkdtemp(dir=scratch))
-    arguments = training_arguments(own, folder, seed=1, precision=precision, progress=False)
-    # training_arguments always evaluates; changed afterwards
-    for key, value in {} if evaluated else NO_EVALUATION.items():
-        setattr(arguments, key, value)
+    arguments = training_arguments(values, folder, seed=1, precision=precision, progress=False)
+    if not evaluated:  # training_arguments always evaluates, so this is changed afterwards
+        for key, value in NO_EVALUATION.items():
+            setattr(arguments, key, value)
     collator = Collator.for_model(network.config, store, extractor, 1)
     if freezing is not None:
         freeze(network, freezing)
@@ -276,23 +330,22 @@ def our_trainer(
 def their_trainer(
     network: PreTrainedModel,
     extractor: SequenceFeatureExtractor,
+    *,
     train: Dataset,
     validation: Dataset,
     limit: float,
     scratch: str,
     evaluated: bool = True,
     precision: str = "auto",
-    **more: Any,
+    **settings: Any,
 ) -> Trainer:
     """Build the Trainer of the example, with as many data workers as ours."""
-    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
-    own = (
-        COMMON
-        | (EVALUATION | best if evaluated else NO_EVALUATION)
-        | dataclasses.asdict(set_precision(precision))
-        | more
-    )
-    own |= {
+    evaluation = NO_EVALUATION
+    if evaluated:
+        best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+        evaluation = EVALUATION | best
+    values = COMMON | evaluation | dataclasses.asdict(set_precision(precision)) | settings
+    values |= {
         "seed": 1,
         "dataloader_num_workers": data_workers(),
         "use_cpu": not torch.cuda.is_available(),
@@ -304,7 +357,7 @@ def their_trainer(
         validation,
         limit,
         output_dir=tempfile.mkdtemp(dir=scratch),
-        **own,
+        **values,
     )
 
 
@@ -315,8 +368,8 @@ def time_training(make: Callable[[], Trainer], kept: bool = False) -> tuple[floa
     Each training has a separate process, so that none inherits memory, torch's settings or, where
     freed memory is `kept`, the settings of the allocator from another.
     """
-    with multiprocess.get_context("spawn").Pool(1) as one:
-        return one.apply(_time_training, (make, kept))
+    with multiprocess.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_time_training, (make, kept))
 
 
 def _time_training(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:

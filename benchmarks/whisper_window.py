@@ -46,13 +46,13 @@ def main() -> None:
                 models[window](**plan.extractor(clip, sampling_rate=16000, return_tensors="pt"))
                 times[window].append(time.perf_counter() - began)
     rows = {}
-    for window, own in times.items():
-        low, median, high = np.percentile(own[1:], (25, 50, 75))  # the first is a warm-up
+    for window, seconds in times.items():
+        low, median, high = np.percentile(seconds[1:], (25, 50, 75))  # the first is a warm-up
         rows[window] = {"median": median, "quartiles": [low, high]}
         print(f"{window:>3} s  {1000 * median:7.1f} ms  ({1000 * low:.1f} to {1000 * high:.1f})")
-    facts = {"shape": SHAPE, "clip_seconds": SECONDS, "repeats": REPEATS, "seconds_per_clip": rows}
+    result = {"shape": SHAPE, "clip_seconds": SECONDS, "repeats": REPEATS, "seconds_per_clip": rows}
     path = Path(__file__).parent / "results" / "whisper_window.json"
-    path.write_text(json.dumps(facts | {"environment": environment()}, indent=1) + "\n")
+    path.write_text(json.dumps(result | {"environment": environment()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
