@@ -1,4 +1,4 @@
-"""The structure of the package: layers, the longest module, and the number of parameters."""
+"""The structure of the package: layers, length of modules, parameters, and libraries it uses."""
 
 import ast
 from pathlib import Path
@@ -20,6 +20,18 @@ LAYERS = [
     {"sweeps"},
     {"cli", "train", "__init__"},
 ]
+# The libraries that the package is built on, and modules that use them for what they are best at.
+LIBRARIES = {
+    "torch": ["models/front_end.py", "training/loss.py"],
+    "torchaudio": ["audio/transforms.py"],
+    "transformers": ["models/modeling_base.py", "training/trainer.py"],
+    "datasets": ["corpora/read.py", "protocols/split.py"],
+    "accelerate": ["training/trainer.py"],
+    "peft": ["training/lora.py"],
+    "evaluate": ["evaluation/metric_objects.py"],
+    "sklearn": ["training/sklearn_solver.py"],
+    "librosa": ["inspection/spectrograms.py", "inspection/voice.py"],
+}
 TREES = {
     path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
 }
@@ -29,22 +41,29 @@ def layer_of(package: str) -> int:
     return next(number for number, packages in enumerate(LAYERS) if package in packages)
 
 
-def imported_packages(path: Path, tree: ast.Module) -> set[str]:
-    """The packages of ser_hf that a module imports at any depth, functions and type checking
-    included.
-    """
+def imported_names(path: Path) -> set[tuple[str, ...]]:
+    """The full names that a module imports at any depth, in functions and for types too."""
     folder = path.relative_to(PACKAGE.parent).parent.parts
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            base = folder[: len(folder) - node.level + 1] if node.level else ()
-            name = (*base, *(node.module or "").split(".")) if node.module else base
-            found |= {(*name, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {tuple(alias.name.split(".")) for alias in node.names}
-    own = {name[1] for name in found if name[0] == PACKAGE.name and len(name) > 1}
-    known = set().union(*LAYERS)
-    return {name if name in known else "__init__" for name in own}
+    names = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            names |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                module = folder[: len(folder) - node.level + 1] + module
+            names |= {(*module, alias.name) for alias in node.names}
+    return names
+
+
+def imported_packages(path: Path) -> set[str]:
+    """The packages of ser_hf from which a module imports."""
+    packages = set().union(*LAYERS)
+    imported = set()
+    for name in imported_names(path):
+        if name[0] == PACKAGE.name and len(name) > 1:
+            imported.add(name[1] if name[1] in packages else "__init__")
+    return imported
 
 
 @pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -53,9 +72,7 @@ def test_a_module_imports_from_lower_layers_only(path):
     if layer_of(package) == len(LAYERS) - 1:
         return
     upward = {
-        name
-        for name in imported_packages(path, TREES[path]) - {package}
-        if layer_of(name) >= layer_of(package)
+        name for name in imported_packages(path) - {package} if layer_of(name) >= layer_of(package)
     }
     assert not upward, f"{package} must not import {', '.join(sorted(upward))}"
 
@@ -70,18 +87,26 @@ def test_modules_are_of_a_length_that_one_can_read():
     }
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_used_by_the_modules_that_need_it(library):
+    for module in LIBRARIES[library]:
+        imported = {name[0] for name in imported_names(PACKAGE / module)}
+        assert library in imported, f"ser_hf/{module} does not use {library}"
+
+
 def test_few_functions_have_many_parameters():
-    # whose parameters are options
-    trees = [tree for path, tree in TREES.items() if path.parent.name != "cli"]
-    functions = [
-        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
-    ]
-    many = []
-    for function in functions:
-        names = [
-            item.arg
-            for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
-        ]
-        if len([name for name in names if name not in ("self", "cls")]) > 8:
-            many.append(function.name)
-    assert len(many) <= 12, many
+    functions_with_many = []
+    for path, tree in TREES.items():
+        if path.parent.name == "cli":  # whose parameters are options
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and count_parameters(node) > 8:
+                functions_with_many.append(node.name)
+    assert len(functions_with_many) <= 12, functions_with_many
+
+
+def count_parameters(function: ast.FunctionDef) -> int:
+    """The number of named parameters, without `self` and `cls`."""
+    arguments = function.args
+    parameters = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
+    return len([parameter for parameter in parameters if parameter.arg not in ("self", "cls")])
