@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
@@ -43,14 +44,22 @@ from .verify import verify
 # Patterns of the files that a push of a model writes, and deletes if the model does not have them
 # any more.
 OWNED = (
-    *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*"),
-    *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.py",
+    "*.png",
+    "adapter/*",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "recipe.yaml",
+    "report.json",
 )
 # Files of a model's folder beside weights, configurations and code.
 _BESIDE = (
     "recipe.yaml",
     "report.json",
-    *(f"adapter/{name}" for name in (ADAPTER, "adapter_model.safetensors")),
+    f"adapter/{ADAPTER}",
+    "adapter/adapter_model.safetensors",
 )
 # Patterns of the files that a push of a report writes, and deletes if a later one does not contain
 # them.
@@ -68,25 +77,20 @@ class Published:
 
     def __str__(self) -> str:
         lines = []
-        for name, pushed in {
-            "model": self.model,
-            "report": self.report,
-            "Space": self.space,
-        }.items():
-            if pushed is not None:
-                commit = (
-                    f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
-                )
-                lines.append(f"{name}: {pushed.url} ({commit})")
-        difference = self.verdict.largest_difference
-        trust = ", trust_remote_code=True" * self.verdict.remote_code
-        lines.append(
-            f"  a process without ser_hf loaded it from there: logits within {difference:.1e} of training's"
-        )
-        lines.append(
-            f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})'
-        )
-        return "\n".join(lines + [f"  note: {note}" for note in self.verdict.notes])
+        repositories = {"model": self.model, "report": self.report, "Space": self.space}
+        for name, pushed in repositories.items():
+            if pushed is None:
+                continue
+            state = f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
+            lines.append(f"{name}: {pushed.url} ({state})")
+        trust = ", trust_remote_code=True" if self.verdict.remote_code else ""
+        lines += [
+            "  a process without ser_hf loaded it from there: logits within "
+            f"{self.verdict.largest_difference:.1e} of training's",
+            f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})',
+        ]
+        lines += [f"  note: {note}" for note in self.verdict.notes]
+        return "\n".join(lines)
 
 
 def publish(
@@ -120,53 +124,135 @@ def publish(
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)
-    report_repo = report_repo and resolve_repo_id(report_repo, token, "--report-repo")
-    space = (
-        repo_id if space is True else resolve_repo_id(space, token, "--space") if space else None
-    )
+    if report_repo:
+        report_repo = resolve_repo_id(report_repo, token, "--report-repo")
+    if space is True:
+        space_repo = repo_id
+    else:
+        space_repo = resolve_repo_id(space, token, "--space") if space else None
     require_finished(run)
-    clips, logits = read_reference(run)
-    report = run_report(run)
-    known: Any = {"clips": clips, "logits": logits, "token": token}
-    pushing: Any = {"private": private, "token": token}
-    published_report = published_space = None
+    reference_clips, reference_logits = read_reference(run)
+    publication = _Publication(
+        run=run,
+        reference_clips=reference_clips,
+        reference_logits=reference_logits,
+        report=run_report(run),
+        model_repo=repo_id,
+        report_repo=report_repo or None,
+        space_repo=space_repo,
+        private=private,
+        token=token,
+    )
     with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as temporary:
         staging = Path(temporary)
-        stage_model(run, staging / "model", repo_id=repo_id, report_repo=report_repo, space=space)
-        before = verify(staging / "model", **known)
-        if not before.good:
-            problems = "; ".join(before.problems)
-            raise UserError(
-                f"{run}: not published: {problems} (ser-hf verify {run} shows the details)"
-            )
-        if report_repo:  # before the model, whose card links it
-            stage_report(
-                run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space
-            )
-            pushed: Any = {"kind": "dataset", "owned": REPORT_OWNED} | pushing
-            message = f"{report.name}: evaluation report"
-            published_report = push(staging / "report", report_repo, message=message, **pushed)
-        message = f"{report.name}: weights, card and figures"
-        model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
-        verdict = verify(repo_id, revision=model.commit, **known)
+        publication.stage_verified_model(staging / "model")
+        # Before the model, whose card links it.
+        pushed_report = publication.push_report(staging / "report")
+        pushed_model, verdict = publication.push_model(staging / "model")
+        pushed_space = publication.push_space(staging / "space", pushed_model, verdict)
+    return Published(model=pushed_model, report=pushed_report, space=pushed_space, verdict=verdict)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Publication:
+    """A run, its repositories on the Hub, None for those that are not requested, and the steps of
+    its publication.
+    """
+
+    run: Path
+    reference_clips: Sequence[np.ndarray]
+    reference_logits: np.ndarray
+    report: Report
+    model_repo: str
+    report_repo: str | None
+    space_repo: str | None
+    private: bool
+    token: str | None
+
+    def stage_verified_model(self, folder: Path) -> None:
+        """Fill `folder` with the model, and refuse one that fails verification."""
+        stage_model(
+            self.run,
+            folder,
+            repo_id=self.model_repo,
+            report_repo=self.report_repo,
+            space=self.space_repo,
+        )
+        verdict = self._verify(folder)
         if not verdict.good:
             raise UserError(
-                f"{model.url}: pushed, but fails verification on the Hub: {'; '.join(verdict.problems)}"
+                f"{self.run}: not published: {'; '.join(verdict.problems)} "
+                f"(ser-hf verify {self.run} shows the details)"
             )
-        if space:
-            page = report_repo and hub_page(report_repo, "datasets")
-            recipe = read_yaml(RunFolder(run).recipe)
-            window = recipe["evaluation"]["window"]
-            write_space(
-                staging / "space",
-                Demo(repo_id, report, model.commit, verdict.remote_code, window, page),
-            )
-            require_no_paths(staging / "space", machine_paths(run, recipe=recipe))
-            message = f"A demo of {repo_id}"
-            published_space = push(
-                staging / "space", space, kind="space", message=message, **pushing
-            )
-    return Published(model, published_report, published_space, verdict)
+
+    def push_report(self, folder: Path) -> Pushed | None:
+        if self.report_repo is None:
+            return None
+        stage_report(
+            self.run,
+            folder,
+            repo_id=self.report_repo,
+            model_repo=self.model_repo,
+            space=self.space_repo,
+        )
+        return push(
+            folder,
+            self.report_repo,
+            kind="dataset",
+            message=f"{self.report.name}: evaluation report",
+            owned=REPORT_OWNED,
+            private=self.private,
+            token=self.token,
+        )
+
+    def push_model(self, folder: Path) -> tuple[Pushed, Verdict]:
+        """Push the model, and verify it as it is on the Hub."""
+        pushed = push(
+            folder,
+            self.model_repo,
+            message=f"{self.report.name}: weights, card and figures",
+            owned=OWNED,
+            private=self.private,
+            token=self.token,
+        )
+        verdict = self._verify(self.model_repo, revision=pushed.commit)
+        if not verdict.good:
+            problems = "; ".join(verdict.problems)
+            raise UserError(f"{pushed.url}: pushed, but fails verification on the Hub: {problems}")
+        return pushed, verdict
+
+    def push_space(self, folder: Path, model: Pushed, verdict: Verdict) -> Pushed | None:
+        if self.space_repo is None:
+            return None
+        recipe = read_yaml(RunFolder(self.run).recipe)
+        demo = Demo(
+            model=self.model_repo,
+            report=self.report,
+            revision=model.commit,
+            trust_remote_code=verdict.remote_code,
+            window=recipe["evaluation"]["window"],
+            report_page=hub_page(self.report_repo, "datasets") if self.report_repo else None,
+        )
+        write_space(folder, demo)
+        require_no_paths(folder, machine_paths(self.run, recipe=recipe))
+        return push(
+            folder,
+            self.space_repo,
+            kind="space",
+            message=f"A demo of {self.model_repo}",
+            private=self.private,
+            token=self.token,
+        )
+
+    def _verify(self, where: str | Path, revision: str | None = None) -> Verdict:
+        """Compare a model with the run's reference logits."""
+        return verify(
+            where,
+            revision=revision,
+            clips=self.reference_clips,
+            logits=self.reference_logits,
+            token=self.token,
+        )
 
 
 def stage_model(
@@ -195,9 +281,10 @@ def stage_model(
             )
     with data_only(str(model), code=True) as copy:
         shutil.copytree(copy.folder, folder, dirs_exist_ok=True)
-    for name in filter(lambda name: (model / name).is_file(), _BESIDE):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(model / name, folder / name)
+    for name in _BESIDE:
+        if (model / name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(model / name, folder / name)
     for picture in card_pictures(run):
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -207,7 +294,8 @@ def stage_model(
 def require_finished(run: Path) -> None:
     if not RunFolder(run).complete or not RunFolder(run).model.is_dir():
         raise UserError(
-            f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/"
+            f"{run}: no finished run; publish takes its folder (output_dir), with model/ and "
+            "report/"
         )
 
 
@@ -250,8 +338,8 @@ def stage_report(
     (folder / "predictions").mkdir()
     predictions = predictions.select([name for name in predictions.column_names if name != "path"])
     for part in dict.fromkeys(predictions["part"].to_pylist()):
-        own = predictions.filter(pc.equal(predictions["part"], part))
-        pq.write_table(own, folder / "predictions" / f"{part}.parquet")
+        of_part = predictions.filter(pc.equal(predictions["part"], part))
+        pq.write_table(of_part, folder / "predictions" / f"{part}.parquet")
     card = _report_card(report, corpora, folder, repo_id, model_repo, space)
     (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
     require_no_paths(folder, places)

@@ -11,13 +11,16 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..utils.cache import format_size
 from ..utils.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 logger = logging.getLogger(__name__)
 
@@ -83,38 +86,57 @@ def push(
         owned: patterns of files that such pushes write, and delete if `folder` lacks them; other
             files stay.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    url = f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
-
+    files = _files_below(folder)
+    kind_path = "" if kind == "model" else f"{kind}s/"
+    url = f"{api.endpoint}/{kind_path}{repo_id}"
     size = format_size(sum(path.stat().st_size for path in files.values()))
     logger.info("pushing %d files, %s, to %s", len(files), size, url)
+
     with hub_errors(repo_id):
         if not api.repo_exists(repo_id, repo_type=kind):
             sdk = "gradio" if kind == "space" else None
             api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         info = api.repo_info(repo_id, repo_type=kind)
-        absent = [file.rfilename for file in info.siblings or () if file.rfilename not in files]
-        gone = [
-            name for name in absent if any(fnmatch.fnmatchcase(name, pattern) for pattern in owned)
-        ]
-        operations = [
-            CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
-            for name, path in files.items()
-        ]
-        operations += [CommitOperationDelete(path_in_repo=name, is_folder=False) for name in gone]
-        done = api.create_commit(
-            repo_id, operations, commit_message=message, repo_type=kind, parent_commit=info.sha
+        there = [file.rfilename for file in info.siblings or ()]
+        commit = api.create_commit(
+            repo_id,
+            _operations(files, there, owned),
+            commit_message=message,
+            repo_type=kind,
+            parent_commit=info.sha,
         )
-    if done.oid == info.sha:
+    changed = commit.oid != info.sha
+    if not changed:
         logger.info("%s is up to date: no commit", url)
-    return Pushed(repo_id, url, done.oid, done.oid != info.sha)
+    return Pushed(repo_id=repo_id, url=url, commit=commit.oid, changed=changed)
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    """The files below a folder by their names in the repository."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _operations(
+    files: Mapping[str, Path], there: Iterable[str], owned: Sequence[str]
+) -> "list[CommitOperationAdd | CommitOperationDelete]":
+    """Add all files, and delete those of earlier pushes that are no longer among them."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    operations: list[CommitOperationAdd | CommitOperationDelete] = []
+    for name, path in files.items():
+        operations.append(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path))
+    for name in there:
+        of_a_push = any(fnmatch.fnmatchcase(name, pattern) for pattern in owned)
+        if name not in files and of_a_push:
+            operations.append(CommitOperationDelete(path_in_repo=name, is_folder=False))
+    return operations
 
 
 @contextlib.contextmanager
@@ -125,39 +147,58 @@ def hub_errors(where: str) -> Iterator[None]:
     import httpx2
     from huggingface_hub import errors
 
-    refusals = {
+    reason_of_kind = {
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to use the Hub",
         errors.LocalEntryNotFoundError: "not downloaded before, and the Hub cannot be reached",
         errors.GatedRepoError: f"gated: request access on its page of the Hub, then {SIGN_IN}",
         errors.LocalTokenNotFoundError: f"nobody is signed in; {SIGN_IN}",
-        errors.HFValidationError: "not a valid name of a repository: USER/NAME, of letters, digits, -, _ and .",
+        errors.HFValidationError: (
+            "not a valid name of a repository: USER/NAME, of letters, digits, -, _ and ."
+        ),
         errors.RevisionNotFoundError: "no such branch, tag or commit",
-        errors.RepositoryNotFoundError: f"no such folder here; not on the Hub, or private: {SIGN_IN}",
+        errors.RepositoryNotFoundError: (
+            f"no such folder here; not on the Hub, or private: {SIGN_IN}"
+        ),
     }
-    statuses = {
-        401: f"the Hub refuses the token; {SIGN_IN}",
-        403: "the Hub forbids it; the token needs the right to write there, or name a repository of yours",
-        **dict.fromkeys((409, 412), "somebody else changed it meanwhile; repeat the command"),
-        429: "too many requests to the Hub; repeat the command later",
-    }
+    handled = (*reason_of_kind, httpx2.HTTPError, errors.HfHubHTTPError, OSError, ValueError)
     try:
         yield
-    except (*refusals, httpx2.HTTPError, errors.HfHubHTTPError, OSError, ValueError) as error:
+    except handled as error:
+        if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's check of a card
+            message = error.__cause__.server_message or error
+            reason = f"the Hub refuses its README.md: {one_line(message)}"
+            raise UserError(f"{where}: {reason}") from None
+        for kind, reason in reason_of_kind.items():
+            if isinstance(error, kind):
+                raise UserError(f"{where}: {reason}") from None
         status = getattr(getattr(error, "response", None), "status_code", None)
-        what = next(
-            (text for kind, text in refusals.items() if isinstance(error, kind)),
-            statuses.get(status),
-        )
-        if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's validation of a card
-            what = f"the Hub refuses its README.md: {one_line(error.__cause__.server_message or error)}"
-        elif what is None and isinstance(error, ValueError):
+        if isinstance(error, ValueError) and status not in _REASON_OF_STATUS:
             raise
-        elif what is None and status is not None and status < 500:
-            what = f"the Hub refuses it (HTTP {status}): {one_line(getattr(error, 'server_message', None) or error)}"
-        elif what is None:
-            cause = f"HTTP {status}" if status else one_line(error)
-            what = f"the Hub fails ({cause}); it keeps what has arrived, and the same command continues"
-        raise UserError(f"{where}: {what}") from None
+        raise UserError(f"{where}: {_reason_of_response(error, status)}") from None
+
+
+_CHANGED_MEANWHILE = "somebody else changed it meanwhile; repeat the command"
+_REASON_OF_STATUS = {
+    401: f"the Hub refuses the token; {SIGN_IN}",
+    403: (
+        "the Hub forbids it; the token needs the right to write there, or name a repository of "
+        "yours"
+    ),
+    409: _CHANGED_MEANWHILE,
+    412: _CHANGED_MEANWHILE,
+    429: "too many requests to the Hub; repeat the command later",
+}
+
+
+def _reason_of_response(error: Exception, status: int | None) -> str:
+    """What a status of HTTP means; None if there was no response."""
+    if status in _REASON_OF_STATUS:
+        return _REASON_OF_STATUS[status]
+    if status is not None and status < 500:
+        message = getattr(error, "server_message", None) or error
+        return f"the Hub refuses it (HTTP {status}): {one_line(message)}"
+    cause = one_line(error) if status is None else f"HTTP {status}"
+    return f"the Hub fails ({cause}); it keeps what has arrived, and the same command continues"
 
 
 TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
@@ -167,17 +208,19 @@ def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = 
     """Absolute paths of the home and working folders, of `given` and of those in a recipe, the
     longest first.
     """
-    named = [os.path.expanduser("~"), Path.cwd(), *(place for place in given if place)]
-    named += [
-        text
-        for key, text in _strings(recipe)
-        if os.path.isabs(text) or key in ("root", "audio_root")
-    ]
-    found = {form for place in named for form in (os.path.abspath(place), os.path.realpath(place))}
+    named = [os.path.expanduser("~"), Path.cwd()]
+    named += [path for path in given if path]
+    for key, value in _strings(recipe):
+        if os.path.isabs(value) or key in ("root", "audio_root"):
+            named.append(value)
+
+    spellings = set()
+    for path in named:
+        spellings.add(os.path.abspath(path))
+        spellings.add(os.path.realpath(path))
     # A path of one letter would be found everywhere.
-    return sorted(
-        (place for place in found if len(place) > 2), key=lambda place: (-len(place), place)
-    )
+    long_enough = [path for path in spellings if len(path) > 2]
+    return sorted(long_enough, key=lambda path: (-len(path), path))
 
 
 def without_paths(text: str, places: Sequence[str]) -> str:
@@ -185,22 +228,27 @@ def without_paths(text: str, places: Sequence[str]) -> str:
     ``RAVDESS/a.wav``.
     """
     for place in places:
-        text = _pattern(place).sub(lambda _, name=Path(place).name: name, text)
+        # Escaped, since a name with a backslash is no pattern of a replacement.
+        last_part = Path(place).name.replace("\\", r"\\")
+        text = _pattern(place).sub(last_part, text)
     return text
 
 
 def require_no_paths(folder: Path, places: Sequence[str]) -> None:
-    """Refuse a folder with one of the places in any text file or column of text of a parquet file."""
+    """Check that no text file, and no column of text of a parquet file, contains a place.
+
+    Raises:
+        UserError: naming the file and the path in it.
+    """
     patterns = [_pattern(place) for place in places]
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for name, path in _files_below(folder).items():
         for text in _texts(path):
-            if found := next(
-                (match for pattern in patterns if (match := pattern.search(text))), None
-            ):
-                name = path.relative_to(folder).as_posix()
-                raise UserError(
-                    f"{name}: contains {found[0]}, a path of this machine, and is not published"
-                )
+            for pattern in patterns:
+                match = pattern.search(text)
+                if match:
+                    raise UserError(
+                        f"{name}: contains {match[0]}, a path of this machine, and is not published"
+                    )
 
 
 def _texts(path: Path) -> Iterable[str]:
@@ -209,12 +257,14 @@ def _texts(path: Path) -> Iterable[str]:
         yield path.read_text(encoding="utf-8")
     elif path.suffix == ".parquet":
         for field in pq.read_schema(path):
-            audio = pa.types.is_struct(field.type)
-            if audio or pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-                (column,) = pq.read_table(
-                    path, columns=[f"{field.name}.path" if audio else field.name]
-                ).columns
-                yield "\n".join(value for value in column.to_pylist() if value)
+            if pa.types.is_struct(field.type):
+                column_name = f"{field.name}.path"  # of audio
+            elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+                column_name = field.name
+            else:
+                continue
+            (column,) = pq.read_table(path, columns=[column_name]).columns
+            yield "\n".join(value for value in column.to_pylist() if value)
 
 
 def _pattern(place: str) -> re.Pattern[str]:
@@ -227,6 +277,9 @@ def _strings(value: Any, key: Any = None) -> Iterator[tuple[Any, str]]:
     """All texts in nested mappings and lists, each with its key."""
     if isinstance(value, str):
         yield key, value
-    elif isinstance(value, Mapping | list | tuple):
-        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
             yield from _strings(item, name)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _strings(item, number)

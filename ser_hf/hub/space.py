@@ -27,21 +27,26 @@ soundfile>=0.13,<0.15
 soxr>=1.0,<2
 """
 LIMITS = [
-    "Its model card describes its training data and how well it performs. Expect lower accuracy on other speakers, "
-    "languages, telephones and noise.",
-    "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
-    "Union, inferring emotions at work and in education is prohibited except for medical or safety reasons "
-    "(Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people exposed to it must be informed "
-    "(article 50(3)).",
+    "Its model card describes its training data and how well it performs. Expect lower accuracy on "
+    "other speakers, languages, telephones and noise.",
+    "A voice does not prove a feeling: do not make decisions about people from these predictions. "
+    "In the European Union, inferring emotions at work and in education is prohibited except for "
+    "medical or safety reasons (Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people "
+    "exposed to it must be informed (article 50(3)).",
 ]
+OPENSMILE = "opensmile>=2.6,<3\n"
 MODEL_LINK = "Model and card"
 
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """What a Space shows: `model` is a Hub id, or a folder for a page on this machine; `window` are
-    the seconds of evaluation windows (`evaluation.window` of its recipe), and `report_page` is a
-    URL or path."""
+    """What a Space shows.
+
+    Args:
+        model: a Hub id, or a folder for a page on this machine.
+        window: seconds of evaluation windows (`evaluation.window` of the model's recipe).
+        report_page: a URL or path.
+    """
 
     model: str
     report: Report | None = None
@@ -64,51 +69,66 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     """
     folder = Path(folder)
     report = demo.report
-    if (
-        folder.exists()
-        and not (folder / "facts.json").is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
+    _require_replaceable(folder)
+    on_hub = not Path(demo.model).is_dir()
+    facts = _facts(demo, on_hub)
+    requirements = REQUIREMENTS
+    if report and "openSMILE" in report.model.preparation:
+        requirements += OPENSMILE
+    with atomic_folder(folder, "folder") as partial:
+        (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
+        (partial / "requirements.txt").write_text(requirements, encoding="utf-8")
+        write_json(partial / "facts.json", facts)
+        (partial / "README.md").write_text(_readme(facts, on_hub), encoding="utf-8")
+    return folder
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Refuse a path with anything but a Space, which has a file facts.json."""
+    if not folder.exists() or (folder / "facts.json").is_file():
+        return
+    if folder.is_file() or any(folder.iterdir()):
         raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
-    shared = not Path(demo.model).is_dir()
-    links = {
-        MODEL_LINK: f"{constants.ENDPOINT}/{demo.model}" if shared else None,
-        "Report": demo.report_page,
-    }
-    leak = report and report.protocol.leak
-    facts = {
+
+
+def _facts(demo: Demo, on_hub: bool) -> dict[str, Any]:
+    """The content of facts.json, which the page reads."""
+    report = demo.report
+    links = {}
+    if on_hub:
+        links[MODEL_LINK] = f"{constants.ENDPOINT}/{demo.model}"
+    if demo.report_page:
+        links["Report"] = demo.report_page
+    leak = None
+    if report and report.protocol.leak:
+        leak = f"Leaky protocol ({report.protocol.name}). {report.protocol.leak}"
+    return {
         "model": demo.model,
         "revision": demo.revision,
         "trust_remote_code": demo.trust_remote_code,
         "window": demo.window,
         "title": report.name if report else Path(demo.model).name,
         "headline": headline(report) if report else None,
-        "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
+        "leak": leak,
         "limits": LIMITS,
         "colors": EMOTION_COLORS,
-        "links": {name: address for name, address in links.items() if address},
+        "links": links,
     }
-    with atomic_folder(folder, "folder") as partial:
-        (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
-        more = "opensmile>=2.6,<3\n" if report and "openSMILE" in report.model.preparation else ""
-        (partial / "requirements.txt").write_text(REQUIREMENTS + more, encoding="utf-8")
-        write_json(partial / "facts.json", facts)
-        (partial / "README.md").write_text(_readme(facts, shared), encoding="utf-8")
-    return folder
 
 
 def headline(report: Report) -> str:
     """The main metrics in one sentence, with their interval and the test speakers."""
-    main, beside = (
-        f"{NAMES[key]} {figure(report.metrics[key])}"
-        for key in (report.main, report.measured.beside[0])
-    )
+    main = f"{NAMES[report.main]} {figure(report.metrics[report.main])}"
     interval = report.intervals.get(report.main)
-    between = f" ({100 * report.confidence:g} % interval {span(interval)})" if interval else ""
-    return f"{main}{between}, {beside} on {evaluated_speakers(report)} (protocol {report.protocol.name})."
+    if interval:
+        main += f" ({100 * report.confidence:g} % interval {span(interval)})"
+    beside_key = report.measured.beside[0]
+    beside = f"{NAMES[beside_key]} {figure(report.metrics[beside_key])}"
+    speakers = evaluated_speakers(report)
+    return f"{main}, {beside} on {speakers} (protocol {report.protocol.name})."
 
 
-def _readme(facts: Mapping[str, Any], shared: bool) -> str:
+def _readme(facts: Mapping[str, Any], on_hub: bool) -> str:
     data = SpaceCardData(
         title=facts["title"],
         emoji="🎙️",
@@ -119,7 +139,7 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         python_version=PYTHON,
         app_file="app.py",
         license="apache-2.0",
-        models=[facts["model"]] if shared else None,
+        models=[facts["model"]] if on_hub else None,
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
         short_description="Try a speech emotion recognition model",
     )
