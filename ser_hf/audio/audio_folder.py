@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
+from .build_store import open_store
 from .decode import SUFFIXES
-from .store import WaveformStore, open_store
+from .store import WaveformStore
 
 # Suffixes of all formats that libsndfile reads.
 _SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}

@@ -14,10 +14,12 @@ import pytest
 import soundfile
 from support.damage import cut, empty, fill, flip
 from support.processes import started
+from xxhash import xxh3_64_intdigest
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
-from ser_hf.audio import store as building
-from ser_hf.audio.store import JOURNAL, RECORD, SAMPLES, complete_clips, read_journal
+from ser_hf.audio import build_store as building
+from ser_hf.audio.store import WaveformStore
+from ser_hf.audio.store_files import SAMPLES, read_journal
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.models.preparation import Preparation, prepare_waveform
 from ser_hf.utils.errors import UserError
@@ -73,7 +75,7 @@ def test_rows_are_indexed_like_a_sequence(sources, tmp_path):
 
 def test_a_second_opening_does_not_decode(sources, tmp_path, monkeypatch):
     first = open_store(sources, 16000, tmp_path / "cache")
-    monkeypatch.setattr("ser_hf.audio.store.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ser_hf.audio.build_store.decode", lambda *_: pytest.fail("decoded again"))
     second = open_store(sources, 16000, tmp_path / "cache")
     assert second.folder == first.folder
     assert second.content_hashes == first.content_hashes
@@ -145,9 +147,12 @@ def decoded(monkeypatch):
     """The paths that are decoded, as they are."""
     paths = []
     real = building.decode
-    monkeypatch.setattr(
-        "ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given)
-    )
+
+    def recorded(path, *arguments):
+        paths.append(path)
+        return real(path, *arguments)
+
+    monkeypatch.setattr("ser_hf.audio.build_store.decode", recorded)
     return paths
 
 
@@ -228,7 +233,7 @@ def test_a_killed_build_resumes_after_its_last_complete_clip(
 @pytest.fixture
 def unread(monkeypatch):
     """Stores are not read through when they are opened, as large ones are not."""
-    monkeypatch.setattr("ser_hf.audio.store._VERIFIED_BYTES", 0)
+    monkeypatch.setattr("ser_hf.audio.build_store._VERIFIED_BYTES", 0)
 
 
 def flip_in(store, row):
@@ -248,11 +253,12 @@ def test_each_clip_of_a_large_store_is_verified_at_its_first_access(
     reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
     assert not caplog.messages
     looked_at = []
-    real = building.xxh3_64_intdigest
-    monkeypatch.setattr(
-        "ser_hf.audio.store.xxh3_64_intdigest",
-        lambda clip: looked_at.append(len(clip)) or real(clip),
-    )
+
+    def digest(clip):
+        looked_at.append(len(clip))
+        return xxh3_64_intdigest(clip)
+
+    monkeypatch.setattr("ser_hf.audio.store.xxh3_64_intdigest", digest)
     for _ in range(2):
         for row in (0, 1, -1):
             assert len(reader[row]) == store.lengths[row]
@@ -288,7 +294,7 @@ def test_a_store_that_changes_while_it_is_used_is_found_and_one_that_is_touched_
 def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, monkeypatch):
     store = open_store(sources, 16000, tmp_path / "cache")
     flip(store.folder / "waveforms.f32")
-    opened = building.WaveformStore(store.folder)
+    opened = WaveformStore(store.folder)
 
     def never(*given):
         raise OSError(30, "Read-only file system")
@@ -304,9 +310,9 @@ def test_few_long_recordings_are_decoded_at_once(sources, tmp_path, monkeypatch)
     """The clips that wait for the writer are bounded by their size in memory, for any number of
     threads.
     """
-    monkeypatch.setattr("ser_hf.audio.store._SMALL_BYTES", 1)
+    monkeypatch.setattr("ser_hf.audio.build_store._SMALL_BYTES", 1)
     held = 8 * soundfile.info(sources[0]["path"]).frames
-    monkeypatch.setattr("ser_hf.audio.store._AHEAD_BYTES", 1.5 * held)
+    monkeypatch.setattr("ser_hf.audio.build_store._AHEAD_BYTES", 1.5 * held)
     begun = []
     ahead = []
     decode = building.decode
@@ -411,40 +417,3 @@ def test_each_preparation_makes_another_store(padded, tmp_path):
         padded, 16000, tmp_path / "cache", preparation=Preparation(None, "peak", -1.0)
     )
     assert explicit.folder == stores[2].folder
-
-
-# The journal of an interrupted build
-
-LENGTHS = [5, 0, 3, 8]
-
-
-@pytest.fixture
-def interrupted(tmp_path):
-    """A build of four clips, one of them without a sample."""
-    metadata = {"source_length": 7, "channels": 2, "key": "0" * 24}
-    with (tmp_path / SAMPLES).open("ab") as samples, (tmp_path / JOURNAL).open("ab") as journal:
-        for i, length in enumerate(LENGTHS):
-            clip = np.arange(length, dtype=np.float32)
-            building.append(samples, journal, clip, metadata | {"content_hash": f"{i:032x}"})
-    return tmp_path
-
-
-def sizes(folder):
-    return [(folder / name).stat().st_size for name in (SAMPLES, JOURNAL)]
-
-
-@pytest.mark.parametrize(
-    ("name", "place", "content"),
-    [
-        (SAMPLES, 4 * 5, b"\xff"),  # a changed byte
-        (JOURNAL, 2 * RECORD.itemsize, bytes(RECORD.itemsize)),  # a record of zeros
-        (JOURNAL, 2 * RECORD.itemsize, np.int64(1 << 60).tobytes()),  # a length
-        (JOURNAL, 2 * RECORD.itemsize, np.int64(-3).tobytes()),
-    ],
-)
-def test_clips_after_the_first_damaged_one_are_cut_off(interrupted, name, place, content):
-    with (interrupted / name).open("r+b") as file:
-        file.seek(place)
-        file.write(content)
-    assert complete_clips(interrupted) == 2
-    assert sizes(interrupted) == [20, 2 * RECORD.itemsize]
