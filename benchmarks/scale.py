@@ -173,13 +173,13 @@ def measure_process(
 
 def start(table: Path, cache: Path, die_at: int, last: str) -> None:
     """Print time and memory of each step of a run before its training, up to `last`, as JSON."""
-    from ser_hf.audio import prepare, store
+    from ser_hf.audio import build_store, prepare
     from ser_hf.audio.near_duplicates import near_duplicates
     from ser_hf.corpora import load_corpus
     from ser_hf.protocols import audit, split_corpus
 
     measured: dict[str, Any] = {"imported": {"peak_mb": peak()}}
-    decoded = count_decoded(store, die_at)
+    decoded = count_decoded(build_store, die_at)
 
     def step(name: str, work: Callable[[], Any]) -> Any:
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
