@@ -77,7 +77,7 @@ class Outputs:
 
     @functools.cached_property
     def in_top_two(self) -> np.ndarray:
-        """Whether the label is one of the two most probable classes; NaN for two classes or fewer."""
+        """Whether the label is one of the two most probable classes; nan with fewer than three."""
         if self.classes < 3:
             return np.full(len(self.labels), np.nan)
         # Equal probabilities rank as in scikit-learn: the later class first.

@@ -31,8 +31,8 @@ class Predictions:
             dimensions), with theirs.
         probabilities: (runs, clips, classes), float32; runs are seeds on the same clips. Of
             dimensions the values.
-        columns: `CLIP_COLUMNS`, and those of `OTHER_LABELS` that there are: a value for each clip, or
-            None.
+        columns: of `CLIP_COLUMNS`, and of `OTHER_LABELS` if the corpus has them: a value for each
+            clip, or None.
         votes: shares of raters for each class, (clips, classes), nan for clips without.
     """
 

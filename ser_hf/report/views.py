@@ -1,12 +1,13 @@
-"""A report as people read it: its facts as numbers and sentences for pages, cards and the terminal."""
+"""A report as numbers and sentences, for pages, cards and the terminal."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
 
 from ..evaluation.calibration import at_limit
 from ..evaluation.metrics import NAMES
+from ..evaluation.sections import Slice
 from .report import Report
-from .sections import Split
+from .sections import Environment, Split
 
 # The use of each split.
 _ROLES = {
@@ -100,41 +101,37 @@ def chance_of(report: Report) -> float | None:
 
 def headline(report: Report) -> list[str]:
     """The words below the large number: interval, runs, chance."""
-    found = []
-    if interval := report.intervals.get(report.main):
-        found.append(f"{confidence(report)} interval {span(interval)}")
+    words = []
+    interval = report.intervals.get(report.main)
+    if interval:
+        words.append(f"{confidence(report)} interval {span(interval)}")
     if report.runs:
-        spread = report.deviations.get(report.main)
         mean = f"mean of {counted(len(report.runs), run_kind(report))}"
-        found.append(
-            mean + (f", standard deviation {figure(spread)}" if spread is not None else "")
-        )
-    if chance := chance_of(report):
-        found.append(f"chance {figure(chance)}")
-    return found
+        deviation = report.deviations.get(report.main)
+        if deviation is not None:
+            mean += f", standard deviation {figure(deviation)}"
+        words.append(mean)
+    chance = chance_of(report)
+    if chance:
+        words.append(f"chance {figure(chance)}")
+    return words
 
 
 def banners(report: Report) -> list[tuple[str, str, str]]:
     """(level, title, sentence) of all warnings, a leaky protocol first."""
-    found = []
+    rows = []
     if report.protocol.leak:
-        found.append(
-            (
-                "error",
-                f"Leaky protocol ({report.protocol.name or 'unnamed'}).",
-                report.protocol.leak,
-            )
-        )
+        title = f"Leaky protocol ({report.protocol.name or 'unnamed'})."
+        rows.append(("error", title, report.protocol.leak))
     if report.evaluated_split != "test":
-        found.append(
-            ("warning", f"Evaluated on the {report.evaluated_split} split.", development(report))
-        )
+        title = f"Evaluated on the {report.evaluated_split} split."
+        rows.append(("warning", title, development(report)))
     for warning in report.warnings:
-        random = report.model.untrained and "was never trained" in warning
-        found.append(
-            ("error", "Random predictions.", warning) if random else ("warning", "Note:", warning)
-        )
-    return found
+        if report.model.untrained and "was never trained" in warning:
+            rows.append(("error", "Random predictions.", warning))
+        else:
+            rows.append(("warning", "Note:", warning))
+    return rows
 
 
 def splits(report: Report) -> list[str]:
@@ -142,72 +139,78 @@ def splits(report: Report) -> list[str]:
     them.
     """
     parts = report.protocol.parts
-    folds = report.protocol.folds
-    if folds:
-        own = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
+    if report.protocol.folds:
+        evaluated = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
+        folds = len(report.protocol.folds)
         return [
-            f"{len(folds)} folds, each with its own train, validation and test clips.",
-            f"All folds together are evaluated on {counted(len(own.speakers), 'speaker')} "
-            f"({counted(own.clips, 'clip')}).",
+            f"{folds} folds, each with its own train, validation and test clips.",
+            f"All folds together are evaluated on {counted(len(evaluated.speakers), 'speaker')} "
+            f"({counted(evaluated.clips, 'clip')}).",
             f"{selection(report)}.",
         ]
     sentences = []
-    earlier = []
-    for part in (part for part in _ROLES if part in parts):
-        role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
-        sentences.append(
-            f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}."
-        )
+    earlier: list[str] = []
+    for part, role in _ROLES.items():
+        if part not in parts:
+            continue
+        if part == "test" and report.evaluated_split != "test":
+            role = "not used"
+        clips = counted(parts[part].clips, "clip")
+        sentences.append(f"{_speakers(report, part, earlier)} ({clips}) {role}.")
         earlier.append(part)
-    return sentences + [f"{selection(report)}."] * bool(report.selected_by)
+    if report.selected_by:
+        sentences.append(f"{selection(report)}.")
+    return sentences
 
 
 def selection(report: Report) -> str:
     """What selected the published weights, as a sentence without its full stop."""
     by = NAMES.get(report.selected_by, report.selected_by)
-    refit = report.training.refit or {}
-    # each fold has its own speakers
-    keys = ("folds",) if report.protocol.folds else ("folds", "speakers")
-    numbers = ", ".join(
-        counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int)
-    )
-    sentence = f"The checkpoint was selected by {by} on the validation split"
-    if report.model.solver == "sklearn":
-        how = (
-            f"{refit.get('selection')} of train and validation ({numbers})"
-            if refit
-            else "cross-validation on train"
+    refit = report.training.refit
+    if report.model.solver != "sklearn":
+        sentence = f"The checkpoint was selected by {by} on the validation split"
+    elif refit:
+        # Each fold has its own speakers.
+        keys = ["folds"] if report.protocol.folds else ["folds", "speakers"]
+        numbers = [counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int)]
+        sentence = (
+            f"The settings were selected by {by} in {refit.get('selection')} of train and "
+            f"validation ({', '.join(numbers)})"
         )
-        sentence = f"The settings were selected by {by} in {how}"
-    return sentence + ("; the model was then fitted to both splits" if refit else "")
+    else:
+        sentence = f"The settings were selected by {by} in cross-validation on train"
+    return f"{sentence}; the model was then fitted to both splits" if refit else sentence
 
 
 def development(report: Report) -> str:
     """What to expect of results on the validation split."""
-    biased = "These clips selected the checkpoint, so the results are too good. " * (
-        report.model.solver != "sklearn"
-    )
-    return f"{biased}The test split was not used."
+    unused = "The test split was not used."
+    if report.model.solver == "sklearn":
+        return unused
+    return f"These clips selected the checkpoint, so the results are too good. {unused}"
 
 
 def degraded(report: Report) -> list[str]:
     """A line about the degraded clips, if they were evaluated."""
-    areas = report.robustness.areas if report.robustness else {}
-    scores = [f"{kind} {figure(getattr(area, report.main))}" for kind, area in areas.items()]
-    return [f"degraded clips, mean {NAMES[report.main]}: {', '.join(scores)}"] if scores else []
+    if not report.robustness or not report.robustness.areas:
+        return []
+    areas = report.robustness.areas.items()
+    scores = [f"{kind} {figure(getattr(area, report.main))}" for kind, area in areas]
+    return [f"degraded clips, mean {NAMES[report.main]}: {', '.join(scores)}"]
 
 
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:
+    """The speakers of a split, and how many of them are in earlier splits."""
     number = len(report.protocol.parts[part].speakers)
-    shared = [report.audit.shared.get(f"{other}/{part}", {}).get("speakers") for other in earlier]
-    known = max((count for count in shared if count), default=0)
     if not earlier:
         return counted(number, "speaker")
-    if known == number:
+    pairs = [report.audit.shared.get(f"{other}/{part}", {}) for other in earlier]
+    shared = max(counts.get("speakers") or 0 for counts in pairs)
+    if not shared:
+        return counted(number, "other speaker")
+    if shared == number:
         return f"The same {counted(number, 'speaker')}"
-    if known:
-        return f"{counted(number, 'speaker')}, {known:,} of them in earlier splits too,"
-    return counted(number, "other speaker")
+    return f"{counted(number, 'speaker')}, {shared:,} of them in earlier splits too,"
 
 
 def audit_kinds(report: Report) -> list[str]:
@@ -219,32 +222,32 @@ def overlap(report: Report) -> list[tuple[str, str]]:
     """(level, sentence) for each kind that the audit counts. Levels are ok, note, error and
     unknown.
     """
-    found = []
-    for kind in audit_kinds(report):
-        one, level, meaning = _KINDS[kind]
-        counts = {
-            pair.replace("/", " and "): own.get(kind) for pair, own in report.audit.shared.items()
-        }
-        unknown = [pair for pair, count in counts.items() if count is None]
-        if several := [f"{count:,} in {pair}" for pair, count in counts.items() if count]:
-            found.append(
-                (level, f"{one.capitalize()}s in two splits: {listed(several)}: {meaning}.")
-            )
-        elif len(unknown) == len(counts):
-            found.append(("unknown", f"Whether a {one} is in two splits is unknown."))
-        elif unknown:
-            found.append(
-                (
-                    "unknown",
-                    f"No {one} is known to be in two splits; unknown for {listed(unknown)}.",
-                )
-            )
-        else:
-            found.append(("ok", f"No {one} is in two splits."))
+    rows = [_overlap_of(report, kind) for kind in audit_kinds(report)]
     if report.audit.duplicates:
         clips = counted(report.audit.duplicates, "clip")
-        found.append(("note", f"Copies of another clip within a split: {clips}."))
-    return found
+        rows.append(("note", f"Copies of another clip within a split: {clips}."))
+    return rows
+
+
+def _overlap_of(report: Report, kind: str) -> tuple[str, str]:
+    name, level, meaning = _KINDS[kind]
+    shared = []
+    unknown = []
+    for pair, counts in report.audit.shared.items():
+        splits_in_words = pair.replace("/", " and ")
+        count = counts.get(kind)
+        if count is None:
+            unknown.append(splits_in_words)
+        elif count:
+            shared.append(f"{count:,} in {splits_in_words}")
+    if shared:
+        return level, f"{name.capitalize()}s in two splits: {listed(shared)}: {meaning}."
+    if len(unknown) == len(report.audit.shared):
+        return "unknown", f"Whether a {name} is in two splits is unknown."
+    if unknown:
+        sentence = f"No {name} is known to be in two splits; unknown for {listed(unknown)}."
+        return "unknown", sentence
+    return "ok", f"No {name} is in two splits."
 
 
 def temperature(report: Report) -> str | None:
@@ -252,75 +255,79 @@ def temperature(report: Report) -> str | None:
     describes it.
     """
     if report.temperatures:
-        each = listed([f"{value:.3g}" for value in report.temperatures.values()])
-        kind = run_kind(report)
+        values = listed([f"{value:.3g}" for value in report.temperatures.values()])
         return (
             f"Temperatures fitted on the validation splits of the {len(report.temperatures)} "
-            f"{kind}s: {each}."
+            f"{run_kind(report)}s: {values}."
         )
-    own = report.temperature
-    if not own or at_limit(own.value):
+    scaling = report.temperature
+    if not scaling or at_limit(scaling.value):
         return None
-    changes = [
-        f"{NAMES[key]} from {figure(getattr(own.before, key))} to {figure(getattr(own.after, key))}"
-        for key in ("log_loss", "ece", "brier")
-    ]
-    applied = (
-        "and the published model applies it"
-        if own.stored
-        else "but the published model does not apply it"
-    )
-    verb = "changes" if own.stored else "would change"
+    changes = []
+    for key in ("log_loss", "ece", "brier"):
+        before = figure(getattr(scaling.before, key))
+        after = figure(getattr(scaling.after, key))
+        changes.append(f"{NAMES[key]} from {before} to {after}")
+    applied = "but the published model does not apply it"
+    verb = "would change"
+    if scaling.stored:
+        applied = "and the published model applies it"
+        verb = "changes"
     return (
-        f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} "
+        f"Temperature {scaling.value:.3g} was fitted on the validation split, {applied}. It {verb} "
         f"{listed(changes)} on the {report.evaluated_split} split. Predictions do not change, "
         "except for clips that are split into windows."
     )
 
 
-def slices(report: Report) -> list[dict[str, Any]]:
-    """A table for each column, speakers from the lowest to the highest score, with the gap as a
-    sentence.
-    """
+@dataclasses.dataclass(frozen=True)
+class GroupTable:
+    """The results of the groups of one column, and the gap between them as a sentence."""
+
+    title: str
+    rows: list[tuple[str, Slice]]
+    gap: str
+
+
+def slices(report: Report) -> list[GroupTable]:
+    """A table for each column, speakers from the lowest to the highest score."""
+
+    def by_score(row: tuple[str, Slice]) -> tuple[bool, float]:
+        score = getattr(row[1], report.main)
+        return score is None, score or 0.0
+
     tables = []
-    for column, values in report.slices.items():
-        rows = list(values.items())
+    for column, groups in report.slices.items():
+        rows = list(groups.items())
         if column == "speaker":
-            rows.sort(
-                key=lambda row: (
-                    getattr(row[1], report.main) is None,
-                    getattr(row[1], report.main) or 0.0,
-                )
-            )
-        tables.append(
-            {"title": column.replace("_", " "), "rows": rows, "gap": _gap(report, column)}
-        )
+            rows.sort(key=by_score)
+        tables.append(GroupTable(column.replace("_", " "), rows, _gap(report, column)))
     return tables
 
 
 def _gap(report: Report, column: str) -> str:
-    own = (report.gaps or {}).get(column)
-    values = report.slices[column]
-    if own is None or not own.gap:
-        return (
-            "No difference between the groups."
-            if own
-            else "Too few clips or speakers to compare groups."
-        )
-    interval = f" ({confidence(report)} interval {span(own.interval)})" if own.interval else ""
+    gap = (report.gaps or {}).get(column)
+    if gap is None:
+        return "Too few clips or speakers to compare groups."
+    if not gap.gap:
+        return "No difference between the groups."
+    groups = report.slices[column]
+    lowest = figure(getattr(groups[gap.worst], report.main))
+    highest = figure(getattr(groups[gap.best], report.main))
+    interval = f" ({confidence(report)} interval {span(gap.interval)})" if gap.interval else ""
     return (
-        f"Lowest: {own.worst} with {NAMES[report.main]} "
-        f"{figure(getattr(values[own.worst], report.main))}; highest: {own.best} with "
-        f"{figure(getattr(values[own.best], report.main))}; a gap of {figure(own.gap)}{interval}."
+        f"Lowest: {gap.worst} with {NAMES[report.main]} {lowest}; highest: {gap.best} with "
+        f"{highest}; a gap of {figure(gap.gap)}{interval}."
     )
 
 
 def confidence_and_accuracy(report: Report) -> tuple[float, float]:
     """Mean probability of the predictions, and the share of correct ones."""
-    bins = [one for one in report.calibration.bins if one.clips]
-    clips = sum(one.clips for one in bins)
-    confident = sum(one.clips * one.confidence for one in bins)
-    return confident / clips, sum(one.clips * one.accuracy for one in bins) / clips
+    bins = [own for own in report.calibration.bins if own.clips]
+    clips = sum(own.clips for own in bins)
+    confident = sum(own.clips * own.confidence for own in bins)
+    correct = sum(own.clips * own.accuracy for own in bins)
+    return confident / clips, correct / clips
 
 
 def cost(report: Report) -> dict[str, str]:
@@ -328,23 +335,23 @@ def cost(report: Report) -> dict[str, str]:
     model = report.model
     seconds = report.seconds
     machine = report.environment
-    own = report.training
-    found = {
+    training = report.training
+    values = {
         "Parameters": model.parameters and f"{model.parameters:,}",
         "Trainable parameters": model.learning and f"{model.learning:,}",
         "Audio preparation": duration(seconds.preparation),
         "Training": duration(seconds.training),
         "Time per epoch": duration(seconds.per_epoch),
         "Evaluation": duration(seconds.judgement),
-        "Precision": own.precision and f"training in {own.precision}, evaluation in fp32",
-        "Batch size per step": own.clips_per_step and f"{own.clips_per_step:,}",
-        "Strategy": own.strategy,
+        "Precision": training.precision and f"training in {training.precision}, evaluation in fp32",
+        "Batch size per step": training.clips_per_step and f"{training.clips_per_step:,}",
+        "Strategy": training.strategy,
         "Machine": machine.accelerator or machine.processor,
         "Cores": machine.cores and f"{machine.cores}",
         "Threads": machine.threads and f"{machine.threads}",
         "Processes": str(machine.processes) if machine.processes > 1 else None,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def result_sentence(report: Report) -> str:
@@ -353,10 +360,14 @@ def result_sentence(report: Report) -> str:
     main = report.main
     metrics = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
     result = f"{report.name}: {NAMES[main]} {figure(report.metrics[main])}"
-    if words := headline(report):
+    words = headline(report)
+    if words:
         result += f" ({'; '.join(words)})"
-    split = f"protocol {protocol.name or 'unnamed'}{', leaky' if protocol.leak else ''}"
-    split += f", split {protocol.sha256[:16]}" if protocol.sha256 else ""
+    split = f"protocol {protocol.name or 'unnamed'}"
+    if protocol.leak:
+        split += ", leaky"
+    if protocol.sha256:
+        split += f", split {protocol.sha256[:16]}"
     outputs = "classes" if report.confusion else f"dimensions ({', '.join(report.labels)})"
     return (
         f"{', '.join([result, *metrics])}; {len(report.labels)} {outputs}; {split}, "
@@ -364,7 +375,7 @@ def result_sentence(report: Report) -> str:
     )
 
 
-def bibtex(environment: Mapping[str, Any]) -> str:
+def bibtex(environment: Environment) -> str:
     """BibTeX of the toolkit, for the versions and the revision of a report's environment."""
     fields = {
         "title": (

@@ -1,4 +1,4 @@
-"""Conditions: each changes a clip by the given amount, and does not change clean and silent clips."""
+"""Conditions: each changes a clip by the given amount, and keeps clean and silent clips."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Metrics compared with results by hand and by scikit-learn, and metrics of many resamples at once."""
+"""Metrics compared with results by hand and by scikit-learn, also of many resamples at once."""
 
 import warnings
 

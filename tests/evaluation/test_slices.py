@@ -1,4 +1,4 @@
-"""Groups of clips and the gaps between them, the other label of clips, and each corpus by itself."""
+"""Groups of clips and their gaps, the other label of clips, and each corpus by itself."""
 
 import numpy as np
 import pytest

@@ -153,7 +153,10 @@ def test_the_splits_are_described():
 
 SKLEARN = whole_report()["model"] | {"solver": "sklearn"}
 REFIT = {"selection": "cross-validation over speakers", "folds": 5, "speakers": 20, "clips": 120}
-FITTED = "The settings were selected by UAR in cross-validation over speakers of train and validation ({}); the model "
+FITTED = (
+    "The settings were selected by UAR in cross-validation over speakers of train and validation "
+    "({}); the model "
+)
 FITTED += "was then fitted to both splits"
 
 
@@ -193,15 +196,15 @@ def test_the_confusion_matrix_describes_each_cell():
 
 def test_slices_begin_with_the_worst_speaker_and_name_the_gap():
     report = whole_report()
-    tables = {table["title"]: table for table in views.slices(typed(report))}
-    scores = [row.uar for _, row in tables["speaker"]["rows"]]
+    tables = {table.title: table for table in views.slices(typed(report))}
+    scores = [row.uar for _, row in tables["speaker"].rows]
     assert scores == sorted(scores)
     gap = report["gaps"]["speaker"]
-    assert tables["speaker"]["gap"].startswith(
+    assert tables["speaker"].gap.startswith(
         f"Lowest: {gap['worst']} with UAR {scores[0]:.3f}; highest: "
     )
     assert (
-        views.slices(typed(report | {"gaps": {}}))[0]["gap"]
+        views.slices(typed(report | {"gaps": {}}))[0].gap
         == "Too few clips or speakers to compare groups."
     )
 
