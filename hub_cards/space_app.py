@@ -60,7 +60,8 @@ CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
 .gradio-container { max-width: min(60rem, 100vw) !important; margin: auto; }
 /* The waveform of a long recording scrolls in its own box. */
-.gradio-container :is(.fillable, .wrap, .contain, .column, .tabs, .tabitem, .block, .audio-container) {
+.gradio-container :is(.fillable, .wrap, .contain, .column, .tabs, .tabitem, .block,
+  .audio-container) {
   min-width: 0; max-width: 100%; }
 .about h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .3rem; overflow-wrap: anywhere; }
 .about p, .note p { margin: .3rem 0; line-height: 1.5; overflow-wrap: anywhere; }
@@ -72,17 +73,19 @@ CSS = """
 .prediction p { margin: 0 0 .6rem; min-height: 1.8rem; }
 .prediction strong { font-size: 1.3rem; }
 .prediction ol { list-style: none; margin: 0; padding: 0; }
-.prediction li { display: grid; grid-template-columns: minmax(5.5rem, auto) 1fr 3rem; gap: .6rem; align-items: center;
-  padding: .15rem 0; }
+.prediction li { display: grid; grid-template-columns: minmax(5.5rem, auto) 1fr 3rem; gap: .6rem;
+  align-items: center; padding: .15rem 0; }
 .prediction .label { overflow-wrap: anywhere; }
-.prediction .bar { height: .8rem; background: var(--border-color-primary); border-radius: 2px; overflow: hidden; }
+.prediction .bar { height: .8rem; background: var(--border-color-primary); border-radius: 2px;
+  overflow: hidden; }
 .prediction .bar i { display: block; height: 100%; outline-offset: -1px;
   outline: 1px solid color-mix(in srgb, currentColor 40%, transparent); }
 .prediction .value { text-align: right; font-variant-numeric: tabular-nums; }
 .strips li { grid-template-columns: 5.5rem 1fr; }
 .strips svg { width: 100%; height: 1.8rem; border-bottom: 1px solid var(--border-color-primary); }
 .strips path { stroke: currentColor; stroke-width: .5px; vector-effect: non-scaling-stroke; }
-.strips .times { display: flex; justify-content: space-between; margin-left: 6.1rem; font-size: .85rem; }
+.strips .times { display: flex; justify-content: space-between; margin-left: 6.1rem;
+  font-size: .85rem; }
 """
 
 
@@ -97,9 +100,8 @@ def read(path: str) -> tuple[np.ndarray, float]:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
             seconds = file.frames / file.samplerate
-            samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(
-                axis=1
-            )
+            channels = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True)
+            samples = channels.mean(axis=1)
     except soundfile.LibsndfileError:
         raise RecordingError(
             "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
@@ -139,12 +141,12 @@ def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
     length = round(WINDOW * RATE)
     last = max(0, len(samples) - length)
     starts = [*range(0, last, length // 2), last]
-    borders = [
-        (one + other + length) / 2 for one, other in zip(starts[:-1], starts[1:], strict=True)
-    ]
-    return [samples[i : i + length] for i in starts], [
-        at / RATE for at in (0, *borders, len(samples))
-    ]
+    borders = [0.0]
+    for start, next_start in zip(starts[:-1], starts[1:], strict=True):
+        borders.append((start + next_start + length) / 2)
+    borders.append(len(samples))
+    windows = [samples[start : start + length] for start in starts]
+    return windows, [border / RATE for border in borders]
 
 
 def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -156,7 +158,10 @@ def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
             yield np.array([scores[label] for label in LABELS])
 
 
-def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, str]:  # noqa: B008 (gradio's own way)
+def predict(
+    path: str | None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio's own way)
+) -> tuple[str, str]:
     """Probabilities of a recording, and those over time if it is longer than a window."""
     if path is None:
         return "", ""
@@ -164,12 +169,13 @@ def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[st
         samples, seconds = read(path)
     except RecordingError as error:
         return f'<div class="prediction" role="alert"><p>{error}</p></div>', ""
-    windows, borders = sliding(samples) if len(samples) > WINDOW * RATE else ([], [])
-    predictions = (
-        list(progress.tqdm(probabilities(windows), total=len(windows), unit="windows"))
-        if windows
-        else []
-    )
+    windows: list[np.ndarray] = []
+    borders: list[float] = []
+    predictions: list[np.ndarray] = []
+    if len(samples) > WINDOW * RATE:
+        windows, borders = sliding(samples)
+        bar = progress.tqdm(probabilities(windows), total=len(windows), unit="windows")
+        predictions = list(bar)
     if len(samples) <= WHOLE * RATE:
         cut = FIXED is not None and seconds > FIXED
         what = f"the first {FIXED:g} s of {seconds:.1f} s" if cut else f"all of {seconds:.1f} s"
@@ -197,7 +203,9 @@ def predict_live(
         return state, gr.skip(), gr.skip()
     rate, samples = chunk
     scale = np.iinfo(samples.dtype).max
-    samples = (samples if samples.ndim == 1 else samples.mean(axis=1)).astype(np.float32) / scale
+    if samples.ndim > 1:
+        samples = samples.mean(axis=1)
+    samples = samples.astype(np.float32) / scale
     state = state or {
         "samples": np.zeros(0, np.float32),
         "predictions": [],
@@ -236,28 +244,25 @@ def predict_live(
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
     """Probabilities as HTML, the highest first if `ranked`, or dimensions on the scale of their
     ratings, in order; empty bars for NaN, with the reason in `what`."""
-    known = not np.isnan(prediction).any()
+    valid = not np.isnan(prediction).any()
+    order = range(len(LABELS))
+    if valid and ranked and not RATED:
+        order = np.argsort(-prediction, kind="stable")
+
     rows = []
-    for i in (
-        np.argsort(-prediction, kind="stable")
-        if known and ranked and not RATED
-        else range(len(LABELS))
-    ):
-        width, value = (
-            (f"{100 * np.clip(prediction[i], 0, 1):.1f}%", number(prediction[i], i))
-            if known
-            else ("0", "")
-        )
+    for i in order:
+        width = f"{100 * np.clip(prediction[i], 0, 1):.1f}%" if valid else "0"
+        value = number(prediction[i], i) if valid else ""
         label = f'<span class="label">{html.escape(LABELS[i])}</span>'
         bar = f'<span class="bar"><i style="width: {width}; background: {COLORS[i]}"></i></span>'
         rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
-    best = (
-        f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})"
-        if known and not RATED
-        else what
-    )
-    spoken = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
-    return f'<div class="prediction"{spoken}><p>{best}</p><ol>{"".join(rows)}</ol></div>'
+
+    headline = what
+    if valid and not RATED:
+        best = LABELS[int(prediction.argmax())]
+        headline = f"<strong>{html.escape(best)}</strong> ({what})"
+    role = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
+    return f'<div class="prediction"{role}><p>{headline}</p><ol>{"".join(rows)}</ol></div>'
 
 
 def number(prediction: float, label: int) -> str:
@@ -279,24 +284,30 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
     end = max(borders[-1], borders[0] + at_least)
     rows = []
     for i, label in enumerate(LABELS):
-        steps = [
-            f"M{1000 * (begin - first) / (end - first):.1f} 1V{1 - np.clip(prediction[i], 0, 1):.3f}H"
-            f"{1000 * (border - first) / (end - first):.1f}V1Z"
-            for prediction, begin, border in zip(
-                predictions, borders[:-1], borders[1:], strict=True
-            )
-            if not np.isnan(prediction[i])
-        ]
-        mean = np.nanmean([prediction[i] for prediction in predictions]) if steps else 0
+        steps = []
+        values = []
+        for prediction, begin, border in zip(predictions, borders[:-1], borders[1:], strict=True):
+            if np.isnan(prediction[i]):
+                continue
+            values.append(prediction[i])
+            left = 1000 * (begin - first) / (end - first)
+            right = 1000 * (border - first) / (end - first)
+            top = 1 - np.clip(prediction[i], 0, 1)
+            steps.append(f"M{left:.1f} 1V{top:.3f}H{right:.1f}V1Z")
+        mean = np.mean(values) if values else 0
         picture = (
             '<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" '
-            f'aria-label="{number(mean, i)} on average"><path d="{"".join(steps)}" fill="{COLORS[i]}"/></svg>'
+            f'aria-label="{number(mean, i)} on average">'
+            f'<path d="{"".join(steps)}" fill="{COLORS[i]}"/></svg>'
         )
         rows.append(f'<li><span class="label">{html.escape(label)}</span>{picture}</li>')
     times = "".join(f"<span>{clock(at)}</span>" for at in (first, (first + end) / 2, end))
     full = "the highest rating" if RATED else "a probability of 1"
     head = f"<p>Over time: the full height of a strip is {full}.</p>"
-    return f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol><div class="times">{times}</div></div>'
+    return (
+        f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol>'
+        f'<div class="times">{times}</div></div>'
+    )
 
 
 def clock(seconds: float) -> str:
@@ -305,21 +316,21 @@ def clock(seconds: float) -> str:
 
 def about() -> str:
     """The name of the model and its main metrics."""
-    name = FACTS["title"]
     escape = html.escape
-    links = [
-        f'<a href="{escape(place)}">{word}</a>'
-        if place.startswith("http")
-        else f"{word}: {escape(place)}"
-        for word, place in FACTS["links"].items()
-    ]
-    leak = (
-        f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>'
-        if FACTS["leak"]
-        else ""
-    )
+    links = []
+    for word, address in FACTS["links"].items():
+        if address.startswith("http"):
+            links.append(f'<a href="{escape(address)}">{word}</a>')
+        else:
+            links.append(f"{word}: {escape(address)}")
+    leak = ""
+    if FACTS["leak"]:
+        leak = f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>'
     headline = f"<p>{escape(FACTS['headline'])}</p>" if FACTS["headline"] else ""
-    return f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
+    return (
+        f'<div class="about">{leak}<h1>{escape(FACTS["title"])}</h1>{headline}'
+        f"<p>{' · '.join(links)}</p></div>"
+    )
 
 
 def limitations() -> str:
