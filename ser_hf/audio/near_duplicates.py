@@ -274,7 +274,7 @@ class _Comparison:
         return np.concatenate(kept)
 
     def _errors(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bit error rate of each alignment, and its number of frames that are active in both clips."""
+        """Bit error rate of each alignment, and how many frames are active in both clips."""
         wrong = np.zeros(len(alignments), np.int64)
         counts = np.zeros(len(alignments), np.int64)
         for i, (first, second, length) in enumerate(zip(*self._overlaps(alignments), strict=True)):

@@ -1,4 +1,4 @@
-"""The acoustic front end: from a waveform to normalized features, with a mask of the real frames."""
+"""The acoustic front end: from a waveform to normalized features and a mask of real frames."""
 
 import copy
 import math

@@ -20,7 +20,10 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
 
 
 def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
-    """(batch, frames) -> (batch, frames // pool): a pooled frame is real where its whole window is."""
+    """(batch, frames) -> (batch, frames // pool).
+
+    A pooled frame is real where its whole window is.
+    """
     return mask[:, pool - 1 :: pool]
 
 
@@ -62,7 +65,7 @@ class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
 def _normalize_selected(
     norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Training-mode normalization of (batch * frames, ..., channels) by the real frames of `mask`."""
+    """Normalize (batch * frames, ..., channels) by the real frames of `mask`, as in training."""
     rows = mask.flatten().nonzero().squeeze(1)
     real = frames.index_select(0, rows)
     several = real[..., 0].numel() > 1
@@ -316,7 +319,7 @@ class ConvolutionStack1d(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, inputs), mask (batch, frames) -> fewer frames of `size`, and their mask."""
+        """(batch, frames, inputs), mask (batch, frames) -> fewer frames of `size` and a mask."""
         features = features.transpose(1, 2)
         for block in self.blocks:
             features, mask = block(features, mask)

@@ -107,12 +107,14 @@ class CNN1dDescriptorsConfig(FrameConfig):
         super().__post_init__(**kwargs)
         if self.aggregate and self.normalization == "clip_bands":
             raise ValueError(
-                "normalization: clip_bands makes all clips' statistics alike; aggregate needs corpus"
+                "normalization: clip_bands makes all clips' statistics alike; "
+                "aggregate needs corpus"
             )
         steps = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
         if self.aggregate and steps < math.prod(self.pooling_factors):
             raise ValueError(
-                f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, there are {steps}"
+                f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, "
+                f"there are {steps}"
             )
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
@@ -120,8 +122,9 @@ class CNN1dDescriptorsConfig(FrameConfig):
         highest = self.sampling_rate / 4
         if not lowest <= self.pitch_min < self.pitch_max <= highest:
             raise ValueError(
-                f"pitch_min: {self.pitch_min} and pitch_max {self.pitch_max} must rise, from {lowest:g} Hz (two "
-                f"periods in a frame of n_fft {self.n_fft} samples) to {highest:g} Hz (a quarter of the sampling rate)"
+                f"pitch_min: {self.pitch_min} and pitch_max {self.pitch_max} must rise, from "
+                f"{lowest:g} Hz (two periods in a frame of n_fft {self.n_fft} samples) to "
+                f"{highest:g} Hz (a quarter of the sampling rate)"
             )
 
 
@@ -189,7 +192,7 @@ class FrameDescriptors(DerivedBuffers):
         return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.config.n_fft
 
     def _spectral_shape(self, magnitude: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Centroid, bandwidth and roll-off of (batch, frames, bins); all are 0 in digital silence."""
+        """Centroid, bandwidth and roll-off of (batch, frames, bins); 0 in digital silence."""
         frequencies = self.frequencies.float()
         share = magnitude / magnitude.sum(dim=2, keepdim=True).clamp(min=_TINY)
         centroid = share @ frequencies

@@ -43,7 +43,8 @@ class Standardized(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if vectors.shape[1] != self.size:
             raise ValueError(
-                f"expected {self.size} functionals per clip, got {vectors.shape[1]}; use the extractor"
+                f"expected {self.size} functionals per clip, got {vectors.shape[1]}; "
+                "use the extractor"
             )
         mask = torch.ones_like(vectors[:, :1], dtype=torch.bool)
         return self.standardize(vectors[:, None], mask), mask

@@ -243,7 +243,7 @@ class CNN14Config(PublishedAudioConfig):
     normalization: Normalization = "none"
     channels: Annotated[
         Counts,
-        "filters of each block of two convolutions; all blocks but the last halve frames and bands",
+        "filters of each block of two convolutions; all but the last halve frames and bands",
     ] = (64, 128, 256, 512, 1024, 2048)
     embedding: Annotated[Count, "size of the layer after pooling"] = 2048
     block_dropout: Annotated[Fraction, "probability of dropout after each block"] = 0.2
@@ -259,7 +259,8 @@ class CNN14Config(PublishedAudioConfig):
         super().__post_init__(**kwargs)
         if self.n_mels < self.min_frames:
             raise ValueError(
-                f"channels: each block but the last halves the {self.n_mels} bands, got {self.channels}"
+                f"channels: each block but the last halves the {self.n_mels} bands, "
+                f"got {self.channels}"
             )
 
 

@@ -160,7 +160,7 @@ def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: st
 
 @functools.cache
 def _smile(feature_set: str) -> Any:
-    """The extractor of a feature set, one per process; calls from several threads are independent."""
+    """The extractor of a feature set, one per process; several threads may call it."""
     if feature_set not in FUNCTIONALS:
         raise ValueError(
             f"functionals: {feature_set!r} is not one of {', '.join(FUNCTIONALS)} or null"
@@ -203,7 +203,7 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
 
 
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The samples through both filters, float64 (samples,), part by part in the frequency domain."""
+    """The samples through both filters, float64 (samples,), in pieces of spectra."""
     response, part = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
     weighted = np.zeros(len(samples) + size)
