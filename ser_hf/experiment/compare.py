@@ -182,11 +182,7 @@ def compare_runs(
         metric=metric,
         runs=rows,
         pairs=pairs,
-        warnings=[
-            *_warnings_about_groups(groups),
-            *_warnings_about_runs(rows, groups),
-            *_warnings_about_pairs(rows, pairs),
-        ],
+        warnings=_warnings(rows, pairs, groups),
         settings=settings,
         definitions={name: definitions(task)[name] for name in task.compared},
     )
@@ -380,6 +376,18 @@ def _verdict(pair: ComparedPair, metric: str, p: float, confidence: float) -> st
     a_is_higher = pair.metrics[metric].difference > 0
     better = pair.a if a_is_higher != lower_is_better(metric) else pair.b
     return f"{better} is better"
+
+
+def _warnings(
+    rows: Sequence[ComparedRun],
+    pairs: Sequence[ComparedPair],
+    groups: Sequence[Sequence[SavedRun]],
+) -> list[str]:
+    return [
+        *_warnings_about_groups(groups),
+        *_warnings_about_runs(rows, groups),
+        *_warnings_about_pairs(rows, pairs),
+    ]
 
 
 def _warnings_about_groups(groups: Sequence[Sequence[SavedRun]]) -> list[str]:

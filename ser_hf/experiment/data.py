@@ -110,15 +110,11 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         dataset, store = _prepare(recipe, dataset, plan.preparation)
 
     inherited = inherited_speakers(plan)
-    possible_notes = [
+    notes = _warned(
         level_note,
         contradictions(splits, dataset),
         inherited_speakers_note(inherited, splits),
-    ]
-    notes = [note for note in possible_notes if note]
-    for note in notes:
-        logger.warning("%s", note)
-
+    )
     folds = _audited(dataset, splits, protocol, duplicates)
     foil = _audited(dataset, leaky_splits, leaky_protocol, duplicates) if leaky_protocol else []
     return ExperimentData(
@@ -134,6 +130,14 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         inherited=inherited,
         ranges=corpus.ranges,
     )
+
+
+def _warned(*notes: str | None) -> list[str]:
+    """The notes that there are, each logged as a warning."""
+    present = [note for note in notes if note is not None]
+    for note in present:
+        logger.warning("%s", note)
+    return present
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:

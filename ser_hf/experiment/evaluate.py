@@ -17,6 +17,7 @@ from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, source
 from ..corpora.targets import names_of
 from ..evaluation.degenerate import ModelFacts, degenerate
 from ..evaluation.predictions import Predictions, to_table
+from ..evaluation.sections import Robustness
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
 from ..inference.batches import classify
@@ -163,16 +164,7 @@ def evaluate_on_corpus(
         if model.classifier.preparation != Preparation():
             rate = model.classifier.extractor.sampling_rate
             _, recordings = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
-        robustness = robustness_of(
-            model.classifier,
-            mapping,
-            predictions,
-            recordings,
-            window=settings.window,
-            batch_size=settings.batch_size,
-            bootstrap=settings.bootstrap,
-            confidence=settings.confidence,
-        )
+        robustness = _robustness(recordings, model.classifier, mapping, predictions, settings)
         report = extended(report, robustness=robustness)
     duplicates = len(dataset) - len(set(dataset["content_hash"][:]))
     report = extended(
@@ -237,6 +229,25 @@ def _predict(
         batch_size=settings.batch_size,
     )
     return predictions_in_classes(dataset, mapping, mapping.to_classes(probabilities))
+
+
+def _robustness(
+    recordings: WaveformStore,
+    classifier: Classifier,
+    mapping: LabelMapping,
+    predictions: Predictions,
+    settings: EvaluationSettings,
+) -> Robustness:
+    return robustness_of(
+        classifier,
+        mapping,
+        predictions,
+        recordings,
+        window=settings.window,
+        batch_size=settings.batch_size,
+        bootstrap=settings.bootstrap,
+        confidence=settings.confidence,
+    )
 
 
 def _measure(

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PreTrainedModel
 
 from ..audio.augmenter import Augmenter
 from ..evaluation.metrics import compute_metrics
@@ -96,31 +99,53 @@ def fit_once(
     if run.lora is not None:
         model = add_lora(model, run.lora)
     loss = make_loss(recipe, data.labels, train_labels(run, clips))
-
     if recipe.training.solver == "sklearn":
-        class_weights = None if loss.class_weights is None else loss.class_weights.tolist()
-        return fit_classical(
-            model,
-            data.plan.extractor,
-            data.store,
-            clips,
-            evaluation_clips(run, "validation"),
-            arguments,
-            compute_metrics,
-            speakers=data.dataset["speaker"][:],
-            grid=recipe.training.grid,
-            class_weights=class_weights,
-            per_speaker=per_speaker,
-        )
+        return _fit_with_sklearn(run, arguments, model, clips, loss, per_speaker=per_speaker)
+    return _fit_with_trainer(run, arguments, model, clips, loss, planned_steps=planned_steps)
 
+
+def _fit_with_sklearn(
+    run: RunContext,
+    arguments: EmotionTrainingArguments,
+    model: PreTrainedModel,
+    clips: Dataset,
+    loss: Loss,
+    *,
+    per_speaker: bool,
+) -> Fit:
+    data = run.data
+    return fit_classical(
+        model,
+        data.plan.extractor,
+        data.store,
+        clips,
+        evaluation_clips(run, "validation"),
+        arguments,
+        compute_metrics,
+        speakers=data.dataset["speaker"][:],
+        grid=run.recipe.training.grid,
+        class_weights=None if loss.class_weights is None else loss.class_weights.tolist(),
+        per_speaker=per_speaker,
+    )
+
+
+def _fit_with_trainer(
+    run: RunContext,
+    arguments: EmotionTrainingArguments,
+    model: PreTrainedModel | PeftModel,
+    clips: Dataset,
+    loss: Loss,
+    *,
+    planned_steps: int | None,
+) -> Fit:
     logger.info("%s", trainable_table(model, arguments.parameter_groups(model)))
     watch = None if run.watch is None else partial(run.watch, run.folder.path_in_run)
-    patience = None if planned_steps else recipe.training.early_stopping.patience
+    patience = None if planned_steps else run.recipe.training.early_stopping.patience
     with _tracked(run, arguments) as arguments.run_name:
         return fit(
             model,
-            data.plan.extractor,
-            data.store,
+            run.data.plan.extractor,
+            run.data.store,
             clips,
             evaluation_clips(run, "validation"),
             arguments,

@@ -121,11 +121,17 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         report = extended(report, seeds=_seed_sections(reports), chosen_seed=chosen)
     if transductive is not None:
         report = extended(report, transductive=transductive)
+    return _with_optional_sections(report, reports)
+
+
+def _with_optional_sections(report: Report, reports: Reports) -> Report:
+    """The report with temperatures and robustness, where all of its runs have them."""
+    children = list(reports.values())
     if all(child.temperature for child in children):
         temperatures = {str(n): child.temperature.value for n, child in reports.items()}
         report = extended(report, temperatures=temperatures)
     if all(child.robustness for child in children):
-        robustness = mean_robustness([child.robustness for child in children], results.clips)
+        robustness = mean_robustness([child.robustness for child in children], report.clips)
         report = extended(report, robustness=robustness)
     return report
 

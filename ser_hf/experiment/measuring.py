@@ -102,12 +102,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         # the Trainer maximizes: it negates what is better when it is lower
         validated=-fitted.validated if lower_is_better(metric) else fitted.validated,
         training=training_section(run, fitted),
-        seconds=Seconds(
-            preparation=run.data.preparation_seconds,
-            training=fitted.seconds,
-            per_epoch=float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
-            judgement=time.perf_counter() - began,
-        ),
+        seconds=_seconds(run, fitted, time.perf_counter() - began),
     )
     if transductive is not None:
         report = extended(report, transductive=transductive)
@@ -197,6 +192,17 @@ def _warnings(
         *fitted.notes,
         *window_notes(run),
     ]
+
+
+def _seconds(run: RunContext, fitted: Fit, evaluation: float) -> Seconds:
+    """The report's `seconds`; `evaluation` are those of prediction and evaluation."""
+    per_epoch = float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None
+    return Seconds(
+        preparation=run.data.preparation_seconds,
+        training=fitted.seconds,
+        per_epoch=per_epoch,
+        judgement=evaluation,
+    )
 
 
 def _scores(predictions: Predictions) -> Scores:

@@ -125,7 +125,10 @@ def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     )
     assert first == second
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
-    expected = "speed (in 50 % of them), gaussian noise (in 50 % of them), coloured noise (in 50 % of them)"
+    expected = (
+        "speed (in 50 % of them), gaussian noise (in 50 % of them), "
+        "coloured noise (in 50 % of them)"
+    )
     assert f"Augmentation of the training clips: {expected}" in card
 
 

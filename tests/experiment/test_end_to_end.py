@@ -80,7 +80,8 @@ for route, (model, clips, wanted, options, snippets) in ROUTES.items():
     for path in sorted(Path(clips).rglob("*.wav")):
         if path.stem in wanted:
             scores = classifier(load_audio(str(path), sampling_rate=rate), top_k=None)
-            print(f"scores {route}", json.dumps([path.stem, {item["label"]: item["score"] for item in scores}]))
+            score_of_label = {item["label"]: item["score"] for item in scores}
+            print(f"scores {route}", json.dumps([path.stem, score_of_label]))
     os.chdir(route)
     print(f"card {route}")
     exec("\\n".join(snippets), {})

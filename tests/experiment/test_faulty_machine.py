@@ -40,8 +40,10 @@ import transformers
 import ser_hf.experiment.run as run
 from ser_hf.cli import main
 
-place, name = {"training": (transformers.Trainer, "training_step"), "report": (run, "save_run")}[sys.argv[1]]
-work, calls = getattr(place, name), []
+stages = {"training": (transformers.Trainer, "training_step"), "report": (run, "save_run")}
+place, name = stages[sys.argv[1]]
+work = getattr(place, name)
+calls = []
 
 def counted(*given, **more):
     calls.append(given)

@@ -184,8 +184,9 @@ def context_of(recipe):
             "corpus.corpora[0].weight: training.balance makes corpora equally",
         ),
         (
-            *(["training.balance=class", "training.loss.class_weights=balanced"], ("savee",)),
-            "training.loss.class_weights: training.balance: class balances classes too; leave out one",
+            ["training.balance=class", "training.loss.class_weights=balanced"],
+            ("savee",),
+            "training.loss.class_weights: training.balance: class balances classes too",
         ),
         (
             ["training.solver=sklearn"],

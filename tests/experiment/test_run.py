@@ -1,4 +1,4 @@
-"""Runs with folds, seeds and a foil: their files, their reports, how they are resumed and replaced."""
+"""Runs with folds, seeds and a foil: files, reports, how they are resumed and replaced."""
 
 import contextlib
 import json
