@@ -26,13 +26,13 @@ EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=T
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 199, 200, 201, 1001])
 def test_windows_cover_the_clip_once_with_the_fewest_of_equal_length(samples):
-    own = pieces(samples, 100)
-    covered = np.concatenate([np.arange(start, start + length) for start, length in own])
+    windows = pieces(samples, 100)
+    covered = np.concatenate([np.arange(start, start + length) for start, length in windows])
     assert covered.tolist() == list(range(samples))
-    lengths = [length for _, length in own]
+    lengths = [length for _, length in windows]
     assert max(lengths) <= 100
     assert max(lengths) - min(lengths) <= 1
-    assert (len(own) - 1) * 100 < samples
+    assert (len(windows) - 1) * 100 < samples
 
 
 def test_windows_are_averaged_as_probabilities_by_duration():
@@ -81,7 +81,7 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
     assert_near(seen[0].predictions, logits)
     loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
     assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
-    for row, own in zip(evaluated, logits, strict=True):
+    for row, clip_logits in zip(evaluated, logits, strict=True):
         windows = [
             store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)
         ]
@@ -91,7 +91,7 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
                 for window in windows
             ]
         shares = torch.tensor([len(window) / len(store[row]) for window in windows])
-        assert_near(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0))
+        assert_near(softmax(clip_logits), (shares[:, None] * torch.stack(alone)).sum(dim=0))
 
 
 def test_notes_on_windows_and_padding(clips, store):

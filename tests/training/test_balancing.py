@@ -52,8 +52,8 @@ def test_quotas_follow_weight_and_balance(weights, balance, expected):
     ("weights", "left"), [({"a": 0.001}, (1, 1)), ({"a": 0.01, "b": 1.0}, (1, 1))]
 )
 def test_every_class_keeps_one_clip(weights, left):
-    own = {("a", label): count for label, count in enumerate(left)}
-    assert quotas(SIZES, weights, None) == own | {
+    balanced_counts = {("a", label): count for label, count in enumerate(left)}
+    assert quotas(SIZES, weights, None) == balanced_counts | {
         cell: count for cell, count in SIZES.items() if cell[0] == "b"
     }
 

@@ -30,21 +30,21 @@ def plan(labels):
 
 
 def test_a_part_is_its_rows_by_length(clips, store):
-    own = clip_table(clips, ROWS, store)
-    assert set(own["row"]) == set(ROWS)
-    assert own["length"][:] == sorted(own["length"])
-    for clip in own:
+    table = clip_table(clips, ROWS, store)
+    assert set(table["row"]) == set(ROWS)
+    assert table["length"][:] == sorted(table["length"])
+    for clip in table:
         assert clip["length"] == len(store[clip["row"]])
         assert clip["labels"] == clips[clip["row"]]["label"]
         assert clip["max_samples"] == 0
 
 
 def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
-    own = clip_table(clips, ROWS, store)
-    batch = Collator(store, plan.extractor)(list(own))
+    table = clip_table(clips, ROWS, store)
+    batch = Collator(store, plan.extractor)(list(table))
     assert set(batch) == {"input_values", "attention_mask", "labels"}
-    assert batch["labels"].tolist() == own["labels"][:]
-    for i, row in enumerate(own["row"]):
+    assert batch["labels"].tolist() == table["labels"][:]
+    for i, row in enumerate(table["row"]):
         length = len(store[row])
         assert batch["attention_mask"][i].sum() == length
         np.testing.assert_array_equal(batch["input_values"][i, :length].numpy(), store[row])
@@ -53,14 +53,14 @@ def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
 
 def test_crops_depend_on_seed_and_epoch(clips, store, plan):
     longest = int(np.argmax(store.lengths))
-    own = clip_table(clips, [longest], store, max_duration=0.5)
+    table = clip_table(clips, [longest], store, max_duration=0.5)
     pieces = np.lib.stride_tricks.sliding_window_view(store[longest], 8000)
 
     def start(seed, epoch):
         torch.rand(1)
         collate = Collator(store, plan.extractor, seed)
         collate.epoch.fill_(epoch)
-        crop = collate(list(own))["input_values"][0].numpy()
+        crop = collate(list(table))["input_values"][0].numpy()
         (places,) = np.nonzero((pieces == crop).all(axis=1))
         return places.item()
 
@@ -88,13 +88,14 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     arguments = training_arguments(HOUSE_DEFAULTS | changes, tmp_path, 0, progress=False)
     few = clip_table(clips, [0], store)
     trainer = EmotionTrainer(model, arguments, Collator(store, plan.extractor), few, few)
-    own = clip_table(clips, [7, 2, 11, 5, 0, 9], store).select(order)
-    rows, logits = predict(trainer, own)
+    table = clip_table(clips, [7, 2, 11, 5, 0, 9], store).select(order)
+    rows, logits = predict(trainer, table)
     with torch.no_grad():
         alone = [
-            model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]
+            model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy()
+            for row in table["row"]
         ]
-    assert rows.tolist() == own["row"][:]
+    assert rows.tolist() == table["row"][:]
     assert_near(logits, alone)
     assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, (
         "clips must differ for the order to show"
@@ -120,13 +121,13 @@ def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(
 
 
 def test_windows_cover_long_clips(clips, store, plan):
-    own = clip_table(clips, ROWS, store, window=5000)
-    assert own["length"][:] == sorted(own["length"])
-    assert max(own["length"]) <= 5000 < max(store.lengths[ROWS])
-    assert own["max_samples"][:] == [0] * len(own)
+    table = clip_table(clips, ROWS, store, window=5000)
+    assert table["length"][:] == sorted(table["length"])
+    assert max(table["length"]) <= 5000 < max(store.lengths[ROWS])
+    assert table["max_samples"][:] == [0] * len(table)
     covered = {row: np.zeros(store.lengths[row], dtype=int) for row in ROWS}
-    batch = Collator(store, plan.extractor)(list(own))
-    for i, clip in enumerate(own):
+    batch = Collator(store, plan.extractor)(list(table))
+    for i, clip in enumerate(table):
         own_samples = slice(clip["start"], clip["start"] + clip["length"])
         covered[clip["row"]][own_samples] += 1
         assert batch["attention_mask"][i].sum() == clip["length"]
@@ -141,11 +142,11 @@ def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
     extractor = blueprint(
         "encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)
     ).extractor
-    own = clip_table(clips, range(len(store)), store)
-    short = own[0]
-    least = own[1]["length"] + 10
-    batch = Collator(store, extractor, shortest=least)([short, own[1], own[5]])
-    for i, clip in enumerate([short, own[1]]):
+    table = clip_table(clips, range(len(store)), store)
+    short = table[0]
+    least = table[1]["length"] + 10
+    batch = Collator(store, extractor, shortest=least)([short, table[1], table[5]])
+    for i, clip in enumerate([short, table[1]]):
         lengthened = np.pad(store[clip["row"]], (0, least - clip["length"]))
         expected = extractor(lengthened, sampling_rate=16000, return_tensors="pt")["input_values"][
             0
@@ -153,7 +154,7 @@ def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
         np.testing.assert_array_equal(batch["input_values"][i, :least], expected)
         assert not batch["input_values"][i, least:].any()
         assert norm == "group" or batch["attention_mask"][i].sum() == least
-    assert batch["input_values"].shape[1] == own[5]["length"]
+    assert batch["input_values"].shape[1] == table[5]["length"]
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-layer", "wav2vec2", "wav2vec2-bert"])
@@ -163,10 +164,10 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     plan = blueprint("encoder", labels, checkpoint=str(folder), options=options)
     shortest, least = lengths_needed(plan.config)
     collate = Collator(store, plan.extractor, 0, shortest, least)
-    own = list(clip_table(clips, range(2), store))
-    assert all(clip["length"] < least for clip in own)
-    evaluated = collate(own)
-    trained = collate(own, training=True)
+    table = list(clip_table(clips, range(2), store))
+    assert all(clip["length"] < least for clip in table)
+    evaluated = collate(table)
+    trained = collate(table, training=True)
     name = build_model(copy.deepcopy(plan)).main_input_name
     assert set(trained) == set(evaluated)
     assert len(trained[name]) == len(trained["labels"]) == 2
@@ -183,5 +184,5 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
     model(**trained)
     with pytest.raises(ValueError, match="mask_length"):
         model(**evaluated)
-    long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
-    assert_near(long_enough(own, training=True)[name], evaluated[name])
+    long_enough = Collator(store, plan.extractor, 0, shortest, table[1]["length"])
+    assert_near(long_enough(table, training=True)[name], evaluated[name])

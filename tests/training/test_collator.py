@@ -52,9 +52,9 @@ def collator(store):
     return make
 
 
-def repeated(own):
+def repeated(selected):
     """Clips of a corpus of which an epoch uses eight fifths."""
-    return balanced(own, ["a"] * 12, SPEAKERS, {"a": 1.6}, None, 0)
+    return balanced(selected, ["a"] * 12, SPEAKERS, {"a": 1.6}, None, 0)
 
 
 def waveforms(batch):
@@ -70,25 +70,25 @@ def marks(batch):
 
 
 def test_only_training_batches_are_changed(clips, store, collator):
-    own = list(clip_table(clips, ROWS, store))
+    selected = list(clip_table(clips, ROWS, store))
     collate = collator(Marked(), Mixup(probability=1.0))
     clean = collator()
-    evaluated = collate(own)
-    plain = clean(own, training=True)
+    evaluated = collate(selected)
+    plain = clean(selected, training=True)
     for name in plain:
         torch.testing.assert_close(evaluated[name], plain[name], rtol=0, atol=0)
     assert evaluated["labels"].dtype == torch.int64
-    changed = collate(own, training=True)
+    changed = collate(selected, training=True)
     assert changed["labels"].shape == (5, 4)
-    unmixed = collator(Marked())(own, training=True)
-    for waveform, clip in zip(waveforms(unmixed), own, strict=True):
+    unmixed = collator(Marked())(selected, training=True)
+    for waveform, clip in zip(waveforms(unmixed), selected, strict=True):
         np.testing.assert_array_equal(waveform[1:], store[clip["row"]])
 
 
 def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator):
-    own = list(clip_table(clips, ROWS, store))
+    selected = list(clip_table(clips, ROWS, store))
 
-    def drawn(seed=0, epoch=0, batch=own):
+    def drawn(seed=0, epoch=0, batch=selected):
         torch.rand(1)
         np.random.rand(1)
         collate = collator(Marked(), seed=seed)
@@ -96,37 +96,37 @@ def test_random_numbers_depend_on_seed_epoch_row_and_copy(clips, store, collator
         return marks(collate(batch, training=True))
 
     assert drawn() == drawn()
-    assert drawn()[::-1] == drawn(batch=own[::-1])
+    assert drawn()[::-1] == drawn(batch=selected[::-1])
     several = [
         drawn(),
         drawn(seed=1),
         drawn(epoch=1),
-        drawn(batch=[clip | {"copy": 1} for clip in own]),
+        drawn(batch=[clip | {"copy": 1} for clip in selected]),
     ]
     assert len({mark for marks in several for mark in marks}) == 20
     expected = [
-        np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in own
+        np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in selected
     ]
-    assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
+    assert drawn(3, 2, [clip | {"copy": 4} for clip in selected]) == pytest.approx(expected)
 
 
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
     """The Trainer counts entries of labels over accumulated batches: they must be of one kind."""
-    (own,) = clip_table(clips, ROWS[:1], store)
-    labels = collator(None, Mixup(probability=1.0))([own], training=True)["labels"]
-    assert labels.tolist() == [torch.eye(4)[own["labels"]].tolist()]
+    (clip,) = clip_table(clips, ROWS[:1], store)
+    labels = collator(None, Mixup(probability=1.0))([clip], training=True)["labels"]
+    assert labels.tolist() == [torch.eye(4)[clip["labels"]].tolist()]
     assert labels.dtype == torch.float32
 
 
 @pytest.mark.slow  # starts two interpreters
 def test_workers_make_the_same_batches(clips, store, collator):
-    own = repeated(clip_table(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
+    selected = repeated(clip_table(clips, [0, 4, 8, 1, 2], store, max_duration=0.4))
     collate = partial(
         collator(Augmenter(STEPS, 16000), Mixup(probability=0.8), seed=3), training=True
     )
-    here = DataLoader(own, 4, collate_fn=collate)
+    here = DataLoader(selected, 4, collate_fn=collate)
     there = DataLoader(
-        own,
+        selected,
         4,
         collate_fn=collate,
         num_workers=2,
@@ -144,14 +144,14 @@ def test_workers_make_the_same_batches(clips, store, collator):
 
 
 def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):
-    own = clip_table(clips, [0, 4, 8, 1, 2], store)
+    selected = clip_table(clips, [0, 4, 8, 1, 2], store)
 
     def statistics(collate, training):
         model = CRNNForAudioClassification(tiny_config("crnn", normalization="corpus"))
         fit_statistics(model, collate, training)
         return model.front_end.normalize.mean, model.front_end.normalize.deviation
 
-    more = repeated(own)
-    assert len(more) > len(own)
+    more = repeated(selected)
+    assert len(more) > len(selected)
     changed = statistics(collator(Marked(2), Mixup(probability=1.0)), more)
-    torch.testing.assert_close(changed, statistics(collator(), own), rtol=0, atol=0)
+    torch.testing.assert_close(changed, statistics(collator(), selected), rtol=0, atol=0)

@@ -103,11 +103,11 @@ def check_a_kind(classifier, kind, folder, **lora):
     inputs = inputs_of(model)
     where = structure(model)
     before = logits_of(model, inputs)
-    own = {name: value.clone() for name, value in model.state_dict().items()}
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
     adapted = add_lora(model, Lora(2, **lora))
     assert_near(logits_of(adapted, inputs), before)
 
-    head = {name for name in own if where.place(name)[0] == "head"}
+    head = {name for name in weights if where.place(name)[0] == "head"}
     trainable = {name: value.detach().clone() for name, value in trainable_of(adapted).items()}
     assert {bare(name) for name in trainable if "lora_" not in name} == head
     assert {where.place(bare(name)) for name in trainable if "lora_" in name} == {
@@ -127,12 +127,12 @@ def check_a_kind(classifier, kind, folder, **lora):
         for name, value in adapted.state_dict().items()
         if "original_module" not in name
     }
-    for name in own.keys() - head:
-        assert torch.equal(state[name], own[name]), name
+    for name in weights.keys() - head:
+        assert torch.equal(state[name], weights[name]), name
 
     plain = merged(adapted)
     assert type(plain) is type(model)
-    assert plain.state_dict().keys() == own.keys()
+    assert plain.state_dict().keys() == weights.keys()
     assert_near(logits_of(plain, inputs), after)
     assert_near(logits_of(adapted, inputs), after, tolerance=1e-6)  # the adapted model is as it was
     assert sum(p.numel() for p in plain_parameters(adapted)) == sum(
