@@ -28,10 +28,10 @@ def installed(tmp_path_factory):
     target = tmp_path_factory.mktemp("installed")
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     shutil.copytree(EXAMPLE / "ser_hf_example", target / "ser_hf_example")
-    facts = target / f"{project['name']}-{project['version']}.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
-    with (facts / "entry_points.txt").open("w") as file:
+    metadata = target / f"{project['name']}-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    with (metadata / "entry_points.txt").open("w") as file:
         for group, points in project["entry-points"].items():
             file.write(
                 f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
@@ -107,9 +107,10 @@ def test_the_example_package_trains_and_its_model_loads_without_ser_hf(
 def test_a_plugin_that_is_none_is_named_when_it_is_used(group, value, expected, monkeypatch):
     point = EntryPoint("odd", value, f"ser_hf.{group}")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
-    known = {"corpora": ser_hf.corpora.CORPORA, "networks": ser_hf.models.ARCHITECTURES}[group]
-    table = plugins.WithPlugins(known.entries, known.group, known.check)
-    assert list(table) == [*known, "odd"]
+    tables = {"corpora": ser_hf.corpora.CORPORA, "networks": ser_hf.models.ARCHITECTURES}
+    built_in = tables[group]
+    table = plugins.WithPlugins(built_in.entries, built_in.group, built_in.check)
+    assert list(table) == [*built_in, "odd"]
     with pytest.raises(
         UserError, match=f"plug-in odd .ser_hf.{group}. of the package {value}: "
     ) as caught:
@@ -120,8 +121,8 @@ def test_a_plugin_that_is_none_is_named_when_it_is_used(group, value, expected, 
 def test_a_plugin_takes_no_name_of_ser_hf(monkeypatch):
     point = EntryPoint("ravdess", "json", "ser_hf.corpora")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
-    known = ser_hf.corpora.CORPORA
+    corpora = ser_hf.corpora.CORPORA
     with pytest.raises(
         UserError, match="plug-in ravdess .*: ser_hf has a ravdess, so its entry point needs"
     ):
-        plugins.WithPlugins(known.entries, known.group, known.check)["ravdess"]
+        plugins.WithPlugins(corpora.entries, corpora.group, corpora.check)["ravdess"]

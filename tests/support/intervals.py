@@ -39,7 +39,7 @@ def recall_intervals(predictions, resamples=2000, confidence=0.95):
     values = _resampled(
         bootstrap.measure_recalls(predictions.outputs), predictions, True, resamples
     )
-    return [bootstrap.percentile(own, confidence) for own in values["recall"].T]
+    return [bootstrap.percentile(recalls, confidence) for recalls in values["recall"].T]
 
 
 def slice_metrics(predictions, resamples=2000, confidence=0.95):

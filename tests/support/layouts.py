@@ -155,8 +155,10 @@ def write_emobox(
         fold = folder / f"fold_{number}"
         fold.mkdir(exist_ok=True)
         for part, expected in (("train", False), ("test", True)):
-            own = [line for key, line in lines.items() if (speaker_of[key] in tested) == expected]
-            _write_lines(fold / f"{name}_{part}_fold_{number}.jsonl", own)
+            lines_of_part = [
+                line for key, line in lines.items() if (speaker_of[key] in tested) == expected
+            ]
+            _write_lines(fold / f"{name}_{part}_fold_{number}.jsonl", lines_of_part)
     return folder
 
 
@@ -203,12 +205,12 @@ def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) 
     lines += ["splits:", *(line for part in parts for line in (f"  {part}:", f"    type: {part}"))]
     lines.append("tables:")
     columns = ["    columns:", "      emotion:", "        scheme_id: emotion", "      speaker:"]
-    for part, own in parts.items():
+    for part, speakers_of_part in parts.items():
         lines += [f"  emotion.{part}:", f"    type: {kind}", f"    split_id: {part}"]
         lines += [*columns, "        scheme_id: speaker"]
         rows = []
         for clip in clips:
-            if clip.speaker in own:
+            if clip.speaker in speakers_of_part:
                 times = (
                     ["0 days 00:00:00.100000", f"0 days 00:00:{clip.seconds - 0.1:09.6f}"]
                     if segmented

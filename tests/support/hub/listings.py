@@ -30,7 +30,7 @@ def describe(
     readme = commit.tree.get("README.md", File(b""))
     card = front_matter(readme.content.decode())[0] or {}
     library = card.get("library_name") or ("transformers" if "config.json" in commit.tree else None)
-    known = {
+    optional = {
         "library_name": library,
         "pipeline_tag": card.get("pipeline_tag"),
         "sdk": repository.sdk,
@@ -41,16 +41,17 @@ def describe(
     ]
     return {
         "_id": hashlib.md5(f"{repository.type} {repository.id}".encode()).hexdigest()[:24],
-        **{
-            "id": repository.id,
-            "author": repository.owner,
-            "private": repository.private,
-            "gated": repository.gated,
-        },
-        **{"sha": commit.oid, "createdAt": repository.commits[0].date, "lastModified": commit.date},
-        "tags": [*card.get("tags", []), *filter(None, known.values())],
-        **{"cardData": card, "siblings": files},
-        **{key: value for key, value in known.items() if value},
+        "id": repository.id,
+        "author": repository.owner,
+        "private": repository.private,
+        "gated": repository.gated,
+        "sha": commit.oid,
+        "createdAt": repository.commits[0].date,
+        "lastModified": commit.date,
+        "tags": [*card.get("tags", []), *filter(None, optional.values())],
+        "cardData": card,
+        "siblings": files,
+        **{key: value for key, value in optional.items() if value},
     }
 
 

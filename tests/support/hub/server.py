@@ -169,10 +169,10 @@ class LoopbackHub:
                     if "repo_id" in named:
                         named["repo_type"] = named.get("repo_type", "models").removesuffix("s")
                     with self._store.lock:
-                        found = endpoint(self._store, request, **named)
-                    if isinstance(found, tuple):
-                        return found
-                    return 200, {"Content-Type": "application/json"}, json.dumps(found).encode()
+                        answer = endpoint(self._store, request, **named)
+                    if isinstance(answer, tuple):
+                        return answer
+                    return 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()
             self.failures.append(f"it does not know {request.method} {request.path}")
             raise Refused(404, "Sorry, we can't find the page you are looking for.", mistake=True)
         except Refused as refused:

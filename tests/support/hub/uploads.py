@@ -95,11 +95,11 @@ def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str,
 
 def put(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> dict[str, Any]:
     """The storage accepts a file of the announced size and sha256, without a token."""
-    found = hashlib.sha256(request.body).hexdigest()
-    if (found, str(len(request.body))) != (oid, request.query.get("size")):
+    digest = hashlib.sha256(request.body).hexdigest()
+    if (digest, str(len(request.body))) != (oid, request.query.get("size")):
         raise Refused(
             400,
-            f"BadDigest: announced {oid}, got {len(request.body)} bytes of {found}",
+            f"BadDigest: announced {oid}, got {len(request.body)} bytes of {digest}",
             mistake=True,
         )
     store.repositories[repo_type, repo_id].large[oid] = request.body
@@ -129,11 +129,11 @@ def commit(
     changed: dict[str, File | None] = {}
     for line in lines:
         changed |= _changes(repository, head.tree, line["key"], line["value"])
-    made = repository.add_commit(header["value"]["summary"], changed)
+    new_commit = repository.add_commit(header["value"]["summary"], changed)
     return {
         "success": True,
-        "commitOid": made.oid,
-        "commitUrl": f"{store.page(repository)}/commit/{made.oid}",
+        "commitOid": new_commit.oid,
+        "commitUrl": f"{store.page(repository)}/commit/{new_commit.oid}",
     }
 
 
