@@ -56,6 +56,15 @@ class Tested:
     settings: dict[str, Any]
     report: Report
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values, the report as in report.json."""
+        return {
+            "trial": self.trial,
+            "trials": self.trials,
+            "settings": self.settings,
+            "report": self.report.to_dict(),
+        }
+
 
 def number_of(trial: FrozenTrial) -> int:
     """A trial's number; of a retried one, that of the first attempt, whose folder it continues."""

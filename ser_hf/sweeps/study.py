@@ -75,7 +75,7 @@ class SweepResult:
         return {
             "folder": self.folder,
             "winner": None if self.winner is None else dataclasses.asdict(self.winner),
-            "tested": None if self.tested is None else dict(vars(self.tested)),
+            "tested": None if self.tested is None else self.tested.to_dict(),
         }
 
 

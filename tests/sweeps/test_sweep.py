@@ -3,6 +3,7 @@ once.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import optuna
 import pytest
 from filelock import FileLock, Timeout
 from stubs import RECIPE, SPACE, Runs, evaluated, grid, rate_of, rates, states, table, uar_of
+from support.commands import complaint
 from support.processes import started
 
 from ser_hf import cli
@@ -411,28 +413,52 @@ def test_a_folder_that_belongs_to_no_sweep_is_refused_and_left_alone(swept, tmp_
         swept(output=swept.folder / "thesis.tex")
 
 
-def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "tiny.yaml").write_text(dump_yaml(RECIPE))
-    (tmp_path / "rates.yaml").write_text(dump_yaml({**GRID, "trials": 2}))
-    (tmp_path / "wrong.yaml").write_text(dump_yaml({**GRID, "trails": 2}))
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Words of `ser-hf sweep` for two trials whose runs are stubs."""
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(dump_yaml(RECIPE))
+    space = tmp_path / "rates.yaml"
+    space.write_text(dump_yaml({**GRID, "trials": 2}))
     monkeypatch.setattr(sweep, "__kwdefaults__", {**sweep.__kwdefaults__, "run": Runs()})
-    command = [
-        "sweep",
-        str(tmp_path / "tiny.yaml"),
-        str(tmp_path / "rates.yaml"),
-        f"output_dir={tmp_path / 'runs'}",
-    ]
+    return ["sweep", str(recipe), str(space), f"output_dir={tmp_path / 'runs'}"]
+
+
+def test_the_command_sweeps_and_prints_the_best_trial(command, tmp_path, capsys):
     assert cli.main([*command, "--no-test"]) == 0
     assert (tmp_path / "runs-rates" / "leaderboard.html").is_file()
     assert "best of 2 trials: 0, UAR 0.8900 on validation" in capsys.readouterr().out
-    assert cli.main(["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "wrong.yaml")]) == 2
-    assert (
-        capsys.readouterr().err == "error: trails: unknown key; the nearest known key is trials\n"
-    )
+
+
+def test_the_command_prints_the_report_of_the_tested_trial_as_an_object(command, tmp_path, capsys):
+    assert cli.main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["winner"]["number"] == 0
+    assert printed["tested"]["trial"] == 0
+    assert printed["tested"]["trials"] == 2
+    report = printed["tested"]["report"]
+    assert report["judged_on"] == "test"
+    assert report["metrics"]["uar"] == pytest.approx(0.79)
+    assert report["protocol"]["name"] == "speaker_independent"
+
+
+def test_the_command_prints_no_tested_run_without_a_test(command, capsys):
+    assert cli.main([*command, "--no-test", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tested"] is None
+
+
+def test_the_command_reports_a_mistake_in_the_space_in_one_line(command, tmp_path, capsys):
+    (tmp_path / "rates.yaml").write_text(dump_yaml({**GRID, "trails": 2}))
+    assert complaint(capsys, *command).startswith("error: trails: unknown key")
 
 
 def test_optuna_is_named_by_its_extra():
-    program = "import sys; sys.modules['optuna'] = None; from ser_hf import cli; cli.main(['sweep', 'a.yaml', 'b'])"
+    program = (
+        "import sys\n"
+        "sys.modules['optuna'] = None\n"
+        "from ser_hf import cli\n"
+        "cli.main(['sweep', 'a.yaml', 'b'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=900
     )
