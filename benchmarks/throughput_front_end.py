@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from ser_hf.audio import WaveformStore
 from ser_hf.models.configuration import AcousticConfig
-from ser_hf.models.front_end import LogMel
+from ser_hf.models.spectra import LogMel
 from ser_hf.utils.environment import freed_memory_kept
 
 BATCH = 32

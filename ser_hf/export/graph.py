@@ -17,11 +17,11 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2Feat
 from ..loading.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
 from ..models import preparation as numpy_steps
 from ..models.configuration import RANGES_KEY
-from ..models.front_end import LogMel
 from ..models.layers import ConvBlock, ConvBlock1d
 from ..models.modeling_pooled_encoder import shortest_waveform
 from ..models.modeling_resnet import ResidualBlock
 from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..models.spectra import LogMel
 from ..utils.errors import UserError
 
 _VARIANCE_FLOOR = 1e-7

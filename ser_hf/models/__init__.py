@@ -46,8 +46,8 @@ _NETWORKS = {
     "parallel_cnn_attention_lstm": ("modeling_parallel", "ParallelCNNAttentionLSTM"),
     "byols": ("modeling_transfer", "BYOLS"),
     "cnn14": ("modeling_transfer", "CNN14"),
-    "vgg16": ("modeling_transfer", "VGG16"),
-    "vggish": ("modeling_transfer", "VGGish"),
+    "vgg16": ("modeling_vgg", "VGG16"),
+    "vggish": ("modeling_vgg", "VGGish"),
 }
 _MODELS = {
     name: getattr(import_module(f".{module}", __name__), f"{prefix}ForAudioClassification")

@@ -7,8 +7,8 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration import WaveformConfig
-from .front_end import DerivedBuffers
 from .layers import loss_of
+from .spectra import DerivedBuffers
 
 
 class AcousticClassifier(PreTrainedModel):

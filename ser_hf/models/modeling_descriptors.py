@@ -18,10 +18,11 @@ from .configuration import (
     PoolingKind,
     Samples,
 )
-from .front_end import STATISTICS, DerivedBuffers, FrontEnd, ShortTime
+from .front_end import STATISTICS, FrontEnd
 from .layers import ConvolutionStack1d, Pooling
 from .modeling_base import AcousticClassifier
 from .options import Number, SomeOf
+from .spectra import DerivedBuffers, ShortTime
 
 DESCRIPTORS: tuple[str, ...] = (
     "zero_crossing_rate",  # crossings per sample, 0 to 1

@@ -8,9 +8,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..loading.encoders import encoder_config, has_fixed_length
-from ..models.front_end import LogMel, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_transfer import TransferClassifier
+from ..models.spectra import LogMel, Mfcc
 from ..utils.errors import UserError
 from .freezing import Freezing, structure
 

@@ -13,8 +13,8 @@ from ser_hf.export.graph import PrepareWaveform, ProductLogMel, WaveformClassifi
 from ser_hf.inference.load import load_classifier
 from ser_hf.loading.encoders import shortest_clip
 from ser_hf.models.configuration import AcousticConfig
-from ser_hf.models.front_end import LogMel
 from ser_hf.models.preparation import prepare_waveform
+from ser_hf.models.spectra import LogMel
 from ser_hf.utils.errors import UserError
 
 LENGTHS = (16000, 5601, 9000, 30007, 560)

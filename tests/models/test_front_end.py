@@ -14,20 +14,16 @@ from torch import nn
 
 from ser_hf.models import CRNNConfig, CRNNForAudioClassification
 from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.feature_augmentation import mix_style, spec_augment, stretch_time, warp_bands
 from ser_hf.models.front_end import (
     STATISTICS,
     FeatureNorm,
     FrontEnd,
-    LogMel,
-    Mfcc,
     deltas,
     frame_statistics,
-    mix_style,
     resize,
-    spec_augment,
-    stretch_time,
-    warp_bands,
 )
+from ser_hf.models.spectra import LogMel, Mfcc
 
 # Mel bands and cepstra
 
@@ -110,7 +106,7 @@ def test_equals_torchaudio(settings, mel_scale, window):
 
 @pytest.mark.parametrize("at_once", [7, 40, 1000])
 def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypatch):
-    monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
+    monkeypatch.setattr("ser_hf.models.spectra.FRAMES_AT_ONCE", at_once)
     front_end = LogMel(_settings((16000, 512, 400, 160, 80)))
     own, other = (
         torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2)

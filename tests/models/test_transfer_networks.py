@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGishFrontEnd
+from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier
+from ser_hf.models.modeling_vgg import VGGishFrontEnd
 
 
 def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_the_top():
