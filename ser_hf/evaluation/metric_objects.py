@@ -28,8 +28,9 @@ def load_metric(name: str) -> evaluate.Metric:
 
     Its `compute` takes `references`, class ids (clips,), the shares of the raters' votes (clips,
     classes) or targets (clips, dimensions), and `predictions`, class ids, or `prediction_scores`,
-    probabilities (clips, classes) or values (clips, dimensions), as the metric needs. Example:
-    `ser_hf.load_metric("uar").compute(references=[0, 1], predictions=[0, 0])`
+    probabilities (clips, classes) or values (clips, dimensions), as the metric needs.
+
+    Example: `ser_hf.load_metric("uar").compute(references=[0, 1], predictions=[0, 0])`
 
     Args:
         name: its key in reports, such as ``"uar"``.

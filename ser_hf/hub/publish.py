@@ -106,8 +106,9 @@ def publish(
 
     Before and after the upload a process without ser_hf loads the model through `pipeline` and must
     predict the run's reference clips as the training process did. The model is one commit; the same
-    call again makes none, and continues an interrupted push. Example:
-    `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
+    call again makes none, and continues an interrupted push.
+
+    Example: `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
 
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.

@@ -25,8 +25,9 @@ def clip_table(
 
     Columns are `row`, `labels`, `start`, `length` and `max_samples`. A column `shares` holds the
     targets of dimensions, or with `soft_labels` the votes, one value per class, which are used as
-    labels in place of `labels`. Example: `clips = ser_hf.clip_table(dataset, split.rows["train"],
-    store, max_duration=3.0)`
+    labels in place of `labels`.
+
+    Example: `clips = ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
 
     Args:
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0

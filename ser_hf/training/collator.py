@@ -46,8 +46,9 @@ class Collator(ClipCollator):
     Training batches are also augmented before the crop and mixed before the feature extractor; with
     mixup, labels are shares (batch, classes). Random numbers depend on seed, epoch and clip only:
     they do not change with the number of workers or after an interruption. `epoch` is shared
-    memory, set by the Trainer. Example: `Trainer(model, args,
-    data_collator=ser_hf.Collator(store, extractor))`
+    memory, set by the Trainer.
+
+    Example: `Trainer(model, args, data_collator=ser_hf.Collator(store, extractor))`
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.

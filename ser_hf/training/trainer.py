@@ -52,8 +52,9 @@ class Bookkeeping(TrainerCallback):
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers: deterministic batches, averages, sealed checkpoints.
 
-    It also logs metrics of the training batches. Example:
-    `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
+    It also logs metrics of the training batches.
+
+    Example: `ser_hf.EmotionTrainer(model, args, collator, clips, validation).train()`
 
     Args:
         clips, validation: from `ser_hf.clip_table`.
