@@ -41,8 +41,8 @@ def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED)
     """Make a function from weights to metrics, means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = [compute(run, weights, names) for run in runs]
-        return {name: np.mean([own[name] for own in values], axis=0) for name in values[0]}
+        scores = [compute(run, weights, names) for run in runs]
+        return {name: np.mean([of_run[name] for of_run in scores], axis=0) for name in scores[0]}
 
     return measured
 
@@ -54,9 +54,8 @@ def measure_recalls(runs: Sequence[Outputs]) -> Measure:
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         support = weights @ runs[0].labeled
-        return {
-            "recall": np.mean([recalls(support, weights @ run.recognized) for run in runs], axis=0)
-        }
+        of_runs = [recalls(support, weights @ run.recognized) for run in runs]
+        return {"recall": np.mean(of_runs, axis=0)}
 
     return measured
 
@@ -65,7 +64,12 @@ def measure_dimensions(runs: Sequence[Ratings]) -> Measure:
     """Make a function from weights to `ccc`, (resamples, dimensions), means over runs on the same
     clips.
     """
-    return lambda weights: {"ccc": np.mean([run.weighted(weights).ccc() for run in runs], axis=0)}
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        of_runs = [run.weighted(weights).ccc() for run in runs]
+        return {"ccc": np.mean(of_runs, axis=0)}
+
+    return measured
 
 
 def fold_intervals(
@@ -96,11 +100,13 @@ def fold_intervals(
 
 def _folds_share(folds: Sequence[Predictions], speakers: Sequence[list[str] | None]) -> bool:
     """Whether a clip or a speaker is in two folds."""
-    drawn_of_folds = [
-        {*fold.ids, *(speakers_of_fold or ())}
-        for fold, speakers_of_fold in zip(folds, speakers, strict=True)
-    ]
-    return len(set.union(*drawn_of_folds)) < sum(map(len, drawn_of_folds))
+    seen: set[str] = set()
+    for fold, speakers_of_fold in zip(folds, speakers, strict=True):
+        drawn = {*fold.ids, *(speakers_of_fold or ())}
+        if not seen.isdisjoint(drawn):
+            return True
+        seen |= drawn
+    return False
 
 
 def _resample_shared_folds(
@@ -115,13 +121,17 @@ def _resample_shared_folds(
 
     def mean_of_folds(weights: np.ndarray) -> dict[str, np.ndarray]:
         weights_of_folds = np.split(weights, ends, axis=1)
-        values = [own(part) for own, part in zip(measures, weights_of_folds, strict=True)]
-        return {
-            name: mean_of_known(np.stack([own[name] for own in values], axis=1))
-            for name in values[0]
-        }
+        scores = []
+        for measure_fold, weights_of_fold in zip(measures, weights_of_folds, strict=True):
+            scores.append(measure_fold(weights_of_fold))
 
-    ids = [clip for fold in folds for clip in fold.ids]
+        means = {}
+        for name in scores[0]:
+            of_folds = np.stack([of_fold[name] for of_fold in scores], axis=1)
+            means[name] = mean_of_known(of_folds)
+        return means
+
+    ids = list(itertools.chain(*(fold.ids for fold in folds)))
     all_speakers = None if speakers[0] is None else list(itertools.chain(*speakers))
     drawn = clip_draws(ids, all_speakers, resamples, generator)
     return resample([mean_of_folds], drawn)[0]
@@ -135,18 +145,21 @@ def _resample_disjoint_folds(
     generator: np.random.Generator,
 ) -> dict[str, np.ndarray]:
     """{metric: (resamples,)}: means over folds, each fold with resamples of its own."""
-    values = []
+    scores = []
     for fold, speakers_of_fold in zip(folds, speakers, strict=True):
         drawn = draws(len(fold), speakers_of_fold, resamples, generator)
-        values.append(resample([measure(fold.outputs)], drawn)[0])
-    # (folds, resamples) each
-    stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}
+        scores.append(resample([measure(fold.outputs)], drawn)[0])
+    # (folds, resamples) each.
+    stacked = {name: np.stack([of_fold[name] for of_fold in scores]) for name in scores[0]}
+
     if draw_folds:
-        chosen = generator.integers(len(folds), size=(len(folds), resamples))
-        # Each drawn fold has its own resample, so that a fold drawn twice is not the same twice.
-        of_fold = generator.integers(resamples, size=chosen.shape)
-        stacked = {name: scores[chosen, of_fold] for name, scores in stacked.items()}
-    return {name: mean_of_known(scores.T) for name, scores in stacked.items()}
+        chosen_folds = generator.integers(len(folds), size=(len(folds), resamples))
+        # A resample for each drawn fold, so that a fold drawn twice is not the same twice.
+        chosen_resamples = generator.integers(resamples, size=chosen_folds.shape)
+        stacked = {
+            name: of_folds[chosen_folds, chosen_resamples] for name, of_folds in stacked.items()
+        }
+    return {name: mean_of_known(of_folds.T) for name, of_folds in stacked.items()}
 
 
 def speaker_keys(predictions: Predictions) -> list[str]:
@@ -158,6 +171,7 @@ def speaker_keys(predictions: Predictions) -> list[str]:
 
 
 def is_unknown(speaker: str | None) -> bool:
+    """Whether the corpus does not say who speaks."""
     return speaker is None or speaker.rpartition(":")[2] == UNNAMED
 
 
@@ -169,25 +183,35 @@ def resample(
     for counts in drawn:
         rows = max(1, _MEASURED_AT_ONCE // max(counts.shape[1], 1))
         for start in range(0, len(counts), rows):
-            weights = counts[start : start + rows].astype(np.float64)  # once, not in each measure
-            for own, measured in zip(pieces, measures, strict=True):
-                own.append(measured(weights))
-    return [
-        {name: np.concatenate([piece[name] for piece in own]) for name in own[0]} for own in pieces
-    ]
+            # Once, not in each measure.
+            weights = counts[start : start + rows].astype(np.float64)
+            for pieces_of_measure, measured in zip(pieces, measures, strict=True):
+                pieces_of_measure.append(measured(weights))
+    return [_joined(pieces_of_measure) for pieces_of_measure in pieces]
+
+
+def _joined(pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The values of consecutive resamples as one array each, (resamples, ...)."""
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
     """[low, high] of the values that are not nan; None without any."""
-    known = values[np.isfinite(values)]
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return None
     tail = 100 * (1 - confidence) / 2
-    return [float(end) for end in np.percentile(known, [tail, 100 - tail])] if len(known) else None
+    return np.percentile(defined, [tail, 100 - tail]).tolist()
 
 
 def percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Intervals:
     """The interval of each metric that is defined in some resample."""
-    found = {name: percentile(own, confidence) for name, own in values.items()}
-    return {name: own for name, own in found.items() if own is not None}
+    intervals = {}
+    for name, resampled in values.items():
+        interval = percentile(resampled, confidence)
+        if interval is not None:
+            intervals[name] = interval
+    return intervals
 
 
 def clip_draws(
@@ -197,36 +221,50 @@ def clip_draws(
     generator: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """As `draws`, but over ids: a clip that several folds predict is drawn once for all of them."""
-    number: dict[str, int] = {}
-    places = np.asarray([number.setdefault(clip, len(number)) for clip in ids])
+    # Clips are numbered in the order of their first prediction.
+    number_of_clip: dict[str, int] = {}
+    numbers = np.asarray([number_of_clip.setdefault(clip, len(number_of_clip)) for clip in ids])
     if speakers is not None:
-        speakers = [speakers[first] for first in np.unique(places, return_index=True)[1]]
-    return (counts[:, places] for counts in draws(len(number), speakers, resamples, generator))
+        firsts = np.unique(numbers, return_index=True)[1]
+        speakers = [speakers[first] for first in firsts]
+    drawn = draws(len(number_of_clip), speakers, resamples, generator)
+    return (counts[:, numbers] for counts in drawn)
 
 
 def draws(
     clips: int, speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """How often each resample holds each clip, in blocks of (some resamples, clips)."""
-    names, of = np.unique(
-        np.zeros(clips) if speakers is None else np.asarray(speakers), return_inverse=True
-    )
-    clips_of = np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1])
     block = max(1, _DRAWN_AT_ONCE // max(clips, 1))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        if speakers is None:
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    if speakers is None:
+        for size in sizes:
             yield generator.multinomial(clips, np.full(clips, 1 / clips), size=size)
-            continue
-        times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size).T
-        counts = np.zeros((size, clips), dtype=np.int64)
-        for own, drawn in zip(clips_of, times, strict=True):
-            # A speaker drawn k times brings k times as many clips, drawn from the speaker's clips.
-            shares = np.full(len(own), 1 / len(own))
-            counts[:, own] = (
-                generator.multinomial(drawn * len(own), shares) if len(own) > 1 else drawn[:, None]
-            )
-        yield counts
+        return
+
+    _, speaker_of_clip = np.unique(np.asarray(speakers), return_inverse=True)
+    ends = np.cumsum(np.bincount(speaker_of_clip))[:-1]
+    clips_of_speakers = np.split(np.argsort(speaker_of_clip, kind="stable"), ends)
+    for size in sizes:
+        yield _draw_speakers(clips_of_speakers, clips, size, generator)
+
+
+def _draw_speakers(
+    clips_of_speakers: Sequence[np.ndarray], clips: int, size: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw speakers, and clips of each drawn speaker: how often each clip, (size, clips)."""
+    number = len(clips_of_speakers)
+    times = generator.multinomial(number, np.full(number, 1 / number), size=size)
+    counts = np.zeros((size, clips), dtype=np.int64)
+    for clips_of_speaker, drawn in zip(clips_of_speakers, times.T, strict=True):
+        # A speaker drawn k times brings k times as many clips, drawn from the speaker's clips.
+        count = len(clips_of_speaker)
+        if count == 1:
+            counts[:, clips_of_speaker] = drawn[:, None]
+        else:
+            shares = np.full(count, 1 / count)
+            counts[:, clips_of_speaker] = generator.multinomial(drawn * count, shares)
+    return counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,22 +342,22 @@ def _bootstrap(
     seed: int,
     names: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{name: {metric: (resamples,)}}, every name under the same draws."""
+    """{side: {metric: (resamples,)}}, every side under the same draws."""
     clips = len(next(iter(sides.values()))[0].labels)
-    # One generator for each number of seeds, so that no side's draw depends on the order of the
+    # A generator for each number of seeds, so that no side's draw depends on the order of the
     # sides.
-    of_runs = {
-        n: np.random.default_rng([seed, n]) for n in {len(own) for own in sides.values()} if n > 1
-    }
-    blocks: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in sides}
+    numbers_of_seeds = {len(runs) for runs in sides.values()} - {1}
+    generators = {number: np.random.default_rng([seed, number]) for number in numbers_of_seeds}
+
+    pieces: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in sides}
     for weights in draws(clips, speakers, resamples, np.random.default_rng(seed)):
-        chosen = {n: own.integers(n, size=(n, len(weights))) for n, own in of_runs.items()}
-        for name, own in sides.items():
-            blocks[name].append(_mean(own, weights, names, chosen.get(len(own))))
-    return {
-        name: {key: np.concatenate([one[key] for one in own]) for key in names}
-        for name, own in blocks.items()
-    }
+        chosen = {
+            number: generator.integers(number, size=(number, len(weights)))
+            for number, generator in generators.items()
+        }
+        for name, runs in sides.items():
+            pieces[name].append(_mean(runs, weights, names, chosen.get(len(runs))))
+    return {name: _joined(pieces_of_side) for name, pieces_of_side in pieces.items()}
 
 
 def _mean(
@@ -329,22 +367,23 @@ def _mean(
     chosen: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Each metric's mean over the runs, or over the `chosen` ones, (runs, resamples)."""
-    chosen = np.arange(len(runs))[:, None] if chosen is None else chosen
-    measured = [compute(run, weights, names) for run in runs]
-    values = {metric: np.stack([own[metric] for own in measured]) for metric in names}
-    return {
-        metric: np.take_along_axis(own, chosen, axis=0).mean(axis=0)
-        for metric, own in values.items()
-    }
+    if chosen is None:
+        chosen = np.arange(len(runs))[:, None]
+    scores = [compute(run, weights, names) for run in runs]
+    means = {}
+    for metric in names:
+        of_runs = np.stack([of_run[metric] for of_run in scores])
+        means[metric] = np.take_along_axis(of_runs, chosen, axis=0).mean(axis=0)
+    return means
 
 
 def sign_p(differences: np.ndarray) -> float:
     """Two-sided p-value of resampled differences: twice the share of those that are zero or of the
     rarer sign, at most 1. One is added to count and number, as a finite number of resamples cannot
     show that something never happens (Davison and Hinkley 1997, section 4.2)."""
-    known = differences[np.isfinite(differences)]
-    rarer = min(np.sum(known <= 0), np.sum(known >= 0))
-    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+    defined = differences[np.isfinite(differences)]
+    rarer = min(np.sum(defined <= 0), np.sum(defined >= 0))
+    return float(min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -24,8 +24,8 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, runs: int = 1) ->
         runs: each clip is counted once, however many there are.
     """
     bins = reliability(labels, probabilities)
-    for own in bins:
-        own.clips /= runs
+    for probability_bin in bins:
+        probability_bin.clips /= runs
     ece = all_metrics(labels, probabilities, names=["ece"])["ece"]
     return Calibration(bins=bins, ece=ece)
 

@@ -41,39 +41,39 @@ METRICS = {
         "UAR",
         "unweighted average recall: the mean over classes of the share of each class's clips "
         "that is recognized",
-        lambda own: mean_of_known(recalls(own.support, own.recognized)),
+        lambda weighted: mean_of_known(recalls(weighted.support, weighted.recognized)),
     ),
     "wa": Metric(
         "WA",
         "weighted accuracy: the share of all clips that is recognized (plain accuracy)",
-        lambda own: own.correct / own.clips,
+        lambda weighted: weighted.correct / weighted.clips,
     ),
     "macro_f1": Metric(
         "macro-F1",
         "the mean over classes of the harmonic mean of precision and recall",
-        lambda own: mean_of_known(own.f1),
+        lambda weighted: mean_of_known(weighted.f1),
     ),
     "weighted_f1": Metric(
         "weighted F1",
         "the mean over classes of F1, each class weighted by its number of clips",
-        lambda own: np.nansum(own.f1 * own.support, axis=1) / own.clips,
+        lambda weighted: np.nansum(weighted.f1 * weighted.support, axis=1) / weighted.clips,
     ),
     "micro_f1": Metric(
         "micro-F1",
         "F1 of all decisions together; equal to WA with one label per clip",
-        lambda own: own.correct / own.clips,
+        lambda weighted: weighted.correct / weighted.clips,
     ),
     "top2_accuracy": Metric(
         "top-2 accuracy",
         "the share of clips whose label is one of the two most probable classes",
-        lambda own: own.mean(own.outputs.in_top_two),
+        lambda weighted: weighted.mean(weighted.outputs.in_top_two),
         needs="probabilities",
     ),
     "kappa": Metric(
         "Cohen's kappa",
         "Cohen's kappa: agreement with the labels beyond chance agreement; 0 is chance, 1 is "
         "perfect",
-        lambda own: (own.correct * own.clips - own.by_chance) / (own.clips**2 - own.by_chance),
+        Weighted.kappa,
     ),
     "mcc": Metric(
         "MCC",
@@ -91,14 +91,14 @@ METRICS = {
     "log_loss": Metric(
         "log loss",
         "mean negative natural logarithm of the probability of the true class; lower is better",
-        lambda own: own.mean(own.outputs.log_losses),
+        lambda weighted: weighted.mean(weighted.outputs.log_losses),
         higher_is_better=False,
         needs="probabilities",
     ),
     "brier": Metric(
         "Brier score",
         "mean over clips of the squared error of all probabilities (0 to 2); lower is better",
-        lambda own: own.mean(own.outputs.squared_errors),
+        lambda weighted: weighted.mean(weighted.outputs.squared_errors),
         higher_is_better=False,
         needs="probabilities",
     ),
@@ -108,7 +108,7 @@ METRICS = {
         "ECE",
         "expected calibration error: the difference between accuracy and predicted probability, "
         "mean over 15 equal bins of the probability; lower is better",
-        lambda own: np.abs(own.weights @ own.outputs.overconfidence).sum(axis=1) / own.clips,
+        Weighted.ece,
         higher_is_better=False,
         needs="probabilities",
         interval=False,
@@ -117,7 +117,7 @@ METRICS = {
         "KL divergence",
         "Kullback-Leibler divergence (nats) of the predicted probabilities from the shares of "
         "the raters' votes, mean over rated clips; lower is better",
-        lambda own: own.mean(own.outputs.divergences),
+        lambda weighted: weighted.mean(weighted.outputs.divergences),
         higher_is_better=False,
         needs="votes",
     ),
@@ -125,27 +125,27 @@ METRICS = {
         "cosine similarity",
         "cosine of the predicted probabilities and the shares of the raters' votes, mean over "
         "rated clips; 1 is equal",
-        lambda own: own.mean(own.outputs.cosines),
+        lambda weighted: weighted.mean(weighted.outputs.cosines),
         needs="votes",
     ),
     "ccc": Metric(
         "CCC",
         "concordance correlation coefficient of ratings and predictions (Lin 1989), which also "
         "counts differences in mean and spread: 1 is equal, 0 is unrelated; mean over dimensions",
-        lambda own: own.ccc().mean(axis=1),
+        lambda moments: moments.ccc().mean(axis=1),
         needs="values",
     ),
     "pearson": Metric(
         "Pearson",
         "Pearson's correlation of ratings and predictions; mean over dimensions",
-        lambda own: own.pearson().mean(axis=1),
+        lambda moments: moments.pearson().mean(axis=1),
         needs="values",
     ),
     "mae": Metric(
         "MAE",
         "mean absolute error, as a share of the range of the ratings; mean over dimensions; "
         "lower is better",
-        lambda own: own.mae().mean(axis=1),
+        lambda moments: moments.mae().mean(axis=1),
         higher_is_better=False,
         needs="values",
     ),
@@ -153,7 +153,7 @@ METRICS = {
         "RMSE",
         "root mean squared error, as a share of the range of the ratings; mean over dimensions; "
         "lower is better",
-        lambda own: own.rmse().mean(axis=1),
+        lambda moments: moments.rmse().mean(axis=1),
         higher_is_better=False,
         needs="values",
     ),

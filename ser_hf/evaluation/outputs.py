@@ -13,33 +13,59 @@ from .weighting import mean_of_known, one_hot, recalls
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What one run predicts for some clips: class ids (clips,), the number of classes,
-    probabilities and the shares of the raters' votes (clips, classes), nan for clips without."""
+    """The predicted classes of one run.
+
+    Args:
+        labels: true class ids, (clips,).
+        predictions: predicted class ids, (clips,).
+        classes: the number of classes.
+        probabilities: (clips, classes).
+        votes: shares of the raters' votes, (clips, classes); nan for clips that nobody rated.
+    """
 
     labels: np.ndarray
     predictions: np.ndarray
     classes: int
     probabilities: np.ndarray | None = None
     votes: np.ndarray | None = None
-    values = None  # of `Ratings`
+
+    # A field of `Ratings`.
+    values = None
 
     @classmethod
     def of_probabilities(
         cls, labels: Sequence[int], shares: np.ndarray, votes: np.ndarray | None = None
     ) -> "Outputs":
-        shares = np.asarray(shares)
-        return cls(np.asarray(labels), shares.argmax(axis=1), shares.shape[1], shares, votes)
+        """Predict the most probable class of each clip.
+
+        Args:
+            labels: true class ids, (clips,).
+            shares: probabilities, (clips, classes).
+            votes: as the field.
+        """
+        probabilities = np.asarray(shares)
+        return cls(
+            labels=np.asarray(labels),
+            predictions=probabilities.argmax(axis=1),
+            classes=probabilities.shape[1],
+            probabilities=probabilities,
+            votes=votes,
+        )
 
     def only(self, places: np.ndarray) -> "Outputs":
         """Select clips by their positions."""
-        probabilities, votes = (
-            None if own is None else own[places] for own in (self.probabilities, self.votes)
-        )
+        probabilities = None if self.probabilities is None else self.probabilities[places]
+        votes = None if self.votes is None else self.votes[places]
         return Outputs(
-            self.labels[places], self.predictions[places], self.classes, probabilities, votes
+            labels=self.labels[places],
+            predictions=self.predictions[places],
+            classes=self.classes,
+            probabilities=probabilities,
+            votes=votes,
         )
 
     def weighted(self, weights: np.ndarray) -> "Weighted":
+        """The outputs under weights of the clips, (resamples, clips)."""
         return Weighted(self, weights)
 
     @functools.cached_property
@@ -48,31 +74,42 @@ class Outputs:
         return self.weighted(np.ones((1, len(self.labels))))
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count);
-        `group` is the number of each clip's group, (clips,), -1 for none."""
-        present, label = np.unique(self.labels, return_inverse=True)
-        cell = np.maximum(group, 0) * len(present) + label
-        known = group >= 0
-        cells = count * len(present)
-        support, hits = (
-            one_hot(cell, cells, own) for own in (known, known & (self.labels == self.predictions))
-        )
-        shape = (-1, count, len(present))
-        return lambda weights: mean_of_known(
-            recalls((weights @ support).reshape(shape), (weights @ hits).reshape(shape))
-        )
+        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count).
 
-    # Sparse, so that memory grows with the clips and not with the classes.
+        Args:
+            group: the number of each clip's group, (clips,), -1 for none.
+            count: the number of groups.
+        """
+        present, label = np.unique(self.labels, return_inverse=True)
+        # A cell is a class within a group.
+        cell = np.maximum(group, 0) * len(present) + label
+        cells = count * len(present)
+        in_group = group >= 0
+        support = one_hot(cell, cells, in_group)
+        recognized = one_hot(cell, cells, in_group & (self.labels == self.predictions))
+        shape = (-1, count, len(present))
+
+        def uar_of_groups(weights: np.ndarray) -> np.ndarray:
+            drawn = (weights @ support).reshape(shape)
+            drawn_recognized = (weights @ recognized).reshape(shape)
+            return mean_of_known(recalls(drawn, drawn_recognized))
+
+        return uar_of_groups
+
+    # These three are sparse, so that memory grows with the clips and not with the classes.
     @functools.cached_property
     def labeled(self) -> csr_array:
+        """1 in the column of each clip's label, (clips, classes)."""
         return one_hot(self.labels, self.classes)
 
     @functools.cached_property
     def predicted(self) -> csr_array:
+        """1 in the column of each clip's prediction, (clips, classes)."""
         return one_hot(self.predictions, self.classes)
 
     @functools.cached_property
     def recognized(self) -> csr_array:
+        """1 in the column of each clip's label where it is predicted, (clips, classes)."""
         return one_hot(self.labels, self.classes, self.labels == self.predictions)
 
     @functools.cached_property
@@ -86,11 +123,12 @@ class Outputs:
 
     @functools.cached_property
     def log_losses(self) -> np.ndarray:
+        """Negative natural logarithm of the probability of each clip's label, (clips,)."""
         return -np.log(clipped(self.probabilities)[np.arange(len(self.labels)), self.labels])
 
     @functools.cached_property
     def squared_errors(self) -> np.ndarray:
-        """Brier score (Brier 1950) of each clip, summed over classes."""
+        """Brier score (Brier 1950) of each clip, summed over classes, (clips,)."""
         errors = self.probabilities.astype(np.float64)
         errors[np.arange(len(self.labels)), self.labels] -= 1
         return (errors**2).sum(axis=1)
@@ -105,22 +143,21 @@ class Outputs:
 
     @functools.cached_property
     def divergences(self) -> np.ndarray:
-        """KL divergence (nats) from the votes; nan for clips that nobody rated."""
-        rated = self.votes.astype(np.float64)
+        """KL divergence (nats) from the votes, (clips,); nan for clips that nobody rated."""
+        votes = self.votes.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.where(
-                rated > 0, rated * (np.log(rated) - np.log(clipped(self.probabilities))), 0
-            )
-        return np.where(np.isnan(rated).any(axis=1), np.nan, terms.sum(axis=1))
+            log_ratio = np.log(votes) - np.log(clipped(self.probabilities))
+            terms = np.where(votes > 0, votes * log_ratio, 0)
+        unrated = np.isnan(votes).any(axis=1)
+        return np.where(unrated, np.nan, terms.sum(axis=1))
 
     @functools.cached_property
     def cosines(self) -> np.ndarray:
-        """Cosine with the votes; nan for clips that nobody rated."""
+        """Cosine with the votes, (clips,); nan for clips that nobody rated."""
         predicted = clipped(self.probabilities)
-        rated = self.votes.astype(np.float64)
-        return (rated * predicted).sum(axis=1) / (
-            np.linalg.norm(rated, axis=1) * np.linalg.norm(predicted, axis=1)
-        )
+        votes = self.votes.astype(np.float64)
+        norms = np.linalg.norm(votes, axis=1) * np.linalg.norm(predicted, axis=1)
+        return (votes * predicted).sum(axis=1) / norms
 
     @functools.cached_property
     def roc_areas(self) -> list["_RocArea"]:
@@ -136,82 +173,100 @@ class Weighted:
     """
 
     def __init__(self, outputs: Outputs, weights: np.ndarray):
-        self.outputs, self.weights = outputs, np.asarray(weights, np.float64)
-        self.support = self.weights @ outputs.labeled  # (resamples, classes), as the next two
+        self.outputs = outputs
+        self.weights = np.asarray(weights, np.float64)
+        # (resamples, classes)
+        self.support = self.weights @ outputs.labeled
         self.recognized = self.weights @ outputs.recognized
-        self.clips = self.support.sum(axis=1)  # (resamples,)
+        # (resamples,)
+        self.clips = self.support.sum(axis=1)
         self.correct = self.recognized.sum(axis=1)
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
+        """How often each class is predicted, (resamples, classes)."""
         return self.weights @ self.outputs.predicted
 
     @functools.cached_property
     def by_chance(self) -> np.ndarray:
+        """Clips times the number of correct predictions to expect by chance, (resamples,)."""
         return (self.support * self.predicted).sum(axis=1)
 
     @functools.cached_property
     def f1(self) -> np.ndarray:
-        """(resamples, classes); nan for a class without a clip."""
-        return np.where(
-            self.support > 0, 2 * self.recognized / (self.support + self.predicted), np.nan
-        )
+        """F1 of each class, (resamples, classes); nan for a class without a clip."""
+        scores = 2 * self.recognized / (self.support + self.predicted)
+        return np.where(self.support > 0, scores, np.nan)
 
     def mean(self, scores: np.ndarray) -> np.ndarray:
-        """(resamples,) means of scores of the clips, (clips,), without those that are nan."""
-        known = np.isfinite(scores)
-        return self.weights @ np.where(known, scores, 0) / (self.weights @ known)
+        """Means of scores of the clips, (clips,), without those that are nan: (resamples,)."""
+        defined = np.isfinite(scores)
+        return self.weights @ np.where(defined, scores, 0) / (self.weights @ defined)
+
+    def kappa(self) -> np.ndarray:
+        """Cohen's kappa, (resamples,)."""
+        return (self.correct * self.clips - self.by_chance) / (self.clips**2 - self.by_chance)
+
+    def ece(self) -> np.ndarray:
+        """Expected calibration error, (resamples,)."""
+        return np.abs(self.weights @ self.outputs.overconfidence).sum(axis=1) / self.clips
 
     def mcc(self) -> np.ndarray:
+        """Matthews' correlation coefficient over all classes, (resamples,)."""
         total = self.clips**2
-        spread = np.sqrt(
-            (total - (self.predicted**2).sum(axis=1)) * (total - (self.support**2).sum(axis=1))
-        )
+        spread_of_predictions = total - (self.predicted**2).sum(axis=1)
+        spread_of_labels = total - (self.support**2).sum(axis=1)
+        spread = np.sqrt(spread_of_predictions * spread_of_labels)
         correlation = (self.correct * self.clips - self.by_chance) / spread
         # If all predictions or all labels are one class there is no correlation, as in
         # scikit-learn.
         return np.where((spread == 0) & (total > 0), 0, correlation)
 
     def auroc(self) -> np.ndarray:
-        return mean_of_known(
-            np.stack([area(self.weights) for area in self.outputs.roc_areas], axis=1)
-        )
+        """AUROC (one versus rest), mean over classes, (resamples,)."""
+        areas = [area(self.weights) for area in self.outputs.roc_areas]
+        return mean_of_known(np.stack(areas, axis=1))
 
 
 class _RocArea:
-    """AUROC of one class in each resample, from weights (resamples, clips); clips with equal scores
-    count half.
+    """AUROC of one class in each resample, from weights (resamples, clips).
+
+    It is the share of pairs of a clip of the class (positive) and another clip (negative) in which
+    the positive has the higher score; pairs with equal scores count half. Clips are sorted once,
+    not in each resample.
+
+    Args:
+        is_positive: whether a clip is of the class, (clips,).
+        scores: probabilities of the class, (clips,).
     """
 
-    def __init__(self, own: np.ndarray, scores: np.ndarray):
+    def __init__(self, is_positive: np.ndarray, scores: np.ndarray):
         self.order = np.argsort(scores, kind="stable")
         ranked = scores[self.order]
-        places = np.flatnonzero(own[self.order])
-        self.own = self.order[places]
-        # For each clip of the class: how many clips, and how many of the class, rank below it, and
-        # at most as high.
-        self.below, self.upto = (
-            np.searchsorted(ranked, ranked[places], side) for side in ("left", "right")
-        )
-        self.own_below, self.own_upto = (
-            np.searchsorted(places, self.below),
-            np.searchsorted(places, self.upto),
-        )
+        ranks = np.flatnonzero(is_positive[self.order])
+        self.positives = self.order[ranks]
+        # For each positive: how many clips, and how many positives, have a lower score, and how
+        # many have at most its score.
+        self.below = np.searchsorted(ranked, ranked[ranks], "left")
+        self.upto = np.searchsorted(ranked, ranked[ranks], "right")
+        self.positives_below = np.searchsorted(ranks, self.below)
+        self.positives_upto = np.searchsorted(ranks, self.upto)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        drawn = weights[:, self.own]
-        own = _summed(weights[:, self.own])
-        everyone = _summed(weights[:, self.order])
-        others = (
-            everyone[:, self.below]
-            + everyone[:, self.upto]
-            - own[:, self.own_below]
-            - own[:, self.own_upto]
+        drawn = weights[:, self.positives]
+        positives = _cumulative(drawn)
+        clips = _cumulative(weights[:, self.order])
+        # Negatives below each positive, plus negatives with at most its score: twice its pairs.
+        negatives = (
+            clips[:, self.below]
+            + clips[:, self.upto]
+            - positives[:, self.positives_below]
+            - positives[:, self.positives_upto]
         )
-        pairs = own[:, -1] * (everyone[:, -1] - own[:, -1])
-        return (drawn * others).sum(axis=1) / (2 * pairs)
+        pairs = positives[:, -1] * (clips[:, -1] - positives[:, -1])
+        return (drawn * negatives).sum(axis=1) / (2 * pairs)
 
 
-def _summed(weights: np.ndarray) -> np.ndarray:
-    """Cumulative sums of (resamples, places) that begin with 0, (resamples, places + 1)."""
+def _cumulative(weights: np.ndarray) -> np.ndarray:
+    """Cumulative sums of (resamples, clips) that begin with 0, (resamples, clips + 1)."""
     return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)

@@ -11,13 +11,20 @@ from .weighting import one_hot
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """What one run predicts for some clips: targets and predicted values, (clips, dimensions) each,
-    0 to 1.
+    """The predicted dimensions of one run.
+
+    Args:
+        labels: targets, (clips, dimensions), 0 to 1.
+        values: predicted values, of the same shape.
     """
 
     labels: np.ndarray
     values: np.ndarray
-    predictions = probabilities = votes = None  # of `Outputs`
+
+    # Fields of `Outputs`.
+    predictions = None
+    probabilities = None
+    votes = None
 
     def only(self, places: np.ndarray) -> "Ratings":
         """Select clips by their positions."""
@@ -35,19 +42,23 @@ class Ratings:
         return self.weighted(np.ones((1, len(self.labels))))
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
-        """As `Outputs.main_by_group`, the mean CCC."""
-        place = np.maximum(group, 0)
-        known = group >= 0
-        clips = one_hot(place, count, known)
+        """As `Outputs.main_by_group`, but the mean CCC of each group."""
+        in_group = group >= 0
+        # A clip of no group is in the column of group 0, with the value 0.
+        column = np.maximum(group, 0)
+        clips = one_hot(column, count, in_group)
 
-        def measured(weights: np.ndarray) -> np.ndarray:
+        def ccc_of_groups(weights: np.ndarray) -> np.ndarray:
             def mean(values: np.ndarray) -> np.ndarray:
-                sums = [weights @ one_hot(place, count, known * own) for own in values.T]
+                """From (clips, dimensions) to the groups' means, (resamples, count, dimensions)."""
+                sums = []
+                for of_dimension in values.T:
+                    sums.append(weights @ one_hot(column, count, in_group * of_dimension))
                 return np.stack(sums, axis=-1) / (weights @ clips)[..., None]
 
             return Moments(self, mean).ccc().mean(axis=-1)
 
-        return measured
+        return ccc_of_groups
 
 
 class Moments:
@@ -58,22 +69,28 @@ class Moments:
     """
 
     def __init__(self, ratings: Ratings, mean: Callable[[np.ndarray], np.ndarray]):
-        self.mean, middle = mean, ratings.labels.mean(axis=0, dtype=np.float64)
+        self.mean = mean
+        middle = ratings.labels.mean(axis=0, dtype=np.float64)
         # Centered first: the moments of numbers far from zero lose digits.
         self.targets = ratings.labels - middle
         self.values = ratings.values - middle
 
     @functools.cached_property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the targets and of the values."""
         return self.mean(self.targets), self.mean(self.values)
 
     @functools.cached_property
-    def variances(self) -> list[np.ndarray]:
-        squares = self.mean(self.targets**2), self.mean(self.values**2)
-        return [np.maximum(own - mean**2, 0) for own, mean in zip(squares, self.means, strict=True)]
+    def variances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the targets and of the values."""
+        of_targets = self.mean(self.targets**2) - self.means[0] ** 2
+        of_values = self.mean(self.values**2) - self.means[1] ** 2
+        # Rounding may leave a small negative number.
+        return np.maximum(of_targets, 0), np.maximum(of_values, 0)
 
     @functools.cached_property
     def covariance(self) -> np.ndarray:
+        """Of the targets with the values."""
         return self.mean(self.targets * self.values) - self.means[0] * self.means[1]
 
     def ccc(self) -> np.ndarray:
@@ -86,9 +103,11 @@ class Moments:
         return np.where(product > 0, self.covariance / np.sqrt(product), np.nan)
 
     def mae(self) -> np.ndarray:
+        """Mean absolute error."""
         return self.mean(np.abs(self.values - self.targets))
 
     def rmse(self) -> np.ndarray:
+        """Root mean squared error."""
         return np.sqrt(self.mean((self.values - self.targets) ** 2))
 
 

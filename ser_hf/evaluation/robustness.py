@@ -24,11 +24,10 @@ from .sections import CleanScores, ConditionScores, Robustness, RobustnessSettin
 _CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
-# Of the room, m3, and from the speaker to the microphone, m: an office, and a laptop or telephone
-# on the table.
+# An office, m3, and the distance from the speaker to a laptop or telephone on the table, m.
 _ROOM_VOLUME = 60.0
 _DISTANCE = 1.0
-# By kbit/s: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
+# By kbit/s: G.711 of land lines, GSM 06.10 (full rate) of early mobile telephones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 
 
@@ -86,12 +85,13 @@ class Kind:
     """What conditions of a kind have in common.
 
     Args:
-        title, axis: the names of the kind and of its severity.
+        title: the name of the kind.
+        axis: the name of its severity.
         unit: of the severity.
         clean: the severity at which nothing changes.
         severities: those of `CONDITIONS`.
         description: one line, {} being the severity.
-        change: of a clip.
+        change: applies the condition to a clip.
     """
 
     title: str
@@ -103,45 +103,86 @@ class Kind:
     change: Change
 
 
+def _add_pink_noise(
+    waveform: np.ndarray, snr: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    noise = transforms.colored(len(waveform), 1.0, sampling_rate, rng)
+    return add_noise(waveform, noise, snr, sampling_rate)
+
+
+def _reverberate(
+    waveform: np.ndarray, decay: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    return transforms.reverberate(waveform, room_response(decay, sampling_rate, rng))
+
+
+def _telephone(
+    waveform: np.ndarray, kilobits: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    return transforms.telephone(waveform, _TELEPHONE_CODECS[kilobits], sampling_rate)
+
+
 KINDS = {
     # Unlike noise with the clip's spectrum it carries no emotion, and unlike white noise, whose
     # power is mostly above that of speech, its effect does not depend on the sampling rate.
     "noise": Kind(
-        *("pink noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
-        "noise of equal power in each octave, {} dB below the speech",
-        lambda clip, snr, rate, rng: add_noise(
-            clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate
-        ),
+        title="pink noise",
+        axis="signal-to-noise ratio",
+        unit="dB",
+        clean=math.inf,
+        severities=(20, 10, 5, 0),
+        description="noise of equal power in each octave, {} dB below the speech",
+        change=_add_pink_noise,
     ),
     "reverberation": Kind(
-        *("reverberation", "RT60", "s", 0.0, (0.3, 0.6, 1.0)),
-        f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, "
-        f"recorded at {_DISTANCE:g} m; the clip's level and length stay",
-        lambda clip, decay, rate, rng: transforms.reverberate(
-            clip, room_response(decay, rate, rng)
+        title="reverberation",
+        axis="RT60",
+        unit="s",
+        clean=0.0,
+        severities=(0.3, 0.6, 1.0),
+        description=(
+            f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 "
+            f"dB, recorded at {_DISTANCE:g} m; the clip's level and length stay"
         ),
+        change=_reverberate,
     ),
     "telephone": Kind(
-        *("telephone", "bit rate", "kbit/s", math.inf, (64, 13)),
-        "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)",
-        lambda clip, kilobits, rate, rng: transforms.telephone(
-            clip, _TELEPHONE_CODECS[kilobits], rate
+        title="telephone",
+        axis="bit rate",
+        unit="kbit/s",
+        clean=math.inf,
+        severities=(64, 13),
+        description=(
+            "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)"
         ),
+        change=_telephone,
     ),
     "gain": Kind(
-        *("gain", "gain", "dB", 0.0, (-20, -10, 10)),
-        "level changed by {} dB, not limited to full scale",
-        lambda clip, decibels, rate, rng: transforms.gain(clip, decibels),
+        title="gain",
+        axis="gain",
+        unit="dB",
+        clean=0.0,
+        severities=(-20, -10, 10),
+        description="level changed by {} dB, not limited to full scale",
+        change=lambda clip, decibels, rate, rng: transforms.gain(clip, decibels),
     ),
     "duration": Kind(
-        *("shortened", "duration", "s", math.inf, (2, 1, 0.5)),
-        "at most {} s of the clip, around the middle of the speech",
-        lambda clip, seconds, rate, rng: shorten(clip, seconds, rate),
+        title="shortened",
+        axis="duration",
+        unit="s",
+        clean=math.inf,
+        severities=(2, 1, 0.5),
+        description="at most {} s of the clip, around the middle of the speech",
+        change=lambda clip, seconds, rate, rng: shorten(clip, seconds, rate),
     ),
     "speed": Kind(
-        *("speed", "speed", "times", 1.0, (0.8, 0.9, 1.1, 1.25)),
-        "played {} times as fast, pitch and tempo together",
-        lambda clip, factor, rate, rng: transforms.speed(clip, factor),
+        title="speed",
+        axis="speed",
+        unit="times",
+        clean=1.0,
+        severities=(0.8, 0.9, 1.1, 1.25),
+        description="played {} times as fast, pitch and tempo together",
+        change=lambda clip, factor, rate, rng: transforms.speed(clip, factor),
     ),
 }
 
@@ -169,9 +210,8 @@ class Condition:
         kind = KINDS[self.kind]
         if self.severity == kind.clean or not waveform.any():
             return waveform
-        rng = np.random.default_rng(
-            (seed, xxhash.xxh3_64_intdigest(f"{self.kind}/{clip}".encode()))
-        )
+        clip_seed = xxhash.xxh3_64_intdigest(f"{self.kind}/{clip}".encode())
+        rng = np.random.default_rng((seed, clip_seed))
         return kind.change(waveform, self.severity, sampling_rate, rng)
 
 
@@ -208,42 +248,20 @@ def robustness(
         The results of the clean clips, of each condition and of each kind, with the first three
         headline metrics of the task.
     """
-    labels = predictions.labels
-    main = predictions.task.main
-    names = predictions.task.headline[:3]
     degraded = _evaluate_conditions(classify, waveforms, predictions, rate, conditions)
-    outputs = [predictions.outputs[0], *(own.outputs for own in degraded)]
+    outputs = [predictions.outputs[0], *(of_condition.outputs for of_condition in degraded)]
+    scored = _score(predictions, outputs, bootstrap)
 
-    generator = np.random.default_rng(0)
-    drawn = draws(len(predictions), speaker_keys(predictions), bootstrap, generator)
-    resampled = [own[main] for own in resample([measure([own], [main]) for own in outputs], drawn)]
-    scores = [values(own, names) for own in outputs]
-    clean = CleanScores(**scores[0], interval=percentile(resampled[0], confidence))
-    of_conditions = []
+    condition_scores = []
     for i, condition in enumerate(conditions, 1):
-        kind = KINDS[condition.kind]
-        of_conditions.append(
-            ConditionScores(
-                name=condition.name,
-                kind=condition.kind,
-                severity=float(condition.severity),
-                unit=kind.unit,
-                description=kind.description.format(f"{condition.severity:g}"),
-                changed=degraded[i - 1].changed,
-                **scores[i],
-                interval=percentile(resampled[i], confidence),
-                drop=scores[0][main] - scores[i][main],
-                drop_interval=percentile(resampled[0] - resampled[i], confidence),
-            )
-        )
+        changed = degraded[i - 1].changed
+        condition_scores.append(_condition_scores(condition, scored, i, changed, confidence))
     return Robustness(
         clips=len(predictions),
-        clean=clean,
-        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes. The CCC of
-        # one number is 0.
-        chance=1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0,
-        conditions=of_conditions,
-        areas=_area_scores(conditions, scores, resampled, confidence),
+        clean=CleanScores(**scored.scores[0], interval=percentile(scored.resampled[0], confidence)),
+        chance=_chance(predictions.labels),
+        conditions=condition_scores,
+        areas=_area_scores(conditions, scored, confidence),
         settings=RobustnessSettings(
             seed=0,
             of_clips=len(predictions),
@@ -287,21 +305,79 @@ def _evaluate_conditions(
     return degraded
 
 
-def _area_scores(
-    conditions: Sequence[Condition],
-    scores: Sequence[Mapping[str, float | None]],
-    resampled: Sequence[np.ndarray],
-    confidence: float,
-) -> dict[str, CleanScores]:
-    """By kind the mean scores over its curve.
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """Scores of the clean clips (first) and of the clips under each condition.
 
     Args:
-        scores: of the clean clips and of each condition.
-        resampled: their main score in each resample, (resamples,).
+        main: the main metric of the task.
+        scores: {metric: value} of each.
+        resampled: the main metric in each resample, (resamples,), of each.
     """
-    names = list(scores[0])
+
+    main: str
+    scores: Sequence[Mapping[str, float | None]]
+    resampled: Sequence[np.ndarray]
+
+
+def _score(
+    predictions: Predictions, outputs: Sequence[Outputs | Ratings], resamples: int
+) -> _Scored:
+    """Score the outputs for the same clips, all on the same resamples."""
+    main = predictions.task.main
+    names = predictions.task.headline[:3]
+    generator = np.random.default_rng(0)
+    drawn = draws(len(predictions), speaker_keys(predictions), resamples, generator)
+    measures = [measure([of_condition], [main]) for of_condition in outputs]
+    return _Scored(
+        main=main,
+        scores=[values(of_condition, names) for of_condition in outputs],
+        resampled=[resampled[main] for resampled in resample(measures, drawn)],
+    )
+
+
+def _chance(labels: np.ndarray) -> float:
+    """The main metric of a model that gives the same output for all clips.
+
+    UAR: a recall of 1 for one class, and of 0 for the other classes. CCC: 0.
+    """
+    return 1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0
+
+
+def _condition_scores(
+    condition: Condition, scored: _Scored, i: int, changed: int, confidence: float
+) -> ConditionScores:
+    """The results under a condition, the `i`-th of the scores."""
+    kind = KINDS[condition.kind]
+    clean = scored.scores[0]
+    scores = scored.scores[i]
+    resampled = scored.resampled[i]
+    return ConditionScores(
+        name=condition.name,
+        kind=condition.kind,
+        severity=float(condition.severity),
+        unit=kind.unit,
+        description=kind.description.format(f"{condition.severity:g}"),
+        changed=changed,
+        **scores,
+        interval=percentile(resampled, confidence),
+        drop=clean[scored.main] - scores[scored.main],
+        drop_interval=percentile(scored.resampled[0] - resampled, confidence),
+    )
+
+
+def _area_scores(
+    conditions: Sequence[Condition], scored: _Scored, confidence: float
+) -> dict[str, CleanScores]:
+    """By kind the mean scores over its curve."""
+    names = list(scored.scores[0])
+    # A row has the metrics, then the main metric in each resample.
     rows = np.array(
-        [[*own.values(), *drawn] for own, drawn in zip(scores, resampled, strict=True)], dtype=float
+        [
+            [*scores.values(), *resampled]
+            for scores, resampled in zip(scored.scores, scored.resampled, strict=True)
+        ],
+        dtype=float,
     )
     areas = {}
     for kind, area in _areas(conditions, rows).items():
@@ -320,19 +396,22 @@ def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.
     Severities are joined by straight lines (trapezoidal rule). Clean clips are a point of the curve
     if nothing changes at a finite severity: a gain of 0 dB, but no signal-to-noise ratio.
     """
-    found = {}
+    areas = {}
     for name, kind in KINDS.items():
-        points = [
-            (kind.clean, 0),
-            *((own.severity, i) for i, own in enumerate(conditions, 1) if own.kind == name),
-        ]
+        # (severity, row)
+        points = [(kind.clean, 0)]
+        for row, condition in enumerate(conditions, 1):
+            if condition.kind == name:
+                points.append((condition.severity, row))
         points = sorted(point for point in points if math.isfinite(point[0]))
-        if len({severity for severity, _ in points}) > 1:
-            severities, rows = np.transpose(points)
-            found[name] = np.trapezoid(scores[rows.astype(int)], severities, axis=0) / (
-                severities[-1] - severities[0]
-            )
-    return found
+        severities = [severity for severity, _ in points]
+        if len(set(severities)) < 2:
+            continue
+
+        curve = scores[[row for _, row in points]]
+        area = np.trapezoid(curve, np.asarray(severities, dtype=float), axis=0)
+        areas[name] = area / (severities[-1] - severities[0])
+    return areas
 
 
 def _chunks(
@@ -342,8 +421,8 @@ def _chunks(
 
     def change(place: int) -> tuple[np.ndarray, bool]:
         clean = np.asarray(waveforms[place], dtype=np.float32)
-        made = condition.apply(clean, rate, ids[place])
-        return made, not np.array_equal(made, clean)
+        degraded = condition.apply(clean, rate, ids[place])
+        return degraded, not np.array_equal(degraded, clean)
 
     chunks = np.cumsum([len(waveforms[place]) for place in range(len(ids))]) // _CHUNK_SAMPLES
     for chunk in np.unique(chunks):

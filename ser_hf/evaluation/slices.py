@@ -49,8 +49,8 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
     slices = {}
     for name, groups in places.items():
         group = np.full(len(predictions), -1)
-        for i, own in enumerate(groups.values()):
-            group[own] = i
+        for i, places_of_group in enumerate(groups.values()):
+            group[places_of_group] = i
         slices[name] = [run.main_by_group(group, len(groups)) for run in predictions.outputs]
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,18 +83,18 @@ def slices_and_gaps(
     for name, places in slice_places(predictions).items():
         rows: dict[str, Slice] = {}
         comparable: dict[str, np.ndarray] = {}
-        for i, (value, own) in enumerate(places.items()):
+        for i, (value, clips) in enumerate(places.items()):
             drawn = resampled[name][:, i]
-            speakers = _count_speakers(predictions, own)
+            speakers = _count_speakers(predictions, clips)
             enough = name == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
             rows[value] = Slice(
-                clips=len(own),
+                clips=len(clips),
                 speakers=speakers,
                 interval=percentile(drawn, confidence) if enough else None,
-                **_scores(predictions, own),
+                **_scores(predictions, clips),
             )
             defined = getattr(rows[value], main) is not None
-            if enough and defined and len(own) >= _FEWEST_CLIPS:
+            if enough and defined and len(clips) >= _FEWEST_CLIPS:
                 comparable[value] = drawn
         slices[name] = rows
         if len(comparable) > 1:

@@ -256,7 +256,8 @@ def few_clips(supports: Mapping[str, int]) -> list[str]:
 
 
 def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -> Intervals:
-    return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
+    """The intervals of the metrics that are defined on all clips."""
+    return {name: interval for name, interval in intervals.items() if metrics.get(name) is not None}
 
 
 def hardest(predictions: Predictions, most: int = 20) -> list[HardClip]:

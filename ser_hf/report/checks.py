@@ -85,9 +85,11 @@ def _metrics(report: "Report") -> str | None:
 def _calibration(report: "Report") -> str | None:
     if not report.calibration:
         return None
-    filled = [own for own in report.calibration.bins if own.clips]
-    undefined = [own for own in filled if own.confidence is None or own.accuracy is None]
-    if filled and not undefined:
+    means = []
+    for probability_bin in report.calibration.bins:
+        if probability_bin.clips:
+            means += [probability_bin.confidence, probability_bin.accuracy]
+    if means and None not in means:
         return None
     return "calibration: expected a confidence and an accuracy for each bin with clips"
 

@@ -144,4 +144,4 @@ def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
 def license_text(license: str | Sequence[str] | None) -> str:
     """The license of one or several corpora, for a sentence."""
     words = {None: "unknown", "other": "terms of its authors"}
-    return ", ".join(words.get(own, own) for own in _each(license))
+    return ", ".join(words.get(name, name) for name in _each(license))

@@ -65,9 +65,13 @@ def picture(
     each.
     """
     kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
-    width, height = (round(96 * side) for side in inches)
+    width, height = inches
     return Picture(
-        alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files
+        alt=alt,
+        source=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
+        width=round(96 * width),
+        height=round(96 * height),
+        files=files,
     )
 
 
@@ -76,8 +80,8 @@ def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.T
     """The template `name` of `package`. Included templates are searched there first, then here."""
 
     def load(name: str) -> str | None:
-        for place in (package, __package__):
-            file = resources.files(place).joinpath(name)
+        for folder in (package, __package__):
+            file = resources.files(folder).joinpath(name)
             if file.is_file():
                 return file.read_text(encoding="utf-8")
         return None

@@ -18,6 +18,7 @@ from ..evaluation.robustness import KINDS
 from ..evaluation.sections import (
     Calibration,
     ClassScores,
+    CleanScores,
     ConditionScores,
     DimensionScores,
     Robustness,
@@ -140,13 +141,10 @@ def _draw_scores(axes: Axes, history: Sequence[Mapping[str, Any]], metrics: Sequ
     marker = _marker(history)
     for key, color in zip(metrics, COLORS, strict=False):
         look = {"color": color, **marker}
-        for part, prefix, line in (("validation", "", "-"), ("train", "train ", ":")):
-            points = [
-                (epoch, scores[key])
-                for epoch, scores in _scores_of(history, part)
-                if scores.get(key) is not None
-            ]
-            _draw_curve(axes, points, linestyle=line, label=prefix + NAMES[key], **look)
+        validation = _points(history, "validation", key)
+        _draw_curve(axes, validation, linestyle="-", label=NAMES[key], **look)
+        train = _points(history, "train", key)
+        _draw_curve(axes, train, linestyle=":", label=f"train {NAMES[key]}", **look)
     # A correlation may be negative.
     lowest = min([0.0, *(value for line in axes.lines for value in line.get_ydata())])
     axes.set(ylabel="score", title="Scores", ylim=(lowest, 1))
@@ -159,7 +157,18 @@ def _scores_of(
     return [(entry["epoch"], entry[part]) for entry in history if entry.get(part)]
 
 
-def _marker(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _points(
+    history: Sequence[Mapping[str, Any]], part: str, metric: str
+) -> list[tuple[float, float]]:
+    """(epoch, value) of a metric on a split, where it is defined."""
+    points = []
+    for epoch, scores in _scores_of(history, part):
+        if scores.get(metric) is not None:
+            points.append((epoch, scores[metric]))
+    return points
+
+
+def _marker(history: Sequence[Mapping[str, Any]]) -> dict[str, str | int]:
     """One value is a point, which a line alone does not show."""
     single = len(_scores_of(history, "validation")) == 1
     return {"marker": "o", "markersize": 4} if single else {}
@@ -186,18 +195,13 @@ def dimensions_figure(
     """
     figure = Figure(figsize=(0.6 + 3.4 * len(rated), 5.6), layout="constrained")
     panels = figure.subplots(2, len(rated), squeeze=False, height_ratios=[3, 2], sharex="col")
-    for (upper, lower), (name, pair) in zip(panels.T, rated.items(), strict=True):
+    for (upper, lower), (name, (targets, values)) in zip(panels.T, rated.items(), strict=True):
         low, high = ranges[name]
-        targets, values = (low + own * (high - low) for own in pair)
-        look = {
-            "s": float(np.clip(4000 / len(targets), 4, 30)),
-            "alpha": 0.5,
-            "linewidths": 0,
-            "color": COLORS[0],
-        }
-        upper.scatter(targets, values, **look)
+        ratings = low + targets * (high - low)
+        predicted = low + values * (high - low)
+        _draw_ratings(upper, ratings, predicted)
         upper.plot([low, high], [low, high], color="0.3", linestyle="--", linewidth=1)
-        lower.scatter(targets, values - targets, **look)
+        _draw_ratings(lower, ratings, predicted - ratings)
         lower.axhline(0, color="0.3", linestyle="--", linewidth=1)
         upper.set_title(f"{name}: CCC {figure_of(scores[name].ccc)}", parse_math=False)
         upper.set(ylabel="predicted")
@@ -207,6 +211,12 @@ def dimensions_figure(
             axes.set_axisbelow(True)
     figure.suptitle(title, parse_math=False)
     return figure
+
+
+def _draw_ratings(axes: Axes, ratings: np.ndarray, values: np.ndarray) -> None:
+    """A point for each clip, smaller with many clips."""
+    area = float(np.clip(4000 / len(ratings), 4, 30))
+    axes.scatter(ratings, values, s=area, alpha=0.5, linewidths=0, color=COLORS[0])
 
 
 def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
@@ -260,85 +270,104 @@ def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score:
     """A metric of each group as a dot with its interval, against the `score` of all clips; one
     panel by column.
     """
-    known = {
-        column: {name: row for name, row in values.items() if getattr(row, metric) is not None}
-        for column, values in slices.items()
-    }
-    shown = {column: _shown(column, values, metric) for column, values in known.items() if values}
-    rows = [row for values in shown.values() for row in values.values()]
-    low = min(
-        [
-            0.0,
-            *(getattr(row, metric) for row in rows),
-            *(end for row in rows for end in row.interval or ()),
-        ]
-    )
+    shown: dict[str, dict[str, Slice]] = {}
+    for column, groups in slices.items():
+        scored = {name: row for name, row in groups.items() if getattr(row, metric) is not None}
+        if scored:
+            shown[column] = _shown(column, scored, metric)
+    lowest = _lowest(shown, metric)
+
+    # In inches: a line for each group, and one for the title.
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
     panels = figure.subplots(
         len(shown), 1, sharex=True, squeeze=False, height_ratios=heights
     ).ravel()
-    for axes, (column, values) in zip(panels, shown.items(), strict=True):
+    for axes, (column, groups) in zip(panels, shown.items(), strict=True):
         axes.axvline(score, color="0.4", linestyle="--", linewidth=1)
-        for place, row in enumerate(values.values()):
-            if row.interval:
-                axes.plot(row.interval, [place, place], color=COLORS[0], linewidth=2.5, alpha=0.45)
-            axes.plot(
-                getattr(row, metric), place, "o", color=COLORS[0], markersize=5, clip_on=False
-            )
-        names = [f"{value[:38]} ({row.clips})" for value, row in values.items()]
-        axes.set_yticks(range(len(values)), names, parse_math=False, fontsize=8)
-        axes.set(xlim=(low, 1), ylim=(len(values) - 0.4, -0.6))
-        axes.grid(alpha=0.3, axis="x")
+        _draw_groups(axes, groups, metric)
+        axes.set(xlim=(lowest, 1))
+        title = column.replace("_", " ")
         number = len(slices[column])
-        extremes = (
-            f" (the {MOST_SLICES // 2} lowest and highest of {number})"
-            if number > MOST_SLICES
-            else ""
-        )
-        axes.set_title(
-            column.replace("_", " ") + extremes, loc="left", fontsize=10, fontweight="bold"
-        )
+        if number > MOST_SLICES:
+            title += f" (the {MOST_SLICES // 2} lowest and highest of {number})"
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     panels[-1].set_xlabel(f"{NAMES[metric]} (dashed: {score:.3f}, of all clips)")
     return figure
 
 
+def _lowest(slices: Mapping[str, Mapping[str, Slice]], metric: str) -> float:
+    """Where the axis begins: at 0, or at the lowest score or end of an interval below."""
+    lowest = 0.0
+    for groups in slices.values():
+        for row in groups.values():
+            lowest = min(lowest, getattr(row, metric), *(row.interval or ()))
+    return lowest
+
+
+def _draw_groups(axes: Axes, groups: Mapping[str, Slice], metric: str) -> None:
+    """A line for each group, from top to bottom."""
+    color = COLORS[0]
+    for place, row in enumerate(groups.values()):
+        if row.interval:
+            axes.plot(row.interval, [place, place], color=color, linewidth=2.5, alpha=0.45)
+        axes.plot(getattr(row, metric), place, "o", color=color, markersize=5, clip_on=False)
+    names = [f"{group[:38]} ({row.clips})" for group, row in groups.items()]
+    axes.set_yticks(range(len(groups)), names, parse_math=False, fontsize=8)
+    axes.set(ylim=(len(groups) - 0.4, -0.6))
+    axes.grid(alpha=0.3, axis="x")
+
+
 def _shown(column: str, values: Mapping[str, Slice], metric: str) -> dict[str, Slice]:
-    """Speakers by their score, the lowest first; other groups in their order."""
+    """The groups to draw: speakers by their score, the lowest first; other groups in their order.
+
+    Of more than `MOST_SLICES` the lowest and the highest.
+    """
     if column != "speaker" and len(values) <= MOST_SLICES:
         return dict(values)
     ordered = sorted(values.items(), key=lambda item: getattr(item[1], metric))
-    half = MOST_SLICES // 2
-    return dict(ordered if len(ordered) <= MOST_SLICES else ordered[:half] + ordered[-half:])
+    if len(ordered) > MOST_SLICES:
+        half = MOST_SLICES // 2
+        ordered = ordered[:half] + ordered[-half:]
+    return dict(ordered)
 
 
 def reliability_figure(calibration: Calibration, temperature: Temperature | None = None) -> Figure:
-    """Accuracy in each bin of the predicted probability, on the diagonal for a calibrated model,
-    above the clips of each bin (DeGroot and Fienberg 1983, The Statistician 32; Guo et al. 2017,
-    arXiv:1706.04599)."""
+    """Accuracy in each bin of the predicted probability, above the clips of each bin.
+
+    The bars of a calibrated model reach the diagonal (DeGroot and Fienberg 1983, The Statistician
+    32; Guo et al. 2017, arXiv:1706.04599).
+    """
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    bins = [own for own in calibration.bins if own.clips]
-    places = [own.low for own in bins]
-    shares = [own.accuracy for own in bins]
-    widths = [own.high - own.low for own in bins]
+    clips = []
+    places = []
+    widths = []
+    accuracies = []
+    gaps = []
+    for probability_bin in calibration.bins:
+        if probability_bin.clips:
+            clips.append(probability_bin.clips)
+            places.append(probability_bin.low)
+            widths.append(probability_bin.high - probability_bin.low)
+            accuracies.append(probability_bin.accuracy)
+            gaps.append(probability_bin.confidence - probability_bin.accuracy)
+
     filled = {"align": "edge", "color": COLORS[0], "edgecolor": "white"}
     hatched = {"align": "edge", "color": "none", "edgecolor": COLORS[1], "hatch": "//"}
-    upper.bar(places, shares, widths, **filled, label="accuracy")
-    gaps = [own.confidence - own.accuracy for own in bins]
-    upper.bar(places, gaps, widths, bottom=shares, **hatched, label="gap to the mean probability")
+    upper.bar(places, accuracies, widths, **filled, label="accuracy")
+    upper.bar(
+        places, gaps, widths, bottom=accuracies, **hatched, label="gap to the mean probability"
+    )
     upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=1, label="calibrated")
     title = f"Reliability: expected calibration error {calibration.ece:.3f}"
-    if temperature:
-        ece = (
-            f"{temperature.before.ece:.3f} without"
-            if temperature.stored
-            else f"{temperature.after.ece:.3f} with"
-        )
-        title += f"\n({ece} temperature {temperature.value:.3g})"
+    if temperature and temperature.stored:
+        title += f"\n({temperature.before.ece:.3f} without temperature {temperature.value:.3g})"
+    elif temperature:
+        title += f"\n({temperature.after.ece:.3f} with temperature {temperature.value:.3g})"
     upper.set(ylabel="accuracy", ylim=(0, 1), title=title)
     upper.legend(loc="upper left")
-    lower.bar(places, [own.clips for own in bins], widths, **filled)
+    lower.bar(places, clips, widths, **filled)
     lower.set(xlabel="probability of the prediction", ylabel="clips", xlim=(0, 1))
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
@@ -369,14 +398,11 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
         ncols=3,
         frameon=False,
     )
-    clean = (
-        f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f} on {robustness.clips} clips, "
-        "unchanged"
-    )
-    covered = (
-        f"; intervals of {robustness.settings.confidence:.0%}" if robustness.clean.interval else ""
-    )
-    figure.suptitle(f"Robustness: {clean}{covered}")
+    score = f"{NAMES[metric]} {getattr(robustness.clean, metric):.3f}"
+    title = f"Robustness: {score} on {robustness.clips} clips, unchanged"
+    if robustness.clean.interval:
+        title += f"; intervals of {robustness.settings.confidence:.0%}"
+    figure.suptitle(title)
     return figure
 
 
@@ -387,30 +413,35 @@ def _draw_kind(
     robustness: Robustness,
     metric: str,
 ) -> None:
-    of = KINDS[kind]
+    """The scores under the conditions of a kind, the clean clips among them by severity."""
+    kind_of_conditions = KINDS[kind]
     clean = robustness.clean
-    points = {of.clean: clean} | {condition.severity: condition for condition in conditions}
+    points: dict[float, CleanScores] = {kind_of_conditions.clean: clean}
+    points.update({condition.severity: condition for condition in conditions})
     # Harder conditions are further right, also where their number is smaller, as of SNR.
-    severities = sorted(
-        points, reverse=of.clean > max(condition.severity for condition in conditions)
+    clean_is_highest = kind_of_conditions.clean > max(
+        condition.severity for condition in conditions
     )
+    severities = sorted(points, reverse=clean_is_highest)
     places = range(len(severities))
     if clean.interval:
-        intervals = [points[severity].interval for severity in severities]
+        lows = [points[severity].interval[0] for severity in severities]
+        highs = [points[severity].interval[1] for severity in severities]
         axes.axhspan(*clean.interval, color=COLORS[2], alpha=0.12, linewidth=0)
-        axes.fill_between(
-            places, *zip(*intervals, strict=True), color=COLORS[0], alpha=0.2, linewidth=0
-        )
-    axes.axhline(
-        getattr(clean, metric), color=COLORS[2], linestyle="--", linewidth=1, label="clean"
-    )
+        axes.fill_between(places, lows, highs, color=COLORS[0], alpha=0.2, linewidth=0)
+    clean_score = getattr(clean, metric)
+    axes.axhline(clean_score, color=COLORS[2], linestyle="--", linewidth=1, label="clean")
     axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
     scores = [getattr(points[severity], metric) for severity in severities]
     axes.plot(
         places, scores, color=COLORS[0], marker="o", markersize=4, label="under the condition"
     )
-    axes.set_xticks(
-        places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities]
+    ticks = [f"{severity:g}" for severity in severities]
+    ticks[severities.index(kind_of_conditions.clean)] = "clean"
+    axes.set_xticks(places, ticks)
+    axes.set(
+        xlabel=f"{kind_of_conditions.axis} ({kind_of_conditions.unit})",
+        title=kind_of_conditions.title,
+        xlim=(-0.3, len(severities) - 0.7),
     )
-    axes.set(xlabel=f"{of.axis} ({of.unit})", title=of.title, xlim=(-0.3, len(severities) - 0.7))
     axes.grid(alpha=0.3)

@@ -38,7 +38,9 @@ def counted(number: int, word: str) -> str:
 
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -60,9 +62,13 @@ def duration(seconds: float | None) -> str | None:
     """Seconds in a suitable unit."""
     if seconds is None:
         return None
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def share(value: float | None) -> str:
@@ -83,7 +89,8 @@ def evaluated_speakers(report: Report) -> str:
     shared = report.audit.shared.get(f"train/{report.evaluated_split}", {})
     if report.protocol.leak or shared.get("speakers"):
         return f"{report.evaluated_split} clips of training speakers"
-    if report.kind == "evaluation":  # of a foreign model the training speakers may be unknown
+    if report.kind == "evaluation":
+        # The training speakers of a foreign model may be unknown.
         return "possibly known speakers" if shared.get("speakers") is None else "new speakers"
     return f"the {report.evaluated_split} speakers"
 
@@ -323,11 +330,15 @@ def _gap(report: Report, column: str) -> str:
 
 def confidence_and_accuracy(report: Report) -> tuple[float, float]:
     """Mean probability of the predictions, and the share of correct ones."""
-    bins = [own for own in report.calibration.bins if own.clips]
-    clips = sum(own.clips for own in bins)
-    confident = sum(own.clips * own.confidence for own in bins)
-    correct = sum(own.clips * own.accuracy for own in bins)
-    return confident / clips, correct / clips
+    clips = 0.0
+    confidence_sum = 0.0
+    correct = 0.0
+    for probability_bin in report.calibration.bins:
+        if probability_bin.clips:
+            clips += probability_bin.clips
+            confidence_sum += probability_bin.clips * probability_bin.confidence
+            correct += probability_bin.clips * probability_bin.accuracy
+    return confidence_sum / clips, correct / clips
 
 
 def cost(report: Report) -> dict[str, str]:
