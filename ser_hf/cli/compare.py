@@ -54,11 +54,12 @@ def compare(
         for warning in comparison.warnings:
             logger.warning("%s", warning)
         return
-    page = "" if output is None else f"\n  page: {Path(output, 'index.html').resolve().as_uri()}"
     if json:
         print(as_json(comparison.to_dict()))
-    else:
-        print(comparison_summary(tables(comparison), comparison.warnings) + page)
+        return
+    print(comparison_summary(tables(comparison), comparison.warnings))
+    if output is not None:
+        print(f"  page: {Path(output, 'index.html').resolve().as_uri()}")
 
 
 def reproduce(

@@ -1,14 +1,11 @@
 """ser-hf export: a trained model as an ONNX file that runs without ser_hf."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from .options import Clips, Json, Model, Revision, TrustRemoteCode, as_json
-
-if TYPE_CHECKING:
-    from ..export.onnx import Export
 
 
 def export(
@@ -40,6 +37,7 @@ def export(
     Example: ser-hf export runs/ravdess_crnn --int8 --output crnn.onnx
     """
     from ..export import export_model
+    from ..report.terminal import export_summary
 
     export = export_model(
         model,
@@ -49,23 +47,5 @@ def export(
         revision=revision,
         trust_remote_code=trust_remote_code,
     )
-    print(as_json(dataclasses.asdict(export)) if json else summary(export))
-
-
-def summary(export: "Export") -> str:
-    """Size, speed and difference of each file, for the terminal."""
-    files = export.files
-    lines = [f"compared on {files['onnx'].difference.clips} {export.compared_on}:"]
-    for name, file in files.items():
-        difference = file.difference
-        batch = "alone and padded" if file.padded else "one at a time"
-        changed = f", another label for {difference.changed}" if name == "int8" else ""
-        lines.append(
-            f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {batch}: "
-            f"logits up to {difference.logits:.2g} from the model's, probabilities "
-            f"{difference.probabilities:.2g}{changed}"
-        )
-    lines.append(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
-    smallest = list(files.values())[-1].path
-    lines.append(f"  run it: python {export.script} {smallest} recording.wav")
-    return "\n".join(lines)
+    exported = dataclasses.asdict(export)
+    print(as_json(exported) if json else export_summary(exported))

@@ -1,11 +1,14 @@
 """ser-hf publish and verify: a finished run to the Hub, and a check of models without ser_hf."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
 from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
+
+if TYPE_CHECKING:
+    from ..experiment.recipe import HubSection
 
 
 def publish(
@@ -26,24 +29,30 @@ def publish(
     Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo
     USER/ravdess-crnn-report --space
     """
-    from ..experiment.recipe_checks import read_recipe
     from ..hub.publish import publish
+
+    hub = _hub_section(run)
+    if repo is not None:
+        print(publish(run, repo, private=private, report_repo=report_repo, space=space))
+        return
+    if hub is None or hub.repo is None:
+        raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
+    if private or report_repo or space:
+        raise UserError(
+            "--repo: missing; other options need it (without any, the recipe's hub section is used)"
+        )
+    print(publish(run, **hub.publication))
+
+
+def _hub_section(run: str) -> "HubSection | None":
+    """The section `hub` of a run's recipe; None if the folder has no recipe."""
+    from ..experiment.recipe_checks import read_recipe
     from ..utils.run_folder import RunFolder
 
-    settings = {"private": private, "report_repo": report_repo, "space": space}
     recipe = RunFolder(run).recipe
-    hub = read_recipe(recipe).hub if recipe.is_file() else None
-    if repo is None:
-        if hub is None or hub.repo is None:
-            raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
-        if any(settings.values()):
-            raise UserError(
-                "--repo: missing; other options need it (without any, the recipe's hub section is "
-                "used)"
-            )
-        print(publish(run, **hub.publication))
-    else:
-        print(publish(run, repo, **settings))
+    if not recipe.is_file():
+        return None
+    return read_recipe(recipe).hub
 
 
 def verify(

@@ -1,5 +1,6 @@
-"""What the commands of ser-hf print when they end: summaries of train, evaluate, compare, inspect
-and reproduce.
+"""What the commands of ser-hf print when they end.
+
+Summaries of train, evaluate, compare, inspect, reproduce and export.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,25 @@ class Reproduced(TypedDict):
     predictions: float | None
     trained: bool
     verdict: str
+
+
+class ExportedFile(TypedDict):
+    """A file of an export; `difference` has its largest differences from the model."""
+
+    path: Path
+    bytes: int
+    difference: Mapping[str, Any]
+    padded: bool
+    milliseconds: float
+
+
+class Exported(TypedDict):
+    """An export of one model: its files by `onnx` and `int8`, and the model's time per clip."""
+
+    files: Mapping[str, ExportedFile]
+    compared_on: str
+    milliseconds: float
+    script: Path
 
 
 def train_summary(report: Report) -> str:
@@ -197,6 +217,29 @@ def reproduction_summary(reproduced: Reproduced) -> str:
         lines.append("  nothing was trained or written")
     lines.append(reproduced["verdict"])
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
+
+
+def export_summary(export: Exported) -> str:
+    """Size, speed and difference of each file, and how to run the smallest."""
+    files = export["files"]
+    clips = files["onnx"]["difference"]["clips"]
+    lines = [f"compared on {clips} {export['compared_on']}:"]
+    for name, file in files.items():
+        difference = file["difference"]
+        size = f"{file['bytes'] / 1e6:.2f} MB, {file['milliseconds']:.1f} ms a clip"
+        batch = "alone and padded" if file["padded"] else "one at a time"
+        changed = ""
+        if name == "int8":
+            changed = f", another label for {difference['changed']}"
+        lines.append(
+            f"{file['path']}: {size}; {batch}: logits up to {difference['logits']:.2g} from the "
+            f"model's, probabilities {difference['probabilities']:.2g}{changed}"
+        )
+
+    lines.append(f"  the model in torch: {export['milliseconds']:.1f} ms a clip")
+    smallest = list(files.values())[-1]["path"]
+    lines.append(f"  run it: python {export['script']} {smallest} recording.wav")
+    return "\n".join(lines)
 
 
 def _same_clips(protocol: Mapping[str, Any]) -> str:

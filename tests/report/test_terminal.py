@@ -1,11 +1,14 @@
 """What the commands print when they end."""
 
+from pathlib import Path
+
 import pandas as pd
 from support.reports import over_folds, typed, whole_report
 
 from ser_hf.report.terminal import (
     comparison_summary,
     evaluation_summary,
+    export_summary,
     inspection_summary,
     reproduction_summary,
     train_summary,
@@ -103,3 +106,36 @@ def test_a_reproduction_on_another_split_has_no_figures():
     assert "figures cannot be compared: another split" in text
     assert "0.5100" not in text
     assert "nothing was trained or written" in text
+
+
+def exported_file(path, size, changed):
+    return {
+        "path": Path(path),
+        "bytes": size,
+        "difference": {"logits": 1e-5, "probabilities": 2e-6, "changed": changed, "clips": 8},
+        "padded": True,
+        "milliseconds": 3.25,
+    }
+
+
+def test_an_export_ends_with_each_file_and_how_to_run_the_smallest():
+    files = {
+        "onnx": exported_file("m.onnx", 2_500_000, changed=0),
+        "int8": exported_file("m.int8.onnx", 700_000, changed=1),
+    }
+    export = {
+        "files": files,
+        "compared_on": "clips of its evaluation",
+        "milliseconds": 5.0,
+        "script": Path("run_onnx.py"),
+    }
+    lines = export_summary(export).splitlines()
+    assert lines[0] == "compared on 8 clips of its evaluation:"
+    assert lines[1].startswith(
+        "m.onnx: 2.50 MB, 3.2 ms a clip; alone and padded: logits up to 1e-05"
+    )
+    assert "another label" not in lines[1]
+    assert lines[2].startswith("m.int8.onnx: 0.70 MB")
+    assert lines[2].endswith("another label for 1")
+    assert "5.0 ms a clip" in lines[3]
+    assert lines[4].endswith("python run_onnx.py m.int8.onnx recording.wav")
