@@ -168,7 +168,7 @@ def score(
     changes: Sequence[str] = (),
 ) -> None:
     """Score a final configuration on the test speakers, once per seed."""
-    from ser_hf.experiment.recipe_checks import read_recipe
+    from ser_hf.experiment.reading import read_recipe
     from ser_hf.utils.cache import key_of
 
     results = read(path)

@@ -17,7 +17,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf.models  # noqa: F401 - registers the architectures
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.environment import environment
 
 

@@ -25,10 +25,10 @@ from ser_hf.audio import prepare
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.evaluation.probabilities import activated
 from ser_hf.experiment.data import load_recipe_corpus
-from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
+from ser_hf.experiment.evaluated_clips import EvaluationOptions, select_test_clips
 from ser_hf.experiment.label_mapping import label_mapping
 from ser_hf.experiment.provenance import training_provenance
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.load import load_classifier
 from ser_hf.models.preparation import Preparation
@@ -69,7 +69,7 @@ def measure(model: str, root: str | None, repeats: int, limit: int | None) -> di
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
     corpus = load_recipe_corpus(recipe)
     protocol = recipe.protocol
-    settings = EvaluationSettings(
+    settings = EvaluationOptions(
         protocol=protocol.name,
         protocol_options=protocol.options,
         fold=training_provenance(str(folder.model)).fold,

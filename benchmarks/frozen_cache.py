@@ -28,12 +28,16 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSe
 
 from ser_hf.audio import open_store
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.utils.environment import environment
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 RESULTS = Path(__file__).parent / "results" / "frozen_cache.json"
 RATE = 16000
@@ -131,9 +135,7 @@ def _train(
         store,
         clip_table(labels, range(options.clips), store),
         clip_table(labels, range(options.clips, len(store)), store),
-        training_arguments(
-            HOUSE_DEFAULTS | settings, folder, 0, padding_safe=False, progress=False
-        ),
+        training_arguments(DEFAULTS | settings, folder, 0, padding_safe=False, progress=False),
         compute_metrics,
         watch=lambda *_: logged.append(clock()),
         cache=cache,

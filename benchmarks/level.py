@@ -35,7 +35,7 @@ from fixed_split import read, write
 import ser_hf
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.level import level_share
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "level.json"

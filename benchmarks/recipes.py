@@ -19,7 +19,7 @@ from pathlib import Path
 from fixed_split import write
 
 import ser_hf
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.report.card import public
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from ser_hf.corpora import load_corpus
 from ser_hf.evaluation.bootstrap import paired_comparison
 from ser_hf.evaluation.outputs import Outputs
 from ser_hf.evaluation.predictions import from_table
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.inference.batches import classify
 from ser_hf.inference.load import load_classifier
 

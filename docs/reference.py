@@ -1,100 +1,82 @@
 """A hook of mkdocs.yml: the parts of the reference that follow from the code.
 
-A line `<!-- from the code: NAME -->` of a page becomes what the function NAME below returns. The
-tables of recipe-keys.md get two columns, and links out of docs/ lead to the repository.
+A line `<!-- from the code: NAME -->` of a page becomes what the function NAME below returns. Links
+out of docs/ lead to the repository. `python docs/reference.py` writes the pages in `STORED`, which
+readers of the repository see without building the site.
 """
 
-import dataclasses
 import inspect
-import math
 import re
 import types
 import typing
+from pathlib import Path
 
 MARKER = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
-SECTION = re.compile(r"^#{2,3} (?:`([\w.]+)`|The recipe itself)$")
-ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$")
+# After this line, a page follows from the code.
+WRITTEN = "<!-- written by python docs/reference.py -->\n"
 
 
 def on_page_markdown(markdown, page, config, files):
-    if page.file.src_uri == "recipe-keys.md":
-        markdown = with_types_and_defaults(markdown)
     markdown = MARKER.sub(lambda found: PARTS[found[1]](), markdown)
     repository = f"{config.repo_url}/blob/main/"
     up = "../" * (page.file.src_uri.count("/") + 1)
     return re.sub(rf"\]\({re.escape(up)}(?!\.)", f"]({repository}", markdown)
 
 
-def recipe_fields():
-    """{section: {key: (type and range, default)}} of recipes; the section of keys at the top is
-    empty.
+def recipe_sections():
+    """{section: class} of recipes; the section of keys at the top is empty.
+
+    Sections that depend on a corpus or a protocol have the keys that all of them have; `model` has
+    those of encoders.
     """
+    from ser_hf.experiment.model_settings import EncoderSettings
     from ser_hf.experiment.recipe import Recipe
 
     sections = {}
 
-    def add_settings(kind, section):
-        sections[section] = {}
+    def add(kind, section):
+        sections[section] = kind
         for name, field in kind.model_fields.items():
             if hasattr(field.annotation, "model_fields"):
-                add_settings(field.annotation, f"{section}.{name}")
-            else:
-                kind_words = words(field.annotation)
-                sections[section][name] = (kind_words, f"`{as_yaml(field.default)}`")
-
-    def add(kind, section):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        sections[section] = {}
-        for field in dataclasses.fields(kind):
-            hint = hints[field.name]
-            inner = f"{section}.{field.name}".strip(".")
-            if hasattr(hint, "model_fields"):
-                add_settings(hint, inner)
-            elif dataclasses.is_dataclass(hint):
-                add(hint, inner)
-            elif field.name not in ("options", "arguments", "provenance"):
-                # further keys of a section; a record
-                sections[section][field.name] = (words(hint), default_of(field))
+                inner = EncoderSettings if name == "model" else field.annotation
+                add(inner, f"{section}.{name}".strip("."))
 
     add(Recipe, "")
-    # What the reader of recipes adds.
-    sections[""] |= {
-        "name": (words(str), "name of the file"),
-        "output_dir": (words(str), "`runs/NAME`"),
-    }
-    return {section: keys for section, keys in sections.items() if keys}
+    return sections
 
 
-def documented_keys(markdown):
-    """{section: keys} of the tables of recipe-keys.md."""
-    found = {}
-    section = None
-    for line in markdown.splitlines():
-        if heading := SECTION.match(line):
-            section = heading[1] or ""
-        elif row := ROW.match(line):
-            found.setdefault(section, set()).add(row[1])
-    return found
+def recipe_fields():
+    """{section: {key: field}} of recipes, without sections and records."""
+    fields = {}
+    for section, kind in recipe_sections().items():
+        fields[section] = {
+            name: field
+            for name, field in kind.model_fields.items()
+            if not hasattr(field.annotation, "model_fields") and name != "provenance"
+        }
+    return {section: keys for section, keys in fields.items() if keys}
 
 
-def with_types_and_defaults(markdown):
-    fields = recipe_fields()
-    section = None
-    lines = []
-    if documented_keys(markdown) != {section: set(keys) for section, keys in fields.items()}:
-        raise ValueError("recipe-keys.md: its keys are not those of the recipe")
-    for line in markdown.splitlines():
-        if heading := SECTION.match(line):
-            section = heading[1] or ""
-        elif row := ROW.match(line):
-            kind, default = fields[section][row[1]]
-            line = f"| `{row[1]}` | {kind} | {default} | {row[2]} |"
-        elif line == "| key | meaning |":
-            line = "| key | type and range | default | meaning |"
-        elif line == "|---|---|":
-            line = "|---|---|---|---|"
-        lines.append(line)
-    return "\n".join(lines)
+def recipe_keys():
+    """The tables of recipe-keys.md: the keys of each section, with what their classes say."""
+    from ser_hf.utils.settings import annotation_of
+    from ser_hf.utils.validation import expected
+
+    defaults = {"name": "name of the file", "output_dir": "`runs/NAME`"}
+    parts = []
+    sections = recipe_sections()
+    for section, fields in recipe_fields().items():
+        parts.append(f"\n## {f'`{section}`' if section else 'The recipe itself'}\n\n")
+        if section:
+            parts.append(f"{one_paragraph(inspect.getdoc(sections[section]))}\n\n")
+        parts.append("| key | type and range | default | meaning |\n|---|---|---|---|\n")
+        for name, field in fields.items():
+            default = "required" if field.is_required() else f"`{as_yaml(field.default)}`"
+            if section == "":
+                default = defaults.get(name, default)
+            kind = expected(annotation_of(field))
+            parts.append(f"| `{name}` | {kind} | {default} | {field.description} |\n")
+    return "".join(parts)
 
 
 def words(kind):
@@ -102,10 +84,7 @@ def words(kind):
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
     if origin is typing.Annotated:
-        bound = arguments[1]
-        if hasattr(bound, "above"):  # ser_hf.utils.yaml.Range
-            return words(arguments[0]) + range_words(bound)
-        return bound if isinstance(bound, str) else words(arguments[0])
+        return words(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(words(choice) for choice in arguments)
     if origin is typing.Literal:
@@ -124,25 +103,6 @@ def words(kind):
         type(None): "null",
     }
     return plain.get(kind, "list" if kind is list else "any value")
-
-
-def range_words(bound):
-    ends = {
-        "at least": bound.min,
-        "more than": bound.above,
-        "at most": bound.max,
-        "less than": bound.below,
-    }
-    unit = f" of {bound.unit}" if bound.unit else ""
-    return f"{unit}, " + " and ".join(
-        f"{word} {end:,.12g}" for word, end in ends.items() if math.isfinite(end)
-    )
-
-
-def default_of(field):
-    if field.default_factory is not dataclasses.MISSING:
-        return f"`{as_yaml(field.default_factory())}`"
-    return "required" if field.default is dataclasses.MISSING else f"`{as_yaml(field.default)}`"
 
 
 def as_yaml(value):
@@ -253,6 +213,22 @@ def metric_definitions():
 
 
 PARTS = {
-    own.__name__: own
-    for own in (network_keys, command_line, python_api, report_keys, metric_definitions)
+    part.__name__: part for part in (command_line, python_api, report_keys, metric_definitions)
 }
+
+# Pages that are in the repository with what follows from the code.
+STORED = {"recipe-keys.md": recipe_keys, "network-keys.md": network_keys}
+
+
+def stored_page(name):
+    """The text that a page in `STORED` must have."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    introduction, written, _ = text.partition(WRITTEN)
+    if not written:
+        raise ValueError(f"{name}: has no line {WRITTEN.strip()}")
+    return f"{introduction}{WRITTEN}{STORED[name]().rstrip()}\n"
+
+
+if __name__ == "__main__":
+    for page in STORED:
+        (Path(__file__).parent / page).write_text(stored_page(page), encoding="utf-8")

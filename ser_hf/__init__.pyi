@@ -7,7 +7,7 @@ from .evaluation.metric_objects import load_metric
 from .evaluation.metrics import compute_metrics
 from .experiment.compare import compare_runs
 from .experiment.evaluate import evaluate_model
-from .experiment.recipe_checks import read_recipe
+from .experiment.reading import read_recipe
 from .export import export_model
 from .hub.publish import publish
 from .hub.verify import verify

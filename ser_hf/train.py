@@ -52,11 +52,11 @@ def run_recipe(
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
     """
     # Imports take seconds, and each step needs more of them: mistakes are reported before that.
-    from .experiment.recipe import recipe_values
+    from .experiment.recipe_source import recipe_values
 
     values = recipe_values(recipe, overrides)
 
-    from .experiment.recipe_checks import read_recipe
+    from .experiment.reading import read_recipe
 
     checked_recipe = read_recipe(values)
 

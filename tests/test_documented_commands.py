@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 
 # Verbs that need the network, an account, a browser or hours. Tests of their own run them.
 ELSEWHERE = {"download", "publish", "reproduce", "demo", "sweep"}

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ..utils.settings import Settings
-from ..utils.yaml import PathName, Text
+from ..utils.settings import PathName, Settings
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
@@ -20,20 +19,12 @@ def _ordered(values: list[float]) -> list[float]:
     return values
 
 
-def _path(value: str) -> str:
-    """Check a path by the annotation of paths in recipes."""
-    for limits in PathName.__metadata__:
-        if isinstance(limits, Text) and not limits.holds(value):
-            raise ValueError(f"expected {limits}")
-    return value
-
-
 Number = TypeVar("Number")
 # Minimum and maximum. A step draws a value uniformly between them for every clip and epoch.
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 Decibels = Annotated[float, Field(ge=-20, le=100)]
-Folder = Annotated[str, AfterValidator(_path)]
+Folder = PathName
 SignalToNoise = Annotated[
     Interval[Decibels],
     Field(

@@ -99,7 +99,7 @@ def evaluate(
     split: dict[str, Any] = {}
     if protocol is not None or recipe is not None:
         split = _split_of(data, part, fold)
-    settings = evaluation.EvaluationSettings(
+    settings = evaluation.EvaluationOptions(
         window=window,
         batch_size=batch_size,
         bootstrap=bootstrap,
@@ -136,7 +136,7 @@ def _read_recipe(
     protocol: str | None,
 ) -> "Recipe":
     """The recipe whose corpus and protocol are used, which no option names too."""
-    from ..experiment.recipe_checks import read_recipe
+    from ..experiment.reading import read_recipe
 
     if corpus or root or protocol:
         raise UserError(
@@ -154,7 +154,7 @@ def _model_name(model: str) -> str:
 
 
 def _split_of(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
-    """The split to evaluate on, as fields of `EvaluationSettings`."""
+    """The split to evaluate on, as fields of `EvaluationOptions`."""
     folds = recipe.protocol.folds
     if fold is None and folds is not None and len(folds) == 1:
         fold = folds[0]

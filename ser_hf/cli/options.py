@@ -107,7 +107,7 @@ def corpus_recipe(
         words: options of the corpus as ``key=value``, and of the protocol as
             ``protocol.key=value``.
     """
-    from ..experiment.recipe_checks import read_recipe
+    from ..experiment.reading import read_recipe
 
     if corpus is None:
         raise UserError(

@@ -8,7 +8,7 @@ from ..utils.errors import UserError
 from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
 
 if TYPE_CHECKING:
-    from ..experiment.recipe import HubSection
+    from ..experiment.settings import HubSettings
 
 
 def publish(
@@ -44,9 +44,9 @@ def publish(
     print(publish(run, **hub.publication))
 
 
-def _hub_section(run: str) -> "HubSection | None":
+def _hub_section(run: str) -> "HubSettings | None":
     """The section `hub` of a run's recipe; None if the folder has no recipe."""
-    from ..experiment.recipe_checks import read_recipe
+    from ..experiment.reading import read_recipe
     from ..utils.run_folder import RunFolder
 
     recipe = RunFolder(run).recipe

@@ -41,13 +41,13 @@ def train(
     require_one_of(resume=resume, overwrite=overwrite)
     require_one_of(json=json, dry_run=dry_run)
     changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
-    from ..experiment.recipe import recipe_file
+    from ..experiment.recipe_source import recipe_file
 
     if os.path.isfile(recipe_file(recipe)):
         logger.info("%s: loading libraries", recipe)  # which takes seconds
     if dry_run:
         from ..experiment.plan import plan_run
-        from ..experiment.recipe_checks import read_recipe
+        from ..experiment.reading import read_recipe
 
         print(plan_run(read_recipe(recipe, changes)))
         return
@@ -65,7 +65,7 @@ def recipes(
 
     Example: ser-hf recipes quickstart > my.yaml
     """
-    from ..experiment.recipe import built_in_recipes, recipe_file
+    from ..experiment.recipe_source import built_in_recipes, recipe_file
 
     if name is not None:
         print(recipe_file(name).read_text(encoding="utf-8"), end="")
@@ -85,8 +85,6 @@ def schema() -> None:
 
     Example: ser-hf schema > recipe.schema.json
     """
-    from pydantic import TypeAdapter
+    from ..experiment.schema import recipe_schema
 
-    from ..experiment.recipe import Recipe
-
-    print(as_json(TypeAdapter(Recipe).json_schema()))
+    print(as_json(recipe_schema()))

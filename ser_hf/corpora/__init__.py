@@ -9,10 +9,8 @@ from datasets import Dataset
 
 from .catalog import (
     CORPORA,
-    complete_options,
     corpora_facts,
     corpus_facts,
-    corpus_options,
     corpus_settings,
     settings_class,
 )
@@ -30,10 +28,8 @@ __all__ = [
     "Corpus",
     "CorpusSettings",
     "Listing",
-    "complete_options",
     "corpora_facts",
     "corpus_facts",
-    "corpus_options",
     "corpus_settings",
     "load_corpus",
     "read_corpus",

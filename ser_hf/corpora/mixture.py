@@ -29,11 +29,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
+from pydantic import Field, SerializeAsAny, create_model, model_validator
 
 from ..utils.errors import UserError
 from ..utils.order import interleave
-from ..utils.settings import Settings
+from ..utils.settings import OneOf, Settings
 from .labels import Rule, rule_problem
 from .metadata import Metadata
 from .registry import SINGLE_CORPORA, class_of_settings, metadata_of
@@ -94,13 +94,6 @@ class MixtureItem(Settings):
             refuse(getattr(self, problem.key), problem.message, problem.key)
         return self
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
-        """In a JSON schema an item is one of the items with options."""
-        if cls is not MixtureItem:
-            return handler(core_schema)
-        return {"oneOf": [item_class(name).model_json_schema() for name in SINGLE_CORPORA]}
-
 
 def _custom_labels(item: MixtureItem) -> Sequence[str]:
     """The labels of a table that are no canonical emotions."""
@@ -119,22 +112,16 @@ def item_class(name: str) -> type[MixtureItem]:
     return create_model(class_name, __base__=MixtureItem, **fields)
 
 
-def _read_item(value: Any) -> Any:
-    """An item of the class of its corpus from a mapping; anything else unchanged."""
-    if not isinstance(value, Mapping):
-        return value
-    name = value.get("name")
-    if not isinstance(name, str) or name not in SINGLE_CORPORA:
-        refuse(name, f"unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}", "name")
-    return item_class(name).model_validate(value)
-
-
 class MixtureSettings(CorpusSettings):
     """Keys of a mixture."""
 
     name: Annotated[Literal["mixture"], Field(description="several corpora as one")] = "mixture"
     corpora: Annotated[
-        list[Annotated[SerializeAsAny[MixtureItem], BeforeValidator(_read_item)]],
+        list[
+            Annotated[
+                SerializeAsAny[MixtureItem], OneOf("name", lambda: list(SINGLE_CORPORA), item_class)
+            ]
+        ],
         Field(description="for each corpus its name, root, merge, drop, weight, cap and options"),
     ]
     seed: Annotated[int, Field(ge=0, description="of the draw for cap")] = 0

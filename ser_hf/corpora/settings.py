@@ -12,8 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..utils.files import require_utf8
-from ..utils.settings import Settings
-from ..utils.yaml import PathName
+from ..utils.settings import PathName, Settings
 
 OnUnknown = Literal["error", "skip"]
 
@@ -96,3 +95,12 @@ class CorpusSettings(Settings):
                 message = f"expected [lowest, highest], such as [1, 5], got {bounds}"
                 refuse(bounds, message, "ranges", name)
         return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys of this corpus alone."""
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in CorpusSettings.model_fields
+        }

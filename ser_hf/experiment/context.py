@@ -71,7 +71,7 @@ class RunContext:
     ) -> "RunContext":
         """The context of a run in the folder `name` below this one."""
         folder = self.folder.child(name)
-        recipe = dataclasses.replace(recipe, output_dir=str(folder.path))
+        recipe = recipe.replace(output_dir=str(folder.path))
         return dataclasses.replace(
             self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch
         )
@@ -98,7 +98,7 @@ class RunContext:
         section = self.recipe.lora
         if section.rank is None:
             return None
-        return Lora(**dataclasses.asdict(section))
+        return Lora(**section.model_dump())
 
     def arguments(self) -> EmotionTrainingArguments:
         """The arguments of the Trainer for the first seed."""
@@ -120,4 +120,4 @@ class RunContext:
             "git_revision": machine["git_revision"],
             "created": now.isoformat(timespec="seconds"),
         }
-        return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
+        return self.recipe.replace(provenance=provenance).to_dict()

@@ -14,18 +14,28 @@ from datasets import Dataset
 
 from ..audio import WaveformStore, prepare
 from ..audio.near_duplicates import NearDuplicate, near_duplicates
-from ..corpora import Corpus, corpus_settings, read_corpus, sources_facts
+from ..corpora import Corpus, CorpusSettings, read_corpus, sources_facts
 from ..corpora.download import download_missing
+from ..corpora.mixture import MixtureItem
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
 from ..models.preparation import Preparation
-from ..protocols import Audit, Split, audit, contradictions, require_apart, split_corpus
+from ..protocols import (
+    PROTOCOLS,
+    Audit,
+    ProtocolSettings,
+    Split,
+    audit,
+    contradictions,
+    require_apart,
+    split_corpus,
+)
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .level import loudness_note
 from .provenance import inherited_speakers, inherited_speakers_note
-from .recipe import ProtocolSection, Recipe
+from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -142,41 +152,24 @@ def _warned(*notes: str | None) -> list[str]:
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
     """The recipe's corpus with its labels, downloaded first if the recipe says so."""
-    corpus = recipe.corpus
-    root = _expanded(corpus.root)
-    options = dict(corpus.options)
-    if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
-        options["corpora"] = [_with_expanded_root(item) for item in options["corpora"]]
-    settings = corpus_settings(
-        corpus.name,
-        root,
-        labels=corpus.labels,
-        merge=corpus.merge,
-        drop=corpus.drop,
-        exclude=corpus.exclude,
-        on_unknown=corpus.on_unknown,
-        targets=corpus.targets,
-        ranges=corpus.ranges,
-        **options,
-    )
+    corpus = recipe.corpus.replace(**_expanded_paths(recipe.corpus))
     if corpus.download:
-        download_missing(settings)
-    return read_corpus(settings, recipe.audio.sampling_rate)
+        download_missing(corpus)
+    return read_corpus(corpus, recipe.audio.sampling_rate)
 
 
-def _with_expanded_root(corpus: Any) -> Any:
-    """A corpus of a mixture with ``~`` expanded in its root; what is no mapping is unchanged."""
-    if isinstance(corpus, dict) and "root" in corpus:
-        return {**corpus, "root": _expanded(corpus["root"])}
-    return corpus
+def _expanded_paths(corpus: CorpusSettings | MixtureItem) -> dict[str, Any]:
+    """The root of a corpus, and of each corpus of a mixture, with ``~`` expanded."""
+    changes: dict[str, Any] = {}
+    if corpus.root is not None:
+        changes["root"] = os.path.expanduser(corpus.root)
+    items = getattr(corpus, "corpora", None)
+    if items:
+        changes["corpora"] = [item.replace(**_expanded_paths(item)) for item in items]
+    return changes
 
 
-def _expanded(root: Any) -> Any:
-    """A path with ``~`` expanded; anything else unchanged."""
-    return os.path.expanduser(root) if isinstance(root, str) else root
-
-
-def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
+def foil_protocol(protocol: ProtocolSettings, split: Split) -> ProtocolSettings:
     """The leaky protocol of `protocol.foil`, with splits of the same sizes as `split`.
 
     Near duplicates are part of its leak.
@@ -192,11 +185,11 @@ def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
         "test": len(split.rows["test"]) / clips,
         "seed": protocol.options.get("seed", 0),
     }
-    return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
+    return PROTOCOLS[protocol.foil].settings(name=protocol.foil, near_duplicates="tell", **options)
 
 
 def _leaky_splits(
-    dataset: Dataset, leaky_protocol: ProtocolSection | None, split: Split
+    dataset: Dataset, leaky_protocol: ProtocolSettings | None, split: Split
 ) -> list[Split]:
     """The split of the foil, drawn from the clips that the protocol uses; none without a foil."""
     if leaky_protocol is None:
@@ -209,16 +202,14 @@ def _leaky_splits(
 
 def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
     """The configuration and the feature extractor of the model, without weights."""
-    model = dict(vars(recipe.model))
     plan = blueprint(
-        model.pop("architecture"),
-        names_of(corpus.dataset),
+        labels=names_of(corpus.dataset),
         sampling_rate=recipe.audio.sampling_rate,
         normalize=recipe.audio.normalize,
         preparation=Preparation(**recipe.preparation),
         problem_type=TASKS[recipe.task].problem_type,
         ranges=corpus.ranges,
-        **model,
+        **recipe.model.plan,
     )
     if plan.gradient_free_head and recipe.training.solver != "sklearn":
         raise UserError(
@@ -238,7 +229,7 @@ def _prepare(
 def _audited(
     dataset: Dataset,
     splits: Sequence[Split],
-    protocol: ProtocolSection,
+    protocol: ProtocolSettings,
     duplicates: Sequence[NearDuplicate] | None,
 ) -> list[Fold]:
     """The folds with their audits, which are logged; a forbidden overlap is a `UserError`."""

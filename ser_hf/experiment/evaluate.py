@@ -30,7 +30,7 @@ from ..report.write import write_report
 from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from .evaluated_clips import EvaluatedClips, EvaluationSettings, select_test_clips
+from .evaluated_clips import EvaluatedClips, EvaluationOptions, select_test_clips
 from .label_mapping import (
     DimensionMapping,
     LabelMapping,
@@ -76,7 +76,7 @@ def evaluate_model(
             `load_evaluated_model`.
         output: a folder for the report, its page and pictures; `overwrite` replaces an earlier
             evaluation in it.
-        evaluation: see `ser_hf.experiment.evaluated_clips.EvaluationSettings`.
+        evaluation: see `ser_hf.experiment.evaluated_clips.EvaluationOptions`.
 
     Returns:
         The report, whose `metrics` are scores from 0 to 1.
@@ -85,7 +85,7 @@ def evaluate_model(
         UserError: naming the model, the corpus, the setting or the folder that is wrong.
     """
     try:
-        evaluation_settings = EvaluationSettings(**evaluation)
+        evaluation_settings = EvaluationOptions(**evaluation)
     except TypeError as error:
         raise UserError(f"evaluate_model: {error}") from None
     folder = None if output is None else Path(output)
@@ -137,7 +137,7 @@ def evaluate_on_corpus(
     model: EvaluatedModel,
     corpus: Corpus,
     name: str,
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
     output: Path | None = None,
     citation: Mapping[str, Any] | None = None,
 ) -> Report:
@@ -198,16 +198,16 @@ def _targets(corpus: Corpus) -> list[str]:
 
 
 def _on_trained_fold(
-    settings: EvaluationSettings, provenance: TrainingProvenance | None
-) -> EvaluationSettings:
+    settings: EvaluationOptions, provenance: TrainingProvenance | None
+) -> EvaluationOptions:
     """Settings with the fold that trained the model: its test split has not trained the model."""
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
-        return dataclasses.replace(settings, fold=provenance.fold)
+        return settings.replace(fold=provenance.fold)
     return settings
 
 
 def _prepare(
-    dataset: Dataset, classifier: Classifier, settings: EvaluationSettings
+    dataset: Dataset, classifier: Classifier, settings: EvaluationOptions
 ) -> tuple[Dataset, WaveformStore]:
     """The clips as the model's feature extractor prepares them, see `ser_hf.prepare`."""
     rate = classifier.extractor.sampling_rate
@@ -219,7 +219,7 @@ def _predict(
     store: WaveformStore,
     classifier: Classifier,
     mapping: LabelMapping,
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
 ) -> Predictions:
     probabilities = classify(
         classifier,
@@ -236,7 +236,7 @@ def _robustness(
     classifier: Classifier,
     mapping: LabelMapping,
     predictions: Predictions,
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
 ) -> Robustness:
     return robustness_of(
         classifier,
@@ -257,7 +257,7 @@ def _measure(
     corpus: Corpus,
     clips: EvaluatedClips,
     predictions: Predictions,
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
 ) -> Report:
     """The report with the results of the predictions."""
     results = evaluate_predictions(

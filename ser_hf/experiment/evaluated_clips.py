@@ -8,30 +8,31 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from datasets import Dataset
+from pydantic import Field
 
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
-from ..utils.yaml import Range, coerce_fields
+from ..utils.settings import OpenShare
+from ..utils.validation import Options
 from .provenance import TrainingProvenance
 
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationOptions(Options):
     """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
 
     Clips longer than `window` seconds are processed in windows; None is the window of the model's
     recipe.
     """
 
-    window: Annotated[float, Range(min=SHORTEST)] | None = None
-    batch_size: Annotated[int, Range(min=1)] = 16
-    bootstrap: Annotated[int, Range(min=1)] = 2000
-    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
+    window: Annotated[float, Field(ge=SHORTEST)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    bootstrap: Annotated[int, Field(ge=1)] = 2000
+    confidence: OpenShare = 0.95
     robustness: bool = False
     cache_dir: str | None = None
     protocol: str | None = None
@@ -39,9 +40,6 @@ class EvaluationSettings:
     fold: int | None = None
     part: str = "test"
     training_speakers: bool = False
-
-    def __post_init__(self):
-        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +94,7 @@ def select_test_clips(
     corpus: Corpus,
     classes: Sequence[str],
     provenance: TrainingProvenance | None,
-    settings: EvaluationSettings,
+    settings: EvaluationOptions,
 ) -> EvaluatedClips:
     """Select the clips of the corpus with a label among the classes and a new speaker.
 
@@ -126,7 +124,7 @@ def select_test_clips(
     )
 
 
-def _select_split(dataset: Dataset, settings: EvaluationSettings) -> _Selection:
+def _select_split(dataset: Dataset, settings: EvaluationOptions) -> _Selection:
     """The whole corpus, or one split of a protocol."""
     if settings.part not in PARTS:
         raise UserError(

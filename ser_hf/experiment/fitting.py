@@ -175,7 +175,7 @@ def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractCo
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
     """The recipe's loss with class weights from the `labels` of the training clips."""
     kind = LOSSES[TASKS[recipe.task].loss]
-    return kind.from_options(dataclasses.asdict(recipe.training.loss), names, labels)
+    return kind.from_options(recipe.training.loss.model_dump(), names, labels)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:

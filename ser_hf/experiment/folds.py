@@ -1,6 +1,5 @@
 """The runs of folds and seeds, and the report over all of them."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -37,18 +36,16 @@ def child_runs(run: RunContext) -> dict[int, RunContext]:
     A fold with several seeds has children itself. The foil is compared with the whole run only.
     """
     recipe = run.recipe
-    protocol = dataclasses.replace(recipe.protocol, foil=None)
+    protocol = recipe.protocol.replace(foil=None)
     children = {}
     if len(run.folds) > 1:
         for fold in run.folds:
-            fold_recipe = dataclasses.replace(
-                recipe, protocol=dataclasses.replace(protocol, folds=[fold.number])
-            )
+            fold_recipe = recipe.replace(protocol=protocol.replace(folds=[fold.number]))
             children[fold.number] = run.child(f"fold-{fold.number}", fold_recipe, [fold], run.watch)
     else:
         for seed in recipe.training.seeds:
-            training = dataclasses.replace(recipe.training, seeds=[seed])
-            seed_recipe = dataclasses.replace(recipe, protocol=protocol, training=training)
+            training = recipe.training.replace(seeds=[seed])
+            seed_recipe = recipe.replace(protocol=protocol, training=training)
             children[seed] = run.child(f"seed-{seed}", seed_recipe, run.folds, run.watch)
     return children
 

@@ -1,6 +1,5 @@
 """The files of a run: recipe.yaml and split.json at its start, model/ and report/ at its end."""
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,7 +159,7 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
         "versions": report.environment.versions,
         "git_revision": report.environment.git_revision,
     }
-    recipe = dataclasses.replace(run.recipe, provenance=provenance).to_dict()
+    recipe = run.recipe.replace(provenance=provenance).to_dict()
     (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
 
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]

@@ -20,8 +20,8 @@ from ..utils.environment import PACKAGE, usable_cores
 from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.run_folder import RunFolder, flat
+from .reading import read_recipe
 from .recipe import Recipe
-from .recipe_checks import read_recipe
 from .saved_runs import PREDICTION_KEYS, Saved, find_saved_run, read_predictions
 
 TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print

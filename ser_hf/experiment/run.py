@@ -28,6 +28,7 @@ from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
 from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
 from .measuring import evaluate_run
+from .model_settings import EncoderSettings
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
 
@@ -147,10 +148,11 @@ def _check_folder(
 
 def _resolved(recipe: Recipe, data: ExperimentData) -> Recipe:
     """The recipe with the level that `audio.level: auto` became, and the checkpoint's commit."""
-    return dataclasses.replace(
-        recipe,
-        audio=dataclasses.replace(recipe.audio, level=data.plan.preparation.level),
-        model=dataclasses.replace(recipe.model, revision=data.plan.revision),
+    model = recipe.model
+    if isinstance(model, EncoderSettings):
+        model = model.replace(revision=data.plan.revision)
+    return recipe.replace(
+        audio=recipe.audio.replace(level=data.plan.preparation.level), model=model
     )
 
 
@@ -188,5 +190,5 @@ def _check_weights(data: ExperimentData) -> None:
 def _foil_run(run: RunContext) -> RunContext:
     """The run of the leaky protocol in foil/, with which this run is compared."""
     leaky_protocol = foil_protocol(run.recipe.protocol, run.folds[0].split)
-    recipe = dataclasses.replace(run.recipe, protocol=leaky_protocol)
+    recipe = run.recipe.replace(protocol=leaky_protocol)
     return run.child("foil", recipe, run.data.foil, watch=None)

@@ -8,19 +8,20 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
+from pydantic import Field, model_validator
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
-from ..utils.yaml import Range, coerce_fields
+from ..utils.validation import Options
 from .batches import EMBEDDING, capture_embeddings, run_batches
 from .chunks import Chunk, NoneReadable, read_chunks
 from .classifier import Classifier
@@ -31,11 +32,11 @@ from .timeline import grid_of
 
 logger = logging.getLogger(__name__)
 
+Seconds = Annotated[float, Field(ge=SHORTEST)]
 _LONG_SECONDS = 120  # a longer clip may take much memory: that of attention grows with its square
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictionSettings:
+class PredictionSettings(Options):
     """How recordings are processed.
 
     Args:
@@ -56,16 +57,17 @@ class PredictionSettings:
     """
 
     embeddings: bool = False
-    window: Annotated[float, Range(min=SHORTEST, unit="seconds")] | None = None
-    batch_size: Annotated[int, Range(min=1)] = 16
+    window: Seconds | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
     on_error: Literal["error", "skip"] = "error"
     timeline: bool = False
-    hop: Annotated[float, Range(min=SHORTEST, unit="seconds")] | None = None
+    hop: Seconds | None = None
 
-    def __post_init__(self):
-        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
+    @model_validator(mode="after")
+    def _check_hop(self) -> Self:
         if self.hop is not None and not self.timeline:
-            raise UserError("--hop: needs overlapping windows; add --timeline")
+            raise ValueError("hop: needs overlapping windows; add --timeline")
+        return self
 
 
 @dataclasses.dataclass(frozen=True)

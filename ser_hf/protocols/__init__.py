@@ -1,7 +1,7 @@
 """Protocols: rules that split a corpus into train, validation and test, and the leakage audit."""
 
 from .audit import Audit, audit, contradictions, require_apart, worst_audit
-from .registry import FOILS, PROTOCOLS, Protocol, protocol_options, split_corpus
+from .registry import FOILS, PROTOCOLS, Protocol, split_corpus
 from .rules import speaker_independent
 from .settings import ProtocolSettings
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
@@ -20,7 +20,6 @@ __all__ = [
     "fingerprint",
     "make_split",
     "may_share",
-    "protocol_options",
     "require_apart",
     "save_splits",
     "speaker_independent",

@@ -1,8 +1,6 @@
 """The protocols by name: the settings of each, and the function that splits a corpus."""
 
 import dataclasses
-import inspect
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -64,18 +62,6 @@ PROTOCOLS = {
 
 # Leaky protocols for a recipe's foil, which shows the effect of the leak.
 FOILS = ("random", "random_stratified")
-
-
-def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of a protocol's options."""
-    split = PROTOCOLS[name].split
-    hints = typing.get_type_hints(split)
-    parameters = inspect.signature(split).parameters
-    return {
-        option: (hints[option], parameters[option].default)
-        for option in parameters
-        if option != "dataset"
-    }
 
 
 def split_corpus(

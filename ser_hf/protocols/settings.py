@@ -71,7 +71,10 @@ class ProtocolSettings(Settings):
 class SpeakerIndependentSettings(ProtocolSettings):
     """Each speaker is in one of the train, validation and test splits."""
 
-    name: Literal["speaker_independent"] = "speaker_independent"
+    name: Annotated[
+        Literal["speaker_independent"],
+        Field(description="each speaker is in one of the train, validation and test splits"),
+    ] = "speaker_independent"
     train: Annotated[
         Speakers | None,
         Field(
@@ -92,7 +95,10 @@ class SpeakerIndependentSettings(ProtocolSettings):
 class KFoldSettings(ProtocolSettings):
     """`k` folds of speakers; each speaker is a test speaker in one fold."""
 
-    name: Literal["kfold"] = "kfold"
+    name: Annotated[
+        Literal["kfold"],
+        Field(description="`k` folds of speakers; each speaker is a test speaker in one fold"),
+    ] = "kfold"
     k: Annotated[int, Field(ge=2, le=MOST_FOLDS, description="number of folds")] = 5
     validation: ValidationShare = 0.15
     seed: Seed = 0
@@ -101,7 +107,9 @@ class KFoldSettings(ProtocolSettings):
 class LeaveOneSpeakerOutSettings(ProtocolSettings):
     """One fold for each speaker."""
 
-    name: Literal["leave_one_speaker_out"] = "leave_one_speaker_out"
+    name: Annotated[
+        Literal["leave_one_speaker_out"], Field(description="one fold for each speaker")
+    ] = "leave_one_speaker_out"
     validation: ValidationShare = 0.15
     seed: Seed = 0
 
@@ -109,7 +117,9 @@ class LeaveOneSpeakerOutSettings(ProtocolSettings):
 class LeaveOneSessionOutSettings(ProtocolSettings):
     """One fold for each recording session."""
 
-    name: Literal["leave_one_session_out"] = "leave_one_session_out"
+    name: Annotated[
+        Literal["leave_one_session_out"], Field(description="one fold for each recording session")
+    ] = "leave_one_session_out"
     validation: Annotated[
         Share, Field(description="validation split: share of the training sessions, at least one")
     ] = 0.15
@@ -119,7 +129,9 @@ class LeaveOneSessionOutSettings(ProtocolSettings):
 class LeaveOneCorpusOutSettings(ProtocolSettings):
     """One fold for each corpus of a mixture."""
 
-    name: Literal["leave_one_corpus_out"] = "leave_one_corpus_out"
+    name: Annotated[
+        Literal["leave_one_corpus_out"], Field(description="one fold for each corpus of a mixture")
+    ] = "leave_one_corpus_out"
     validation: Annotated[
         Share, Field(description="validation split: share of the speakers of each training corpus")
     ] = 0.15
@@ -129,7 +141,9 @@ class LeaveOneCorpusOutSettings(ProtocolSettings):
 class FileSettings(ProtocolSettings):
     """The splits that a JSON file lists."""
 
-    name: Literal["file"] = "file"
+    name: Annotated[Literal["file"], Field(description="the splits that a JSON file lists")] = (
+        "file"
+    )
     path: Annotated[
         str,
         Field(
@@ -152,7 +166,12 @@ class FileSettings(ProtocolSettings):
 class ColumnSettings(ProtocolSettings):
     """The splits that columns of the corpus name, such as the official splits of a data set."""
 
-    name: Literal["column"] = "column"
+    name: Annotated[
+        Literal["column"],
+        Field(
+            description="the splits that columns of the corpus name, such as the official splits of a data set"
+        ),
+    ] = "column"
     column: Annotated[
         str | Annotated[list[str], Field(min_length=1)],
         Field(description="column with the split of each clip, or one column for each fold"),
@@ -178,7 +197,10 @@ class ColumnSettings(ProtocolSettings):
 class EmoBoxListsSettings(ProtocolSettings):
     """EmoBox's folds of the clips that the corpus `emobox` loads."""
 
-    name: Literal["emobox/lists"] = "emobox/lists"
+    name: Annotated[
+        Literal["emobox/lists"],
+        Field(description="emoBox's folds of the clips that the corpus `emobox` loads"),
+    ] = "emobox/lists"
     validation: Annotated[
         Share,
         Field(
@@ -192,13 +214,21 @@ class EmoBoxListsSettings(ProtocolSettings):
 class PublishedSpeakersSettings(ProtocolSettings):
     """A published list of the speakers of all three splits. It has no options."""
 
-    name: Literal["ravdess/actors-1-16-17-20-21-24", "audb/cremad"]
+    name: Annotated[
+        Literal["ravdess/actors-1-16-17-20-21-24", "audb/cremad"],
+        Field(
+            description="a published list of the speakers of all three splits. It has no options"
+        ),
+    ]
 
 
 class EmoBoxSettings(ProtocolSettings):
     """EmoBox's folds of one corpus."""
 
-    name: Literal["emobox/cremad", "emobox/emodb", "emobox/ravdess", "emobox/savee", "emobox/tess"]
+    name: Annotated[
+        Literal["emobox/cremad", "emobox/emodb", "emobox/ravdess", "emobox/savee", "emobox/tess"],
+        Field(description="emoBox's folds of one corpus"),
+    ]
     validation: Annotated[
         Share,
         Field(
@@ -212,7 +242,12 @@ class EmoBoxSettings(ProtocolSettings):
 class RandomSettings(ProtocolSettings):
     """Clips drawn at random: a leaky protocol, whose test speakers are in training too."""
 
-    name: Literal["random", "random_stratified"]
+    name: Annotated[
+        Literal["random", "random_stratified"],
+        Field(
+            description="clips drawn at random: a leaky protocol, whose test speakers are in training too"
+        ),
+    ]
     validation: Annotated[Share, Field(description="share of the clips for validation")] = 0.2
     test: Annotated[Share, Field(description="share of the clips for the test")] = 0.1
     seed: Seed = 0

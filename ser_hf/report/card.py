@@ -11,7 +11,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 
-from ..corpora import corpora_facts, corpus_facts, corpus_options
+from ..corpora import CorpusSettings, corpora_facts, corpus_facts, settings_class
 from ..evaluation.metrics import NAMES, definitions
 from ..utils.errors import UserError, printable
 from ..utils.files import packaged
@@ -274,8 +274,12 @@ def corpora_of(
 ) -> tuple[str, dict[str, Any], set[str]]:
     """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of
     the speakers in these splits, as far as the report has them."""
-    option_names = corpus_options(corpus["name"])
-    options = {key: value for key, value in corpus.items() if key in option_names}
+    keys = settings_class(corpus["name"]).model_fields
+    options = {
+        key: value
+        for key, value in corpus.items()
+        if key in keys and key not in CorpusSettings.model_fields
+    }
     corpora = set()
     for part in parts:
         if part in report.protocol.parts:

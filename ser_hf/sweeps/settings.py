@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..experiment.reading import read_recipe
 from ..experiment.recipe import Recipe
-from ..experiment.recipe_checks import read_recipe
-from .space import Search, Settings, overrides
+from .space import Search, Values, overrides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SweepSettings:
     options: SweepOptions
 
     def recipe_at(
-        self, values: Settings, name: str, folder: Path, extra: Iterable[str] = ()
+        self, values: Values, name: str, folder: Path, extra: Iterable[str] = ()
     ) -> Recipe:
         """The recipe with a trial's values, written to `folder`; `extra` are more overrides."""
         identity = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}

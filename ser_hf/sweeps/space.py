@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from optuna.distributions import (
     BaseDistribution,
@@ -20,11 +20,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import BaseTrial, FixedTrial
+from pydantic import Field, model_validator
 
 from ..utils.errors import UserError
-from ..utils.yaml import Range, dump_yaml, from_mapping, read_yaml
+from ..utils.settings import Settings
+from ..utils.validation import validated
+from ..utils.yaml import dump_yaml, read_yaml
 
-Settings = dict[str, Any]
+Values = dict[str, Any]
 Space = dict[str, "Parameter"]
 
 LARGEST_GRID = 2000
@@ -51,7 +54,7 @@ class Parameter:
     """
 
     distribution: BaseDistribution
-    bundles: Mapping[str, tuple[Settings, Space]] = dataclasses.field(default_factory=dict)
+    bundles: Mapping[str, tuple[Values, Space]] = dataclasses.field(default_factory=dict)
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """The value that a trial draws; of bundles, the name of one."""
@@ -83,39 +86,54 @@ class Parameter:
         return [low, min(between, high), high]
 
 
-@dataclasses.dataclass(frozen=True)
-class Pruning:
-    """Ends a trial early that is below the median of the finished trials (Golovin et al. 2017,
-    "Google Vizier") at an epoch of its first fold or seed, once `startup_trials` are finished and
-    `warmup_epochs` have passed."""
+class Pruning(Settings):
+    """Ends a trial early that is worse than most at the same epoch (Golovin et al. 2017,
+    "Google Vizier").
 
-    kind: Literal["median"] = "median"
-    startup_trials: Annotated[int, Range(min=0)] = 5
-    warmup_epochs: Annotated[int, Range(min=1)] = 1
+    It is compared at the epochs of its first fold or seed.
+    """
+
+    kind: Annotated[
+        Literal["median"], Field(description="end a trial below the median of finished trials")
+    ] = "median"
+    startup_trials: Annotated[
+        int, Field(ge=0, description="finished trials before the first is ended early")
+    ] = 5
+    warmup_epochs: Annotated[
+        int, Field(ge=1, description="epochs of a trial before it can end early")
+    ] = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A space file: `space` varies the recipe, `trials` are run in total, `metric` on validation
-    selects the best (of dimensions ccc or pearson)."""
+class Search(Settings):
+    """A space file: what varies, how trials are drawn, and what selects the best one."""
 
-    space: dict[str, Any]
-    search: Literal["tpe", "random", "grid"] = "tpe"
-    trials: Annotated[int, Range(min=1)] | None = None
-    seed: Annotated[int, Range(min=0)] = 0
-    metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson"] = "uar"
-    pruner: Pruning | None = None
+    space: Annotated[dict[str, Any], Field(description="key of the recipe: its possible values")]
+    search: Annotated[
+        Literal["tpe", "random", "grid"], Field(description="how trials are drawn")
+    ] = "tpe"
+    trials: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="number of trials in total; null: all points of a grid"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, description="seed of the draws")] = 0
+    metric: Annotated[
+        Literal["uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson"],
+        Field(description="validation metric that selects the best; of dimensions ccc or pearson"),
+    ] = "uar"
+    pruner: Annotated[Pruning | None, Field(description="ends poor trials early")] = None
 
-    def __post_init__(self):
+    @model_validator(mode="after")
+    def _check_trials(self) -> Self:
         if self.trials is None and self.search != "grid":
             raise ValueError(f"trials: missing; the number of trials that {self.search} runs")
+        return self
 
     @functools.cached_property
     def parameters(self) -> Space:
         return _parameters(self.space, "space", self.search == "grid")
 
     @functools.cached_property
-    def points(self) -> list[Settings]:
+    def points(self) -> list[Values]:
         """Every point of a grid, of which one too many is enough to refuse it.
 
         Otherwise points that contain each bound, choice and bundle at least once.
@@ -133,7 +151,7 @@ class Search:
 def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None) -> Search:
     """Read and check a space from a YAML file or a mapping; `trials` replaces the file's."""
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
-    search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
+    search = validated(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:
         raise UserError(
             f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by "
@@ -144,7 +162,7 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
     return search
 
 
-def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -> Settings:
+def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -> Values:
     """The recipe keys that a trial, or a point of the space, sets."""
     trial = FixedTrial(at) if isinstance(at, Mapping) else at
     pairs: list[tuple[str, Any]] = []
@@ -167,13 +185,13 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
     return dict(pairs)
 
 
-def overrides(settings: Settings) -> list[str]:
-    """Settings in the form that `read_recipe` takes."""
+def overrides(settings: Values) -> list[str]:
+    """The values of a trial in the form that `read_recipe` takes."""
     return [f"{key}={dump_yaml(value)}" for key, value in settings.items()]
 
 
-def described(settings: Settings) -> str:
-    """Settings in one line, for people."""
+def described(settings: Values) -> str:
+    """The values of a trial in one line, for people."""
     return ", ".join(f"{key}={short(value)}" for key, value in settings.items())
 
 
@@ -269,7 +287,7 @@ def _is_enumerable(distribution: IntDistribution | FloatDistribution) -> bool:
     return (distribution.high - distribution.low) / distribution.step <= LARGEST_GRID
 
 
-def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
+def _bundle(values: Any, path: str, grid: bool) -> tuple[Values, Space]:
     if not isinstance(values, Mapping):
         raise UserError(
             f"{path}: expected recipe keys with their values, such as training.learning_rate: 0.001"

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
 from ..evaluation.tasks import TASKS
-from ..experiment.recipe_checks import read_recipe
+from ..experiment.reading import read_recipe
 from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
 from ..report.report import read_report
@@ -41,7 +41,7 @@ from .leaderboard import (
     winner_of,
 )
 from .settings import SweepSettings
-from .space import Settings, described, resolve
+from .space import Values, described, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ class SweepStudy:
             return optuna.samplers.TPESampler(seed=seed)
         return optuna.samplers.RandomSampler(seed=seed)
 
-    def _validate(self, trial: Trial, values: Settings, folder: Path) -> TrialResult:
+    def _validate(self, trial: Trial, values: Values, folder: Path) -> TrialResult:
         """Train at a point of the space, and read the validation metrics from the report."""
         watch = EpochWatch(
             trial,

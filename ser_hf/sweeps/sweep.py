@@ -5,7 +5,6 @@ same paths.
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import uuid
@@ -17,15 +16,16 @@ import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ..experiment.recipe import Recipe, recipe_file
-from ..experiment.recipe_checks import read_recipe
+from ..experiment.reading import read_recipe
+from ..experiment.recipe import Recipe
+from ..experiment.recipe_source import recipe_file
 from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.yaml import read_yaml
 from .settings import DEFAULTS, SweepOptions, SweepSettings
-from .space import Settings, described, overrides, read_space, resolve
+from .space import Values, described, overrides, read_space, resolve
 from .study import Runner, SweepResult, SweepStudy
 
 
@@ -146,7 +146,7 @@ def read_sweep(
     return settings, base
 
 
-def _check_change(change: str, points: Sequence[Settings]) -> None:
+def _check_change(change: str, points: Sequence[Values]) -> None:
     """Refuse an override of a key that the space sets, or of a key within it."""
     changed = change.partition("=")[0]
     for point in points:
@@ -192,7 +192,7 @@ def _identity(settings: SweepSettings, base: Recipe) -> dict[str, Any]:
     recipe = base.to_dict()
     for key in ("output_dir", "provenance"):
         recipe.pop(key, None)
-    search = dataclasses.asdict(settings.search)
+    search = settings.search.model_dump()
     del search["trials"]  # their number may grow
     return json.loads(json.dumps({"recipe": recipe, "space": search}))
 

@@ -4,10 +4,9 @@ import atexit
 import copy
 import dataclasses
 import os
-import typing
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -20,8 +19,7 @@ from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
-from .argument_names import argument_names
-from .optimizer import ONE_CYCLE, parameter_groups, schedule_names
+from .optimizer import ONE_CYCLE, parameter_groups
 
 _MOST_WORKERS = 8
 
@@ -95,42 +93,6 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
         transformers.set_seed(seed)
 
 
-# What differs from the library's defaults: small models, one evaluation and one checkpoint an
-# epoch.
-HOUSE_DEFAULTS: dict[str, Any] = {
-    "learning_rate": 1.0e-3,
-    "num_train_epochs": 30.0,
-    "per_device_train_batch_size": 16,
-    "per_device_eval_batch_size": 32,
-    "weight_decay": 0.01,
-    "lr_scheduler_type": "cosine",
-    "warmup_steps": 0.05,
-    "eval_strategy": "epoch",
-    "save_strategy": "epoch",
-    "save_total_limit": 2,
-    "logging_strategy": "epoch",
-    # Processes wait that long for the first one, which evaluates and writes reports; the library
-    # waits half an hour.
-    "ddp_timeout": 6 * 3600,
-    # Trackio's; the library would name the project huggingface and create another Space.
-    "project": "ser_hf",
-    "trackio_static_space_id": False,
-}
-
-# Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their
-# defaults along.
-_MACHINE = (
-    "use_cpu",
-    "dataloader_pin_memory",
-    "dataloader_num_workers",
-    "disable_tqdm",
-    "ddp_find_unused_parameters",
-)
-
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-SAMPLING = ("random", "group_by_length", "sequential")
-
-
 def sampling_for(architecture: str) -> str:
     """The default `train_sampling_strategy` of a network.
 
@@ -165,32 +127,6 @@ def solvers_for(architecture: str) -> tuple[str, ...]:
     if architecture in TRANSFERRED or architecture == "encoder":
         return ("trainer", "sklearn")
     return ("sklearn",) if architecture in GRIDS else ("trainer",)
-
-
-def argument_options() -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of every `TrainingArguments` key that a recipe may set."""
-    hints = typing.get_type_hints(TrainingArguments)
-    settable = argument_names()
-    options = {}
-    for field in dataclasses.fields(TrainingArguments):
-        if field.name not in settable:
-            continue
-        default = field.default
-        if default is dataclasses.MISSING:
-            default = field.default_factory()
-        options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
-
-    for name in _MACHINE:
-        annotation, _ = options[name]
-        options[name] = (annotation | None, None)
-    options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
-    schedules = Literal[tuple(schedule_names())]
-    options["lr_scheduler_type"] = (schedules, HOUSE_DEFAULTS["lr_scheduler_type"])
-    contexts = Literal["fork", "forkserver", "spawn"]
-    options["dataloader_multiprocessing_context"] = (contexts | None, None)
-    options["torch_compile_mode"] = (Literal[COMPILE_MODES] | None, None)
-    options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
-    return options
 
 
 @dataclasses.dataclass
@@ -276,7 +212,7 @@ def training_arguments(
     """The arguments of one run.
 
     Args:
-        arguments: of the library, by their names (`argument_options`).
+        arguments: of the library, by their names (`TrainerSettings.arguments`).
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated in batches
             of equal length.
@@ -292,7 +228,7 @@ def training_arguments(
     schedule = arguments["lr_scheduler_type"]
     if schedule == ONE_CYCLE:
         arguments["lr_scheduler_type"] = "constant"  # the library does not know it
-    kept_checkpoints = arguments.pop("save_total_limit")
+    kept_checkpoints = arguments.pop("save_total_limit", None)
     if arguments.get("torch_compile"):
         # Batches differ in length: one graph for all rather than one for each.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")

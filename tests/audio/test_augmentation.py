@@ -4,7 +4,7 @@ import pytest
 
 from ser_hf.audio.augmentation import Augmentation, Gain, Mixup, Speed
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.yaml import coerce
+from ser_hf.utils.validation import validated
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from ser_hf.utils.yaml import coerce
 )
 def test_invalid_values_are_refused(section, complaint):
     with pytest.raises(UserError, match=rf"^augment\.{complaint}"):
-        coerce(section, Augmentation, "augment")
+        validated(Augmentation, section, "augment")
 
 
 def test_the_default_is_no_step():
@@ -50,7 +50,7 @@ def test_active_steps_are_in_their_order_and_without_mixup():
 
 def test_a_section_with_all_defaults_written_out_reads_back_equal():
     augmentation = Augmentation(speed=Speed(probability=0.5, factor=[0.9, 1]))
-    assert coerce(augmentation.model_dump(), Augmentation, "augment") == augmentation
+    assert validated(Augmentation, augmentation.model_dump(), "augment") == augmentation
 
 
 def test_each_key_has_a_description():

@@ -6,7 +6,7 @@ import pytest
 from support.commands import complaint
 
 from ser_hf import cli
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.yaml import dump_yaml
 
 

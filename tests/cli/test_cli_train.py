@@ -79,21 +79,10 @@ def test_the_schema_describes_recipes(capsys):
     jsonschema.validate({"name": "quickstart", "output_dir": "runs/quickstart", **recipe}, schema)
 
 
-def test_recipes_name_the_schema_beside_them_and_it_is_that_of_this_version(capsys):
-    """Editors read it. Titles and the like may differ by the version of pydantic, keys not."""
+def test_schema_prints_the_schema_of_recipes(capsys):
     assert cli.main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    saved = json.loads((RECIPES / "recipe.schema.json").read_text())
-
-    def keys(schema):
-        return {
-            name: sorted(part.get("properties", ()))
-            for name, part in {"": schema, **schema["$defs"]}.items()
-        }
-
-    assert keys(saved) == keys(schema), "ser-hf schema > recipes/recipe.schema.json"
-    for path in RECIPES.glob("*.yaml"):
-        assert "# yaml-language-server: $schema=recipe.schema.json\n" in path.read_text(), path
+    assert {"corpus", "model", "training"} <= set(schema["properties"])
 
 
 def test_recipes_are_listed_within_the_terminal(capsys, monkeypatch):

@@ -25,13 +25,6 @@ def command(*arguments: object) -> int:
         return stopped.code or 0
 
 
-def dropped_keys() -> list[str]:
-    """Recipe keys of removed features; a saved recipe with their defaults is still read."""
-    from ser_hf.experiment.recipe_checks import DROPPED
-
-    return list(DROPPED)
-
-
 def architectures() -> list[str]:
     """The networks that a recipe can name, without `encoder`."""
     from ser_hf.models import ARCHITECTURES

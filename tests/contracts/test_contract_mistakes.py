@@ -38,9 +38,10 @@ def here(tmp_path, monkeypatch):
 # Overrides whose own key is named.
 NAMED = """
 corpus.name=ravdes corpus.speekers=4 corpus.speakers=many corpus.exclude=[synthetic/x]
-corpus.speakers protocol.name=spaker_independent protocol.k=3 protocol.folds=[2] protocol.foil=rendom
-protocol.test=[99] model.architecture=crn model.chanels=[8] training.lerning_rate=1 training.learning_rate=fast
-training.seeds=1 training.solver=sklearn evaluation.part=tests output_dir=thesis output_dir=clip.wav
+corpus.speakers protocol.name=spaker_independent protocol.k=3 protocol.folds=[2]
+protocol.foil=rendom protocol.test=[99] model.architecture=crn model.chanels=[8]
+training.lerning_rate=1 training.learning_rate=fast training.seeds=1 training.solver=sklearn
+evaluation.part=tests output_dir=thesis output_dir=clip.wav
 """
 TRAINING = {override: override.partition("=")[0] for override in NAMED.split()} | {
     "corpus.labels=[angry, bored]": "corpus.labels",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, corpus_settings, settings_class
+from ser_hf.corpora import CORPORA, CorpusSettings, corpus_facts, corpus_settings, settings_class
 from ser_hf.corpora.mixture import MixtureSettings
 from ser_hf.corpora.ravdess import RavdessSettings
 from ser_hf.utils.errors import UserError
@@ -35,9 +35,11 @@ def test_every_corpus_has_the_facts_of_a_card(name):
 
 @pytest.mark.parametrize("name", sorted(CORPORA))
 def test_every_option_of_a_corpus_has_a_default_and_a_type(name):
-    for hint, default in corpus_options(name).values():
-        assert hint is not None
-        assert default is None or isinstance(default, bool | int | float | str)
+    for key, field in settings_class(name).model_fields.items():
+        assert field.description
+        if key in CorpusSettings.model_fields or (name, key) == ("mixture", "corpora"):
+            continue
+        assert field.default is None or isinstance(field.default, bool | int | float | str)
 
 
 def test_a_name_has_its_class():

@@ -600,7 +600,7 @@ def test_processes_that_download_into_one_folder_at_once_do_so_once(ravdess, ser
 def read():
     """Reads the corpus of a recipe with these settings."""
     from ser_hf.experiment.data import load_recipe_corpus
-    from ser_hf.experiment.recipe_checks import read_recipe
+    from ser_hf.experiment.reading import read_recipe
 
     def run(name="ravdess", **settings):
         corpus = {"name": name, "download": True, **settings}

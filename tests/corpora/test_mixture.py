@@ -10,8 +10,8 @@ from support.blank import write_blank
 from support.layouts import write_votes
 from support.testing import write_corpus
 
-from ser_hf.corpora import complete_options, corpus_facts, corpus_settings, load_corpus, read_corpus
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.corpora import corpus_facts, corpus_settings, load_corpus, read_corpus
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.errors import UserError
 
 
@@ -220,7 +220,7 @@ def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tm
     file = tmp_path / "resolved.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     assert read_recipe(file) == recipe
-    assert complete_options("mixture", recipe.corpus.options) == recipe.corpus.options
+    assert corpus_settings("mixture", **recipe.corpus.options).options == recipe.corpus.options
 
 
 def test_the_facts_of_all_corpora():

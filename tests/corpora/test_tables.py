@@ -8,7 +8,7 @@ from support.blank import write_blank
 
 from ser_hf.corpora import corpus_facts, corpus_settings, load_corpus, tables
 from ser_hf.corpora.schema import EMOTIONS, SYNONYMS
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ import ser_hf
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.fitting import make_transforms
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.training.fit import fit
 from ser_hf.utils.run_folder import RunFolder
 

@@ -4,7 +4,7 @@ import pytest
 from support.recipes import TINY_CRNN
 
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.errors import UserError
 
 RECIPE = {

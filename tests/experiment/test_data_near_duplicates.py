@@ -7,7 +7,7 @@ import soundfile
 from support.testing import write_corpus
 
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -5,7 +5,7 @@ from datasets import ClassLabel, Dataset
 from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
-from ser_hf.experiment.evaluated_clips import EvaluationSettings, select_test_clips
+from ser_hf.experiment.evaluated_clips import EvaluationOptions, select_test_clips
 from ser_hf.experiment.provenance import TrainingProvenance
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
@@ -33,7 +33,7 @@ def trained_on(*speakers):
 
 def test_unknown_labels_and_training_speakers_are_left_out(corpus):
     clips = select_test_clips(
-        corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"), EvaluationSettings()
+        corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"), EvaluationOptions()
     )
     assert len(clips.dataset) == 2 * 3 * 2
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
@@ -51,7 +51,7 @@ def test_unknown_labels_and_training_speakers_are_left_out(corpus):
 
 def test_requested_training_speakers_are_a_leak(corpus):
     clips = select_test_clips(
-        corpus, NAMES, trained_on("toy:a"), EvaluationSettings(training_speakers=True)
+        corpus, NAMES, trained_on("toy:a"), EvaluationOptions(training_speakers=True)
     )
     assert len(clips.dataset) == 24
     assert clips.protocol.leak.startswith("1 of 3 test speakers are in the model's training")
@@ -60,7 +60,7 @@ def test_requested_training_speakers_are_a_leak(corpus):
 
 
 def test_unknown_speakers_may_be_in_the_training_data(corpus):
-    clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationSettings())
+    clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationOptions())
     assert clips.protocol.leak.startswith("Clips of toy have unknown speakers")
     assert clips.audit.shared["train/test"]["speakers"] is None
     report = typed(
@@ -74,7 +74,7 @@ def test_unknown_speakers_may_be_in_the_training_data(corpus):
 
 
 def test_unknown_training_data_are_noted(corpus):
-    clips = select_test_clips(corpus, NAMES, None, EvaluationSettings())
+    clips = select_test_clips(corpus, NAMES, None, EvaluationOptions())
     assert clips.audit.shared["train/test"]["speakers"] is None
     assert any("training data of this model are unknown" in note for note in clips.protocol.notes)
 
@@ -86,9 +86,7 @@ def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
     }
     parts = {}
     for part in ("train", "validation", "test"):
-        parts[part] = select_test_clips(
-            corpus, NAMES, None, EvaluationSettings(part=part, **chosen)
-        )
+        parts[part] = select_test_clips(corpus, NAMES, None, EvaluationOptions(part=part, **chosen))
     assert {part: len(own.dataset) for part, own in parts.items()} == dict.fromkeys(parts, 8)
     assert len({own.protocol.sha256 for own in parts.values()}) == 3
     assert parts["test"].protocol.name == "speaker_independent, its test part"
@@ -98,10 +96,8 @@ def test_a_selection_without_clips_is_an_error(corpus):
     with pytest.raises(
         UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"
     ):
-        select_test_clips(
-            corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationSettings()
-        )
+        select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationOptions())
     with pytest.raises(UserError, match="no label for angry.*--label-map"):
-        select_test_clips(corpus, ["fear", "disgust"], None, EvaluationSettings())
+        select_test_clips(corpus, ["fear", "disgust"], None, EvaluationOptions())
     with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
-        select_test_clips(corpus, NAMES, None, EvaluationSettings(protocol="leave_one_speaker_out"))
+        select_test_clips(corpus, NAMES, None, EvaluationOptions(protocol="leave_one_speaker_out"))

@@ -19,7 +19,7 @@ from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import Fold
 from ser_hf.experiment.folds import aggregate, merged_warnings, read_child_predictions
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import PAIRS, Audit, make_split
 from ser_hf.report.plots import robustness_figure

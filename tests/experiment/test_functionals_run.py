@@ -10,7 +10,7 @@ import pytest
 
 import ser_hf
 import ser_hf.experiment.data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.hub.space import Demo, write_space
 from ser_hf.inference.load import load_classifier
 from ser_hf.inference.reference import read_reference

@@ -6,7 +6,7 @@ from support.testing import write_corpus
 
 import ser_hf
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.models.preparation import PreparedFeatureExtractor
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import read_yaml

@@ -11,7 +11,7 @@ from transformers import AutoConfig, pipeline
 from transformers.audio_utils import load_audio
 
 import ser_hf
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.errors import UserError
 
 RECIPE = {

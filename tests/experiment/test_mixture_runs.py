@@ -11,7 +11,7 @@ import ser_hf.report.write
 from ser_hf.experiment.clips import evaluation_clips, train_clips, train_labels
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.experiment.run import check_runs
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder

@@ -10,7 +10,7 @@ from support.reports import typed, whole_report
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.outputs import open_folder, report_links, require_same_clips
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder
 from ser_hf.utils.yaml import read_yaml

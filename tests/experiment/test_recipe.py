@@ -5,12 +5,16 @@ equal.
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
-from ser_hf.experiment.recipe_checks import Recipe, read_recipe
-from ser_hf.protocols import PROTOCOLS, protocol_options
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.experiment.reading import read_recipe
+from ser_hf.experiment.recipe import Recipe
+from ser_hf.protocols import PROTOCOLS, ProtocolSettings
+from ser_hf.training.arguments import training_arguments
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 SHIPPED = sorted(
@@ -66,7 +70,7 @@ def test_a_mapping_is_read_with_defaults_and_not_changed():
     assert recipe.name == "run"
     assert recipe.output_dir == "runs/run"
     assert recipe.corpus.options == {"speakers": 24, "takes": 3, "seed": 0, "shuffle_labels": False}
-    assert recipe.training.arguments["learning_rate"] == HOUSE_DEFAULTS["learning_rate"]
+    assert recipe.training.arguments["learning_rate"] == DEFAULTS["learning_rate"]
     assert source == {
         "corpus": {"name": "synthetic", "takes": 2},
         "model": {"architecture": "crnn"},
@@ -106,25 +110,28 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
         ),
         (
             "model.channels=[8, wide]",
-            "model.channels[1]: expected a whole number, got the word 'wide'",
+            "model.channels: expected a list of 1 to 64 values",
         ),
         (
             "model.pooling=median",
-            "model.pooling: expected one of mean, max, mean_std, attention, attentive_stats, got the word 'median'",
+            "model.pooling: expected one of mean, max, ",
         ),
         (
             "model.checkpoint=some/model",
             "model.checkpoint: belongs to architecture encoder, not to crnn",
         ),
         ("model.architecture=encoder", "model.checkpoint: missing; encoder needs a Hub id"),
-        ("protocol.test=true", "protocol.test: expected a number or a list"),
+        (
+            "protocol.test=true",
+            "protocol.test: expected a number of more than 0 and less than 1 or a list",
+        ),
         (
             "training.early_stopping.metric=accuracy",
             "training.early_stopping.metric: unknown metric 'accuracy' of emotions; choose",
         ),
         (
             "training.loss.class_weights=inverse",
-            "training.loss.class_weights: expected one of balanced or a mapping or null",
+            "training.loss.class_weights: expected one of balanced, a mapping or null",
         ),
         (
             "training.lr_scheduler_type=cosin",
@@ -136,20 +143,23 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
         ),
         (
             "protocol.folds=[1, 2, 1]",
-            "protocol.folds: expected 1 to 1,000 numbers, each once, got [1, 2, 1]",
+            "protocol.folds: expected each number once",
         ),
         ("corpus.exclude=synthetic/s00_angry_000", "corpus.exclude: expected a list"),
-        ("training.seeds=[]", "training.seeds: expected 1 to 1,000 numbers"),
+        ("training.seeds=[]", "training.seeds: expected a list of 1 to 1,000"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
         (
             "audio.max_duration=-1",
-            "audio.max_duration: expected seconds, between 0.1 and 86,400, got -1.0",
+            "audio.max_duration: expected a number from 0.1 to 86,400",
         ),
-        ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
+        (
+            "evaluation.confidence=1",
+            "evaluation.confidence: expected a number of more than 0 and less than 1",
+        ),
         (
             "training.layer_decay=1.5",
-            "training.layer_decay: expected more than 0 and at most 1, got 1.5",
+            "training.layer_decay: expected a number of more than 0 and at most 1",
         ),
         ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
         ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
@@ -184,7 +194,10 @@ OPTIONS = {
 
 
 def test_the_options_below_are_those_of_every_protocol():
-    taken = {name: set(protocol_options(name)) for name in PROTOCOLS}
+    taken = {
+        name: set(protocol.settings.model_fields) - set(ProtocolSettings.model_fields)
+        for name, protocol in PROTOCOLS.items()
+    }
     assert {name: set(options) for name, options in OPTIONS.items()} == taken
 
 
@@ -220,10 +233,3 @@ def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     assert refusal(schedule, "training.warmup_steps=0.1").startswith(
         f"training.warmup_steps: {word} has no warm-up"
     )
-
-
-def test_the_json_schema_has_the_ranges():
-    sections = TypeAdapter(Recipe).json_schema()["$defs"]
-    assert sections["EvaluationSection"]["properties"]["confidence"]["exclusiveMaximum"] == 1
-    decay = sections["TrainingSection"]["properties"]["layer_decay"]["anyOf"][0]
-    assert (decay["exclusiveMinimum"], decay["maximum"]) == (0, 1)

@@ -16,7 +16,7 @@ from support.testing.models import TINY
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.published import PUBLISHED
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 
@@ -64,10 +64,8 @@ FOLDS = re.compile("leave_one_|kfold|emobox/ravdess")
 
 def corpora_of(recipe):
     """(name, root) of each of a recipe's corpora."""
-    items = recipe.corpus.options.get("corpora") or [
-        {"name": recipe.corpus.name, "root": recipe.corpus.root}
-    ]
-    return [(item["name"], item["root"]) for item in items if item["name"] != "synthetic"]
+    items = recipe.corpus.options.get("corpora") or [recipe.corpus]
+    return [(item.name, item.root) for item in items if item.name != "synthetic"]
 
 
 @shipped
@@ -84,7 +82,7 @@ def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
         assert file == published(recipe).file
         assert file in head
         assert f"in {folder}/" in head
-    elif recipe.model.checkpoint:
+    elif recipe.model.architecture == "encoder":
         assert f"the weights of {recipe.model.checkpoint.partition('/')[2]}" in head
 
 
@@ -206,9 +204,9 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         # of speakers, those of all CREMA-D
         listed = isinstance(recipe.protocol.options["validation"], list)
         last = {"cremad": 91} if listed else {}
-        items = recipe.corpus.options["corpora"]
         items = [
-            item | {"root": str(roots(item["name"], last.get(item["name"])))} for item in items
+            item.replace(root=str(roots(item.name, last.get(item.name)))).model_dump()
+            for item in recipe.corpus.corpora
         ]
         yield f"corpus.corpora={json.dumps(items)}"
     elif recipe.corpus.name == "synthetic":

@@ -12,7 +12,7 @@ from support.recipes import TINY_CRNN
 import ser_hf
 from ser_hf.experiment import run as training
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.protocols import fingerprint
 
 pytestmark = pytest.mark.slow  # whole runs

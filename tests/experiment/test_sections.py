@@ -5,7 +5,7 @@ from support.reports import typed, whole_report
 
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.experiment.sections import (
     extended,
     foil_section,

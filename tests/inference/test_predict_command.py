@@ -17,7 +17,7 @@ from tiny_models import LABELS
 
 from ser_hf import cli, predict
 from ser_hf.experiment.data import load_recipe_corpus
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.inference import chunks
 
 # ser_hf.inference.predict is the function

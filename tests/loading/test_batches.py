@@ -14,11 +14,15 @@ from ser_hf.loading.batches import merge, pieces
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import training_arguments
 from ser_hf.training.clips import clip_table, window_notes
 from ser_hf.training.collator import Collator
 from ser_hf.training.fit import window_logits
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.training.trainer import EmotionTrainer
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 WINDOW = 5000
 EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
@@ -59,7 +63,7 @@ def evaluation(clips, store, labels, tmp_path):
 
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn", len(labels))).eval()
-    settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 3}
+    settings = DEFAULTS | {"per_device_eval_batch_size": 3}
     arguments = training_arguments(settings, tmp_path, 0, progress=False)
     validation = clip_table(clips, range(4, 12), store, window=WINDOW)
     few = clip_table(clips, [0], store)
@@ -131,7 +135,7 @@ def test_batches_of_equal_length_predict_what_single_clips_do(
     model = build_model(plan).eval()
     sizes = []
     model.register_forward_hook(lambda module, given, outputs: sizes.append(len(outputs.logits)))
-    settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 4}
+    settings = DEFAULTS | {"per_device_eval_batch_size": 4}
     arguments = training_arguments(settings, tmp_path, 0, padding_safe=False, progress=False)
     collator = Collator(store, plan.extractor)
     validation = clip_table(clips, range(4, 12), store, window=WINDOW)

@@ -4,8 +4,10 @@ import pytest
 
 from ser_hf.protocols import PARTS, split_corpus
 from ser_hf.protocols.listed import by_column, emobox_lists
+from ser_hf.protocols.settings import ColumnSettings
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.yaml import coerce, parse_yaml
+from ser_hf.utils.validation import validated
+from ser_hf.utils.yaml import parse_yaml
 
 OF_SPEAKER = {
     "x:01": "train",
@@ -66,8 +68,9 @@ def test_numbers_and_booleans_are_parts_as_in_the_recipe(with_parts, cells, part
     corpus = with_parts(
         fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()})
     )
-    taken = coerce(parse_yaml(parts, "here"), dict[str, str] | None, "protocol.parts")
-    assert by_column(corpus, "fold", taken).speakers["test"] == ["x:05", "x:06"]
+    section = {"name": "column", "parts": parse_yaml(parts, "here")}
+    settings = validated(ColumnSettings, section, "protocol")
+    assert by_column(corpus, "fold", settings.parts).speakers["test"] == ["x:05", "x:06"]
 
 
 def test_one_column_a_fold(with_parts):

@@ -10,30 +10,34 @@ import pytest
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.corpora.synthetic import EMOTIONS, SENTENCES, voice
-from ser_hf.protocols import FOILS, PROTOCOLS, protocol_options, split_corpus
+from ser_hf.protocols import FOILS, PROTOCOLS, ProtocolSettings, split_corpus
 from ser_hf.utils.errors import UserError
 
 
-def test_every_protocol_has_options_with_types_and_defaults():
-    for name in PROTOCOLS:
-        for option, (hint, default) in protocol_options(name).items():
-            assert option != "dataset"
-            assert default is not inspect.Parameter.empty
-            assert hint is not None
-    assert protocol_options("kfold") == {
-        "k": (int, 5),
-        "validation": (float, 0.15),
-        "seed": (int, 0),
-    }
-    assert (
-        protocol_options("ravdess/actors-1-16-17-20-21-24") == protocol_options("audb/cremad") == {}
-    )
-    assert protocol_options("emobox/tess") == {"validation": (float, 0.2), "seed": (int, 0)}
+def defaults(name):
+    """The options of a protocol with their defaults."""
+    fields = PROTOCOLS[name].settings.model_fields
+    return {key: fields[key].default for key in fields if key not in ProtocolSettings.model_fields}
+
+
+def test_the_function_of_a_protocol_takes_its_options_with_the_same_defaults():
+    for name, protocol in PROTOCOLS.items():
+        parameters = inspect.signature(protocol.split).parameters
+        assert list(parameters)[1:] == list(defaults(name))
+        for option, default in defaults(name).items():
+            required = parameters[option].default is inspect.Parameter.empty
+            assert required or parameters[option].default in (default, "")
+
+
+def test_each_protocol_has_its_options():
+    assert defaults("kfold") == {"k": 5, "validation": 0.15, "seed": 0}
+    assert defaults("audb/cremad") == {}
+    assert defaults("emobox/tess") == {"validation": 0.2, "seed": 0}
 
 
 def test_foils_accept_the_options_of_a_run():
     for name in FOILS:
-        assert set(protocol_options(name)) == {"validation", "test", "seed"}
+        assert set(defaults(name)) == {"validation", "test", "seed"}
 
 
 def test_folds_are_picked_by_number_from_1(make_corpus):

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from support.hub.cards import check_card
 from support.reports import over_folds, typed, whole_report
 
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.models import ARCHITECTURES
 from ser_hf.report.card import Runs, card_of_run, card_pictures, model_card, run_report
 from ser_hf.report.citations import network_words

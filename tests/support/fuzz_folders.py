@@ -18,7 +18,7 @@ import yaml
 from ser_hf.experiment import compare, comparison_page, reproduce, saved_runs
 from ser_hf.experiment.label_mapping import label_mapping
 from ser_hf.experiment.provenance import training_provenance
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.export.graph import WaveformClassifier
 from ser_hf.hub.space import Demo, write_space
 from ser_hf.inference.batches import classify

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.models import ARCHITECTURES
 from ser_hf.utils.errors import MOST, UserError
 from ser_hf.utils.yaml import dump_yaml, parse_yaml

@@ -7,7 +7,7 @@ import pytest
 from stubs import table
 
 from ser_hf.experiment import run
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.sweeps import SweepOptions, sweep
 from ser_hf.utils.run_folder import RunFolder
 

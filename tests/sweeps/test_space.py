@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.sweeps.space import overrides, read_space, resolve
 from ser_hf.sweeps.sweep import read_sweep
 from ser_hf.utils.errors import UserError
@@ -40,7 +40,11 @@ def grid(space):
             "grid",
             "space.training.learning_rate: a grid needs a list of values, or a range with a step and without log",
         ),
-        ("pruner", {"warmup_epochs": 0}, "pruner.warmup_epochs: expected one or more, got 0"),
+        (
+            "pruner",
+            {"warmup_epochs": 0},
+            "pruner.warmup_epochs: expected a whole number of at least 1",
+        ),
         ("space", {}, "space: expected recipe keys, each with a range or a list"),
     ],
 )
@@ -182,7 +186,7 @@ def test_a_range_is_checked_between_its_ends_too():
     for ends in ({"low": 8, "high": 6.4e1}, {"low": 8.0, "high": 64.0, "step": 0.5}):
         space = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}}
         with pytest.raises(
-            UserError, match=r"model\.lstm_hidden: expected a whole number, got .* \(at model"
+            UserError, match=r"^model\.lstm_hidden: expected a whole number .* \(at model"
         ):
             read_sweep(RECIPE, space, [])
     whole = {

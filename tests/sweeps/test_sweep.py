@@ -19,7 +19,7 @@ from support.commands import complaint
 from support.processes import started
 
 from ser_hf import cli
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.sweeps import SweepOptions, study, sweep
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import dump_yaml

@@ -17,11 +17,15 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import training_arguments
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.settings import TrainerSettings
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 # Nothing random: neither dropout nor SpecAugment.
 CRNN = {
@@ -53,7 +57,7 @@ def step_arguments(folder, batch, accumulation, **changes):
         "max_grad_norm": 0.001,
     }
     sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-    settings = HOUSE_DEFAULTS | steps | sizes | {"per_device_eval_batch_size": 3} | changes
+    settings = DEFAULTS | steps | sizes | {"per_device_eval_batch_size": 3} | changes
     return training_arguments(settings, folder, seed=0, progress=False)
 
 

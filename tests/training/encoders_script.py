@@ -13,10 +13,14 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.settings import TrainerSettings
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 POOLED = {"pooling": "attentive_stats"}
 WAYS = {
@@ -40,7 +44,7 @@ def train(folder, kind, way):
     settings |= {"per_device_train_batch_size": 2}
     run = folder / f"{kind}-{way}"
     arguments = training_arguments(
-        HOUSE_DEFAULTS | settings, run, 0, padding_safe=plan.padding_safe, progress=False
+        DEFAULTS | settings, run, 0, padding_safe=plan.padding_safe, progress=False
     )
     seed_everything(0)
     model = build_model(plan)

@@ -10,16 +10,20 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing
+from ser_hf.training.settings import TrainerSettings
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 
 def train_frozen(folder, name, batch):
     """Losses of both epochs and logits after them; `batch` clips are each process's."""
-    settings = HOUSE_DEFAULTS | {"num_train_epochs": 2, "learning_rate": 0.05, "use_cpu": True}
+    settings = DEFAULTS | {"num_train_epochs": 2, "learning_rate": 0.05, "use_cpu": True}
     arguments = training_arguments(
         settings | {"per_device_train_batch_size": batch}, folder / name, 0, progress=False
     )

@@ -18,14 +18,18 @@ import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching, fixed_crops
 from ser_hf.training.feature_store import segments_of
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 WHOLE = Freezing(encoder=True)
 # Nothing at random: the same losses must follow with the store and without.
@@ -52,7 +56,7 @@ def trained(encoder_folder, labels, clips, store, tmp_path):
         model = build_model(plan)
         freeze(model, freezing)
         train = clip_table(clips, range(6), store, 0.4)
-        arguments = HOUSE_DEFAULTS | {
+        arguments = DEFAULTS | {
             "num_train_epochs": 2,
             "per_device_train_batch_size": 3,
             "learning_rate": 0.05,

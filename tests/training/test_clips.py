@@ -15,10 +15,14 @@ from support.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.loading.build import build_model
 from ser_hf.loading.encoders import lengths_needed
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.training.trainer import EmotionTrainer
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 ROWS = [7, 2, 11, 5, 0]
 TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}
@@ -85,7 +89,7 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     transformers.set_seed(0)
     model = build_model(copy.deepcopy(plan)).eval()
     changes = {"per_device_eval_batch_size": 2, "train_sampling_strategy": "group_by_length"}
-    arguments = training_arguments(HOUSE_DEFAULTS | changes, tmp_path, 0, progress=False)
+    arguments = training_arguments(DEFAULTS | changes, tmp_path, 0, progress=False)
     few = clip_table(clips, [0], store)
     trainer = EmotionTrainer(model, arguments, Collator(store, plan.extractor), few, few)
     table = clip_table(clips, [7, 2, 11, 5, 0, 9], store).select(order)

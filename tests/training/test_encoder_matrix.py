@@ -11,13 +11,17 @@ from transformers import pipeline
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, bare, freeze, structure
 from ser_hf.training.lora import Lora, add_lora, merged
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.training.trainer import EmotionTrainer
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 KINDS = [
     "wav2vec2",
@@ -73,7 +77,7 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
     freeze(model, settings.get("freezing", Freezing()))
     if "lora" in settings:
         model = add_lora(model, settings["lora"])
-    arguments = HOUSE_DEFAULTS | {
+    arguments = DEFAULTS | {
         "num_train_epochs": 2,
         "per_device_train_batch_size": 4,
         "learning_rate": 0.01,
@@ -123,7 +127,7 @@ def test_a_checkpoint_of_other_tensors_is_refused_or_reported(
     encoder_folder, labels, clips, store, tmp_path
 ):
     plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("wav2vec2")))
-    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, progress=False)
+    arguments = training_arguments(DEFAULTS, tmp_path, 0, progress=False)
     few = clip_table(clips, range(4), store)
     collator = Collator(store, plan.extractor)
     trainer = EmotionTrainer(build_model(plan), arguments, collator, few, few)

@@ -9,10 +9,14 @@ from support.testing import write_checkpoint
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 STILL = dict.fromkeys(
     [f"{part}_dropout" for part in ("attention", "activation", "hidden", "feat_proj", "final")], 0.0
@@ -30,9 +34,7 @@ def train(clips, store, labels, checkpoint, tmp_path):
     def run(attention=None, own=None, folder=None, **arguments):
         folder = str(folder or checkpoint("wav2vec2"))
         plan = blueprint("encoder", labels, checkpoint=folder, attention=attention, options=STILL)
-        settings = (
-            HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4} | arguments
-        )
+        settings = DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4} | arguments
         seed_everything(0)
         parts = clip_table(clips, range(8), store), clip_table(clips, range(8, 12), store)
         arguments = training_arguments(settings, tmp_path, 0, progress=False, **(own or {}))

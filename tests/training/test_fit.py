@@ -16,14 +16,18 @@ from ser_hf.loading.build import build_model
 from ser_hf.loading.checkpoint import waveform_extractor
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED, CRNNForAudioClassification, MfccLinearForAudioClassification
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, StepSize, last_checkpoint, seal
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
 from ser_hf.training.fit import dry_run, fit, fit_statistics
 from ser_hf.training.freezing import Freezing
 from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 OWN = ("average", "deterministic")
 SMALL = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
@@ -36,9 +40,7 @@ def training(clips, store, labels, tmp_path):
     def run(metric="uar", patience=None, resume=False, max_duration=0.3, **arguments):
         plan = blueprint("crnn", labels, options=SMALL)
         own = {name: arguments.pop(name) for name in OWN if name in arguments}
-        settings = (
-            HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
-        )
+        settings = DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
         parts = (
             clip_table(clips, range(8), store, max_duration),
             clip_table(clips, range(8, 12), store),
@@ -252,9 +254,7 @@ def test_attention_that_is_not_installed_is_refused_early(tmp_path):
 @pytest.mark.parametrize("name", sorted(TRANSFERRED))
 def test_transferred_networks_are_checked(tmp_path, name):
     plan = blueprint(name, list("abcd"), random_init=True, options=TINY[name])
-    arguments = training_arguments(
-        HOUSE_DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9
-    )
+    arguments = training_arguments(DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9)
     dry_run(plan, arguments, 10, Freezing(top_layers=1))
     with pytest.raises(UserError, match=r"^freeze\.feature_encoder: "):
         dry_run(plan, arguments, 10, Freezing(feature_encoder=True))

@@ -20,16 +20,17 @@ from transformers import EvalPrediction, pipeline
 
 import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.batches import firsts, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
 from ser_hf.models.layers import KernelMachines, LinearMachines
 from ser_hf.models.modeling_mfcc import Forest
-from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import GRIDS, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.training.sklearn_estimators import (
     as_module,
     fit_estimator,
@@ -46,6 +47,9 @@ from ser_hf.training.sklearn_solver import (
     speaker_folds,
 )
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -179,7 +183,7 @@ def fitting(clips, store, labels, tmp_path):
         every, validation = (
             clip_table(clips, rows, store, window=4000) for rows in (trained, range(8, 12))
         )
-        arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False)
+        arguments = training_arguments(DEFAULTS, tmp_path, 0, metric, progress=False)
         more |= {
             "speakers": [f"s{row // 4 % speakers}" for row in range(12)],
             "grid": grid or GRIDS[architecture],
@@ -319,7 +323,7 @@ def on_encoder(clips, store, labels, tmp_path):
 
     def run(model, grid=None, trained=range(8), **more):
         parts = clip_table(clips, trained, store), clip_table(clips, range(8, 12), store, **more)
-        arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "loss", progress=False)
+        arguments = training_arguments(DEFAULTS, tmp_path, 0, "loss", progress=False)
         speakers = [f"s{row // 4}" for row in range(12)]
         grid = {"C": [0.01, 1.0]} if grid is None else grid
         return fit_classical(

@@ -11,12 +11,16 @@ from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
-from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.arguments import seed_everything, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.fit import fit, window_logits
 from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.settings import TrainerSettings
 from ser_hf.training.trainer import expect_unused
 from ser_hf.utils.errors import UserError
+
+# The Trainer's arguments of a recipe without any of its own.
+DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 pytestmark = pytest.mark.slow  # trains for most of them
 
@@ -31,7 +35,7 @@ def training(clips, store, labels, checkpoint, tmp_path):
         plan = blueprint(
             "encoder", labels, checkpoint=checkpoint(), options={"hidden_dropout": 0.2}
         )
-        settings = HOUSE_DEFAULTS | {
+        settings = DEFAULTS | {
             "num_train_epochs": 4,
             "per_device_train_batch_size": 4,
             "learning_rate": 0.01,
@@ -103,7 +107,7 @@ def test_a_model_trained_in_bf16_is_evaluated_in_float32(training, clips, store)
 
 
 def test_several_gpus_of_one_process_are_one(tmp_path):
-    settings = HOUSE_DEFAULTS | {"per_device_train_batch_size": 4}
+    settings = DEFAULTS | {"per_device_train_batch_size": 4}
     arguments = training_arguments(settings, tmp_path, 0, progress=False)
     arguments._n_gpu = 8  # as on a machine with eight
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)

@@ -1,0 +1,192 @@
+"""The recipe's section `model`: one class for each network, and one for speech encoders.
+
+The options of a network are those of its configuration (`ser_hf.models.options`), which has their
+ranges and descriptions.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from ..utils.files import class_fields
+from ..utils.settings import PathName, Settings, Share, Width, converted
+
+ENCODER = "encoder"
+
+
+class ModelSettings(Settings):
+    """The network, and whether its weights are random or of a checkpoint."""
+
+    architecture: Annotated[
+        str, Field(description="a network of ser_hf by name, or `encoder` with a checkpoint")
+    ]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys of the network's configuration."""
+        raise NotImplementedError
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The arguments of `ser_hf.loading.plan.blueprint` that this section decides."""
+        keys = [key for key in type(self).model_fields if key not in self.options]
+        return {key: getattr(self, key) for key in keys} | {"options": self.options}
+
+
+class NetworkSettings(ModelSettings):
+    """A network of ser_hf, trained from random weights."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_keys_of_encoders(cls, values: Any) -> Any:
+        for key in values if isinstance(values, Mapping) else ():
+            if key in EncoderSettings.model_fields and key not in cls.model_fields:
+                architecture = values.get("architecture")
+                raise ValueError(f"{key}: belongs to architecture encoder, not to {architecture}")
+        return values
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys of the network's configuration."""
+        chosen_here = (*ModelSettings.model_fields, *TransferredSettings.model_fields)
+        keys = [key for key in type(self).model_fields if key not in chosen_here]
+        return {key: getattr(self, key) for key in keys}
+
+
+class TransferredSettings(NetworkSettings):
+    """A network whose weights others have published."""
+
+    checkpoint: Annotated[
+        PathName | None, Field(description="the file of the published weights")
+    ] = None
+    random_init: Annotated[
+        bool, Field(description="train from random weights in place of the published ones")
+    ] = False
+
+
+class EncoderSettings(ModelSettings):
+    """A speech encoder: any `AutoModelForAudioClassification` checkpoint.
+
+    Further keys are those of the encoder's own configuration.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    architecture: Annotated[
+        Literal["encoder"], Field(description="a speech encoder with a checkpoint")
+    ] = "encoder"
+    checkpoint: Annotated[PathName | None, Field(description="Hub id or folder")] = None
+    revision: Annotated[
+        str | None, Field(description="branch, tag or commit of a checkpoint on the Hub")
+    ] = None
+    random_init: Annotated[
+        bool, Field(description="use the checkpoint's configuration with random weights")
+    ] = False
+    weighted_layer_sum: Annotated[
+        bool, Field(description="classify a trained weighted sum of all layers, not the last one")
+    ] = False
+    pooling: Annotated[
+        Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None,
+        Field(description="pooling over time in a head of ser_hf; null: the stock head"),
+    ] = None
+    head_layers: Annotated[
+        list[Width], Field(description="sizes of hidden layers in a head of ser_hf")
+    ] = []
+    head_dropout: Annotated[Share, Field(description="dropout in a head of ser_hf")] = 0.0
+    attention: Annotated[
+        Literal["eager", "sdpa", "flash_attention_2"] | None,
+        Field(description="implementation of attention; null: transformers chooses"),
+    ] = None
+    window: Annotated[
+        Annotated[int, Field(ge=1, le=30)] | None,
+        Field(description="seconds to which the input of Whisper is shortened, 30 by default"),
+    ] = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys of the encoder's own configuration."""
+        return dict(self.model_extra or {})
+
+
+def architectures() -> list[str]:
+    """The values of `model.architecture`."""
+    from ..models import ARCHITECTURES
+
+    return [*ARCHITECTURES, ENCODER]
+
+
+@functools.cache
+def model_settings(architecture: str) -> type[ModelSettings]:
+    """The class of the section `model` for a network: its keys are the network's options."""
+    from ..models import ARCHITECTURES, TRANSFERRED
+    from ..models.options import options_of
+
+    if architecture == ENCODER:
+        return EncoderSettings
+    network = ARCHITECTURES[architecture]
+    base = TransferredSettings if architecture in TRANSFERRED else NetworkSettings
+    name = network.config_class.__name__.removesuffix("Config")
+    chosen = Annotated[Literal[architecture], Field(description="a network of ser_hf")]
+    fields: dict[str, Any] = {"architecture": (chosen, architecture)}
+    for option in options_of(network.config_class).values():
+        if option.name != "sampling_rate":  # audio.sampling_rate decides
+            fields[option.name] = (_annotation(option), _default(option))
+    return create_model(
+        f"{name}Settings", __base__=base, __doc__=f"The network `{architecture}`.", **fields
+    )
+
+
+def _annotation(option: Any) -> Any:
+    """The type of a field for an option of a configuration."""
+    kind = option.kind | None if option.nullable else option.kind
+
+    def convert(value: Any) -> Any:
+        return converted(value, kind)
+
+    def check(value: Any) -> Any:
+        if not option.allows(value):
+            raise ValueError(f"expected {option.expected}, got {value!r:.200}")
+        return float(value) if option.kind is float and isinstance(value, int) else value
+
+    return Annotated[
+        Any,
+        BeforeValidator(convert),
+        AfterValidator(check),
+        WithJsonSchema(option.json_schema()),
+        Field(description=option.description),
+    ]
+
+
+def _default(option: Any) -> Any:
+    """The default as a recipe has it: YAML knows lists only."""
+    if isinstance(option.default, tuple):
+        return list(option.default)
+    if option.kind is float and isinstance(option.default, int):
+        return float(option.default)
+    return option.default
+
+
+def known_keys(architecture: str) -> set[str] | None:
+    """The keys of the section for a network of this package, without an import of torch.
+
+    They are read from the source of the networks, because their import takes seconds and a
+    misspelt key should not. None for other architectures.
+    """
+    models = Path(__file__).parents[1] / "models"
+    classes = class_fields(*models.glob("*.py"))
+    name_of_class = {name.removesuffix("Config").lower(): name for name in classes}
+    configuration = name_of_class.get(architecture.replace("_", "").lower())
+    if configuration is None:
+        return None
+    return set(classes[configuration]) - {"sampling_rate"} | {*TransferredSettings.model_fields}

@@ -1,0 +1,81 @@
+"""Where a recipe comes from: a file, a built-in recipe or a mapping, and overrides of its keys."""
+
+import copy
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import UserError
+from ..utils.files import packaged
+from ..utils.yaml import DEEPEST, parse_yaml, read_yaml
+
+
+def built_in_recipes() -> dict[str, Path]:
+    """The files of the recipes that come with the package, by name."""
+    folder = packaged("recipes")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {name.removesuffix(".yaml"): folder / name for name in names}
+
+
+def recipe_file(source: str | Path) -> Path:
+    """A file as it is, or the file of the built-in recipe of that name.
+
+    Raises:
+        UserError: if there is neither.
+    """
+    name = str(source)
+    if os.path.exists(name) or Path(name).suffix or os.sep in name:
+        return Path(name)
+    recipes = built_in_recipes()
+    if name not in recipes:
+        nearest = difflib.get_close_matches(name, recipes, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"{name}: no such file, and no built-in recipe (ser-hf recipes); "
+            f"the nearest is {nearest}"
+        )
+    return recipes[name]
+
+
+def recipe_values(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The keys of a recipe with overrides applied, not checked.
+
+    Args:
+        source: a file, the name of a built-in recipe, or a mapping.
+        overrides: such as ``corpus.root=data``.
+
+    Raises:
+        UserError: for a file that cannot be read, and for a malformed override.
+    """
+    if isinstance(source, Mapping):
+        values = copy.deepcopy(dict(source))
+        default_name = "run"
+    else:
+        values = read_yaml(recipe_file(source))
+        default_name = Path(source).stem
+    values.setdefault("name", default_name)
+    for override in overrides:
+        _apply(values, override)
+    values.setdefault("output_dir", f"runs/{values.get('name', default_name)}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set the key of an override, in new sections where they are missing."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"{override}: expected an override of the form section.key=value")
+    if path.count(".") >= DEEPEST:
+        raise UserError(f"{override}: no key is nested so deep")
+    *sections, key = path.split(".")
+    target = values
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise UserError(f"{path}: {section} holds a value, not keys")
+    target[key] = parse_yaml(text, f"the override {override}")

@@ -1,0 +1,63 @@
+"""The JSON schema of recipes, by which editors complete and check them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .model_settings import EncoderSettings
+from .recipe import Recipe
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file.
+
+    It has the keys, types, ranges, defaults and descriptions of the classes of the sections. The
+    name and the folder of a run are optional, since `read_recipe` completes them.
+    """
+    schema = Recipe.model_json_schema()
+    schema["required"] = [key for key in schema["required"] if key not in ("name", "output_dir")]
+    for section in _sections(schema):
+        if section.get("title") == EncoderSettings.__name__:
+            section["properties"].update(_encoder_keys(section["properties"]))
+            section["additionalProperties"] = False
+        else:
+            _require_tag(section)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _sections(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object with keys of its own in a schema."""
+    if isinstance(value, dict):
+        if isinstance(value.get("properties"), dict) and value.get("type") == "object":
+            yield value
+        for item in value.values():
+            yield from _sections(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _sections(item)
+
+
+def _require_tag(section: dict[str, Any]) -> None:
+    """Require the key that chooses the class, so that exactly one class of a union fits."""
+    for key in ("name", "architecture"):
+        tag = section["properties"].get(key, {})
+        if ("const" in tag or "enum" in tag) and key not in section.get("required", []):
+            if tag.get("default") != "speaker_independent":
+                section["required"] = [key, *section.get("required", [])]
+
+
+def _encoder_keys(known: dict[str, Any]) -> dict[str, Any]:
+    """The keys of the configurations of all supported encoders, besides those of the section."""
+    from transformers import AutoConfig
+
+    from ..loading.encoders import ENCODERS
+    from ..loading.plan import MANAGED
+
+    families: dict[str, list[str]] = {}
+    for model_type in sorted(ENCODERS):
+        for key in AutoConfig.for_model(model_type).to_dict():
+            if key not in known and key not in MANAGED and not key.startswith("_"):
+                families.setdefault(key, []).append(model_type)
+    return {
+        key: {"description": f"configuration of {', '.join(model_types)}"}
+        for key, model_types in sorted(families.items())
+    }

@@ -1,0 +1,195 @@
+"""The sections of a recipe that no other package owns: audio, freezing, adapters, evaluation, Hub."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..audio.decode import SHORTEST
+from ..utils.settings import NotNegativeInt, OpenShare, PathName, Positive, Settings, Share, Width
+
+_REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
+
+Seconds = Annotated[float, Field(ge=SHORTEST, le=86_400)]
+
+
+class AudioSettings(Settings):
+    """The preparation of waveforms, after channels are averaged and the clip is resampled.
+
+    All but the random crop is published in the feature extractor, so that `pipeline` prepares
+    clips as training did.
+    """
+
+    sampling_rate: Annotated[
+        int, Field(ge=1000, le=384_000, description="Hz; files are resampled to it")
+    ] = 16000
+    trim_silence: Annotated[
+        float | None,
+        Field(
+            description="dB: cut both ends of a clip where they are that far below its loudest part"
+        ),
+    ] = None
+    level: Annotated[
+        Literal["auto", "peak", "loudness"] | None,
+        Field(
+            description="bring every clip to one peak or one loudness; auto: to one loudness where "
+            "speakers stand apart in level; null: as recorded"
+        ),
+    ] = "auto"
+    target_level: Annotated[
+        float | None,
+        Field(description="that level: dBFS of the peak (null: -1), or LUFS (null: -23)"),
+    ] = None
+    fixed_duration: Annotated[
+        float | None, Field(description="seconds: cut or pad every clip to this length")
+    ] = None
+    max_duration: Annotated[
+        Seconds | None,
+        Field(description="seconds: longest random crop of a training clip, new in every epoch"),
+    ] = None
+    normalize: Annotated[
+        bool | None,
+        Field(
+            description="zero mean and unit variance of each clip; null: as the checkpoint does, "
+            "and off for networks from scratch"
+        ),
+    ] = None
+    cache_dir: Annotated[
+        PathName | None, Field(description="folder of prepared waveforms and cached outputs")
+    ] = None
+
+
+class FreezeSettings(Settings):
+    """The frozen parts of an encoder or a transferred network."""
+
+    feature_encoder: Annotated[bool, Field(description="freeze the convolutional stem")] = False
+    layers: Annotated[
+        NotNegativeInt, Field(description="freeze the lowest layers, and all below")
+    ] = 0
+    top_layers: Annotated[
+        NotNegativeInt | None, Field(description="train only the highest layers and the head")
+    ] = None
+    encoder: Annotated[bool, Field(description="freeze the whole encoder")] = False
+    cache: Annotated[
+        bool, Field(description="compute the output of the frozen encoder once for each clip")
+    ] = False
+
+    @property
+    def freezing(self) -> dict[str, Any]:
+        """The fields of `ser_hf.training.freezing.Freezing`."""
+        names = ("feature_encoder", "layers", "top_layers", "encoder")
+        return {name: getattr(self, name) for name in names}
+
+
+class LoraSettings(Settings):
+    """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null."""
+
+    rank: Annotated[Width | None, Field(description="rank of the adapters; null: no adapters")] = (
+        None
+    )
+    alpha: Annotated[
+        Positive, Field(description="scale of the adapters, divided by their rank")
+    ] = 16.0
+    dropout: Annotated[Share, Field(description="dropout before the adapters")] = 0.0
+    dora: Annotated[bool, Field(description="adapt direction and size apart, arXiv:2402.09353")] = (
+        False
+    )
+    rslora: Annotated[
+        bool, Field(description="divide by the root of the rank, arXiv:2312.03732")
+    ] = False
+    targets: Annotated[
+        list[str] | None, Field(description="names of linear layers; null: the usual ones")
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_rank(self) -> Self:
+        if self.rank is None and self.changed_keys():
+            raise ValueError(
+                "rank: missing; the other keys of lora have no effect without it (8 is usual)"
+            )
+        if self.targets == []:
+            raise ValueError(
+                "targets: expected names of linear layers, or null for the usual ones, got none"
+            )
+        return self
+
+
+class EvaluationSettings(Settings):
+    """The evaluation of the selected checkpoint."""
+
+    part: Annotated[
+        Literal["test", "validation"],
+        Field(description="evaluated split; validation leaves the test split unused"),
+    ] = "test"
+    window: Annotated[
+        Seconds | None,
+        Field(
+            description="seconds: longer clips are evaluated in windows; null: only those that are "
+            "too long for the model"
+        ),
+    ] = None
+    bootstrap: Annotated[
+        int, Field(ge=1, le=100_000, description="resamples of speakers and clips for intervals")
+    ] = 2000
+    confidence: Annotated[OpenShare, Field(description="confidence of the intervals")] = 0.95
+    temperature: Annotated[
+        Literal["none", "report", "store"],
+        Field(
+            description="temperature of the probabilities, fitted on validation "
+            "(arXiv:1706.04599): reported, or also stored in the weights"
+        ),
+    ] = "report"
+    robustness: Annotated[
+        bool, Field(description="evaluate the clips under noise, codecs and so on too")
+    ] = False
+    per_speaker: Annotated[
+        bool,
+        Field(
+            description="with scikit-learn: report features standardized per speaker too, marked "
+            "as transductive"
+        ),
+    ] = False
+
+    @property
+    def bootstrapping(self) -> dict[str, Any]:
+        """The arguments of the functions that compute intervals."""
+        return {"bootstrap": self.bootstrap, "confidence": self.confidence}
+
+
+class HubSettings(Settings):
+    """Publishes the finished run, as `ser-hf publish` does."""
+
+    repo: Annotated[
+        str | None,
+        Field(description="repository of the model, USER/NAME; null: nothing is published"),
+    ] = None
+    private: Annotated[bool, Field(description="make new repositories private")] = True
+    report_repo: Annotated[str | None, Field(description="repository of the report, USER/NAME")] = (
+        None
+    )
+    space: Annotated[bool, Field(description="publish a demo of the model too")] = False
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for key in ("repo", "report_repo"):
+            name = getattr(self, key)
+            if name is not None and _REPOSITORY.fullmatch(name) is None:
+                raise ValueError(
+                    f"{key}: expected USER/NAME, of letters, digits, -, _ and ., got {name!r:.100}"
+                )
+        for key in ("report_repo", "space"):
+            if self.repo is None and getattr(self, key):
+                raise ValueError(
+                    f"{key}: nothing is published while hub.repo is null; name a repository there"
+                )
+        return self
+
+    @property
+    def publication(self) -> dict[str, Any]:
+        """The arguments of `ser_hf.hub.publish.publish`."""
+        return {
+            "repo_id": self.repo,
+            "private": self.private,
+            "report_repo": self.report_repo,
+            "space": self.space,
+        }
