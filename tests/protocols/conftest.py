@@ -29,7 +29,7 @@ def make_corpus():
         labels=LABELS,
         prefix="x",
         order=None,
-        sentence=lambda n, take: f"sentence {take % 2}",
+        sentence=one_of_two_sentences,
         session=None,
     ):
         if isinstance(speakers, int):
@@ -37,22 +37,31 @@ def make_corpus():
         clips = []
         for number, (speaker, emotions) in enumerate(speakers.items()):
             for take, emotion in enumerate(emotions):
-                known = {
-                    "sex": ("female", "male")[number % 2],
-                    "sentence": sentence(number, take),
-                    "take": take,
-                }
-                known["extra"] = {"session": session(number, take)} if session else {}
-                clips.append(
-                    Clip(f"{speaker}/{take}.wav", emotion, speaker, f"{speaker}/{take}", **known)
+                extra = {}
+                if session is not None:
+                    extra["session"] = session(number, take)
+                clip = Clip(
+                    path=f"{speaker}/{take}.wav",
+                    emotion=emotion,
+                    speaker=speaker,
+                    id=f"{speaker}/{take}",
+                    sex=("female", "male")[number % 2],
+                    sentence=sentence(number, take),
+                    take=take,
+                    extra=extra,
                 )
-        clips = [clips[i] for i in order] if order is not None else clips
-        dataset = to_dataset(
-            Listing(prefix, clips), [clip.emotion for clip in clips], list(labels), 16000
-        )
+                clips.append(clip)
+        if order is not None:
+            clips = [clips[i] for i in order]
+        emotion_of_clip = [clip.emotion for clip in clips]
+        dataset = to_dataset(Listing(prefix, clips), emotion_of_clip, list(labels), 16000)
         return replaced(dataset, "content_hash", [f"hash of {clip.id}" for clip in clips])
 
     return make
+
+
+def one_of_two_sentences(number, take):
+    return f"sentence {take % 2}"
 
 
 def replaced(dataset, column, values):
@@ -71,16 +80,17 @@ def official():
 
     @functools.cache
     def rows(corpus):
-        pairs = [
-            (CORPORA[corpus].read_name(PurePosixPath(entry.path)), entry.sha256)
-            for entry in manifest(corpus)
-        ]
-        pairs.sort(key=lambda pair: pair[0].id)
-        clips = [clip for clip, _ in pairs]
+        clips = []
+        hash_of_clip = {}
+        for entry in manifest(corpus):
+            clip = CORPORA[corpus].read_name(PurePosixPath(entry.path))
+            clips.append(clip)
+            hash_of_clip[clip.id] = entry.sha256
+        clips.sort(key=lambda clip: clip.id)
         emotions = [clip.emotion for clip in clips]
         labels = [emotion for emotion in EMOTIONS if emotion in emotions]
         dataset = to_dataset(Listing(corpus, clips), emotions, labels, 16000)
-        return replaced(dataset, "content_hash", [sha256 for _, sha256 in pairs])
+        return replaced(dataset, "content_hash", [hash_of_clip[clip.id] for clip in clips])
 
     return rows
 
