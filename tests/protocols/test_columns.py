@@ -30,12 +30,11 @@ def with_parts(dataset):
     its word, to the corpus that has them."""
 
     def add(**columns):
-        made = dataset
-        for name, word in columns.items():
-            made = made.add_column(
-                name, [word(speaker, i) for i, speaker in enumerate(dataset["speaker"])]
-            )
-        return made
+        corpus = dataset
+        for name, word_of in columns.items():
+            words = [word_of(speaker, row) for row, speaker in enumerate(dataset["speaker"])]
+            corpus = corpus.add_column(name, words)
+        return corpus
 
     return add
 
@@ -51,7 +50,10 @@ def test_the_words_of_a_column_are_the_parts(with_parts):
         "validation": ["x:04"],
         "test": ["x:05", "x:06"],
     }
-    assert (split.name, split.fold, split.leak, split.notes) == ("column", None, None, ())
+    assert split.name == "column"
+    assert split.fold is None
+    assert split.leak is None
+    assert split.notes == ()
     assert split.apart == dict.fromkeys(split.apart, ("speaker",))
 
 
@@ -86,20 +88,10 @@ def test_one_column_a_fold(with_parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"column": "fold"},
-            "protocol.column: no column 'fold'; the corpus has audio, label, speaker, ",
-        ),
-        (
-            {"parts": {"a": "dev"}},
-            "protocol.parts.a: unknown part 'dev'; choose one of train, validation, test",
-        ),
+        ({"column": "fold"}, "protocol.column: no column 'fold'; the corpus has audio, label"),
+        ({"parts": {"a": "dev"}}, "protocol.parts.a: unknown part 'dev'"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
-        (
-            {"column": "speaker"},
-            "protocol.column: 'x:01' in the column 'speaker' is not a part; map it with protocol.parts, such as "
-            "{x:01: train}",
-        ),
+        ({"column": "speaker"}, "protocol.column: 'x:01' in the column 'speaker' is not a part"),
     ],
 )
 def test_a_mistake_is_named(with_parts, options, message):
@@ -115,9 +107,8 @@ def by_clip(speaker, i):
 
 def test_shared_speakers_are_allowed_by_name_only(with_parts):
     corpus = with_parts(split=by_clip)
-    with pytest.raises(
-        UserError, match="^protocol.column: split: Speaker-dependent: 5 of the 6 test speakers"
-    ):
+    message = r"^protocol\.column: split: Speaker-dependent: 5 of the 6 test speakers"
+    with pytest.raises(UserError, match=message):
         by_column(corpus)
     assert by_column(corpus, shared_speakers=True).leak
 
@@ -146,19 +137,18 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
     split = emobox_lists(with_parts(fold_1=of_speaker(OF_SPEAKER)))
     assert split.speakers["validation"] == ["x:04"]
     assert split.apart["train/validation"] == ("speaker",)
-    shared = emobox_lists(with_parts(fold_1=lambda speaker, i: ("train", "dev", "test")[i // 12]))
-    assert shared.speakers["validation"] == ["x:03", "x:04"]
 
+
+def test_validation_that_emobox_lists_may_share_speakers_with_train(with_parts):
     def by_clip_within_train(speaker, i):
-        return (
-            "test" if speaker > "x:04" else {"train": "train", "test": "dev"}[by_clip(speaker, i)]
-        )
+        if speaker > "x:04":
+            return "test"
+        return {"train": "train", "test": "dev"}[by_clip(speaker, i)]
 
     mixed = emobox_lists(with_parts(fold_1=by_clip_within_train))
     assert mixed.apart["train/validation"] == ()
 
 
 def test_a_corpus_without_folds_is_named(with_parts):
-    message = "^protocol.name: emobox/lists needs the columns fold_1 and so on of the corpus emobox"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"^protocol\.name: emobox/lists needs the columns fold_1"):
         emobox_lists(with_parts())

@@ -1,6 +1,7 @@
 """A user's list: every form it may have, and every mistake in it named by file, line and entry."""
 
 import json
+import re
 
 import pytest
 
@@ -36,33 +37,29 @@ def written(tmp_path):
 
 def ids_of(dataset, speakers):
     return [
-        id
-        for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True)
-        if speaker in speakers
+        row["id"] for row in dataset.select_columns(["id", "speaker"]) if row["speaker"] in speakers
     ]
 
 
 @pytest.mark.parametrize("spelling", ["validation", "dev", "val"])
 def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
-    ids = {part: ids_of(dataset, own) for part, own in SPEAKERS.items()}
+    ids = {part: ids_of(dataset, names) for part, names in SPEAKERS.items()}
     mixed = {
         "train": [*ids["train"][:7], "x:02", "x:03"],
         spelling: ids["validation"],
         "test": ["x:05", *ids["test"]],
     }
-    splits = [
-        from_file(dataset, written("list.json", content)) for content in (SPEAKERS, ids, mixed)
-    ]
-    assert splits[0] == splits[1] == splits[2]
+    expected = from_file(dataset, written("list.json", SPEAKERS))
+    assert from_file(dataset, written("list.json", ids)) == expected
+    assert from_file(dataset, written("list.json", mixed)) == expected
 
 
 def test_folds_of_json(dataset, written):
-    one = SPEAKERS
-    other = {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
-    folds = from_file(dataset, written("list.json", {"folds": [one, other]}))
+    second = {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
+    folds = from_file(dataset, written("list.json", {"folds": [SPEAKERS, second]}))
     assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
     assert [fold.fold for fold in folds] == ["1 of 2", "2 of 2"]
-    assert from_file(dataset, written("list.json", {"folds": [one]})).fold is None
+    assert from_file(dataset, written("list.json", {"folds": [SPEAKERS]})).fold is None
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold"])
@@ -82,10 +79,10 @@ def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
     assert split.notes == (
         "The list has no validation part: 0.5 of the training speakers were drawn.",
     )
-    drawn = {
-        tuple(from_file(dataset, written("list.json", content), seed=seed).speakers["validation"])
-        for seed in range(6)
-    }
+    drawn = set()
+    for seed in range(6):
+        split = from_file(dataset, written("list.json", content), seed=seed)
+        drawn.add(tuple(split.speakers["validation"]))
     assert len(drawn) > 1
 
 
@@ -94,8 +91,9 @@ def by_clip(dataset, parts=("train", "validation", "test")):
     speaker.
     """
     listed = {part: [] for part in parts}
-    for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
-        listed[parts[(row // 6 + label) % len(parts)]].append(id)
+    for row, clip in enumerate(dataset.select_columns(["id", "label"])):
+        part = parts[(row // 6 + clip["label"]) % len(parts)]
+        listed[part].append(clip["id"])
     return listed
 
 
@@ -103,15 +101,12 @@ def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
         from_file(dataset, path)
-    assert str(error.value).startswith(
-        f"{path}: Speaker-dependent: 6 of the 6 test speakers were used for training"
-    )
+    leak = "Speaker-dependent: 6 of the 6 test speakers were used for training"
+    assert str(error.value).startswith(f"{path}: {leak}")
     assert str(error.value).endswith(" Correct the list, or set protocol.shared_speakers: true")
     split = from_file(dataset, path, shared_speakers=True)
     assert split.notes == ("6 speakers are in train and in validation, as listed.",)
-    assert split.leak.startswith(
-        "Speaker-dependent: 6 of the 6 test speakers were used for training"
-    )
+    assert split.leak.startswith(leak)
     assert split.apart == dict.fromkeys(split.apart, ())
     assert audit(split, dataset).shared["train/test"]["speakers"] == 6
 
@@ -125,10 +120,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ("{train: [1]", "not valid JSON (Expecting property name"),
         ("[" * 100_000, "not valid JSON (maximum recursion depth"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
-        (
-            WHOLE | {"exam": ["x:04"]},
-            "unknown part 'exam'; choose one of train, validation (or dev) and test",
-        ),
+        (WHOLE | {"exam": ["x:04"]}, "unknown part 'exam'; choose one of train, validation"),
         (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),
         (WHOLE | {"test": []}, "nothing is listed for test"),
         ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test in fold 2 of 2"),
@@ -152,15 +144,11 @@ def test_a_table_is_refused(dataset, written):
 
 
 def test_a_list_is_needed(dataset, tmp_path):
-    with pytest.raises(
-        UserError,
-        match="^protocol.path: missing; protocol file needs the file that lists the parts",
-    ):
+    with pytest.raises(UserError, match=r"^protocol\.path: missing"):
         split_corpus(dataset, "file")
-    for path, message in (
-        (tmp_path / "none.json", "no such file"),
-        (tmp_path, "cannot be read as UTF-8 text"),
-    ):
-        with pytest.raises(UserError) as error:
-            from_file(dataset, str(path))
-        assert str(error.value).startswith(f"{path}: {message}")
+    missing = str(tmp_path / "none.json")
+    with pytest.raises(UserError, match=f"^{re.escape(missing)}: no such file"):
+        from_file(dataset, missing)
+    folder = str(tmp_path)
+    with pytest.raises(UserError, match=f"^{re.escape(folder)}: cannot be read as UTF-8 text"):
+        from_file(dataset, folder)

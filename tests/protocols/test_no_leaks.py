@@ -5,8 +5,8 @@ under test.
 """
 
 import functools
+import itertools
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -26,29 +26,49 @@ pytestmark = [pytest.mark.usefixtures("few_draws"), quiet]
 # The protocols that split any corpus: no lists.
 GENERAL = [name for name in PROTOCOLS if "/" not in name and name not in ("file", "column")]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
-# By protocol, what the test split shares with no other split; speakers by default.
-TEST_APART = {**dict.fromkeys(BY_CLIP, ()), "leave_one_session_out": ("speaker", "session")}
 TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_corpus_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
 
 
-def _features(classes, session):
-    clip = Clip("x.wav", EMOTIONS[0], "x:0", "x/0", extra={"session": "s"} if session else {})
+def columns_apart_from_test(protocol):
+    """The columns whose values the test split shares with no other split."""
+    if protocol in BY_CLIP:
+        return ()
+    if protocol == "leave_one_session_out":
+        return ("speaker", "session")
+    return ("speaker",)
+
+
+@functools.cache
+def template_of(classes, session):
+    """A dataset of one clip, with or without a column `session`."""
+    extra = {"session": "s"} if session else {}
+    clip = Clip("x.wav", EMOTIONS[0], "x:0", "x/0", extra=extra)
     return to_dataset(Listing("x", [clip]), [clip.emotion], EMOTIONS[:classes], 16000)
-
-
-TEMPLATES = {(n, session): _features(n, session) for n in range(2, 6) for session in (False, True)}
 
 
 def rows_to_dataset(rows, classes, session):
     """As `to_dataset` makes it, in a tenth of the time: the features are taken from one that it
     made.
     """
-    template = TEMPLATES[classes, session]
+    template = template_of(classes, session)
     columns = {name: [row.get(name) for row in rows] for name in template.column_names}
     columns["audio"] = [{"bytes": None, "path": f"{row['id']}.wav"} for row in rows]
     table = Dataset.from_dict(columns).data.table.cast(template.features.arrow_schema)
     return Dataset(table, info=DatasetInfo(features=template.features))
+
+
+def session_of(speaker, kind, chance):
+    """The session of one clip of a speaker; None if it is unknown."""
+    if kind == "one each":
+        return f"session {speaker}"
+    if kind == "of two":
+        return f"session {speaker // 2}"
+    if kind == "across speakers":
+        return f"session {chance.integers(3)}"
+    if kind == "partly unknown" and chance.random() >= 0.1:
+        return f"session {speaker}"
+    return None
 
 
 @st.composite
@@ -70,41 +90,37 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     for speaker in range(speakers):
         sex = (None, "female", "male")[chance.integers(3)]
         if crossed:
-            pairs = [(label, s) for label in range(classes) for s in range(max(sentences, 2))]
+            pairs = list(itertools.product(range(classes), range(max(sentences, 2))))
         else:
             uneven = chance.dirichlet(np.ones(classes))
             count = chance.integers(1, 3 * classes)
-            pairs = [
-                (chance.choice(classes, p=uneven), chance.integers(max(sentences, 1)))
-                for _ in range(count)
-            ]
+            pairs = []
+            for _ in range(count):
+                label = chance.choice(classes, p=uneven)
+                pairs.append((label, chance.integers(max(sentences, 1))))
         for take, (label, sentence) in enumerate(pairs):
-            session = {
-                "one each": speaker,
-                "of two": speaker // 2,
-                "across speakers": chance.integers(3),
-                "partly unknown": None if chance.random() < 0.1 else speaker,
-            }.get(sessions)
-            known = sentences and chance.random() >= unknown
-            same = rows and chance.random() < copies
+            sentence_is_known = sentences > 0 and chance.random() >= unknown
+            content_hash = f"{speaker}_{take}"
+            if rows and chance.random() < copies:
+                content_hash = rows[chance.integers(len(rows))]["content_hash"]
             row = {
                 "label": int(label),
                 "speaker": f"x:{speaker}",
                 "id": f"x/{speaker}_{take}",
                 "take": take,
+                "sex": sex,
+                "corpus": f"c{speaker % mixed}",
+                "sentence": f"sentence {sentence}" if sentence_is_known else None,
+                "content_hash": content_hash,
+                "session": session_of(speaker, sessions, chance),
             }
-            row |= {"sex": sex, "corpus": f"c{speaker % mixed}"}
-            row["sentence"] = f"sentence {sentence}" if known else None
-            row["content_hash"] = (
-                rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}"
-            )
-            rows.append(row | {"session": None if session is None else f"session {session}"})
+            rows.append(row)
     order = chance.permutation(len(rows))
     return rows_to_dataset([rows[i] for i in order], classes, sessions != "none")
 
 
 def attempt(dataset, name, **options):
-    """The protocol's splits, or None if it refuses; any other exception is a failure of the test."""
+    """The protocol's splits, or None if it refuses. Any other exception fails the test."""
     splits = None
     refusal = ""
     try:
@@ -124,8 +140,8 @@ def column_of(dataset, column):
 
 
 def values(dataset, column, rows):
-    own = column_of(dataset, column)
-    return {own[row] for row in rows}
+    value_of_row = column_of(dataset, column)
+    return {value_of_row[row] for row in rows}
 
 
 def require_whole(split, dataset):
@@ -155,9 +171,11 @@ def require_apart(split, dataset, test_apart):
     for pair, columns in split.apart.items():
         one, other = pair.split("/")
         for column in columns:
-            inside, outside = (values(dataset, column, split.rows[part]) for part in (one, other))
-            assert None not in inside | outside  # unknown values may be shared
-            assert not inside & outside
+            values_of_one = values(dataset, column, split.rows[one])
+            values_of_other = values(dataset, column, split.rows[other])
+            # Unknown values may be shared.
+            assert None not in values_of_one | values_of_other
+            assert not values_of_one & values_of_other
     held_out = any(note.startswith(HELD_OUT_SENTENCES) for note in split.notes)
     shared_speakers = set(split.speakers["train"]) & set(split.speakers["validation"])
     if split.name not in BY_CLIP:
@@ -169,10 +187,8 @@ def require_apart(split, dataset, test_apart):
 
 def require_leak(split):
     """A leak is named exactly if a test speaker is in train or validation."""
-    shared_speakers = set(split.speakers["test"]) & {
-        *split.speakers["train"],
-        *split.speakers["validation"],
-    }
+    others = {*split.speakers["train"], *split.speakers["validation"]}
+    shared_speakers = others & set(split.speakers["test"])
     assert (split.leak is not None) == bool(shared_speakers)
     if shared_speakers:
         assert split.name in BY_CLIP | {"file"}
@@ -180,33 +196,33 @@ def require_leak(split):
 
 def require_audit(split, dataset):
     """The audit passes, or finds a copy in two splits and nothing else."""
-    hashes = [values(dataset, "content_hash", split.rows[part]) for part in PARTS]
-    crossing = (hashes[0] & hashes[1]) | (hashes[0] & hashes[2]) | (hashes[1] & hashes[2])
+    train, validation, test = (values(dataset, "content_hash", split.rows[part]) for part in PARTS)
+    crossing = (train & validation) | (train & test) | (validation & test)
     refusal = ""
     try:
         audited = audit(split, dataset)
     except UserError as error:
         refusal = str(error)
-    assert bool(crossing) == ("are the same recording" in refusal) == bool(refusal)
-    if not crossing:
-        for pair in PAIRS:
-            one, other = (set(split.speakers[part]) for part in pair.split("/"))
-            assert audited.shared[pair]["speakers"] == len(one & other)
+    if crossing:
+        assert "are the same recording" in refusal
+        return
+    assert refusal == ""
+    for pair in PAIRS:
+        one, other = pair.split("/")
+        shared_speakers = set(split.speakers[one]) & set(split.speakers[other])
+        assert audited.shared[pair]["speakers"] == len(shared_speakers)
 
 
-def require_sound(splits, dataset, name, test_apart=None):
+def require_sound(splits, dataset, name):
     for split in splits:
         assert split.name == name
         require_whole(split, dataset)
-        require_apart(
-            split, dataset, TEST_APART.get(name, ("speaker",)) if test_apart is None else test_apart
-        )
+        require_apart(split, dataset, columns_apart_from_test(name))
         require_leak(split)
         require_audit(split, dataset)
     if name in TESTED_ONCE:
-        assert Counter(row for split in splits for row in split.rows["test"]) == Counter(
-            range(len(dataset))
-        )
+        tested = [row for split in splits for row in split.rows["test"]]
+        assert sorted(tested) == list(range(len(dataset)))
         assert all(split.fold for split in splits)
         assert len({split.fold for split in splits}) == len(splits)
         for split in splits:
@@ -222,12 +238,10 @@ shares = st.sampled_from([0.15, 0.2, 0.25, 0.34, 0.5])
 @settings(max_examples=12)
 @given(data=st.data(), validation=shares, test=shares, seed=st.integers(0, 3), k=st.integers(1, 6))
 def test_no_protocol_leaks_on_any_corpus(name, data, validation, test, seed, k):
-    sessions = (
-        {"sessions": ["of two", "one each", "across speakers"]}
-        if name == "leave_one_session_out"
-        else {}
-    )
-    dataset = data.draw(corpora(**sessions))
+    if name == "leave_one_session_out":
+        dataset = data.draw(corpora(sessions=("of two", "one each", "across speakers")))
+    else:
+        dataset = data.draw(corpora())
     options = {"validation": validation, "seed": seed}
     if name == "kfold":
         options["k"] = k
@@ -238,9 +252,6 @@ def test_no_protocol_leaks_on_any_corpus(name, data, validation, test, seed, k):
         require_sound(splits, dataset, name)
 
 
-COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in range(4)]}
-
-
 @pytest.mark.parametrize("name", GENERAL)
 @settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
@@ -248,20 +259,20 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
     """No protocol refuses six speakers with four sentences in three emotions each, in three
     sessions or corpora.
     """
-    rows = [
-        {
+    rows = []
+    for speaker, label, sentence in itertools.product(range(6), range(3), range(4)):
+        clip = f"{speaker}_{label}_{sentence}"
+        row = {
             "label": label,
             "speaker": f"x:{speaker}",
             "corpus": f"c{speaker // 2}" if name == "leave_one_corpus_out" else "x",
-            "id": f"x/{speaker}_{take}",
+            "id": f"x/{clip}",
             "sex": ("female", "male")[speaker % 2],
             "sentence": f"sentence {sentence}",
-            "content_hash": f"{speaker}_{take}",
+            "content_hash": clip,
             "session": f"session {speaker // 2}",
         }
-        for speaker in range(COMPLETE["speakers"])
-        for take, (label, sentence) in enumerate(COMPLETE["clips"])
-    ]
+        rows.append(row)
     dataset = rows_to_dataset(rows, 3, True)
     options = {"validation": 0.3, "test": 0.3} if name.startswith("random") else {}
     splits = split_corpus(dataset, name, seed=seed, **options)
@@ -284,15 +295,15 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
 def test_no_list_leaks_unless_it_is_allowed(tmp_path_factory, dataset, data):
     ids = column_of(dataset, "id")
     speakers = column_of(dataset, "speaker")
-    pool = sorted(
-        {*ids, *speakers} if data.draw(st.sampled_from([False, False, True])) else {*speakers}
-    )
+    entries = set(speakers)
+    if data.draw(st.sampled_from([False, False, True])):
+        entries.update(ids)
     words = st.sampled_from(["train", *PARTS, "dev", None])
-    part_of = data.draw(st.lists(words, min_size=len(pool), max_size=len(pool)))
-    listed = {
-        part: [e for e, own in zip(pool, part_of, strict=True) if own == part]
-        for part in (*PARTS, "dev")
-    }
+    part_of_entry = data.draw(st.lists(words, min_size=len(entries), max_size=len(entries)))
+    listed = {part: [] for part in (*PARTS, "dev")}
+    for entry, part in zip(sorted(entries), part_of_entry, strict=True):
+        if part is not None:
+            listed[part].append(entry)
     path = tmp_path_factory.mktemp("list") / "list.json"
     path.write_text(json.dumps(listed))
     allowed = data.draw(st.booleans())

@@ -29,14 +29,15 @@ def sizes(split):
 
 
 def test_emobox_has_as_many_folds_and_test_clips_as_published():
-    names = "cremad", "emodb", "tess"
-    by_clip = {corpus: [len(fold.split()) for fold in EMOBOX[corpus].folds] for corpus in names}
-    assert by_clip == {"cremad": [1856], "emodb": [107] * 5, "tess": [700]}
+    assert [len(fold.split()) for fold in EMOBOX["cremad"].folds] == [1856]
+    assert [len(fold.split()) for fold in EMOBOX["emodb"].folds] == [107] * 5
+    assert [len(fold.split()) for fold in EMOBOX["tess"].folds] == [700]
     assert [len(fold) for fold in EMOBOX["ravdess"].folds] == [4] * 6
     assert [len(fold) for fold in EMOBOX["savee"].folds] == [1] * 4
-    units = {corpus: published.unit for corpus, published in EMOBOX.items()}
-    assert units == {
-        **dict.fromkeys(by_clip, "utterance"),
+    assert {corpus: published.unit for corpus, published in EMOBOX.items()} == {
+        "cremad": "utterance",
+        "emodb": "utterance",
+        "tess": "utterance",
         "ravdess": "speaker",
         "savee": "speaker",
     }
@@ -89,18 +90,17 @@ def test_sizes(split_official, official, name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_shared_test_speakers_are_a_leak(split_official, name):
     for split in split_official(name):
-        shared = set(split.speakers["test"]) & {
-            *split.speakers["train"],
-            *split.speakers["validation"],
-        }
-        assert bool(shared) == (name in SPEAKER_DEPENDENT) == bool(split.leak)
-        if shared:
+        others = {*split.speakers["train"], *split.speakers["validation"]}
+        shared = others & set(split.speakers["test"])
+        if name in SPEAKER_DEPENDENT:
+            assert shared
             tested = len(split.speakers["test"])
-            assert split.leak.startswith(
-                f"Speaker-dependent: {len(shared)} of the {tested} test speakers"
-            )
+            leak = f"Speaker-dependent: {len(shared)} of the {tested} test speakers"
+            assert split.leak.startswith(leak)
             assert split.apart == dict.fromkeys(split.apart, ())
         else:
+            assert not shared
+            assert split.leak is None
             assert split.apart == dict.fromkeys(split.apart, ("speaker",))
 
 
@@ -115,10 +115,10 @@ def test_the_test_side_is_the_list(split_official, name):
     corpus = corpus_of(name)
     for split, fold in zip(split_official(name), EMOBOX[corpus].folds, strict=True):
         if name in SPEAKER_DEPENDENT:
+            # One file of TESS has another name in the list than in the release.
             renamed = {"OA_bite_neutral": "OAF_bite_neutral"}
-            assert split.ids["test"] == sorted(
-                f"{corpus}/{renamed.get(stem, stem)}" for stem in fold.split()
-            )
+            stems = [renamed.get(stem, stem) for stem in fold.split()]
+            assert split.ids["test"] == sorted(f"{corpus}/{stem}" for stem in stems)
         else:
             assert split.speakers["test"] == sorted(f"{corpus}:{speaker}" for speaker in fold)
 
@@ -143,10 +143,12 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     part.
     """
     listed = set(EMOBOX["cremad"].folds[0].split())
-    pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
-    assert any(
-        len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"))
-    )
+    pairs = [
+        {"1006_TIE_HAP_XX", "1006_TIE_NEU_XX"},
+        {"1013_WSI_DIS_XX", "1013_WSI_SAD_XX"},
+        {"1017_IWW_ANG_XX", "1017_IWW_FEA_XX"},
+    ]
+    assert any(len(listed & pair) == 1 for pair in pairs)
     message = "protocol emobox/cremad: these are the same recording in two parts: cremad/10"
     with pytest.raises(UserError, match=message):
         audit(split_official("emobox/cremad")[0], official("cremad"))
@@ -160,11 +162,13 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
 
 def test_absent_clips_of_the_list_are_noted(official):
     dataset = official("emodb")
-    gone = set(EMOBOX["emodb"].folds[1].split()[:3])
-    rows = [row for row, id in enumerate(dataset["id"]) if id.removeprefix("emodb/") not in gone]
-    notes = [split.notes for split in split_corpus(dataset.select(rows), "emobox/emodb")]
-    assert notes[1] == ("3 of the list's 107 test clips are not among this corpus's clips.",)
-    assert [notes[i] for i in (0, 2, 3, 4)] == [()] * 4
+    absent = {f"emodb/{stem}" for stem in EMOBOX["emodb"].folds[1].split()[:3]}
+    rows = [row for row, clip_id in enumerate(dataset["id"]) if clip_id not in absent]
+    first, second, *rest = split_corpus(dataset.select(rows), "emobox/emodb")
+    note = "3 of the list's 107 test clips are not among this corpus's clips."
+    assert second.notes == (note,)
+    for split in (first, *rest):
+        assert split.notes == ()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -172,6 +176,3 @@ def test_another_corpus_is_refused(make_corpus, name):
     message = f"^protocol.name: {name} is a list of {corpus_of(name)}'s clips, the corpus is x$"
     with pytest.raises(UserError, match=message):
         split_corpus(make_corpus(4), name)
-
-
-# Corpora of few speakers under the general protocols
