@@ -1,5 +1,4 @@
-"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8
-weights.
+"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length.
 
 The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export`
 (``dynamo=True``) exports every network here except for two things:
@@ -63,8 +62,13 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The largest difference of a logit and of a probability over some clips, and the clips that
-    change label.
+    """How far the outputs of a file are from those of the model, over some clips.
+
+    Args:
+        logits: the largest difference of a logit.
+        probabilities: the largest difference of a probability (of dimensions: of a value).
+        changed: the number of clips that get another label.
+        clips: the number of clips.
     """
 
     logits: float
@@ -84,8 +88,14 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file, its size, its difference from the model, alone and in a batch (`padded`), and CPU
-    time per clip.
+    """A written file and how it compares with the model.
+
+    Args:
+        path: of the file.
+        bytes: its size.
+        difference: from the model.
+        padded: whether clips were also compared in a padded batch, not only alone.
+        milliseconds: for a clip, on the CPU.
     """
 
     path: Path
@@ -97,9 +107,14 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """The files of one model by ``onnx`` and ``int8``, a description of the clips that they were
-    compared on, the time that the model in torch takes for a clip, and the script that runs the
-    files."""
+    """The exported files of one model.
+
+    Args:
+        files: by ``onnx`` and ``int8``.
+        compared_on: a description of the clips that they were compared on.
+        milliseconds: that the model in torch takes for a clip.
+        script: that runs the files.
+    """
 
     files: dict[str, ExportedFile]
     compared_on: str
@@ -116,8 +131,9 @@ def export_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Export:
-    """Export an audio classifier, from the waveform to probabilities, and compare the file with the
-    model.
+    """Export an audio classifier to ONNX, and compare the file with the model.
+
+    The file computes everything, from the waveform to probabilities.
 
     Example: `ser_hf.export_model("runs/a", "model.onnx", int8=True)`
 
@@ -147,9 +163,7 @@ def export_model(
     logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
     try:
         files = _write_files(classifier, path, waveforms, int8)
-        script = path.with_name(SCRIPT)
-        if not script.exists():
-            shutil.copyfile(Path(__file__).with_name(SCRIPT), script)
+        script = _write_script(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
     return Export(
@@ -160,12 +174,18 @@ def export_model(
     )
 
 
+def _write_script(folder: Path) -> Path:
+    """Write the script that runs exported files, unless the folder has one."""
+    script = folder / SCRIPT
+    if not script.exists():
+        shutil.copyfile(Path(__file__).with_name(SCRIPT), script)
+    return script
+
+
 def _write_files(
     classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray], int8: bool
 ) -> dict[str, ExportedFile]:
-    """Write and compare the files; they appear at their places only when all of them are
-    complete.
-    """
+    """Write and compare the files, which appear only when all of them are complete."""
     extractor = classifier.extractor
     if classifier.preparation.active:
         extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
@@ -273,8 +293,9 @@ def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) 
 
 
 def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
-    """Milliseconds for a clip that is processed alone: the median over repeats of the mean over
-    clips.
+    """Milliseconds for a clip that is processed alone.
+
+    The median over repeats of the mean over clips.
     """
     logits_of(classifier, clips)  # memory is allocated at the first use of a length
     seconds = timeit.repeat(lambda: logits_of(classifier, clips), number=1)

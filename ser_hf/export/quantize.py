@@ -1,6 +1,7 @@
 """int8 weights for exported files."""
 
 import contextlib
+import dataclasses
 import logging
 import re
 import warnings
@@ -22,7 +23,7 @@ def quantize(source: Path, path: Path) -> None:
     bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
     """
     import onnx
-    from onnxruntime.quantization import quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
@@ -32,7 +33,14 @@ def quantize(source: Path, path: Path) -> None:
     # inferred again.
     del model.graph.value_info[:]
     with quiet_exporter():  # it recommends preprocessing that the exporter has done already
-        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
+        quantize_dynamic(
+            model,
+            path,
+            nodes_to_exclude=excluded,
+            op_types_to_quantize=settings.operators,
+            weight_type=QuantType.QInt8 if settings.signed else QuantType.QUInt8,
+            per_channel=settings.per_channel,
+        )
 
     quantized = onnx.load(path)
     metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
@@ -60,29 +68,38 @@ def _computed_convolutions(model: Any) -> list[str]:
     ]
 
 
-def _settings(model_type: str) -> dict[str, Any]:
-    """Arguments of the quantizer: integer kernels of convolutions need unsigned weights with one
-    range a layer; other layers lose less with a range for each channel.
-    """
-    from onnxruntime.quantization import QuantType
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """What the quantizer does.
 
+    Args:
+        operators: the types of nodes whose weights become integers.
+        signed: whether the integers are signed.
+        per_channel: whether each channel of a weight has its own range, not the whole layer one.
+    """
+
+    operators: list[str]
+    signed: bool
+    per_channel: bool
+
+
+def _settings(model_type: str) -> _Settings:
+    """The settings for a kind of model, `model_type` of its configuration.
+
+    Integer kernels of convolutions need unsigned weights with one range a layer; other layers lose
+    less with a range for each channel.
+    """
     # A Gemm becomes a MatMul.
     if model_type.startswith("ser_") and model_type != "ser_encoder":
-        return {
-            "op_types_to_quantize": ["MatMul", "LSTM", "Conv"],
-            "weight_type": QuantType.QUInt8,
-        }
-    return {
-        "op_types_to_quantize": ["MatMul", "LSTM"],
-        "weight_type": QuantType.QInt8,
-        "per_channel": True,
-    }
+        return _Settings(operators=["MatMul", "LSTM", "Conv"], signed=False, per_channel=False)
+    return _Settings(operators=["MatMul", "LSTM"], signed=True, per_channel=True)
 
 
 @contextlib.contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Hide warnings and log lines of the exporter and the quantizer, which are about their own
-    future and optional packages.
+    """Hide warnings and log lines of the exporter and the quantizer.
+
+    They are about the future of these libraries, and about optional packages.
     """
     level = logging.root.manager.disable
     handlers = list(logging.root.handlers)

@@ -1,5 +1,6 @@
-"""Publishes a finished run on the Hub: the model, its report and its Space, with a round trip
-before and after.
+"""Publishes a finished run on the Hub: the model, its report and its Space.
+
+A process without ser_hf loads the model and predicts clips, before the upload and after it.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
@@ -127,10 +129,7 @@ def publish(
     repo_id = resolve_repo_id(repo_id, token)
     if report_repo:
         report_repo = resolve_repo_id(report_repo, token, "--report-repo")
-    if space is True:
-        space_repo = repo_id
-    else:
-        space_repo = resolve_repo_id(space, token, "--space") if space else None
+    space_repo = _space_repo(space, repo_id, token)
     require_finished(run)
     reference_clips, reference_logits = read_reference(run)
     publication = _Publication(
@@ -144,20 +143,24 @@ def publish(
         private=private,
         token=token,
     )
-    with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as temporary:
-        staging = Path(temporary)
-        publication.stage_verified_model(staging / "model")
-        # Before the model, whose card links it.
-        pushed_report = publication.push_report(staging / "report")
-        pushed_model, verdict = publication.push_model(staging / "model")
-        pushed_space = publication.push_space(staging / "space", pushed_model, verdict)
-    return Published(model=pushed_model, report=pushed_report, space=pushed_space, verdict=verdict)
+    with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as staging:
+        return publication.publish(Path(staging))
+
+
+def _space_repo(space: bool | str, model_repo: str, token: str | None) -> str | None:
+    """The Hub id of the Space, if one is requested; True stands for the model's own name."""
+    if not space:
+        return None
+    if space is True:
+        return model_repo
+    return resolve_repo_id(space, token, "--space")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Publication:
-    """A run, its repositories on the Hub, None for those that are not requested, and the steps of
-    its publication.
+    """A run, its repositories on the Hub, and the steps of its publication.
+
+    A repository that is not requested is None.
     """
 
     run: Path
@@ -169,6 +172,15 @@ class _Publication:
     space_repo: str | None
     private: bool
     token: str | None
+
+    def publish(self, staging: Path) -> Published:
+        """Push all, by way of folders in `staging`."""
+        self.stage_verified_model(staging / "model")
+        # Before the model, whose card links it.
+        report = self.push_report(staging / "report")
+        model, verdict = self.push_model(staging / "model")
+        space = self.push_space(staging / "space", model, verdict)
+        return Published(model=model, report=report, space=space, verdict=verdict)
 
     def stage_verified_model(self, folder: Path) -> None:
         """Fill `folder` with the model, and refuse one that fails verification."""
@@ -319,64 +331,91 @@ def stage_report(
     source = RunFolder(run).report
     recipe = read_yaml(RunFolder(run).recipe)
     predictions = pq.read_table(source / "predictions.parquet")
-    cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
-    above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
-    places = machine_paths(run, os.path.commonpath(above) if above else None, recipe=recipe)
+    private_paths = machine_paths(run, _folder_of_clips(predictions), recipe=recipe)
+    report = _public_report(source, private_paths)
+    corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(
+        folder,
+        report,
+        recipe=dump_yaml(public(recipe)),
+        corpus=corpora[0] if len(corpora) == 1 else None,
+        predictions=source / "predictions.parquet",
+    )
+    _write_predictions(folder / "predictions", predictions)
+    card = _report_card(
+        report, corpora, folder, repo_id=repo_id, model_repo=model_repo, space=space
+    )
+    (folder / "README.md").write_text(without_paths(card, private_paths), encoding="utf-8")
+    require_no_paths(folder, private_paths)
+
+
+def _folder_of_clips(predictions: pa.Table) -> str | None:
+    """The folder that holds all clips, if their paths are absolute."""
+    if "path" not in predictions.column_names:
+        return None
+    folders = set()
+    for path in predictions["path"].to_pylist():
+        if path and Path(path).is_absolute():
+            folders.add(str(Path(path).parent))
+    return os.path.commonpath(folders) if folders else None
+
+
+def _public_report(source: Path, private_paths: Sequence[str]) -> Report:
+    """The report in the folder `source`, without paths of this machine and of clips."""
     values = public(read_report(source / "report.json").to_dict())
     values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
-    report = Report.from_dict(
-        json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source
-    )
-    corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = corpora[0] if len(corpora) == 1 else None
-    page = {
-        "recipe": dump_yaml(public(recipe)),
-        "corpus": facts,
-        "predictions": source / "predictions.parquet",
-    }
-    write_report(folder, report, **page)
-    (folder / "predictions").mkdir()
-    predictions = predictions.select([name for name in predictions.column_names if name != "path"])
-    for part in dict.fromkeys(predictions["part"].to_pylist()):
-        of_part = predictions.filter(pc.equal(predictions["part"], part))
-        pq.write_table(of_part, folder / "predictions" / f"{part}.parquet")
-    card = _report_card(report, corpora, folder, repo_id, model_repo, space)
-    (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
-    require_no_paths(folder, places)
+    text = without_paths(json.dumps(values, ensure_ascii=False), private_paths)
+    return Report.from_dict(json.loads(text), source)
+
+
+def _write_predictions(folder: Path, predictions: pa.Table) -> None:
+    """Write a file of predictions for each part, without the paths of clips."""
+    folder.mkdir()
+    columns = [name for name in predictions.column_names if name != "path"]
+    predictions = predictions.select(columns)
+    for part in predictions["part"].unique().to_pylist():
+        rows = predictions.filter(pc.equal(predictions["part"], part))
+        pq.write_table(rows, folder / f"{part}.parquet")
 
 
 def _report_card(
     report: Report,
     corpora: Sequence[Mapping[str, Any]],
     folder: Path,
+    *,
     repo_id: str,
     model_repo: str | None,
     space: str | None,
 ) -> str:
-    first = report.evaluated_split  # the viewer shows the first split
-    parts = sorted(
-        (path.stem for path in (folder / "predictions").iterdir()), key=lambda part: part != first
-    )
+    """The card of the report's repository, whose files are in `folder`."""
+    parts = sorted(path.stem for path in (folder / "predictions").iterdir())
+    parts.sort(key=lambda part: part != report.evaluated_split)  # the viewer shows the first one
     files = [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]
     tags = ["speech-emotion-recognition", "evaluation", "ser_hf"]
+    if report.protocol.leak:
+        tags.append("leaky-protocol")
+    page = hub_page(repo_id, "datasets")
+    licenses = []
+    for corpus in corpora:
+        if corpus["license"]:
+            licenses.append(f"{corpus['title']} ({license_text(corpus['license'])})")
     data = DatasetCardData(
         pretty_name=f"{report.name}: evaluation report",
         task_categories=["audio-classification"],
-        tags=[*tags, "leaky-protocol"] if report.protocol.leak else tags,
+        tags=tags,
         configs=[{"config_name": "predictions", "data_files": files, "default": True}],
-        **license_metadata(corpora, f"{hub_page(repo_id, 'datasets')}#license"),
+        **license_metadata(corpora, f"{page}#license"),
     )
     values = report_values(report) | {
         "card_data": data.to_yaml(),
         "repo_id": repo_id,
         "model_repo": model_repo,
-        "model_page": model_repo and hub_page(model_repo),
-        "space_page": space and hub_page(space, "spaces"),
-        "page": f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
+        "model_page": hub_page(model_repo) if model_repo else None,
+        "space_page": hub_page(space, "spaces") if space else None,
+        "page": f"{page}/resolve/main/index.html",
         "rows": sum(pq.read_metadata(folder / file["path"]).num_rows for file in files),
-        "licenses": [
-            f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]
-        ],
+        "licenses": licenses,
     }
     return markdown("report_repository.md", values)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import SpaceCardData, constants
 
@@ -56,9 +55,38 @@ class Demo:
     report_page: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class SpaceFacts:
+    """The content of facts.json, which the page reads.
+
+    Args:
+        model: a Hub id or a folder.
+        revision: commit of a model on the Hub.
+        window: seconds of evaluation windows.
+        title: of the page.
+        headline: the main metrics in one sentence.
+        leak: what a leaky protocol does.
+        limits: what the page warns of.
+        colors: of the labels.
+        links: URLs by their text.
+    """
+
+    model: str
+    revision: str | None
+    trust_remote_code: bool
+    window: float | None
+    title: str
+    headline: str | None
+    leak: str | None
+    limits: list[str]
+    colors: Mapping[str, str]
+    links: dict[str, str]
+
+
 def write_space(folder: str | Path, demo: Demo) -> Path:
-    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json; an existing Space
-    is replaced.
+    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+
+    An existing Space is replaced.
 
     Args:
         folder: of the Space.
@@ -78,7 +106,7 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     with atomic_folder(folder, "folder") as partial:
         (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
         (partial / "requirements.txt").write_text(requirements, encoding="utf-8")
-        write_json(partial / "facts.json", facts)
+        write_json(partial / "facts.json", dataclasses.asdict(facts))
         (partial / "README.md").write_text(_readme(facts, on_hub), encoding="utf-8")
     return folder
 
@@ -91,8 +119,8 @@ def _require_replaceable(folder: Path) -> None:
         raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
 
 
-def _facts(demo: Demo, on_hub: bool) -> dict[str, Any]:
-    """The content of facts.json, which the page reads."""
+def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
+    """The facts of a demo; a model on the Hub is linked."""
     report = demo.report
     links = {}
     if on_hub:
@@ -102,18 +130,18 @@ def _facts(demo: Demo, on_hub: bool) -> dict[str, Any]:
     leak = None
     if report and report.protocol.leak:
         leak = f"Leaky protocol ({report.protocol.name}). {report.protocol.leak}"
-    return {
-        "model": demo.model,
-        "revision": demo.revision,
-        "trust_remote_code": demo.trust_remote_code,
-        "window": demo.window,
-        "title": report.name if report else Path(demo.model).name,
-        "headline": headline(report) if report else None,
-        "leak": leak,
-        "limits": LIMITS,
-        "colors": EMOTION_COLORS,
-        "links": links,
-    }
+    return SpaceFacts(
+        model=demo.model,
+        revision=demo.revision,
+        trust_remote_code=demo.trust_remote_code,
+        window=demo.window,
+        title=report.name if report else Path(demo.model).name,
+        headline=headline(report) if report else None,
+        leak=leak,
+        limits=LIMITS,
+        colors=EMOTION_COLORS,
+        links=links,
+    )
 
 
 def headline(report: Report) -> str:
@@ -128,9 +156,10 @@ def headline(report: Report) -> str:
     return f"{main}, {beside} on {speakers} (protocol {report.protocol.name})."
 
 
-def _readme(facts: Mapping[str, Any], on_hub: bool) -> str:
+def _readme(facts: SpaceFacts, on_hub: bool) -> str:
+    """The card of the Space."""
     data = SpaceCardData(
-        title=facts["title"],
+        title=facts.title,
         emoji="🎙️",
         colorFrom="blue",
         colorTo="gray",
@@ -139,9 +168,11 @@ def _readme(facts: Mapping[str, Any], on_hub: bool) -> str:
         python_version=PYTHON,
         app_file="app.py",
         license="apache-2.0",
-        models=[facts["model"]] if on_hub else None,
+        models=[facts.model] if on_hub else None,
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
         short_description="Try a speech emotion recognition model",
     )
-    link = facts["links"].get(MODEL_LINK)
-    return markdown("space.md", {**facts, "card_data": data.to_yaml(), "link": link})
+    values = dataclasses.asdict(facts)
+    values["card_data"] = data.to_yaml()
+    values["link"] = facts.links.get(MODEL_LINK)
+    return markdown("space.md", values)

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ..report.views import counted
-from ..utils.errors import UserError, printable
+from ..utils.errors import printable
+from .response import Died, Loaded, NotLoaded, Response
 
 # Of the largest logit, or of 1 where all are smaller: float32 sums in another order on another
 # machine.
@@ -62,28 +62,33 @@ class Verdict:
         return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
 
     def __str__(self) -> str:
-        lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
+        commit = f" (commit {self.commit[:12]})" if self.commit else ""
+        lines = [f"{self.where}{commit}"]
         if self.loads:
-            trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
-            random = len(self.newly_initialized)
-            compared = "no expected logits to compare with"
-            if self.largest_difference is not None:
-                compared = (
-                    f"logits at most {self.largest_difference:.1e} from those of the training "
-                    "process"
-                )
-            lines += [
-                f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
-                f"  labels: {', '.join(map(str, self.labels))}",
-                f"  tensors: {self.tensors}, {random} of them random",
-                f"  {counted(self.clips, 'clip')} predicted, {compared}",
-            ]
+            lines += self._lines_of_loaded()
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
         versions = [f"{name} {version}" for name, version in self.versions.items()]
         lines.append(f"  checked with {', '.join(versions)}")
         lines.append(f"{counted(len(self.problems), 'problem')} found" if self.problems else "good")
         return "\n".join(map(printable, lines))
+
+    def _lines_of_loaded(self) -> list[str]:
+        """Its input, labels, tensors and predictions."""
+        trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
+        random = len(self.newly_initialized)
+        if self.largest_difference is None:
+            compared = "no expected logits to compare with"
+        else:
+            compared = (
+                f"logits at most {self.largest_difference:.1e} from those of the training process"
+            )
+        return [
+            f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
+            f"  labels: {', '.join(map(str, self.labels))}",
+            f"  tensors: {self.tensors}, {random} of them random",
+            f"  {counted(self.clips, 'clip')} predicted, {compared}",
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +97,13 @@ class Inspected:
 
     Args:
         where: the folder or Hub id.
-        response: of verify_worker.py; ``{"died": ...}`` if its process ended without one.
         commit: of a model on the Hub.
         remote_code: whether the model was loaded with its own code.
         code_from: repositories from which its code comes.
     """
 
     where: str
-    response: Mapping[str, Any]
+    response: Response
     commit: str | None = None
     remote_code: bool = False
     code_from: Sequence[str] = ()
@@ -109,35 +113,36 @@ def verdict_of(inspected: Inspected, logits: np.ndarray | None = None) -> Verdic
     """The verdict that follows from a response of the worker.
 
     Args:
+        inspected: the model and the response.
         logits: the expected ones, (clips, classes), if there are some.
-
-    Raises:
-        UserError: if a clip cannot be read.
     """
     response = inspected.response
-    if "unreadable" in response:
-        raise UserError(f"--clips: {response['unreadable']}")
-    if "died" in response:
+    if isinstance(response, Died):
         problem = (
-            f"The process that loads it dies {_cause_of_death(response['died'])}; "
-            f"its last line: {response['output']}."
+            f"The process that loads it dies {_cause_of_death(response.code)}; "
+            f"its last line: {response.last_line}."
         )
         return Verdict(inspected.where, loads=False, problems=[problem])
 
-    notes = [f"Its code comes from {repo}, where it may change." for repo in inspected.code_from]
-    if not response["loads"]:
+    if isinstance(response, NotLoaded):
         return Verdict(
             where=inspected.where,
             loads=False,
-            problems=[f"pipeline does not load it: {response['error']}."],
-            notes=notes,
+            problems=[f"pipeline does not load it: {response.error}."],
+            notes=_code_notes(inspected),
             remote_code=inspected.remote_code,
             commit=inspected.commit,
-            versions=response["versions"],
+            versions=response.versions,
         )
+    return _verdict_of_loaded(inspected, response, logits)
 
-    missing = [name for name in response["missing"] if not name.endswith(_TRAINING_ONLY)]
-    predicted = [prediction.get("logits") for prediction in response["predictions"]]
+
+def _verdict_of_loaded(
+    inspected: Inspected, response: Loaded, logits: np.ndarray | None
+) -> Verdict:
+    """The verdict about a model that `pipeline` loads."""
+    missing = [name for name in response.missing if not name.endswith(_TRAINING_ONLY)]
+    predicted = [prediction.logits for prediction in response.predictions]
     difference = _compare(predicted, logits)
     padding = _padding(response)
     problems = [
@@ -147,25 +152,24 @@ def verdict_of(inspected: Inspected, logits: np.ndarray | None = None) -> Verdic
         *_clip_problems(response),
         *difference.problems,
     ]
-    notes += [*_notes(response, missing), *padding.notes]
     return Verdict(
         where=inspected.where,
         loads=True,
         problems=problems,
-        notes=notes,
-        labels=response["labels"],
-        sampling_rate=response["sampling_rate"],
-        front_end=response["front_end"],
-        model=response["model"],
+        notes=[*_code_notes(inspected), *_notes(response, missing), *padding.notes],
+        labels=response.labels,
+        sampling_rate=response.sampling_rate,
+        front_end=response.front_end,
+        model=response.model,
         remote_code=inspected.remote_code,
-        tensors=response["tensors"],
+        tensors=response.tensors,
         newly_initialized=missing,
-        unexpected=response["unexpected"],
+        unexpected=response.unexpected,
         clips=sum(clip_logits is not None for clip_logits in predicted),
         largest_difference=difference.largest,
         padding_safe=padding.safe,
         commit=inspected.commit,
-        versions=response["versions"],
+        versions=response.versions,
     )
 
 
@@ -215,15 +219,15 @@ class _Padding:
     notes: Sequence[str] = ()
 
 
-def _padding(response: Mapping[str, Any]) -> _Padding:
+def _padding(response: Loaded) -> _Padding:
     """Compare a clip alone with the same clip in a batch with a longer one."""
-    alone = response["alone"]
-    padded = response["padded"]
-    error = padded.get("error") or alone.get("error")
+    alone = response.alone
+    padded = response.padded
+    error = padded.error or alone.error
     if error:
         return _Padding(None, [f"It refuses a batch of clips of different lengths: {error}."])
-    gap = float(np.abs(np.subtract(alone["logits"], padded["logits"])).max())
-    if gap <= TOLERANCE * max(1.0, float(np.abs(alone["logits"]).max())):
+    gap = float(np.abs(np.subtract(alone.logits, padded.logits)).max())
+    if gap <= TOLERANCE * max(1.0, float(np.abs(alone.logits).max())):
         return _Padding(True)
     note = (
         "A clip gets other predictions in a batch with a longer one than alone (logits differ by "
@@ -232,33 +236,38 @@ def _padding(response: Mapping[str, Any]) -> _Padding:
     return _Padding(False, [note])
 
 
-def _notes(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
+def _code_notes(inspected: Inspected) -> list[str]:
+    """What a user should know of the model's code."""
+    return [f"Its code comes from {repo}, where it may change." for repo in inspected.code_from]
+
+
+def _notes(response: Loaded, missing: Sequence[str]) -> Iterator[str]:
     """What a user should know of tensors and outputs."""
-    if response["unexpected"] and not missing:
-        tensors = _first_few(response["unexpected"])
+    if response.unexpected and not missing:
+        tensors = _first_few(response.unexpected)
         yield f"Its files contain tensors that the network does not use: {tensors}."
-    problem_type = response["problem_type"]
+    problem_type = response.problem_type
     if problem_type in ("regression", "multi_label_classification"):
         yield f"Its outputs are no distribution over labels (problem_type: {problem_type})."
 
 
-def _tensor_problems(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
+def _tensor_problems(response: Loaded, missing: Sequence[str]) -> Iterator[str]:
     if missing:
         problem = (
-            f"{counted(len(missing), 'tensor')} of {response['tensors']} are not in its files and "
+            f"{counted(len(missing), 'tensor')} of {response.tensors} are not in its files and "
             f"start from random numbers: {_first_few(missing)}. Its predictions are random, "
             "different after each loading."
         )
-        if response["unexpected"]:
-            unused = _first_few(response["unexpected"])
+        if response.unexpected:
+            unused = _first_few(response.unexpected)
             problem += f" The file has other, unused tensors: {unused}."
         yield problem
 
 
-def _label_problems(response: Mapping[str, Any]) -> Iterator[str]:
-    labels = response["labels"]
+def _label_problems(response: Loaded) -> Iterator[str]:
+    labels = response.labels
     unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
-    if unnamed and response["problem_type"] != "regression":
+    if unnamed and response.problem_type != "regression":
         yield (
             f"It predicts {_first_few(unnamed)} instead of emotions: name them in id2label of "
             "config.json."
@@ -269,9 +278,9 @@ def _label_problems(response: Mapping[str, Any]) -> Iterator[str]:
         yield f"Several classes have the same label: {_first_few(repeated)}."
 
 
-def _rate_problems(response: Mapping[str, Any]) -> Iterator[str]:
-    rate = response["sampling_rate"]
-    network_rate = response["config_sampling_rate"]
+def _rate_problems(response: Loaded) -> Iterator[str]:
+    rate = response.sampling_rate
+    network_rate = response.config_sampling_rate
     if isinstance(network_rate, int) and network_rate != rate:
         factor = max(network_rate, rate) / min(network_rate, rate)
         direction = "slow" if rate > network_rate else "fast"
@@ -281,17 +290,17 @@ def _rate_problems(response: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _clip_problems(response: Mapping[str, Any]) -> Iterator[str]:
+def _clip_problems(response: Loaded) -> Iterator[str]:
     """The problem of the first clip that has one."""
-    predictions = response["predictions"]
-    labels = len(response["labels"])
+    predictions = response.predictions
+    labels = len(response.labels)
     for number, prediction in enumerate(predictions, start=1):
-        if "error" in prediction:
-            problem = f"is refused: {prediction['error']}"
-        elif not np.isfinite(prediction["logits"]).all():
+        if prediction.error is not None:
+            problem = f"is refused: {prediction.error}"
+        elif not np.isfinite(prediction.logits).all():
             problem = "gets NaN or infinity"
-        elif len(prediction["logits"]) != labels:
-            problem = f"gets {len(prediction['logits'])} logits for {counted(labels, 'label')}"
+        elif len(prediction.logits) != labels:
+            problem = f"gets {len(prediction.logits)} logits for {counted(labels, 'label')}"
         else:
             continue
         yield f"Clip {number} of {len(predictions)} {problem}."

@@ -1,6 +1,4 @@
-"""The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts
-clips.
-"""
+"""The round trip: a process without ser_hf loads a model through `pipeline` and predicts clips."""
 
 import dataclasses
 import json
@@ -12,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,6 +23,7 @@ from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from .push import hub_errors
+from .response import Died, NotLoaded, Response, response_of
 from .verdict import Inspected, Verdict, verdict_of
 
 logger = logging.getLogger(__name__)
@@ -125,10 +123,10 @@ def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | Non
     code_names = references(configurations)
     model = os.path.abspath(location.where) if location.commit is None else location.where
     trust = bool(code_names)
-    response = _run_worker(model, location.commit, trust, clips, token)
+    request = _Request(model, location.commit, trust)
     return Inspected(
         where=location.where,
-        response=_with_name(response, model, location.where),
+        response=_run_worker(request, clips, token, where=location.where),
         commit=location.commit,
         remote_code=trust,
         code_from=sorted(set(re.findall(r"([\w./-]+?)--", str(code_names)))),
@@ -138,37 +136,42 @@ def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | Non
 def _inspect_copy(location: _Location, clips: Clips | None, token: str | None) -> Inspected:
     """Inspect a copy that holds data and ser_hf's own code only."""
     with data_only(location.folder, where=location.where, code=True) as copy:
-        response = _run_worker(copy.folder, None, copy.names_code, clips, token)
+        request = _Request(copy.folder, None, copy.names_code)
         return Inspected(
             where=location.where,
-            response=_with_name(response, copy.folder, location.where),
+            response=_run_worker(request, clips, token, where=location.where),
             commit=location.commit,
             remote_code=copy.names_code,
         )
 
 
-def _with_name(response: dict[str, Any], model: str, where: str) -> dict[str, Any]:
-    """The response with the name that the user gave in place of the model's folder."""
-    if "error" in response:
-        return response | {"error": response["error"].replace(model, where)}
-    return response
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The arguments of `pipeline` in the worker: a folder or Hub id, a commit, and trust."""
+
+    model: str
+    revision: str | None
+    trust_remote_code: bool
 
 
-def _run_worker(
-    model: str, revision: str | None, trust: bool, clips: Clips | None, token: str | None
-) -> dict[str, Any]:
-    """The response of verify_worker.py; ``{"died": ...}`` if its process ended without one.
+def _run_worker(request: _Request, clips: Clips | None, token: str | None, where: str) -> Response:
+    """Run verify_worker.py in a process of its own.
+
+    Args:
+        request: the model to load.
+        clips, token: of `verify`.
+        where: the user's name of the model, which takes the place of its folder in messages.
 
     Raises:
         RuntimeError: for an exception of the worker that nothing caught.
+        UserError: if a clip cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
         folder = Path(temporary)
-        request = {"model": model, "revision": revision, "trust_remote_code": trust}
-        request |= _clip_files(clips, folder)
         request_file = folder / "request.json"
         response_file = folder / "response.json"
-        request_file.write_text(json.dumps(request), encoding="utf-8")
+        content = dataclasses.asdict(request) | _clip_files(clips, folder)
+        request_file.write_text(json.dumps(content), encoding="utf-8")
         worker = Path(__file__).with_name("verify_worker.py")
         command = [sys.executable, "-P", str(worker), str(request_file), str(response_file)]
         done = subprocess.run(
@@ -180,13 +183,17 @@ def _run_worker(
             stderr=None if sys.stderr.isatty() else subprocess.STDOUT,  # progress bars of downloads
         )
         if response_file.is_file():
-            return json.loads(response_file.read_text(encoding="utf-8"))
+            response = response_of(json.loads(response_file.read_text(encoding="utf-8")))
+            if isinstance(response, NotLoaded):
+                error = response.error.replace(request.model, where)
+                return dataclasses.replace(response, error=error)
+            return response
 
     lines = done.stdout.decode(errors="replace").strip().splitlines()
     last_line = lines[-1] if lines else "nothing"
     if done.returncode == 1:  # an exception that nothing caught
         raise RuntimeError(f"the process that verifies failed: {last_line}")
-    return {"died": done.returncode, "output": last_line}
+    return Died(code=done.returncode, last_line=last_line)
 
 
 def _clip_files(clips: Clips | None, folder: Path) -> dict[str, list[str]]:

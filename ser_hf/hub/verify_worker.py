@@ -1,4 +1,4 @@
-"""Loads a model where ser_hf cannot be imported, predicts clips, and writes what it found as JSON.
+"""Loads a model where ser_hf cannot be imported, predicts clips, and writes a response as JSON.
 
     python -P verify_worker.py REQUEST.json RESPONSE.json
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def inspect(request):
-    """All facts about one model; `request` is what `ser_hf.hub.verify` writes."""
+    """The response to a request of `ser_hf.hub.verify`, both as that module describes them."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -50,6 +50,7 @@ def tensors(model, options):
 
 
 def describe(classifier):
+    """Labels, sampling rates and classes of the model and its feature extractor."""
     model = classifier.model
     extractor = classifier.feature_extractor
     return {
@@ -75,13 +76,16 @@ def predict(classifier, readers, request):
     import numpy as np
 
     rate = classifier.feature_extractor.sampling_rate
-    clips = [read(rate) for read in readers] + [np.load(path) for path in request["waveforms"]]
+    clips = [read(rate) for read in readers]
+    clips += [np.load(path) for path in request["waveforms"]]
     loudest = max(clips, key=lambda clip: float(np.abs(clip).max(initial=0)))
     half = loudest[: max(1, len(loudest) // 2)]
     captured = []
-    hook = classifier.model.register_forward_hook(
-        lambda module, given, output: captured.append(output.logits)
-    )
+
+    def capture(module, inputs, output):
+        captured.append(output.logits)
+
+    hook = classifier.model.register_forward_hook(capture)
 
     def run(inputs, **options):
         captured.clear()
@@ -91,14 +95,13 @@ def predict(classifier, readers, request):
         except (Exception, SystemExit) as error:
             return {"error": message_of(error)}
 
-    predictions = [run(clip) for clip in clips]
-    found = {
-        "predictions": predictions,
+    response = {
+        "predictions": [run(clip) for clip in clips],
         "alone": run(half),
         "padded": run([half, loudest], batch_size=2),
     }
     hook.remove()
-    return found
+    return response
 
 
 def message_of(error):
@@ -106,31 +109,35 @@ def message_of(error):
     # pipeline reports a traceback for each class that it tried; the first is for the task.
     first = str(error).partition("an error is thrown:")[2].partition("\nwhile loading with")[0]
     raised = re.findall(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception)): (.*)", first, re.MULTILINE)
-    return (
-        ": ".join(raised[-1])[:300].rstrip(".")
-        if raised
-        else f"{type(error).__name__}: {first_line(error)}"
-    )
+    if not raised:
+        return f"{type(error).__name__}: {first_line(error)}"
+    kind, message = raised[-1]
+    return f"{kind}: {message}"[:300].rstrip(".")
 
 
 def first_line(error):
+    """The first line of an exception's message that is not empty; without one its kind."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300].rstrip(".") if lines else type(error).__name__
 
 
 def versions():
+    """The versions of Python and of the libraries that load models."""
     import huggingface_hub
     import torch
     import transformers
 
-    found = {
-        module.__name__: str(module.__version__)
-        for module in (torch, transformers, huggingface_hub)
+    return {
+        "python": sys.version.partition(" ")[0],
+        "torch": str(torch.__version__),
+        "transformers": str(transformers.__version__),
+        "huggingface_hub": str(huggingface_hub.__version__),
     }
-    return {"python": sys.version.partition(" ")[0]} | found
 
 
 if __name__ == "__main__":
     sys.modules["ser_hf"] = None  # an import of it fails, as where it is not installed
-    found = inspect(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")
+    request_file = Path(sys.argv[1])
+    response_file = Path(sys.argv[2])
+    response = inspect(json.loads(request_file.read_text(encoding="utf-8")))
+    response_file.write_text(json.dumps(response), encoding="utf-8")

@@ -1,6 +1,4 @@
-"""Runs a model on waveforms in batches of similar length, long clips in windows, and captures
-embeddings.
-"""
+"""Runs a model on waveforms, in batches of similar length, and captures embeddings."""
 
 import contextlib
 import dataclasses
@@ -31,8 +29,9 @@ TakeVectors = Callable[[int], torch.Tensor]
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Capture, by a hook, the input of the classifier's last layer for each batch (after pooling
-    and any head).
+    """Capture the input of the classifier's last layer for each batch.
+
+    A hook captures it, after pooling and any head.
 
     Raises:
         UserError: if the model has no last layer, or its input is not one vector per clip.
@@ -59,8 +58,9 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
 
 
 def last_layer(model: nn.Module) -> nn.Module:
-    """The linear layer that computes the logits; the whole classifier of support vector machines
-    and trees.
+    """The linear layer that computes the logits.
+
+    Support vector machines and trees have none: it is then their whole classifier.
 
     Raises:
         UserError: if no linear layer has an output for each label.
@@ -100,8 +100,9 @@ class ModelOutputs:
     vectors: np.ndarray | None
 
     def by_clip(self, problem_type: str | None) -> "ModelOutputs":
-        """One row per clip: probabilities (or values) and vectors are means over its windows,
-        weighted by duration.
+        """One row per clip.
+
+        Probabilities (or values) and vectors are means over its windows, weighted by duration.
         """
         _, logits = merge(self.rows, self.lengths, self.logits, problem_type)
         clips, first = np.unique(self.rows, return_index=True)
@@ -171,6 +172,15 @@ def run_batches(
         if progress is not None:
             progress(sum(clip_window.start == 0 for clip_window in batch))
 
+    return _sorted_outputs(
+        windows, torch.cat(logits).numpy(), torch.cat(vectors).numpy() if vectors else None
+    )
+
+
+def _sorted_outputs(
+    windows: Sequence[_Window], logits: np.ndarray, vectors: np.ndarray | None
+) -> ModelOutputs:
+    """The outputs of windows, (windows, labels) and (windows, size), sorted by clip and time."""
     rows = np.array([clip_window.row for clip_window in windows])
     starts = np.array([clip_window.start for clip_window in windows])
     lengths = np.array([clip_window.length for clip_window in windows])
@@ -179,15 +189,13 @@ def run_batches(
         rows=rows[order],
         starts=starts[order],
         lengths=lengths[order],
-        logits=torch.cat(logits).numpy()[order],
-        vectors=torch.cat(vectors).numpy()[order] if vectors else None,
+        logits=logits[order],
+        vectors=None if vectors is None else vectors[order],
     )
 
 
 def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
-    """The windows of all clips, sorted by length as in training's evaluation, for little
-    padding.
-    """
+    """The windows of all clips, sorted by length for little padding, as training's evaluation."""
     windows = []
     for row, samples in enumerate(chunk.lengths.tolist()):
         longest = window or samples or 1

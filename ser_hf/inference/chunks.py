@@ -1,6 +1,7 @@
 """Decodes recordings on threads, and gathers them into chunks that fit in memory."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -112,48 +113,56 @@ def read_chunks(
     """
     # The length of functionals does not show the seconds that they describe.
     positioned = grid is not None or preparation.functionals is not None
-
-    def read(recording: Recording) -> tuple[Recording, np.ndarray | AudioError]:
-        try:
-            waveform = _decoded(recording, sampling_rate)
-        except AudioError as error:
-            return recording, error
-        without_bytes = dataclasses.replace(recording, data=None)
-        if not positioned:
-            waveform = prepare_waveform(waveform, sampling_rate, preparation)
-        return without_bytes, waveform
-
-    builder = _ChunkBuilder(sampling_rate, positioned)
+    read = functools.partial(
+        _read,
+        sampling_rate=sampling_rate,
+        preparation=None if positioned else preparation,
+    )
     decoded = in_order(
         read,
         recordings,
         size=lambda recording: _samples_in_memory(recording, sampling_rate),
         most=CHUNK_SAMPLES,
     )
+
+    builder = _ChunkBuilder(sampling_rate, positioned)
     for recording, waveform in decoded:
         if isinstance(waveform, AudioError):
             if skipped is None:
                 raise AudioError(f"{waveform} (--on-error skip leaves such files out)")
             skipped(recording, str(waveform))
             continue
-        if not positioned:
-            builder.add(recording, waveform)
-            if builder.full:
-                yield builder.take()
-            continue
-        for window, position in _positioned_windows(waveform, sampling_rate, grid):
-            prepared = prepare_waveform(window, sampling_rate, preparation)
-            builder.add(recording, prepared, position)
+        clips = [(waveform, None)]
+        if positioned:
+            clips = _prepared_windows(waveform, sampling_rate, preparation, grid)
+        for clip, position in clips:
+            builder.add(recording, clip, position)
             if builder.full:
                 yield builder.take()
     if len(builder):
         yield builder.take()
 
 
-def _positioned_windows(
-    waveform: np.ndarray, sampling_rate: int, grid: Grid | None
+def _read(
+    recording: Recording, sampling_rate: int, preparation: Preparation | None
+) -> tuple[Recording, np.ndarray | AudioError]:
+    """A recording without its bytes, and its waveform, or why it cannot be read.
+
+    The waveform is prepared as one clip, unless `preparation` is None.
+    """
+    try:
+        waveform = _decoded(recording, sampling_rate)
+    except AudioError as error:
+        return recording, error
+    if preparation is not None:
+        waveform = prepare_waveform(waveform, sampling_rate, preparation)
+    return dataclasses.replace(recording, data=None), waveform
+
+
+def _prepared_windows(
+    waveform: np.ndarray, sampling_rate: int, preparation: Preparation, grid: Grid | None
 ) -> Iterator[tuple[np.ndarray, Position]]:
-    """The windows of a recording with their positions; without a grid one window."""
+    """The windows of a recording, each prepared, and their positions; without a grid one window."""
     windows = [(0, len(waveform))] if grid is None else grid.windows(len(waveform))
     for number, (start, length) in enumerate(windows):
         end = start + length
@@ -163,7 +172,7 @@ def _positioned_windows(
             start=start / sampling_rate,
             end=end / sampling_rate,
         )
-        yield waveform[start:end], position
+        yield prepare_waveform(waveform[start:end], sampling_rate, preparation), position
 
 
 def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:

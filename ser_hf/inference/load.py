@@ -56,10 +56,10 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """Load an audio classifier of Transformers (run folder, model folder or Hub id), or an exported
-    ONNX file.
+    """Load an audio classifier of Transformers, or an exported ONNX file.
 
     Args:
+        source: a run folder, a model folder, a Hub id, or a file ``*.onnx``.
         revision: of a model on the Hub: a branch, tag or commit.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
         trust_remote_code: run code of other authors' models; those of ser_hf need none.
@@ -85,11 +85,7 @@ def load_classifier(
     _check_labels(source, loaded.model.config.id2label)
     _check_trained(source, loaded, untrained)
 
-    preparation = Preparation()
-    extractor = loaded.extractor
-    if isinstance(extractor, PreparedFeatureExtractor):
-        preparation = extractor.preparation
-        extractor = extractor.stock()
+    extractor, preparation = _without_preparation(loaded.extractor)
     return Classifier(
         source=source,
         model=_on_device(loaded.model, device).eval(),
@@ -101,6 +97,15 @@ def load_classifier(
         commit=commit,
         untrained=loaded.missing,
     )
+
+
+def _without_preparation(
+    extractor: SequenceFeatureExtractor,
+) -> tuple[SequenceFeatureExtractor, Preparation]:
+    """The feature extractor that takes prepared waveforms, and the preparation."""
+    if isinstance(extractor, PreparedFeatureExtractor):
+        return extractor.stock(), extractor.preparation
+    return extractor, Preparation()
 
 
 def find_model(source: str, revision: str | None) -> str:

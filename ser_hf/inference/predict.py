@@ -22,13 +22,13 @@ from ..audio.decode import SHORTEST
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from ..utils.validation import Options
-from .batches import EMBEDDING, capture_embeddings, run_batches
+from .batches import EMBEDDING, ModelOutputs, capture_embeddings, run_batches
 from .chunks import Chunk, NoneReadable, read_chunks
 from .classifier import Classifier
 from .load import load_classifier
 from .outputs import TableMetadata, matrix, table
 from .recordings import Recording, from_dataset, from_paths
-from .timeline import grid_of
+from .timeline import Grid, grid_of
 
 logger = logging.getLogger(__name__)
 
@@ -237,35 +237,57 @@ def predict_tables(
     total = len(recordings)
     if not total:
         raise UserError("inputs: empty")
-    rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
-    grid = window = None
     if settings.timeline:
+        window = None
         grid = grid_of(classifier, settings.window, settings.hop)
     else:
         window = classifier.window(settings.window)
+        grid = None
+
+    chunks = _chunks(classifier, recordings, settings, grid, skipped)
+    with _progress_bar(None if grid else total) as bar:
+        chunks = _counted(chunks, bar) if grid else _with_warning(chunks)
+        for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
+            yield table(chunk, outputs, metadata)
+    if len(skipped) == total:
+        raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
+
+
+def _chunks(
+    classifier: Classifier,
+    recordings: Sequence[Recording] | Dataset,
+    settings: PredictionSettings,
+    grid: Grid | None,
+    skipped: list[tuple[str, str]],
+) -> Iterator[Chunk]:
+    """The decoded recordings; `skipped` receives (id, reason) of those that are left out."""
 
     def skip(recording: Recording, reason: str) -> None:
         logger.warning("left out: %s", reason)
         skipped.append((recording.id, reason))
 
-    chunks = read_chunks(
-        rows,
+    return read_chunks(
+        from_dataset(recordings) if isinstance(recordings, Dataset) else recordings,
         classifier.extractor.sampling_rate,
         classifier.preparation,
         skipped=skip if settings.on_error == "skip" else None,
         grid=grid,
     )
+
+
+def _outputs_of(
+    classifier: Classifier,
+    chunks: Iterable[Chunk],
+    window: int | None,
+    settings: PredictionSettings,
+    bar: tqdm,
+) -> Iterator[tuple[Chunk, ModelOutputs]]:
+    """Each chunk with the model's outputs, with embeddings if they are requested."""
     with contextlib.ExitStack() as stack:
         take_vectors = None
         if settings.embeddings:
             take_vectors = stack.enter_context(capture_embeddings(classifier))
-        bar = stack.enter_context(_progress_bar(None if grid else total))
-        warned = False
         for chunk in chunks:
-            if grid:
-                _count_windows(bar, chunk)
-            elif not warned:
-                warned = _warn_of_long_clip(chunk)
             outputs = run_batches(
                 classifier,
                 chunk,
@@ -274,9 +296,7 @@ def predict_tables(
                 take_vectors=take_vectors,
                 progress=bar.update,
             )
-            yield table(chunk, outputs, metadata)
-    if len(skipped) == total:
-        raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
+            yield chunk, outputs
 
 
 def _progress_bar(clips: int | None) -> tqdm:
@@ -287,22 +307,27 @@ def _progress_bar(clips: int | None) -> tqdm:
     return tqdm(desc="predicting", disable=disable, unit=unit, total=clips)
 
 
-def _count_windows(bar: tqdm, chunk: Chunk) -> None:
-    """Add to the bar the windows of the recordings that begin in this chunk."""
-    new_windows = sum(position.windows for position in chunk.positions if position.number == 0)
-    bar.total = (bar.total or 0) + new_windows
+def _counted(chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
+    """The chunks; adds to the bar's total the windows of the recordings that begin in each."""
+    for chunk in chunks:
+        new_windows = sum(position.windows for position in chunk.positions if position.number == 0)
+        bar.total = (bar.total or 0) + new_windows
+        yield chunk
 
 
-def _warn_of_long_clip(chunk: Chunk) -> bool:
-    """Warn of the longest clip, if it is long; whether it is."""
-    longest = int(chunk.lengths.argmax())
-    if chunk.lengths[longest] <= _LONG_SECONDS * chunk.sampling_rate:
-        return False
-    logger.warning(
-        "%s gets one label; --timeline predicts its course, and --window 30 limits the memory",
-        chunk.recordings[longest].path,
-    )
-    return True
+def _with_warning(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The chunks; warns once of a long clip, the longest of the first chunk with one."""
+    warned = False
+    for chunk in chunks:
+        longest = int(chunk.lengths.argmax())
+        if not warned and chunk.lengths[longest] > _LONG_SECONDS * chunk.sampling_rate:
+            warned = True
+            logger.warning(
+                "%s gets one label; --timeline predicts its course, and --window 30 limits the "
+                "memory",
+                chunk.recordings[longest].path,
+            )
+        yield chunk
 
 
 def predict_in_processes(

@@ -1,6 +1,6 @@
-"""Reference clips of a trained model and its logits of them, with which `ser_hf.hub.verify` checks
-published copies.
+"""Reference clips of a trained model, and its logits of them.
 
+`ser_hf.hub.verify` checks published copies with them.
 reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a
 corpus.
 """
@@ -40,11 +40,15 @@ def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list
         Positions of the chosen clips, the shortest first.
     """
     lengths = np.asarray(lengths)
-    whole = np.flatnonzero(lengths <= limit)
-    candidates = whole if len(whole) else np.arange(len(lengths))
-    _, first = np.unique(lengths[candidates], return_index=True)
-    places = np.unique(np.linspace(0, len(first) - 1, min(count, len(first))).round().astype(int))
-    return candidates[first[places]].tolist()
+    candidates = np.flatnonzero(lengths <= limit)
+    if not len(candidates):
+        candidates = np.arange(len(lengths))
+    # One clip of each length, sorted by length.
+    _, first_of_length = np.unique(lengths[candidates], return_index=True)
+    different = candidates[first_of_length]
+    spread = np.linspace(0, len(different) - 1, min(count, len(different)))
+    ranks = np.unique(spread.round().astype(int))
+    return different[ranks].tolist()
 
 
 def compute_logits(
@@ -53,8 +57,9 @@ def compute_logits(
     preparation: "Preparation",
     clips: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """Compute the logits of clips one at a time, in evaluation mode and exact float32; adapters
-    need not be merged.
+    """Compute the logits of clips one at a time, in evaluation mode and exact float32.
+
+    Adapters need not be merged.
 
     Args:
         model: on its device; its training mode is restored.
@@ -80,7 +85,8 @@ def compute_logits(
             inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
             # The method of the class, since Accelerate replaces that of the instance by one with
             # less precision.
-            logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
+            output = type(model).forward(model, **inputs)
+            logits.append(output.logits[0].float().cpu().numpy())
     model.train(training)
     return logits
 
@@ -88,13 +94,20 @@ def compute_logits(
 def write_reference(
     path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int
 ) -> None:
-    """Write clips (samples,) as recorded, and the model's logits (classes,) of each, to
-    reference.npz.
+    """Write reference.npz.
+
+    Args:
+        path: of the file.
+        clips: (samples,) each, as recorded.
+        logits: of the model, (classes,) for each clip.
+        sampling_rate: of the clips.
     """
-    named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
+    arrays = {"logits": np.stack(logits), "sampling_rate": sampling_rate}
+    for i, clip in enumerate(clips):
+        arrays[f"clip_{i}"] = np.asarray(clip, dtype=np.float32)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, logits=np.stack(logits), sampling_rate=sampling_rate, **named)
+        np.savez(file, **arrays)
     partial.replace(path)
 
 
@@ -108,8 +121,10 @@ def copy_reference(source: Path, target: Path) -> None:
 
 
 def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Clips, each (samples,) float32 at the model's rate, and logits (clips, classes) float32 of a
-    run's folder.
+    """The reference clips and logits of a run's folder.
+
+    Returns:
+        Clips, float32 (samples,) each, at the model's rate, and logits, float32 (clips, classes).
 
     Raises:
         UserError: if there is none, or it is damaged.
@@ -123,11 +138,7 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
         with np.load(path, allow_pickle=False) as saved:
             logits = saved["logits"]
             clips = [saved[f"clip_{i}"] for i in range(len(logits))]
-        if logits.ndim != 2 or any(
-            one.ndim != 1 or one.dtype != np.float32 for one in (*clips, *logits)
-        ):
-            raise ValueError("other arrays than clips and logits")
-        return clips, logits
+        _check_reference(clips, logits)
     except (
         OSError,
         ValueError,
@@ -141,3 +152,13 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
         raise UserError(
             f"{path}: damaged; rerun the run, which writes it (ser-hf reproduce {folder})"
         ) from None
+    return clips, logits
+
+
+def _check_reference(clips: Sequence[np.ndarray], logits: np.ndarray) -> None:
+    """Raise a `ValueError` for arrays of other shapes or types than those of a reference."""
+    if logits.ndim != 2 or logits.dtype != np.float32:
+        raise ValueError("logits: not float32 (clips, classes)")
+    for clip in clips:
+        if clip.ndim != 1 or clip.dtype != np.float32:
+            raise ValueError("a clip: not float32 (samples,)")

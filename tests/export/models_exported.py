@@ -20,24 +20,20 @@ RATE = 16000
 def clips(*lengths, seed=0):
     """Noise that swells and fades, so that there is silence to trim, float32 (samples,) each."""
     generator = np.random.default_rng(seed)
-    return [
-        (
-            generator.standard_normal(length)
-            * 0.2
-            * np.sin(np.pi * np.arange(length) / length) ** 4
-        ).astype(np.float32)
-        for length in lengths
-    ]
+    waveforms = []
+    for length in lengths:
+        noise = 0.2 * generator.standard_normal(length)
+        envelope = np.sin(np.pi * np.arange(length) / length) ** 4
+        waveforms.append((noise * envelope).astype(np.float32))
+    return waveforms
 
 
 def write_model(folder, architecture="crnn", preparation=None, **settings):
     """A tiny network of ser_hf with an extractor that prepares waveforms, in `folder`."""
     torch.manual_seed(0)
     config = tiny_config(architecture, len(LABELS), **settings)
-    config.id2label, config.label2id = (
-        dict(enumerate(LABELS)),
-        {label: i for i, label in enumerate(LABELS)},
-    )
+    config.id2label = dict(enumerate(LABELS))
+    config.label2id = {label: i for i, label in enumerate(LABELS)}
     extractor = Wav2Vec2FeatureExtractor(
         do_normalize=False, return_attention_mask=True, sampling_rate=RATE
     )

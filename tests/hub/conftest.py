@@ -11,7 +11,10 @@ def forked(monkeypatch):
     """Runs the worker in a fork of a process that has imported transformers already."""
 
     def run(command, cwd, **_):
-        code = f"import runpy, sys\nsys.argv = {command[2:]!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+        code = (
+            f"import runpy, sys\nsys.argv = {command[2:]!r}\n"
+            "runpy.run_path(sys.argv[0], run_name='__main__')"
+        )
         run_without_ser_hf(code, cwd)
 
     monkeypatch.setattr(verify.subprocess, "run", run)

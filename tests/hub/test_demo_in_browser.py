@@ -192,8 +192,8 @@ def test_the_page_fits_desktop_and_phone(browser, demo, tmp_path, width, scheme)
     soundfile.write(tmp_path / "minute.wav", np.resize(audio, 60 * 16000), 16000)
     open_page(browser, demo, width, scheme).send_keys(str(tmp_path / "minute.wav"))
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".strips svg"))
-    drawn = "document.querySelector('#waveform div')?.shadowRoot?.querySelector('.scroll')?.scrollWidth > 1000"
-    until(lambda: browser.execute_script(f"return {drawn}"))
+    waveform = "document.querySelector('#waveform div')?.shadowRoot?.querySelector('.scroll')"
+    until(lambda: browser.execute_script(f"return {waveform}?.scrollWidth > 1000"))
     page = "document.documentElement"
     assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), (
         "nothing to scroll sideways"

@@ -71,8 +71,10 @@ def untrusted(models, tmp_path):
         folder = Path(shutil.copytree(models / kind, tmp_path / name))
         (folder / "evil.py").write_text(
             f"open({str(tmp_path / 'was_run')!r}, 'w')\n"
-            "from transformers import AudioClassificationPipeline as Pipe, Wav2Vec2FeatureExtractor as Extractor\n"
-            "from transformers import Wav2Vec2Config as Config, Wav2Vec2ForSequenceClassification as Model\n"
+            "from transformers import AudioClassificationPipeline as Pipe\n"
+            "from transformers import Wav2Vec2Config as Config\n"
+            "from transformers import Wav2Vec2FeatureExtractor as Extractor\n"
+            "from transformers import Wav2Vec2ForSequenceClassification as Model\n"
         )
         return folder, tmp_path / "was_run"
 

@@ -1,4 +1,4 @@
-"""ser-hf predict: files, folders and tables in, a table and embeddings out, a mistake in one line."""
+"""ser-hf predict: files, folders and tables in, a table and embeddings out."""
 
 import csv
 import importlib

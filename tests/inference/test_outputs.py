@@ -1,0 +1,121 @@
+"""The tables of predictions that follow from a model's outputs."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.close import assert_near
+
+from ser_hf.inference.batches import ModelOutputs
+from ser_hf.inference.chunks import Chunk
+from ser_hf.inference.outputs import METADATA, TableMetadata, matrix, of_lists, table
+from ser_hf.inference.recordings import Recording
+from ser_hf.inference.timeline import Position
+
+RATE = 1000
+LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]], dtype=np.float32)
+RECORDINGS = [Recording("a", "a.wav"), Recording("b", "b.wav")]
+
+
+def metadata(**changes):
+    values = {
+        "model": "a-model",
+        "revision": None,
+        "sampling_rate": RATE,
+        "labels": ["calm", "angry"],
+        "window": 1.0,
+        "hop": None,
+        "problem_type": None,
+        "ranges": {},
+        "embedding": None,
+    }
+    return TableMetadata(**(values | changes))
+
+
+def chunk(positions=None):
+    """Two recordings of 2 s and 1 s, or their three positioned windows."""
+    recordings = RECORDINGS
+    seconds = [2, 1]
+    if positions is not None:
+        recordings = [RECORDINGS[0], RECORDINGS[0], RECORDINGS[1]]
+        seconds = [1, 1, 1]
+    return Chunk(
+        recordings=recordings,
+        waveforms=[np.zeros(count * RATE, dtype=np.float32) for count in seconds],
+        sampling_rate=RATE,
+        positions=positions,
+    )
+
+
+def outputs(rows, starts, vectors=None):
+    """`LOGITS` for windows of one second."""
+    return ModelOutputs(
+        rows=np.array(rows),
+        starts=np.array(starts),
+        lengths=np.full(len(rows), RATE),
+        logits=LOGITS,
+        vectors=vectors,
+    )
+
+
+def test_a_row_of_a_clip_is_the_mean_of_its_windows():
+    vectors = np.array([[1.0], [3.0], [5.0]], dtype=np.float32)
+    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0], vectors), metadata())
+    assert rows["id"].to_pylist() == ["a", "b"]
+    assert rows["windows"].to_pylist() == [2, 1]
+    assert rows["window"].to_pylist() == [None, 0]
+    assert rows["start"].to_pylist() == [0.0, 0.0]
+    assert rows["end"].to_pylist() == [2.0, 1.0]
+    assert rows["predicted"].to_pylist() == ["calm", "angry"]
+    shares = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    assert_near(matrix(rows, "probabilities"), [shares[:2].mean(axis=0), shares[2]])
+    assert_near(matrix(rows, "embedding"), [[2.0], [5.0]])
+
+
+def test_a_positioned_row_is_a_window_with_its_place():
+    positions = [
+        Position(number=0, windows=2, start=0.0, end=1.0),
+        Position(number=1, windows=2, start=0.5, end=1.5),
+        Position(number=0, windows=1, start=0.0, end=1.0),
+    ]
+    rows = table(chunk(positions), outputs([0, 1, 2], [0, 0, 0]), metadata(hop=0.5))
+    assert rows["id"].to_pylist() == ["a", "a", "b"]
+    assert rows["window"].to_pylist() == [0, 1, 0]
+    assert rows["windows"].to_pylist() == [2, 2, 1]
+    assert rows["start"].to_pylist() == [0.0, 0.5, 0.0]
+    assert rows["end"].to_pylist() == [1.0, 1.5, 1.0]
+    assert "embedding" not in rows.column_names
+
+
+def test_dimensions_are_on_the_scale_of_their_ratings():
+    described = metadata(
+        labels=["arousal", "valence"],
+        problem_type="regression",
+        ranges={"arousal": [1.0, 5.0], "valence": [-1.0, 1.0]},
+    )
+    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
+    assert "predicted" not in rows.column_names
+    assert "probabilities" not in rows.column_names
+    assert "predicted" not in described.columns
+    # The mean outputs are (1, 0.5) and (0, 3).
+    assert_near(matrix(rows, "values"), [[5.0, 0.0], [1.0, 5.0]])
+
+
+def test_the_schema_contains_the_metadata():
+    described = metadata()
+    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
+    stored = json.loads(rows.schema.metadata[METADATA])
+    assert stored["labels"] == ["calm", "angry"]
+    assert stored["window"] == 1.0
+    assert stored["version"] == described.version
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (1, 4), (0, 2)])
+def test_a_matrix_is_a_column_of_lists_of_a_fixed_size(shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    column = of_lists(values)
+    assert column.type == pa.list_(pa.float32(), shape[1])
+    assert len(column) == shape[0]
+    if len(column):
+        np.testing.assert_array_equal(matrix(pa.table({"x": column}), "x"), values)
