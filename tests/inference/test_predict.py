@@ -227,8 +227,8 @@ def test_logits_that_are_not_finite_are_refused(published, recordings, tmp_path)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"window": 0.0}, "^--window: expected seconds, .* or more, got 0.0"),
-        ({"batch_size": 0}, "^--batch-size: expected one or more"),
+        ({"window": 0.0}, r"^--window: expected .* at least 0\.1 .*got .*0\.0"),
+        ({"batch_size": 0}, "^--batch-size: expected .* at least 1"),
         ({"on_error": "ignore"}, "^--on-error: expected"),
     ],
 )
