@@ -29,12 +29,11 @@ _GIB = 2**30
 
 
 def plan_run(recipe: Recipe) -> str:
-    """Check everything that a run checks before training, and describe it: store, trainable
-    parameters, steps, and memory by batch size. Splits and their audit are logged.
+    """Check everything that a run checks before training, and describe the run.
 
-    The waveforms are prepared, as for the run; nothing else is written. Memory is that of the
-    weights, gradients and AdamW's two moments, and of the activations kept for the gradient, which
-    are counted in two small batches here.
+    The description has the store, the trainable parameters, the steps, and the memory by batch
+    size. Splits and their audit are logged. The waveforms are prepared, as for the run; nothing
+    else is written.
 
     Raises:
         UserError: naming the recipe key or file that is wrong.
@@ -44,48 +43,71 @@ def plan_run(recipe: Recipe) -> str:
         data = load_experiment_data(recipe)
         run = RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
         check_runs(run, arguments)
-    store = data.store
-    seconds = sum(store.lengths) / store.sampling_rate
-    lines = [
-        f"store: {len(store):,} clips, {seconds / 3600:.1f} h, {store.bytes / _GIB:.2f} GiB in {store.folder}"
-    ]
-    runs = len(data.folds) * len(recipe.training.seeds)
-    lines.append(
-        f"trainings: {runs} (folds: {len(data.folds)}, seeds: {len(recipe.training.seeds)})"
-    )
+    lines = [_store_line(run), _trainings_line(run)]
     if recipe.training.solver == "sklearn":
         return "\n".join([*lines, "training: scikit-learn fits the classifier"])
-    seed_everything(recipe.training.seeds[0])
-    with quiet_libraries():
-        model = build_model(copy.deepcopy(data.plan))
-    freeze(model, run.freezing)
-    model = add_lora(model, run.lora) if run.lora else model
-    clips = train_clips(run)
-    steps = math.ceil(len(EpochSchedule(clips)) / arguments.step_batch_size)
-    total = (
-        arguments.max_steps
-        if arguments.max_steps > 0
-        else math.ceil(steps * arguments.num_train_epochs)
-    )
-    lines += [trainable_table(model, arguments.parameter_groups(model))]
-    lines.append(
-        f"steps: {steps:,} an epoch of {arguments.step_batch_size} clips each, {total:,} in all"
-    )
+
+    model = _model(run)
+    lines.append(trainable_table(model, arguments.parameter_groups(model)))
+    lines.append(_steps_line(run, arguments))
     return "\n".join([*lines, *_memory_table(model, run, arguments)])
+
+
+def _store_line(run: RunContext) -> str:
+    store = run.data.store
+    hours = sum(store.lengths) / store.sampling_rate / 3600
+    size = f"{store.bytes / _GIB:.2f} GiB"
+    return f"store: {len(store):,} clips, {hours:.1f} h, {size} in {store.folder}"
+
+
+def _trainings_line(run: RunContext) -> str:
+    folds = len(run.data.folds)
+    seeds = len(run.recipe.training.seeds)
+    return f"trainings: {folds * seeds} (folds: {folds}, seeds: {seeds})"
+
+
+def _model(run: RunContext) -> nn.Module:
+    """The model as the first training has it, frozen and with adapters."""
+    seed_everything(run.recipe.training.seeds[0])
+    with quiet_libraries():
+        model = build_model(copy.deepcopy(run.data.plan))
+    freeze(model, run.freezing)
+    return add_lora(model, run.lora) if run.lora else model
+
+
+def _steps_line(run: RunContext, arguments: EmotionTrainingArguments) -> str:
+    clips = len(EpochSchedule(train_clips(run)))
+    steps_of_epoch = math.ceil(clips / arguments.step_batch_size)
+    steps = arguments.max_steps
+    if steps <= 0:
+        steps = math.ceil(steps_of_epoch * arguments.num_train_epochs)
+    return (
+        f"steps: {steps_of_epoch:,} an epoch of {arguments.step_batch_size} clips each, "
+        f"{steps:,} in all"
+    )
 
 
 def _memory_table(
     model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments
 ) -> list[str]:
+    """Lines with the memory of a training by batch size.
+
+    It is that of the weights, gradients and AdamW's two moments, and of the activations kept for
+    the gradient, which are counted in two small batches here.
+    """
     parameters = list(model.parameters())
+    weights = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    fixed = 4 * (sum(parameter.numel() for parameter in parameters) + 3 * trained)
-    one, two = (_activations(model, run, arguments, count) for count in (1, 2))
-    own = arguments.per_device_train_batch_size
+    fixed = 4 * (weights + 3 * trained)
+    of_one_clip = _activations(model, run, arguments, 1)
+    of_each_further_clip = _activations(model, run, arguments, 2) - of_one_clip
+
+    batch_size = arguments.per_device_train_batch_size
     lines = ["memory of a process by batch size, at least:"]
-    for batch in sorted({*_BATCHES, own}):
-        needed = (fixed + one + (batch - 1) * (two - one)) / _GIB
-        lines.append(f"  {batch:>4} clips {needed:>8.2f} GiB{' (the recipe)' * (batch == own)}")
+    for clips in sorted({*_BATCHES, batch_size}):
+        needed = (fixed + of_one_clip + (clips - 1) * of_each_further_clip) / _GIB
+        mark = " (the recipe)" if clips == batch_size else ""
+        lines.append(f"  {clips:>4} clips {needed:>8.2f} GiB{mark}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe that no other package owns: audio, freezing, adapters, evaluation, Hub."""
+"""The sections of a recipe that no other package owns: audio, freeze, lora, evaluation, hub."""
 
 import re
 from typing import Annotated, Any, Literal, Self

@@ -168,8 +168,11 @@ def blueprint(
         )
         revision = source.revision
     else:
-        for key in head.settings:
-            raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
+        if head.settings:
+            first_key = next(iter(head.settings))
+            raise UserError(
+                f"model.{first_key}: belongs to architecture encoder, not to {architecture}"
+            )
         config, network = plan_network(architecture, sampling_rate, options, **task.label_names)
         task.describe(config)
         extractor = waveform_extractor(sampling_rate, bool(normalize))

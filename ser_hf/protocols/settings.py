@@ -169,7 +169,8 @@ class ColumnSettings(ProtocolSettings):
     name: Annotated[
         Literal["column"],
         Field(
-            description="the splits that columns of the corpus name, such as the official splits of a data set"
+            description="the splits that columns of the corpus name, such as the official splits "
+            "of a data set"
         ),
     ] = "column"
     column: Annotated[
@@ -245,7 +246,8 @@ class RandomSettings(ProtocolSettings):
     name: Annotated[
         Literal["random", "random_stratified"],
         Field(
-            description="clips drawn at random: a leaky protocol, whose test speakers are in training too"
+            description="clips drawn at random: a leaky protocol, whose test speakers are in "
+            "training too"
         ),
     ]
     validation: Annotated[Share, Field(description="share of the clips for validation")] = 0.2

@@ -1,6 +1,5 @@
 """The base of every section of a recipe, and the types that several sections use."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from types import UnionType
@@ -31,7 +30,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _convert(cls, value: Any, info: Any) -> Any:
-        """A value of YAML or of Python in the type of the field, where the two are written alike."""
+        """A value in the type of the field, where YAML or Python write it in another way."""
         return converted(value, annotation_of(cls.model_fields[info.field_name]))
 
     def replace(self, **changes: Any) -> Self:
@@ -134,28 +133,51 @@ def converted(value: Any, annotation: Any) -> Any:
     """
     members = members_of(annotation)
     if isinstance(value, str):
-        if _CONTROL.search(value):
-            raise ValueError(f"control characters are not allowed, got {value!r:.200}")
-        is_text = str in members or any(value in _choices(member) for member in members)
-        if bool in members and not is_text and value.lower() in _BOOLEAN_WORDS:
-            return _BOOLEAN_WORDS[value.lower()]
-    elif isinstance(value, bool):
+        return _word(value, members)
+    if isinstance(value, bool):
         return value
-    elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        raise ValueError("expected a number of at most 63 bits")
-    elif isinstance(value, float) and int in members and float not in members:
-        return int(value) if math.isfinite(value) and value.is_integer() else value
-    elif isinstance(value, list | tuple):
+    if isinstance(value, int | float):
+        return _number(value, members)
+    if isinstance(value, list | tuple):
         item = next((get_args(part)[0] for part in members if _is_list(part)), Any)
         return [converted(part, item) for part in value]
-    elif isinstance(value, Mapping) and any(map(_is_mapping, members)):
-        key_type, item = next(_item_types(part) for part in members if _is_mapping(part))
-        text_keys = str in members_of(key_type)
-        return {
-            key_as_text(key) if text_keys else key: converted(part, item)
-            for key, part in value.items()
-        }
+    if isinstance(value, Mapping):
+        return _mapping(value, members)
     return value
+
+
+def _word(value: str, members: list[Any]) -> str | bool:
+    """A text, or the boolean that it is a word for."""
+    if _CONTROL.search(value):
+        raise ValueError(f"control characters are not allowed, got {value!r:.200}")
+    is_text = str in members or any(value in _choices(member) for member in members)
+    if bool in members and not is_text:
+        return _BOOLEAN_WORDS.get(value.lower(), value)
+    return value
+
+
+def _number(value: float, members: list[Any]) -> float:
+    """A number, as an integer where one is expected and it is whole."""
+    if isinstance(value, int):
+        if abs(value) > _LARGEST_INTEGER:
+            raise ValueError("expected a number of at most 63 bits")
+        return value
+    if int in members and float not in members and value.is_integer():
+        return int(value)
+    return value
+
+
+def _mapping(value: Mapping, members: list[Any]) -> Any:
+    """A plain mapping with converted keys and values; the values of a section are unchanged."""
+    mapping = next((part for part in members if _is_mapping(part)), None)
+    if mapping is None:
+        return value
+    key_type, item = _item_types(mapping)
+    converted_values = {}
+    for key, part in value.items():
+        text_key = key_as_text(key) if str in members_of(key_type) else key
+        converted_values[text_key] = converted(part, item)
+    return converted_values
 
 
 def _choices(annotation: Any) -> tuple:
@@ -168,7 +190,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _is_mapping(annotation: Any) -> bool:
-    """Whether a mapping is a plain value here; the keys of settings are converted by their class."""
+    """Whether a mapping is a plain value here. Settings convert their keys themselves."""
     return annotation is Any or dict in (annotation, get_origin(annotation))
 
 

@@ -1,4 +1,4 @@
-"""Settings from mappings: errors are one line that names the key, what is expected, and the value."""
+"""Settings from mappings: an error is one line with the key, what is expected, and the value."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -158,15 +158,21 @@ def _step(annotation: Any, value: Any, step: str | int) -> tuple[Any, Any] | Non
             item = value.get(step) if isinstance(value, Mapping) else None
             return annotation_of(kind.model_fields[step]), item
     for member in members_of(annotation):
-        arguments = get_args(member) or (Any, Any)
         if get_origin(member) is list and isinstance(step, int):
-            known = isinstance(value, list | tuple) and step < len(value)
-            return arguments[0], value[step] if known else None
-        if get_origin(member) is dict and isinstance(value, Mapping) and step != "[key]":
-            for key in (step, *value):
-                if key in value and str(key) == str(step):
-                    return arguments[1], value[key]
+            is_there = isinstance(value, list | tuple) and step < len(value)
+            return get_args(member)[0], value[step] if is_there else None
+        if get_origin(member) is dict and isinstance(value, Mapping):
+            item_key = _key_of(value, step)
+            if item_key is not None:
+                return get_args(member)[1], value[item_key]
     return None
+
+
+def _key_of(mapping: Mapping, step: str | int) -> Any:
+    """The key of a mapping that a step stands for: as text, where the mapping has a number."""
+    if step in mapping:
+        return step
+    return next((key for key in mapping if str(key) == str(step)), None)
 
 
 def _classes(annotation: Any, value: Any) -> list[type[BaseModel]]:
@@ -192,32 +198,39 @@ def _join(path: str, key: Any) -> str:
 
 
 def expected(annotation: Any) -> str:
-    """An annotation in words: ``float | None`` with a range is 'a number of 0 or more, or null'."""
+    """An annotation in words: ``float | None`` with a range is 'a number of 0 or more or null'."""
     if get_origin(annotation) is Annotated:
-        base, *notes = get_args(annotation)
-        limits = [limit for note in notes for limit in _limits(note)]
-        if not limits:
-            return expected(base)
-        parts = members_of(base)
-        words = [
-            expected(part) if part is NoneType else _with_limits(part, limits) for part in parts
-        ]
-        return _either(words)
+        return _with_notes(*get_args(annotation))
     members = _alternatives(annotation)
     if len(members) > 1:
         return _either([expected(member) for member in members])
+    if isinstance(annotation, type):
+        return _type_in_words(annotation)
     origin = get_origin(annotation)
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
     if origin is list and get_args(annotation)[0] is not Any:
         return f"a list, each item {expected(get_args(annotation)[0])}"
-    if origin in (list, dict):
-        return _WORDS[origin]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    return _WORDS.get(origin, "another value")
+
+
+def _with_notes(base: Any, *notes: Any) -> str:
+    """A type with the ranges among its notes; null has no range."""
+    limits = [limit for note in notes for limit in _limits(note)]
+    if not limits:
+        return expected(base)
+    words = []
+    for member in members_of(base):
+        words.append(expected(member) if member is NoneType else _with_limits(member, limits))
+    return _either(words)
+
+
+def _type_in_words(kind: type) -> str:
+    if issubclass(kind, BaseModel):
         return "a mapping"
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return f"one of {', '.join(str(member.value) for member in annotation)}"
-    return _WORDS.get(annotation, "another value")
+    if issubclass(kind, Enum):
+        return f"one of {', '.join(str(member.value) for member in kind)}"
+    return _WORDS.get(kind, "another value")
 
 
 def _alternatives(annotation: Any) -> list[Any]:

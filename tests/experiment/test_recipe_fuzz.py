@@ -72,7 +72,8 @@ OVERRIDES = {
     f"output_dir={'x' * 5000}": "output_dir: expected a path",
     'audio.cache_dir="a\\0"': "audio.cache_dir: control characters",
     f"corpus={{name: csv, root: {'x' * 300}}}": "corpus.root: expected a path",
-    f"protocol={{name: file, path: {'x' * 5000}}}": "protocol.path: expected a text of 1 to 1,000 characters",
+    f"protocol={{name: file, path: {'x' * 5000}}}": "protocol.path: expected a text of 1 to 1,000 "
+    "characters",
     "model.channels=[60000, 60000, 60000, 60000]": "parameters take",
     "audio.sampling_rate=1000000000": "audio.sampling_rate: ",
     "training.dataloader_num_workers=1000000": "training.dataloader_num_workers: ",

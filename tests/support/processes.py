@@ -53,7 +53,8 @@ for line in sys.stdin:
     print(reply, file=replies, flush=True)
 """
 OURS = (
-    "import ser_hf.audio.build_store, ser_hf.cli, ser_hf.corpora.download, ser_hf.inference.predict, "
+    "import ser_hf.audio.build_store, ser_hf.cli, ser_hf.corpora.download, "
+    "ser_hf.inference.predict, "
     "ser_hf.sweeps"
 )
 CALL = """
