@@ -78,7 +78,9 @@ OVERRIDES = {
     "audio.sampling_rate=1000000000": "audio.sampling_rate: ",
     "training.dataloader_num_workers=1000000": "training.dataloader_num_workers: ",
     "training.torch_compile_mode=fast": "training.torch_compile_mode: ",
-    "training.dataloader_multiprocessing_context=spawn": "training.dataloader_multiprocessing_context: ",
+    "training.dataloader_multiprocessing_context=spawn": (
+        "training.dataloader_multiprocessing_context: "
+    ),
     f"training.seeds={list(range(5000))}": "training.seeds: ",
     "corpus.speakers=1000000000": "corpus.speakers: ",
 }

@@ -134,8 +134,7 @@ def test_twins_differ_in_the_compared_keys_only(one, other, keys):
     ] == []
 
 
-# ----------------------------------------------------------------------------------------------------------
-# the twins
+# The twins
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from ser_hf.sweeps import SweepOptions, sweep
 
 @pytest.fixture(autouse=True)
 def without_garbage_collection(monkeypatch):
-    """The end of a trial looks through all of torch's objects for garbage: most of a test's time."""
+    """The end of a trial looks through torch's objects for garbage: most of a test's time."""
     monkeypatch.setattr(gc, "collect", lambda: None)
 
 

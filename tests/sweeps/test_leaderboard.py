@@ -45,7 +45,10 @@ def test_every_figure_is_in_sight_on_a_phone(swept, tmp_path):
         forget(browser)
         show(browser, (swept.folder / "leaderboard.html").as_uri(), 390)
         assert browser.get_log("browser") == []
-        wide = "return [...document.querySelectorAll('*')].filter(e => e.scrollWidth > 390).map(e => e.outerHTML)"
+        wide = (
+            "return [...document.querySelectorAll('*')]"
+            ".filter(e => e.scrollWidth > 390).map(e => e.outerHTML)"
+        )
         assert browser.execute_script(wide) == []
 
 

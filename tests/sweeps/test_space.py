@@ -38,7 +38,7 @@ def grid(space):
         (
             "search",
             "grid",
-            "space.training.learning_rate: a grid needs a list of values, or a range with a step and without log",
+            "space.training.learning_rate: a grid needs a list of values",
         ),
         (
             "pruner",
