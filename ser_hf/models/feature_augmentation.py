@@ -24,63 +24,102 @@ def spec_augment(
         band_masks, band_width: the same of bands. A stripe covers at most half of the real frames
             or bands.
     """
-    batch, frames, _, bands = features.shape
-    lengths = mask.sum(dim=1)
-    for axis, count, widest, size, axis_lengths in (
-        (1, time_masks, time_width, frames, lengths),
-        (3, band_masks, band_width, bands, torch.full_like(lengths, bands)),
-    ):
-        most = torch.div(axis_lengths, 2, rounding_mode="floor").clamp(max=widest)
-        positions = torch.arange(size, device=features.device)
-        for _ in range(count):
-            width = torch.rand(batch, device=features.device) * most
-            start = torch.rand(batch, device=features.device) * (axis_lengths - width)
-            hidden = (positions >= start[:, None]) & (positions < (start + width)[:, None])
-            shape = [batch, 1, 1, 1]
-            shape[axis] = size
-            features = features.masked_fill(hidden.view(shape), 0.0)
+    real_frames = mask.sum(dim=1)
+    real_bands = torch.full_like(real_frames, features.shape[3])
+    for _ in range(time_masks):
+        hidden = _random_stripe(features.shape[1], real_frames, time_width)
+        features = features.masked_fill(hidden[:, :, None, None], 0.0)
+    for _ in range(band_masks):
+        hidden = _random_stripe(features.shape[3], real_bands, band_width)
+        features = features.masked_fill(hidden[:, None, None, :], 0.0)
     return features
 
 
+def _random_stripe(size: int, real_sizes: torch.Tensor, widest: int) -> torch.Tensor:
+    """Draw a stripe of `size` positions for each clip: bool (batch, size), true inside it.
+
+    It lies within the first `real_sizes` (batch,) positions, covers at most half of them, and is at
+    most `widest` wide.
+    """
+    batch = len(real_sizes)
+    device = real_sizes.device
+    most = torch.div(real_sizes, 2, rounding_mode="floor").clamp(max=widest)
+    width = torch.rand(batch, device=device) * most
+    start = torch.rand(batch, device=device) * (real_sizes - width)
+    position = torch.arange(size, device=device)
+    return (position >= start[:, None]) & (position < (start + width)[:, None])
+
+
 def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> torch.Tensor:
-    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) of mel bands (batch,
-    frames, bands) with `centers` in Hz: each clip's frequency axis stretched by a factor uniform
-    from ``1 - most`` to ``1 + most``."""
+    """Stretch each clip's frequency axis by a random factor: vocal tract length perturbation.
+
+    Jaitly and Hinton, ICML workshop 2013.
+
+    Args:
+        spectrum: (batch, frames, bands), compressed.
+        centers: (bands,), center frequencies in Hz.
+        most: factors are uniform from ``1 - most`` to ``1 + most``.
+
+    Returns:
+        (batch, frames, bands), interpolated between the two bands around each new frequency.
+    """
     batch, frames, bands = spectrum.shape
-    factor = 1 + most * (2 * torch.rand(batch, 1, device=spectrum.device) - 1)
-    wanted = factor * centers
-    above = torch.searchsorted(centers, wanted).clamp(1, bands - 1)
-    low = centers[above - 1]
-    high = centers[above]
-    share = ((wanted - low) / (high - low)).clamp(0, 1)[:, None]
-    lower, upper = (
-        spectrum.gather(2, index[:, None].expand(-1, frames, -1)) for index in (above - 1, above)
-    )
+    factor = _random_factors(batch, most, spectrum.device)
+    new_centers = factor * centers
+    above = torch.searchsorted(centers, new_centers).clamp(1, bands - 1)
+    below = above - 1
+    share = (new_centers - centers[below]) / (centers[above] - centers[below])
+    share = share.clamp(0, 1)[:, None]
+    lower = spectrum.gather(2, below[:, None].expand(-1, frames, -1))
+    upper = spectrum.gather(2, above[:, None].expand(-1, frames, -1))
     return lower + share * (upper - lower)
+
+
+def _random_factors(batch: int, most: float, device: torch.device) -> torch.Tensor:
+    """Factors (batch, 1), uniform from ``1 - most`` to ``1 + most``."""
+    return 1 + most * (2 * torch.rand(batch, 1, device=device) - 1)
 
 
 def stretch_time(
     features: torch.Tensor, mask: torch.Tensor, most: float, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Resample frames (batch, frames, size) in time by a random factor per clip, ``1 - most`` to
-    ``1 + most``.
+    """Resample the frames of each clip in time by a random factor.
+
+    Args:
+        features: (batch, frames, size).
+        mask: (batch, frames) bool, true for real frames.
+        most: factors are uniform from ``1 - most`` to ``1 + most``.
+        min_frames: the fewest frames of a stretched clip.
+
+    Returns:
+        Features (batch, more frames, size), and their mask (batch, more frames).
     """
     lengths = mask.sum(dim=1, keepdim=True)
-    factor = 1 + most * (2 * torch.rand(len(features), 1, device=features.device) - 1)
+    factor = _random_factors(len(features), most, features.device)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)
     # A bound, not the longest clip's frames: reading that value would make a GPU wait.
     most_frames = max(min_frames, math.ceil(features.shape[1] * (1 + most)))
-    here = torch.arange(most_frames, device=features.device)[None]
-    position = torch.minimum(here * (lengths / stretched), (lengths - 1).float())
-    return interpolate_frames(features, position, lengths - 1), here < stretched
+    frame = torch.arange(most_frames, device=features.device)[None]
+    position = torch.minimum(frame * (lengths / stretched), (lengths - 1).float())
+    return interpolate_frames(features, position, lengths - 1), frame < stretched
 
 
 def mix_style(
     features: torch.Tensor, mask: torch.Tensor, share: float, alpha: float = 0.3
 ) -> torch.Tensor:
-    """MixStyle by band (Zhou et al. 2021, arXiv:2104.02008; Kim et al. 2022, arXiv:2206.12513): in
-    a `share` of the clips each band's mean and deviation over time move towards those of another
-    clip."""
+    """Move the mean and deviation of each band over time towards those of another clip.
+
+    MixStyle (Zhou et al. 2021, arXiv:2104.02008) by band (Kim et al. 2022, arXiv:2206.12513).
+
+    Args:
+        features: (batch, frames, size), zero in the padding.
+        mask: (batch, frames) bool, true for real frames.
+        share: the share of the clips that are changed.
+        alpha: both parameters of the beta distribution of the weight that a clip keeps.
+
+    Returns:
+        (batch, frames, size), zero in the padding.
+    """
     real = mask[:, :, None].to(features.dtype)
     count = real.sum(dim=1, keepdim=True)
     mean = features.sum(dim=1, keepdim=True) / count
@@ -98,14 +137,20 @@ def mix_style(
 def interpolate_frames(
     features: torch.Tensor, position: torch.Tensor, last: torch.Tensor
 ) -> torch.Tensor:
-    """Frames (batch, positions, size) at fractional positions (batch, positions), up to each clip's
-    `last` frame.
+    """Interpolate frames linearly.
+
+    Args:
+        features: (batch, frames, size).
+        position: (batch, positions), in frames, with fractions.
+        last: (batch, 1), the number of each clip's last frame.
+
+    Returns:
+        (batch, positions, size).
     """
-    below = torch.minimum(position.long(), last)
-    above = torch.minimum(below + 1, last)
-    share = (position - below)[:, :, None].to(features.dtype)
-    low, high = (
-        features.gather(1, index[:, :, None].expand(-1, -1, features.shape[2]))
-        for index in (below, above)
-    )
-    return low + share * (high - low)
+    size = features.shape[2]
+    before = torch.minimum(position.long(), last)
+    after = torch.minimum(before + 1, last)
+    share = (position - before)[:, :, None].to(features.dtype)
+    start = features.gather(1, before[:, :, None].expand(-1, -1, size))
+    end = features.gather(1, after[:, :, None].expand(-1, -1, size))
+    return start + share * (end - start)

@@ -16,12 +16,17 @@ STATISTICS = ("mean", "std", "min", "max")
 
 
 class FrontEnd(nn.Module):
-    """Features, their derivatives, normalization, a fixed length if configured, and augmentation in
-    training.
+    """Features of frames, their derivatives, normalization, fixed lengths and augmentation.
 
-    `size` features a frame are `planes` (features and derivatives) of `bands` each. With
-    `statistics` a clip becomes one frame of them, standardized by the training clips' own.
-    `features` is the class of the features.
+    The `size` numbers of a frame are `planes` (features and derivatives) of `bands` each.
+    Augmentation is for training only.
+
+    Args:
+        config: the options.
+        statistics: names from `STATISTICS`. With them a clip becomes a single frame of statistics,
+            which are standardized by those of the training clips.
+        features: makes the module that computes features, from the configuration and the fewest
+            frames of a clip; by default `LogMel` or `Mfcc`, as configured.
     """
 
     def __init__(
@@ -32,15 +37,15 @@ class FrontEnd(nn.Module):
     ):
         super().__init__()
         self.config = config
+        self.resizes = config.frames is not None and config.frame_fit == "resize"
         # A clip that is resized may have any length before.
-        self.min_frames = (
-            1 if config.frames is not None and config.frame_fit == "resize" else config.min_frames
-        )
-        build = features or {"log_mel": LogMel, "mfcc": Mfcc}[config.features]
-        self.features = build(config, self.min_frames)
+        self.min_frames = 1 if self.resizes else config.min_frames
+        if features is None:
+            features = {"log_mel": LogMel, "mfcc": Mfcc}[config.features]
+        self.features = features(config, self.min_frames)
         speeds = getattr(config, "test_speeds", ())
         self.at_speeds = nn.ModuleList(
-            build(at_speed(config, speed), self.min_frames) for speed in speeds
+            features(at_speed(config, speed), self.min_frames) for speed in speeds
         )
         self.bands = self.features.size
         self.planes = 1 + config.deltas
@@ -59,7 +64,7 @@ class FrontEnd(nn.Module):
         Args:
             waveform: (batch, samples), zero beyond each clip.
             lengths: (batch,) samples of each clip.
-            speed: position in the configuration's `test_speeds`; None for the clip's own.
+            speed: position in the configuration's `test_speeds`; None for the clip as it is.
 
         Returns:
             Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool,
@@ -68,57 +73,85 @@ class FrontEnd(nn.Module):
         config = self.config
         if speed is None:
             features, mask = self.features(waveform, lengths)
-        else:  # longer frames have larger sums
+        else:
+            # The frames of a speed are longer, and so have larger sums.
             features, mask = self.at_speeds[speed](waveform / config.test_speeds[speed], lengths)
         if self.training and config.time_stretch:
             features, mask = stretch_time(features, mask, config.time_stretch, self.min_frames)
-        planes = [features]
-        for _ in range(config.deltas):
-            planes.append(deltas(planes[-1], mask))
-        features = self.normalize(torch.cat(planes, dim=2), mask)
-        if config.frames is not None:
-            fit = resize if config.frame_fit == "resize" else pad_or_trim
-            features, mask = fit(features, mask, config.frames)
-        if self.training and config.mix_style:
-            features = mix_style(features, mask, config.mix_style)
-        if self.training and (config.time_masks or config.band_masks):
-            planes = features.unflatten(2, (self.planes, self.bands))
-            stripes = config.time_masks, config.time_width, config.band_masks, config.band_width
-            features = spec_augment(planes, mask, *stripes).flatten(2)
+
+        features = self.normalize(self._with_deltas(features, mask), mask)
+        if self.resizes:
+            features, mask = resize(features, mask, config.frames)
+        elif config.frames is not None:
+            features, mask = pad_or_trim(features, mask, config.frames)
+        if self.training:
+            features = self._augment(features, mask)
+
         if self.statistics:
             features, mask = frame_statistics(features, mask, self.statistics)
             features = self.standardize(features, mask)
         return features, mask
 
+    def _with_deltas(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Append derivatives: (batch, frames, bands) -> (batch, frames, planes * bands)."""
+        planes = [features]
+        for _ in range(self.config.deltas):
+            planes.append(deltas(planes[-1], mask))
+        return torch.cat(planes, dim=2)
+
+    def _augment(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Apply MixStyle and SpecAugment to (batch, frames, planes * bands), as configured."""
+        config = self.config
+        if config.mix_style:
+            features = mix_style(features, mask, config.mix_style)
+        if config.time_masks or config.band_masks:
+            features = spec_augment(
+                features.unflatten(2, (self.planes, self.bands)),
+                mask,
+                time_masks=config.time_masks,
+                time_width=config.time_width,
+                band_masks=config.band_masks,
+                band_width=config.band_width,
+            ).flatten(2)
+        return features
+
 
 def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.Tensor:
-    """Time derivatives as torchaudio's `compute_deltas`, (batch, frames, size) -> the same, padding
-    zero.
+    """Compute time derivatives as torchaudio's `compute_deltas`, each clip by itself.
+
+    Args:
+        features: (batch, frames, size).
+        mask: (batch, frames) bool, true for real frames.
+        width: frames of the regression, an odd number.
+
+    Returns:
+        (batch, frames, size), zero in the padding.
     """
-    reach = width // 2
+    steps = range(1, width // 2 + 1)
     last = mask.sum(dim=1, keepdim=True) - 1
-    here = torch.arange(features.shape[1], device=features.device)[None]
+    frame = torch.arange(features.shape[1], device=features.device)[None]
     slope = torch.zeros_like(features)
-    for step in range(1, reach + 1):
-        after = torch.minimum(here + step, last).clamp(min=0)[:, :, None].expand_as(features)
-        before = torch.minimum((here - step).clamp(min=0), last)[:, :, None].expand_as(features)
+    for step in steps:
+        after = torch.minimum(frame + step, last).clamp(min=0)[:, :, None].expand_as(features)
+        before = torch.minimum((frame - step).clamp(min=0), last)[:, :, None].expand_as(features)
         slope = slope + step * (features.gather(1, after) - features.gather(1, before))
-    return slope / (2 * sum(step * step for step in range(1, reach + 1))) * mask[:, :, None]
+    return slope / (2 * sum(step * step for step in steps)) * mask[:, :, None]
 
 
 # Normalization and fixed lengths
 
 
 class FeatureNorm(nn.Module):
-    """Normalization of (batch, frames, size), padding zero.
+    """Normalization of the numbers of frames.
 
-    With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) of the training clips
-    are saved with the weights: while `observing`, real frames are summed and passed on unchanged,
-    and `settle` computes the two.
+    With ``"corpus"`` and ``"corpus_level"`` the buffers `mean` and `deviation` (size,) of the
+    training clips are saved with the weights. While `observing`, real frames are summed and passed
+    on unchanged; `settle` then computes both buffers.
 
     Args:
         kind: `FrameConfig.normalization`.
-        size, planes: numbers per frame, and how many planes (features, derivatives) they make up.
+        size: numbers per frame.
+        planes: how many planes (features, derivatives) these numbers make up.
     """
 
     def __init__(self, kind: str, size: int, planes: int = 1):
@@ -129,6 +162,7 @@ class FeatureNorm(nn.Module):
             self.register_buffer("mean", torch.zeros(size))
             self.register_buffer("deviation", torch.ones(size))
         self.observing = False
+        # Counts, sums and sums of squares of the observed numbers: (3, size).
         self._sums: torch.Tensor | float = 0.0
 
     @property
@@ -137,6 +171,7 @@ class FeatureNorm(nn.Module):
         return self.kind in ("corpus", "corpus_level")
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Normalize (batch, frames, size) with a mask (batch, frames); padding becomes zero."""
         if self.kind in ("clip", "clip_bands"):
             planes = features.unflatten(2, (self.planes, -1))
             return _standardize(planes, mask, bands_apart=self.kind == "clip_bands").flatten(2)
@@ -152,14 +187,13 @@ class FeatureNorm(nn.Module):
     @torch.no_grad()
     def _observe(self, features: torch.Tensor, mask: torch.Tensor) -> None:
         real = features[mask].cpu().double()  # an Apple GPU has no float64
-        self._sums = self._sums + torch.stack([torch.ones_like(real), real, real.square()]).sum(
-            dim=1
-        )
+        powers = torch.stack([torch.ones_like(real), real, real.square()])
+        self._sums = self._sums + powers.sum(dim=1)
 
     @torch.no_grad()
     def settle(self) -> None:
         """Compute `mean` and `deviation` from the observed frames, and end the observation."""
-        if self.kind == "corpus_level":
+        if self.kind == "corpus_level":  # one mean and deviation for all bands of a plane
             planes = self._sums.unflatten(1, (self.planes, -1))
             self._sums = planes.sum(dim=2, keepdim=True).expand_as(planes).flatten(1)
         count, total, squares = self._sums
@@ -175,8 +209,15 @@ class FeatureNorm(nn.Module):
 
 
 def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) -> torch.Tensor:
-    """Zero mean and unit variance over each clip's real frames: (batch, frames, planes, bands),
-    padding zero.
+    """Give each clip's real frames zero mean and unit variance; padding is zero.
+
+    Args:
+        planes: (batch, frames, planes, bands).
+        mask: (batch, frames) bool, true for real frames.
+        bands_apart: whether each band has a mean and variance, or all bands of a plane share them.
+
+    Returns:
+        (batch, frames, planes, bands).
     """
     real = mask[:, :, None, None].to(planes.dtype)
     count = real.sum(dim=1, keepdim=True)
@@ -195,33 +236,41 @@ def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) ->
 def pad_or_trim(
     features: torch.Tensor, mask: torch.Tensor, frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size), the first frames of each clip; frames beyond it
-    stay padding.
+    """Keep the first `frames` frames; a shorter clip gets padding.
+
+    (batch, any, size) and mask (batch, any) -> (batch, frames, size) and mask (batch, frames).
     """
-    return nn.functional.pad(features, (0, 0, 0, frames))[:, :frames], nn.functional.pad(
-        mask, (0, frames)
-    )[:, :frames]
+    fitted = nn.functional.pad(features, (0, 0, 0, frames))[:, :frames]
+    fitted_mask = nn.functional.pad(mask, (0, frames))[:, :frames]
+    return fitted, fitted_mask
 
 
 def resize(
     features: torch.Tensor, mask: torch.Tensor, frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size), all real: each clip's own frames, linearly
-    interpolated.
+    """Interpolate the real frames of each clip linearly to `frames` frames, which are all real.
+
+    (batch, any, size) and mask (batch, any) -> (batch, frames, size) and mask (batch, frames).
     """
     lengths = mask.sum(dim=1, keepdim=True)
-    grid = (torch.arange(frames, device=features.device) + 0.5)[None]
-    position = (grid * (lengths / frames) - 0.5).clamp(min=0)
-    return interpolate_frames(features, position, lengths - 1), torch.ones_like(
-        position, dtype=torch.bool
-    )
+    centers = (torch.arange(frames, device=features.device) + 0.5)[None]
+    position = (centers * (lengths / frames) - 0.5).clamp(min=0)
+    resized = interpolate_frames(features, position, lengths - 1)
+    return resized, torch.ones_like(position, dtype=torch.bool)
 
 
 def frame_statistics(
     features: torch.Tensor, mask: torch.Tensor, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Statistics of each feature over a clip's real frames: (batch, 1, len(names) * size), and a
-    mask.
+    """Compute statistics of each feature over a clip's real frames.
+
+    Args:
+        features: (batch, frames, size).
+        mask: (batch, frames) bool, true for real frames.
+        names: which statistics (`STATISTICS`), in this order.
+
+    Returns:
+        Statistics (batch, 1, len(names) * size), and a mask (batch, 1) that is true.
     """
     real = mask[:, :, None]
     count = mask.sum(dim=1, keepdim=True).to(features.dtype)
@@ -229,12 +278,13 @@ def frame_statistics(
     variance = ((features - mean[:, None]) * real).square().sum(dim=1) / count
     # Rounding alone makes a variance of about 1e-14 of the square.
     varying = variance > 1e-10 * mean.square() + 1e-20
+    # The inner `where` keeps the infinite derivative of sqrt at 0 out of the gradient.
+    deviation = torch.where(varying, torch.where(varying, variance, 1.0).sqrt(), 0.0)
     statistics = {
         "mean": mean,
-        "std": torch.where(varying, torch.where(varying, variance, 1.0).sqrt(), 0.0),
+        "std": deviation,
         "min": features.masked_fill(~real, float("inf")).amin(dim=1),
         "max": features.masked_fill(~real, float("-inf")).amax(dim=1),
     }
-    return torch.cat([statistics[name] for name in names], dim=1)[:, None], torch.ones_like(
-        mask[:, :1]
-    )
+    vectors = torch.cat([statistics[name] for name in names], dim=1)
+    return vectors[:, None], torch.ones_like(mask[:, :1])

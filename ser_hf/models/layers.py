@@ -1,6 +1,4 @@
-"""Masked layers: batch normalization, convolution blocks, LSTM and pooling that count real frames
-only.
-"""
+"""Layers that count real frames only: batch normalization, convolutions, LSTM and pooling."""
 
 import math
 from collections.abc import Sequence
@@ -13,30 +11,40 @@ from .configuration import ConvolutionConfig
 
 
 def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
-    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory:
-    fast on a CPU.
+    """Arrange the features of frames as a picture with channels.
+
+    (batch, frames, planes * bands) -> (batch, planes, frames, bands), with channels last in memory,
+    which is fast on a CPU.
     """
-    return features.unflatten(2, (planes, -1)).transpose(1, 2).to(memory_format=torch.channels_last)
+    picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
+    return picture.to(memory_format=torch.channels_last)
 
 
 def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
-    """(batch, frames) -> (batch, frames // pool).
+    """Pool a mask over time: (batch, frames) -> (batch, frames // pool).
 
     A pooled frame is real where its whole window is.
     """
     return mask[:, pool - 1 :: pool]
 
 
-# Batch normalization
-
-
 class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization over (batch, channels, frames, ...) whose statistics count real frames
-    only; padded frames are zero on return. A batch of a single value is normalized by the running
-    statistics and does not change them."""
+    """Batch normalization whose statistics count real frames only.
+
+    Ioffe and Szegedy 2015, arXiv:1502.03167. A batch of a single value is normalized by the
+    running statistics and does not change them.
+    """
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`mask` (batch, frames) is true for real frames."""
+        """Normalize features.
+
+        Args:
+            features: (batch, channels, frames) or (batch, channels, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            The shape of `features`, zero in the padding.
+        """
         real = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
         if not self.training:
             return super().forward(features) * real.to(features.dtype)
@@ -46,26 +54,28 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return _normalize_by_moments(self, features, real)
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
-        # Frames that are contiguous, so that selecting the real ones is a plain copy, and the fused
-        # kernel.
+        # With contiguous frames it is a plain copy to select the real ones, and torch's fused
+        # kernel applies.
         frames = features.movedim(1, -1).contiguous()
-        return (
-            _normalize_selected(self, frames.flatten(0, 1), mask).view(frames.shape).movedim(-1, 1)
-        )
+        normed = _normalize_selected(self, frames.flatten(0, 1), mask)
+        return normed.view(frames.shape).movedim(-1, 1)
 
 
 class MaskedBatchNorm1d(_MaskedBatchNorm, nn.BatchNorm1d):
-    """Over (batch, channels, frames)."""
+    """Masked batch normalization of (batch, channels, frames)."""
 
 
 class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
-    """Over (batch, channels, frames, bands)."""
+    """Masked batch normalization of (batch, channels, frames, bands)."""
 
 
 def _normalize_selected(
     norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Normalize (batch * frames, ..., channels) by the real frames of `mask`, as in training."""
+    """Normalize frames in training: (batch * frames, ..., channels) -> the same shape.
+
+    Statistics are those of the real frames of `mask` (batch, frames).
+    """
     rows = mask.flatten().nonzero().squeeze(1)
     real = frames.index_select(0, rows)
     several = real[..., 0].numel() > 1
@@ -86,14 +96,21 @@ def _normalize_selected(
 def _normalize_by_moments(
     norm: nn.modules.batchnorm._BatchNorm, features: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """The same for (batch, channels, frames, ...) with a broadcastable mask; no shape depends on
-    the mask.
+    """Normalize features in training, where no shape may depend on the mask.
+
+    Args:
+        norm: the layer, whose running statistics are updated.
+        features: (batch, channels, frames, ...).
+        mask: bool, true for real frames, broadcastable to `features`.
+
+    Returns:
+        The shape and type of `features`.
     """
     axes = [axis for axis in range(features.dim()) if axis != 1]
     shape = [1, -1] + [1] * (features.dim() - 2)
-    wide = torch.promote_types(features.dtype, torch.float32)
-    values = features.to(wide)
-    count = (mask.sum() * math.prod(features.shape[3:])).to(wide)
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    values = features.to(dtype)
+    count = (mask.sum() * math.prod(features.shape[3:])).to(dtype)
     # Not multiplied by the mask: padding that overflowed in half precision would make zero times
     # infinity. Nor `masked_fill`, which does not keep channels last in memory.
     mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
@@ -101,29 +118,36 @@ def _normalize_by_moments(
     squares = deviation.square().sum(axes)
 
     several = count > 1
-    middle = torch.where(several, mean, norm.running_mean.to(wide))
-    variance = torch.where(several, squares / count.clamp(min=1), norm.running_var.to(wide))
+    center = torch.where(several, mean, norm.running_mean.to(dtype))
+    variance = torch.where(several, squares / count.clamp(min=1), norm.running_var.to(dtype))
     with torch.no_grad():
         norm.num_batches_tracked += several
-        for running, new in (norm.running_mean, mean), (norm.running_var, squares / (count - 1)):
-            running.copy_(
-                torch.where(several, norm.momentum * new + (1 - norm.momentum) * running, running)
-            )
+        _update_running(norm.running_mean, mean, norm.momentum, several)
+        _update_running(norm.running_var, squares / (count - 1), norm.momentum, several)
+
     # `deviation` is the only tensor of the features' size that the backward pass keeps.
     scale = torch.rsqrt(variance + norm.eps)
-    scale = scale if norm.weight is None else norm.weight * scale
-    shift = (mean - middle) * scale
-    shift = shift if norm.bias is None else norm.bias + shift
+    if norm.weight is not None:
+        scale = norm.weight * scale
+    shift = (mean - center) * scale
+    if norm.bias is not None:
+        shift = norm.bias + shift
     normed = torch.addcmul(shift.view(shape), deviation, scale.view(shape))
     return torch.where(mask, normed, 0).to(features.dtype)
 
 
-# Convolutions and recurrent layers
+def _update_running(
+    running: torch.Tensor, new: torch.Tensor, momentum: float, several: torch.Tensor
+) -> None:
+    """Move a running statistic (channels,) towards a new one, if the batch has several values."""
+    moved = momentum * new + (1 - momentum) * running
+    running.copy_(torch.where(several, moved, running))
 
 
 class ConvBlock(nn.Module):
-    """Convolution, masked batch normalization, ReLU, max-pooling over (frames, bands), dropout of
-    whole channels.
+    """2-D convolution, masked batch normalization, ReLU, max-pooling and dropout of channels.
+
+    `pool` are the factors along frames and bands.
     """
 
     def __init__(
@@ -138,18 +162,23 @@ class ConvBlock(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and
-        the pooled mask.
+        """Apply the block.
+
+        Args:
+            features: (batch, inputs, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, frames // pool, bands // pool), and the mask of these frames.
         """
         features = torch.relu(self.norm(self.conv(features), mask))
         mask = pooled_mask(mask, self.pool.kernel_size[0])
-        return self.dropout(self.pool(features)) * mask[:, None, :, None].to(features.dtype), mask
+        pooled = self.dropout(self.pool(features))
+        return pooled * mask[:, None, :, None].to(features.dtype), mask
 
 
 class ConvBlock1d(nn.Module):
-    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole
-    channels.
-    """
+    """`ConvBlock` for a convolution over time only, which may have a stride."""
 
     def __init__(
         self,
@@ -172,30 +201,45 @@ class ConvBlock1d(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride) // pool), and the mask
-        of those frames.
+        """Apply the block.
+
+        Args:
+            features: (batch, inputs, frames).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, ceil(frames / stride) // pool), and the mask of these frames.
         """
-        # An even kernel needs one frame less after a clip than before it.
-        around = (self.conv.kernel_size[0] // 2, (self.conv.kernel_size[0] - 1) // 2)
-        # As a picture one row high, channels last: on a CPU a `Conv1d` would copy to another layout
-        # in both passes.
-        picture = nn.functional.conv2d(
-            nn.functional.pad(features, around).unsqueeze(2).to(memory_format=torch.channels_last),
-            self.conv.weight.unsqueeze(2).to(memory_format=torch.channels_last),
-            stride=(1, self.stride),
-        )
+        convolved = self._convolve(features)
         mask = mask[:, :: self.stride]
-        picture = torch.relu(self.norm(picture.squeeze(2), mask).unsqueeze(2))
+        picture = torch.relu(self.norm(convolved, mask).unsqueeze(2))
         pooled = nn.functional.max_pool2d(picture, (1, self.time_pool)).squeeze(2)
         mask = pooled_mask(mask, self.time_pool)
         return self.dropout(pooled) * mask[:, None, :].to(pooled.dtype), mask
 
+    def _convolve(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride)).
+
+        The convolution is that of a picture one row high, with channels last in memory: on a CPU a
+        `Conv1d` would copy to another layout in both passes.
+        """
+        kernel_size = self.conv.kernel_size[0]
+        # An even kernel needs one frame less after a clip than before it.
+        padded = nn.functional.pad(features, (kernel_size // 2, (kernel_size - 1) // 2))
+        picture = nn.functional.conv2d(
+            padded.unsqueeze(2).to(memory_format=torch.channels_last),
+            self.conv.weight.unsqueeze(2).to(memory_format=torch.channels_last),
+            stride=(1, self.stride),
+        )
+        return picture.squeeze(2)
+
 
 class BiLSTM(nn.Module):
-    """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
+    """A bidirectional LSTM whose backward direction starts at the last real frame of each clip.
 
-    It uses packed sequences; on a CPU, where these are slow, it runs a plain LSTM per direction on
-    reversed clips.
+    Hochreiter and Schmidhuber 1997, Neural Computation 9; Graves and Schmidhuber 2005, Neural
+    Networks 18. It uses packed sequences. On a CPU, where these are slow, it runs a plain LSTM per
+    direction on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -210,54 +254,68 @@ class BiLSTM(nn.Module):
         )
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
-        return (
-            self._reversed(sequence, mask)
-            if sequence.device.type == "cpu"
-            else self._packed(sequence, mask)
-        )
+        """Apply all layers.
+
+        Args:
+            sequence: (batch, frames, inputs).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, frames, 2 * hidden), zero in the padding: the states of the forward direction,
+            then those of the backward direction.
+        """
+        if sequence.device.type == "cpu":
+            return self._reversed(sequence, mask)
+        return self._packed(sequence, mask)
 
     def _packed(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         lengths = mask.sum(dim=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(
             sequence, lengths, batch_first=True, enforce_sorted=False
         )
-        output, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=sequence.shape[1]
+        packed_states, _ = self.lstm(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(
+            packed_states, batch_first=True, total_length=sequence.shape[1]
         )
-        return output
+        return states
 
     def _reversed(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        place = torch.arange(sequence.shape[1], device=mask.device)[None]
+        frame = torch.arange(sequence.shape[1], device=mask.device)[None]
         last = mask.sum(dim=1, keepdim=True) - 1
-        reverse_index = torch.where(place <= last, last - place, place)[:, :, None]
+        reverse_index = torch.where(frame <= last, last - frame, frame)[:, :, None]
         for layer in range(self.lstm.num_layers):
             if layer:
                 sequence = nn.functional.dropout(sequence, self.lstm.dropout, self.training)
-            ahead = self._one_way(sequence, f"_l{layer}")
-            reversed_clips = sequence.gather(1, reverse_index.expand(-1, -1, sequence.shape[2]))
-            back = self._one_way(reversed_clips, f"_l{layer}_reverse")
-            sequence = torch.cat(
-                [ahead, back.gather(1, reverse_index.expand(-1, -1, back.shape[2]))], dim=2
-            )
+            forward_states = self._one_way(sequence, f"_l{layer}")
+            reversed_clips = sequence.gather(1, reverse_index.expand_as(sequence))
+            reversed_states = self._one_way(reversed_clips, f"_l{layer}_reverse")
+            backward_states = reversed_states.gather(1, reverse_index.expand_as(reversed_states))
+            sequence = torch.cat([forward_states, backward_states], dim=2)
         return sequence * mask[:, :, None].to(sequence.dtype)
 
     def _one_way(self, sequence: torch.Tensor, suffix: str) -> torch.Tensor:
-        """(batch, frames, inputs) -> (batch, frames, hidden): one layer in one direction, from its
-        first frame on.
+        """Run a layer in one direction: (batch, frames, inputs) -> (batch, frames, hidden).
+
+        `suffix` ends the names of the weights of that layer and direction.
         """
         parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         weights = [getattr(self.lstm, part + suffix) for part in parts]
         state = sequence.new_zeros(1, sequence.shape[0], self.lstm.hidden_size)
-        return torch.lstm(
+        # torch.lstm takes no keywords here: they are has_biases, num_layers, dropout, train,
+        # bidirectional and batch_first.
+        states, _, _ = torch.lstm(
             sequence, (state, state), weights, True, 1, 0.0, self.training, False, True
-        )[0]
+        )
+        return states
 
 
 class ConvolutionStack2d(nn.Module):
-    """`ConvBlock`s over the picture of frames and bands (of `planes` times `bands` features); an
-    output frame is `channels` of `bands` each. A block has `depth` convolutions, of which the last
-    one is pooled."""
+    """`ConvBlock`s over the picture of frames and bands.
+
+    An input frame has `planes` times `bands` numbers; an output frame has `size` numbers,
+    `self.channels` of `self.bands` each. A block of the configuration has `depth` convolutions, of
+    which the last one is pooled.
+    """
 
     def __init__(
         self,
@@ -272,24 +330,29 @@ class ConvolutionStack2d(nn.Module):
         self.channels = config.channels[-1]
         self.bands = bands
         self.blocks = nn.ModuleList()
-        for width, *pool in zip(
-            config.channels, config.time_pooling, config.band_pooling, strict=True
-        ):
+        inputs = planes
+        pools = zip(config.time_pooling, config.band_pooling, strict=True)
+        for outputs, pool in zip(config.channels, pools, strict=True):
             for _ in range(depth - 1):
-                self.blocks.append(ConvBlock(planes, width, (1, 1), 0.0, kernel_size))
-                planes = width
-            self.blocks.append(
-                ConvBlock(planes, width, tuple(pool), config.conv_dropout, kernel_size)
-            )
-            planes = width
-            self.bands = self.bands // pool[1]
+                self.blocks.append(ConvBlock(inputs, outputs, (1, 1), 0.0, kernel_size))
+                inputs = outputs
+            self.blocks.append(ConvBlock(inputs, outputs, pool, config.conv_dropout, kernel_size))
+            inputs = outputs
+            _, band_pool = pool
+            self.bands //= band_pool
         self.size = self.channels * self.bands
 
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask (batch, frames) -> fewer frames of `size`, and
-        their mask.
+        """Apply all blocks.
+
+        Args:
+            features: (batch, frames, planes * bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, fewer frames, size), and the mask of these frames.
         """
         picture = as_picture(features, self.planes)
         for block in self.blocks:
@@ -319,7 +382,15 @@ class ConvolutionStack1d(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, inputs), mask (batch, frames) -> fewer frames of `size` and a mask."""
+        """Apply all blocks.
+
+        Args:
+            features: (batch, frames, inputs).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, fewer frames, size), and the mask of these frames.
+        """
         features = features.transpose(1, 2)
         for block in self.blocks:
             features, mask = block(features, mask)
@@ -329,11 +400,14 @@ class ConvolutionStack1d(nn.Module):
 class Pooling(nn.Module):
     """Pools the real frames of a clip into one vector.
 
-    ``mean``, ``max``, ``mean_std``; ``mean_max``: mean plus maximum (Kong et al. 2020,
-    arXiv:1912.10211); ``attention``: a mean with one trained weight per frame; ``attentive_stats``:
-    mean and deviation with a trained weight per frame and channel (Okabe et al. 2018,
-    arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143); ``last``: the last states of both
-    directions of a bidirectional LSTM.
+    The kinds are:
+
+    - ``mean``, ``max``, and ``mean_std``, mean and deviation;
+    - ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
+    - ``attention``: a mean with a trained weight per frame;
+    - ``attentive_stats``: mean and deviation with a trained weight per frame and channel (Okabe et
+      al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143);
+    - ``last``: the last states of both directions of a bidirectional LSTM.
     """
 
     def __init__(self, kind: str, size: int):
@@ -360,40 +434,56 @@ class Pooling(nn.Module):
             (batch, output_size).
         """
         if self.kind == "last":
-            last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
-            ahead = sequence.gather(1, last)[:, 0]
-            back = sequence[:, 0]
-            return torch.cat([ahead.chunk(2, dim=1)[0], back.chunk(2, dim=1)[1]], dim=1)
-        if self.kind in ("max", "mean_max"):
-            highest = sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
-            if self.kind == "max":
-                return highest
-        if self.kind in ("attention", "attentive_stats"):
-            weights = (
-                self.score(sequence).masked_fill(~mask[:, :, None], float("-inf")).softmax(dim=1)
-            )
-        else:
-            real = mask[:, :, None].to(sequence.dtype)
-            weights = real / real.sum(dim=1, keepdim=True)
+            return _last_states(sequence, mask)
+        if self.kind == "max":
+            return _maximum(sequence, mask)
+        weights = self._weights(sequence, mask)
         mean = (weights * sequence).sum(dim=1)
         if self.kind == "mean_max":
-            return mean + highest
+            return mean + _maximum(sequence, mask)
         if self.kind in ("mean", "attention"):
             return mean
         variance = (weights * (sequence - mean[:, None]).square()).sum(dim=1)
         return torch.cat([mean, torch.sqrt(variance + 1e-7)], dim=1)
 
+    def _weights(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The weight of each frame, (batch, frames, 1) or (batch, frames, size), 0 for padding."""
+        real = mask[:, :, None]
+        if self.kind in ("attention", "attentive_stats"):
+            return self.score(sequence).masked_fill(~real, float("-inf")).softmax(dim=1)
+        real = real.to(sequence.dtype)
+        return real / real.sum(dim=1, keepdim=True)
+
+
+def _maximum(sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The largest numbers of the real frames: (batch, frames, size) -> (batch, size)."""
+    return sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
+
+
+def _last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The last states of both directions of an LSTM: (batch, frames, size) -> (batch, size).
+
+    The backward direction ends at the first frame.
+    """
+    last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, states.shape[2])
+    at_last_frame = states.gather(1, last)[:, 0]
+    at_first_frame = states[:, 0]
+    forward_state = at_last_frame.chunk(2, dim=1)[0]
+    backward_state = at_first_frame.chunk(2, dim=1)[1]
+    return torch.cat([forward_state, backward_state], dim=1)
+
 
 def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean cross entropy of logits (batch, classes) and class ids, or the mean squared error of
-    dimensions.
+    """The mean loss of a batch, a scalar, by the configuration's `problem_type`.
+
+    Args:
+        config: `problem_type` ``"regression"`` takes the squared error, any other cross entropy.
+        logits: (batch, classes), or (batch, dimensions).
+        labels: class ids (batch,), or values (batch, dimensions).
     """
     if config.problem_type == "regression":
         return nn.functional.mse_loss(logits, labels.to(logits.dtype).view_as(logits))
     return nn.functional.cross_entropy(logits, labels)
-
-
-# Support vector machines: one per class against the rest, of two classes one in all
 
 
 def fixed(values: torch.Tensor) -> nn.Parameter:
@@ -402,11 +492,11 @@ def fixed(values: torch.Tensor) -> nn.Parameter:
 
 
 class Calibration(nn.Module):
-    """Maps decision values (batch, machines) to logits (batch, classes), whose softmax gives
-    calibrated probabilities.
+    """Maps decision values of support vector machines to logits of calibrated probabilities.
 
     Platt scaling (Platt 1999) as in scikit-learn's `CalibratedClassifierCV`: sigmoids, divided by
-    their sum.
+    their sum, which the softmax of the logits gives. There is one machine per class against the
+    rest, and of two classes one in all.
     """
 
     def __init__(self, classes: int):
@@ -416,6 +506,7 @@ class Calibration(nn.Module):
         self.offset = fixed(torch.zeros(machines))
 
     def forward(self, decisions: torch.Tensor) -> torch.Tensor:
+        """(batch, machines) -> (batch, classes)."""
         logits = self.slope * decisions + self.offset
         if logits.shape[1] == 1:
             return torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -423,9 +514,7 @@ class Calibration(nn.Module):
 
 
 class LinearMachines(nn.Module):
-    """Linear machines, (batch, size) -> logits (batch, classes): `weight` (machines, size), `bias`
-    (machines,).
-    """
+    """Linear support vector machines: `weight` (machines, size), `bias` (machines,)."""
 
     def __init__(self, size: int, classes: int):
         super().__init__()
@@ -435,14 +524,15 @@ class LinearMachines(nn.Module):
         self.bias = fixed(torch.zeros(machines))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(batch, size) -> logits (batch, classes)."""
         return self.calibration(nn.functional.linear(vectors, self.weight, self.bias))
 
 
 class KernelMachines(nn.Module):
-    """Machines with the kernel exp(-gamma |x - v|^2), (batch, size) -> logits (batch, classes).
+    """Support vector machines with the kernel exp(-gamma |x - v|^2).
 
-    `vectors` (support, size) are the support vectors of all machines, `weight` (machines, support)
-    their coefficients.
+    `vectors` (support, size) are the support vectors v of all machines, and `weight` (machines,
+    support) their coefficients.
     """
 
     def __init__(self, size: int, classes: int, support: int):
@@ -455,6 +545,7 @@ class KernelMachines(nn.Module):
         self.gamma = fixed(torch.tensor(1 / size))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(batch, size) -> logits (batch, classes)."""
         # Coefficients may be large (C of 100 and more) and cancel: distances must be exact to
         # float32's last bits, unlike |x|^2 + |v|^2 - 2 x v or half precision.
         with torch.autocast(vectors.device.type, enabled=False):

@@ -12,10 +12,10 @@ from .spectra import DerivedBuffers
 
 
 class AcousticClassifier(PreTrainedModel):
-    """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on the
-    embedding.
+    """A waveform classifier: `front_end`, then `embed`, then `classifier` on the embedding.
 
-    A network makes these three and calls `post_init` last. Padding never changes a prediction.
+    A network sets `front_end` and `classifier`, overrides `embed`, and calls `post_init` at the end
+    of its `__init__`. Padding never changes a prediction.
     """
 
     config_class = WaveformConfig
@@ -24,8 +24,8 @@ class AcousticClassifier(PreTrainedModel):
     accepts_loss_kwargs = False
     # In half precision, statistics and windows would be wrong by decibels.
     _keep_in_fp32_modules_strict = ("front_end",)
-    # Scale of the classifier's initial weights; 0.3 where activations are all positive and add up,
-    # for small logits.
+    # Scale of the classifier's initial weights. It is 0.3 where the embedding is all positive and
+    # adds up, so that the first logits are small.
     classifier_gain = 1.0
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -63,17 +63,27 @@ class AcousticClassifier(PreTrainedModel):
         # Normalizing extractors may leave padding at a value other than zero.
         waveform = input_values * attention_mask.to(input_values.dtype)
         lengths = attention_mask.sum(dim=1)
-        dtype = self.classifier.weight.dtype
-        speeds = () if self.training else range(len(getattr(self.config, "test_speeds", ())))
-        views = [self.front_end(waveform, lengths, speed) for speed in speeds] or [
-            self.front_end(waveform, lengths)
-        ]
-        vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
-        logits = self.classifier(
-            vectors[0] if len(vectors) == 1 else torch.stack(vectors).mean(dim=0)
-        )
-        loss = None if labels is None else loss_of(self.config, logits.float(), labels)
+        logits = self.classifier(self._embed_waveform(waveform, lengths))
+        loss = None
+        if labels is not None:
+            loss = loss_of(self.config, logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _embed_waveform(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(batch, samples), lengths (batch,) -> (batch, embedding).
+
+        Outside training it is the mean over the configuration's `test_speeds`, if it has any.
+        """
+        speeds = getattr(self.config, "test_speeds", ())
+        if self.training or len(speeds) == 0:
+            views = [self.front_end(waveform, lengths)]
+        else:
+            views = [self.front_end(waveform, lengths, speed) for speed in range(len(speeds))]
+        dtype = self.classifier.weight.dtype
+        vectors = [self.embed(features.to(dtype), mask) for features, mask in views]
+        if len(vectors) == 1:
+            return vectors[0]
+        return torch.stack(vectors).mean(dim=0)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

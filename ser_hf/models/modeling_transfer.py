@@ -37,8 +37,9 @@ class TransferConfig(AcousticConfig):
 
 
 class TransferClassifier(AcousticClassifier):
-    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from
-    the bottom up.
+    """A waveform classifier whose `encoder` has published weights.
+
+    They are all in the list `encoder.layers`, from the bottom up, so that layers can be frozen.
     """
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
@@ -47,16 +48,17 @@ class TransferClassifier(AcousticClassifier):
         self.encoder = encoder
 
     def _make_head(self, size: int) -> None:
+        """Make the layers on the clip's vector of `size` numbers, and initialize all weights."""
         self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
-        head = {"linear": nn.Linear, "svm": LinearMachines}[self.config.head]
-        self.classifier = head(size, self.config.num_labels)
+        if self.config.head == "svm":
+            self.classifier = LinearMachines(size, self.config.num_labels)
+        else:
+            self.classifier = nn.Linear(size, self.config.num_labels)
         self.post_init()
 
 
 class PooledTransferClassifier(TransferClassifier):
-    """A `TransferClassifier` whose encoder returns frames and their mask; `encoder.size` is the
-    size of a frame.
-    """
+    """A `TransferClassifier` whose encoder returns frames, of `encoder.size`, and their mask."""
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config, front_end, encoder)
@@ -65,14 +67,17 @@ class PooledTransferClassifier(TransferClassifier):
         self._make_head(self.pooling.output_size)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.dropout(self.norm(self.pooling(*self.encoder(features, mask))))
+        """(batch, frames, size), mask (batch, frames) -> (batch, pooled size)."""
+        frames, mask = self.encoder(features, mask)
+        vectors = self.norm(self.pooling(frames, mask))
+        return self.dropout(vectors)
 
 
 class ClipNorm(nn.BatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip (He et al. 2022,
-    arXiv:2111.06377).
+    """Batch normalization, without weights, of one vector per clip.
 
-    A feature that is (nearly) constant in training is divided by the share `LEAST` of the mean
+    He et al. 2022 (arXiv:2111.06377) put it before the linear classifier of frozen features. A
+    feature that is (nearly) constant in training is divided by the share `LEAST` of the mean
     deviation of all features, so that it does not outweigh them where a clip of another length
     makes it differ.
     """
@@ -83,9 +88,7 @@ class ClipNorm(nn.BatchNorm1d):
         super().__init__(size, affine=False)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(batch, size) -> the same; a batch of a single clip is normalized by the running
-        statistics.
-        """
+        """Normalize (batch, size); a single clip is normalized by the running statistics."""
         mean = self.running_mean
         variance = self.running_var
         if self.training and len(vectors) > 1:
@@ -96,9 +99,6 @@ class ClipNorm(nn.BatchNorm1d):
         return ((vectors - mean) / deviation).to(vectors.dtype)
 
 
-# BYOL-S
-
-
 class PublishedAudioConfig(TransferConfig):
     """The front end of BYOL-S and CNN14."""
 
@@ -107,6 +107,9 @@ class PublishedAudioConfig(TransferConfig):
     edges: Literal["zeros", "reflect"] = "reflect"
     time_masks: CountOrZero = 0
     band_masks: CountOrZero = 0
+
+
+BYOLS_BLOCKS = 3  # each halves frames and bands
 
 
 class BYOLSConfig(PublishedAudioConfig):
@@ -134,29 +137,27 @@ class BYOLSConfig(PublishedAudioConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if self.n_mels < 2**BYOLS_BLOCKS:
+        if self.n_mels < self.min_frames:  # bands are halved as often as frames
             raise ValueError(
                 f"n_mels: three blocks halve the bands, which takes 8 or more, got {self.n_mels}"
             )
 
 
-BYOLS_BLOCKS = 3  # each halves frames and bands
-
-
 class FrameLayer(nn.Module):
+    """A linear layer on each frame, ReLU and dropout."""
+
     def __init__(self, inputs: int, outputs: int, dropout: float):
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, inputs) -> (batch, frames, outputs)."""
         return self.dropout(torch.relu(self.linear(frames)))
 
 
 class BYOLSEncoder(nn.Module):
-    """Frames of 10 ms and their mask -> frames of 80 ms, (batch, frames // 8, embedding), and their
-    mask.
-    """
+    """The encoder of BYOL-S: from frames of 10 ms to frames of 80 ms."""
 
     def __init__(self, planes: int, bands: int, config: BYOLSConfig):
         super().__init__()
@@ -173,6 +174,15 @@ class BYOLSEncoder(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode features.
+
+        Args:
+            features: (batch, frames, planes * bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, frames // 8, embedding), and the mask of these frames.
+        """
         picture = as_picture(features, self.planes)
         for block in self.layers[:BYOLS_BLOCKS]:
             picture, mask = block(picture, mask)
@@ -184,21 +194,18 @@ class BYOLSEncoder(nn.Module):
 
 
 class BYOLSForAudioClassification(PooledTransferClassifier):
-    """BYOL-S: log-mel front end, the small convolutional encoder of BYOL-A, mean plus maximum over
-    time.
+    """BYOL-S: the small convolutional encoder of BYOL-A, pooled by mean plus maximum over time.
 
-    Elbanna et al. 2022 (arXiv:2206.12038) trained it without labels, after Niizumi et al. 2021
-    (arXiv:2103.06695).
+    Elbanna et al. 2022 (arXiv:2206.12038) trained it without labels on speech, after Niizumi et al.
+    2021 (arXiv:2103.06695).
     """
 
     config_class = BYOLSConfig
 
     def __init__(self, config: BYOLSConfig):
         front_end = FrontEnd(config)
-        super().__init__(config, front_end, BYOLSEncoder(front_end.planes, front_end.bands, config))
-
-
-# CNN14
+        encoder = BYOLSEncoder(front_end.planes, front_end.bands, config)
+        super().__init__(config, front_end, encoder)
 
 
 class CNN14Config(PublishedAudioConfig):
@@ -235,41 +242,57 @@ class CNN14Config(PublishedAudioConfig):
 
 
 class DoubleBlock(nn.Module):
-    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed` bands they are
-    normalized before.
+    """Two convolution blocks, mean over squares of `pool` frames and bands, and dropout.
+
+    With `normed_bands` (planes times bands) the picture is first normalized band by band.
     """
 
-    def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
+    def __init__(
+        self, inputs: int, outputs: int, *, pool: int, dropout: float, normed_bands: int = 0
+    ):
         super().__init__()
-        if normed:
-            self.bands_norm = MaskedBatchNorm1d(normed)
+        if normed_bands:
+            self.bands_norm = MaskedBatchNorm1d(normed_bands)
         self.convolutions = nn.ModuleList(
-            ConvBlock(width, outputs, (1, 1), 0.0) for width in (inputs, outputs)
+            [
+                ConvBlock(inputs, outputs, pool=(1, 1), dropout=0.0),
+                ConvBlock(outputs, outputs, pool=(1, 1), dropout=0.0),
+            ]
         )
         self.pool = nn.AvgPool2d(pool)
         self.time_pool = pool
-        self.normed = normed
+        self.norms_bands = normed_bands > 0
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, picture: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and
-        the pooled mask.
+        """Apply the block.
+
+        Args:
+            picture: (batch, inputs, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, frames // pool, bands // pool), and the mask of these frames.
         """
-        if self.normed:
-            rows = picture.transpose(2, 3).flatten(1, 2)
-            picture = (
-                self.bands_norm(rows, mask).unflatten(1, (picture.shape[1], -1)).transpose(2, 3)
-            )
+        if self.norms_bands:
+            picture = self._normalize_bands(picture, mask)
         for convolution in self.convolutions:
             picture, _ = convolution(picture, mask)
         mask = pooled_mask(mask, self.time_pool)
-        return self.dropout(self.pool(picture)) * mask[:, None, :, None].to(picture.dtype), mask
+        pooled = self.dropout(self.pool(picture))
+        return pooled * mask[:, None, :, None].to(picture.dtype), mask
+
+    def _normalize_bands(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        planes = picture.shape[1]
+        band_rows = picture.transpose(2, 3).flatten(1, 2)  # (batch, planes * bands, frames)
+        normed = self.bands_norm(band_rows, mask)
+        return normed.unflatten(1, (planes, -1)).transpose(2, 3)
 
 
 class ClipLayer(nn.Module):
-    """Mean plus maximum over time, and a linear layer with ReLU, dropout before it and after it."""
+    """Mean plus maximum over time, then a linear layer with ReLU, with dropout around it."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float):
         super().__init__()
@@ -278,34 +301,44 @@ class ClipLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.dropout(torch.relu(self.linear(self.dropout(self.pooling(frames, mask)))))
+        """(batch, frames, inputs), mask (batch, frames) -> (batch, outputs)."""
+        pooled = self.dropout(self.pooling(frames, mask))
+        return self.dropout(torch.relu(self.linear(pooled)))
 
 
 class CNN14Encoder(nn.Module):
-    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, embedding)."""
+    """The encoder of CNN14: from the frames of a clip to one vector."""
 
     def __init__(self, planes: int, bands: int, config: CNN14Config):
         super().__init__()
-        self.planes, self.layers = planes, nn.ModuleList()
+        self.planes = planes
+        self.layers = nn.ModuleList()
         inputs = planes
         last = len(config.channels) - 1
-        for i, width in enumerate(config.channels):
-            pool = 1 if i == last else 2
-            normed = 0 if i else planes * bands
-            self.layers.append(DoubleBlock(inputs, width, pool, config.block_dropout, normed))
-            inputs = width
+        for number, outputs in enumerate(config.channels):
+            block = DoubleBlock(
+                inputs,
+                outputs,
+                pool=1 if number == last else 2,
+                dropout=config.block_dropout,
+                normed_bands=planes * bands if number == 0 else 0,
+            )
+            self.layers.append(block)
+            inputs = outputs
         self.layers.append(ClipLayer(inputs, config.embedding, config.dropout))
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, planes * bands), mask (batch, frames) -> (batch, embedding)."""
+        *blocks, clip_layer = self.layers
         picture = as_picture(features, self.planes)
-        for block in self.layers[:-1]:
+        for block in blocks:
             picture, mask = block(picture, mask)
-        return self.layers[-1](picture.mean(dim=3).transpose(1, 2), mask)
+        frames = picture.mean(dim=3).transpose(1, 2)
+        return clip_layer(frames, mask)
 
 
 class CNN14ForAudioClassification(TransferClassifier):
-    """CNN14 of PANNs: log-mel front end, six blocks of two convolutions, mean plus maximum over
-    time.
+    """CNN14 of PANNs: six blocks of two convolutions, pooled by mean plus maximum over time.
 
     Kong et al. 2020 (arXiv:1912.10211) trained it to tag the sounds of AudioSet.
     """
@@ -314,8 +347,10 @@ class CNN14ForAudioClassification(TransferClassifier):
 
     def __init__(self, config: CNN14Config):
         front_end = FrontEnd(config)
-        super().__init__(config, front_end, CNN14Encoder(front_end.planes, front_end.bands, config))
+        encoder = CNN14Encoder(front_end.planes, front_end.bands, config)
+        super().__init__(config, front_end, encoder)
         self._make_head(config.embedding)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, embedding)."""
         return self.norm(self.encoder(features, mask))

@@ -1,5 +1,6 @@
 """VGG networks under a new head: VGGish, pretrained on audio, and VGG16, pretrained on images."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -24,8 +25,9 @@ from .spectra import DerivedBuffers, ShortTime
 
 
 class VGGStage(nn.Module):
-    """Convolutions of 3 x 3 with biases and ReLU, padding set to zero after each, then max-pooling
-    of 2 x 2.
+    """Convolutions of 3 x 3 with biases and ReLU, then max-pooling of 2 x 2.
+
+    Padding is set to zero after each convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
@@ -39,8 +41,14 @@ class VGGStage(nn.Module):
     def forward(
         self, picture: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames // 2, bands // 2), and the
-        pooled mask.
+        """Apply the stage.
+
+        Args:
+            picture: (batch, inputs, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, frames // 2, bands // 2), and the mask of these frames.
         """
         for convolution in self.convolutions:
             picture = torch.relu(convolution(picture)) * mask[:, None, :, None]
@@ -48,12 +56,19 @@ class VGGStage(nn.Module):
         return self.pool(picture) * mask[:, None, :, None], mask
 
 
-# VGGish
+def _stages(inputs: int, channels: Sequence[int], depths: Sequence[int]) -> list[VGGStage]:
+    """A stage for each number of output channels, with as many convolutions as `depths` says."""
+    stages = []
+    for outputs, depth in zip(channels, depths, strict=True):
+        stages.append(VGGStage(inputs, outputs, depth))
+        inputs = outputs
+    return stages
+
 
 # Front end as published beside the model (tensorflow/models, research/audioset/vggish).
-RATE = 16000
+RATE = 16000  # Hz
 N_FFT = 512
-FRAMES = 96
+FRAMES = 96  # of an example
 BANDS = 64
 VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
@@ -103,9 +118,11 @@ class VGGishConfig(WaveformConfig):
 
 
 class VGGishFrontEnd(DerivedBuffers):
-    """Waveform -> examples of `FRAMES` log-mel frames of `BANDS` bands, and a mask of the real
-    ones; `example_hop` frames from one example to the next. A clip shorter than one example is
-    padded with silence."""
+    """Cuts a clip into examples of `FRAMES` log-mel frames of `BANDS` bands.
+
+    There are `example_hop` frames from one example to the next. A clip shorter than one example is
+    padded with silence.
+    """
 
     def __init__(self, example_hop: int = FRAMES):
         super().__init__()
@@ -130,49 +147,61 @@ class VGGishFrontEnd(DerivedBuffers):
     def forward(
         self, waveform: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), true lengths (batch,) -> (batch, examples, 96 * 64), and mask (batch,
-        examples).
+        """Compute examples.
+
+        Args:
+            waveform: (batch, samples), zero beyond each clip.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            Examples (batch, examples, FRAMES * BANDS), zero in the padding, and a mask (batch,
+            examples) bool, true for real ones.
         """
-        short_time = self.short_time
         with torch.autocast(waveform.device.type, enabled=False):
-            frames = short_time.cut(short_time.pad(waveform.float())) * short_time.window.float()
-            spectrum = torch.fft.rfft(nn.functional.pad(frames, (0, N_FFT - frames.shape[2])))
-            magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
-            features = torch.log(magnitude @ self.filters.float() + 0.01)
+            features = self._log_mel(waveform.float())
         examples = features.unfold(1, FRAMES, self.example_hop).transpose(2, 3).flatten(2)
-        counts = (
-            torch.div(
-                short_time.frame_counts(lengths) - FRAMES, self.example_hop, rounding_mode="floor"
-            )
-            + 1
-        )
+        last_start = self.short_time.frame_counts(lengths) - FRAMES
+        counts = torch.div(last_start, self.example_hop, rounding_mode="floor") + 1
         mask = torch.arange(examples.shape[1], device=lengths.device) < counts[:, None]
         return examples * mask[:, :, None], mask
 
+    def _log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Logarithms of mel bands of magnitudes: (batch, samples) -> (batch, frames, BANDS)."""
+        frames = self.short_time.cut(self.short_time.pad(waveform))
+        frames = frames * self.short_time.window.float()
+        spectrum = torch.fft.rfft(nn.functional.pad(frames, (0, N_FFT - frames.shape[2])))
+        magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
+        return torch.log(magnitude @ self.filters.float() + 0.01)
+
 
 class VGGishEncoder(nn.Module):
-    """(batch, examples, frames * bands), mask (batch, examples) -> (batch, examples, embedding),
-    and the mask.
-    """
+    """The encoder of VGGish: four stages and three dense layers, on each example by itself."""
 
     def __init__(self, config: VGGishConfig):
         super().__init__()
-        widths = [1, *config.channels]
-        stages = [
-            VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGGISH_DEPTHS)
+        halvings = len(VGGISH_DEPTHS)
+        joined = config.channels[-1] * (FRAMES // 2**halvings) * (BANDS // 2**halvings)
+        dense = [
+            nn.Linear(joined, config.hidden),
+            nn.Linear(config.hidden, config.hidden),
+            nn.Linear(config.hidden, config.embedding_size),
         ]
-        joined = (
-            widths[-1] * (FRAMES // 2 ** len(VGGISH_DEPTHS)) * (BANDS // 2 ** len(VGGISH_DEPTHS))
-        )
-        sizes = [joined, config.hidden, config.hidden, config.embedding_size]
-        dense = [nn.Linear(sizes[i], sizes[i + 1]) for i in range(3)]
-        self.layers = nn.ModuleList([*stages, *dense])
+        self.layers = nn.ModuleList([*_stages(1, config.channels, VGGISH_DEPTHS), *dense])
         self.rectified = config.activation == "relu"
         self.size = config.embedding_size
 
     def forward(
         self, examples: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode examples.
+
+        Args:
+            examples: (batch, examples, FRAMES * BANDS).
+            mask: (batch, examples) bool, true for real ones.
+
+        Returns:
+            (batch, examples, embedding), and the same mask.
+        """
         picture = examples.reshape(-1, 1, FRAMES, BANDS).to(memory_format=torch.channels_last)
         real = mask.flatten()[:, None].expand(-1, FRAMES)
         stages = self.layers[: len(VGGISH_DEPTHS)]
@@ -182,19 +211,20 @@ class VGGishEncoder(nn.Module):
         # The dense layers were trained with channels last: frame by frame, band by band, channel by
         # channel.
         vectors = picture.permute(0, 2, 3, 1).flatten(1)
-        for layer in dense[:-1]:
+        *hidden_layers, last_layer = dense
+        for layer in hidden_layers:
             vectors = torch.relu(layer(vectors))
-        vectors = dense[-1](vectors)
-        vectors = torch.relu(vectors) if self.rectified else vectors
+        vectors = last_layer(vectors)
+        if self.rectified:
+            vectors = torch.relu(vectors)
         return vectors.unflatten(0, mask.shape), mask
 
 
 class VGGishForAudioClassification(PooledTransferClassifier):
-    """VGGish pretrained to tag the sound of videos: an embedding for each 0.96 s of a clip, pooled,
-    and a classifier.
+    """VGGish: an embedding for each 0.96 s of a clip, pooled over the clip.
 
-    Hershey et al. 2017, arXiv:1609.09430, without the principal components and quantization of the
-    embeddings.
+    Hershey et al. 2017 (arXiv:1609.09430) trained it to tag the sound of videos. The principal
+    components and the quantization of the published embeddings are left out.
     """
 
     config_class = VGGishConfig
@@ -203,8 +233,6 @@ class VGGishForAudioClassification(PooledTransferClassifier):
     def __init__(self, config: VGGishConfig):
         super().__init__(config, VGGishFrontEnd(config.example_hop), VGGishEncoder(config))
 
-
-# VGG16
 
 VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 
@@ -219,7 +247,7 @@ class VGG16Config(TransferConfig):
 
     model_type = "ser_vgg16"
 
-    # Large enough a picture for five halvings: four bands and 0.5 s remain.
+    # A picture large enough to be halved five times: four bands and frames of 0.5 s remain.
     n_fft: Samples = 1024
     win_length: Samples = 1024
     n_mels: Bands = 128
@@ -247,24 +275,28 @@ class VGG16Config(TransferConfig):
 
 
 class VGG16Encoder(nn.Module):
-    """The five stages. With one plane the kernels of the published first layer are summed over its
-    colors.
+    """The five stages of VGG16.
+
+    With a single plane the kernels of the published first layer are summed over its colors.
     """
 
     def __init__(self, planes: int, bands: int, channels: list[int]):
         super().__init__()
         self.planes = planes
-        widths = [planes, *channels]
-        self.layers = nn.ModuleList(
-            VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGG16_DEPTHS)
-        )
+        self.layers = nn.ModuleList(_stages(planes, channels, VGG16_DEPTHS))
         self.size = channels[-1] * (bands // 2 ** len(VGG16_DEPTHS))
 
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask -> (batch, frames // 32, size), and the mask of
-        those frames.
+        """Encode features.
+
+        Args:
+            features: (batch, frames, planes * bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, frames // 32, size), and the mask of these frames.
         """
         picture = as_picture(features, self.planes)
         for stage in self.layers:
@@ -273,10 +305,9 @@ class VGG16Encoder(nn.Module):
 
 
 class VGG16ForAudioClassification(PooledTransferClassifier):
-    """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a
-    classifier.
+    """VGG16, pretrained on images, on log-mel spectrograms, pooled over time.
 
-    Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D, without its three dense layers.
+    Simonyan and Zisserman 2014 (arXiv:1409.1556), configuration D without its three dense layers.
     """
 
     config_class = VGG16Config
@@ -284,6 +315,5 @@ class VGG16ForAudioClassification(PooledTransferClassifier):
 
     def __init__(self, config: VGG16Config):
         front_end = FrontEnd(config)
-        super().__init__(
-            config, front_end, VGG16Encoder(front_end.planes, front_end.bands, config.channels)
-        )
+        encoder = VGG16Encoder(front_end.planes, front_end.bands, config.channels)
+        super().__init__(config, front_end, encoder)
