@@ -41,8 +41,7 @@ class CNN2dConfig(ConvolutionConfig):
 
 
 class CNN2dForAudioClassification(AcousticClassifier):
-    """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer,
-    classifier.
+    """2-D CNN: convolutional blocks over the spectrogram, global pooling and a dense layer.
 
     The network of most speech emotion notebooks, for clips of any length (``frame_fit: resize``
     resizes as they do).
@@ -57,26 +56,24 @@ class CNN2dForAudioClassification(AcousticClassifier):
         self.stack = ConvolutionStack2d(
             self.front_end.planes, self.front_end.bands, config, config.kernel_size
         )
-        over_bands = config.pooling_over == "frames_and_bands"
-        self.pooling = Pooling(
-            config.pooling, self.stack.channels if over_bands else self.stack.size
-        )
+        self.pools_bands = config.pooling_over == "frames_and_bands"
+        pooled_size = self.stack.channels if self.pools_bands else self.stack.size
+        self.pooling = Pooling(config.pooling, pooled_size)
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(self.pooling.output_size, config.hidden)
         self.classifier = nn.Linear(config.hidden, config.num_labels)
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, hidden)."""
         frames, mask = self.stack(features, mask)
-        if self.config.pooling_over == "frames_and_bands":
-            # Each band of a frame is one item to pool.
-            frames = (
-                frames.unflatten(2, (self.stack.channels, self.stack.bands))
-                .transpose(2, 3)
-                .flatten(1, 2)
-            )
+        if self.pools_bands:
+            # Each band of a frame is an item to pool: (batch, frames * bands, channels).
+            picture = frames.unflatten(2, (self.stack.channels, self.stack.bands))
+            frames = picture.transpose(2, 3).flatten(1, 2)
             mask = mask.repeat_interleave(self.stack.bands, dim=1)
-        return self.dropout(torch.relu(self.dense(self.dropout(self.pooling(frames, mask)))))
+        pooled = self.dropout(self.pooling(frames, mask))
+        return self.dropout(torch.relu(self.dense(pooled)))
 
 
 class CNN1dConfig(WaveformConfig):
@@ -105,8 +102,9 @@ class CNN1dConfig(WaveformConfig):
 
 
 class Waveform(nn.Module):
-    """A front end whose frames are samples; clips below `min_frames` get zeros, which count as
-    real.
+    """A front end whose frames are samples.
+
+    A clip below `min_frames` samples gets zeros, which count as real.
     """
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
@@ -119,24 +117,30 @@ class Waveform(nn.Module):
     def forward(
         self, waveform: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), true lengths (batch,) -> (batch, samples + min_frames, 1) and mask
-        (batch, frames).
+        """Bring clips to unit root mean square, if the kind is ``"clip"``.
+
+        Args:
+            waveform: (batch, samples), zero beyond each clip.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            (batch, samples + min_frames, 1), and a mask (batch, samples + min_frames) bool, true
+            for real samples.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             if self.kind == "clip":
                 power = waveform.square().sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
                 waveform = waveform * torch.rsqrt(power.clamp(min=self.FLOOR))
-            # Whatever the batch's length, which would otherwise become fixed in an exported
-            # network.
+            # Also a batch that is long enough: its length would become fixed in an exported
+            # network otherwise.
             waveform = nn.functional.pad(waveform, (0, self.min_frames))
             sample = torch.arange(waveform.shape[1], device=waveform.device)
             return waveform[:, :, None], sample < lengths[:, None].clamp(min=self.min_frames)
 
 
 class CNN1dForAudioClassification(AcousticClassifier):
-    """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks,
-    pooling over time.
+    """1-D CNN over the raw waveform: trained filters in place of a spectrogram.
 
     M5 of Dai et al. 2017 (arXiv:1610.00087); `depths` ``[1, 2, 2, 3, 2]`` of `channels` ``[64, 64,
     128, 256, 512]`` make M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160
@@ -153,24 +157,27 @@ class CNN1dForAudioClassification(AcousticClassifier):
         )
         self.blocks = nn.ModuleList()
         inputs = 1
-        for channels, depth in zip(config.channels, config.depths, strict=True):
+        for outputs, depth in zip(config.channels, config.depths, strict=True):
             for layer in range(depth):
-                kernel, stride = (
-                    (config.kernel_size, 1)
-                    if self.blocks
-                    else (config.first_kernel, config.first_stride)
+                first_of_network = len(self.blocks) == 0
+                last_of_block = layer == depth - 1
+                convolution = ConvBlock1d(
+                    inputs,
+                    outputs,
+                    kernel_size=config.first_kernel if first_of_network else config.kernel_size,
+                    pool=config.pool if last_of_block else 1,
+                    dropout=config.conv_dropout if last_of_block else 0.0,
+                    stride=config.first_stride if first_of_network else 1,
                 )
-                pool, dropout = (
-                    (config.pool, config.conv_dropout) if layer == depth - 1 else (1, 0.0)
-                )
-                self.blocks.append(ConvBlock1d(inputs, channels, kernel, pool, dropout, stride))
-                inputs = channels
+                self.blocks.append(convolution)
+                inputs = outputs
         self.pooling = Pooling(config.pooling, inputs)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, samples, 1), mask (batch, samples) -> (batch, pooled size)."""
         frames = features.transpose(1, 2)
         for block in self.blocks:
             frames, mask = block(frames, mask)

@@ -1,6 +1,4 @@
-"""Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs, configurations
-and networks.
-"""
+"""Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -55,11 +53,14 @@ class CRNNForAudioClassification(AcousticClassifier):
         self.post_init()
 
     def _stack(self, config: CRNNConfig) -> nn.Module:
+        """Make the convolutions, whose output frames have `size` numbers."""
         return ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, pooled size)."""
         frames, mask = self.stack(features, mask)
-        return self.dropout(self.pooling(self.lstm(self.dropout(frames), mask), mask))
+        states = self.lstm(self.dropout(frames), mask)
+        return self.dropout(self.pooling(states, mask))
 
 
 class CNNLSTMConfig(AcousticConfig):
@@ -84,8 +85,7 @@ class CNNLSTMConfig(AcousticConfig):
 
 
 class CNNLSTMForAudioClassification(CRNNForAudioClassification):
-    """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its
-    last states.
+    """CNN-LSTM: convolutions over time, with mel bands as channels, before the LSTM.
 
     After the 1-D CNN LSTM of Zhao, Mao and Chen 2019 (Biomedical Signal Processing and Control 47).
     """
@@ -119,8 +119,7 @@ class StackedCNNLSTMConfig(CRNNConfig):
 
 
 class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
-    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the
-    remaining frames.
+    """Stacked CNN-LSTM: a deep stack of 2-D convolutions before the LSTM.
 
     After the notebook "stacked_cnn_lstm" of
     Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.

@@ -1,6 +1,4 @@
-"""Frame descriptors of speech in librosa's units (energy, spectral shape, pitch) and a 1-D CNN over
-them.
-"""
+"""Descriptors of frames of speech (energy, spectral shape, pitch) and a 1-D CNN over them."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -111,14 +109,14 @@ class CNN1dDescriptorsConfig(FrameConfig):
                 "normalization: clip_bands makes all clips' statistics alike; "
                 "aggregate needs corpus"
             )
-        steps = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
-        if self.aggregate and steps < math.prod(self.pooling_factors):
-            raise ValueError(
-                f"pooling_factors: need {math.prod(self.pooling_factors)} statistics, "
-                f"there are {steps}"
-            )
-        if not {"pitch", "voicing"} & set(self.descriptors):
-            return
+        statistics = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
+        needed = math.prod(self.pooling_factors)
+        if self.aggregate and statistics < needed:
+            raise ValueError(f"pooling_factors: need {needed} statistics, there are {statistics}")
+        if {"pitch", "voicing"} & set(self.descriptors):
+            self._check_pitch()
+
+    def _check_pitch(self) -> None:
         lowest = max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft)
         highest = self.sampling_rate / 4
         if not lowest <= self.pitch_min < self.pitch_max <= highest:
@@ -132,32 +130,39 @@ class CNN1dDescriptorsConfig(FrameConfig):
 class FrameDescriptors(DerivedBuffers):
     """The descriptors that a configuration lists, in that order, of every frame.
 
-    The first seven equal librosa's `feature.*` functions (mean and deviation of the amplitude are
-    from Sahu 2019, arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others
-    as it is.
+    Zero crossings, root mean square and the spectral ones equal librosa's `feature.*` functions;
+    mean and deviation of the amplitude are from Sahu 2019 (arXiv:1904.06022). The spectral ones see
+    a frame through a Hann window, the others as it is.
 
     Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter
-    way to find pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level
-    `LOUD_FROM` of the loudest frame's.
+    way to find pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM`, and its level
+    the share `LOUD_FROM` of the loudest frame's.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
         super().__init__()
         self.short_time = ShortTime(config, min_frames)
-        self.config, self.size = config, len(config.descriptors)
+        self.config = config
+        self.size = len(config.descriptors)
         self.derive("frequencies", config.n_fft // 2 + 1)
         self.reset()
 
     def fill(self) -> None:
-        self.frequencies.copy_(
-            torch.arange(len(self.frequencies)) * (self.config.sampling_rate / self.config.n_fft)
-        )
+        bin_width = self.config.sampling_rate / self.config.n_fft
+        self.frequencies.copy_(torch.arange(len(self.frequencies)) * bin_width)
 
     def forward(
         self, waveform: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size), padding zero,
-        and mask.
+        """Compute descriptors.
+
+        Args:
+            waveform: (batch, samples), zero beyond each clip.
+            lengths: (batch,) samples of each clip.
+
+        Returns:
+            Descriptors (batch, frames, size), zero in the padding, and a mask (batch, frames) bool,
+            true for real frames.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = self.short_time.pad(waveform.float(), lengths)
@@ -165,24 +170,27 @@ class FrameDescriptors(DerivedBuffers):
             mask = self.short_time.mask(frames, lengths)
             around_zero = frames - frames.mean(dim=2, keepdim=True)
             level = around_zero.square().mean(dim=2).sqrt()
+
             values = {
                 "zero_crossing_rate": self._zero_crossing_rate(waveform, lengths),
                 "rms": self.short_time.cut(waveform.square()).mean(dim=2).sqrt(),
                 "mean_amplitude": self.short_time.cut(waveform.abs()).mean(dim=2),
                 "amplitude_deviation": level,
             }
-            wanted = set(self.config.descriptors)
-            if wanted & {"spectral_centroid", "spectral_bandwidth", "spectral_rolloff"}:
+            configured = set(self.config.descriptors)
+            if configured & {"spectral_centroid", "spectral_bandwidth", "spectral_rolloff"}:
                 values |= self._spectral_shape(self.short_time.power(frames).sqrt())
-            if wanted & {"pitch", "voicing"}:
-                semitones, values["voicing"] = self._pitch(around_zero)
+            if configured & {"pitch", "voicing"}:
+                semitones, voicing = self._pitch(around_zero)
                 loud = level >= LOUD_FROM * (level * mask).amax(dim=1, keepdim=True)
-                voiced = loud & (values["voicing"] >= VOICED_FROM)
+                voiced = loud & (voicing >= VOICED_FROM)
+                values["voicing"] = voicing
                 values["pitch"] = torch.where(voiced, semitones, torch.zeros_like(semitones))
             features = torch.stack([values[name] for name in self.config.descriptors], dim=2)
             return features * mask[:, :, None], mask
 
     def _zero_crossing_rate(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Crossings per sample of padded clips: (batch, samples) -> (batch, frames)."""
         negative = waveform < -_ZERO
         crossing = nn.functional.pad((negative[:, 1:] != negative[:, :-1]).float(), (1, 0))
         # A crossing is one between two samples of the clip, not one into the zeros around it.
@@ -208,26 +216,30 @@ class FrameDescriptors(DerivedBuffers):
         }
 
     def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pitch (semitones above the reference) and voicing of frames with mean zero, each (batch,
-        frames).
+        """Find the pitch of frames (batch, frames, n_fft) with mean zero.
+
+        Returns:
+            Semitones above `PITCH_REFERENCE`, and voicing, 0 to 1, each (batch, frames).
         """
         rate = self.config.sampling_rate
         shortest = math.floor(rate / self.config.pitch_max)
         longest = math.ceil(rate / self.config.pitch_min)
-        # One lag more on either side, so that every lag has neighbors.
+        # A further lag on either side, so that every lag has neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
         before = similarity[:, :, :-2]
-        here = similarity[:, :, 1:-1]
+        center = similarity[:, :, 1:-1]
         after = similarity[:, :, 2:]
+
         # Parabola through three neighboring lags: at a peak its vertex lies within half a lag.
         slope = (after - before) / 2
-        curvature = before - 2 * here + after
+        curvature = before - 2 * center + after
         shift = (-slope / curvature.clamp(max=-_TINY)).clamp(-0.5, 0.5)
-        height = here + slope * shift / 2
-        peak = (here > before) & (here >= after) & (here > 0)
+        height = center + slope * shift / 2
+        peak = (center > before) & (center >= after) & (center > 0)
         height = torch.where(peak, height, torch.zeros_like(height)).clamp(max=1.0)
-        enough = _FIRST_PEAK * height.amax(dim=2, keepdim=True)
-        first = (peak & (height >= enough)).int().argmax(dim=2, keepdim=True)
+
+        high_enough = height >= _FIRST_PEAK * height.amax(dim=2, keepdim=True)
+        first = (peak & high_enough).int().argmax(dim=2, keepdim=True)
         voicing = height.gather(2, first).squeeze(2)
         period = (first + shortest + shift.gather(2, first)).squeeze(2)
         semitones = 12 * torch.log2(rate / PITCH_REFERENCE / period)
@@ -235,8 +247,9 @@ class FrameDescriptors(DerivedBuffers):
 
 
 def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
-    """Autocorrelation of (batch, frames, samples) at lags from 0 to `lags` - 1: (batch, frames,
-    lags).
+    """Autocorrelation at lags from 0 to `lags` - 1, not normalized.
+
+    (batch, frames, samples) -> (batch, frames, lags).
     """
     length = frames.shape[2]
     # Zeros enough that no product wraps around, and a power of two.
@@ -250,8 +263,10 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
 
 
 def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """Autocorrelation at the lags `first` to `last`, -1 to 1: over the mean energy of both
-    stretches.
+    """Autocorrelation at the lags from `first` to `last`, normalized to numbers from -1 to 1.
+
+    It is divided by the mean energy of the two stretches of the frame that are multiplied.
+    (batch, frames, samples) -> (batch, frames, last - first + 1).
     """
     size = frames.shape[2]
     # Energy of the first n samples of a frame, for n = 1 to size.
@@ -266,11 +281,10 @@ def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> 
 
 
 class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
-    """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up
-    over the clip.
+    """1-D CNN over descriptors of energy, spectral shape and pitch.
 
-    Convolutions slide along time, or, as in many notebooks, along the clip's vector of statistics
-    (`aggregate`).
+    Convolutions slide along time, or with `aggregate`, as in many notebooks, along the clip's
+    vector of statistics.
     """
 
     config_class = CNN1dDescriptorsConfig
@@ -291,9 +305,11 @@ class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, hidden)."""
         if self.config.aggregate:
             # (batch, 1 frame, statistics) becomes a sequence of as many steps, one number each.
             features = features.transpose(1, 2)
             mask = torch.ones_like(features[:, :, 0], dtype=torch.bool)
-        pooled = self.pooling(*self.stack(features, mask))
-        return self.dropout(torch.relu(self.dense(self.dropout(pooled))))
+        frames, mask = self.stack(features, mask)
+        pooled = self.dropout(self.pooling(frames, mask))
+        return self.dropout(torch.relu(self.dense(pooled)))

@@ -29,9 +29,7 @@ class FunctionalsSvmConfig(FunctionalsLinearConfig):
 
 
 class Standardized(nn.Module):
-    """Functionals (batch, size), standardized by those of the training clips, as the one frame of
-    each clip.
-    """
+    """A front end for functionals: standardizes them by those of the training clips."""
 
     def __init__(self, config: FunctionalsLinearConfig):
         super().__init__()
@@ -41,6 +39,18 @@ class Standardized(nn.Module):
     def forward(
         self, vectors: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standardize functionals.
+
+        Args:
+            vectors: (batch, size), the functionals of each clip.
+            lengths: not used.
+
+        Returns:
+            (batch, 1, size), a single frame of each clip, and a mask (batch, 1) that is true.
+
+        Raises:
+            ValueError: a vector has another size, as a waveform has.
+        """
         if vectors.shape[1] != self.size:
             raise ValueError(
                 f"expected {self.size} functionals per clip, got {vectors.shape[1]}; "

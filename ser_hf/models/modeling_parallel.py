@@ -1,6 +1,4 @@
-"""Parallel networks: convolutional branches beside a transformer or an LSTM, configurations, layers
-and networks.
-"""
+"""Parallel networks: convolutional branches beside a transformer or an LSTM."""
 
 import math
 from typing import Annotated, Literal
@@ -23,8 +21,9 @@ from .options import Items, OddNumber, WholeNumber
 
 
 class ParallelConfig(ConvolutionConfig):
-    """The options of convolutional branches, which are alike but for their kernels, beside a
-    branch for the sequence of frames.
+    """The options of convolutional branches beside a branch for the sequence of frames.
+
+    The convolutional branches are alike but for the sizes of their kernels.
     """
 
     kernel_sizes: Annotated[
@@ -59,11 +58,10 @@ class ParallelConfig(ConvolutionConfig):
 
 
 class ParallelClassifier(AcousticClassifier):
-    """Convolutional branches of several kernel sizes beside a branch for the sequence of max-pooled
-    frames.
+    """Convolutional branches beside a branch for the sequence of max-pooled frames.
 
-    A network makes the layers of that branch, for frames of a size, in `_sequence_branch`, which
-    returns its pooling, and calls them in `_sequence`.
+    A network makes the layers of the sequence branch in `_sequence_branch`, and calls them in
+    `_sequence`.
     """
 
     config_class = ParallelConfig
@@ -78,27 +76,48 @@ class ParallelClassifier(AcousticClassifier):
             ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes
         )
         self.frame_pool = nn.MaxPool2d(tuple(config.sequence_pooling))
-        sequence_pooling = self._sequence_branch(
-            config, planes * (bands // config.sequence_pooling[1])
-        )
+        pooled_bands = bands // config.sequence_pooling[1]
+        sequence_pooling = self._sequence_branch(config, planes * pooled_bands)
         self.poolings = nn.ModuleList(
             Pooling(config.pooling, branch.size) for branch in self.branches
         )
         self.poolings.append(sequence_pooling)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(
-            sum(pooling.output_size for pooling in self.poolings), config.num_labels
-        )
+        embedding = sum(pooling.output_size for pooling in self.poolings)
+        self.classifier = nn.Linear(embedding, config.num_labels)
         self.post_init()
 
+    def _sequence_branch(self, config: ParallelConfig, size: int) -> Pooling:
+        """Make the layers of the sequence branch, for frames of `size` numbers.
+
+        Returns:
+            The pooling of the frames that `_sequence` returns.
+        """
+        raise NotImplementedError
+
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size of the branch)."""
+        raise NotImplementedError
+
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, sum of the pooled sizes)."""
         outputs = [branch(features, mask) for branch in self.branches]
-        frame_mask = pooled_mask(mask, self.frame_pool.kernel_size[0])
-        pooled = self.frame_pool(as_picture(features, self.front_end.planes))
-        frames = pooled.transpose(1, 2).flatten(2) * frame_mask[:, :, None]
+        frames, frame_mask = self._pooled_frames(features, mask)
         outputs.append((self._sequence(frames, frame_mask), frame_mask))
-        pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
-        return self.dropout(torch.cat(pooled, dim=1))
+
+        vectors = []
+        for pooling, (sequence, sequence_mask) in zip(self.poolings, outputs, strict=True):
+            vectors.append(pooling(sequence, sequence_mask))
+        return self.dropout(torch.cat(vectors, dim=1))
+
+    def _pooled_frames(
+        self, features: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The frames of the sequence branch, and their mask (batch, fewer frames)."""
+        frame_mask = pooled_mask(mask, self.frame_pool.kernel_size[0])
+        picture = self.frame_pool(as_picture(features, self.front_end.planes))
+        frames = picture.transpose(1, 2).flatten(2)
+        return frames * frame_mask[:, :, None], frame_mask
 
 
 class ParallelCNNTransformerConfig(ParallelConfig):
@@ -122,7 +141,10 @@ class ParallelCNNTransformerConfig(ParallelConfig):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product attention with several heads, among the real frames."""
+    """Scaled dot-product attention with several heads, among the real frames.
+
+    Vaswani et al. 2017, arXiv:1706.03762.
+    """
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
@@ -132,6 +154,8 @@ class SelfAttention(nn.Module):
         self.join = nn.Linear(size, size)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
+        # Each (batch, heads, frames, size / heads).
         queries, keys, values = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in self.project(sequence).chunk(3, dim=2)
@@ -147,27 +171,26 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Equal to `nn.TransformerEncoderLayer` with ``norm_first`` (Vaswani et al. 2017,
-    arXiv:1706.03762).
-    """
+    """A block equal to `nn.TransformerEncoderLayer` with ``norm_first``."""
 
     def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
         self.attention = SelfAttention(size, heads, dropout)
-        self.widen, self.narrow = nn.Linear(size, feed_forward), nn.Linear(feed_forward, size)
-        self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.widen = nn.Linear(size, feed_forward)
+        self.narrow = nn.Linear(feed_forward, size)
+        self.attention_norm = nn.LayerNorm(size)
+        self.feed_norm = nn.LayerNorm(size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
         sequence = sequence + self.dropout(self.attention(self.attention_norm(sequence), mask))
         hidden = self.dropout(torch.relu(self.widen(self.feed_norm(sequence))))
         return sequence + self.dropout(self.narrow(hidden))
 
 
 class Transformer(nn.Module):
-    """Frames of `inputs` numbers, projected to the transformer's size, with positions, through
-    pre-norm blocks.
-    """
+    """Projects frames to the transformer's size, adds positions, and applies pre-norm blocks."""
 
     def __init__(self, inputs: int, config: ParallelCNNTransformerConfig):
         super().__init__()
@@ -182,6 +205,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, inputs), mask (batch, frames) -> (batch, frames, size)."""
         sequence = self.enter(sequence)
         sequence = self.dropout(sequence + positions(sequence))
         for block in self.blocks:
@@ -190,17 +214,20 @@ class Transformer(nn.Module):
 
 
 def positions(sequence: torch.Tensor) -> torch.Tensor:
-    """Sinusoids of each frame's number (Vaswani et al. 2017, section 3.5), (frames, size)."""
+    """Sinusoids of the number of each frame (Vaswani et al. 2017, section 3.5).
+
+    (batch, frames, size) -> (frames, size).
+    """
     size = sequence.shape[2]
     frame = torch.arange(sequence.shape[1], device=sequence.device, dtype=torch.float32)[:, None]
     even = torch.arange(0, size, 2, device=sequence.device, dtype=torch.float32)
     angle = frame * torch.exp(even * (-math.log(10000.0) / size))
-    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :size].to(sequence.dtype)
+    pairs = torch.stack([angle.sin(), angle.cos()], dim=2)
+    return pairs.flatten(1)[:, :size].to(sequence.dtype)
 
 
 class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
-    """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention
-    over frames.
+    """Parallel CNNs and a transformer over frames.
 
     After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer"
     of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, for clips of any length and
@@ -236,8 +263,7 @@ class ParallelCNNAttentionLSTMConfig(ParallelConfig):
 
 
 class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
-    """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a
-    bidirectional LSTM.
+    """Parallel CNNs and a bidirectional LSTM whose frames are pooled by attention.
 
     After the notebook "parallel_cnn_attention_lstm" of
     Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.

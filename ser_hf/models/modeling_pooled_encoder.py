@@ -1,6 +1,4 @@
-"""A pooling head on any speech encoder of transformers: layer sum, pooling over real frames, hidden
-layers.
-"""
+"""A pooling head on any speech encoder of transformers."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
@@ -46,12 +44,14 @@ class PooledEncoderConfig(WaveformConfig):
     ] = 0.0
 
     def __post_init__(self, **kwargs):
-        encoder = {"model_type": "wav2vec2"} if self.encoder is None else self.encoder
-        self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
+        if self.encoder is None:
+            self.encoder = {"model_type": "wav2vec2"}
+        if isinstance(self.encoder, dict):
+            self.encoder = AutoConfig.for_model(**self.encoder)
         super().__post_init__(**kwargs)
         if getattr(self.encoder, "add_adapter", False):
             raise ValueError(
-                "add_adapter: the head pools the encoder's own frames; set it to false"
+                "add_adapter: the head pools the frames of the encoder itself; set it to false"
             )
         if self.weighted_layer_sum and layerdrop_key(self.encoder):
             raise ValueError(
@@ -67,17 +67,22 @@ class LayerSum(nn.Module):
         self.weight = nn.Parameter(torch.zeros(states))
 
     def forward(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Tensors (batch, frames, size), one per layer -> (batch, frames, size)."""
         shares = self.weight.softmax(dim=0)
         return sum(share * state for share, state in zip(shares, states, strict=True))
 
 
 class PooledEncoderForAudioClassification(PreTrainedModel):
-    """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and
-    `classifier`.
+    """A speech encoder of transformers, whose frames are pooled and classified.
 
-    Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders
-    that normalize over time in their stem (`feat_extract_norm` ``group``) were not. An `encoder`
-    with weights replaces a new one.
+    Its parts are `encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in
+    `head`, and `classifier`. Pooling counts real frames only. The encoder gets the mask if it was
+    trained with a mask: encoders that normalize over time in their stem (`feat_extract_norm`
+    ``group``) were not.
+
+    Args:
+        config: the options.
+        encoder: an encoder with weights, in place of a new one.
     """
 
     config_class = PooledEncoderConfig
@@ -143,68 +148,78 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         frames = self._frames(inputs, attention_mask)
         mask = self._frame_mask(frames, attention_mask)
         logits = self.classifier(self.head(self.pooling(frames, mask)))
-        loss = None if labels is None else loss_of(self.config, logits.float(), labels)
+        loss = None
+        if labels is not None:
+            loss = loss_of(self.config, logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def _long_enough(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Waveforms of at least one frame, and a mask that counts the silence of such a frame as
-        real.
+        """Append silence to waveforms (batch, samples) that are too short for a single frame.
+
+        The mask (batch, samples) then counts this silence as real. Other inputs stay as they are.
         """
-        least = shortest_waveform(self.config.encoder)
-        if least is None:
+        shortest = shortest_waveform(self.config.encoder)
+        if shortest is None:
             return inputs, attention_mask
-        lacking = max(0, least - inputs.shape[1])
-        inputs = nn.functional.pad(inputs, (0, lacking))
+        missing = max(0, shortest - inputs.shape[1])
+        inputs = nn.functional.pad(inputs, (0, missing))
         if attention_mask is None:
             return inputs, None
-        attention_mask = nn.functional.pad(attention_mask, (0, lacking))
-        return inputs, attention_mask.masked_fill(
-            torch.arange(inputs.shape[1], device=inputs.device) < least, 1
-        )
+        attention_mask = nn.functional.pad(attention_mask, (0, missing))
+        first_frame = torch.arange(inputs.shape[1], device=inputs.device) < shortest
+        return inputs, attention_mask.masked_fill(first_frame, 1)
 
     def _frames(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """The frames to pool, (batch, frames, hidden_size)."""
+        """Encode inputs to the frames that are pooled: (batch, frames, hidden_size)."""
         stock = self.config.encoder
-        given = {self.main_input_name: inputs}
-        masked = stock.model_type not in ("whisper", "audio-spectrogram-transformer")
-        if masked and getattr(stock, "feat_extract_norm", "layer") != "group":
-            given["attention_mask"] = attention_mask
+        arguments = {self.main_input_name: inputs}
+        takes_mask = stock.model_type not in ("whisper", "audio-spectrogram-transformer")
+        if takes_mask and getattr(stock, "feat_extract_norm", "layer") != "group":
+            arguments["attention_mask"] = attention_mask
         outputs = self.encoder(
-            **given, output_hidden_states=self.config.weighted_layer_sum, return_dict=True
+            **arguments, output_hidden_states=self.config.weighted_layer_sum, return_dict=True
         )
         frames = outputs.last_hidden_state
         if self.config.weighted_layer_sum:
-            if stock.model_type in ("sew", "sew-d"):
-                # Its layers run on squeezed frames, which it upsamples at the end.
-                summed = self.encoder.encoder.upsample(self.layer_sum(outputs.hidden_states))
-                frames = nn.functional.pad(summed, (0, 0, 0, frames.shape[1] - summed.shape[1]))
-            else:
-                # The last state with the encoder's final norm, if it has one.
-                frames = self.layer_sum([*outputs.hidden_states[:-1], frames])
-        # Patches after the class and the distillation token.
-        return frames[:, 2:] if stock.model_type == "audio-spectrogram-transformer" else frames
+            frames = self._sum_layers(outputs.hidden_states, frames)
+        if stock.model_type == "audio-spectrogram-transformer":
+            # The patches, without the class token and the distillation token before them.
+            return frames[:, 2:]
+        return frames
+
+    def _sum_layers(
+        self, hidden_states: Sequence[torch.Tensor], frames: torch.Tensor
+    ) -> torch.Tensor:
+        """The weighted sum of the states of all layers; `frames` is the encoder's output."""
+        if self.config.encoder.model_type in ("sew", "sew-d"):
+            # Its layers run on squeezed frames, which it upsamples at the end.
+            summed = self.encoder.encoder.upsample(self.layer_sum(hidden_states))
+            return nn.functional.pad(summed, (0, 0, 0, frames.shape[1] - summed.shape[1]))
+        # The output differs from the last state by the encoder's final norm, if it has one.
+        return self.layer_sum([*hidden_states[:-1], frames])
 
     def _frame_mask(
         self, frames: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """(batch, frames) bool, true for frames of the clip."""
+        """Tell which of `frames` (batch, frames, size) are real: bool (batch, frames)."""
         count = frames.shape[1]
         kind = self.config.encoder.model_type
         if attention_mask is None or kind == "audio-spectrogram-transformer":
             return frames.new_ones(frames.shape[:2], dtype=torch.bool)
         if kind == "whisper":
-            # Per sample or per frame of the extractor, as the extractor was called; a position is
-            # several of either.
-            return attention_mask[:, :: attention_mask.shape[1] // count][:, :count].bool()
+            # The mask is per sample or per frame of the extractor, as the extractor was called; a
+            # frame of the encoder is several of either.
+            step = attention_mask.shape[1] // count
+            return attention_mask[:, ::step][:, :count].bool()
         if kind == "wav2vec2-bert":
             return attention_mask.bool()
         return self.encoder._get_feature_vector_attention_mask(count, attention_mask)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Of the head; the encoder initializes itself."""
+        """Initialize the layers of the head; the encoder initializes itself."""
         if isinstance(module, LayerSum):
             init.zeros_(module.weight)
         elif isinstance(module, nn.Linear):
@@ -214,12 +229,11 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
-    """The configuration key of the share of layers that training skips at random; None if there is
-    none.
-    """
-    return next(
-        (key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None
-    )
+    """The configuration key by which training skips random layers; None if it skips none."""
+    for key in ("encoder_layerdrop", "layerdrop"):
+        if getattr(encoder, key, 0):
+            return key
+    return None
 
 
 def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
@@ -227,16 +241,13 @@ def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
     if not hasattr(encoder, "conv_kernel"):
         return None
     samples = getattr(encoder, "squeeze_factor", 1)
-    for kernel, stride in zip(
-        reversed(encoder.conv_kernel), reversed(encoder.conv_stride), strict=True
-    ):
+    convolutions = list(zip(encoder.conv_kernel, encoder.conv_stride, strict=True))
+    for kernel, stride in reversed(convolutions):
         samples = (samples - 1) * stride + kernel
     return samples
 
 
 def _encoder_class(encoder: PreTrainedConfig) -> type[PreTrainedModel]:
-    return (
-        WhisperEncoder
-        if encoder.model_type == "whisper"
-        else AutoModel._model_mapping[type(encoder)]
-    )
+    if encoder.model_type == "whisper":
+        return WhisperEncoder
+    return AutoModel._model_mapping[type(encoder)]

@@ -23,8 +23,9 @@ from .options import Number
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales channels by weights computed from their means over real frames (Hu et al. 2018,
-    arXiv:1709.01507).
+    """Scales channels by weights that are computed from their means over real frames.
+
+    Hu et al. 2018, arXiv:1709.01507.
     """
 
     def __init__(self, channels: int, share: float):
@@ -34,14 +35,21 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Scale (batch, channels, frames, bands), zero where the mask (batch, frames) is false."""
         mean = picture.mean(dim=3).sum(dim=2) / mask.sum(dim=1, keepdim=True)
         scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
         return picture * scale[:, :, None, None]
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """Drop a residual branch of random clips, `chance` of them, in training (Huang et al. 2016,
-    arXiv:1603.09382).
+    """Drop the residual branch (batch, channels, frames, bands) of random clips in training.
+
+    Huang et al. 2016, arXiv:1603.09382.
+
+    Args:
+        change: the output of the branch.
+        chance: the probability that a clip's branch is dropped; other branches are scaled up.
+        training: whether the network is being trained.
     """
     if not (training and chance):
         return change
@@ -50,11 +58,14 @@ def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> tor
 
 
 class ResNetClassifier(AcousticClassifier):
-    """Joins the bands of residual blocks frame by frame, and pools over time; a network defines
-    `_blocks`.
+    """Residual blocks, a layer that joins the bands of a frame, and pooling over time.
+
+    A network makes its blocks and calls `_make_head` at the end of its `__init__`; it overrides
+    `_blocks`, which applies the blocks.
     """
 
     def _make_head(self, config: AcousticConfig, bands: int) -> None:
+        """Make the layers on the blocks' frames of `bands` bands, and initialize all weights."""
         self.dropout = nn.Dropout(config.dropout)
         self.join = nn.Linear(bands * config.channels[-1], config.embedding, bias=False)
         self.join_norm = MaskedBatchNorm1d(config.embedding)
@@ -62,7 +73,22 @@ class ResNetClassifier(AcousticClassifier):
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
 
+    def _blocks(
+        self, picture: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply the residual blocks.
+
+        Args:
+            picture: (batch, planes, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, channels, fewer frames, fewer bands), and the mask of these frames.
+        """
+        raise NotImplementedError
+
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, pooled size)."""
         picture, mask = self._blocks(as_picture(features, self.front_end.planes), mask)
         frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
         frames = torch.relu(self.join_norm(frames.transpose(1, 2), mask)).transpose(1, 2)
@@ -110,8 +136,9 @@ class SEResNetConfig(ResNetConfig):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with squeeze-and-excitation beside a shortcut; `stride` 2 halves
-    frames and bands.
+    """Two 3 x 3 convolutions with squeeze-and-excitation beside a shortcut.
+
+    A `stride` of 2 halves frames and bands.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, squeeze: float, drop_path: float):
@@ -130,26 +157,39 @@ class ResidualBlock(nn.Module):
     def forward(
         self, picture: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames / stride, bands / stride),
-        rounded up.
+        """Apply the block.
+
+        Args:
+            picture: (batch, inputs, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, frames / stride, bands / stride), rounded up, and the mask of these
+            frames.
         """
-        kept = picture
+        identity = picture
         if self.stride > 1:
-            mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
-            # An odd frame or band at the end is averaged with zero, as it is with the padding after
-            # a clip.
-            kept = nn.functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2))
-            kept = nn.functional.avg_pool2d(kept, 2)
+            mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real frame
+            identity = _halved(picture)
         real = mask[:, None, :, None].to(picture.dtype)
         change = nn.functional.silu(self.norm1(self.conv1(picture), mask)) * real
         change = self.attend(self.norm2(self.conv2(change), mask), mask)
         change = stochastic_depth(change, self.drop_path, self.training)
-        return nn.functional.silu(self.shortcut(kept) + change) * real, mask
+        return nn.functional.silu(self.shortcut(identity) + change) * real, mask
+
+
+def _halved(picture: torch.Tensor) -> torch.Tensor:
+    """Means over squares of two frames and two bands of (batch, channels, frames, bands).
+
+    An odd frame or band at the end is averaged with zero, as it is with the padding after a clip.
+    """
+    odd_frames = picture.shape[2] % 2
+    odd_bands = picture.shape[3] % 2
+    return nn.functional.avg_pool2d(nn.functional.pad(picture, (0, odd_bands, 0, odd_frames)), 2)
 
 
 class SEResNetForAudioClassification(ResNetClassifier):
-    """Residual network with squeeze-and-excitation over a log-mel picture, attentive statistics
-    over time.
+    """Residual network with squeeze-and-excitation over a log-mel picture.
 
     Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019,
     arXiv:1812.01187) with squeeze-and-excitation. For small corpora: under a million parameters,
@@ -167,22 +207,26 @@ class SEResNetForAudioClassification(ResNetClassifier):
         )
         self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.blocks = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(
-            zip([channels[0], *channels], channels, strict=False)
-        ):
-            drop_path = config.drop_path * i / max(1, len(channels) - 1)
-            self.blocks.append(
-                ResidualBlock(inputs, outputs, 2 if i else 1, config.squeeze, drop_path)
+        inputs = channels[0]
+        last = max(1, len(channels) - 1)
+        for number, outputs in enumerate(channels):
+            block = ResidualBlock(
+                inputs,
+                outputs,
+                stride=1 if number == 0 else 2,
+                squeeze=config.squeeze,
+                drop_path=config.drop_path * number / last,
             )
+            self.blocks.append(block)
+            inputs = outputs
         self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(channels)))
 
     def _blocks(
         self, picture: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         mask = mask[:, ::2]
-        picture = (
-            nn.functional.silu(self.stem_norm(self.stem(picture), mask)) * mask[:, None, :, None]
-        )
+        stem = nn.functional.silu(self.stem_norm(self.stem(picture), mask))
+        picture = stem * mask[:, None, :, None]
         for block in self.blocks:
             picture, mask = block(picture, mask)
         return picture, mask
@@ -216,16 +260,23 @@ class Halving(nn.Module):
     def forward(
         self, picture: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), rounded up,
-        and mask.
+        """Apply the convolution.
+
+        Args:
+            picture: (batch, inputs, frames, bands).
+            mask: (batch, frames) bool, true for real frames.
+
+        Returns:
+            (batch, outputs, frames / 2, bands / 2), rounded up, and the mask of these frames.
         """
-        mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
+        mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real frame
         return nn.functional.silu(self.norm(self.conv(picture), mask)), mask
 
 
 class SeparableBlock(nn.Module):
-    """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise
-    layer back.
+    """A residual block of a depthwise convolution and two pointwise layers.
+
+    Squeeze-and-excitation scales the wider channels between the pointwise layers.
     """
 
     def __init__(self, channels: int, config: SeparableResNetConfig, drop_path: float):
@@ -243,6 +294,7 @@ class SeparableBlock(nn.Module):
         self.drop_path = drop_path
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, frames, bands), mask (batch, frames) -> the same shape."""
         real = mask[:, None, :, None].to(picture.dtype)
         change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)
@@ -250,8 +302,7 @@ class SeparableBlock(nn.Module):
 
 
 class SeparableResNetForAudioClassification(ResNetClassifier):
-    """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive
-    statistics pooling.
+    """Separable residual network: depthwise-separable blocks with squeeze-and-excitation.
 
     After Sandler et al. 2018 (arXiv:1801.04381), with large kernels as in Liu et al. 2022
     (arXiv:2201.03545).
@@ -263,13 +314,17 @@ class SeparableResNetForAudioClassification(ResNetClassifier):
         super().__init__(config)
         self.front_end = FrontEnd(config)
         last = max(1, sum(config.depths) - 1)
-        rates = iter([config.drop_path * i / last for i in range(last + 1)])
-        widths = [self.front_end.planes, *config.channels]
+        inputs = self.front_end.planes
+        number = 0
         self.stages = nn.ModuleList()
-        for i, depth in enumerate(config.depths):
-            halving = Halving(widths[i], widths[i + 1], 3 if i else 5)
-            blocks = [SeparableBlock(widths[i + 1], config, next(rates)) for _ in range(depth)]
-            self.stages.append(nn.ModuleList([halving, *blocks]))
+        for outputs, depth in zip(config.channels, config.depths, strict=True):
+            first_stage = len(self.stages) == 0
+            stage = nn.ModuleList([Halving(inputs, outputs, kernel_size=5 if first_stage else 3)])
+            for _ in range(depth):
+                stage.append(SeparableBlock(outputs, config, config.drop_path * number / last))
+                number += 1
+            self.stages.append(stage)
+            inputs = outputs
         self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(config.channels)))
 
     def _blocks(

@@ -119,7 +119,7 @@ def test_mistakes_are_refused_by_name(name, settings, message):
         ({"head_dropout": 10**400}, r"^head_dropout:"),
         (
             {"encoder": {"model_type": "wav2vec2", "add_adapter": True}},
-            r"^add_adapter: the head pools the encoder's own frames; set it to false",
+            r"^add_adapter: the head pools the frames of the encoder itself; set it to false",
         ),
         (
             {"encoder": {"model_type": "wav2vec2", "layerdrop": 0.1}, "weighted_layer_sum": True},
