@@ -1,7 +1,7 @@
-"""A demo of a speech emotion recognition model: record or upload a clip, or see predictions while
-you speak.
+"""A demo of a speech emotion recognition model.
 
-facts.json beside it describes the model; audio files in examples/ are offered as examples.
+Record or upload a clip, or see predictions while you speak. facts.json beside it describes the
+model; audio files in examples/ are offered as examples.
 Recordings stay in this process: they are sent nowhere else, and their files are deleted.
 """
 
@@ -48,12 +48,9 @@ SHOWN = 120
 BATCH = 8
 
 # Of each label; labels that are no emotions get the remaining colors.
-FREE = [
-    color
-    for name, color in FACTS["colors"].items()
-    if name not in {label.lower() for label in LABELS}
-]
-FREE = itertools.cycle(FREE or FACTS["colors"].values())
+EMOTIONS = {label.lower() for label in LABELS}
+UNUSED = [color for name, color in FACTS["colors"].items() if name not in EMOTIONS]
+FREE = itertools.cycle(UNUSED or FACTS["colors"].values())
 COLORS = [FACTS["colors"].get(label.lower()) or next(FREE) for label in LABELS]
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -94,8 +91,14 @@ class RecordingError(ValueError):
 
 
 def read(path: str) -> tuple[np.ndarray, float]:
-    """The first `LONGEST` seconds of a file, float32 (samples,) in [-1, 1], mono at `RATE`, and the
-    seconds of the whole file. Raises `RecordingError` for a file without usable audio."""
+    """Read the first `LONGEST` seconds of a file.
+
+    Returns:
+        Float32 (samples,) in [-1, 1], mono at `RATE`, and the seconds of the whole file.
+
+    Raises:
+        RecordingError: for a file without usable audio.
+    """
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -118,17 +121,21 @@ def read(path: str) -> tuple[np.ndarray, float]:
 
 
 def limits() -> tuple[float, float]:
-    """Seconds of windows over time, and of the longest clip that is processed whole: as in the
-    model's evaluation, at most what its extractor takes (Whisper's `chunk_length`; 10 ms for each
-    frame of a spectrogram's `max_length`)."""
+    """Seconds of windows over time, and of the longest clip that is processed whole.
+
+    As in the model's evaluation, but at most what its extractor takes: Whisper's `chunk_length`, or
+    10 ms for each frame of a spectrogram's `max_length`.
+    """
+    longest = [30.0]
+    if FACTS["window"]:
+        longest.append(FACTS["window"])
+    chunk_length = getattr(EXTRACTOR, "chunk_length", None)
+    if chunk_length:
+        longest.append(chunk_length)
     frames = getattr(EXTRACTOR, "max_length", None)
-    longest = (
-        FACTS["window"],
-        getattr(EXTRACTOR, "chunk_length", None),
-        frames and frames / 100,
-        30.0,
-    )
-    whole = min(seconds for seconds in longest if seconds)
+    if frames:
+        longest.append(frames / 100)
+    whole = min(longest)
     return min(FIXED or FACTS["window"] or 4.0, whole), whole
 
 
@@ -136,8 +143,11 @@ WINDOW, WHOLE = limits()
 
 
 def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
-    """Windows that overlap by half, the last one at the end of the recording; and the borders in
-    seconds at which each is shown: start, halfway between the centers of neighbors, end."""
+    """Windows that overlap by half, the last one at the end of the recording.
+
+    Also returns the borders in seconds between which each is shown: the start, halfway between the
+    centers of neighbors, the end.
+    """
     length = round(WINDOW * RATE)
     last = max(0, len(samples) - length)
     starts = [*range(0, last, length // 2), last]
@@ -193,11 +203,10 @@ def predict(
 def predict_live(
     chunk: tuple[int, np.ndarray] | None, state: dict | None
 ) -> tuple[dict | None, str, str]:
-    """Predict the last window after one more chunk from the microphone; also shows the previous
-    predictions.
+    """Predict the last window after one more chunk from the microphone.
 
-    The state of a session stays small: the samples of one window and the predictions of `SHOWN`
-    seconds.
+    The previous predictions stay visible. The state of a session stays small: the samples of one
+    window and the predictions of `SHOWN` seconds.
     """
     if chunk is None:
         return state, gr.skip(), gr.skip()
@@ -242,8 +251,13 @@ def predict_live(
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, the highest first if `ranked`, or dimensions on the scale of their
-    ratings, in order; empty bars for NaN, with the reason in `what`."""
+    """Probabilities as HTML, or dimensions on the scale of their ratings.
+
+    Args:
+        prediction: (labels,); empty bars for NaN.
+        what: was predicted; for NaN the reason.
+        ranked: the highest probability first; dimensions keep their order.
+    """
     valid = not np.isnan(prediction).any()
     order = range(len(LABELS))
     if valid and ranked and not RATED:
@@ -311,6 +325,7 @@ def strips(predictions: list[np.ndarray], borders: list[float], at_least: float 
 
 
 def clock(seconds: float) -> str:
+    """Minutes and seconds."""
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
@@ -334,6 +349,7 @@ def about() -> str:
 
 
 def limitations() -> str:
+    """What the page warns of."""
     paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in FACTS["limits"])
     return f'<div class="note limits">{paragraphs}</div>'
 

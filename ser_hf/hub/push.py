@@ -224,8 +224,9 @@ def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = 
 
 
 def without_paths(text: str, places: Sequence[str]) -> str:
-    """Text with each place replaced by its last part: ``/home/me/data/RAVDESS/a.wav`` becomes
-    ``RAVDESS/a.wav``.
+    """Text with each place replaced by its last part.
+
+    ``/home/me/data/RAVDESS/a.wav`` becomes ``RAVDESS/a.wav``.
     """
     for place in places:
         # Escaped, since a name with a backslash is no pattern of a replacement.

@@ -111,12 +111,14 @@ def test_an_old_reference_is_replaced_with_the_model(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, encoder_folder):
-    """Runs by name: of a few seeds with a stored temperature, a classical one on prepared clips,
-    one with adapters.
+    """Runs by name.
+
+    One with two seeds and a stored temperature, a classical one on prepared clips, and one with
+    adapters.
     """
     base = tmp_path_factory.mktemp("runs")
     mlp = {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [16]}
-    own = {
+    sections_of_run = {
         "seeds": {
             "model": mlp,
             "training": {"num_train_epochs": 2, "learning_rate": 3e-3, "seeds": [1, 2]},
@@ -136,7 +138,7 @@ def runs(tmp_path_factory, encoder_folder):
             "training": {"max_steps": 3, "per_device_train_batch_size": 4, "precision": "bf16"},
         },
     }
-    for name, sections in own.items():
+    for name, sections in sections_of_run.items():
         ser_hf.run_recipe({"name": name, **COMMON, **sections}, [f"output_dir={base / name}"])
     return base
 
@@ -167,8 +169,8 @@ def test_the_logits_give_the_probabilities_of_the_final_evaluation(runs):
         saved = np.stack(
             [table[key].to_numpy() for key in table.column_names if key.startswith("p_")], axis=1
         )
-        for own in softmax(logits):
-            assert np.abs(saved - own).max(axis=1).min() < 1e-5
+        for clip_probabilities in softmax(logits):
+            assert np.abs(saved - clip_probabilities).max(axis=1).min() < 1e-5
 
 
 @pytest.mark.slow

@@ -1,6 +1,4 @@
-"""Folders of others: their code never runs without consent, and their pickles never; a mistake is
-one line.
-"""
+"""Folders of others: their code never runs without consent, and their pickles never."""
 
 import functools
 import json
@@ -63,8 +61,9 @@ def models(tmp_path_factory, encoder_folder):
 
 @pytest.fixture
 def untrusted(models, tmp_path):
-    """A function that copies a model and adds a harmful module to it; and the file that appears
-    when harm is done.
+    """A function that copies a model and adds a harmful module to it.
+
+    It returns the folder, and the file that appears when harm is done.
     """
 
     def copied(kind, name="untrusted"):
@@ -83,7 +82,8 @@ def untrusted(models, tmp_path):
 
 def change(path, **values):
     """Change keys of a JSON file, which may be missing."""
-    path.write_text(json.dumps((json.loads(path.read_text()) if path.is_file() else {}) | values))
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(content | values))
 
 
 EVIL = {"AutoConfig": "evil.Config", "AutoModelForAudioClassification": "evil.Model"}
@@ -190,8 +190,9 @@ def test_code_of_others_is_refused(untrusted, forked, attack, kind):
 
 @pytest.mark.parametrize("name", ["modeling_crnn.py", "layers.py"])
 def test_changed_files_of_ours_are_refused_where_they_would_run(untrusted, forked, name):
-    """One behind a link, and imported by an unchanged file only. Here the installed classes load
-    the network.
+    """One behind a link, and imported by an unchanged file only.
+
+    Here the installed classes load the network.
     """
     folder, marker = untrusted("crnn")
     (folder / "changed.py").write_text(
@@ -256,7 +257,7 @@ def test_every_command_refuses_in_one_line(untrusted, monkeypatch, capsys, words
     folder, marker = untrusted("wav2vec2")
     as_pickle(folder, marker)
     if words.startswith(("demo", "export")):
-        pytest.importorskip({"d": "gradio", "e": "onnx"}[words[0]])
+        pytest.importorskip("gradio" if words.startswith("demo") else "onnx")
     monkeypatch.chdir(folder.parent)
     soundfile.write("clip.wav", utterance(1, "happy", 1, 0), 16000)
     model = f"{{architecture: encoder, checkpoint: {folder}}}"
@@ -274,14 +275,14 @@ def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_
     models, tmp_path, monkeypatch
 ):
     """And refused without those; the folders are as the Hub's cache has them."""
-    place = tmp_path / "models--someone--voices"
+    repository = tmp_path / "models--someone--voices"
     pickled = 40 * "a"
     converted = 40 * "b"
     for ref, commit in (("main", pickled), ("refs/pr/3", converted)):
-        (place / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
-        (place / "refs" / ref).write_text(commit)
-        shutil.copytree(models / "wav2vec2", place / "snapshots" / commit)
-    as_pickle(place / "snapshots" / pickled, tmp_path / "was_run")
+        (repository / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / ref).write_text(commit)
+        shutil.copytree(models / "wav2vec2", repository / "snapshots" / commit)
+    as_pickle(repository / "snapshots" / pickled, tmp_path / "was_run")
     for module in (
         "huggingface_hub.constants.HF_HUB_CACHE",
         "transformers.utils.hub.constants.HF_HUB_CACHE",
