@@ -181,29 +181,31 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     from ser_hf.hub import publish, push
 
     calls = []
-    monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
-    monkeypatch.setattr(
-        publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts))
-    )
+
+    def resolve(name, key):
+        calls.append((key, name))
+
+    def publish_run(run, repo_id, **options):
+        calls.append((run, repo_id, options))
+
+    monkeypatch.setattr(push, "resolve_repo_id", resolve)
+    monkeypatch.setattr(publish, "publish", publish_run)
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     # Nothing of it is trained again.
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True)
-    facts = {"private": True, "report_repo": None, "space": True}
-    assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
+    options = {"private": True, "report_repo": None, "space": True}
+    assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", options)]
 
 
 @pytest.mark.parametrize(
-    ("section", "facts"),
+    ("section", "message"),
     [
-        ("{space: true}", "hub.space: nothing is published while hub.repo is null"),
-        (
-            "{repo: a/b/c}",
-            "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c",
-        ),
+        ("{space: true}", r"^hub\.space: nothing is published while hub\.repo is null"),
+        ("{repo: a/b/c}", r"^hub\.repo: expected USER/NAME, .*got 'a/b/c'"),
     ],
 )
-def test_the_repository_is_checked_before_training(section, facts):
-    with pytest.raises(UserError, match=facts):
+def test_the_repository_is_checked_before_training(section, message):
+    with pytest.raises(UserError, match=message):
         ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, [f"hub={section}"])
 
 
