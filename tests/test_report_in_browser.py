@@ -27,18 +27,21 @@ ROOT = Path(__file__).parents[1]
 WIDTHS = (360, 1280)
 SCHEMES = ("light", "dark")
 SECTIONS = {
-    *(
-        "results",
-        "protocol",
-        "classes",
-        "training",
-        "confusion",
-        "per_class",
-        "slices",
-        "calibration",
-        "hardest",
-    ),
-    *("sources", "cost", "environment", "recipe", "cite", "files"),
+    "results",
+    "protocol",
+    "classes",
+    "training",
+    "confusion",
+    "per_class",
+    "slices",
+    "calibration",
+    "hardest",
+    "sources",
+    "cost",
+    "environment",
+    "recipe",
+    "cite",
+    "files",
 }
 
 

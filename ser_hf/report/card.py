@@ -89,12 +89,12 @@ class Runs:
 
     Args:
         report: over all of them.
-        own: of the run with the published weights.
+        published: of the run with the published weights.
         numbers: of that run: a fold or seed, or a fold and a seed of it.
     """
 
     report: Report
-    own: Report
+    published: Report
     numbers: Sequence[int]
 
     @property
@@ -126,7 +126,8 @@ def card_of_run(
     place, numbers = _chosen(run)
     source = read_report(place.report / "report.json")
     if numbers:
-        source = Runs(read_report(RunFolder(run).report / "report.json"), source, numbers)
+        over_runs = read_report(RunFolder(run).report / "report.json")
+        source = Runs(report=over_runs, published=source, numbers=numbers)
     shown = [file.stem for file in card_pictures(run)] if pictures else []
     recipe = read_yaml(RunFolder(run).recipe)
     return model_card(
@@ -181,7 +182,7 @@ def model_card(
         pictures: names of PNG files beside the card, of `PICTURES`.
     """
     runs = source if isinstance(source, Runs) else None
-    report = source.own if isinstance(source, Runs) else source
+    report = source.published if isinstance(source, Runs) else source
     model = report.model
     corpus = recipe["corpus"]
     training_data = corpora_of(report, corpus, "train", "validation")
