@@ -1,9 +1,9 @@
-"""The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code
-beside the weights.
+"""The networks of ser_hf, each a Hugging Face model.
 
-They import torch, numpy, transformers and their siblings only. Importing this package registers
-them with the Auto classes, so that a saved model loads without `trust_remote_code`. Other packages
-add networks as entry points.
+The files of this folder are published as code beside the weights of a model. They import torch,
+numpy, transformers and each other only. To import this package registers its networks with the Auto
+classes, so that a saved model loads without `trust_remote_code`. Other packages add networks as
+entry points.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from .modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioC
 from .modeling_transfer import TransferClassifier
 from .preparation import PreparedFeatureExtractor
 
-# Architecture, as recipes name it -> file, and class name without `ForAudioClassification`.
+# Architecture, as recipes name it -> module, and class name without `ForAudioClassification`.
 _NETWORKS = {
     "crnn": ("modeling_crnn", "CRNN"),
     "se_resnet": ("modeling_resnet", "SEResNet"),
@@ -49,9 +49,15 @@ _NETWORKS = {
     "vgg16": ("modeling_vgg", "VGG16"),
     "vggish": ("modeling_vgg", "VGGish"),
 }
+
+
+def _import_network(module_name: str, prefix: str) -> type[AcousticClassifier]:
+    module = import_module(f".{module_name}", __name__)
+    return getattr(module, f"{prefix}ForAudioClassification")
+
+
 _MODELS = {
-    name: getattr(import_module(f".{module}", __name__), f"{prefix}ForAudioClassification")
-    for name, (module, prefix) in _NETWORKS.items()
+    name: _import_network(module_name, prefix) for name, (module_name, prefix) in _NETWORKS.items()
 }
 # Networks that start from published weights.
 TRANSFERRED = {
@@ -60,6 +66,7 @@ TRANSFERRED = {
 
 
 def _register(model: type[PreTrainedModel]) -> None:
+    """Register a network and its configuration with the Auto classes of transformers."""
     AutoConfig.register(model.config_class.model_type, model.config_class, exist_ok=True)
     AutoModelForAudioClassification.register(model.config_class, model, exist_ok=True)
     # `save_pretrained` then copies the sibling files beside the weights and writes `auto_map`.
@@ -73,29 +80,29 @@ def _register_plugin(name: str, model: type[PreTrainedModel]) -> None:
         raise ValueError(
             "a network is a class derived from ser_hf.models.modeling_base.AcousticClassifier"
         )
-    kind = model.config_class
-    if (
-        kind.model_type in {known.config_class.model_type for known in _MODELS.values()}
-        or not kind.model_type
-    ):
-        raise ValueError(f"{kind.__name__} needs a model_type of its own")
-    if Path(__file__).with_name(Path(inspect.getfile(model)).name).exists():
-        raise ValueError(
-            f"its file {inspect.getfile(model)} needs another name than those in ser_hf/models"
-        )
+    config_class = model.config_class
+    taken_types = {network.config_class.model_type for network in _MODELS.values()}
+    if not config_class.model_type or config_class.model_type in taken_types:
+        raise ValueError(f"{config_class.__name__} needs a model_type of its own")
+    file = Path(inspect.getfile(model))
+    # Both files would be published into the same folder.
+    if Path(__file__).with_name(file.name).exists():
+        raise ValueError(f"its file {file} needs another name than those in ser_hf/models")
     _register(model)
 
 
-for _model in (*_MODELS.values(), PooledEncoderForAudioClassification):
-    globals().update({_class.__name__: _class for _class in (_model, _model.config_class)})
+# Networks and their configurations are attributes of this package.
+for _model in [*_MODELS.values(), PooledEncoderForAudioClassification]:
+    globals()[_model.__name__] = _model
+    globals()[_model.config_class.__name__] = _model.config_class
     _register(_model)
 
 # Architecture -> model class. Architecture `encoder` is `PooledEncoderForAudioClassification` or a
 # stock model.
 ARCHITECTURES = WithPlugins(_MODELS, "ser_hf.networks", _register_plugin)
 
-# Found by its name in preprocessor_config.json, for any model; the key is no model's own
-# configuration.
+# preprocessor_config.json names this class, whichever the model is. The Auto class wants a
+# configuration as key: this one is a base class, and belongs to no model.
 AutoFeatureExtractor.register(WaveformConfig, PreparedFeatureExtractor, exist_ok=True)
 PreparedFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 

@@ -1,5 +1,4 @@
-"""Preparation of clips (silence, level, duration, functionals), and the feature extractor that
-applies it in a published model."""
+"""Preparation of clips (silence, level, duration, functionals), and its feature extractor."""
 
 import dataclasses
 import functools
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature, Wav2Vec2FeatureExtractor
 
-# the usual targets: dBFS of the largest sample, LUFS of EBU R 128
+# Default targets: dBFS of the largest sample, and LUFS of EBU R 128.
 LEVELS = {"peak": -1.0, "loudness": -23.0}
 _HOP_SECONDS = 0.016
 _HOPS = 4  # in a frame of 64 ms
@@ -53,29 +52,38 @@ class Preparation:
     def __post_init__(self):
         if self.functionals is not None:
             _smile(self.functionals)
+        _check_positive("trim_silence", self.trim_silence, unit="dB", most=200)
+        _check_positive("fixed_duration", self.fixed_duration, unit="seconds", most=3600)
+        self._check_level()
+        if self.level is not None and self.target_level is None:
+            # The default is saved with the model.
+            object.__setattr__(self, "target_level", LEVELS[self.level])
+
+    def _check_level(self) -> None:
         if self.level is not None and self.level not in LEVELS:
             raise ValueError(f"level: {self.level!r} is not one of {', '.join(LEVELS)} or null")
-        for name, unit, most in (("trim_silence", "dB", 200), ("fixed_duration", "seconds", 3600)):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= most:
-                raise ValueError(
-                    f"{name}: expected a positive number of {unit}, at most {most:,}, got {value}"
-                )
-        if self.target_level is not None:
-            if self.level is None:
-                raise ValueError(
-                    "target_level: belongs to a level; set level to peak or loudness as well"
-                )
-            if not -100 <= self.target_level <= 0:
-                raise ValueError(
-                    f"target_level: expected -100 to 0 (full scale), got {self.target_level}"
-                )
-        elif self.level is not None:  # saved with the model
-            object.__setattr__(self, "target_level", LEVELS[self.level])
+        if self.target_level is None:
+            return
+        if self.level is None:
+            raise ValueError(
+                "target_level: belongs to a level; set level to peak or loudness as well"
+            )
+        if not -100 <= self.target_level <= 0:
+            raise ValueError(
+                f"target_level: expected -100 to 0 (full scale), got {self.target_level}"
+            )
 
     @property
     def active(self) -> bool:
+        """Whether there is a step at all."""
         return self != UNPREPARED
+
+
+def _check_positive(name: str, value: float | None, *, unit: str, most: float) -> None:
+    if value is not None and not 0 < value <= most:
+        raise ValueError(
+            f"{name}: expected a positive number of {unit}, at most {most:,}, got {value}"
+        )
 
 
 UNPREPARED = Preparation()
@@ -100,58 +108,102 @@ def prepare_waveform(
     if preparation.level is not None:
         samples = set_level(samples, sampling_rate, preparation.level, preparation.target_level)
     if preparation.fixed_duration is not None:
-        samples = fix_length(samples, max(1, round(preparation.fixed_duration * sampling_rate)))
+        length = max(1, round(preparation.fixed_duration * sampling_rate))
+        samples = fix_length(samples, length)
     if preparation.functionals is not None:
         samples = compute_functionals(samples, sampling_rate, preparation.functionals)
     return samples
 
 
 def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.ndarray:
-    """A view of the samples from the first to the last frame that is less than `below` dB under the
-    loudest one, as `librosa.effects.trim` with frames of 64 ms every 16 ms. At least one frame
-    stays, and all of a clip of zeros."""
+    """Cut silence at the beginning and the end, as `librosa.effects.trim`.
+
+    Args:
+        samples: (samples,).
+        sampling_rate: Hz.
+        below: a frame is silent if it is this many dB or more under the loudest frame. Frames are
+            64 ms long, every 16 ms.
+
+    Returns:
+        A view of the samples, of at least the length of a frame; all samples of a clip of zeros.
+    """
     hop = max(1, round(_HOP_SECONDS * sampling_rate))
-    whole = len(samples) // hop
-    energies = np.zeros(whole + _HOPS)
-    # Hop by hop and then four to a frame: running sums would lose quiet frames to rounding.
-    squares = np.square(samples, dtype=np.float64)
-    energies[2 : whole + 2] = squares[: whole * hop].reshape(whole, hop).sum(axis=1)
-    energies[whole + 2] = squares[whole * hop :].sum()
-    frames = sum(energies[i : i + whole + 1] for i in range(_HOPS))
-    loud = np.flatnonzero(frames > frames.max() * 10 ** (-below / 10))
+    energies = _frame_energies(samples, hop)
+    loud = np.flatnonzero(energies > energies.max() * 10 ** (-below / 10))
     if len(loud) == 0:
         return samples
     start = loud[0] * hop
-    stop = (loud[-1] + 1) * hop
-    stop = max(stop, _HOPS * hop)
-    return samples[max(0, min(start, min(stop, len(samples)) - _HOPS * hop)) : stop]
+    stop = max((loud[-1] + 1) * hop, _HOPS * hop)
+    latest_start = min(stop, len(samples)) - _HOPS * hop
+    return samples[max(0, min(start, latest_start)) : stop]
+
+
+def _frame_energies(samples: np.ndarray, hop: int) -> np.ndarray:
+    """Energies of frames of `_HOPS` hops, centered at every hop: float64 (hops + 1,)."""
+    whole = len(samples) // hop
+    # Hop by hop and then four to a frame: running sums would lose quiet frames to rounding.
+    squares = np.square(samples, dtype=np.float64)
+    hop_energies = np.zeros(whole + _HOPS)
+    hop_energies[2 : whole + 2] = squares[: whole * hop].reshape(whole, hop).sum(axis=1)
+    hop_energies[whole + 2] = squares[whole * hop :].sum()
+    return sum(hop_energies[i : i + whole + 1] for i in range(_HOPS))
 
 
 def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float) -> np.ndarray:
-    """The samples, float32, with a peak of `target` dBFS or a loudness of `target` LUFS; peaks may
-    exceed 1. Silence is unchanged, and so is a clip without a loudness (see `gated_loudness`)."""
+    """Scale a clip to a peak or a loudness.
+
+    Args:
+        samples: (samples,).
+        sampling_rate: Hz.
+        level: ``"peak"`` or ``"loudness"``.
+        target: dBFS of the peak, or LUFS of the loudness, after which peaks may exceed 1.
+
+    Returns:
+        float32 (samples,); unchanged if the clip is silent or has no loudness (`gated_loudness`).
+    """
     if level == "peak":
-        peak = float(np.abs(samples).max(initial=0.0))
-        now = 20 * math.log10(peak) if peak > 0 else None
+        current = _peak_level(samples)
     else:
-        now = gated_loudness(samples, sampling_rate)
-    if now is None:
+        current = gated_loudness(samples, sampling_rate)
+    if current is None:
         return samples
-    return (samples * np.float64(10 ** ((target - now) / 20))).astype(np.float32)
+    factor = np.float64(10 ** ((target - current) / 20))
+    return (samples * factor).astype(np.float32)
+
+
+def _peak_level(samples: np.ndarray) -> float | None:
+    """The level of the largest sample in dBFS; None for silence."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0:
+        return None
+    return 20 * math.log10(peak)
 
 
 def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
-    """Cut (samples,) to `length` samples, or append zeros up to it; no attention mask marks these
-    zeros as padding.
+    """Cut (samples,) to `length` samples, or append zeros up to it.
+
+    No attention mask marks these zeros as padding.
     """
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
 def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: str) -> np.ndarray:
-    """Compute openSMILE's functionals (Eyben et al. 2010) of a clip (samples,): float32
-    (functionals,), 0 for those that are not finite. A clip shorter than 0.1 s is padded with zeros.
+    """Compute the functionals of a clip with openSMILE (Eyben et al. 2010).
+
+    Args:
+        samples: (samples,); a clip shorter than 0.1 s is padded with zeros.
+        sampling_rate: Hz.
+        feature_set: a key of `FUNCTIONALS`.
+
+    Returns:
+        float32 (functionals,), with 0 in place of numbers that are not finite.
+
+    Raises:
+        ValueError: there is no such feature set.
+        ImportError: openSMILE is not installed.
     """
-    samples = fix_length(samples, max(len(samples), math.ceil(_SHORTEST_SECONDS * sampling_rate)))
+    shortest = math.ceil(_SHORTEST_SECONDS * sampling_rate)
+    samples = fix_length(samples, max(len(samples), shortest))
     # openSMILE takes 16 bits, in which 1.0 would become -1.0.
     samples = samples.clip(-1.0, 1.0 - 2.0**-15)
     numbers = _smile(feature_set)(samples, sampling_rate).reshape(-1)
@@ -185,68 +237,89 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
         LUFS; None if no block is above -70 LUFS, or the rate is too low for the weighting filter
         (6.7 kHz).
     """
-    if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
+    shelf_frequency = _SHELF[0]
+    if sampling_rate < 4 * shelf_frequency or len(samples) == 0:
         return None
-    power = np.square(_k_weighted(samples, sampling_rate))
+    powers = _block_powers(np.square(_k_weighted(samples, sampling_rate)), sampling_rate)
+    powers = powers[powers > _ABSOLUTE_GATE]
+    if len(powers) == 0:
+        return None
+    powers = powers[powers > _RELATIVE_GATE * powers.mean()]
+    return -0.691 + 10 * math.log10(powers.mean())
+
+
+def _block_powers(squares: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """The mean square of each block, (blocks,), from the squares of the samples (samples,)."""
     block = round(_BLOCK_SECONDS * sampling_rate)
     hop = round(_BLOCK_HOP_SECONDS * sampling_rate)
-    if len(power) <= block:
-        means = np.array([power.mean()])
-    else:
-        sums = np.concatenate([[0.0], np.cumsum(power)])
-        starts = np.arange(0, len(power) - block + 1, hop)
-        means = (sums[starts + block] - sums[starts]) / block
-    means = means[means > _ABSOLUTE_GATE]
-    if len(means) == 0:
-        return None
-    return -0.691 + 10 * math.log10(means[means > _RELATIVE_GATE * means.mean()].mean())
+    if len(squares) <= block:
+        return np.array([squares.mean()])
+    sums = np.concatenate([[0.0], np.cumsum(squares)])
+    starts = np.arange(0, len(squares) - block + 1, hop)
+    return (sums[starts + block] - sums[starts]) / block
 
 
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The samples through both filters, float64 (samples,), in pieces of spectra."""
-    response, part = _k_response(sampling_rate)
+    """Filter samples by K-weighting: (samples,) -> float64 (samples,).
+
+    Each part of the clip is multiplied by the filters' response in the frequency domain, and its
+    ringing is added to the next part.
+    """
+    response, part_length = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
     weighted = np.zeros(len(samples) + size)
-    for begin in range(0, len(samples), part):
-        spectrum = np.fft.rfft(samples[begin : begin + part].astype(np.float64), size)
+    for begin in range(0, len(samples), part_length):
+        part = samples[begin : begin + part_length].astype(np.float64)
+        spectrum = np.fft.rfft(part, size)
         weighted[begin : begin + size] += np.fft.irfft(spectrum * response, size)
     return weighted[: len(samples)]
 
 
 @functools.lru_cache(maxsize=8)
 def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
-    """The complex response of both filters, complex128 (bins,), and how many samples to transform
-    at once.
+    """The response of both filters, and the number of samples to transform at once.
+
+    Returns:
+        complex128 (bins,), and the number of samples, to which the ringing of the filters adds up
+        to the size of the transform.
     """
     ringing = round(_RINGING_SECONDS * sampling_rate)
     size = 2 ** math.ceil(math.log2(4 * ringing))
     delay = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
     powers = np.stack([np.ones_like(delay), delay, delay**2])
+    shelf_numerator, shelf_denominator = _shelf_coefficients(sampling_rate)
+    shelf = (shelf_numerator @ powers) / (shelf_denominator @ powers)
+    frequency, quality = _HIGH_PASS
+    high_pass = _denominator(math.tan(math.pi * frequency / sampling_rate), quality)
+    # In the recommendation's table the numerator of the high-pass is 1, -2, 1 and its denominator
+    # begins with 1.
+    response = shelf * high_pass[0] * ([1, -2, 1] @ powers) / (high_pass @ powers)
+    return response, size - ringing
+
+
+def _shelf_coefficients(sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numerator and the denominator of the high shelf, each (3,)."""
     frequency, gain, quality = _SHELF
     k = math.tan(math.pi * frequency / sampling_rate)
     high = 10 ** (gain / 20)
     band = high**0.4996667741545416
-    above = [
+    numerator = [
         high + band * k / quality + k * k,
         2 * (k * k - high),
         high - band * k / quality + k * k,
     ]
-    shelf = (above @ powers) / (_denominator(k, quality) @ powers)
-    frequency, quality = _HIGH_PASS
-    k = math.tan(math.pi * frequency / sampling_rate)
-    below = _denominator(k, quality)
-    # In the recommendation's table the numerator of the high-pass is 1, -2, 1 and its denominator
-    # begins with 1.
-    return shelf * below[0] * ([1, -2, 1] @ powers) / (below @ powers), size - ringing
+    return np.array(numerator), _denominator(k, quality)
 
 
 def _denominator(k: float, quality: float) -> np.ndarray:
+    """The coefficients of a filter's denominator, (3,), after the bilinear transform."""
     return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
 class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
-    """`Wav2Vec2FeatureExtractor` that first applies a `Preparation`, which preprocessor_config.json
-    holds too.
+    """`Wav2Vec2FeatureExtractor` that first applies a `Preparation`.
+
+    preprocessor_config.json holds the fields of the preparation beside the stock settings.
     """
 
     def __init__(
@@ -259,36 +332,45 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        vars(self).update(
-            vars(Preparation(trim_silence, level, target_level, fixed_duration, functionals))
+        preparation = Preparation(
+            trim_silence=trim_silence,
+            level=level,
+            target_level=target_level,
+            fixed_duration=fixed_duration,
+            functionals=functionals,
         )
+        vars(self).update(vars(preparation))
 
     @classmethod
     def from_stock(
         cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation
     ) -> "PreparedFeatureExtractor":
+        """The settings of a stock extractor, with a preparation before them."""
         return cls.from_dict(_settings(extractor) | vars(preparation))
 
     def stock(self) -> Wav2Vec2FeatureExtractor:
         """The stock extractor without the preparation, for waveforms that are prepared already."""
         settings = _settings(self)
-        return Wav2Vec2FeatureExtractor(
-            **{key: settings[key] for key in settings if key not in vars(UNPREPARED)}
-        )
+        for name in vars(UNPREPARED):
+            del settings[name]
+        return Wav2Vec2FeatureExtractor(**settings)
 
     @property
     def preparation(self) -> Preparation:
+        """The steps that are applied to each clip."""
         return Preparation(**{name: getattr(self, name) for name in vars(UNPREPARED)})
 
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
         """As the stock class; `truncation` and `padding` come after the preparation."""
-        several = len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0  # the stock class's own rule
-        prepared = (
-            [self._prepared(clip) for clip in raw_speech] if several else self._prepared(raw_speech)
-        )
+        # The rule of the stock class for what is a list of clips.
+        several = len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+        if several:
+            prepared = [self._prepare(clip) for clip in raw_speech]
+        else:
+            prepared = self._prepare(raw_speech)
         return super().__call__(prepared, *args, **kwargs)
 
-    def _prepared(self, clip: np.ndarray | list) -> np.ndarray:
+    def _prepare(self, clip: np.ndarray | list) -> np.ndarray:
         samples = np.asarray(clip, dtype=np.float32)
         if samples.ndim != 1:
             raise ValueError(
@@ -300,6 +382,6 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
 def _settings(extractor: Wav2Vec2FeatureExtractor) -> dict[str, Any]:
     """An extractor's settings, without the keys that name its class."""
     settings = extractor.to_dict()
-    return {
-        key: settings[key] for key in settings if key not in ("feature_extractor_type", "auto_map")
-    }
+    settings.pop("feature_extractor_type", None)
+    settings.pop("auto_map", None)
+    return settings

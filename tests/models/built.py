@@ -11,7 +11,7 @@ from support.testing import tiny_config
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm
 
-# Those that take waveforms; `test_functionals` tests the others.
+# Those that take waveforms; `test_modeling_functionals` tests the others.
 NETWORKS = [
     name for name, kind in ARCHITECTURES.items() if not hasattr(kind.config_class, "feature_set")
 ]
@@ -26,9 +26,7 @@ def batch_of(*clips):
 
 
 def built(name, tiny=True, corpus=None, **settings):
-    """A fresh network with the statistics of a corpus in its front end; the corpus is `batches`
-    unless given.
-    """
+    """A fresh network with the statistics of a corpus, by default `batches`, in its front end."""
     torch.manual_seed(0)
     kind = ARCHITECTURES[name]
     config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
@@ -56,7 +54,7 @@ def trainable(model):
 
 @torch.enable_grad()
 def trained(model):
-    """The network after a few steps on ragged batches, so that batch normalization has statistics."""
+    """The network after a few steps, so that batch normalization has statistics."""
     if trainable(model):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         model.train()
@@ -84,7 +82,10 @@ for name, count in {clips}.items():
     classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
     alone = [classify(clip, top_k=None) for clip in clips[:count]]
     together = classify(clips[:count], batch_size=3, top_k=None)
-    predictions[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
+    predictions[name] = [
+        [{{score["label"]: score["score"] for score in scores}} for scores in clip_scores]
+        for clip_scores in (alone, together)
+    ]
 print(json.dumps(predictions))
 """
     predictions = json.loads(run_without_ser_hf(code, folder).splitlines()[-1])

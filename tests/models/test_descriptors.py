@@ -90,9 +90,13 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
     for kind, samples in _signals(rate).items():
         time = {"y": samples, "frame_length": n_fft, "hop_length": hop_length, "center": center}
         spectral = {
-            "y": samples, "sr": rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length,
+            "y": samples,
+            "sr": rate,
+            "n_fft": n_fft,
+            "win_length": win_length,
+            "hop_length": hop_length,
             "center": center,
-        }  # fmt: skip
+        }
         padded = np.pad(samples, n_fft // 2 if center else 0).astype(float)
         frames = librosa.util.frame(padded, frame_length=n_fft, hop_length=hop_length)
         theirs = [

@@ -50,9 +50,16 @@ def _mel(waveform, settings, center, **more):
     """librosa's own mel power, bands x frames; centered as librosa does by default, with zeros."""
     rate, n_fft, win_length, hop_length, n_mels = settings
     return librosa.feature.melspectrogram(
-        y=waveform[0].numpy(), sr=rate, n_fft=n_fft, win_length=win_length, hop_length=hop_length, n_mels=n_mels,
-        fmin=0.0, center=center, **more,
-    )  # fmt: skip
+        y=waveform[0].numpy(),
+        sr=rate,
+        n_fft=n_fft,
+        win_length=win_length,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        fmin=0.0,
+        center=center,
+        **more,
+    )
 
 
 @EACH
@@ -194,7 +201,7 @@ PLAIN = {"time_masks": 0, "band_masks": 0}
 
 
 def _features(size=6):
-    """A batch of LENGTHS frames with loud padding, so that reading the padding changes the result."""
+    """A batch of LENGTHS frames with padding so loud that reading it changes the result."""
     features = torch.randn(3, 12, size) * 3 - 7
     mask = mask_of(*LENGTHS)
     features[~mask] = 1e4

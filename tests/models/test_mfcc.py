@@ -1,4 +1,4 @@
-"""The classical baselines by hand-worked cases: the vector of a clip, calibration, kernel, trees."""
+"""Classical baselines by cases worked by hand: clip vectors, calibration, kernel, trees."""
 
 import math
 

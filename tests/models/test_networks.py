@@ -124,7 +124,7 @@ def test_a_loaded_network_gives_equal_logits(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def without_ser_hf(tmp_path_factory):
-    """Expected probabilities by network, and those of `pipeline` where ser_hf cannot be imported."""
+    """Expected probabilities by network, and those of `pipeline` without ser_hf."""
     folder = tmp_path_factory.mktemp("hub")
     clip = noise(12345)
     expected = {}
