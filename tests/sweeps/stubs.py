@@ -57,30 +57,29 @@ def evaluated(run):
 
 def uar_of(recipe):
     """Best, 0.9, at a learning rate of 1e-3 and least dropout."""
-    return round(
-        max(0.1, 0.9 - 100 * abs(rate_of(recipe) - 1e-3) - recipe.model.options["dropout"] / 10), 6
-    )
+    loss_by_rate = 100 * abs(rate_of(recipe) - 1e-3)
+    loss_by_dropout = recipe.model.options["dropout"] / 10
+    return round(max(0.1, 0.9 - loss_by_rate - loss_by_dropout), 6)
 
 
 def report_of(recipe, uar):
-    figures = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), uar)
-    test = {name: value - 0.1 for name, value in figures.items()}
-    metrics = figures if recipe.evaluation.part == "validation" else test
+    on_validation = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), uar)
+    if recipe.evaluation.part == "validation":
+        metrics = on_validation
+    else:
+        metrics = {name: value - 0.1 for name, value in on_validation.items()}
+    epoch = {"loss": 1 - uar, "uar": uar, "macro_f1": uar}
     return {
-        **{"name": recipe.name, "judged_on": recipe.evaluation.part, "labels": ["angry", "sad"]},
+        "name": recipe.name,
+        "judged_on": recipe.evaluation.part,
+        "labels": ["angry", "sad"],
         "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "parts": {}},
         "audit": {"shared": {}},
         "confusion": [[1, 0], [0, 1]],
-        "parts": {"train": figures, "validation": figures},
+        "parts": {"train": on_validation, "validation": on_validation},
         "metrics": metrics,
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
-        "history": [
-            {
-                "epoch": 1.0,
-                "kept": True,
-                "validation": {"loss": 1 - uar, "uar": uar, "macro_f1": uar},
-            }
-        ],
+        "history": [{"epoch": 1.0, "kept": True, "validation": epoch}],
     }
 
 

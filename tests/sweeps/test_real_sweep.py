@@ -14,14 +14,17 @@ from ser_hf.utils.run_folder import RunFolder
 pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 TINY = [
-    *(
-        "corpus.speakers=6",
-        "corpus.takes=1",
-        "training.num_train_epochs=2",
-        "evaluation.bootstrap=20",
-    ),
-    *("model.channels=[4, 4, 4]", "model.lstm_hidden=4"),
+    "corpus.speakers=6",
+    "corpus.takes=1",
+    "training.num_train_epochs=2",
+    "evaluation.bootstrap=20",
+    "model.channels=[4, 4, 4]",
+    "model.lstm_hidden=4",
 ]
+
+
+def report_of(folder):
+    return json.loads((RunFolder(folder).report / "report.json").read_text(encoding="utf-8"))
 
 
 def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
@@ -44,21 +47,20 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     assert (tmp_path / "trials" / "1" / "seed-1" / "checkpoints").is_dir()
     result = sweep(RECIPE, space, changes, SweepOptions(tmp_path))
     rows = table(tmp_path)
-    assert [(rows[n]["state"], rows[n]["epochs"]) for n in (0, 1)] == [
-        ("complete", "2"),
-        ("complete", "2"),
-    ]
-    folders = RunFolder(tmp_path / "trials" / "0"), RunFolder(tmp_path / "best")
-    trial, best = (json.loads((folder.report / "report.json").read_text()) for folder in folders)
-    assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
+    for number in (0, 1):
+        assert rows[number]["state"] == "complete"
+        assert rows[number]["epochs"] == "2"
+    trial = report_of(tmp_path / "trials" / "0")
+    best = report_of(tmp_path / "best")
+    assert trial["judged_on"] == "validation"
+    assert best["judged_on"] == "test"
     assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
     assert best["metrics"]["uar"] == result.tested.report.metrics["uar"]
     # The winner's own run repeats its trial.
-    assert result.tested.report.parts["validation"]["uar"] == pytest.approx(
-        result.winner.value, abs=0.1
-    )
-    kept = [path.parent for path in (tmp_path / "trials").rglob("model") if path.is_dir()]
-    assert {path.relative_to(tmp_path / "trials").parts[0] for path in kept} == {
-        str(result.winner.number)
-    }
+    uar = result.tested.report.parts["validation"]["uar"]
+    assert uar == pytest.approx(result.winner.value, abs=0.1)
+    trials = tmp_path / "trials"
+    models = [path for path in trials.rglob("model") if path.is_dir()]
+    trials_with_models = {path.relative_to(trials).parts[0] for path in models}
+    assert trials_with_models == {str(result.winner.number)}
     assert read_recipe(tmp_path / "best.yaml").training.seeds == [1, 2]

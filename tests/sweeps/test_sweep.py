@@ -105,7 +105,7 @@ def test_trials_have_no_foil_and_are_not_published(swept, monkeypatch):
 def test_trials_of_the_command_line_replace_those_of_the_space(swept, monkeypatch):
     assert len(swept(trials=2, test=False)[1].recipes) == 2
     assert len(swept(trials=3, test=False)[1].recipes) == 1
-    with pytest.raises(UserError, match="trials: expected one or more, got 0"):
+    with pytest.raises(UserError, match="^trials: "):
         swept(trials=0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="cannot run under a launcher"):
