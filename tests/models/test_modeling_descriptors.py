@@ -163,6 +163,23 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
     )
 
 
+def test_the_pitch_of_a_voice_agrees_with_pyin_of_librosa():
+    librosa = pytest.importorskip("librosa")
+    rate = 16000
+    descriptors = _descriptors(rate, 1024, 1024, 256, names=["pitch"])
+    samples = utterance(1, "angry", 0, 0, rate)
+    pitch = _describe(descriptors, samples)[:, 0]
+    f0, voiced, _ = librosa.pyin(
+        samples, fmin=60.0, fmax=500.0, sr=rate, frame_length=1024, hop_length=256, center=False
+    )
+    frames = min(len(pitch), len(f0))
+    both = voiced[:frames] & (pitch[:frames] > 0)
+    assert both.sum() > 20
+    errors = np.abs(_cents(pitch[:frames][both], f0[:frames][both]))
+    assert np.median(errors) < 20
+    assert np.mean(errors < 100) > 0.9
+
+
 def test_noise_is_unvoiced_and_a_voice_is_voiced():
     descriptors = _descriptors(16000, 1024, 400, 160)
     noise = _describe(descriptors, _noise(32000))
