@@ -213,7 +213,7 @@ def test_options_that_contradict_are_named(release):
         ):
             parse(release, **{key: value})
     for value in (-0.1, 1.1):
-        with pytest.raises(UserError, match="corpus.agreement: expected between 0 and 1, got"):
+        with pytest.raises(UserError, match="corpus.agreement: expected a number from 0 to 1, got"):
             load_corpus("cremad", release, target="voice", agreement=value)
 
 
