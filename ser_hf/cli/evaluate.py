@@ -95,7 +95,7 @@ def evaluate(
     from ..experiment.data import load_recipe_corpus
     from ..report.terminal import evaluation_summary
 
-    evaluation.require_place(folder, overwrite)
+    evaluation.check_evaluation_folder(folder, overwrite)
     split: dict[str, Any] = {}
     if protocol is not None or recipe is not None:
         split = _split_of(data, part, fold)

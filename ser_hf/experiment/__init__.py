@@ -1,1 +1,1 @@
-"""One recipe from corpus to report, and what compares, evaluates and reproduces runs."""
+"""Runs a recipe from corpus to report, and compares, evaluates and reproduces runs."""

@@ -1,4 +1,4 @@
-"""The clips of a run: tables of them for training and for evaluation, and the recordings."""
+"""Selects the clips of a run for training and evaluation, and reads their recordings."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from .context import RunContext
 
 
 def evaluation_clips(run: RunContext, split: str) -> Dataset:
-    """The complete clips of a split (train, validation or test); too long ones are in windows."""
+    """The complete clips of a split (train, validation or test); long clips are in windows."""
     rows = run.fold.split.rows[split]
     return clip_table(run.data.dataset, rows, run.data.store, window=longest_window(run))
 
@@ -26,9 +26,9 @@ def evaluated_rows(run: RunContext) -> list[int]:
 
 
 def unprepared_clips(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarray]:
-    """Clips (samples,) as recorded, at the model's rate, before the run's preparation.
+    """The clips (samples,) of `rows` as recorded, at the model's rate, without preparation.
 
-    The store of the run holds prepared clips.
+    The store of the run has prepared clips instead.
     """
     store = run.data.store
     if not run.data.plan.preparation.active:
@@ -40,9 +40,10 @@ def unprepared_clips(run: RunContext, rows: Sequence[int]) -> Sequence[np.ndarra
 
 
 def longest_window(run: RunContext) -> int | None:
-    """Samples of the longest window in evaluation; None if clips of any length are processed whole.
+    """The number of samples of the longest window in evaluation; None if clips are never divided.
 
-    It is the window of the recipe, or the longest that the model can process.
+    The window is that of the recipe or the longest that the model can process, whichever is
+    shorter.
     """
     limits = []
     if run.recipe.evaluation.window:
@@ -67,10 +68,10 @@ def window_notes(run: RunContext) -> list[str]:
 
 
 def train_clips(run: RunContext) -> Dataset:
-    """The clips for training.
+    """The training clips.
 
-    For the Trainer they are cropped, soft-labeled or balanced, as the recipe says; for scikit-learn
-    they are as in evaluation.
+    For the Trainer, they are cropped, have soft labels or are balanced, as the recipe says. For
+    scikit-learn, they are the same as in evaluation.
     """
     recipe = run.recipe
     data = run.data
@@ -96,10 +97,10 @@ def train_clips(run: RunContext) -> Dataset:
 
 
 def train_rows(run: RunContext) -> list[int]:
-    """The rows for training.
+    """The rows of the training clips.
 
-    For scikit-learn, which selects by cross-validation, they include the validation split, unless
-    it is the evaluated one.
+    scikit-learn selects by cross-validation. Its training clips therefore include the validation
+    split, unless this split is evaluated.
     """
     rows = run.fold.split.rows
     if run.recipe.training.solver == "sklearn" and run.recipe.evaluation.part == "test":
@@ -111,7 +112,7 @@ def train_labels(run: RunContext, clips: Dataset) -> list[int]:
     """The labels from which class weights and priors are computed.
 
     Args:
-        clips: from `train_clips`; with resampling, the labels are those of one epoch of them.
+        clips: from `train_clips`; with resampling, the labels are those of one epoch.
     """
     if is_resampled(run):
         return epoch_labels(clips)
@@ -120,16 +121,16 @@ def train_labels(run: RunContext, clips: Dataset) -> list[int]:
 
 
 def is_resampled(run: RunContext) -> bool:
-    """Whether an epoch may contain a clip never or several times.
+    """Whether an epoch may leave out a clip or repeat it.
 
-    This is so with `training.balance`, and with unequal weights of the corpora of a mixture.
+    This happens with `training.balance`, and if a corpus of a mixture has another weight than 1.
     """
     weighted = any(weight != 1 for weight in run.data.weights.values())
     return weighted or run.recipe.training.balance is not None
 
 
 def _longest_crop(run: RunContext) -> float | None:
-    """Seconds of the longest training clip: the recipe's limit, or that of the model."""
+    """The longest training clip in seconds: the limit of the recipe or model; None without one."""
     limits = []
     if run.recipe.audio.max_duration:
         limits.append(run.recipe.audio.max_duration)

@@ -1,4 +1,4 @@
-"""Compares runs: a row for each run, and paired tests between runs on the same clips."""
+"""Compares runs: a table with a row for each run, and paired tests of runs on the same clips."""
 
 import dataclasses
 import itertools
@@ -24,10 +24,10 @@ class RunPredictions:
     """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable.
 
     Args:
-        classes: or dimensions.
-        clips: ids, preceded by the fold where folds share clips.
-        outputs: of each seed.
-        speakers: of each clip; None if any is unknown.
+        classes: names of the classes or dimensions.
+        clips: ids of the clips; they start with the fold number if several folds have a clip.
+        outputs: labels and predictions for each seed.
+        speakers: speaker of each clip; None if any speaker is unknown.
     """
 
     classes: list[str]
@@ -38,7 +38,7 @@ class RunPredictions:
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A finished run: `source` as the user named it, and `name`, unique among the runs."""
+    """A finished run; `source` is the user's name for it, `name` is unique among the runs."""
 
     source: str
     name: str
@@ -51,8 +51,8 @@ class ComparedProtocol:
     """The protocol of a run.
 
     Args:
-        shared_speakers: number of speakers in the evaluated and in the training split; None if
-            unknown.
+        shared_speakers: number of speakers that are in both the evaluated and the training split;
+            None if unknown.
     """
 
     name: str | None
@@ -63,12 +63,12 @@ class ComparedProtocol:
 
 @dataclasses.dataclass(frozen=True)
 class ComparedRun:
-    """A run in the table; unknown values are None.
+    """A row of the table: one run; unknown values are None.
 
     Args:
         part: the evaluated split.
         noise: the mean of the main metric over the degrees of noise.
-        seconds: of the training.
+        seconds: duration of the training.
     """
 
     name: str
@@ -90,17 +90,17 @@ class ComparedRun:
 
     @property
     def is_leaky(self) -> bool:
-        """Whether speakers of the training split are in the evaluated one."""
+        """Whether speakers of the training split are in the evaluated split too."""
         return bool(self.protocol.leak or self.protocol.shared_speakers)
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparedPair:
-    """Two runs `a` and `b` on the same clips.
+    """A paired test of two runs `a` and `b` on the same clips.
 
     Args:
-        speakers: number of speakers; None if any is unknown.
-        p_holm: p of the compared metric, with Holm's correction for all pairs.
+        speakers: number of speakers; None if any speaker is unknown.
+        p_holm: p-value of the compared metric, after Holm's correction for all pairs.
     """
 
     a: str
@@ -114,7 +114,7 @@ class ComparedPair:
 
 @dataclasses.dataclass(frozen=True)
 class BootstrapSettings:
-    """How differences are tested."""
+    """Settings of the paired bootstrap that tests differences."""
 
     resamples: int
     confidence: float
@@ -133,6 +133,7 @@ class Comparison:
     definitions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
+        """The comparison as comparison.json has it."""
         return dataclasses.asdict(self)
 
 
@@ -153,15 +154,15 @@ def compare_runs(
     Args:
         sources: run folders, sweeps (their winner), folders of published models, Hub ids or
             report.json files.
-        metric: of the order, the bar chart and the verdicts: "uar" (the default), "wa" or
-            "macro_f1"; of dimensions "ccc" (the default), "pearson" or "rmse".
-        output: a folder for the page, the bar chart and the tables; an earlier comparison in it is
-            replaced.
-        resamples, confidence, seed: of the paired bootstrap.
+        metric: the metric for the order, the bar chart and the verdicts: "uar" (the default), "wa"
+            or "macro_f1"; for dimensions "ccc" (the default), "pearson" or "rmse".
+        output: a folder for the page, the bar chart and the tables; an earlier comparison in the
+            folder is replaced.
+        resamples, confidence, seed: settings of the paired bootstrap.
 
     Raises:
-        UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run named twice,
-            or a source without a report.
+        UserError: for an unknown metric, fewer than two runs, runs of two tasks, a run that is
+            named twice, or a source without a report.
     """
     if output is not None:
         _check_output(Path(output))
@@ -194,23 +195,24 @@ def compare_runs(
 
 
 def _check_output(folder: Path) -> None:
-    """Refuse a folder with files that are not of a comparison."""
-    others = []
+    """Refuse a folder with files that do not belong to a comparison."""
+    other_files = []
     if folder.is_dir():
-        others = sorted({child.name for child in folder.iterdir()} - {*FILES})
-    if folder.is_file() or others:
-        first = folder / others[0] if others else folder
+        other_files = sorted({child.name for child in folder.iterdir()} - {*FILES})
+    if folder.is_file() or other_files:
+        first = folder / other_files[0] if other_files else folder
         raise UserError(f"--output: {first} is not of a comparison; choose another folder")
 
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
+    """Read two or more runs, and give each a unique name."""
     runs = [_read_run(source) for source in sources]
     for a, b in itertools.combinations(runs, 2):
         if a.report.metrics == b.report.metrics and a.report.seconds == b.report.seconds:
             raise UserError(f"{b.source}: the same run as {a.source}; name it once")
     if len(runs) < 2:
         raise UserError(f"{', '.join(sources) or 'RUN'}: a comparison needs two runs or more")
-    # Runs of the same recipe are named after their folders.
+    # Runs of the same recipe have the same name, so they are named after their folders instead.
     names = [run.name for run in runs]
     named_runs = []
     for run in runs:
@@ -220,6 +222,7 @@ def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
 
 
 def _read_run(source: str) -> SavedRun:
+    """Read a run from its folder, a sweep, a report.json, or the Hub."""
     path = Path(source)
     if not path.exists():
         report = find_saved_run(source).report  # from the Hub
@@ -272,6 +275,7 @@ def _outputs(table: pd.DataFrame, names: Sequence[str], task: Task) -> Outputs |
 
 
 def _common_task(runs: Sequence[SavedRun]) -> Task:
+    """The task of all runs; a `UserError` if tasks differ."""
     task = runs[0].report.measured
     for run in runs:
         if run.report.measured is not task:
@@ -283,7 +287,10 @@ def _common_task(runs: Sequence[SavedRun]) -> Task:
 
 
 def _runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
-    """Groups of runs with the same clips, labels and classes; without runs of no predictions."""
+    """Group the runs that have the same clips, labels and classes.
+
+    Runs without predictions are in no group.
+    """
     groups: dict[tuple, list[SavedRun]] = {}
     for run in runs:
         predictions = run.predictions
@@ -295,6 +302,7 @@ def _runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
 
 
 def _row(run: SavedRun) -> ComparedRun:
+    """The row of a run in the table."""
     report = run.report
     protocol = report.protocol
     evaluated = report.evaluated_split
@@ -337,7 +345,7 @@ def _row(run: SavedRun) -> ComparedRun:
 def _pairs(
     groups: Sequence[Sequence[SavedRun]], metric: str, settings: BootstrapSettings
 ) -> list[ComparedPair]:
-    """Every two runs with the same clips; p of `metric` is corrected for all pairs (Holm 1979)."""
+    """Test every two runs on the same clips; p-values of `metric` are corrected (Holm 1979)."""
     pairs = []
     for runs in groups:
         if len(runs) == 1:
@@ -371,6 +379,7 @@ def _pairs(
 
 
 def _verdict(pair: ComparedPair, metric: str, p: float, confidence: float) -> str:
+    """The result of a paired test, in words."""
     if p >= 1 - confidence:
         return "no difference shown"
     a_is_higher = pair.metrics[metric].difference > 0
@@ -383,6 +392,7 @@ def _warnings(
     pairs: Sequence[ComparedPair],
     groups: Sequence[Sequence[SavedRun]],
 ) -> list[str]:
+    """All warnings about a comparison, as sentences."""
     return [
         *_warnings_about_groups(groups),
         *_warnings_about_runs(rows, groups),
@@ -391,6 +401,7 @@ def _warnings(
 
 
 def _warnings_about_groups(groups: Sequence[Sequence[SavedRun]]) -> list[str]:
+    """A warning if not all runs have the same clips."""
     if len(groups) < 2:
         return []
     names = "; ".join(", ".join(run.name for run in runs) for runs in groups)
@@ -425,7 +436,7 @@ def _warnings_about_runs(
 
 
 def _warnings_about_pairs(rows: Sequence[ComparedRun], pairs: Sequence[ComparedPair]) -> list[str]:
-    """Warnings about what the tests do not cover."""
+    """Warnings about sources of variation that the paired tests do not cover."""
     warnings = []
     if any(pair.speakers and pair.speakers < FEW_SPEAKERS for pair in pairs):
         warnings.append(

@@ -1,4 +1,4 @@
-"""The files of a comparison of runs: page, bar chart, tables."""
+"""Writes the files of a comparison of runs: the page, the bar chart and the tables."""
 
 import re
 import textwrap
@@ -15,7 +15,7 @@ from ..utils.environment import __version__
 from ..utils.files import atomic_folder, write_json
 from .compare import ComparedRun, Comparison
 
-# Stands for a figure while a table is escaped; a private character that no format escapes.
+# Replaces a figure while a table is escaped: a private Unicode character that no format escapes.
 _PLACEHOLDER = "\ue000"
 _LETTERS_PER_INCH = 12
 _WIDTH = 8.5  # inches, of the bar chart
@@ -49,20 +49,20 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 
 
 def _alternative_text(comparison: Comparison) -> str:
-    """The text of the bar chart for readers who do not see it."""
+    """The alternative text of the bar chart, for readers who cannot see it."""
     metric = comparison.metric
     figures = ", ".join(f"{row.name} {row.metrics[metric]:.3f}" for row in comparison.runs)
     return f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}."
 
 
 def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -> Figure:
-    """A bar for each run with its interval, below its name.
+    """Draw a bar for each run, with the run's name above it and its interval as a line.
 
-    Runs that are evaluated on training speakers are hatched. Of a name that is longer than the
-    figure the end is shown.
+    Bars of runs that are evaluated on training speakers are hatched. Only the end of a name that
+    is longer than the figure is shown.
 
     Args:
-        width: inches.
+        width: width of the figure in inches.
     """
     figure = Figure(figsize=(width, 1 + 0.55 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -
         name = row.name
         if len(name) > letters:
             name = f"…{name[1 - letters :]}"
-        # A dollar sign in a name is no formula.
+        # A dollar sign in a name does not start a formula.
         axes.text(0.01, position - 0.3, name, va="bottom", fontsize=9, parse_math=False)
     any_leaky = any(row.is_leaky for row in rows)
     hatched = "; hatched: evaluated on training speakers" if any_leaky else ""
@@ -98,11 +98,12 @@ def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -
 
 
 def tables(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs, and the pairs, as formatted text."""
+    """The table of runs and the table of pairs, with formatted text in each cell."""
     return _table_of_runs(comparison), _table_of_pairs(comparison)
 
 
 def _table_of_runs(comparison: Comparison) -> pd.DataFrame:
+    """A line for each run, with formatted figures."""
     metric = comparison.metric
     any_noise = any(row.noise is not None for row in comparison.runs)
     lines = []
@@ -134,6 +135,7 @@ def _table_of_runs(comparison: Comparison) -> pd.DataFrame:
 
 
 def _table_of_pairs(comparison: Comparison) -> pd.DataFrame:
+    """A line for each pair of runs, with formatted figures."""
     lines = []
     for pair in comparison.pairs:
         compared = pair.metrics[comparison.metric]
@@ -149,10 +151,10 @@ def _table_of_pairs(comparison: Comparison) -> pd.DataFrame:
 
 
 def paper_table(comparison: Comparison, format: str) -> str:
-    """The runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
+    """The table of runs for a paper, as ``markdown``, ``latex`` (with booktabs) or ``csv``.
 
-    The best figure is bold if a paired test shows that it is better than the next one, and the run
-    has no leak.
+    The best figure is bold if a paired test shows that this run is better than the next one, and
+    if the run is not leaky.
     """
     if format == "csv":
         return _csv(comparison).rstrip()
@@ -179,13 +181,14 @@ def paper_table(comparison: Comparison, format: str) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, with special characters escaped."""
     cells = table.map(lambda cell: re.sub(r"([\\`*|<])", r"\\\1", cell)).to_numpy().tolist()
     rows = [list(table), ["---"] * len(table.columns), *cells]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _best(comparison: Comparison) -> tuple[bool, str]:
-    """Whether the first run is shown to be better than the second, and a sentence about it."""
+    """Whether a test shows that the first run is better than the second, and a note on the test."""
     best, second = comparison.runs[:2]
     names = {best.name, second.name}
     pair = next((pair for pair in comparison.pairs if {pair.a, pair.b} == names), None)
@@ -204,9 +207,9 @@ def _best(comparison: Comparison) -> tuple[bool, str]:
 
 
 def _csv(comparison: Comparison) -> str:
-    """The runs with the ends of intervals.
+    """The runs as CSV; each interval has a column for its lower and one for its upper end.
 
-    An apostrophe precedes what a spreadsheet would evaluate as a formula.
+    Text that a spreadsheet would evaluate as a formula starts with an apostrophe.
     """
     table = pd.json_normalize(comparison.to_dict()["runs"])
     for name in [name for name in table if name.startswith("intervals.")]:
@@ -217,8 +220,10 @@ def _csv(comparison: Comparison) -> str:
 
 
 def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:
+    """An interval as text, such as ``0.512 to 0.634``; a hyphen if it is unknown."""
     return " to ".join(format(end, form) for end in interval) if interval else "-"
 
 
 def _number(number: float | None, form: str = ",") -> str:
+    """A number as text; a hyphen if it is unknown."""
     return "-" if number is None else format(number, form)

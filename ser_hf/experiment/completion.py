@@ -1,4 +1,4 @@
-"""The defaults of a recipe that depend on the network, the task or the schedule."""
+"""Completes a recipe with the defaults that depend on its network, task or schedule."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..utils.validation import unknown_key
 from .model_settings import ENCODER
 from .recipe import Recipe
 
-# A schedule with a warm-up has this share of all steps for it.
+# The default length of the warm-up, as a share of all steps.
 WARMUP = 0.05
 
 
@@ -17,7 +17,7 @@ def complete(recipe: Recipe) -> Recipe:
     """The recipe with the defaults that depend on the network, the task or the schedule.
 
     Raises:
-        UserError: for a solver or a grid that the network does not have.
+        UserError: for a solver or a grid that the network does not support.
     """
     return recipe.replace(
         training=complete_training(recipe.training, recipe.model.architecture, recipe.task)
@@ -41,13 +41,14 @@ def complete_training(training: TrainingSettings, architecture: str, task: str) 
         gradient = solver == "trainer"
         changes["train_sampling_strategy"] = sampling_for(architecture) if gradient else "random"
     if training.ddp_find_unused_parameters is None and architecture != ENCODER:
-        # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
+        # Encoders may skip whole layers. In the networks of ser_hf, every parameter has a gradient
+        # in every step.
         changes["ddp_find_unused_parameters"] = False
     return training.replace(**changes)
 
 
 def _grid(training: TrainingSettings, solver: str, architecture: str) -> dict[str, list]:
-    """The values that scikit-learn tries: those of the recipe, else the network's own."""
+    """The values that scikit-learn tries: those of the recipe, or the network's default grid."""
     from ..training.arguments import GRIDS, solvers_for
 
     possible = solvers_for(architecture)
@@ -65,9 +66,9 @@ def _grid(training: TrainingSettings, solver: str, architecture: str) -> dict[st
 
 
 def _grid_value(value: Any, kind: type, key: str) -> Any:
-    """A positive number of the type that the network's own grid has."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf") or kind(value) != value:
+    """A value of a grid as a number of the type `kind`; it must be positive and finite."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < float("inf") or kind(value) != value:
         words = "a whole number" if kind is int else "a number"
         raise UserError(f"training.grid.{key}: expected {words} of more than 0, got {value!r:.100}")
     return kind(value)

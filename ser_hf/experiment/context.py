@@ -1,4 +1,4 @@
-"""The context of a run, which its steps share: recipe, data, folds, folder, and what follows."""
+"""The context of a run, which all its steps share: recipe, data, folds and folder."""
 
 import contextlib
 import dataclasses
@@ -19,15 +19,16 @@ from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .recipe import Recipe
 
-# Called after every validation of the Trainer (scikit-learn has none) with the run's place below
-# the outermost folder (such as ("fold-1", "seed-2"), or ()), the epoch and the metrics.
+# A function that is called after every validation of the Trainer; scikit-learn has no validations.
+# Its arguments are the names of the folders from the outermost run to this one (such as
+# ("fold-1", "seed-2"), or ()), the epoch and the metrics.
 Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
 
 
 def arguments_for(
     recipe: Recipe, folder: RunFolder, padding_safe: bool = True
 ) -> EmotionTrainingArguments:
-    """The arguments of the Trainer for the first seed of a recipe."""
+    """The `TrainingArguments` for the first seed of a recipe."""
     training = recipe.training
     return training_arguments(
         training.arguments,
@@ -48,13 +49,13 @@ def arguments_for(
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """A recipe on its data, in a folder.
+    """What one run needs: its recipe, its data and its folder.
 
     Args:
-        folds: of this run; a single training has one.
+        folds: the folds of this run; a single training has one fold.
         resume: whether an interrupted training continues.
-        foil: the report of the leaky protocol, with which this run is compared.
-        watch, callbacks: of the Trainer, see `ser_hf.run_recipe`.
+        foil: the report of the run under the leaky protocol, with which this run is compared.
+        watch, callbacks: passed to the Trainer, see `ser_hf.run_recipe`.
     """
 
     recipe: Recipe
@@ -69,7 +70,7 @@ class RunContext:
     def child(
         self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None
     ) -> "RunContext":
-        """The context of a run in the folder `name` below this one."""
+        """The context of a run in the subfolder `name` of this run's folder."""
         folder = self.folder.child(name)
         recipe = recipe.replace(output_dir=str(folder.path))
         return dataclasses.replace(
@@ -77,11 +78,12 @@ class RunContext:
         )
 
     def on_fold(self, fold: Fold) -> "RunContext":
-        """This context with one fold only."""
+        """This context with `fold` as its only fold."""
         return dataclasses.replace(self, folds=[fold])
 
     @property
     def task(self) -> Task:
+        """The task of the recipe: emotion classes or dimensions."""
         return TASKS[self.recipe.task]
 
     @property
@@ -91,28 +93,33 @@ class RunContext:
 
     @property
     def freezing(self) -> Freezing:
+        """The recipe's settings for frozen parts of the model."""
         return Freezing(**self.recipe.freeze.freezing)
 
     @property
     def lora(self) -> Lora | None:
+        """The recipe's settings for adapters; None without adapters."""
         section = self.recipe.lora
         if section.rank is None:
             return None
         return Lora(**section.model_dump())
 
     def arguments(self) -> EmotionTrainingArguments:
-        """The arguments of the Trainer for the first seed."""
+        """The `TrainingArguments` for the first seed."""
         return arguments_for(self.recipe, self.folder, self.data.plan.padding_safe)
 
     @contextlib.contextmanager
     def main_process_first(self) -> Iterator[bool]:
-        """Yield whether this is the main process, which writes; the others wait until it has."""
+        """Run a block in the main process first; yields whether this process is the main one.
+
+        Other processes wait until the main process has left the block.
+        """
         arguments = self.arguments()
         with arguments.main_process_first(local=False):
             yield arguments.process_index == 0
 
     def resolved_recipe(self) -> dict[str, Any]:
-        """The recipe as saved in the run's folder, with date, versions and git revision."""
+        """The recipe as it is saved in the run's folder: with date, versions and git revision."""
         machine = environment()
         now = datetime.datetime.now(datetime.UTC)
         provenance = {

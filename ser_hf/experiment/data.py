@@ -1,6 +1,6 @@
-"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit.
+"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms and audit.
 
-Cheap checks come first.
+The steps are in an order in which the fastest checks run first.
 """
 
 import dataclasses
@@ -42,11 +42,11 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One split with its audit.
+    """One fold: its split into training, validation and test clips, and the audit of this split.
 
     Args:
-        number: of the fold, from 1.
-        clips: a digest of the clips (id, label, speaker, samples), by which a resumed run notices
+        number: number of the fold, from 1.
+        clips: a digest of the clips (id, label, speaker, samples). With it, a resumed run detects
             changes that the fingerprint of the ids does not show.
     """
 
@@ -61,14 +61,14 @@ class ExperimentData:
     """The data that all runs of an experiment share.
 
     Args:
-        folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
+        folds: the folds of the protocol.
+        foil: the folds of the leaky protocol with which it is compared; empty without one.
         preparation_seconds: wall clock time of the loading.
         notes: warnings for the report about the model and the clips.
         sources: the labels in the corpus files and their classes.
-        weights: how often an epoch contains the clips of each corpus of a mixture.
-        inherited: speakers that the model's checkpoint was trained with, as far as it documents
-            them.
-        ranges: of the ratings of each target, [lowest, highest].
+        weights: for each corpus of a mixture, how often an epoch contains its clips.
+        inherited: speakers that the model's checkpoint was trained with, if it documents them.
+        ranges: {target: [lowest, highest] rating}.
     """
 
     dataset: Dataset
@@ -85,7 +85,7 @@ class ExperimentData:
 
     @property
     def labels(self) -> list[str]:
-        """What a model predicts: classes, or the targets of dimensions."""
+        """The classes or dimensions that a model predicts."""
         return names_of(self.dataset)
 
 
@@ -96,8 +96,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         The data that all folds and seeds of the recipe share.
 
     Raises:
-        UserError: naming the recipe key or file that is wrong, or clips that two parts of a split
-            share.
+        UserError: naming the recipe key or file that is wrong, or the clips that are in two of the
+            training, validation and test splits.
     """
     began = time.perf_counter()
     protocol = recipe.protocol
@@ -108,25 +108,27 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     leaky_splits = _leaky_splits(corpus.dataset, leaky_protocol, splits[0])
 
     plan = _plan_model(recipe, corpus)
-    recorded = dataclasses.replace(plan.preparation, functionals=None)
-    dataset, store = _prepare(recipe, corpus.dataset, recorded)
+    without_functionals = dataclasses.replace(plan.preparation, functionals=None)
+    dataset, store = _prepare(recipe, corpus.dataset, without_functionals)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
 
     level_note = loudness_note(recipe, dataset, store, splits)
     if level_note is not None:
         preparation = dataclasses.replace(plan.preparation, level="loudness")
         plan = dataclasses.replace(plan, preparation=preparation)
-    if plan.preparation != recorded:
+    if plan.preparation != without_functionals:
         dataset, store = _prepare(recipe, dataset, plan.preparation)
 
     inherited = inherited_speakers(plan)
-    notes = _warned(
+    notes = _log_warnings(
         level_note,
         contradictions(splits, dataset),
         inherited_speakers_note(inherited, splits),
     )
-    folds = _audited(dataset, splits, protocol, duplicates)
-    foil = _audited(dataset, leaky_splits, leaky_protocol, duplicates) if leaky_protocol else []
+    folds = _audit_folds(dataset, splits, protocol, duplicates)
+    foil = []
+    if leaky_protocol:
+        foil = _audit_folds(dataset, leaky_splits, leaky_protocol, duplicates)
     return ExperimentData(
         dataset=dataset,
         store=store,
@@ -142,8 +144,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     )
 
 
-def _warned(*notes: str | None) -> list[str]:
-    """The notes that there are, each logged as a warning."""
+def _log_warnings(*notes: str | None) -> list[str]:
+    """Log each note that is not None as a warning; returns these notes."""
     present = [note for note in notes if note is not None]
     for note in present:
         logger.warning("%s", note)
@@ -151,7 +153,7 @@ def _warned(*notes: str | None) -> list[str]:
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
-    """The recipe's corpus with its labels, downloaded first if the recipe says so."""
+    """Read the corpus of a recipe with its labels; download it first if the recipe says so."""
     corpus = recipe.corpus.replace(**_expanded_paths(recipe.corpus))
     if corpus.download:
         download_missing(corpus)
@@ -159,7 +161,7 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
 
 
 def _expanded_paths(corpus: CorpusSettings | MixtureItem) -> dict[str, Any]:
-    """The root of a corpus, and of each corpus of a mixture, with ``~`` expanded."""
+    """The changed settings of a corpus or mixture in which ``~`` in each root is expanded."""
     changes: dict[str, Any] = {}
     if corpus.root is not None:
         changes["root"] = os.path.expanduser(corpus.root)
@@ -170,9 +172,10 @@ def _expanded_paths(corpus: CorpusSettings | MixtureItem) -> dict[str, Any]:
 
 
 def foil_protocol(protocol: ProtocolSettings, split: Split) -> ProtocolSettings:
-    """The leaky protocol of `protocol.foil`, with splits of the same sizes as `split`.
+    """The leaky protocol that `protocol.foil` names, with the split sizes of `split`.
 
-    Near duplicates are part of its leak.
+    It reports near duplicates between its splits and does not refuse them: they are part of the
+    leak.
     """
     if split.leak:
         raise UserError(
@@ -191,7 +194,7 @@ def foil_protocol(protocol: ProtocolSettings, split: Split) -> ProtocolSettings:
 def _leaky_splits(
     dataset: Dataset, leaky_protocol: ProtocolSettings | None, split: Split
 ) -> list[Split]:
-    """The split of the foil, drawn from the clips that the protocol uses; none without a foil."""
+    """Draw the split of the foil from the clips that the protocol uses; empty without a foil."""
     if leaky_protocol is None:
         return []
     used = sorted(row for rows in split.rows.values() for row in rows)
@@ -222,24 +225,26 @@ def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
 def _prepare(
     recipe: Recipe, dataset: Dataset, preparation: Preparation
 ) -> tuple[Dataset, WaveformStore]:
-    """Decode and prepare every clip once, see `ser_hf.prepare`."""
+    """Decode and prepare every clip once (see `ser_hf.prepare`)."""
     return prepare(dataset, recipe.audio.sampling_rate, recipe.audio.cache_dir, preparation)
 
 
-def _audited(
+def _audit_folds(
     dataset: Dataset,
     splits: Sequence[Split],
     protocol: ProtocolSettings,
     duplicates: Sequence[NearDuplicate] | None,
 ) -> list[Fold]:
-    """The folds with their audits, which are logged; a forbidden overlap is a `UserError`."""
+    """Audit and log the split of each fold; a forbidden overlap raises a `UserError`."""
     numbers = protocol.folds or range(1, len(splits) + 1)
-    refused = protocol.near_duplicates == "error"
-    if len(splits) > 1:  # one error for the duplicates of all folds
-        require_apart(splits, dataset, duplicates if refused else None)
+    refuse_near_duplicates = protocol.near_duplicates == "error"
+    if len(splits) > 1:  # raise one error about the duplicates of all folds
+        require_apart(splits, dataset, duplicates if refuse_near_duplicates else None)
     folds = []
     for number, split in zip(numbers, splits, strict=True):
-        audit_of_split = audit(split, dataset, duplicates, refuse_near_duplicates=refused)
+        audit_of_split = audit(
+            split, dataset, duplicates, refuse_near_duplicates=refuse_near_duplicates
+        )
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_of_split.table())
         folds.append(

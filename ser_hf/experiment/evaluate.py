@@ -1,4 +1,4 @@
-"""Evaluates a model of any origin on a corpus: labels, test clips, and the report."""
+"""Evaluates a model of any origin on a corpus, and writes the report."""
 
 import dataclasses
 import logging
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
-    """A loaded model, the classes of its labels, and its training data if they are documented."""
+    """A loaded model, the classes of its labels, and its training data if it documents them."""
 
     classifier: Classifier
     mapping: LabelMapping
@@ -70,19 +70,19 @@ def evaluate_model(
     Example: `ser_hf.evaluate_model("runs/a", "emodb", "data/EMO-DB").metrics["uar"]`
 
     Args:
-        corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge,
-            ...).
+        corpus, root: name and folder of the corpus, as in `ser_hf.load_corpus`.
+        settings: the other arguments of `ser_hf.load_corpus` (labels, merge, ...).
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see
             `load_evaluated_model`.
-        output: a folder for the report, its page and pictures; `overwrite` replaces an earlier
-            evaluation in it.
-        evaluation: see `ser_hf.experiment.evaluated_clips.EvaluationOptions`.
+        output: a folder for the report, its page and its pictures.
+        overwrite: whether to replace an earlier evaluation in `output`.
+        evaluation: fields of `ser_hf.experiment.evaluated_clips.EvaluationOptions`.
 
     Returns:
         The report, whose `metrics` are scores from 0 to 1.
 
     Raises:
-        UserError: naming the model, the corpus, the setting or the folder that is wrong.
+        UserError: naming the wrong model, corpus, setting or folder.
     """
     try:
         evaluation_settings = EvaluationOptions(**evaluation)
@@ -90,7 +90,7 @@ def evaluate_model(
         raise UserError(f"evaluate_model: {error}") from None
     folder = None if output is None else Path(output)
     if folder is not None:
-        require_place(folder, overwrite)
+        check_evaluation_folder(folder, overwrite)
     corpus_values = dict(settings or {})
     sampling_rate = corpus_values.pop("sampling_rate", 16000)
     loaded_corpus = read_corpus(corpus_settings(corpus, root, **corpus_values), sampling_rate)
@@ -108,11 +108,12 @@ def evaluate_model(
 def load_evaluated_model(
     source: str, label_map: Mapping[str, str] | None = None, **loading: Any
 ) -> EvaluatedModel:
-    """Load any audio classifier of Transformers, with a warning if its head was never trained.
+    """Load any audio classifier of transformers, and warn if its head was never trained.
 
     Args:
-        label_map: see `label_mapping` and `dimension_mapping`.
-        loading: `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
+        label_map: {label or output of the model: emotion or dimension}, see `label_mapping` and
+            `dimension_mapping`.
+        loading: `revision`, `device` and `trust_remote_code`, see `ser_hf.load_classifier`.
     """
     classifier = load_classifier(source, untrained=True, **loading)
     if classifier.untrained:
@@ -146,10 +147,10 @@ def evaluate_on_corpus(
     Args:
         model: from `load_evaluated_model`.
         corpus: from `ser_hf.corpora.read_corpus`; its labels may be any emotions.
-        name: of the report.
-        settings: the clips, and how they are processed.
+        name: name of the report.
+        settings: how the model is evaluated, and on which clips.
         output: a folder for the report and its page; None writes nothing.
-        citation: the `corpus_facts` that the page quotes.
+        citation: description of the corpus for the page, from `corpus_facts`.
     """
     began = time.perf_counter()
     mapping = _mapping_on(model, corpus)
@@ -157,9 +158,9 @@ def evaluate_on_corpus(
     clips = select_test_clips(corpus, mapping.classes, model.provenance, settings)
     dataset, store = _prepare(clips.dataset, model.classifier, settings)
     predictions = _predict(dataset, store, model.classifier, mapping, settings)
-    report = _measure(name, model, mapping, corpus, clips, predictions, settings)
+    report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
     if settings.robustness:
-        # conditions change recordings before they are prepared
+        # Degraded copies are made from the recordings, before the model's preparation.
         recordings = store
         if model.classifier.preparation != Preparation():
             rate = model.classifier.extractor.sampling_rate
@@ -180,7 +181,7 @@ def evaluate_on_corpus(
 
 
 def _mapping_on(model: EvaluatedModel, corpus: Corpus) -> LabelMapping:
-    """The mapping to the labels or targets of a corpus, which must be of the model's task."""
+    """The mapping of a model for a corpus; both must have labels, or both dimensions."""
     targets = _targets(corpus)
     if isinstance(model.mapping, DimensionMapping):
         return model.mapping.on(targets)
@@ -193,14 +194,17 @@ def _mapping_on(model: EvaluatedModel, corpus: Corpus) -> LabelMapping:
 
 
 def _targets(corpus: Corpus) -> list[str]:
-    """The dimensions that the clips of a corpus are rated in; none without ratings."""
+    """The dimensions in which the clips of a corpus are rated; empty without ratings."""
     return names_of(corpus.dataset) if "targets" in corpus.dataset.features else []
 
 
 def _on_trained_fold(
     settings: EvaluationOptions, provenance: TrainingProvenance | None
 ) -> EvaluationOptions:
-    """Settings with the fold that trained the model: its test split has not trained the model."""
+    """Evaluate the test split of the fold that the model was trained on, under the same protocol.
+
+    The training has not used this test split.
+    """
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         return settings.replace(fold=provenance.fold)
     return settings
@@ -209,7 +213,7 @@ def _on_trained_fold(
 def _prepare(
     dataset: Dataset, classifier: Classifier, settings: EvaluationOptions
 ) -> tuple[Dataset, WaveformStore]:
-    """The clips as the model's feature extractor prepares them, see `ser_hf.prepare`."""
+    """Prepare the clips as the model's feature extractor does (see `ser_hf.prepare`)."""
     rate = classifier.extractor.sampling_rate
     return prepare(dataset, rate, settings.cache_dir, classifier.preparation)
 
@@ -221,6 +225,7 @@ def _predict(
     mapping: LabelMapping,
     settings: EvaluationOptions,
 ) -> Predictions:
+    """Apply the model to the clips, and map its outputs to the evaluated classes."""
     probabilities = classify(
         classifier,
         store,
@@ -238,6 +243,7 @@ def _robustness(
     predictions: Predictions,
     settings: EvaluationOptions,
 ) -> Robustness:
+    """The report's `robustness`."""
     return robustness_of(
         classifier,
         mapping,
@@ -250,7 +256,7 @@ def _robustness(
     )
 
 
-def _measure(
+def _make_report(
     name: str,
     model: EvaluatedModel,
     mapping: LabelMapping,
@@ -259,7 +265,7 @@ def _measure(
     predictions: Predictions,
     settings: EvaluationOptions,
 ) -> Report:
-    """The report with the results of the predictions."""
+    """Evaluate the predictions, and make the report of the results."""
     results = evaluate_predictions(
         predictions, bootstrap=settings.bootstrap, confidence=settings.confidence
     )
@@ -293,6 +299,7 @@ def _measure(
 
 
 def _model_section(model: EvaluatedModel) -> Model:
+    """The report's `model`."""
     classifier = model.classifier
     config = classifier.model.config
     source = Path(classifier.source)
@@ -300,7 +307,7 @@ def _model_section(model: EvaluatedModel) -> Model:
     return Model(
         architecture=config.model_type,
         model_type=config.model_type,
-        # the report may be published: it does not name folders of this machine
+        # The report may be published, so it does not name folders of this machine.
         checkpoint=source.name if source.is_dir() else classifier.source,
         revision=classifier.revision,
         parameters=parameters,
@@ -311,12 +318,13 @@ def _model_section(model: EvaluatedModel) -> Model:
 
 
 def _class_distribution(predictions: Predictions) -> dict[str, dict[str, int]]:
-    """{"test": {class: clips}}."""
+    """The number of clips of each class: {"test": {class: clips}}."""
     counts = Counter(predictions.labels.tolist())
     return {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
 
 
 def _untrained_warning(classifier: Classifier) -> str:
+    """The warning that the classifier has random tensors."""
     return (
         f"The classifier of {classifier.source} was never trained: {len(classifier.untrained)} "
         f"tensors are not in its files ({classifier.untrained[0]}) and hold random numbers. These "
@@ -324,11 +332,12 @@ def _untrained_warning(classifier: Classifier) -> str:
     )
 
 
-def require_place(folder: Path, overwrite: bool) -> None:
-    """Check the folder of an evaluation.
+def check_evaluation_folder(folder: Path, overwrite: bool) -> None:
+    """Check that the report of an evaluation can be written to a folder.
 
     Raises:
-        UserError: unless it is empty, or has an evaluation that `overwrite` allows to replace.
+        UserError: unless the folder is empty or missing, or contains an earlier evaluation and
+            `overwrite` is true.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -344,7 +353,7 @@ def require_place(folder: Path, overwrite: bool) -> None:
 
 
 def _is_evaluation(folder: Path) -> bool:
-    """Whether a folder has the report of an evaluation and no folders, and is not of a run."""
+    """Whether a folder contains an evaluation: its report, no subfolders, and no part of a run."""
     report = folder / "report.json"
     if not report.is_file() or (folder.parent / "recipe.yaml").is_file():
         return False

@@ -1,4 +1,4 @@
-"""The clips of a corpus on which a model of any origin is evaluated."""
+"""Selects the clips of a corpus on which a model of any origin is evaluated."""
 
 import dataclasses
 import hashlib
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class EvaluationOptions(Options):
-    """How a model is evaluated, and on which clips (the last five fields, see `select_test_clips`).
+    """How a model is evaluated, and on which clips.
 
-    Clips longer than `window` seconds are processed in windows; None is the window of the model's
-    recipe.
+    Clips longer than `window` seconds are processed in windows; None means the window of the
+    model's recipe. The last five fields select the clips, see `select_test_clips`.
     """
 
     window: Annotated[float, Field(ge=SHORTEST)] | None = None
@@ -53,7 +53,10 @@ class EvaluatedClips:
 
 @dataclasses.dataclass(frozen=True)
 class _Selection:
-    """Rows of a corpus under a name, with the fingerprint of their protocol ("" without one)."""
+    """A named selection of rows of a corpus.
+
+    `sha256` is the fingerprint of the protocol's splits, empty without a protocol.
+    """
 
     name: str
     rows: list[int]
@@ -62,12 +65,12 @@ class _Selection:
 
 @dataclasses.dataclass(frozen=True)
 class _SharedSpeakers:
-    """What the test clips share with the training data of the model.
+    """The test speakers that are, or may be, in the training data of the model.
 
     Args:
         tested: the known test speakers.
-        shared: those among them that the model was trained with.
-        unnamed: corpora with unknown speakers that may be in both.
+        shared: the test speakers that the model was trained with.
+        unnamed: corpora with unknown speakers, which may be in both the training and test data.
     """
 
     tested: list[str]
@@ -76,7 +79,7 @@ class _SharedSpeakers:
 
     @property
     def leak(self) -> str | None:
-        """Why the results do not hold for new speakers."""
+        """The reason why the results do not hold for new speakers; None if there is no leak."""
         if self.shared:
             return (
                 f"{len(self.shared)} of {len(self.tested)} test speakers are in the model's "
@@ -96,13 +99,14 @@ def select_test_clips(
     provenance: TrainingProvenance | None,
     settings: EvaluationOptions,
 ) -> EvaluatedClips:
-    """Select the clips of the corpus with a label among the classes and a new speaker.
+    """Select the clips whose label is among the classes and whose speaker is new to the model.
 
-    With `settings.protocol` they are of one split of it. With `settings.training_speakers` the
-    speakers of the model's training are kept; the report then names the leak.
+    With `settings.protocol`, only clips of one split of this protocol are selected. With
+    `settings.training_speakers`, clips of the model's training speakers are selected too, and the
+    report describes the leak.
 
     Raises:
-        UserError: for settings that contradict each other, or without any clip.
+        UserError: if settings contradict each other, or if no clip is left.
     """
     selection = _select_split(corpus.dataset, settings)
     training_speakers = provenance.speakers if provenance else frozenset()
@@ -125,7 +129,7 @@ def select_test_clips(
 
 
 def _select_split(dataset: Dataset, settings: EvaluationOptions) -> _Selection:
-    """The whole corpus, or one split of a protocol."""
+    """Select the rows of the whole corpus, or of one split of a protocol."""
     if settings.part not in PARTS:
         raise UserError(
             f"--part: unknown split {settings.part!r}; choose one of {', '.join(PARTS)}"
@@ -155,7 +159,7 @@ def _suitable_rows(
     classes: Sequence[str],
     excluded_speakers: frozenset[str],
 ) -> tuple[list[int], list[str]]:
-    """The rows that can be evaluated, and sentences about the others."""
+    """The rows that can be evaluated, and sentences that explain why others are left out."""
     has_ratings = "targets" in dataset.features
     label_names = dataset.features["label"].names
     labels = dataset["label"][:]
@@ -175,6 +179,7 @@ def _suitable_rows(
 
 
 def _shared_speakers(dataset: Dataset, training_speakers: frozenset[str]) -> _SharedSpeakers:
+    """Compare the test speakers with the training speakers."""
     tested = sorted({speaker for speaker in dataset["speaker"][:] if speaker is not None})
     return _SharedSpeakers(
         tested=tested,
@@ -190,7 +195,10 @@ def _protocol_section(
     reasons: Sequence[str],
     provenance: TrainingProvenance | None,
 ) -> Protocol:
-    """The report's `protocol`; its fingerprint is over that of the splits and the clips' ids."""
+    """The report's `protocol`.
+
+    Its fingerprint is the hash of the fingerprint of the splits and of the ids of the clips.
+    """
     if provenance is None:
         note = (
             "The training data of this model are unknown: if they have these speakers, the "
@@ -212,7 +220,7 @@ def _protocol_section(
 
 
 def _audit_section(speakers: _SharedSpeakers, provenance: TrainingProvenance | None) -> Audit:
-    """The report's `audit`; None as the number of shared speakers means unknown."""
+    """The report's `audit`; the number of shared speakers is None if it is unknown."""
     is_unknown = provenance is None or (bool(speakers.unnamed) and not speakers.shared)
     count = None if is_unknown else len(speakers.shared)
     return Audit(

@@ -1,4 +1,4 @@
-"""One training of a run: model, freezing, adapters, loss, augmentation, and the fit itself."""
+"""Trains one model of a run: builds it, freezes parts, adds adapters, and fits the parameters."""
 
 import copy
 import dataclasses
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..audio.augmenter import Augmenter
 from ..evaluation.metrics import compute_metrics
 from ..evaluation.tasks import TASKS
-from ..loading.build import build_model, start_at
+from ..loading.build import build_model, set_initial_bias
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.collator import TrainTransforms
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
-    """Train on the train split; with `training.refit` once more, on train and validation."""
+    """Train on the train split; with `training.refit` train again on train and validation split."""
     selected = fit_once(run, arguments)
     if run.recipe.training.refit and run.recipe.evaluation.part != "validation":
         return _refit(run, arguments, selected)
@@ -42,10 +42,10 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 
 
 def _refit(run: RunContext, arguments: EmotionTrainingArguments, selected: Fit) -> Fit:
-    """Train on train and validation clips for as many steps as the `selected` checkpoint had.
+    """Train on train and validation clips, for as many steps as the selected checkpoint had.
 
-    Predictions of the validation split stay those of the selected checkpoint, which was not trained
-    on it.
+    The predictions of the validation split remain those of the selected checkpoint, which was not
+    trained on this split.
     """
     split = run.fold.split
     held_out = window_logits(selected.trainer, evaluation_clips(run, "validation"))
@@ -84,8 +84,8 @@ def fit_once(
     """Build the model and train it on the run's training clips.
 
     Args:
-        planned_steps: of the learning rate schedule in a refit, which ends earlier and is not
-            stopped early.
+        planned_steps: for a refit, the number of steps that the learning rate schedule is planned
+            for. A refit ends before this number, and early stopping is off.
         per_speaker: whether scikit-learn gets vectors that are standardized per speaker.
     """
     recipe = run.recipe
@@ -94,7 +94,7 @@ def fit_once(
     model = build_model(copy.deepcopy(data.plan))
     clips = train_clips(run)
     if data.ranges:
-        start_at(model, np.mean(clips["shares"][:], axis=0).tolist())
+        set_initial_bias(model, np.mean(clips["shares"][:], axis=0).tolist())
     freeze(model, run.freezing)
     if run.lora is not None:
         model = add_lora(model, run.lora)
@@ -113,6 +113,7 @@ def _fit_with_sklearn(
     *,
     per_speaker: bool,
 ) -> Fit:
+    """Fit the model's classifier with scikit-learn."""
     data = run.data
     return fit_classical(
         model,
@@ -138,6 +139,7 @@ def _fit_with_trainer(
     *,
     planned_steps: int | None,
 ) -> Fit:
+    """Train the model by gradient descent with the Trainer."""
     logger.info("%s", trainable_table(model, arguments.parameter_groups(model)))
     watch = None if run.watch is None else partial(run.watch, run.folder.path_in_run)
     patience = None if planned_steps else run.recipe.training.early_stopping.patience
@@ -162,7 +164,7 @@ def _fit_with_trainer(
 
 
 def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractContextManager[str]:
-    """The trackers of the recipe (`training.report_to`), which name the run as its folders do."""
+    """Open a run in each tracker of `training.report_to`, with the name of recipe and folders."""
     name = "-".join([run.recipe.name, *run.folder.path_in_run, str(arguments.seed)])
     return tracked(
         arguments.report_to,
@@ -173,13 +175,13 @@ def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractCo
 
 
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
-    """The recipe's loss with class weights from the `labels` of the training clips."""
+    """Create the loss of a recipe; class weights follow from the `labels` of the training clips."""
     kind = LOSSES[TASKS[recipe.task].loss]
     return kind.from_options(recipe.training.loss.model_dump(), names, labels)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
-    """Augmentation and mixup of the training clips."""
+    """Create the augmentation and the mixup of the training clips."""
     recipe = run.recipe
     data = run.data
     rate = data.store.sampling_rate
@@ -194,9 +196,9 @@ def make_transforms(run: RunContext) -> TrainTransforms:
 
 
 def feature_caching(run: RunContext) -> FeatureCaching | None:
-    """The cache of the outputs of frozen layers, or None if the recipe wants none.
+    """Settings of the cache for outputs of frozen layers; None without `freeze.cache`.
 
-    It is computed once for the clips of all folds, which are mostly the same.
+    The cache is computed once for the clips of all folds, which are mostly the same clips.
     """
     if not run.recipe.freeze.cache:
         return None

@@ -1,4 +1,4 @@
-"""The runs of folds and seeds, and the report over all of them."""
+"""Divides a run into folds and seeds, and aggregates their reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,14 +26,15 @@ def is_single(run: RunContext) -> bool:
 
 
 def kind_of_children(run: RunContext) -> str:
-    """What the folders below a run with several trainings are: "fold" or "seed"."""
+    """The kind of the subfolders of a run with several trainings: "fold" or "seed"."""
     return "fold" if len(run.folds) > 1 else "seed"
 
 
 def child_runs(run: RunContext) -> dict[int, RunContext]:
-    """The run of each fold, by number; of a run with one fold that of each seed.
+    """The run of each fold, by number; if the run has one fold, the run of each seed.
 
-    A fold with several seeds has children itself. The foil is compared with the whole run only.
+    The run of a fold with several seeds has child runs too. The foil is compared only with the
+    whole run.
     """
     recipe = run.recipe
     protocol = recipe.protocol.replace(foil=None)
@@ -51,7 +52,10 @@ def child_runs(run: RunContext) -> dict[int, RunContext]:
 
 
 def read_child_predictions(folder: RunFolder, kind: str, numbers: Iterable[int]) -> pa.Table:
-    """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
+    """Read the predictions of all folds or seeds of a run into one table.
+
+    A new column, "fold" or "seed" (`kind`), has the number.
+    """
     tables = []
     for number in numbers:
         child = folder.child(f"{kind}-{number}")
@@ -61,14 +65,15 @@ def read_child_predictions(folder: RunFolder, kind: str, numbers: Iterable[int])
 
 
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
-    """The report over folds or seeds: metrics are their mean, with the intervals of that mean.
+    """Make the report of a run from those of its folds or seeds.
 
-    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds
+    Metrics are the means over folds or seeds, with the intervals of these means. For folds,
+    `pooled`, per_class, confusion and slices are computed from the predictions of all folds
     together; a clip that several folds evaluate counts once per fold.
 
     Args:
-        reports: of each fold or seed, by number.
-        table: predictions of all of them (`read_child_predictions`).
+        reports: the report of each fold or seed, by number.
+        table: the predictions of all folds or seeds, from `read_child_predictions`.
     """
     kind = kind_of_children(run)
     recipe = run.recipe
@@ -122,7 +127,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
 
 
 def _with_optional_sections(report: Report, reports: Reports) -> Report:
-    """The report with temperatures and robustness, where all of its runs have them."""
+    """Add temperatures and robustness to the report, if all folds or seeds have them."""
     children = list(reports.values())
     if all(child.temperature for child in children):
         temperatures = {str(n): child.temperature.value for n, child in reports.items()}
@@ -136,7 +141,7 @@ def _with_optional_sections(report: Report, reports: Reports) -> Report:
 def _predictions_of_folds(
     run: RunContext, numbers: Iterable[int], table: pa.Table
 ) -> list[Predictions]:
-    """The predictions of the evaluated split of each fold."""
+    """The predictions of each fold for its evaluated split."""
     predictions = []
     for number in numbers:
         fold_table = table.filter(pa.compute.equal(table["fold"], number))
@@ -162,7 +167,10 @@ def _seed_sections(reports: Reports) -> dict[str, Run]:
 
 
 def _deviations(children: Sequence[Report], means: Mapping[str, float | None]) -> dict[str, float]:
-    """The standard deviation (n - 1) over runs of each metric that all of them have."""
+    """The standard deviation (n - 1) of each metric over the folds or seeds.
+
+    A metric that some of them do not have is left out.
+    """
     deviations = {}
     for name, mean in means.items():
         if mean is not None:
@@ -172,6 +180,7 @@ def _deviations(children: Sequence[Report], means: Mapping[str, float | None]) -
 
 
 def _seconds(run: RunContext, children: Sequence[Report]) -> Seconds:
+    """The report's `seconds`: the sum of the training times, and the mean time of an epoch."""
     # A run that was resumed after its last epoch has no time per epoch.
     epochs = [child.seconds.per_epoch for child in children if child.seconds.per_epoch]
     return Seconds(
@@ -182,13 +191,15 @@ def _seconds(run: RunContext, children: Sequence[Report]) -> Seconds:
 
 
 def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
-    """The warnings that all runs share, then others with the numbers of their runs.
+    """Merge the warnings of folds or seeds: first those about all predictions, then the others.
 
-    Warnings about few speakers or clips of a single run are left out, since the report is of all.
+    Each of the others starts with the numbers of its folds or seeds, unless all have it. Warnings
+    about few speakers or few clips in a single fold or seed are left out, because the report
+    describes all predictions together.
 
     Args:
         kind: "fold" or "seed".
-        reports: by number.
+        reports: the report of each fold or seed, by number.
         common: warnings about all predictions together.
     """
     warnings_of_run = {}

@@ -1,4 +1,4 @@
-"""The mapping from the labels or outputs of any model to emotions or dimensions."""
+"""Maps the labels or outputs of any model to emotions or dimensions."""
 
 import dataclasses
 import re
@@ -14,70 +14,74 @@ from ..evaluation.tasks import DIMENSIONS
 from ..report.sections import LabelMapping as LabelRow
 from ..utils.errors import UserError
 
-# In a label map: predictions of the label are not counted, and the others share its probability.
+# The value in a label map for a label that is not evaluated; its probability goes to the others.
 IGNORED = "none"
-# A sex before the emotion, as in female_happy.
+# The sex of the speaker before the emotion, as in female_happy.
 _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelMapping:
-    """The classes that a model is evaluated in, and the class of each of its labels.
+    """The evaluated classes, and the class of each label of a model.
 
     Args:
-        words: the model's labels.
-        classes: emotions in canonical order, then labels that are no emotion and count as errors.
-        of: the class of each label, None if it is not counted.
+        words: the labels of the model.
+        classes: emotions in canonical order, then labels that are not emotions; a prediction of
+            such a label is an error.
+        class_of_word: the class of each label, None if the label is not evaluated.
     """
 
     words: list[str]
     classes: list[str]
-    of: list[str | None]
+    class_of_word: list[str | None]
 
     def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
-        """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
+        """Convert probabilities (..., words) to float32 (..., classes).
+
+        The probabilities of all labels of a class are added, and each row is scaled to a sum of 1.
+        """
         membership = np.zeros((len(self.words), len(self.classes)))
-        for i, name in enumerate(self.of):
+        for i, name in enumerate(self.class_of_word):
             if name is not None:
                 membership[i, self.classes.index(name)] = 1
         sums = np.asarray(probabilities, np.float64) @ membership
         total = sums.sum(axis=-1, keepdims=True)
-        # All probability may be on labels that are not counted: then the classes share it.
+        # If only labels that are not evaluated have a probability, all classes get equal shares.
         equal_shares = np.full_like(sums, 1 / len(self.classes))
         shares = np.divide(sums, total, out=equal_shares, where=total > 0)
         return shares.astype(np.float32)
 
     def rows(self) -> list[LabelRow]:
-        """The report's `label_words`; `emotion` is None for an unknown word."""
+        """The report's `label_words`; `emotion` is None for a label that is not an emotion."""
         rows = []
-        for word, name in zip(self.words, self.of, strict=True):
+        for word, name in zip(self.words, self.class_of_word, strict=True):
             emotion = name if name in EMOTIONS else None
             rows.append(LabelRow(word=word, emotion=emotion, counted=name is not None))
         return rows
 
 
 class DimensionMapping(LabelMapping):
-    """The dimensions that a model is evaluated in, and the dimension of each of its outputs."""
+    """The evaluated dimensions, and the dimension of each output of a model."""
 
     def to_classes(self, values: np.ndarray) -> np.ndarray:
-        """(..., words) -> float32 (..., classes)."""
-        columns = [self.of.index(name) for name in self.classes]
+        """Select the evaluated columns: values (..., words) become float32 (..., classes)."""
+        columns = [self.class_of_word.index(name) for name in self.classes]
         return np.asarray(values, np.float32)[..., columns]
 
     def rows(self) -> list[LabelRow]:
-        """The report's `label_words`."""
+        """The report's `label_words`, with a row for each output of the model."""
         rows = []
-        for word, name in zip(self.words, self.of, strict=True):
+        for word, name in zip(self.words, self.class_of_word, strict=True):
             rows.append(LabelRow(word=word, emotion=name, counted=name in self.classes))
         return rows
 
     def on(self, targets: Sequence[str]) -> "DimensionMapping":
-        """The mapping to the targets of a corpus; an activation is an arousal."""
-        of = []
-        for name in self.of:
+        """The mapping to the targets of a corpus; activation is another name of arousal."""
+        dimensions = []
+        for name in self.class_of_word:
             alias = ALIASES.get(name)
-            of.append(alias if name not in targets and alias in targets else name)
-        classes = [name for name in targets if name in of]
+            dimensions.append(alias if name not in targets and alias in targets else name)
+        classes = [name for name in targets if name in dimensions]
         if not classes:
             raise UserError(
                 f"corpus.targets: the model predicts {', '.join(self.words)}, the corpus has the "
@@ -85,7 +89,7 @@ class DimensionMapping(LabelMapping):
                 f"corpus.targets=[{self.words[0]}], or map the outputs of the model with "
                 "--label-map"
             )
-        return DimensionMapping(self.words, classes, of)
+        return DimensionMapping(self.words, classes, dimensions)
 
 
 def dimension_mapping(
@@ -94,8 +98,8 @@ def dimension_mapping(
     """The mapping of a model's outputs to dimensions.
 
     Args:
-        words: the outputs of the model; in lower case they are dimensions.
-        label_map: {output: dimension}, or ``none`` for an output that is not counted.
+        words: the names of the model's outputs; in lower case they are names of dimensions.
+        label_map: {output: dimension}, or ``none`` for an output that is not evaluated.
     """
     label_map = label_map or {}
     for word in label_map:
@@ -109,42 +113,46 @@ def dimension_mapping(
             f"--label-map: two outputs of the model are the same dimension: {', '.join(names)}"
         )
     dimensions = [None if name == IGNORED else name for name in names]
-    return DimensionMapping(words=list(words), classes=names, of=dimensions)
+    return DimensionMapping(words=list(words), classes=names, class_of_word=dimensions)
 
 
 def identity_mapping(task: str, names: Sequence[str]) -> LabelMapping:
-    """The mapping of a model whose labels or outputs are the classes or dimensions themselves."""
+    """The mapping of a model whose labels are the classes, or whose outputs are the dimensions."""
     kind = DimensionMapping if task == DIMENSIONS.name else LabelMapping
-    return kind(words=list(names), classes=list(names), of=list(names))
+    return kind(words=list(names), classes=list(names), class_of_word=list(names))
 
 
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
     """The mapping of a model's labels to emotions.
 
-    Labels are canonical names, common names (`ser_hf.corpora.schema.SYNONYMS`; in any case, with or
-    without a sex as in ``female_happy``), or words of `label_map`.
+    A label is mapped if it is in `label_map`, or if it is the canonical name or a common name of an
+    emotion (`ser_hf.corpora.schema.SYNONYMS`). Upper and lower case are equal, and the sex of the
+    speaker is ignored, as in ``female_happy``.
 
     Args:
         words: the labels of the model.
-        label_map: {label: emotion}, or ``none`` for a label that is not counted.
+        label_map: {label: emotion}, or ``none`` for a label that is not evaluated.
     """
     label_map = label_map or {}
     _check_label_map(words, label_map)
-    of = [_class_of(word, label_map) for word in words]
-    emotions = [emotion for emotion in EMOTIONS if emotion in of]
+    class_of_word = [_class_of(word, label_map) for word in words]
+    emotions = [emotion for emotion in EMOTIONS if emotion in class_of_word]
     if len(emotions) < 2:
         raise UserError(
             f"--label-map: the model's labels are {', '.join(words)}, of which {len(emotions)} are "
             f"known emotions; map them, as in {words[0]}=angry"
         )
-    others = []
-    for name in of:
-        if name is not None and name not in EMOTIONS and name not in others:
-            others.append(name)
-    return LabelMapping(words=list(words), classes=emotions + others, of=of)
+    unknown_labels = []
+    for name in class_of_word:
+        if name is not None and name not in EMOTIONS and name not in unknown_labels:
+            unknown_labels.append(name)
+    return LabelMapping(
+        words=list(words), classes=emotions + unknown_labels, class_of_word=class_of_word
+    )
 
 
 def _check_label_map(words: Sequence[str], label_map: Mapping[str, str]) -> None:
+    """Raise a `UserError` for labels that the model does not have, and for unknown emotions."""
     for word, emotion in label_map.items():
         if word not in words:
             raise UserError(
@@ -158,7 +166,7 @@ def _check_label_map(words: Sequence[str], label_map: Mapping[str, str]) -> None
 
 
 def _class_of(word: str, label_map: Mapping[str, str]) -> str | None:
-    """The emotion of a label, the label itself if it is unknown, None if it is not counted."""
+    """The emotion of a label; an unknown label itself; None for a label that is not evaluated."""
     if label_map.get(word):
         return None if label_map[word] == IGNORED else label_map[word]
     plain = _SEX.sub("", word.strip()).strip().lower()
@@ -168,10 +176,11 @@ def _class_of(word: str, label_map: Mapping[str, str]) -> str | None:
 def predictions_in_classes(
     dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray
 ) -> Predictions:
-    """Predictions whose labels and votes are in the classes of the model, not those of the corpus.
+    """Make predictions whose labels and votes use the classes of the mapping, not of the corpus.
 
     Args:
-        probabilities: (clips, classes) of the mapping's classes, or values of its dimensions.
+        probabilities: probabilities (clips, classes) or values (clips, dimensions), in the order
+            of the mapping's classes.
     """
     of_corpus = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     if isinstance(mapping, DimensionMapping):
@@ -199,10 +208,10 @@ def predictions_in_classes(
 def _votes_in_classes(
     votes: np.ndarray, names: Sequence[str], index_of_class: Mapping[str, int]
 ) -> np.ndarray:
-    """Shares of raters (clips, names) as shares (clips, classes); rows add up to 1."""
+    """Convert shares of raters (clips, names) to (clips, classes); each row has a sum of 1."""
     sums = np.zeros((len(votes), len(index_of_class)), np.float32)
     for column, name in enumerate(names):
         if name in index_of_class:
             sums[:, index_of_class[name]] += votes[:, column]
-    with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
+    with np.errstate(invalid="ignore"):  # 0 / 0 if all raters of a clip chose other emotions
         return sums / sums.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Whether the speakers of a corpus differ in recording level (`audio.level: auto`)."""
+"""Decides whether the speakers of a corpus differ in recording level (`audio.level: auto`)."""
 
 import logging
 import random
@@ -15,8 +15,8 @@ from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
-# `audio.level: auto` sets every clip to one loudness if the speaker explains more than this share
-# of its variance.
+# `audio.level: auto` sets every clip to the same loudness if the speaker explains more than this
+# share of the variance of loudness.
 LEVEL_SHARE = 0.5
 _MEASURED_CLIPS = 1000
 
@@ -27,33 +27,32 @@ def loudness_note(
     """The note for the report if `audio.level: auto` becomes `loudness`; None if it becomes null.
 
     Args:
-        store: of the recordings at their own level.
+        store: the recordings at their original levels.
     """
     audio = recipe.audio
-    # The extractor or the first layers of encoders normalize the level of each clip, as does
-    # audio.normalize.
+    # The level of each clip is normalized anyway by audio.normalize, and for encoders by the
+    # extractor or the first layers.
     if audio.level != "auto" or audio.normalize or recipe.model.architecture == "encoder":
         return None
     share = level_share(dataset, store, splits)
-    measured = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
+    finding = f"The speaker explains {share:.0%} of the variance of the clips' loudness"
     if share > LEVEL_SHARE:
         return (
-            f"{measured}, so every clip was set to one loudness "
-            "(audio.level: auto became loudness)."
+            f"{finding}, so every clip was set to one loudness (audio.level: auto became loudness)."
         )
-    logger.info("%s: audio.level: auto becomes null", measured)
+    logger.info("%s: audio.level: auto becomes null", finding)
     return None
 
 
 def level_share(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]) -> float:
     """The share of the variance of the clips' loudness that the speaker explains.
 
-    It is measured on at most `_MEASURED_CLIPS` of the clips that any split trains or validates
-    with: under cross-validation all clips, so that one choice holds for all folds. Levels are no
-    labels.
+    It is measured on at most `_MEASURED_CLIPS` training and validation clips of any split. Under
+    cross-validation these are all clips, so that all folds have the same setting. This is not a
+    leak, because levels are not labels.
 
     Returns:
-        From 0 to 1; 0 where it is undefined.
+        The share, from 0 to 1; 0 if it is undefined.
     """
     used: set[int] = set()
     for split in splits:

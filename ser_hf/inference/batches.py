@@ -10,7 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..evaluation.probabilities import activated
-from ..loading.batches import ClipCollator, batches, merge, pieces
+from ..loading.batches import ClipCollator, batches, merge, window_bounds
 from ..loading.encoders import lengths_needed
 from ..utils.errors import UserError
 from .chunks import Chunk
@@ -142,7 +142,7 @@ def run_batches(
 
     Args:
         window: samples; longer clips are processed in windows of at most that
-            (`ser_hf.loading.batches.pieces`).
+            (`ser_hf.loading.batches.window_bounds`).
         batch_size: windows at a time; those of different lengths share a batch only if padding
             changes no prediction.
         progress: called after each batch with the number of clips that it began.
@@ -199,7 +199,7 @@ def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
     windows = []
     for row, samples in enumerate(chunk.lengths.tolist()):
         longest = window or samples or 1
-        for start, length in pieces(samples, longest):
+        for start, length in window_bounds(samples, longest):
             windows.append(_Window(row, start, length))
     windows.sort(key=lambda clip_window: clip_window.length)
     return windows

@@ -1,11 +1,11 @@
-"""Where models come from: their plan, checkpoints, published files, and batches of clips.
+"""Loads models: their plan, their checkpoints, published weights, and batches of clips.
 
 - `files`: finds the files of a model, which is a folder or a repository of the Hub.
-- `data_only`: copies of models of others that hold no code.
+- `data_only`: copies of third-party models that contain no code.
 - `encoders`: the table of speech encoders.
-- `checkpoint`: configuration and feature extractor of an encoder's checkpoint.
-- `plan` and `build`: the plan of a model from the keys of a recipe, and the model itself.
-- `weights` and `published`: tensors of checkpoints, and weights that other projects publish.
-- `heads`: dimensional models of the Hub with heads that transformers does not have.
-- `batches`: windows of clips, their batches, and predictions merged from windows.
+- `checkpoint`: reads the configuration and the feature extractor of an encoder's checkpoint.
+- `plan` and `build`: plan a model from the keys of a recipe, and build the model.
+- `weights` and `published`: load checkpoints, and weights that other projects publish.
+- `heads`: loads dimensional models of the Hub whose heads transformers does not have.
+- `batches`: divides clips into windows, and merges the predictions of windows.
 """

@@ -1,4 +1,4 @@
-"""Windows of long clips, batches of them, and one prediction a clip from its windows."""
+"""Divides long clips into windows, batches the windows, and merges their predictions per clip."""
 
 import dataclasses
 import math
@@ -11,10 +11,11 @@ from scipy.special import log_softmax, logsumexp
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 
-def pieces(samples: int, window: int) -> list[tuple[int, int]]:
-    """(start, length) of the fewest consecutive windows of a clip, of equal length.
+def window_bounds(samples: int, window: int) -> list[tuple[int, int]]:
+    """Divide a clip of `samples` into the fewest windows of at most `window` samples each.
 
-    Each has at most `window` samples.
+    Returns (start, length) of each window in samples. Windows are consecutive, and their lengths
+    are equal up to one sample.
     """
     count = max(1, math.ceil(samples / window))
     bounds = [i * samples // count for i in range(count + 1)]
@@ -24,14 +25,14 @@ def pieces(samples: int, window: int) -> list[tuple[int, int]]:
 def batches(
     lengths: Sequence[int], size: int, padding_safe: bool, most: float = math.inf
 ) -> Iterator[tuple[int, int]]:
-    """(begin, end) of batches of windows that are sorted by length.
+    """Divide windows that are sorted by length into batches; yields (begin, end) of each batch.
 
     Args:
-        lengths: samples of each window, ascending.
-        size: the most windows of a batch.
-        padding_safe: False for a model whose predictions change with padding; its batches hold
-            windows of one length.
-        most: the most samples of a batch, padding included.
+        lengths: number of samples of each window, ascending.
+        size: the largest number of windows in a batch.
+        padding_safe: False for a model whose predictions change with padding; all windows in a
+            batch then have the same length.
+        most: the largest number of samples in a batch, padding included.
     """
     begin = 0
     for end in range(1, len(lengths) + 1):
@@ -46,19 +47,19 @@ def batches(
 
 @dataclasses.dataclass(frozen=True)
 class WindowLogits:
-    """The logits of windows, (windows, classes), with the row number and samples of each window."""
+    """Logits (windows, classes), with the row number and the length in samples of each window."""
 
     rows: Sequence[int]
     lengths: Sequence[int]
     logits: np.ndarray
 
     def merged(self, problem_type: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers (clips,) and logits (clips, classes); see `merge`."""
+        """Merge the windows of each clip; returns rows (clips,) and logits (clips, classes)."""
         return merge(self.rows, self.lengths, self.logits, problem_type)
 
 
-def firsts(rows: Sequence[int]) -> np.ndarray:
-    """Index of the first entry of each row number, in their order, (clips,)."""
+def first_indices(rows: Sequence[int]) -> np.ndarray:
+    """The index of the first window of each clip, (clips,), ascending."""
     return np.sort(np.unique(np.asarray(rows), return_index=True)[1])
 
 
@@ -67,9 +68,9 @@ def merge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Merge the logits of each clip's windows, weighted by duration.
 
-    Of classes the result is the logarithm of the mean probabilities; of several labels
-    (``multi_label_classification``) the same for each label by itself; of dimensions
-    (``regression``) the mean value.
+    For classes, the result is the logarithm of the mean probabilities. For
+    ``multi_label_classification``, each label is merged in this way on its own. For dimensions
+    (``regression``), the result is the mean value.
 
     Args:
         rows: row number of each window, (windows,).
@@ -77,27 +78,28 @@ def merge(
         logits: (windows, classes).
 
     Returns:
-        Row numbers (clips,), each once, and logits (clips, classes); a single window keeps its
-        logits.
+        Row numbers (clips,), each once, and logits (clips, classes). The logits of a clip with a
+        single window do not change.
     """
     if problem_type == "multi_label_classification":
         return _merge_labels(rows, lengths, logits)
 
     rows = np.asarray(rows)
     lengths = np.asarray(lengths, dtype=np.float64)
-    first = firsts(rows)
+    first = first_indices(rows)
     clips = rows[first]
     merged = logits[first]
     if len(first) == len(rows):
         return rows, merged
 
     for clip in np.flatnonzero(np.bincount(rows) > 1):
-        of_clip = rows == clip
-        shares = lengths[of_clip] / lengths[of_clip].sum()
+        is_window_of_clip = rows == clip
+        shares = lengths[is_window_of_clip] / lengths[is_window_of_clip].sum()
+        window_logits = logits[is_window_of_clip]
         if problem_type == "regression":
-            merged[clips == clip] = shares @ logits[of_clip]
+            merged[clips == clip] = shares @ window_logits
         else:
-            log_probabilities = log_softmax(logits[of_clip].astype(np.float64), axis=1)
+            log_probabilities = log_softmax(window_logits.astype(np.float64), axis=1)
             merged[clips == clip] = logsumexp(log_probabilities, axis=0, b=shares[:, None])
     return clips, merged
 
@@ -105,7 +107,7 @@ def merge(
 def _merge_labels(
     rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge the logits of labels that do not exclude each other: each label against its absence."""
+    """Merge the logits of independent labels: each label against its absence."""
     columns = []
     for label_logits in logits.T:
         absent_and_present = np.stack([np.zeros_like(label_logits), label_logits], axis=1)
@@ -115,13 +117,14 @@ def _merge_labels(
 
 
 class ClipCollator:
-    """Loads the windows of clips, and pads them to a batch with the feature extractor.
+    """Loads the windows of clips, and makes a padded batch of them with the feature extractor.
 
     A clip is a mapping with `row`, `start` and `length` (samples), and `labels` or `shares`.
 
     Args:
         store: waveforms float32 (samples,) by row.
-        shortest: samples; silence is added to shorter clips, as published models require it.
+        shortest: smallest number of samples of a clip; silence is added to shorter clips, because
+            published models require this length.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class ClipCollator:
         self.shortest = shortest
 
     def __call__(self, clips: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """The inputs of a model, and `labels`."""
+        """The inputs of the model for a batch of clips, with their `labels`."""
         waveforms = [self.lengthened(self.window(clip)) for clip in clips]
         return {**self.extract(waveforms), "labels": torch.from_numpy(labels_of(clips))}
 
@@ -144,19 +147,19 @@ class ClipCollator:
         return self.store[clip["row"]][clip["start"] : clip["start"] + clip["length"]]
 
     def lengthened(self, waveform: np.ndarray) -> np.ndarray:
-        """The waveform with silence after it, if it is shorter than the model needs."""
-        lacking = self.shortest - len(waveform)
-        return np.pad(waveform, (0, lacking)) if lacking > 0 else waveform
+        """Add silence at the end of a waveform that is shorter than the model needs."""
+        missing_samples = self.shortest - len(waveform)
+        return np.pad(waveform, (0, missing_samples)) if missing_samples > 0 else waveform
 
     def extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         """Apply the feature extractor to the waveforms of a batch."""
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
-            # Copies: torch warns of arrays that are read-only, as the store's are.
+            # The arrays of the store are read-only, which torch warns about: copy them.
             writable = [np.array(waveform) for waveform in waveforms]
             return self.extractor(writable, sampling_rate=rate, return_tensors="pt")
-        # Each clip by itself: without a mask this extractor would normalize over the padding too,
-        # and a clip's amplitude would depend on its neighbours in the batch.
+        # Extract each clip separately: without a mask this extractor would also normalize over
+        # the padding, and the amplitude of a clip would depend on the other clips in the batch.
         values = [
             self.extractor(waveform, sampling_rate=rate)["input_values"][0]
             for waveform in waveforms
@@ -169,8 +172,8 @@ class ClipCollator:
 def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
     """The targets of a batch.
 
-    Class ids (batch,); of soft labels shares (batch, classes); of dimensions values (batch,
-    dimensions).
+    Classes have ids (batch,), soft labels have shares (batch, classes), and dimensions have
+    values (batch, dimensions).
     """
     if "shares" in clips[0]:
         return np.asarray([clip["shares"] for clip in clips], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The model of a blueprint: new, from a checkpoint, or from a published file of weights."""
+"""Builds the model of a blueprint: random, from a checkpoint, or from a published weight file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +14,14 @@ from .weights import load_model, whole_parameters
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:
-    """The model of a blueprint. Seed first.
+    """Build the model of a blueprint. New weights are random: set the random seed before.
 
     Raises:
-        UserError: if the weights cannot be read or do not fit, or for an unavailable attention.
+        UserError: if the weights cannot be read or do not fit the model, or if the implementation
+            of attention is not available.
     """
     settings = {} if plan.attention is None else {"attn_implementation": plan.attention}
-    # Only the weights that other projects publish for a transferred network are a single file.
+    # A checkpoint that is a single file has the published weights of a transferred network.
     from_file = not plan.random_init and Path(plan.checkpoint).is_file()
     try:
         if not plan.random_init and not from_file:
@@ -36,10 +37,10 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
 
 
 @torch.no_grad()
-def start_at(model: PreTrainedModel, means: Sequence[float]) -> None:
-    """Set the bias of a new head to these values; a trained head stays as it is.
+def set_initial_bias(model: PreTrainedModel, means: Sequence[float]) -> None:
+    """Set the bias of a new head to the means of the training targets.
 
-    Dimensions start at the mean of the training targets, not at 0.
+    Predicted dimensions then start at these means, not at 0. A trained head does not change.
     """
     linear = [module for module in model.classifier.modules() if isinstance(module, nn.Linear)]
     bias = linear[-1].bias

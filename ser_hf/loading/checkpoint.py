@@ -1,4 +1,4 @@
-"""Configuration and feature extractor of an encoder's checkpoint, as a recipe changes them."""
+"""Reads the configuration and the extractor of a checkpoint, and applies the recipe's settings."""
 
 import dataclasses
 import logging
@@ -35,8 +35,7 @@ from .files import first_line
 
 logger = logging.getLogger(__name__)
 
-# What configurations, extractors and layers raise for settings that are invalid or do not fit each
-# other.
+# Exceptions that configurations, extractors and layers raise for invalid or inconsistent settings.
 INVALID = (
     OSError,
     StrictDataclassError,
@@ -49,16 +48,16 @@ INVALID = (
     ImportError,
 )
 
-# Larger numbers would make layers that take hours to build, or no memory holds.
+# Layers with larger numbers would take hours to build, or would not fit into memory.
 _MOST_LAYERS = 100
 _MOST = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What describes a checkpoint: its configuration, and its extractor if it has one.
+    """The configuration of a checkpoint, and its feature extractor if it has one.
 
-    `source` is the Hub id or folder, `revision` the commit on the Hub (None for a folder).
+    `source` is the Hub id or folder. `revision` is the commit on the Hub, None for a folder.
     """
 
     source: str
@@ -69,7 +68,10 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """Settings of a classifier on an encoder; any but `weighted_layer_sum` selects our head."""
+    """Settings of the classifier on an encoder.
+
+    Any setting except `weighted_layer_sum` selects the head of ser_hf, not that of transformers.
+    """
 
     pooling: str | None = None
     head_layers: tuple[int, ...] = ()
@@ -78,7 +80,7 @@ class Head:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of our head that are given, by their keys in a recipe."""
+        """The settings that select the head of ser_hf and have a value, by their recipe keys."""
         settings: dict[str, Any] = {}
         if self.pooling:
             settings["pooling"] = self.pooling
@@ -90,11 +92,11 @@ class Head:
 
 
 def read_checkpoint(source: str, revision: str | None) -> Checkpoint:
-    """Read configuration and extractor of a checkpoint, a folder or Hub id.
+    """Read the configuration and the feature extractor of a checkpoint (folder or Hub id).
 
     Raises:
-        UserError: if there is none, it cannot be read, or transformers has no audio classifier of
-            its kind.
+        UserError: if the checkpoint does not exist or cannot be read, or if transformers has no
+            audio classifier for its model type.
     """
     if revision is not None and Path(source).exists():
         raise UserError(
@@ -129,16 +131,16 @@ def read_checkpoint(source: str, revision: str | None) -> Checkpoint:
 
 
 def with_head(checkpoint: Checkpoint, head: Head, sampling_rate: int) -> PreTrainedConfig:
-    """The configuration of the stock classifier, or of our head if any of its settings is given.
+    """The configuration of the classifier: the stock one, or ours if `head` selects it.
 
-    A checkpoint with our head keeps it, but for a sum of layers and dropout.
+    A checkpoint that has our head keeps this head; only the layer sum and dropout may change.
 
     Raises:
         UserError: for settings that do not fit the checkpoint.
     """
     config = checkpoint.config
     if isinstance(config, PooledEncoderConfig):
-        return _with_its_pooled_head(config, checkpoint.source, head)
+        return _with_existing_pooled_head(config, checkpoint.source, head)
 
     if config.model_type not in ENCODERS:
         keys = list(head.settings)
@@ -152,14 +154,14 @@ def with_head(checkpoint: Checkpoint, head: Head, sampling_rate: int) -> PreTrai
         return config
 
     if head.settings:
-        return _with_pooled_head(config, checkpoint.source, head, sampling_rate)
+        return _with_new_pooled_head(config, checkpoint.source, head, sampling_rate)
     return _with_stock_head(config, checkpoint.source, head)
 
 
-def _with_its_pooled_head(
+def _with_existing_pooled_head(
     config: PooledEncoderConfig, source: str, head: Head
 ) -> PooledEncoderConfig:
-    """The configuration of a checkpoint that has our head already."""
+    """The configuration of a checkpoint that already has our head."""
     settings = head.settings
     for key in ("pooling", "head_layers"):
         present = getattr(config, key)
@@ -172,11 +174,11 @@ def _with_its_pooled_head(
     return config
 
 
-def _with_pooled_head(
+def _with_new_pooled_head(
     config: PreTrainedConfig, source: str, head: Head, sampling_rate: int
 ) -> PooledEncoderConfig:
-    """The configuration of a new head of ours on an encoder."""
-    # What is left of a head that it had would be published with ours.
+    """The configuration of an encoder with a new head of ser_hf."""
+    # Remove the settings of the checkpoint's old head, which would be published with the new one.
     config.num_labels = 2
     config.architectures = None
     if hasattr(config, "use_weighted_layer_sum"):
@@ -195,10 +197,11 @@ def _with_pooled_head(
 
 
 def _with_stock_head(config: PreTrainedConfig, source: str, head: Head) -> PreTrainedConfig:
-    """The configuration of transformers' classifier.
+    """The configuration of the classifier of transformers.
 
-    Its sum of layers leaves out the norm that some encoders have after their last layer in
-    transformers 5, and has it in version 4, so these encoders need our head for a sum.
+    Some encoders have a layer norm after their last layer. The layer sum of transformers 4
+    includes this norm, and that of version 5 does not, so a layer sum on these encoders needs
+    our head.
     """
     has_sum = hasattr(config, "use_weighted_layer_sum")
     sum_is_stable = has_sum and "encoder.layer_norm" not in encoder_entry(config).above
@@ -212,10 +215,10 @@ def _with_stock_head(config: PreTrainedConfig, source: str, head: Head) -> PreTr
 
 
 def set_options(config: PreTrainedConfig, source: str, options: dict[str, Any]) -> None:
-    """Set options of the encoder's configuration, and float32.
+    """Set `options` in the encoder's configuration, and set the weights to float32.
 
     Raises:
-        UserError: for an unknown key, or a value out of range.
+        UserError: for an unknown key or a value that is out of range.
     """
     encoder = encoder_config(config)
     keys = {field.name for field in dataclasses.fields(encoder)}
@@ -247,7 +250,7 @@ def set_options(config: PreTrainedConfig, source: str, options: dict[str, Any]) 
 
 
 def _check_option(key: str, value: Any) -> None:
-    """Refuse values that no encoder can have."""
+    """Refuse a value that no encoder can have."""
     if key == "use_weighted_layer_sum" and value:
         raise UserError(
             f"model.{key}: use model.weighted_layer_sum instead, which works with every head"
@@ -262,6 +265,7 @@ def _check_option(key: str, value: Any) -> None:
 
 
 def _without_layerdrop(encoder: PreTrainedConfig, source: str) -> None:
+    """Set layerdrop to 0: a sum over layers needs every layer in every step."""
     key = layerdrop_key(encoder)
     if key:
         logger.info(
@@ -274,7 +278,10 @@ def _without_layerdrop(encoder: PreTrainedConfig, source: str) -> None:
 
 
 def waveform_extractor(sampling_rate: int, normalize: bool) -> Wav2Vec2FeatureExtractor:
-    """An extractor that pads waveforms and returns a mask; `normalize` standardizes each clip."""
+    """A feature extractor that only pads waveforms and returns a mask.
+
+    With `normalize` it also standardizes each clip.
+    """
     return Wav2Vec2FeatureExtractor(
         sampling_rate=sampling_rate,
         padding_value=0.0,
@@ -292,10 +299,10 @@ def configure_extractor(
     window: int | None,
     preparation: Preparation,
 ) -> SequenceFeatureExtractor:
-    """The checkpoint's extractor with the recipe's settings (`blueprint`).
+    """The checkpoint's feature extractor with the settings of the recipe (see `blueprint`).
 
     Raises:
-        UserError: naming the key of `audio` or `model` that does not fit it.
+        UserError: naming the key of `audio` or `model` that does not fit the extractor.
     """
     source = checkpoint.source
     extractor = _stock_extractor(checkpoint, config, sampling_rate)
@@ -326,7 +333,10 @@ def configure_extractor(
 def _stock_extractor(
     checkpoint: Checkpoint, config: PreTrainedConfig, sampling_rate: int
 ) -> SequenceFeatureExtractor:
-    """The checkpoint's extractor, or one that passes waveforms on; with a mask where useful."""
+    """The checkpoint's extractor, or a plain waveform extractor if the checkpoint has none.
+
+    The extractor returns a mask if the head or the encoder uses it.
+    """
     extractor = checkpoint.extractor
     classifier = MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))]
     if extractor is not None:
@@ -343,7 +353,7 @@ def _stock_extractor(
         )
 
     if isinstance(config, PooledEncoderConfig):
-        # For the head, which pools real frames only.
+        # The head uses the mask: it pools the frames of the clip, not those of the padding.
         if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):
             extractor.return_attention_mask = True
     elif isinstance(extractor, Wav2Vec2FeatureExtractor):
@@ -354,7 +364,10 @@ def _stock_extractor(
 def _without_preparation(
     extractor: PreparedFeatureExtractor, source: str, preparation: Preparation
 ) -> SequenceFeatureExtractor:
-    """The stock extractor of a model of ours; the store prepares the waveforms of a training."""
+    """The extractor of a model of ser_hf, without preparation.
+
+    In a training, the waveform store holds waveforms that are prepared already.
+    """
     if extractor.functionals:
         raise UserError(
             f"model.checkpoint: {source} takes functionals; set model.architecture to train one"

@@ -1,4 +1,4 @@
-"""Copies of models that hold nothing but data: how every command reads a model of others."""
+"""Copies third-party models without their code; every command reads a model in this way."""
 
 import contextlib
 import dataclasses
@@ -38,7 +38,7 @@ _CLASSES = [
 
 
 def _auto_map_entry(cls: type) -> str:
-    """What transformers writes in `auto_map` for a class of this package, as text."""
+    """The entry that transformers writes into `auto_map` for a class of ser_hf, as text."""
     module = cls.__module__.rpartition(".")[2]
     return str((cls._auto_class, f"{module}.{cls.__name__}"))
 
@@ -47,7 +47,7 @@ _AUTO_MAP_ENTRIES = {_auto_map_entry(cls) for cls in _CLASSES}
 # Values of `model_type` and `feature_extractor_type` for which the installed class is loaded.
 _TYPES = {getattr(cls, "model_type", cls.__name__) for cls in _CLASSES}
 
-# Keys by which transformers takes code or files from elsewhere.
+# With these keys, transformers loads code or files from another place.
 _ELSEWHERE = {
     "auto_map",
     "custom_pipelines",
@@ -65,10 +65,10 @@ _EXTRACTORS = {*FEATURE_EXTRACTOR_MAPPING_NAMES.values(), PreparedFeatureExtract
 
 @dataclasses.dataclass(frozen=True)
 class DataOnlyCopy:
-    """A temporary copy of a model that holds nothing but data.
+    """A temporary copy of a model that contains only data.
 
-    `commit` is that of a model on the Hub; `names_code` is true if its configurations name code of
-    this package.
+    `commit` is the commit of a model on the Hub, None for a folder. `names_code` is true if the
+    configurations refer to classes of ser_hf.
     """
 
     folder: str
@@ -85,23 +85,23 @@ def data_only(
     weights: bool = True,
     code: bool = False,
 ) -> Iterator[DataOnlyCopy]:
-    """A temporary copy of a model (folder or Hub id) without anything that a library would run.
+    """Make a temporary copy of a model (folder or Hub id) that contains no code to run.
 
-    It holds configurations that name no code but this package's, and safetensors. Everything else
-    is left out.
+    The copy has safetensors files, and configurations that refer to no classes outside
+    transformers and ser_hf. All other files are left out.
 
     Args:
         where: the subject of error messages; the source by default.
-        weights: include the safetensors.
-        code: include Python files, which must be this package's byte for byte: for a process
-            without ser_hf. In this process the installed classes load our networks.
+        weights: whether to include the safetensors files.
+        code: whether to include Python files, for a process without ser_hf. They must equal those
+            of ser_hf byte for byte. This process does not need them: it has the installed classes.
 
     Raises:
-        UserError: if the model does not exist, or needs what is left out.
+        UserError: if the model does not exist, or needs a file that is left out.
     """
     where = where or source
     commit = _commit(source, where, revision)
-    revision = commit or revision  # all files of one commit, whatever is pushed meanwhile
+    revision = commit or revision  # read all files from one commit, even if others are pushed now
 
     with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
         folder = Path(temporary)
@@ -114,7 +114,7 @@ def data_only(
         try:
             yield DataOnlyCopy(temporary, commit, names_code)
         except Exception as error:
-            # Name the model, not this folder.
+            # The message names the model, not the temporary folder.
             error.args = tuple(
                 arg.replace(temporary, source) if isinstance(arg, str) else arg
                 for arg in error.args
@@ -136,7 +136,7 @@ def _commit(source: str, where: str, revision: str | None) -> str | None:
 def _copy_configurations(
     source: str, folder: Path, where: str, revision: str | None, code: bool
 ) -> bool:
-    """Copy the configurations that are safe; whether any of them names code of this package."""
+    """Check and copy the configurations; returns whether any of them refers to code of ser_hf."""
     names_code = False
     for name in CONFIGURATIONS:
         path = find_file(source, name, revision)
@@ -151,32 +151,38 @@ def _copy_configurations(
 
 
 def _check_layers(content: dict[str, Any], where: str) -> None:
-    """Refuse very many layers: to build them takes hours before a tensor is found missing."""
+    """Refuse a very large number of layers, which would take hours to build before any error."""
     for key, value in content.items():
         if key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
             raise UserError(f"{where}: {key} is {value:.3g}, at most {_MOST_LAYERS}")
 
 
 def _check_references(content: dict[str, Any], where: str, code: bool) -> bool:
-    """Refuse settings that take code or files from elsewhere; whether code of this package is
-    named.
+    """Refuse settings that load code or files from another place.
+
+    Returns whether the configuration refers to code of ser_hf, which is allowed.
     """
-    # The installed class loads a type of this package, whatever code another version has written.
+    # The installed class loads a model type of ser_hf, whatever code the model itself contains.
     types = {str(content.get("model_type")), str(content.get("feature_extractor_type"))}
     loaded_here = not code and bool(_TYPES & types)
 
-    taken = references(content)
-    for key, value in taken:
-        ours = isinstance(value, dict) and _AUTO_MAP_ENTRIES.issuperset(map(str, value.items()))
-        if key != "auto_map" or not (loaded_here or ours):
+    external_settings = references(content)
+    for key, value in external_settings:
+        names_ser_hf = isinstance(value, dict) and _AUTO_MAP_ENTRIES.issuperset(
+            map(str, value.items())
+        )
+        if key != "auto_map" or not (loaded_here or names_ser_hf):
             raise UserError(
                 f"{where} takes code or files from elsewhere ({key}: {value!r:.100}); {_TRUST}"
             )
-    return bool(taken)
+    return bool(external_settings)
 
 
 def references(content: Any) -> list[tuple[str, Any]]:
-    """Nested settings, (key, value), by which transformers takes code or files from elsewhere."""
+    """Find the settings, at any depth, that make transformers load code or files from elsewhere.
+
+    Returns (key, value) of each.
+    """
     if isinstance(content, list):
         return [pair for item in content for pair in references(item)]
     if not isinstance(content, dict):
@@ -193,7 +199,7 @@ def references(content: Any) -> list[tuple[str, Any]]:
 
 
 def _copy_code(source: str, folder: Path, where: str, revision: str | None) -> None:
-    """Write this package's networks, which the model's own files must equal."""
+    """Copy the network files of ser_hf, after a check that the model's files equal them."""
     for file in _code_files():
         path = find_file(source, file.name, revision)
         if not path:
@@ -207,15 +213,15 @@ def _copy_code(source: str, folder: Path, where: str, revision: str | None) -> N
 
 
 def _code_files() -> list[Path]:
-    """The Python files of published networks: this package's, and one of each plug-in."""
+    """The Python files of published networks: those of ser_hf, and the file of each plug-in."""
     networks = [Path(inspect.getfile(network)) for network in ARCHITECTURES.values()]
     return [*_MODELS.glob("*.py"), *networks]
 
 
 def _published_code(path: Path) -> bytes:
-    """The content of a network's file beside published weights.
+    """The content of a network's file as it is published in the folder of a model.
 
-    Modules of ser_hf.models are its siblings there.
+    Its imports from ser_hf.models become relative, because these files are in the same folder.
     """
     return re.sub(rb"^from ser_hf\.models\.", b"from .", path.read_bytes(), flags=re.MULTILINE)
 
@@ -223,8 +229,8 @@ def _published_code(path: Path) -> bytes:
 def save_code(model: PreTrainedModel, folder: Path) -> None:
     """Save the code of a plug-in's network, so that the model loads without ser_hf.
 
-    The files of ser_hf.models that it imports are copied with it. The networks of ser_hf are left
-    out: transformers saves them.
+    The files of ser_hf.models that the plug-in imports are copied too. This function does nothing
+    for the networks of ser_hf, whose code transformers saves.
     """
     file = Path(inspect.getfile(type(model)))
     if file not in _code_files() or file.parent == _MODELS:

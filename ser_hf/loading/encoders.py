@@ -1,6 +1,7 @@
-"""The table of speech encoders, and lengths of clips that follow from their configuration.
+"""The table of speech encoders, and the clip lengths that their configurations allow.
 
-Functions take the configuration of an encoder, or of our head on one. Samples are at 16 kHz.
+Each function takes the configuration of an encoder, or that of our head on an encoder. Numbers of
+samples are at 16 kHz.
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Names of the parts of an encoder, relative to it.
+    """Names of the modules of an encoder, relative to the encoder.
 
     Args:
-        name: of the encoder in its classifier.
-        stem: the modules that make frames; empty if the feature extractor does.
+        name: attribute of the classifier that holds the encoder.
+        stem: modules that compute frames; empty if the feature extractor computes them.
         layers: the list of transformer layers.
-        above: what follows the layers.
-        lora_targets: the linear layers that LoRA usually adapts.
+        above: modules that follow the layers.
+        lora_targets: names of the linear layers that LoRA usually adapts.
     """
 
     name: str
@@ -63,8 +64,8 @@ ENCODERS = {
         stem=_STEM,
         layers="encoder.layers",
         above=("adapter",),
-        # Its attention reads the weights of its projections and never calls them: an adapter there
-        # would do nothing.
+        # WavLM's attention reads the weights of its projections and never calls these layers, so
+        # an adapter on a projection would have no effect.
         lora_targets=("intermediate_dense", "output_dense"),
     ),
     "unispeech": Encoder(
@@ -133,8 +134,8 @@ ENCODERS = {
 }
 
 
-# Kaldi's frames, which the extractors of the spectrogram transformer and of wav2vec2-bert make:
-# 25 ms every 10 ms, whole ones only. Whisper's are centered.
+# The extractors of the spectrogram transformer and of wav2vec2-bert compute frames as Kaldi does:
+# 25 ms every 10 ms, complete frames only. Whisper's frames are centered.
 _FRAME = 400
 _HOP = 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
@@ -143,7 +144,7 @@ _WHISPER = "whisper"
 _SPECTROGRAM = "audio-spectrogram-transformer"
 _FILTERBANK = "wav2vec2-bert"
 
-# Extractors of the kinds that do not take waveforms.
+# Feature extractors of the encoders that do not take waveforms.
 _EXTRACTORS = {
     _WHISPER: WhisperFeatureExtractor,
     _SPECTROGRAM: ASTFeatureExtractor,
@@ -152,7 +153,7 @@ _EXTRACTORS = {
 
 
 def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The configuration of the encoder itself."""
+    """The configuration of the encoder, also if `config` is that of our head on the encoder."""
     return config.encoder if config.model_type == "ser_encoder" else config
 
 
@@ -170,7 +171,7 @@ def encoder_entry(config: PreTrainedConfig) -> Encoder:
         )
     entry = ENCODERS[config.model_type]
     if getattr(config, "do_stable_layer_norm", False):
-        # Norms stand before the attention, and the encoder has one after the last layer.
+        # The norms are before the attention, and one more norm follows the last layer.
         entry = dataclasses.replace(entry, above=("encoder.layer_norm", *entry.above))
     return entry
 
@@ -178,19 +179,19 @@ def encoder_entry(config: PreTrainedConfig) -> Encoder:
 def normalizes(config: PreTrainedConfig) -> bool:
     """Whether the stem normalizes over time (group norm, as in wav2vec2-base).
 
-    Padding changes its statistics, and such checkpoints were trained without a mask, so the
-    extractor returns none.
+    Padding changes the statistics of this norm. Such checkpoints were trained without a mask, so
+    their extractor returns no mask.
     """
     return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
 
 
 def mask_valid(config: PreTrainedConfig) -> bool:
-    """Whether a padded clip with a mask gets the same logits as alone.
+    """Whether a padded clip with a mask gets the same logits as without padding.
 
-    False for group norm over time; for convolutions or batch norm over padding that is no longer
-    zero (positions of data2vec, conformer layers, adapters, HuBERT's batch norm:
-    huggingface/transformers#47739); and for SEW, which squeezes frames together. Whisper and the
-    spectrogram transformer have a fixed length.
+    The result is False for group norm over time; for convolutions or batch norm over padding that
+    is no longer zero (position embeddings of data2vec, conformer layers, adapters, HuBERT's batch
+    norm: huggingface/transformers#47739); and for SEW, which merges neighbouring frames. Inputs of
+    Whisper and of the spectrogram transformer always have the same length.
     """
     config = encoder_config(config)
     kind = config.model_type
@@ -210,7 +211,7 @@ def mask_valid(config: PreTrainedConfig) -> bool:
 def check_extractor(
     config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str
 ) -> None:
-    """Raise a `UserError` if an extractor does not make the inputs of the network."""
+    """Raise a `UserError` if the extractor does not produce the inputs of the network."""
     config = encoder_config(config)
     kind = config.model_type
     where = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"
@@ -225,25 +226,25 @@ def check_extractor(
 
 
 def layerdrop_key(config: PreTrainedConfig) -> str | None:
-    """The key of the share of layers that training skips at random, or None."""
+    """The configuration key of layerdrop (share of layers skipped at random), None without one."""
     return modeling_pooled_encoder.layerdrop_key(encoder_config(config))
 
 
 def shortest_clip(config: PreTrainedConfig) -> int:
-    """Samples of the shortest waveform that extractor and encoder can process."""
+    """The number of samples of the shortest waveform that extractor and encoder can process."""
     config = encoder_config(config)
     if config.model_type == _WHISPER:
         return 1
     if config.model_type == _SPECTROGRAM:
         return _FRAME
     if config.model_type == _FILTERBANK:
-        # Two frames: its extractor divides each band by its deviation over the frames.
+        # The extractor divides each band by its deviation over the frames, so it needs two frames.
         return _FRAME + _HOP
     return shortest_waveform(config)
 
 
 def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) -> int | None:
-    """Samples beyond which the extractor cuts a clip; None without a limit."""
+    """The number of samples after which the extractor cuts a clip; None without a limit."""
     config = encoder_config(config)
     if config.model_type == _WHISPER:
         return extractor.n_samples
@@ -255,12 +256,12 @@ def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) 
 def shorten_window(
     config: PreTrainedConfig, extractor: SequenceFeatureExtractor, seconds: int
 ) -> None:
-    """Set the length of Whisper's input, in its configuration and its extractor.
+    """Shorten Whisper's input to `seconds`, in its configuration and its extractor.
 
-    `load_model` then keeps the position vectors of these seconds.
+    `load_model` then keeps only the position vectors for this length.
 
     Raises:
-        UserError: for other encoders, and beyond the length of the checkpoint.
+        UserError: for other encoders, and if `seconds` exceeds the checkpoint's input length.
     """
     config = encoder_config(config)
     if config.model_type != _WHISPER:
@@ -280,9 +281,9 @@ def shorten_window(
 
 
 def shortest_batch(config: PreTrainedConfig) -> int:
-    """Samples to which a training batch must be padded for a SpecAugment span to fit.
+    """The smallest number of samples of a training batch in which a SpecAugment span fits.
 
-    0 without masking.
+    It is 0 for encoders that do not mask.
     """
     config = encoder_config(config)
     if config.model_type in (_WHISPER, _SPECTROGRAM):
@@ -291,29 +292,29 @@ def shortest_batch(config: PreTrainedConfig) -> int:
         return 0
     span = config.mask_time_length  # frames
     if config.model_type == _FILTERBANK:
-        # Its extractor pads to whole stacks.
+        # The extractor pads the frames to whole stacks.
         return _FRAME + _STACKED * (span - 1) * _HOP
-    # Frames are masked before any are squeezed into one.
-    further = span - getattr(config, "squeeze_factor", 1)
-    return shortest_waveform(config) + further * math.prod(config.conv_stride)
+    # Frames are masked before SEW merges neighbouring frames.
+    missing_frames = span - getattr(config, "squeeze_factor", 1)
+    return shortest_waveform(config) + missing_frames * math.prod(config.conv_stride)
 
 
 def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
-    """Samples of the shortest clip and of the shortest training batch, 0 without a limit."""
+    """The smallest numbers of samples of a clip and of a training batch; 0 means no limit."""
     kind = encoder_config(config).model_type
     if kind not in ENCODERS:
         return 0, 0
-    # Our head lengthens short waveforms itself.
+    # Our head pads short waveforms itself.
     head_lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
     shortest = 0 if head_lengthens else shortest_clip(config)
     return shortest, shortest_batch(config)
 
 
 def takes_waveforms(config: PreTrainedConfig) -> bool:
-    """Whether an encoder has its own stem, which turns a mask of samples into one of frames."""
+    """Whether an encoder takes waveforms: its convolutional stem then computes the frames."""
     return hasattr(encoder_config(config), "conv_kernel")
 
 
 def has_fixed_length(config: PreTrainedConfig) -> bool:
-    """Whether the input of an encoder has the same length for every clip."""
+    """Whether every input of an encoder has the same length, whatever the length of the clip."""
     return encoder_config(config).model_type in (_WHISPER, _SPECTROGRAM)

@@ -1,4 +1,4 @@
-"""Files of a model, which is a folder or a repository of the Hub."""
+"""Finds and reads the files of a model, which is a folder or a repository on the Hub."""
 
 import hashlib
 import os
@@ -12,22 +12,22 @@ from transformers.utils import cached_file
 from ..utils.errors import UserError
 from ..utils.files import read_json
 
-# The files by which transformers describes a model.
+# The files in which transformers describes a model.
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 
-_MOST_BYTES = 2**22  # of a JSON file of settings
+_MOST_BYTES = 2**22  # the largest size of a JSON file of settings
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
 
 def find_file(
     source: str, name: str, revision: str | None = None, *, required: bool = True
 ) -> str | None:
-    """The path of a file of a folder or Hub id, or None if the model does not have it.
+    """The path of a file of a model (folder or Hub id), or None if the model does not have it.
 
-    Unless `required`, the result is also None if the Hub cannot be reached.
+    If the file is not `required`, the result is also None when the Hub cannot be reached.
     """
     return cached_file(
         source,
@@ -39,10 +39,11 @@ def find_file(
 
 
 def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
-    """Names of the safetensors (and of their index) that transformers loads, and their paths.
+    """The safetensors files (and their index) that transformers loads: {name: path}.
 
     Raises:
-        UserError: about `where`, if there are none, or an adapter is beside them.
+        UserError: about `where`, if there are no such files, or if the model also contains an
+            adapter.
     """
     if find_file(source, ADAPTER, revision):
         raise UserError(
@@ -71,7 +72,10 @@ def weight_files(source: str, where: str, revision: str | None = None) -> dict[s
 
 
 def _shard_names(index: str) -> list[str]:
-    """The files that an index names, sorted; whatever else it holds, as a name that no file has."""
+    """The sorted file names in an index of safetensors.
+
+    For a malformed index, the result is a name that no file has, which the caller then refuses.
+    """
     weight_map = read_table(index).get("weight_map")
     if isinstance(weight_map, dict) and weight_map:
         return sorted({str(name) for name in weight_map.values()})
@@ -79,7 +83,7 @@ def _shard_names(index: str) -> list[str]:
 
 
 def weights_hash(path: str | Path) -> str:
-    """The SHA-256 sum of a file of weights, or of the safetensors in a folder."""
+    """The SHA-256 sum of a weight file, or of all safetensors files in a folder together."""
     path = Path(path)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     digest = hashlib.sha256()
@@ -90,10 +94,10 @@ def weights_hash(path: str | Path) -> str:
 
 
 def read_table(path: str) -> dict[str, Any]:
-    """The settings in a JSON file.
+    """Read a table of settings from a JSON file.
 
     Raises:
-        UserError: if the file holds anything else.
+        UserError: if the file does not contain a table.
     """
     content = read_json(path, most=_MOST_BYTES)
     if not isinstance(content, dict):
@@ -102,10 +106,10 @@ def read_table(path: str) -> dict[str, Any]:
 
 
 def first_line(error: Exception) -> str:
-    """The message of a library without its further advice."""
+    """The first line of a library's error message, without the advice that follows."""
     message = str(error).strip()
     if isinstance(error, StrictDataclassError):
-        # The name of the field is in its first line, the reason in the next.
+        # The first line of this message names the field, the next line has the reason.
         return " ".join(message.split())
     first = (message or type(error).__name__).splitlines()[0]
     return first.rstrip(".")[:300]

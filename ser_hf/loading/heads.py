@@ -1,12 +1,15 @@
-"""Dimensional models of the Hub whose heads transformers does not have, read as data.
+"""Loads dimensional models of the Hub with two heads that transformers does not have.
 
-- Mean pooling, a dense layer with tanh, the output: `classifier.dense` and `classifier.out_proj`
-  beside an encoder (Wagner et al. 2023, arXiv:2203.07378;
+The models are read as data; none of their code runs. The two heads are:
+
+- Dense head: mean pooling, a dense layer with tanh, and the output layer. Its tensors are
+  `classifier.dense` and `classifier.out_proj` (Wagner et al. 2023, arXiv:2203.07378;
   audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim).
-- Attentive statistics, dense layers with layer norm and ReLU, and the output: `pool_model` and
-  `ser_model` beside `ssl_model`, on waveforms standardized by `mean` and `std` of the configuration
-  (the baseline of the Odyssey 2024 challenge; 3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes).
-  `ssl_type` names the encoder.
+- Attentive head: attentive statistics pooling, dense layers with layer norm and ReLU, and the
+  output layer (the baseline of the Odyssey 2024 challenge;
+  3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes). Its tensors are `pool_model` and `ser_model`,
+  and those of the encoder are `ssl_model`. In its configuration, `ssl_type` names the encoder,
+  and `mean` and `std` standardize the waveforms.
 """
 
 import dataclasses
@@ -37,19 +40,19 @@ from .data_only import data_only
 from .encoders import ENCODERS, takes_waveforms
 from .files import find_file, weight_files
 
-# transformers' names of weight normalization before version 4.49.
+# Tensor names of weight normalization in transformers before version 4.49, and their new names.
 _RENAMED = {
     "weight_g": "parametrizations.weight.original0",
     "weight_v": "parametrizations.weight.original1",
 }
-_MASK = "encoder.masked_spec_embed"  # of training only
+_MASK = "encoder.masked_spec_embed"  # used in training only
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 class DenseHead(nn.Module):
-    """Mean over frames, dense layer, tanh, output."""
+    """The dense head: mean pooling over frames, a dense layer with tanh, and the output layer."""
 
     def __init__(self, size: int, tensors: Tensors):
         super().__init__()
@@ -63,7 +66,7 @@ class DenseHead(nn.Module):
 
 
 class AttentiveHead(nn.Module):
-    """Mean and deviation with one weight per frame, dense layers, output."""
+    """The attentive head: weighted mean and deviation over frames, dense layers, output layer."""
 
     def __init__(self, size: int, tensors: Tensors):
         super().__init__()
@@ -95,7 +98,7 @@ class AttentiveHead(nn.Module):
 
 
 class DimensionalModel(PreTrainedModel):
-    """An encoder and one of these heads, called like a classifier of transformers."""
+    """An encoder with one of the two heads; it is called like a classifier of transformers."""
 
     def __init__(
         self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
@@ -109,7 +112,7 @@ class DimensionalModel(PreTrainedModel):
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> SimpleNamespace:
-        """Values (batch, dimensions) as `logits`, of waveforms (batch, samples)."""
+        """Predict values (batch, dimensions), in `logits`, from waveforms (batch, samples)."""
         mask = attention_mask
         if mask is None:
             mask = torch.ones_like(input_values, dtype=torch.long)
@@ -121,9 +124,13 @@ class DimensionalModel(PreTrainedModel):
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """One form of publication: the tensors by which it is found, and its head.
+    """A form in which such models are published.
 
-    `prefixes` maps the head's names to ours. `output` is the weight of the last layer.
+    Args:
+        required: names of tensors that identify the form.
+        head: creates the head from the encoder's hidden size and the published tensors.
+        prefixes: {prefix of the head's published tensors: prefix in `DimensionalModel`}.
+        output: name of the weight of the last layer.
     """
 
     required: frozenset[str]
@@ -149,11 +156,13 @@ _ATTENTIVE = _Form(
 def load_dimensional_model(
     model_path: str, source: str, revision: str | None
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor] | None:
-    """The model (folder or Hub id) in one of these forms, and its extractor; None for others.
+    """Load a model (folder or Hub id) with one of the two heads, and its feature extractor.
+
+    The result is None for any other model.
 
     Raises:
-        UserError: naming `source`, for weights that are no safetensors, or tensors or labels that
-            do not fit.
+        UserError: naming `source`, if the weights are not safetensors, or if tensors or labels do
+            not fit.
     """
     settings = _regression_settings(model_path, revision)
     if settings is None:
@@ -187,7 +196,7 @@ def load_dimensional_model(
         mean = float(settings.get("mean", 0))
         deviation = float(settings.get("std", 1)) + 1e-6
     tensors = {name: tensor for path in files for name, tensor in load_file(path).items()}
-    with torch.device("meta"):  # no memory for sizes that the file does not have
+    with torch.device("meta"):  # allocates no memory: a configuration may state any sizes
         head = form.head(config.hidden_size, tensors)
         model = DimensionalModel(config, head, mean, deviation)
     _load(model, tensors, form, source)
@@ -195,7 +204,7 @@ def load_dimensional_model(
 
 
 def _regression_settings(model_path: str, revision: str | None) -> dict[str, Any] | None:
-    """The configuration of a model that may have one of these heads."""
+    """The configuration of a model that may have one of the two heads; None for others."""
     path = find_file(model_path, "config.json", revision, required=False)
     settings = read_json(path, most=2**22) if path else None
     if not isinstance(settings, dict):
@@ -206,7 +215,7 @@ def _regression_settings(model_path: str, revision: str | None) -> dict[str, Any
 
 
 def _form_of(files: Iterable[str]) -> _Form | None:
-    """The form of publication, from the names of the tensors in the files."""
+    """Identify the form of publication from the names of the tensors in the files."""
     names: set[str] = set()
     for path in files:
         with safe_open(path, "pt") as file:
@@ -229,7 +238,7 @@ def _named_encoder(settings: dict[str, Any], source: str) -> str:
 
 
 def _load(model: DimensionalModel, tensors: Tensors, form: _Form, source: str) -> None:
-    """Load the published tensors, all of which must fit."""
+    """Load the published tensors into the model; every tensor must fit."""
     config = model.config
     outputs = len(tensors[form.output])
     if outputs != len(config.id2label):
@@ -253,7 +262,7 @@ def _load(model: DimensionalModel, tensors: Tensors, form: _Form, source: str) -
 
 
 def _our_name(name: str, prefixes: Mapping[str, str]) -> str:
-    """The name of a published tensor in `DimensionalModel`."""
+    """The name that a published tensor has in `DimensionalModel`."""
     for theirs, ours in prefixes.items():
         if name.startswith(theirs):
             name = ours + name.removeprefix(theirs)

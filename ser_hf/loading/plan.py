@@ -1,4 +1,4 @@
-"""The plan of a model from the keys of a recipe: a network of ser_hf, or a speech encoder."""
+"""Plans a model from the keys of a recipe: a network of ser_hf, or a speech encoder."""
 
 import copy
 import dataclasses
@@ -34,7 +34,7 @@ _LABELS = "the labels of the corpus decide"
 _PRECISION = "weights are in float32; use training.precision"
 _CHECKPOINT = "model.checkpoint decides"
 _TRAINING = "training decides; leave it out"
-# Keys of a configuration that something else decides, and what.
+# Keys of a configuration that a recipe may not set, and what decides them.
 MANAGED = {
     "num_labels": _LABELS,
     "id2label": _LABELS,
@@ -54,10 +54,11 @@ MANAGED = {
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights, whose source is `checkpoint`.
+    """The plan of a model: everything except its weights, which `checkpoint` contains.
 
-    The source is a Hub id (with the commit `revision`), a folder, or the file of a transferred
-    network. A classifier without gradient (support vector machines, a forest) needs scikit-learn.
+    `checkpoint` is a Hub id (with the commit `revision`), a folder, or the weight file of a
+    transferred network. `gradient_free_head` is true for support vector machines and forests,
+    which only scikit-learn can fit.
     """
 
     config: PreTrainedConfig
@@ -71,35 +72,35 @@ class Blueprint:
 
     @property
     def published_extractor(self) -> SequenceFeatureExtractor:
-        """The extractor to publish: it prepares raw clips as the training clips were."""
+        """The extractor to publish, which prepares raw clips as in training."""
         if not self.preparation.active:
             return self.extractor
         return PreparedFeatureExtractor.from_stock(self.extractor, self.preparation)
 
     @property
     def padding_safe(self) -> bool:
-        """Whether a padded clip gets the same logits as alone.
+        """Whether a padded clip gets the same logits as without padding.
 
-        Other models are evaluated in batches of equal length.
+        If not, the model is evaluated in batches of clips of equal length.
         """
         return self.encoder_config is None or mask_valid(self.encoder_config)
 
     @property
     def encoder_config(self) -> PreTrainedConfig | None:
-        """The configuration of the transformers encoder; None for networks without one."""
+        """The configuration of the speech encoder; None for networks of ser_hf."""
         config = encoder_config(self.config)
         return config if config.model_type in ENCODERS else None
 
     @property
     def longest_clip(self) -> int | None:
-        """Samples beyond which the extractor would cut a clip; None without a limit."""
+        """The number of samples after which the extractor cuts a clip; None without a limit."""
         if self.encoder_config is None:
             return None
         return longest_clip(self.encoder_config, self.extractor)
 
     @property
     def shortest_clip(self) -> int:
-        """Samples below which silence is added to a clip."""
+        """The smallest number of samples of a clip; silence is added to shorter clips."""
         return 0 if self.encoder_config is None else shortest_clip(self.encoder_config)
 
     @property
@@ -128,18 +129,18 @@ def blueprint(
     ranges: Mapping[str, Sequence[float]] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
-    """Configuration and feature extractor of a model, from the keys of a recipe.
+    """Plan a model from the keys of a recipe: its configuration and its feature extractor.
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        normalize: None for the checkpoint's setting.
-        checkpoint: Hub id or folder of a speech encoder or our model, or a file of published
-            weights.
-        revision: of a checkpoint on the Hub: a branch, tag or commit.
+        normalize: whether to standardize each clip; None for the checkpoint's setting.
+        checkpoint: Hub id or folder of a speech encoder or of a model of ser_hf, or a file of
+            published weights.
+        revision: branch, tag or commit of a checkpoint on the Hub.
         window: seconds to which the input of Whisper is shortened.
-        problem_type: of the configuration, see `ser_hf.evaluation.tasks`.
-        ranges: of the ratings of each dimension, [lowest, highest]; published as `target_ranges`.
-        options: values of the (encoder's) configuration.
+        problem_type: value for the configuration, see `ser_hf.evaluation.tasks`.
+        ranges: {dimension: [lowest, highest] rating}; published as `target_ranges`.
+        options: further values for the configuration of the network or encoder.
 
     Raises:
         UserError: naming the key of `model` or `audio` that is wrong or does not fit the
@@ -157,7 +158,7 @@ def blueprint(
         config = with_head(source, head, sampling_rate)
         task.describe(config)
         set_options(config, source.source, options)
-        network = _without_memory(config)
+        network = _classifier_on_meta(config)
         extractor = configure_extractor(
             source,
             config,
@@ -180,8 +181,8 @@ def blueprint(
             checkpoint = None
             random_init = True
         elif not random_init:
-            published_file(config, checkpoint)  # must be there
-        # Settings of encoders.
+            published_file(config, checkpoint)  # raises if the file is missing
+        # Only encoders have these two settings.
         attention = None
         revision = None
 
@@ -200,7 +201,7 @@ def blueprint(
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """What a model predicts: its labels, or dimensions with their ranges."""
+    """The labels that a model predicts, or the dimensions with their ranges."""
 
     labels: Sequence[str]
     problem_type: str | None
@@ -208,14 +209,14 @@ class _Task:
 
     @property
     def label_names(self) -> dict[str, dict]:
-        """The two mappings of a configuration."""
+        """The mappings `id2label` and `label2id` of a configuration."""
         return {
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: i for i, label in enumerate(self.labels)},
         }
 
     def describe(self, config: PreTrainedConfig) -> None:
-        """Set what `pipeline` reads; a checkpoint's configuration describes its old labels."""
+        """Write the labels and the task into a configuration, in place of the checkpoint's."""
         for key, value in self.label_names.items():
             setattr(config, key, value)
         config.problem_type = self.problem_type
@@ -228,11 +229,11 @@ class _Task:
 def plan_network(
     architecture: str, sampling_rate: int, options: dict[str, Any], **label_names: dict
 ) -> tuple[PreTrainedConfig, PreTrainedModel]:
-    """The configuration of a network of ser_hf, and its layers without their memory.
+    """The configuration of a network of ser_hf, and the network on the meta device.
 
     Raises:
-        UserError: naming the key of a wrong setting, or for more parameters than the machine can
-            train.
+        UserError: naming the key of a wrong setting, or if the machine has too little memory to
+            train the parameters.
     """
     network_class = ARCHITECTURES[architecture]
     try:
@@ -245,12 +246,12 @@ def plan_network(
             network = network_class(copy.deepcopy(config))
     except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
         raise UserError(f"model: {error}") from None
-    _require_memory(network, copies=4)  # weights, gradients and two moments
+    _require_memory(network, copies=4)  # weights, gradients and the two moments of AdamW
     return config, network
 
 
-def _without_memory(config: PreTrainedConfig) -> PreTrainedModel:
-    """The layers of an encoder's classifier without their memory, to find invalid settings."""
+def _classifier_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build an encoder's classifier on the meta device, which raises for invalid settings."""
     try:
         encoder_config(config).validate()
         with torch.device("meta"):
@@ -262,6 +263,7 @@ def _without_memory(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _require_memory(network: PreTrainedModel, copies: int) -> None:
+    """Raise a `UserError` if so many copies of the parameters do not fit into memory."""
     parameters = sum(parameter.numel() for parameter in network.parameters())
     needed = 4 * copies * parameters  # bytes in float32
     memory = usable_memory()

@@ -1,6 +1,6 @@
-"""Weights that other projects publish for transferred networks: BYOL-S, CNN14, VGG16, VGGish.
+"""Loads weights that other projects publish for transferred networks: BYOL-S, CNN14, VGG16, VGGish.
 
-Tables give the name of each published tensor in our networks.
+The tables map the name of each published tensor to its name in our networks.
 """
 
 import hashlib
@@ -22,16 +22,18 @@ from .files import first_line
 logger = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
-# Name of a published tensor -> its name in our network; None for one that it does not have.
+# {name of a published tensor: its name in our network, or None if our network does not have it}
 Names = dict[str, str | None]
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights, a pickle, which is opened only if it has the SHA-256 sum.
+    """A published weight file. It is a pickle, which is opened only if its SHA-256 sum is right.
 
-    `tensors` maps its names to ours, `wrapper` is the key under which the file holds them, and
-    `convert` changes published tensors, by their published names, for a configuration of ours.
+    Args:
+        tensors: {published name of a tensor: its name in our network}.
+        wrapper: the key of the file's content that holds the tensors; None if there is no such key.
+        convert: changes the published tensors for the configuration of our network.
     """
 
     file: str
@@ -52,11 +54,13 @@ _LINEAR = ("weight", "bias")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def _names(theirs: str, ours: str | None, parts: Sequence[str] = _LINEAR) -> Names:
-    """The tensors of one published module, by default of a layer with weight and bias."""
-    if ours is None:
-        return {f"{theirs}.{part}": None for part in parts}
-    return {f"{theirs}.{part}": f"{ours}.{part}" for part in parts}
+def _names(
+    published_module: str, our_module: str | None, tensors: Sequence[str] = _LINEAR
+) -> Names:
+    """The name table of one published module, which has a weight and a bias by default."""
+    if our_module is None:
+        return {f"{published_module}.{tensor}": None for tensor in tensors}
+    return {f"{published_module}.{tensor}": f"{our_module}.{tensor}" for tensor in tensors}
 
 
 # Convolution and normalization of each block of BYOL-S.
@@ -68,6 +72,7 @@ _BYOLS_BLOCKS = (
 
 
 def _byols() -> Names:
+    """The name table of BYOL-S."""
     tensors: Names = {}
     for i, (conv, norm) in enumerate(_BYOLS_BLOCKS):
         tensors |= _names(conv, f"encoder.layers.{i}.conv", ["weight"])
@@ -79,6 +84,7 @@ def _byols() -> Names:
 
 
 def _convert_byols(tensors: Tensors, config: PreTrainedConfig) -> Tensors:
+    """Transpose the kernels, and fold the biases of convolutions into the normalization."""
     tensors = dict(tensors)
     for conv, norm in _BYOLS_BLOCKS:
         tensors[f"{conv}.weight"] = tensors[f"{conv}.weight"].mT
@@ -87,6 +93,7 @@ def _convert_byols(tensors: Tensors, config: PreTrainedConfig) -> Tensors:
 
 
 def _cnn14() -> Names:
+    """The name table of CNN14."""
     tensors = _names("spectrogram_extractor.stft.conv_real", None, ["weight"])
     tensors |= _names("spectrogram_extractor.stft.conv_imag", None, ["weight"])
     tensors |= _names("logmel_extractor", None, ["melW"])
@@ -103,38 +110,41 @@ def _cnn14() -> Names:
 
 
 def _vgg_stages(stages: Sequence[Sequence[int]]) -> Names:
-    """The convolutions of each stage, by their numbers among the published network's layers."""
+    """The name table of the convolutions of each stage, given their published layer indices."""
     tensors: Names = {}
-    for stage, numbers in enumerate(stages):
-        for i, number in enumerate(numbers):
-            tensors |= _names(f"features.{number}", f"encoder.layers.{stage}.convolutions.{i}")
+    for stage, layer_indices in enumerate(stages):
+        for i, layer in enumerate(layer_indices):
+            tensors |= _names(f"features.{layer}", f"encoder.layers.{stage}.convolutions.{i}")
     return tensors
 
 
 def _vgg16() -> Names:
-    """Without the dense layers for ImageNet."""
+    """The name table of VGG16, without its dense layers for ImageNet."""
     tensors = _vgg_stages(((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)))
-    for number in (0, 3, 6):
-        tensors |= _names(f"classifier.{number}", None)
+    for layer in (0, 3, 6):
+        tensors |= _names(f"classifier.{layer}", None)
     return tensors
 
 
 def _convert_vgg16(tensors: Tensors, config: PreTrainedConfig) -> Tensors:
+    """Adapt the first convolution to the number of input planes."""
     if config.deltas:
-        return tensors  # three planes, one for each color
-    # One plane in all three colors: a convolution is linear, so that its kernels add up.
+        return tensors  # the input has three planes, one for each color
+    # The input is one plane, used as all three colors. A convolution is linear, so the kernels of
+    # the colors can be added.
     first = "features.0.weight"
     return tensors | {first: tensors[first].sum(dim=1, keepdim=True)}
 
 
 def _vggish() -> Names:
+    """The name table of VGGish."""
     tensors = _vgg_stages(((0,), (3,), (6, 8), (11, 13)))
-    for i, number in enumerate((0, 2, 4)):
-        tensors |= _names(f"embeddings.{number}", f"encoder.layers.{4 + i}")
+    for i, layer in enumerate((0, 2, 4)):
+        tensors |= _names(f"embeddings.{layer}", f"encoder.layers.{4 + i}")
     return tensors
 
 
-# `model_type` of a network's configuration -> its published file.
+# {`model_type` of a network's configuration: its published file}
 PUBLISHED = {
     "ser_byols": Published(
         file="default512_BYOLAs64x96.pth",
@@ -172,7 +182,7 @@ PUBLISHED = {
     ),
 }
 
-# The checkpoint of CNN14 also holds arrays: data, not code.
+# The checkpoint of CNN14 also holds numpy arrays. They are data, so it is safe to load them.
 _RECONSTRUCT = np.array([0]).__reduce__()[0]
 _ARRAYS = [
     (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # as numpy before version 2 wrote it
@@ -184,10 +194,10 @@ _ARRAYS = [
 
 
 def published_file(config: PreTrainedConfig, path: str | Path | None) -> Path:
-    """The file of a transferred network's published weights.
+    """The path of a transferred network's published weights, which must exist.
 
     Raises:
-        UserError: naming the source of the file, if `path` is none.
+        UserError: naming the source of the file, if `path` is None or not a file.
     """
     published = PUBLISHED[config.model_type]
     if path is None:
@@ -203,7 +213,7 @@ def published_file(config: PreTrainedConfig, path: str | Path | None) -> Path:
 
 @torch.no_grad()
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
-    """Copy the published weights at `path` into the encoder of `model`; its head stays as it is.
+    """Copy the published weights at `path` into the encoder of `model`; the head does not change.
 
     Raises:
         UserError: if the file does not hold exactly the published tensors.
@@ -236,7 +246,7 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
 
 
 def _read(path: Path, published: Published) -> Tensors:
-    """The tensors of a file by name."""
+    """Read the tensors of a published file: {published name: tensor}."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -258,6 +268,7 @@ def _read(path: Path, published: Published) -> Tensors:
 
 
 def _require_published_names(tensors: Tensors, path: Path, published: Published) -> None:
+    """Raise a `UserError` if a file has other tensors than the published ones."""
     missing = [name for name in published.tensors if name not in tensors]
     extra = [name for name in tensors if name not in published.tensors]
     other_file = f"model.checkpoint: {path} is not {published.file} of {published.source}"

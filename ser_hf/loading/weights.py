@@ -1,16 +1,16 @@
-"""Loads the tensors of checkpoints, and accounts for each of them.
+"""Loads the tensors of checkpoints, and checks that none is missing or unexpected.
 
-No tensor but those of a new head is ever random without notice:
+Only a new head has random tensors, and the log says so:
 
-- A stock classifier takes the encoder from any checkpoint of the same kind, whose tensors must all
-  match. Heads for other tasks or labels are dropped, and the classifier's head is new.
-- Our head on a stock encoder: the same, through the stock classifier.
-- One of our models: everything must match, except the last layer if labels differ, and a new sum of
-  layers.
+- A stock classifier takes the encoder from any checkpoint of the same model type; all tensors of
+  the encoder must match. A head for another task or other labels is dropped, and the classifier
+  gets a new head.
+- Our head on a stock encoder is loaded in the same way: the stock classifier loads the encoder.
+- For a model of ser_hf every tensor must match, except the last layer if the labels differ, and a
+  new layer sum.
 
-Labels are compared by name: the same labels in another order reorder the last layer.
-`masked_spec_embed` is used in training only; it may be dropped or new, depending on the masking of
-the recipe.
+Labels are compared by name. If the same labels are in another order, the last layer is reordered.
+`masked_spec_embed` is used in training only. It may be dropped or new, as the recipe masks or not.
 """
 
 import contextlib
@@ -46,16 +46,16 @@ logger = logging.getLogger(__name__)
 
 _DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
-# x-vector models call their last but one linear layer as encoders call their stem.
+# In x-vector models, the second to last linear layer has the name that encoders use for the stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-    """A classifier with a checkpoint's tensors, and what is not from there.
+    """A classifier that has the tensors of a checkpoint.
 
-    `new` are the names of its tensors that the checkpoint does not give, `dropped` those of the
-    checkpoint that it does not take.
+    `new` are the names of the classifier's tensors that are not in the checkpoint, and `dropped`
+    the names of the checkpoint's tensors that are not in the classifier.
     """
 
     model: PreTrainedModel
@@ -66,22 +66,23 @@ class LoadedModel:
 def load_model(
     checkpoint: str, config: PreTrainedConfig, revision: str | None = None, **settings: Any
 ) -> PreTrainedModel:
-    """The classifier of `config` in float32 with the weights of a checkpoint (Hub id or folder).
+    """Load the classifier of `config` in float32 from a checkpoint (Hub id or folder).
 
-    Seed first. `attn_implementation` is the only setting.
+    A new head is random: set the random seed before. `settings` may contain only
+    `attn_implementation`.
 
     Raises:
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
-        ValueError, ImportError: for an unavailable `attn_implementation`.
+        ValueError, ImportError: if the `attn_implementation` is not available.
     """
-    revision = _converted(checkpoint, revision) or revision
+    revision = _converted_revision(checkpoint, revision) or revision
     with data_only(
         checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision
     ) as temporary:
         saved_config = AutoConfig.from_pretrained(temporary.folder, trust_remote_code=False)
         other_kind = saved_config.model_type != config.model_type
         if isinstance(config, PooledEncoderConfig) and other_kind:
-            return _on_stock_encoder(checkpoint, config, temporary.folder, **settings)
+            return _load_on_stock_encoder(checkpoint, config, temporary.folder, **settings)
         loaded = _read(checkpoint, config, temporary.folder, **settings)
 
     changed, reordered = _fit_labels(loaded.model, saved_config.id2label, loaded.new)
@@ -89,10 +90,11 @@ def load_model(
     return loaded.model
 
 
-def _converted(checkpoint: str, revision: str | None) -> str | None:
-    """The revision in which the Hub offers safetensors for a repository that only has a pickle.
+def _converted_revision(checkpoint: str, revision: str | None) -> str | None:
+    """The revision with safetensors that the Hub converts for a repository with only a pickle.
 
-    None without one, and if the Hub or its converter fails: `data_only` then reports the pickle.
+    The result is None if there is no such revision, or if the Hub or its converter fails:
+    `data_only` then reports the pickle.
     """
     with contextlib.suppress(Exception):
         if os.path.isdir(checkpoint) or is_offline_mode():
@@ -112,10 +114,10 @@ def _converted(checkpoint: str, revision: str | None) -> str | None:
 def _fit_labels(
     model: PreTrainedModel, saved_labels: Mapping[int, str], new: Container[str]
 ) -> tuple[set[str], bool]:
-    """Reorder the last layer of the checkpoint to the model's labels, or make it new.
+    """Reorder the last layer for the model's labels, or initialize it again if labels differ.
 
-    Returns the names of tensors made new, and whether rows were reordered. Heads for scikit-learn
-    are left as they are.
+    Returns the names of the tensors that were initialized again, and whether rows were reordered.
+    A head that scikit-learn fits does not change.
     """
     linear = [
         name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
@@ -137,15 +139,15 @@ def _fit_labels(
         return set(), True
 
     for tensor in tensors.values():
-        tensor._is_hf_initialized = False  # else transformers would not initialize it again
+        tensor._is_hf_initialized = False  # otherwise transformers would keep the old values
     model._init_weights(last)
     return set(tensors), False
 
 
-def _on_stock_encoder(
+def _load_on_stock_encoder(
     checkpoint: str, config: PooledEncoderConfig, folder: str, **settings: Any
 ) -> PreTrainedModel:
-    """Our head on the encoder of the stock classifier in the `folder` of a checkpoint."""
+    """Load the encoder of a stock classifier from a checkpoint's `folder`, and add our head."""
     stock = _read(checkpoint, config.encoder, folder, **settings)
     name = ENCODERS[config.encoder.model_type].name
     encoder = getattr(stock.model, name)
@@ -162,16 +164,16 @@ def _on_stock_encoder(
 
 
 def _read(checkpoint: str, config: PreTrainedConfig, folder: str, **settings: Any) -> LoadedModel:
-    """The classifier that transformers reads from a folder, checked."""
+    """Load a classifier from a folder with transformers, and check its tensors."""
     config = copy.deepcopy(config)
     positions = None
     if encoder_config(config).model_type == "whisper":
-        # All positions are loaded; then those beyond the window of the model are cut off.
+        # First load all positions, then cut off those after the end of the model's window.
         positions = encoder_config(config).max_source_positions
         saved = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         encoder_config(config).max_source_positions = encoder_config(saved).max_source_positions
     try:
-        with quiet_libraries(), _unwritten_is_nan():
+        with quiet_libraries(), _nan_in_new_memory():
             model, info = AutoModelForAudioClassification.from_pretrained(
                 folder,
                 output_loading_info=True,
@@ -187,23 +189,23 @@ def _read(checkpoint: str, config: PreTrainedConfig, folder: str, **settings: An
     except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
 
-    # Not the temporary folder.
+    # The model is named after its checkpoint, not after the temporary folder.
     model.name_or_path = checkpoint
     model.config.name_or_path = checkpoint
     if positions is not None:
         _cut_positions(model, positions)
-    new, dropped = _account(model, checkpoint, info)
+    new, dropped = _check_tensors(model, checkpoint, info)
     _fill_new_parameters(model, new)
     _require_finite(model, checkpoint)
     return LoadedModel(model, new, dropped)
 
 
 def _cut_positions(model: PreTrainedModel, positions: int) -> None:
-    """Keep the first position vectors of Whisper's encoder."""
+    """Keep only the first `positions` position vectors of Whisper's encoder."""
     for encoder in model.modules():
         if not isinstance(encoder, WhisperEncoder):
             continue
-        # In the same module: transformers would initialize a new one again.
+        # Change the module in place: transformers would initialize a new module again.
         table = encoder.embed_positions
         table.weight.data = table.weight.data[:positions].clone()
         table.num_embeddings = positions
@@ -213,7 +215,7 @@ def _cut_positions(model: PreTrainedModel, positions: int) -> None:
 
 
 def _fill_new_parameters(model: PreTrainedModel, new: Iterable[str]) -> None:
-    """Initialize new parameters outside of modules, which transformers leaves uninitialized."""
+    """Initialize new parameters that the model itself holds, which transformers does not do."""
     parameters = {
         name: model.get_parameter(name) for name in new if name.endswith(("layer_weights", _MASK))
     }
@@ -226,6 +228,7 @@ def _fill_new_parameters(model: PreTrainedModel, new: Iterable[str]) -> None:
 
 
 def _require_finite(model: PreTrainedModel, checkpoint: str) -> None:
+    """Raise a `UserError` if a tensor contains NaN or infinity."""
     broken = [
         name
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]
@@ -239,7 +242,7 @@ def _require_finite(model: PreTrainedModel, checkpoint: str) -> None:
 
 
 def whole_parameters(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractContextManager:
-    """A context in which parameters that ZeRO-3 has sharded, and so emptied, can be changed."""
+    """A context that gathers parameters that ZeRO-3 has sharded, so that they can be changed."""
     sharded = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
     if not sharded:
         return contextlib.nullcontext()
@@ -247,8 +250,8 @@ def whole_parameters(parameters: Iterable[nn.Parameter]) -> contextlib.AbstractC
 
 
 @contextlib.contextmanager
-def _unwritten_is_nan() -> Iterator[None]:
-    """Fill uninitialized memory with NaN, so that a tensor that nobody wrote is found."""
+def _nan_in_new_memory() -> Iterator[None]:
+    """Fill uninitialized memory with NaN, so that tensors without values are noticed."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
@@ -261,58 +264,65 @@ def _unwritten_is_nan() -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
-def _account(
+def _check_tensors(
     model: PreTrainedModel, checkpoint: str, info: dict[str, Any]
 ) -> tuple[set[str], set[str]]:
-    """Names of new and of dropped tensors, checked against what each kind of model allows."""
+    """Check missing and unexpected tensors; returns the names of new and of dropped tensors.
+
+    Raises:
+        UserError: if a tensor is missing, unexpected or of another shape, unless this kind of
+            model allows it.
+    """
     missing = set(info["missing_keys"])
     unexpected = set(info["unexpected_keys"])
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
 
-    def refuse(names: Iterable[str], what: str) -> None:
+    def refuse(names: Iterable[str], problem: str) -> None:
         names = sorted(name for name in names if name.rpartition(".")[2] != _MASK)
         if names:
             raise UserError(
                 f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: "
-                f"{len(names)} tensors are {what}, the first {names[0]}; "
+                f"{len(names)} tensors are {problem}, the first {names[0]}; "
                 "use a checkpoint of the same architecture"
             )
 
     if model.config.model_type in ENCODERS:
-        # Of a stock classifier only the head may differ.
+        # Only the head of a stock classifier may differ.
         in_encoder = _encoder_test(model)
         strange_missing = [name for name in missing if in_encoder(name)]
         strange_mismatched = [name for name in mismatched if in_encoder(name)]
         strange_unexpected = [name for name in unexpected if in_encoder(name)]
     else:
-        # Of our models the sum of layers may be new or dropped, and the last layer of another
-        # shape.
-        strange_missing = _outside(missing, "layer_sum.")
-        strange_mismatched = _outside(mismatched, "classifier.")
-        strange_unexpected = _outside(unexpected, "layer_sum.")
+        # In a model of ser_hf, the layer sum may be new or dropped, and the last layer may have
+        # another shape.
+        strange_missing = _without_prefix(missing, "layer_sum.")
+        strange_mismatched = _without_prefix(mismatched, "classifier.")
+        strange_unexpected = _without_prefix(unexpected, "layer_sum.")
     refuse(strange_missing, "not in the checkpoint")
     refuse(strange_mismatched, "of another shape in the checkpoint")
     refuse(strange_unexpected, "in the checkpoint but not in the model")
     return missing | mismatched, unexpected | mismatched
 
 
-def _outside(names: Iterable[str], prefix: str) -> list[str]:
+def _without_prefix(names: Iterable[str], prefix: str) -> list[str]:
+    """The names that do not start with a prefix."""
     return [name for name in names if not name.startswith(prefix)]
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
-    """A function from a tensor's name, in the model or a checkpoint, to whether it is of the
-    encoder.
+    """A function that decides by the name of a tensor whether it belongs to the encoder.
+
+    The name may be that in the model or that in a checkpoint.
     """
     name = ENCODERS[model.config.model_type].name
     encoder = getattr(model, name)
     prefix = f"{model.base_model_prefix}."
 
     if model.base_model is not encoder:
-        # Whisper's encoder is one half of the model that its checkpoints hold.
+        # A checkpoint of Whisper holds a model that has the encoder and a decoder.
         return lambda key: key.removeprefix(prefix).startswith(f"{name}.")
 
-    # An encoder that is a separate model, saved without a head, has names without the prefix.
+    # In a checkpoint of the encoder alone, without a head, names do not have the prefix.
     children = {child for child, _ in encoder.named_children()}
 
     def in_encoder(key: str) -> bool:
@@ -325,6 +335,7 @@ def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
 def _log(
     checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False
 ) -> None:
+    """Log which modules are new, reordered and dropped."""
     new_modules = _top_modules(new)
     head = [name for name in new_modules if name != _MASK]
     notes = []
@@ -343,6 +354,6 @@ def _log(
 
 
 def _top_modules(keys: Iterable[str]) -> list[str]:
-    """The modules at the top of a model to which tensors belong, sorted."""
+    """The sorted names of the top-level modules that contain the tensors."""
     names = (key.removeprefix("model.") for key in keys)
     return sorted({_MASK if name.endswith(_MASK) else name.partition(".")[0] for name in names})

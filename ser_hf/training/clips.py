@@ -9,7 +9,7 @@ from datasets.table import InMemoryTable
 
 from ..audio import WaveformStore
 from ..corpora.targets import targets_of
-from ..loading.batches import pieces
+from ..loading.batches import window_bounds
 from ..utils.errors import UserError
 
 
@@ -38,7 +38,7 @@ def clip_table(
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     entries = []
     for row, samples in zip(rows, store.lengths[rows].tolist(), strict=True):
-        for start, length in pieces(samples, window or samples or 1):
+        for start, length in window_bounds(samples, window or samples or 1):
             entries.append((row, start, length))
     entries.sort(key=lambda entry: entry[2])
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
-from ..loading.batches import WindowLogits, firsts, merge
+from ..loading.batches import WindowLogits, first_indices, merge
 from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
 from ..utils.errors import UserError
@@ -86,7 +86,7 @@ class _Evaluation:
         windows = self.windows
         rows = windows.rows[indices]
         _, merged = merge(rows, windows.lengths[indices], logits)
-        labels = windows.labels[indices][firsts(rows)]
+        labels = windows.labels[indices][first_indices(rows)]
         loss = self.loss({"logits": torch.from_numpy(merged)}, torch.from_numpy(labels))
         return {"loss": float(loss), **self.compute_metrics(EvalPrediction(merged, labels))}
 
@@ -369,7 +369,7 @@ def speaker_folds(
 
     def fewest(indices: np.ndarray) -> int:
         """Clips of the rarest class."""
-        labels_of_clips = labels[indices][firsts(clips[indices])]
+        labels_of_clips = labels[indices][first_indices(clips[indices])]
         return np.bincount(labels_of_clips, minlength=classes).min()
 
     fewest_of_all = fewest(np.arange(len(clips)))

@@ -16,7 +16,7 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
-from ..loading.batches import firsts, merge
+from ..loading.batches import first_indices, merge
 from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
 from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
@@ -120,7 +120,7 @@ class EmotionTrainer(Trainer):
         rows = self._evaluated["row"][:]
         lengths = self._evaluated["length"][:]
         _, logits = merge(rows, lengths, predicted.predictions, self.problem_type)
-        labels = predicted.label_ids[firsts(rows)]
+        labels = predicted.label_ids[first_indices(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 

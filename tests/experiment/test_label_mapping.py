@@ -15,7 +15,7 @@ from ser_hf.utils.errors import UserError
 
 def test_common_names_of_emotions_are_known_in_any_case_and_after_a_sex():
     mapping = label_mapping(["HAP", "female_angry", "male_angry", "Neutral", "fearful"])
-    assert mapping.of == ["happy", "angry", "angry", "neutral", "fear"]
+    assert mapping.class_of_word == ["happy", "angry", "angry", "neutral", "fear"]
     assert mapping.classes == ["angry", "fear", "happy", "neutral"]
     probabilities = mapping.to_classes(np.array([[0.1, 0.2, 0.3, 0.4, 0.0]]))
     np.testing.assert_allclose(probabilities, [[0.5, 0.0, 0.1, 0.4]], rtol=1e-6)

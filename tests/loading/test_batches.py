@@ -10,7 +10,7 @@ from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import merge, pieces
+from ser_hf.loading.batches import merge, window_bounds
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
@@ -30,7 +30,7 @@ EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=T
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 101, 199, 200, 201, 1001])
 def test_windows_cover_the_clip_once_with_the_fewest_of_equal_length(samples):
-    windows = pieces(samples, 100)
+    windows = window_bounds(samples, 100)
     covered = np.concatenate([np.arange(start, start + length) for start, length in windows])
     assert covered.tolist() == list(range(samples))
     lengths = [length for _, length in windows]
@@ -87,7 +87,8 @@ def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
     assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
     for row, clip_logits in zip(evaluated, logits, strict=True):
         windows = [
-            store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)
+            store[row][start : start + length]
+            for start, length in window_bounds(len(store[row]), WINDOW)
         ]
         with torch.no_grad():
             alone = [

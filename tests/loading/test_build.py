@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.testing import tiny_config
 
-from ser_hf.loading.build import build_model, start_at
+from ser_hf.loading.build import build_model, set_initial_bias
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
 from ser_hf.utils.errors import UserError
@@ -30,7 +30,7 @@ def test_an_unavailable_attention_names_its_key(labels, checkpoint):
 
 def test_a_new_head_starts_at_the_mean_and_a_trained_one_stays():
     model = ARCHITECTURES["crnn"](tiny_config("crnn", labels=2, problem_type="regression"))
-    start_at(model, [0.3, 0.7])
+    set_initial_bias(model, [0.3, 0.7])
     torch.testing.assert_close(model.classifier.bias.data, torch.tensor([0.3, 0.7]))
-    start_at(model, [0.1, 0.1])
+    set_initial_bias(model, [0.1, 0.1])
     torch.testing.assert_close(model.classifier.bias.data, torch.tensor([0.3, 0.7]))

@@ -21,7 +21,7 @@ from transformers import EvalPrediction, pipeline
 import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.experiment.reading import read_recipe
-from ser_hf.loading.batches import firsts, merge
+from ser_hf.loading.batches import first_indices, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
@@ -236,7 +236,7 @@ def test_a_candidate_is_scored_on_clips_of_held_out_speakers(fitting, metric, cl
     np.testing.assert_array_equal([held_out.rows, held_out.lengths], [rows[last], lengths[last]])
     assert_near(torch.from_numpy(held_out.logits).log_softmax(dim=1).numpy(), expected[last])
     pooled = compute_metrics(
-        EvalPrediction(merge(rows, lengths, expected)[1], labels[firsts(rows)])
+        EvalPrediction(merge(rows, lengths, expected)[1], labels[first_indices(rows)])
     )
     found = done.history[best]["validation"]
     assert found == pytest.approx({"loss": found["loss"], **pooled})
