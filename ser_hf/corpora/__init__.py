@@ -1,5 +1,6 @@
-"""Corpora: one module each, which reads rows from official file names; `mixture` combines several
-corpora.
+"""Corpora of emotional speech. Each corpus has one module, which reads its clips and their labels.
+
+The module `mixture` combines several corpora.
 """
 
 from pathlib import Path
@@ -41,23 +42,24 @@ __all__ = [
 def load_corpus(
     name: str, root: str | Path | None = None, *, sampling_rate: int = 16000, **settings: Any
 ) -> Dataset:
-    """Load the rows of a corpus as a `datasets.Dataset`, in the order of their ids; the audio is
-    not decoded.
+    """Load a corpus as a `datasets.Dataset` with one row per clip, without decoding the audio.
+
+    The rows are sorted by their ids.
 
     Example: `ser_hf.load_corpus("ravdess", "data/RAVDESS", merge={"calm": "neutral"})`
 
     Args:
         name: a key of `CORPORA`, such as ``"ravdess"`` or ``"csv"``.
-        root: the folder of the audio, or the table.
-        sampling_rate: of the column `audio`, in Hz.
-        settings: further keys of `corpus` in a recipe, such as ``labels`` and ``merge``, and
-            options of the corpus.
+        root: the folder of the audio, or the table of the clips.
+        sampling_rate: the sampling rate of the column `audio`, in Hz.
+        settings: other keys of the section `corpus` of a recipe, such as ``labels``, ``merge`` and
+            the options of this corpus.
 
     Returns:
-        One row per clip: audio (path or bytes), label, speaker, corpus, id, and what else the
-            corpus has.
+        The rows with the columns audio (path or bytes), label, speaker, corpus and id, and the
+            further columns of the corpus.
 
     Raises:
-        UserError: naming the key, file or row that is wrong.
+        UserError: if a key, a file or a row is wrong; the message names it.
     """
     return read_corpus(corpus_settings(name, root, **settings), sampling_rate).dataset

@@ -1,13 +1,14 @@
 """Databases in audEERING's audformat, as `audb` publishes them (corpus name `audformat`).
 
-`corpus.root` is the folder of a database, with its `db.yaml`, as `audb.load_to("data/emodb",
-"emodb")` downloads it. `corpus.label` and `corpus.speaker` are schemes (or columns, or labels of a
-scheme, such as the gender in a scheme of speakers), looked up in all tables; `corpus.tables`
-chooses the tables of the labels if several have them. `corpus.columns` names the schemes for sex,
-age, language, sentence, intensity and take; gender and transcription are read as sex and sentence.
-Tables that belong to a split fill the column `split` (dev is validation), which the protocol
-`column` reads. Segments of recordings are not supported. Tables are read from Parquet or CSV: a
-pickle may run code.
+`corpus.root` is the folder of a database, which contains `db.yaml`. For example,
+`audb.load_to("data/emodb", "emodb")` downloads such a folder. `corpus.label` and `corpus.speaker`
+name schemes (or columns, or labels of a scheme, such as the gender in a scheme of speakers); they
+are searched in all tables. If several tables contain labels, `corpus.tables` chooses among them.
+`corpus.columns` names the schemes for sex, age, language, sentence, intensity and take; by default
+gender and transcription are read as sex and sentence. If tables belong to splits, the column
+`split` contains the split of each file (dev is validation), and the protocol `column` can use it.
+Segments of recordings are not supported. Tables are read from Parquet or CSV only, because a pickle
+may run code.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``. Source: Wagner J,
 Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
@@ -31,12 +32,12 @@ from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, abs
 from .schema import Listing
 from .settings import refuse
 
-# The usual names in databases of columns with another name in ser_hf.
-_USUAL = {"sex": "gender", "sentence": "transcription"}
+# Column of ser_hf -> the scheme that databases in audformat usually have for it.
+_USUAL_SCHEMES = {"sex": "gender", "sentence": "transcription"}
 
 
 class AudformatSettings(TableSettings):
-    """Keys of a database in audformat; the root is its folder, with its ``db.yaml``."""
+    """Settings of a database in audformat. The root is the folder that contains ``db.yaml``."""
 
     name: Annotated[Literal["audformat"], Field(description="a database in audformat")] = (
         "audformat"
@@ -58,9 +59,9 @@ class AudformatSettings(TableSettings):
 
     @property
     def schemes(self) -> list[str]:
-        """The schemes of the label and of the ratings."""
-        label = [] if self.label is None else [self.label]
-        return [*label, *(self.ratings or ())]
+        """The names of all schemes that are read as label or rating."""
+        label_schemes = [] if self.label is None else [self.label]
+        return [*label_schemes, *(self.ratings or ())]
 
     @model_validator(mode="after")
     def _check_schemes(self) -> Self:
@@ -72,11 +73,11 @@ class AudformatSettings(TableSettings):
 
 @dataclasses.dataclass(frozen=True)
 class _Content:
-    """What is read of a database.
+    """The content of a database that becomes rows.
 
     Attributes:
-        frame: the values of the schemes by file, or by file, start and end.
-        scheme_of_column: a name of `STANDARD_COLUMNS` -> the scheme that is read for it.
+        frame: one column per scheme, indexed by file, or by file, start and end.
+        scheme_of_column: a name of `STANDARD_COLUMNS` -> the scheme that contains its values.
         splits: file -> split.
     """
 
@@ -86,10 +87,10 @@ class _Content:
 
 
 def parse(settings: AudformatSettings) -> Listing:
-    """Read the labels of a database.
+    """Read the clips and labels of a database.
 
     Raises:
-        UserError: also if the package audformat is not installed.
+        UserError: if the database is wrong, or if the package audformat is not installed.
     """
     root = Path(settings.root or "")
     parser = RowParser(settings.corpus_name, settings)
@@ -117,7 +118,7 @@ def _row(
     content: _Content,
     parser: RowParser,
 ) -> Row:
-    """The row of a file; `cells` has the value of each scheme."""
+    """Make the row of a file; `cells` maps each scheme to its value for this file."""
     settings = parser.settings
     extra = {"split": content.splits.get(file), "session": text(cells.get("session"))}
     for rating in settings.ratings or ():
@@ -139,7 +140,7 @@ def _row(
 
 
 def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Content:
-    """The values of all schemes that the settings name."""
+    """Read the values of all schemes that the settings name."""
     try:
         import audformat
     except ImportError:
@@ -158,7 +159,7 @@ def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Conten
         except UserError:
             raise
         except Exception as error:
-            # of several kinds: YAML, missing keys, wrong types, CSV, parquet
+            # audformat raises many types of errors: for YAML, keys, types, CSV and Parquet.
             raise UserError(
                 f"{root / 'db.yaml'}: the database cannot be read: {one_line(error)}"
             ) from None
@@ -167,16 +168,18 @@ def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Conten
         scheme_of_column = {}
         for name in STANDARD_COLUMNS:
             column = parser.column(name)
-            scheme_of_column[name] = column if column in schemes else _USUAL.get(name, column)
+            if column not in schemes:
+                column = _USUAL_SCHEMES.get(name, column)
+            scheme_of_column[name] = column
         first_scheme, *other_schemes = settings.schemes
-        others = [*other_schemes, settings.speaker, *scheme_of_column.values(), "session"]
-        additional = [
-            name for name in dict.fromkeys(others) if name in schemes and name != first_scheme
+        candidates = [*other_schemes, settings.speaker, *scheme_of_column.values(), "session"]
+        additional_schemes = [
+            name for name in dict.fromkeys(candidates) if name in schemes and name != first_scheme
         ]
         tables_with_scheme = _tables_with(database, first_scheme)
         try:
-            frame = database.get(first_scheme, additional, tables=settings.tables)
-        except Exception as error:  # of several kinds, as above
+            frame = database.get(first_scheme, additional_schemes, tables=settings.tables)
+        except Exception as error:  # audformat raises many types of errors, as above
             raise UserError(
                 f"corpus.tables: the tables of {first_scheme}, {', '.join(tables_with_scheme)}, "
                 f"are damaged or contradict each other; choose among them: {one_line(error)}"
@@ -186,7 +189,7 @@ def _read(root: Path, parser: RowParser, settings: AudformatSettings) -> _Conten
 
 
 def _require_names(database: Any, schemes: set[str], settings: AudformatSettings) -> None:
-    """Raise a UserError for a table or a scheme that the database lacks."""
+    """Raise a UserError if the settings name a table or a scheme that the database lacks."""
     for name in settings.tables or ():
         if name not in database.tables:
             raise UserError(
@@ -204,10 +207,10 @@ def _require_names(database: Any, schemes: set[str], settings: AudformatSettings
 
 
 def _copy_data(root: Path, copy: Path) -> None:
-    """Fill a folder from which audformat reads the database without running code that is in it.
+    """Fill the folder `copy` with a safe copy of the database, which cannot run code when read.
 
-    audformat prefers pickles to other tables, and makes any Python object that a tag of the header
-    names.
+    The original is not safe to load: audformat prefers pickles to other tables, and it creates any
+    Python object that a YAML tag in `db.yaml` names.
     """
     header = yaml.load((root / "db.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -224,7 +227,7 @@ def _copy_data(root: Path, copy: Path) -> None:
 
 
 def _schemes(database: Any) -> set[str]:
-    """Everything that `Database.get` finds: schemes, columns, and labels of schemes."""
+    """All names that `Database.get` accepts: schemes, columns, and labels of schemes."""
     names = set(database.schemes)
     for table in (*database.tables.values(), *database.misc_tables.values()):
         names.update(table.columns)
@@ -237,7 +240,7 @@ def _schemes(database: Any) -> set[str]:
 
 
 def _tables_with(database: Any, scheme: str) -> list[str]:
-    """The tables with a column of that scheme or name."""
+    """The names of the tables that have a column with this scheme or this name."""
     names = []
     for name, table in database.tables.items():
         for column_name, column in table.columns.items():
@@ -248,7 +251,7 @@ def _tables_with(database: Any, scheme: str) -> list[str]:
 
 
 def _splits(database: Any, tables: Sequence[str]) -> dict[str, str]:
-    """File -> the split of the first table that has the file and a split."""
+    """Map each file to the split of the first table that has the file and belongs to a split."""
     splits: dict[str, str] = {}
     for name in tables:
         table = database[name]

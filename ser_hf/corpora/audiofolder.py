@@ -3,17 +3,19 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the parent folder of a file is its label. A `metadata.csv` or `metadata.jsonl` in
-any folder that is not hidden names its files in the column `file_name`, relative to its own folder.
-It may give the label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`)
-and the columns of every table (`ser_hf.corpora.tables`); files that no metadata names are then left
-out with a warning.
+Without metadata the label of a file is the name of its parent folder. Any folder that is not hidden
+may contain a table of metadata, `metadata.csv` or `metadata.jsonl`. Its column `file_name` contains
+paths of audio files relative to the folder of the table. It may also have a column for the label
+(`corpus.label`; without this column the parent folder is the label), a column for the speaker
+(`corpus.speaker`) and the other columns that every table may have (`ser_hf.corpora.tables`). If
+there is any metadata, files that it does not list are left out with a warning.
 
-The outermost folder named train, validation, test or a synonym
-(`ser_hf.corpora.columns.SPLIT_WORDS`) is the split: it fills the column `split`, and the protocol
-`column` splits by it; a `split` column of the metadata is then called ``own_split``. The speaker
-comes from the column, or from `corpus.speaker_pattern`, a regular expression for the path relative
-to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
+If a folder in the path of a file is named train, validation, test or a synonym
+(`ser_hf.corpora.columns.SPLIT_WORDS`), the outermost of these folders gives the value of the column
+`split`, and the protocol `column` can use it. A column `split` of the metadata is then renamed to
+``own_split``. The speaker is read from the column, or from the path relative to the root by the
+regular expression `corpus.speaker_pattern`, such as ``(?P<speaker>[a-z]+)_[0-9]+``. The speaker is
+never guessed.
 """
 
 import dataclasses
@@ -37,7 +39,7 @@ _FILE = "file_name"
 
 
 class _Entry(NamedTuple):
-    """One row of metadata, or a file without any."""
+    """An audio file with its row of metadata; `cells` is empty if the folder has no metadata."""
 
     path: Path
     where: str
@@ -45,16 +47,16 @@ class _Entry(NamedTuple):
 
 
 class AudiofolderSettings(TableSettings):
-    """Keys of a folder of audio."""
+    """Settings of a folder of audio."""
 
     name: Annotated[Literal["audiofolder"], Field(description="a folder of audio")] = "audiofolder"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "audiofolder"
 
 
 def parse(settings: AudiofolderSettings) -> Listing:
-    """Read the files below the root with their metadata.
+    """Read the audio files below the root with their metadata.
 
-    `label` and `speaker` are columns of the metadata, which may lack them.
+    The settings `label` and `speaker` name columns of the metadata; these columns may be missing.
     """
     folder = settings.root and os.path.normpath(settings.root)
     files = audio_files(folder, settings.corpus_name)
@@ -82,7 +84,7 @@ def parse(settings: AudiofolderSettings) -> Listing:
 def _rows(
     entries: Sequence[_Entry], root: Path, parser: RowParser, settings: AudiofolderSettings
 ) -> list[Row]:
-    """The rows of the entries, with the columns to keep."""
+    """Make the row of each entry, with its label, split and further columns."""
     used = {settings.label, settings.speaker, _FILE, *map(parser.column, STANDARD_COLUMNS)}
     extra = extra_columns([entry.cells for entry in entries], used)
     splits = [_split_of_folders(entry.path, root) for entry in entries]
@@ -108,7 +110,7 @@ def _rows(
 
 
 def _split_of_folders(path: Path, root: Path) -> str | None:
-    """The split that the outermost folder with the name of a split means."""
+    """The split named by the outermost folder that has the name of a split; None without one."""
     for folder in relative(path, root).split("/")[:-1]:
         split = split_name(folder)
         if split:
@@ -117,7 +119,7 @@ def _split_of_folders(path: Path, root: Path) -> str | None:
 
 
 def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
-    """The rows of all metadata below `root`; `label` is the column of the labels."""
+    """Read the rows of all metadata tables below `root`; `label` is the column of the labels."""
     for table in _metadata_files(root):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
@@ -128,7 +130,7 @@ def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
             columns, lines = read_table(table, read_text(table))
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
-        # An empty cell is no label, not even the folder's.
+        # A row with an empty label has no label: the name of the folder does not replace it.
         empty_label = {label: None} if label in columns else {}
         for line, cells in lines:
             where = f"{table}, line {line}"
@@ -142,7 +144,7 @@ def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
 
 
 def _metadata_files(root: Path) -> list[Path]:
-    """The files of metadata below `root`, sorted."""
+    """The paths of the metadata tables below `root`, sorted."""
     files = []
     # `audio_files` has reported unreadable folders.
     for folder, names in folders_below(root, lambda error: None):
@@ -153,7 +155,7 @@ def _metadata_files(root: Path) -> list[Path]:
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and content of each line of a JSON Lines file; blank lines are skipped."""
+    """Yield the number and the object of each line of a JSON Lines file, without blank lines."""
     for line, text in enumerate(read_text(table).split("\n"), start=1):
         if text.strip():
             content = parse_json(text, f"{table}, line {line}")

@@ -1,4 +1,4 @@
-"""Every corpus by name, mixtures included: its settings, and its metadata for cards and reports."""
+"""Settings and metadata of every corpus by its name, including mixtures."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -21,10 +21,10 @@ CORPORA: Mapping[str, ModuleType] = WithPlugins(
 
 
 def settings_class(name: str) -> type[CorpusSettings]:
-    """The class that holds the keys of a corpus.
+    """The settings class of a corpus.
 
     Raises:
-        UserError: for an unknown corpus.
+        UserError: if there is no corpus with this name.
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
@@ -32,10 +32,10 @@ def settings_class(name: str) -> type[CorpusSettings]:
 
 
 def corpus_settings(name: str, root: str | Path | None = None, **values: Any) -> CorpusSettings:
-    """The settings of a corpus from the values of its keys, as a recipe or Python code has them.
+    """Make the checked settings of a corpus from the values of its keys.
 
     Raises:
-        UserError: naming the key that is unknown or wrong.
+        UserError: if a key is unknown or its value is wrong; the message names the key.
     """
     return validated(settings_class(name), {"name": name, "root": root, **values}, "corpus")
 
@@ -43,33 +43,36 @@ def corpus_settings(name: str, root: str | Path | None = None, **values: Any) ->
 def corpus_facts(
     name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The metadata of a corpus for cards and reports.
+    """The metadata of a corpus for cards and reports, as a dict.
 
     Args:
         name: a key of `CORPORA`.
-        options: of the corpus; for a user's table the metadata themselves.
-        trained_on: limits a mixture to these of its corpora.
+        options: the options of the corpus; for a user's table they include the metadata.
+        trained_on: the names of the corpora of a mixture to describe; empty for all.
 
     Returns:
         The fields of `ser_hf.corpora.metadata.Metadata`.
     """
-    each = _metadata_of_each(name, options, trained_on)
-    metadata = combined(each) if name == "mixture" else each[0]
+    all_metadata = _metadata_of_each(name, options, trained_on)
+    metadata = combined(all_metadata) if name == "mixture" else all_metadata[0]
     return dataclasses.asdict(metadata)
 
 
 def corpora_facts(
     name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """`corpus_facts` of each corpus of a mixture; for any other corpus a list of one."""
-    each = _metadata_of_each(name, options, trained_on)
-    return [dataclasses.asdict(metadata) for metadata in each]
+    """The metadata of each corpus of a mixture; a list of one item for any other corpus.
+
+    The arguments and the dicts are those of `corpus_facts`.
+    """
+    all_metadata = _metadata_of_each(name, options, trained_on)
+    return [dataclasses.asdict(metadata) for metadata in all_metadata]
 
 
 def _metadata_of_each(
     name: str, options: Mapping[str, Any], trained_on: Collection[str]
 ) -> list[Metadata]:
-    """The metadata of each corpus of a mixture, or of the one corpus."""
+    """The metadata of each corpus of a mixture; a list of one item for any other corpus."""
     if name == "mixture" and not options.get("corpora"):
         return []
     settings = corpus_settings(name, **options)

@@ -1,4 +1,4 @@
-"""Columns of tables of any kind: their types and names, numbers, and words of splits."""
+"""Columns of tables: their types and names, integers in cells, and words that name splits."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from ..utils.cells import is_empty, text
 from .schema import RESERVED
 
-# not 007, which is a name; 64 bits hold 18 digits
+# 007 does not match, because it is a name. Any number of 18 digits fits in 64 bits.
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _INT64_LIMIT = 2**63
@@ -29,31 +29,35 @@ SPLIT_WORDS = {
 
 
 def integer(cell: Any) -> int | None:
-    """The integer in a cell (23, 23.0 or text of these); None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,9})(\.0+)?", text(cell) or "", re.ASCII)
-    return int(found[1]) if found else None
+    """The integer in a cell that contains 23, 23.0, "23" or "23.0"; None for anything else."""
+    match = re.fullmatch(r"([0-9]{1,9})(\.0+)?", text(cell) or "", re.ASCII)
+    return int(match[1]) if match else None
 
 
 def split_name(word: str) -> str | None:
-    """The split (train, validation, test) that a word means, in any case; None for another word."""
+    """The split (train, validation or test) that a word means; None if it means no split.
+
+    Upper and lower case are equal.
+    """
     return SPLIT_WORDS.get(word.strip().lower())
 
 
 def extra_columns(
     cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True
 ) -> list[dict[str, Any]]:
-    """Collect the columns that are not `used` and have a plain value in some row.
+    """Collect the further columns of a table: those that are not `used` and have a plain value.
 
-    A column has one type for all rows: bool, int, float or str. `session` and integers beyond 64
-    bits are text. Lists, mappings and bytes are left out; a column with a reserved name is renamed
-    to ``own_NAME``.
+    A column has one type for all rows: bool, int, float or str. The column `session` and integers
+    beyond 64 bits become text. Lists, mappings and bytes are left out. A column with a reserved
+    name is renamed to ``own_NAME``.
 
     Args:
-        cells: the columns of each row.
-        guess: whether to read numbers from text, as in a CSV file.
+        cells: for each row, column -> value.
+        used: the columns that have another use.
+        guess: whether text that looks like a number becomes a number, as in a CSV file.
 
     Returns:
-        The columns to keep of each row.
+        For each row, further column -> value.
     """
     kept: list[dict[str, Any]] = [{} for _ in cells]
     names = {name for row in cells for name in row}
@@ -68,7 +72,7 @@ def extra_columns(
 def _plain_columns(
     cells: Sequence[Mapping[str, Any]], used: Collection[str]
 ) -> dict[str, dict[int, Any]]:
-    """Column -> position of a row -> its plain value, for the columns that are not used."""
+    """For each column that is not used: position of the row -> plain value."""
     columns: dict[str, dict[int, Any]] = {}
     for position, row in enumerate(cells):
         for name, value in row.items():
@@ -81,7 +85,7 @@ def _plain_columns(
 
 
 def _unreserved_name(name: str, names: Collection[str]) -> str:
-    """The name of a column; of a reserved name the first with ``own_`` before it that is free."""
+    """The new name of a column: a reserved name gets ``own_`` in front until it is unique."""
     if name not in RESERVED:
         return name
     new_name = f"own_{name}"
@@ -93,9 +97,13 @@ def _unreserved_name(name: str, names: Collection[str]) -> str:
 def with_splits(
     splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Add the column `split`, if files or folders name splits.
+    """Add the column `split` to the further columns of each row, if any row has a split.
 
-    A `split` column of the table becomes ``own_split``.
+    A column `split` that the table already has is renamed to ``own_split``.
+
+    Args:
+        splits: the split of each row, as its file or folder names it.
+        extra: the further columns of each row.
     """
     if not any(splits):
         return [dict(row) for row in extra]
@@ -109,8 +117,9 @@ def with_splits(
 
 
 def _plain(value: Any) -> bool | int | float | str | None:
-    """A cell as a value that a column can hold; None for an empty cell, a list, a mapping and
-    bytes.
+    """Convert a cell to a bool, int, float or str.
+
+    An empty cell, a list, a mapping and bytes become None. An integer beyond 64 bits becomes text.
     """
     if is_empty(value) or isinstance(value, list | tuple | dict | bytes):
         return None

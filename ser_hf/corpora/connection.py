@@ -1,4 +1,4 @@
-"""Transfers of files from servers that may stall, refuse, or send something else."""
+"""Download of files from servers that may stall, refuse a request, or send wrong content."""
 
 import threading
 import time
@@ -18,25 +18,25 @@ from .files import refuse_links
 from .release import Entry
 
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
-# A connection ends without a byte for so long, or with fewer than `_SLOWEST` a second: B bytes take
-# B/1000 s + 30 s at most.
+# A transfer is stopped if no byte arrives for `_STALL_SECONDS`, or if it is slower than
+# `_SLOWEST` bytes per second. B bytes therefore take at most B/1000 s + 30 s.
 _STALL_SECONDS = 30.0
 _SLOWEST = 1000
 _BLOCK_BYTES = 1 << 16
-_AT_A_TIME = 8  # files, where they come one by one
+_PARALLEL_FILES = 8  # for a server that has each file by itself
 _RETRIES = 3
-_PAUSE_SECONDS = 10.0  # after a server is busy
-_MOST_FAILURES = 10  # files after which a server is given up
-# Answers of a server that is busy, which may work later.
+_PAUSE_SECONDS = 10.0  # wait before the next request if a server is busy
+_MOST_FAILURES = 10  # stop using a server after so many failed files
+# Status codes of a server that is busy: the same request may work later.
 _BUSY = (408, 429)
 
 
 class SourceError(Exception):
-    """A source fails to provide a file; the message is one line. Other sources are tried."""
+    """A source cannot provide a file. The message is one line; the next source is tried."""
 
 
 class Location(NamedTuple):
-    """Where to download a file from, with the headers of the request."""
+    """The URL of a file of a release, with the headers of the request."""
 
     entry: Entry
     url: str
@@ -51,19 +51,21 @@ class Connection:
         self.session = requests.Session()
         self.session.headers.update(_HEADERS)
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
-        pooch.get_logger().setLevel("WARNING")  # otherwise one line for each file
+        pooch.get_logger().setLevel("WARNING")  # by default pooch logs a line for each file
 
     def fetch(
         self, url: str, name: str, known_hash: str | None, limit: int, **request: Any
     ) -> Path:
-        """Download at most `limit` bytes to the file `name`, unless they are there already.
+        """Download a URL to the file `name` in the folder, if this file does not exist yet.
 
         Args:
-            known_hash: of the content, in pooch's form (``md5:...``); None where none is published.
+            known_hash: the hash of the content in pooch's form (``md5:...``); None if no hash is
+                published.
+            limit: the largest accepted size in bytes.
             request: further arguments of `requests.Session.request`.
 
         Raises:
-            SourceError: if the server refuses, is down, or sends something else.
+            SourceError: if the server refuses the request, is down, or sends wrong content.
         """
         refuse_links(self.folder.parent, [self.folder])
         self._cache.registry[name] = known_hash
@@ -75,10 +77,11 @@ class Connection:
             raise SourceError(one_line(error)) from None
 
     def fetch_all(self, locations: Sequence[Location]) -> None:
-        """Download files to the names of their SHA-256, several at a time.
+        """Download several files at a time; the name of each is its SHA-256.
 
         Raises:
-            SourceError: after all files, or many failures.
+            SourceError: if any file failed, after all other files were tried or after
+                `_MOST_FAILURES` failures.
         """
         failures: list[str] = []
         bar = tqdm(
@@ -88,7 +91,7 @@ class Connection:
             leave=False,
             disable=None,
         )
-        with bar, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with bar, ThreadPoolExecutor(_PARALLEL_FILES) as pool:
             entry_of_download = {
                 pool.submit(self._fetch_entry, location): location.entry for location in locations
             }
@@ -102,7 +105,7 @@ class Connection:
                         failures.append(f"{entry.path}: {error}")
                     if len(failures) >= _MOST_FAILURES:
                         break
-            finally:  # too many failures, Ctrl-C or a full disk
+            finally:  # also after too many failures, Ctrl-C or a full disk
                 pool.shutdown(wait=False, cancel_futures=True)
         if failures:
             raise SourceError(f"{len(failures)} files not available, {min(failures)}")
@@ -120,11 +123,12 @@ class Connection:
     def _transfer(
         self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]
     ) -> None:
-        """A downloader for pooch, which adds retries, a temporary file and the check of the hash.
+        """Download a URL to a file. pooch calls this function.
 
-        Unlike `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server
-        refuses. Another thread receives: a server may send a header so slowly that no read of it
-        takes too long.
+        pooch adds retries, a temporary file and the check of the hash. Unlike
+        `pooch.HTTPDownloader` this function limits size and time, and does not repeat a request
+        that the server refuses. Another thread receives the response, so that the total time is
+        limited even if a server sends each byte of a header just before the read times out.
         """
         arguments = {
             "method": "GET",
@@ -135,7 +139,7 @@ class Connection:
         }
         done = Future()
         start = time.monotonic()
-        with open(output_file, "wb") as file:  # closed, it ends the thread too
+        with open(output_file, "wb") as file:  # closing the file also ends the thread
             receiver = threading.Thread(
                 target=self._receive, args=(done, file, limit, arguments), daemon=True
             )
@@ -149,7 +153,10 @@ class Connection:
     def _receive(
         self, done: Future, file: BinaryIO, limit: int, arguments: Mapping[str, Any]
     ) -> None:
-        """Write the body of a response to the file; `done` has the error, if there is one."""
+        """Request a URL and write the body of the response to the file.
+
+        An error is stored in `done`, because this function runs in its own thread.
+        """
         try:
             with self.session.request(**arguments) as response:
                 _check_status(response)
@@ -162,7 +169,12 @@ class Connection:
 
 
 def _check_status(response: requests.Response) -> None:
-    """Raise a SourceError if the server refuses, and an HTTPError, after a pause, if it is busy."""
+    """Check the status code of a response.
+
+    Raises:
+        SourceError: if the server refuses the request.
+        requests.HTTPError: if the server is busy, after a pause; pooch then tries again.
+    """
     if response.status_code < 400:
         return
     reason = one_line(f"HTTP {response.status_code} {response.reason}")
@@ -173,7 +185,11 @@ def _check_status(response: requests.Response) -> None:
 
 
 def _write_body(response: requests.Response, file: BinaryIO, limit: int) -> None:
-    """Write the body to the file; a SourceError for one of more than `limit` bytes."""
+    """Write the body of a response to the file.
+
+    Raises:
+        SourceError: if the body has more than `limit` bytes.
+    """
     total = response.raw.length_remaining
     if total is not None and total > limit:
         raise SourceError(f"announces {total:,} bytes, more than {limit:,}")
@@ -181,8 +197,8 @@ def _write_body(response: requests.Response, file: BinaryIO, limit: int) -> None
     bar = tqdm(total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
     try:
         with bar:
-            # Unlike `iter_content`, `read1` returns what there is, so that a slow server is
-            # noticed.
+            # Unlike `iter_content`, `read1` returns the bytes that have arrived without waiting for
+            # a full block, so that a slow server is noticed.
             while block := response.raw.read1(_BLOCK_BYTES, decode_content=False):
                 received += len(block)
                 if received > limit:

@@ -1,20 +1,20 @@
 """CREMA-D: the Crowd-sourced Emotional Multimodal Actors Dataset.
 
 91 actors (48 male, 43 female, 20 to 74 years, of several ethnic backgrounds, American English) say
-twelve sentences in six emotions, one of the sentences at three levels of intensity: 7,442 clips. 16
-kHz WAV as released.
+twelve sentences in six emotions, and one of the sentences at three levels of intensity. There are
+7,442 clips, released as 16 kHz WAV.
 
-License: Open Database License 1.0, its contents Database Contents License 1.0.
+License: Open Database License 1.0 for the database, Database Contents License 1.0 for its contents.
 
-File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO,
-MD, HI, or XX where the level was left open).
+File names: the fields of `1001_IEO_ANG_HI.wav` are actor, sentence, emotion (as the actor intended
+it) and level (LO, MD, HI, or XX for an unspecified level).
 
 Raters often perceived another emotion than the intended one. Each clip was rated from the voice
 alone, from the face alone, and from both, each time by four to twelve raters. The release's
-`processedResults/tabulatedVotes.csv` has their votes: one row a clip and mode, counts in the
-columns A, D, F, H, N, S, the mode in the first digit of the row's number (1 voice, 2 face, 3
-multimodal). Their majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the release's
-`summaryTable.csv`; 644 clips have a tie by voice, 470 by face and 420 by both.
+`processedResults/tabulatedVotes.csv` has their votes: one row for each clip and mode, with counts
+in the columns A, D, F, H, N and S. The first digit of the row's number is the mode (1 voice, 2
+face, 3 multimodal). The majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the
+release's `summaryTable.csv`; 644 clips have a tie by voice, 470 by face and 420 by both.
 
 Quirks of the official files, left out:
 - `1076_MTI_SAD_XX` is silent: every sample is zero.
@@ -92,9 +92,9 @@ GRAMMAR = re.compile(
     rf"_(?P<level>{'|'.join(LEVELS)})"
 )
 
-# Intended emotions in canonical order, by the letter that the vote tables give them.
+# Column of the table of votes -> emotion, in canonical order.
 VOTE_COLUMNS = {code[0]: emotion for code, emotion in EMOTION_CODES.items()}
-# What raters were given, by the first digit of a row's number in the vote table.
+# What raters were given -> the first digit of the row's number in the table of votes.
 MODES = {"voice": "1", "face": "2", "multimodal": "3"}
 VOTE_TABLE = "tabulatedVotes.csv"
 
@@ -133,7 +133,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
-        word=fields["emotion"],
+        original_label=fields["emotion"],
         speaker=f"cremad:{fields['actor']}",
         id=f"cremad/{path.stem}",
         sex="female" if _SEXES[position] == "F" else "male",
@@ -145,10 +145,10 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 class CremadSettings(CorpusSettings):
-    """Keys of CREMA-D.
+    """Settings of CREMA-D.
 
-    Majority, ties and agreement are those of the six emotions that raters chose among, before a
-    recipe merges any.
+    Majority, ties and agreement are computed over the six emotions of the release, before a recipe
+    merges emotions.
     """
 
     name: Annotated[Literal["cremad"], Field(description="CREMA-D")] = "cremad"
@@ -181,30 +181,29 @@ class CremadSettings(CorpusSettings):
 
 
 def parse(settings: CremadSettings) -> Listing:
-    """Read the clips below the root, labelled by the emotion that the actor intended or that most
-    raters perceived.
+    """Read the clips below the root, labelled by the intended emotion or by the votes of raters.
 
     Clips labelled by votes have two further columns: `intended`, and `agreement`, the share of
-    votes for their emotion. With `soft` they have their votes, {emotion: count}, and a tie is
-    labelled by the intended emotion if that is among the tied ones, else by the first of these in
-    canonical order. Without `soft` ties are left out.
+    votes for the label. With `soft` each clip also has its votes, {emotion: count}. The label of a
+    tie is then the intended emotion if it is one of the tied emotions, otherwise the first tied
+    emotion in canonical order. Without `soft` clips with a tie are left out.
     """
     listing = parse_files(settings, TITLE, "1001_IEO_ANG_HI.wav", read_name, _reason_to_skip)
     if settings.target == "intended":
-        return _with_perceived(listing, settings)
-    return _perceived(listing, settings)
+        return _add_perceived_column(listing, settings)
+    return _label_by_votes(listing, settings)
 
 
 def _reason_to_skip(clip: Clip) -> str | None:
-    """Why a clip is left out for any target; None to keep it."""
+    """The reason to leave a clip out, whatever the target; None to keep it."""
     return KNOWN_BAD.get(PurePath(clip.path).stem)
 
 
-def _with_perceived(listing: Listing, settings: CremadSettings) -> Listing:
-    """The same clips, with a column `perceived` if the table of votes exists.
+def _add_perceived_column(listing: Listing, settings: CremadSettings) -> Listing:
+    """Add the column `perceived` to the clips if the table of votes exists.
 
-    It has the majority of the votes from the voice alone, None for a tie. Reports compare
-    predictions with it as well.
+    The column contains the majority of the votes by voice alone, or None for a tie. Reports compare
+    predictions also with this column.
     """
     try:
         votes = read_votes(_find_table(settings), "voice")
@@ -222,14 +221,14 @@ def _with_perceived(listing: Listing, settings: CremadSettings) -> Listing:
 
 
 def _winners(counts: Mapping[str, int]) -> list[str]:
-    """The emotions with most votes."""
+    """The emotions that share the highest number of votes."""
     return [emotion for emotion, count in counts.items() if count == max(counts.values())]
 
 
-def _perceived(listing: Listing, settings: CremadSettings) -> Listing:
-    """The listing labelled by the votes of one mode.
+def _label_by_votes(listing: Listing, settings: CremadSettings) -> Listing:
+    """Label the clips by the votes of the mode that the settings name.
 
-    Ties and clips of too little agreement join the skipped files.
+    Clips with a tie or too little agreement are added to the skipped files.
     """
     target = settings.target
     table = _find_table(settings)
@@ -253,25 +252,25 @@ def _perceived(listing: Listing, settings: CremadSettings) -> Listing:
             )
             skipped.append((clip.path, reason))
         else:
-            perceived = dataclasses.replace(
+            labelled_clip = dataclasses.replace(
                 clip,
                 emotion=clip.emotion if clip.emotion in winners else winners[0],
-                word=None,
+                original_label=None,
                 votes=counts if settings.soft else None,
                 extra={"intended": clip.emotion, "agreement": share},
             )
-            clips.append(perceived)
+            clips.append(labelled_clip)
     return Listing(listing.corpus, clips, skipped)
 
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
-    """The votes of one mode in `tabulatedVotes.csv`.
+    """Read the votes of one mode from `tabulatedVotes.csv`.
 
     Args:
         target: voice, face or multimodal.
 
     Returns:
-        {clip: {emotion: count}}, emotions in canonical order.
+        {name of the clip: {emotion: count}}, with the emotions in canonical order.
     """
     try:
         # The first column, the row's number, has no name.
@@ -295,7 +294,7 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
 
 
 def _find_table(settings: CremadSettings) -> Path:
-    """The table of votes in the folder `tables`, or near the root."""
+    """The path of the table of votes, in the folder `tables` or near the root."""
     if settings.tables is None:
         base = Path(settings.root).absolute()
         folders = [folder / "processedResults" for folder in (base, *base.parents[:2])]

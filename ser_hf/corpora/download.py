@@ -2,10 +2,10 @@
 
     ser-hf download ravdess data/RAVDESS
 
-Official sources come first, mirrors after them. From every source a file is taken only if its
-SHA-256 is in the packaged list (`ser_hf.corpora.verify`); names in archives decide nothing. Files
-wait in `.download` below the corpus's folder until the release is complete, and are then moved into
-place.
+Official sources are tried first, then mirrors. A file is kept only if its SHA-256 is in the
+packaged list of the release (`ser_hf.corpora.verify`); file names inside archives are ignored.
+Files are collected in the folder `.download` below the corpus's folder. When the release is
+complete, they are moved into the corpus's folder.
 """
 
 import hashlib
@@ -33,28 +33,28 @@ logger = logging.getLogger(__name__)
 
 _LFS_TYPE = "application/vnd.git-lfs+json"
 _LFS_HEADERS = {"Accept": _LFS_TYPE, "Content-Type": _LFS_TYPE}
-_LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
-_RESPONSE_BYTES = 64 << 20  # of a JSON response
-# Archives hold more than the wanted files (EMO-DB's: annotations), but not so many times more.
+_LFS_BATCH = 100  # objects in one request; GitHub and GitLab accept 100
+_RESPONSE_BYTES = 64 << 20  # the largest accepted JSON response
+# An archive may hold further files (EMO-DB's holds annotations), but at most this many times the
+# size of the audio.
 _ARCHIVE_FACTOR = 10
 
 
 def downloadable() -> list[str]:
-    """The corpora of ser_hf that have a source."""
+    """The names of the corpora that ser_hf can download."""
     return [name for name in OWN_CORPORA if release_of(name).sources]
 
 
 def download(name: str, folder: str | Path) -> ReleaseCheck:
-    """Download the missing files of a corpus's release, and compare every byte with the release's
-    list.
+    """Download the missing files of a corpus's release, and check the SHA-256 of all its files.
 
-    The sources of the release are used one after another until everything has arrived. Files in the
-    folder are left as they are, except Git LFS pointers and empty files. Complete files of an
-    interrupted download are kept, and the next call continues with the others.
+    The sources of the release are used one after another until all files are downloaded. Existing
+    files in the folder are not changed, except Git LFS pointers and empty files. Complete files of
+    an interrupted download are kept, and the next call downloads the other files.
 
     Raises:
-        UserError: if there is nothing to download from, or the sources did not provide everything;
-            the line has the reason of each of them.
+        UserError: if the corpus has no source, or if files are still missing after all sources were
+            tried; the message has the reason of each source.
     """
     release = release_of(name)
     if not release.sources:
@@ -69,18 +69,20 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
 
 
 def download_missing(settings: CorpusSettings) -> None:
-    """Download the missing files of a recipe's corpus (`corpus.download: true`), or of each corpus
-    of a mixture.
+    """Download the missing files of each corpus of a recipe (`corpus.download: true`).
 
-    A corpus that requires a registration must be in its folder. Corpora without known sources
-    (tables of the user, datasets of the Hub) are left to their parsers. Only names and sizes are
-    compared.
+    Files that exist are compared by name and size only. A corpus that requires a registration must
+    already be in its folder. Nothing is done for a corpus without a release (tables of the user,
+    datasets of the Hub): its parser reports missing files.
+
+    Raises:
+        UserError: if a corpus cannot be downloaded.
     """
     items: dict[str, CorpusSettings | MixtureItem] = {"corpus": settings}
     if isinstance(settings, MixtureSettings):
         items = {f"corpus.corpora[{i}]": item for i, item in enumerate(settings.corpora)}
 
-    # All are checked before anything is downloaded.
+    # All corpora are checked before anything is downloaded.
     folders = []
     for key, item in items.items():
         release = release_of(item.name)
@@ -107,24 +109,25 @@ def download_missing(settings: CorpusSettings) -> None:
 
 
 def _named_folder(path: str | Path | None, key: str) -> Path:
-    """The folder that a key names; a UserError without one."""
+    """The folder of the corpus at `path`; a UserError that names `key` if the path is invalid."""
     if path is None or not str(path).strip() or "\0" in str(path):
         raise UserError(f"{key}: missing or invalid; name the folder for the corpus")
     return Path(path).expanduser()
 
 
 def _complete(name: str, folder: Path) -> None:
-    """Fetch what a folder lacks and move it into place, while no other process does."""
+    """Download the missing files of a folder under a lock, and move them into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The lock is beside `.download` and stays: a lock file that is deleted may be held twice.
+    # The lock file is beside `.download` and is never deleted: after a deletion two processes could
+    # hold the lock.
     lock = folder / f"{UNFINISHED}.lock"
     staged = folder / UNFINISHED
     refuse_links(folder, [lock, staged, *staged.glob("*")])
     with FileLock(lock):
-        # Another process may have downloaded.
+        # Another process may have downloaded files while this one waited for the lock.
         missing = check_release(name, folder, hashed=False).missing
         staging = Staging(name, folder, missing)
-        for path in staged.glob("tmp*"):  # pooch's, of a killed download
+        for path in staged.glob("tmp*"):  # temporary files of pooch from a killed download
             path.unlink()
         if staging.wanted:
             refuse_links(folder, [folder / entry.path for entry in staging.wanted])
@@ -136,10 +139,10 @@ def _complete(name: str, folder: Path) -> None:
 
 
 def _fetch_from_sources(staging: "Staging") -> None:
-    """Fetch from one source after the other.
+    """Download the missing files from the sources of the release, one source after the other.
 
     Raises:
-        UserError: with each source's reason, if files are missing at the end.
+        UserError: if files are still missing at the end; the message has the reason of each source.
     """
     corpus = SINGLE_CORPORA[staging.corpus]
     size = format_size(sum(entry.bytes for entry in staging.missing()))
@@ -171,11 +174,15 @@ def _fetch_from_sources(staging: "Staging") -> None:
 
 
 class Staging:
-    """The files that a folder lacks of a release, and the folder `.download` in it, where they wait
-    by SHA-256.
+    """The folder `.download`, which collects the missing files of a release.
 
-    An unfinished download has no file with the name of an audio file, and is never read as a
-    corpus.
+    Each file is named by its SHA-256. No file has the suffix of an audio file, so that an
+    unfinished download is never read as a corpus.
+
+    Args:
+        corpus: the name of the corpus.
+        root: the folder of the corpus.
+        wanted: the files of the release that the folder lacks.
     """
 
     def __init__(self, corpus: str, root: Path, wanted: list[Entry]):
@@ -188,18 +195,21 @@ class Staging:
         self._hashes = {entry.sha256 for entry in wanted}
 
     def missing(self) -> list[Entry]:
-        """The wanted files that have not arrived, each content once."""
-        lacking = (entry for entry in self.wanted if not (self.folder / entry.sha256).is_file())
-        return list({entry.sha256: entry for entry in lacking}.values())
+        """The wanted files that are not downloaded yet; of files with equal content only one."""
+        missing = (entry for entry in self.wanted if not (self.folder / entry.sha256).is_file())
+        return list({entry.sha256: entry for entry in missing}.values())
 
     def take(self, content: bytes) -> None:
-        """Keep the content of a file if it is a wanted one."""
+        """Save the content of a file if it is the content of a wanted file."""
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 in self._hashes:
-            self._written(content).replace(self.folder / sha256)
+            self._write_new_file(content).replace(self.folder / sha256)
 
-    def _written(self, content: bytes) -> Path:
-        """A new file with the content; a link of its name is removed, not followed."""
+    def _write_new_file(self, content: bytes) -> Path:
+        """Write the content to a new temporary file, and return its path.
+
+        If a link with this name exists, it is removed and not followed.
+        """
         part = self.folder / "content.part"
         refuse_links(self.root, [self.folder])
         part.unlink(missing_ok=True)
@@ -212,20 +222,21 @@ class Staging:
         uses_left = Counter(entry.sha256 for entry in self.wanted)
         for entry in self.wanted:
             target = self.root / entry.path
-            refuse_links(self.root, [target])  # again: the download took its time
+            # Checked again, because a link may have been created during the download.
+            refuse_links(self.root, [target])
             target.parent.mkdir(parents=True, exist_ok=True)
             uses_left[entry.sha256] -= 1
             source = self.folder / entry.sha256
-            if uses_left[entry.sha256]:  # another file has equal content
-                source = self._written(source.read_bytes())
+            if uses_left[entry.sha256]:  # another file with equal content needs this source
+                source = self._write_new_file(source.read_bytes())
             source.replace(target)
 
 
 def fetch(source: Source, staging: Staging, connection: Connection) -> None:
-    """Fetch from a source what is missing.
+    """Download the missing files from a source.
 
     Raises:
-        SourceError: if the source fails.
+        SourceError: if the source cannot provide its files.
     """
     if isinstance(source, Archive):
         _fetch_archive(source, staging, connection)
@@ -234,7 +245,7 @@ def fetch(source: Source, staging: Staging, connection: Connection) -> None:
 
 
 def _fetch_archive(source: Archive, staging: Staging, connection: Connection) -> None:
-    """Download a zip and keep the wanted files of it."""
+    """Download a zip archive and keep the wanted files in it."""
     name = f"archive-{key_of(source.url)[:8]}"
     known_hash = f"md5:{source.md5}" if source.md5 else None
     archive = connection.fetch(source.url, name, known_hash, source.bytes or staging.limit)
@@ -244,17 +255,19 @@ def _fetch_archive(source: Archive, staging: Staging, connection: Connection) ->
     except SourceError:
         archive.unlink()
         raise
-    # If unpacking is interrupted or the disk is full, it stays, and the next command unpacks it.
+    # This line is not reached if unpacking is interrupted or the disk is full: the archive then
+    # stays, and the next download unpacks it.
     archive.unlink()
 
 
 def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
-    """The members of a zip file with the size of a missing file; their names are not used, for
-    security.
+    """Yield the content of each member of a zip archive that has the size of a wanted file.
+
+    The names of the members are not used, for security.
 
     Raises:
-        SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can
-            have.
+        SourceError: if the file is not a zip archive, is damaged, or would unpack to more bytes
+            than the release can have.
     """
     try:
         with zipfile.ZipFile(archive) as package:
@@ -266,12 +279,12 @@ def contents(archive: Path, staging: Staging) -> Iterator[bytes]:
     except SourceError:
         raise
     except Exception as error:
-        # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
+        # A damaged archive raises many types: BadZipFile, zlib.error, struct.error, EOFError, ...
         raise SourceError(f"no zip archive, or damaged ({one_line(error)})") from error
 
 
 def _fetch_objects(source: LfsStore, staging: Staging, connection: Connection) -> None:
-    """Download files from a Git LFS server, through the basic transfer."""
+    """Download the missing files from a Git LFS server with the transfer adapter "basic"."""
     missing = staging.missing()
     for start in range(0, len(missing), _LFS_BATCH):
         batch = missing[start : start + _LFS_BATCH]
@@ -281,9 +294,10 @@ def _fetch_objects(source: LfsStore, staging: Staging, connection: Connection) -
 def _locate(
     source: LfsStore, batch: Sequence[Entry], name: str, connection: Connection
 ) -> list[Location]:
-    """Where a Git LFS server has the files of a batch, as far as it has them.
+    """Ask a Git LFS server for the locations of the files of a batch.
 
-    It uses the batch API (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md).
+    Files that the server does not have are left out. The request uses the batch API
+    (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md).
     """
     request = {
         "operation": "download",

@@ -1,39 +1,40 @@
-"""EmoBox's metadata: 32 corpora in one form, with the folds of their published figures (corpus name
-`emobox`).
+"""Corpora with metadata of EmoBox, which also has the folds of published results (name `emobox`).
+
+EmoBox has the metadata of 32 corpora in one format:
 
     corpus: {name: emobox, root: EmoBox/data/ravdess, audio_root: data/RAVDESS}
     protocol: {name: emobox/lists}
 
-`corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`),
-`corpus.audio_root` the folder of its audio as released. The metadata is under the MIT license; the
-audio is under that of each corpus, which cards quote from the options, or from the corpus's own
+`corpus.root` is the folder of one corpus in https://github.com/emo-box/EmoBox (`data/ravdess`).
+`corpus.audio_root` is the folder of the audio as released. The metadata is under the MIT license.
+The audio is under the license of each corpus; cards quote it from the options or from the corpus's
 module.
 
-What is read:
+These files are read:
 - ``ravdess.jsonl``, one JSON object per clip: key, dataset, wav, emo, length, and start_time and
   end_time for segments of a long recording (PAVOQUE). If this list is missing, the lists of the
-  folds replace it.
-- ``label_map.json``, EmoBox's words for those of each corpus: ``{"Fearful": "Fear", "ps":
-  "Surprise"}``. Words that are no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) need a
-  `label_map`, such as ``{Poker: other}``.
+  folds are read instead.
+- ``label_map.json``, which maps the labels of the corpus to those of EmoBox: ``{"Fearful": "Fear",
+  "ps": "Surprise"}``. A label that is not a canonical emotion (poker in PAVOQUE, assertive in
+  JL-Corpus) must be in the option `label_map`, such as ``{Poker: other}``.
 - ``data.seg.wrd.stm``, the only file with speakers: ``key channel speaker start end <...> label``.
-- ``fold_1/ravdess_test_fold_1.jsonl``: the splits of each fold, which fill the columns ``fold_1``
-  and so on.
+- ``fold_1/ravdess_test_fold_1.jsonl`` and similar lists, the splits of each fold. They become the
+  columns ``fold_1`` and so on.
 
-Audio is found by name: among the files below `audio_root` with the stem of `wav`, in any format,
-the one with the most matching parent folders.
+Audio files are searched below `audio_root` by name. Of all files with the same stem as `wav`, in
+any format, the one with the most matching parent folders is used.
 
 Quirks:
 - The language in stm files is always English: `corpus.language` gives the right one.
-- IEMOCAP's speaker there is the actor with the markers (``Ses05M``), a name that both actors of the
-  session share; here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file
-  name.
-- MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with
-  `no_speaker: one`, and every figure is reported as speaker-dependent.
+- For IEMOCAP, EmoBox gives as speaker the actor who wore the markers (``Ses05M``), so that both
+  actors of a session have one name. Here the speaker is the actor who speaks, as
+  `ser_hf.corpora.iemocap` reads it from the file name.
+- For MER2023 and RESD, EmoBox gives the clip's name as speaker: the speaker is unknown. These
+  corpora load with `no_speaker: one`, and every result is reported as speaker-dependent.
 - EMNS is released as WebM and MELD as video; extract the audio first.
 - Corpora with a module (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows and ids from the
-  grammar of that module; a label that differs from EmoBox's is an error. Their known bad clips are
-  left out here too.
+  grammar of that module; a label that differs from EmoBox's is an error. Clips that the module
+  leaves out as bad are left out here too.
 """
 
 import dataclasses
@@ -64,17 +65,17 @@ CITATION = (
 )
 # Corpora whose modules read the clips.
 MODULES = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
-# EmoBox's word for a split -> the split.
+# Name of a split in EmoBox -> the split.
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 _STM = re.compile(r"(?P<key>\S.*?) \S+ (?P<speaker>\S.*?) [0-9.e-]+ [0-9.e-]+ <id=(?P=key),.*> .*")
 
 
 class EmoboxSettings(DescribedSettings):
-    """Keys of a corpus of EmoBox; the root is its folder of metadata.
+    """Settings of a corpus of EmoBox. The root is the folder with its metadata.
 
-    Words of `label_map` are EmoBox's, or those of the corpus. A speaker pattern is matched with
-    `wav`.
+    `label_map` may contain labels of EmoBox and labels of the corpus. The speaker pattern is
+    searched in `wav`.
     """
 
     name: Annotated[Literal["emobox"], Field(description="a corpus with metadata of EmoBox")] = (
@@ -85,7 +86,7 @@ class EmoboxSettings(DescribedSettings):
     ] = None
 
     def metadata(self) -> Metadata:
-        """Also with the page and the citation of EmoBox."""
+        """The metadata of the corpus, with the page and the citation of EmoBox added."""
         title = self.title or "a corpus of EmoBox"
         citation = CITATION
         if self.citation:
@@ -95,18 +96,25 @@ class EmoboxSettings(DescribedSettings):
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """A line of a list: `where` is file and line, the other fields are EmoBox's."""
+    """A clip in a list of EmoBox.
+
+    Attributes:
+        where: the list and the line, for messages.
+        segment: whether the clip is a segment of a long recording.
+
+    The other attributes are fields of EmoBox.
+    """
 
     where: str
     key: str
     dataset: str
     wav: str
     emo: str
-    segment: bool  # of a long recording
+    segment: bool
 
 
 def parse(settings: EmoboxSettings) -> Listing:
-    """Read a corpus's metadata and find its audio."""
+    """Read the metadata of a corpus and find the audio file of each clip."""
     if settings.root is None or not Path(settings.root).is_dir():
         raise UserError(
             f"corpus.root: {settings.root or 'missing'}; "
@@ -123,13 +131,13 @@ def parse(settings: EmoboxSettings) -> Listing:
         raise UserError(f"{entries[0].where}: dataset: {error}") from None
 
     paths = _match_audio(entries, files)
-    words = _label_map(root)
+    emobox_labels = _label_map(root)
     speakers = {} if corpus_name in MODULES else _speakers(root)
     rows = []
     for entry in entries:
         label = entry.emo
         if label not in (settings.label_map or {}):
-            label = words.get(label, label)
+            label = emobox_labels.get(label, label)
         folds = {fold: splits.get(entry.key) for fold, splits in split_of_key.items()}
         row = _row(
             entry,
@@ -154,7 +162,7 @@ def _row(
     folds: Mapping[str, str | None],
     settings: EmoboxSettings,
 ) -> Row:
-    """The row of a clip, whose audio is at the path, if there is any."""
+    """Make the row of a clip; `path` is its audio file, or None if it is missing."""
     wav = PurePosixPath(entry.wav)
     name = entry.key.removeprefix(f"{entry.dataset}-")
     if speaker in (name, wav.name, wav.stem):
@@ -187,12 +195,12 @@ def _row(
 
 
 def _match_audio(entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, Path | None]:
-    """The key of each clip -> its audio; None if there is none."""
+    """Map the key of each clip to its audio file, or to None if no file matches."""
     files_of_stem: dict[str, list[Path]] = {}
     for file in files:
         files_of_stem.setdefault(file.stem, []).append(file)
-    # How many paths of EmoBox end alike: folders that distinguish files of one name, such as the
-    # speaker's.
+    # Ending of a path -> the number of paths in EmoBox with this ending. Files with equal names are
+    # distinguished by their folders, such as the folder of the speaker.
     paths_with_ending: Counter = Counter()
     for wav in {entry.wav for entry in entries}:
         paths_with_ending.update(_endings(wav))
@@ -201,12 +209,12 @@ def _match_audio(entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, 
     entry_of_path: dict[Path, str] = {}
     for entry in entries:
         wav = PurePosixPath(entry.wav)
-        distinct = len(wav.parts) - 1
+        required_folders = len(wav.parts) - 1
         for folders, ending in enumerate(_endings(entry.wav)):
             if paths_with_ending[ending] == 1:
-                distinct = folders
+                required_folders = folders
                 break
-        path = _best_match(files_of_stem.get(wav.stem, ()), wav, distinct)
+        path = _best_match(files_of_stem.get(wav.stem, ()), wav, required_folders)
         if entry.segment:
             raise UserError(
                 f"{entry.where}: segments are not supported; cut this one into its own file"
@@ -221,18 +229,21 @@ def _match_audio(entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, 
 
 
 def _endings(wav: str) -> list[tuple[str, ...]]:
-    """The stem, the stem with its folder, and so on."""
+    """The endings of a path: the stem, the stem with its parent folder, and so on."""
     parts = PurePosixPath(wav).with_suffix("").parts
     return [parts[start:] for start in range(len(parts) - 1, -1, -1)]
 
 
-def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path | None:
-    """The path with most (at least `least`) innermost folders in common with `wav`.
+def _best_match(paths: Sequence[Path], wav: PurePosixPath, required_folders: int) -> Path | None:
+    """The path that has the most innermost folders in common with `wav`.
+
+    Returns:
+        None if no path has at least `required_folders` folders in common.
 
     Raises:
-        UserError: for two of them.
+        UserError: if two paths match equally well.
     """
-    candidates = [path for path in paths if _common_folders(path, wav) >= least]
+    candidates = [path for path in paths if _common_folders(path, wav) >= required_folders]
     if not candidates:
         return None
     candidates.sort(key=lambda path: _common_folders(path, wav), reverse=True)
@@ -254,42 +265,42 @@ def _common_folders(path: Path, wav: PurePosixPath) -> int:
 
 
 def _listed(root: Path, folds: Iterable[str]) -> list[_Entry]:
-    """The clips, each key once: from the complete list, or from the lists of all folds."""
-    complete = root / f"{root.resolve().name}.jsonl"
-    lists = [complete]
-    if not complete.is_file():
-        lists = [table for fold in folds for table in _lists(root / fold).values()]
+    """Read the clips from the complete list, or from the lists of all folds; each key once."""
+    complete_list = root / f"{root.resolve().name}.jsonl"
+    list_paths = [complete_list]
+    if not complete_list.is_file():
+        list_paths = [path for fold in folds for path in _list_paths(root / fold).values()]
     entries: dict[str, _Entry] = {}
-    for table in lists:
-        for entry in _entries(table):
+    for list_path in list_paths:
+        for entry in _entries(list_path):
             entries.setdefault(entry.key, entry)
     if not entries:
         raise UserError(
-            f"corpus.root: {root} has neither {complete.name} nor fold_1 with lists of clips; "
+            f"corpus.root: {root} has neither {complete_list.name} nor fold_1 with lists of clips; "
             f"name a corpus's folder of EmoBox's data, such as data/ravdess ({URL})"
         )
     return list(entries.values())
 
 
 def _folds(root: Path) -> dict[str, dict[str, str]]:
-    """Fold -> key -> split, folds in the order of their numbers."""
+    """Read the splits: fold -> key of a clip -> split. Folds are in the order of their numbers."""
     names = [path.name for path in root.iterdir() if path.is_dir() and _FOLD.fullmatch(path.name)]
     names.sort(key=lambda name: int(name.removeprefix("fold_")))
     folds = {}
     for name in names:
         split_of_key: dict[str, str] = {}
-        for split, table in _lists(root / name).items():
-            for entry in _entries(table):
+        for split, list_path in _list_paths(root / name).items():
+            for entry in _entries(list_path):
                 if split_of_key.setdefault(entry.key, split) != split:
                     raise UserError(f"{entry.where}: {entry.key} is listed in another split too")
         folds[name] = split_of_key
     return folds
 
 
-def _entries(table: Path) -> Iterator[_Entry]:
-    """The clips of a list."""
-    for line, content in read_json_lines(table):
-        where = f"{table}, line {line}"
+def _entries(list_path: Path) -> Iterator[_Entry]:
+    """Read the clips in a list."""
+    for line, content in read_json_lines(list_path):
+        where = f"{list_path}, line {line}"
         for field in ("key", "dataset", "wav", "emo"):
             if not isinstance(content.get(field), str) or not content[field]:
                 raise UserError(
@@ -306,29 +317,29 @@ def _entries(table: Path) -> Iterator[_Entry]:
         )
 
 
-def _lists(fold: Path) -> dict[str, Path]:
-    """Split -> its list in a fold's folder."""
-    lists = {}
-    for word, split in SPLITS.items():
-        tables = sorted(fold.glob(f"*_{word}_{fold.name}.jsonl"))
-        if tables:
-            lists[split] = tables[0]
-    return lists
+def _list_paths(fold: Path) -> dict[str, Path]:
+    """Map each split to the path of its list in the folder of a fold."""
+    path_of_split = {}
+    for emobox_name, split in SPLITS.items():
+        paths = sorted(fold.glob(f"*_{emobox_name}_{fold.name}.jsonl"))
+        if paths:
+            path_of_split[split] = paths[0]
+    return path_of_split
 
 
 def _label_map(root: Path) -> dict[str, str]:
-    """The corpus's words -> EmoBox's; empty without the file."""
+    """Read `label_map.json`: label of the corpus -> label of EmoBox. Empty without this file."""
     path = root / "label_map.json"
-    words = parse_json(read_text(path), path) if path.is_file() else {}
-    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+    labels = parse_json(read_text(path), path) if path.is_file() else {}
+    if not isinstance(labels, dict) or not all(isinstance(name, str) for name in labels.values()):
         raise UserError(
             f'{path}: expected a mapping of words to words, such as {{"Fearful": "Fear"}}'
         )
-    return words
+    return labels
 
 
 def _speakers(root: Path) -> dict[str, str]:
-    """Key -> speaker, from the stm file; empty without one."""
+    """Read the stm file: key of a clip -> speaker. Empty without this file."""
     path = root / "data.seg.wrd.stm"
     speakers = {}
     lines = read_text(path).split("\n") if path.is_file() else []
@@ -344,7 +355,7 @@ def _speakers(root: Path) -> dict[str, str]:
 
 
 def _listing_of_module(module: ModuleType, rows: Sequence[Row], parser: RowParser) -> Listing:
-    """Clips read by the grammar of the corpus's own module."""
+    """Make the clips of a corpus that has a module, whose grammar reads the file names."""
     clips = []
     skipped = []
     for row in rows:
@@ -362,7 +373,10 @@ def _listing_of_module(module: ModuleType, rows: Sequence[Row], parser: RowParse
 
 
 def _problem(row: Row, clip: Clip | None, module: ModuleType, parser: RowParser) -> str | None:
-    """What is wrong with a row whose name the corpus's own module reads; None if nothing is."""
+    """What is wrong with a row of a corpus that has a module; None if the row is right.
+
+    `clip` is the result of the module for the file name of this row.
+    """
     if row.missing:
         return "no such file"
     if clip is None:

@@ -1,15 +1,16 @@
 """EMO-DB: the Berlin Database of Emotional Speech.
 
 10 actors (5 female, 5 male, 21 to 35 years) say ten German sentences of everyday content in seven
-emotions: 535 clips, chosen from 816 recordings by 20 listeners (most were recognized by at least 80
-% of them and found natural by at least 60 %). 16 kHz WAV as released.
+emotions. There are 535 clips, selected from 816 recordings in a perception test with 20 listeners:
+at least 80 % of them recognized the emotion of most clips, and at least 60 % found the clips
+natural. The clips are released as 16 kHz WAV.
 
 License: free for research with citation; the release names no standard license.
 
 File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion
 is the initial of its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst
-(fear, anxiety), F Freude (happiness), T Trauer (sadness), N neutral. Versions count the takes
-before the choice, so that they have gaps.
+(fear, anxiety), F Freude (happiness), T Trauer (sadness), N neutral. Versions count all recorded
+takes; their numbers have gaps, because not all takes were selected.
 """
 
 import re
@@ -98,7 +99,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
-        word=fields["emotion"],
+        original_label=fields["emotion"],
         speaker=f"emodb:{fields['speaker']}",
         id=f"emodb/{path.stem}",
         sex=sex,
@@ -110,7 +111,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 class EmodbSettings(CorpusSettings):
-    """Keys of EMO-DB, which has no options."""
+    """Settings of EMO-DB, which has no options."""
 
     name: Annotated[Literal["emodb"], Field(description="EMO-DB")] = "emodb"
 

@@ -1,4 +1,4 @@
-"""Files of a corpus: finding audio files, and reading clips from their names."""
+"""Search for the audio files of a corpus, and reading of clips from file names."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,25 +11,25 @@ from .schema import Clip, Listing
 from .settings import CorpusSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
-UNFINISHED = ".download"  # in a corpus's folder during a download
+UNFINISHED = ".download"  # this folder is in the corpus's folder during a download
 
 
 def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") -> list[Path]:
-    """Every audio file below `root`, sorted by name: the order does not depend on the file system.
+    """The paths of all audio files below `root`, sorted, so that the file system does not matter.
 
     Args:
-        corpus: its title, for messages.
-        key: that names the root, for messages.
+        corpus: the title of the corpus, for messages.
+        key: the key of the recipe that contains the root, for messages.
 
     Raises:
-        UserError: if the folder is missing or has no audio, unfinished downloads, Git LFS pointers
-            or broken links.
+        UserError: if the folder is missing, or if it has no audio, an unfinished download, a Git
+            LFS pointer or a broken link.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(
             f"{key}: {root or 'missing'}; name the folder that holds the audio of {corpus}"
         )
-    files = _files_of_audio(Path(root), refuse_unfinished=True)
+    files = _audio_or_broken_links(Path(root), refuse_unfinished=True)
     for path in files:
         if not path.exists():
             raise UserError(
@@ -46,15 +46,17 @@ def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") 
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """The files below `root` with the suffix of audio, sorted by name.
+    """The paths of all existing files below `root` that have a suffix of audio, sorted.
 
     Git LFS pointers are included.
     """
-    return [path for path in _files_of_audio(root) if path.exists()]
+    return [path for path in _audio_or_broken_links(root) if path.exists()]
 
 
-def _files_of_audio(root: Path, refuse_unfinished: bool = False) -> list[Path]:
-    """Files with the suffix of audio, sorted, and broken links that may be folders.
+def _audio_or_broken_links(root: Path, refuse_unfinished: bool = False) -> list[Path]:
+    """The paths of files with a suffix of audio, and of broken links without a suffix, sorted.
+
+    Such a link may be a link to a folder of audio.
 
     Args:
         refuse_unfinished: raise a UserError for an unfinished download.
@@ -65,7 +67,7 @@ def _files_of_audio(root: Path, refuse_unfinished: bool = False) -> list[Path]:
             f"{error.filename}: cannot be read ({error.strerror}); make corpus.root readable"
         )
 
-    files = []  # as their parts, which compare faster than paths
+    files = []  # tuples of the parts of a path, which are sorted faster than paths
     for folder, names in folders_below(root, refuse):
         if refuse_unfinished and unfinished(folder):
             raise UserError(
@@ -81,7 +83,7 @@ def _files_of_audio(root: Path, refuse_unfinished: bool = False) -> list[Path]:
 
 
 def unfinished(folder: str | Path) -> bool:
-    """Whether an unfinished download into this folder has left files."""
+    """Whether the folder contains files of an unfinished download."""
     staging = Path(folder, UNFINISHED)
     return staging.is_dir() and any(staging.iterdir())
 
@@ -93,14 +95,14 @@ def parse_files(
     read_name: Callable[[PurePath], Clip | None],
     reason_to_skip: Callable[[Clip], str | None] | None = None,
 ) -> Listing:
-    """The clips below the root of a corpus, as the grammar of its file names reads them.
+    """Read the clips below the root of a corpus from the names of the audio files.
 
     Args:
-        settings: with the name of the corpus, its root, and what to do with other names.
-        title: the corpus in messages.
-        example: a file name in the grammar, for the message about another one.
-        read_name: the clip of a path, or None for a name outside the grammar.
-        reason_to_skip: why a clip is left out, or None to keep it.
+        settings: the settings of the corpus; `on_unknown` is for names outside the grammar.
+        title: the title of the corpus, for messages.
+        example: a correct file name, for messages.
+        read_name: a function from a path to its clip, or to None for a name outside the grammar.
+        reason_to_skip: a function from a clip to the reason to leave it out, or to None to keep it.
     """
     clips = []
     skipped = []
@@ -123,8 +125,9 @@ def parse_files(
 
 
 def refuse_links(folder: Path, paths: Sequence[Path]) -> None:
-    """Raise a UserError for a symbolic link below the folder, through which a file would be
-    written.
+    """Raise a UserError if writing to one of the paths would follow a symbolic link.
+
+    The paths are below `folder`; links above it are allowed.
     """
     for path in paths:
         folders_between = list(path.parents)[: len(path.relative_to(folder).parts) - 1]
@@ -136,8 +139,9 @@ def refuse_links(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def other_recordings(root: Path) -> list[Path]:
-    """The files below `root` in a format that is not supported, sorted; unreadable folders are
-    skipped.
+    """The paths of recordings below `root` in a format that is not supported, sorted.
+
+    Unreadable folders are skipped.
     """
     files = []
     for folder, names in folders_below(root, lambda error: None):

@@ -1,20 +1,22 @@
-"""An audio dataset of the Hub, or parquet files in the same form (corpus name `hub`).
+"""Audio datasets of the Hugging Face Hub, or Parquet files in the same format (name `hub`).
 
     corpus: {name: hub, dataset: user/name, revision: 3f0e1c..., audio: audio, label: emotion,
         speaker: speaker_id}
 
-`corpus.dataset` is an id on the Hub, and `corpus.revision` a commit: a branch moves, and a recipe
-that follows one is not reproducible. Or `corpus.root` is a folder with the files of such a
-repository, or one parquet file. Data sets are loaded by `datasets.load_dataset`; `corpus.config`
-and `corpus.splits` choose among what the card lists. The column `split` holds the split of each
-row, and the protocol `column` uses it. A repository that holds audio files instead of parquet can
-be downloaded and read as `audiofolder`.
+`corpus.dataset` is an id on the Hub, and `corpus.revision` is a commit. A branch is not accepted,
+because it changes, and the recipe would not be reproducible. Instead of an id, `corpus.root` may
+name a folder with the files of such a repository, or one Parquet file. Data sets are loaded by
+`datasets.load_dataset`; `corpus.config` and `corpus.splits` select a configuration and splits that
+the card lists. The column `split` contains the split of each row, and the protocol `column` can use
+it. A repository that has audio files instead of Parquet can be downloaded and read as
+`audiofolder`.
 
-Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns`
-for sex, age, language, sentence, intensity, take and id. Every other plain column is kept; one with
-a reserved name (`duration`) is renamed to ``own_duration``, and a column `split` becomes
-``own_split``. A corpus of ser_hf that was pushed (by `Split.apply(dataset).push_to_hub(...)`) keeps
-its ids and speakers if `corpus.corpus_name` is its name.
+`corpus.audio`, `corpus.label` and `corpus.speaker` name the columns with these values, and
+`corpus.columns` those for sex, age, language, sentence, intensity, take and id. Every other plain
+column is kept. A column with a reserved name such as `duration` is renamed to ``own_duration``, and
+a column `split` to ``own_split``. If a corpus of ser_hf was uploaded (by
+`Split.apply(dataset).push_to_hub(...)`), it keeps its ids and speakers when `corpus.corpus_name` is
+its original name.
 
 Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf) and not decoded.
 """
@@ -49,7 +51,7 @@ _SUFFIX_OF_SIGNATURE = {
 
 
 class HubSettings(TableSettings):
-    """Keys of an audio dataset of the Hub; or the root is a folder or a parquet file."""
+    """Settings of an audio dataset: `dataset` is an id on the Hub, or `root` a folder or file."""
 
     name: Annotated[Literal["hub"], Field(description="an audio dataset of the Hub")] = "hub"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "hub"
@@ -66,17 +68,17 @@ class HubSettings(TableSettings):
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
-        # Neither of both is possible too: the facts of a dataset are stated without it.
+        # Both may be missing: the metadata of a dataset can be described without the dataset.
         if self.root is not None and self.dataset is not None:
             refuse(self.dataset, _ONE_SOURCE, "dataset")
         return self
 
 
 def parse(settings: HubSettings) -> Listing:
-    """Read the rows of a dataset.
+    """Read the clips of a dataset.
 
-    Audio is unpacked after labels and speakers are checked. A speaker pattern is matched with the
-    original file name of a clip.
+    Labels and speakers are checked before any audio is unpacked. The speaker pattern is searched in
+    the original file name of a clip.
     """
     if settings.root is None and settings.dataset is None:
         raise UserError(f"corpus.dataset: {_ONE_SOURCE}")
@@ -90,7 +92,7 @@ def parse(settings: HubSettings) -> Listing:
 def _chosen_splits(
     rows_of_split: Mapping[str, Dataset], settings: HubSettings
 ) -> dict[str, Dataset]:
-    """The splits that the settings name."""
+    """Select the splits that the settings name; all splits by default."""
     if settings.splits is None:
         return dict(rows_of_split)
     for split in settings.splits:
@@ -104,7 +106,7 @@ def _chosen_splits(
 def _with_files(
     clips: Sequence[Clip], rows_of_split: Mapping[str, Dataset], settings: HubSettings
 ) -> list[Clip]:
-    """The clips, whose paths are SPLIT/NUMBER, with the files that their audio is unpacked to."""
+    """Unpack the audio, and replace each clip's path SPLIT/NUMBER by the path of its audio file."""
     files: dict[str, Path] = {}
     for split in dict.fromkeys(clip.path.partition("/")[0] for clip in clips):
         title = f"{settings.dataset or Path(settings.root).stem} {split}"
@@ -124,7 +126,7 @@ def _with_files(
 
 
 def _load(settings: HubSettings) -> dict[str, Dataset]:
-    """The splits of a dataset on the Hub or in the root."""
+    """Load the splits of a dataset from the Hub or from the root."""
     name = settings.dataset or settings.root
     try:
         if settings.root is None:
@@ -136,7 +138,7 @@ def _load(settings: HubSettings) -> dict[str, Dataset]:
     except UserError:
         raise
     except Exception as error:
-        # of many kinds: network, card, parquet, an extra package that is missing
+        # datasets raises many types of errors: network, card, Parquet, missing packages.
         key = "dataset" if settings.root is None else "root"
         raise UserError(
             f"corpus.{key}: {name} cannot be loaded: {one_line(error)}; a repository of audio "
@@ -145,8 +147,8 @@ def _load(settings: HubSettings) -> dict[str, Dataset]:
 
 
 def _require_commit(settings: HubSettings) -> None:
-    """Raise a UserError unless a dataset of the Hub is named with its commit."""
-    if Path(settings.dataset).exists():  # which load_dataset prefers
+    """Raise a UserError unless the revision of a dataset on the Hub is a commit."""
+    if Path(settings.dataset).exists():  # load_dataset would read this folder and not the Hub
         raise UserError(
             f"corpus.dataset: {settings.dataset} is a folder on this machine; "
             "name it in corpus.root"
@@ -160,14 +162,14 @@ def _require_commit(settings: HubSettings) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """One row of a dataset before it is a `Row`.
+    """One row of a dataset before it becomes a `Row`.
 
     Attributes:
-        split: its split.
-        number: its position in the split.
-        cells: the plain columns.
-        file_name: the original name of the audio.
-        bytes: of the audio.
+        split: the name of the split.
+        number: the position of the row in the split.
+        cells: column -> value, for the plain columns.
+        file_name: the original file name of the audio.
+        bytes: the size of the embedded audio; None without audio.
     """
 
     split: str
@@ -180,13 +182,13 @@ class _Entry:
 def _rows(
     rows_of_split: Mapping[str, Dataset], parser: RowParser, settings: HubSettings
 ) -> list[Row]:
-    """The rows of all splits, with SPLIT/NUMBER as the path of each."""
+    """Make the rows of all splits; the path of each row is SPLIT/NUMBER."""
     entries = []
     for split, rows in rows_of_split.items():
         _require_columns(rows, settings)
         entries += _entries(split, rows, settings)
 
-    # One parquet file has no name of a split; its own column `split` stays.
+    # A single Parquet file has no named splits. If it has a column `split`, this column is kept.
     has_splits = settings.root is None or Path(settings.root).is_dir()
     splits = [entry.split if has_splits else None for entry in entries]
     used = {settings.audio, settings.label, settings.speaker, *map(parser.column, STANDARD_COLUMNS)}
@@ -214,7 +216,7 @@ def _rows(
 
 
 def _require_columns(rows: Dataset, settings: HubSettings) -> None:
-    """Raise a UserError for a column that the settings name and the dataset lacks."""
+    """Raise a UserError if the settings name a column that the dataset lacks."""
     for key, column in {"audio": settings.audio, "label": settings.label}.items():
         if column is not None and column not in rows.column_names:
             raise UserError(
@@ -223,7 +225,7 @@ def _require_columns(rows: Dataset, settings: HubSettings) -> None:
 
 
 def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
-    """The rows of a split, their plain columns as Python values, class numbers as names."""
+    """Read the rows of a split: plain columns as Python values, and class numbers as names."""
     plain_columns = []
     names_of_classes = {}
     for column, feature in rows.features.items():
@@ -248,9 +250,7 @@ def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
 
 
 def _clip_names(entries: Sequence[_Entry]) -> list[str]:
-    """The names of the clips: those of their files if all have one and no two are equal, else
-    split and number.
-    """
+    """The name of each clip: its file name if all exist and differ, otherwise SPLIT/NUMBER."""
     stems = []
     for entry in entries:
         stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", entry.file_name or "")
@@ -261,14 +261,17 @@ def _clip_names(entries: Sequence[_Entry]) -> list[str]:
 
 
 def _class_name(value: Any, names: Sequence[str] | None) -> Any:
-    """The name of a class number; other values as they are. None for -1, which means no label."""
+    """Convert a class number to the name of the class; other values are unchanged.
+
+    The number -1 means that there is no label, and becomes None.
+    """
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None
 
 
 def _audio(rows: Dataset, column: str) -> Dataset:
-    """The column of audio alone, as bytes and path."""
+    """Select the column of audio, each cell as a dict of bytes and path."""
     try:
         return rows.select_columns([column]).cast_column(column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError):
@@ -278,12 +281,12 @@ def _audio(rows: Dataset, column: str) -> Dataset:
 
 
 def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Write the embedded audio to files in the cache once.
+    """Write the embedded audio of a split to files in the cache, unless they exist.
 
-    The folder's name has the `title`, so that a message about a file shows its origin.
+    The name of the folder contains `title`, so that a message about a file shows its origin.
 
     Returns:
-        The number of each row with audio -> its file, such as ``row_0000007.wav``.
+        Position of each row with audio -> its file, such as ``row_0000007.wav``.
     """
     key = key_of([rows._fingerprint, column])
     readable_title = re.sub(r"[^A-Za-z0-9_.-]", "_", title)[:80]
@@ -300,9 +303,9 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
 
 
 def _suffix(name: str | None, content: bytes) -> str:
-    """The suffix by the first bytes of the content, else of the original name.
+    """The suffix that fits the first bytes of the audio, otherwise the suffix of the original name.
 
-    MP3 has no reliable signature, and is what is left.
+    Without both it is ``.mp3``, because MP3 has no reliable signature.
     """
     for signature, suffix in _SUFFIX_OF_SIGNATURE.items():
         if content.startswith(signature):

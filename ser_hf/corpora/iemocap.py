@@ -1,22 +1,25 @@
 """IEMOCAP: the Interactive Emotional Dyadic Motion Capture database.
 
-10 actors (5 female, 5 male, American English) in five sessions of two, in scripted scenes and in
-improvised ones: 10,039 utterances, each labelled by at least three raters. 16 kHz WAV as released.
+10 actors (5 female, 5 male, American English) play scripted scenes and improvise in five sessions
+of two actors. There are 10,039 utterances, each labelled by at least three raters. They are
+released as 16 kHz WAV.
 
-License: for research, on request and under an agreement with USC; no redistribution. No standard
-license.
+License: for research, on request and under an agreement with USC; no redistribution. It is not a
+standard license.
 
-Layout: `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`, and for the whole dialogue
-one file of labels, `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`. Its lines hold, with tabs
-between, `[start - end]` in seconds, the utterance, its label, and `[valence, activation,
-dominance]`, means of the raters on scales from 1 to 5. The F or M behind the session is the actor
-who wore the motion-capture markers; **who speaks is the F or M of the last field**. Recordings of
-whole dialogues (`dialog/wav`) are left out.
+Layout: an utterance is a file such as `Session1/sentences/wav/Ses01F_impro01/
+Ses01F_impro01_F000.wav`. Each dialogue has one file of labels, such as
+`Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`. A line has four fields, separated by tabs:
+`[start - end]` in seconds, the utterance, its label, and `[valence, activation, dominance]`, which
+are means of the raters on scales from 1 to 5. In a file name, the F or M after the session is the
+actor who wore the motion-capture markers; **the F or M in the last field is the actor who speaks**.
+Recordings of whole dialogues (`dialog/wav`) are left out.
 
-Labels are the raters' majority: ang 1103, hap 595, exc 1041, neu 1708, sad 1084, fru 1849, sur 107,
-fea 40, dis 2, oth 3, and xxx 2507 where there was none. The field's conventions are four classes
-with excitement counted as happiness (5,531 utterances, by far the most common), four classes
-without it (4,490), and six (7,380).
+The label is the majority of the raters. The release has ang 1103, hap 595, exc 1041, neu 1708, sad
+1084, fru 1849, sur 107, fea 40, dis 2 and oth 3 utterances, and 2507 with xxx, which means that
+there is no majority. Three sets of classes are usual: four classes with excited merged into happy
+(5,531 utterances, by far the most common), four classes without excited (4,490), and six classes
+(7,380).
 """
 
 import re
@@ -58,7 +61,7 @@ EMOTION_CODES = {
     "sad": "sad",
     "fru": "frustrated",
 }
-# Labels that are left out, but for `classes: all`.
+# Labels that are only read with `classes: all`.
 LEFT_OUT = {"xxx": "other", "sur": "surprise", "fea": "fear", "dis": "disgust", "oth": "other"}
 RANGES = {"valence": (1, 5), "activation": (1, 5), "dominance": (1, 5)}
 KINDS = {"impro": "improvised", "script": "scripted"}
@@ -72,7 +75,7 @@ _LINE = re.compile(
 
 
 class Rating(NamedTuple):
-    """The majority's label of an utterance, and the raters' means (1 to 5)."""
+    """The label of an utterance by majority, and its mean ratings (1 to 5)."""
 
     label: str
     valence: float
@@ -81,7 +84,7 @@ class Rating(NamedTuple):
 
 
 class IemocapSettings(CorpusSettings):
-    """Keys of IEMOCAP."""
+    """Settings of IEMOCAP."""
 
     name: Annotated[Literal["iemocap"], Field(description="IEMOCAP")] = "iemocap"
     classes: Annotated[
@@ -99,9 +102,9 @@ class IemocapSettings(CorpusSettings):
 def parse(settings: IemocapSettings) -> Listing:
     """Read the utterances below the root, labelled by the majority of the raters.
 
-    The root holds ``Session1`` to ``Session5``, or some of them, or is one of them. Utterances
-    outside the classes are left out; with ``classes: all`` those without a majority are of the
-    emotion other.
+    The root contains some or all of the folders ``Session1`` to ``Session5``, or it is one of these
+    folders. Utterances outside the classes are left out. With ``classes: all`` no utterance is left
+    out, and those without a majority have the emotion other.
     """
     files = audio_files(settings.root, TITLE)
     ratings = _ratings(Path(settings.root))
@@ -131,21 +134,22 @@ def parse(settings: IemocapSettings) -> Listing:
 
 
 def _emotion_of_label(classes: Literal[4, 6, "all"]) -> dict[str, str]:
-    """The label of the release -> the emotion, for the labels that are kept."""
+    """Map each label of the release to its emotion, for the labels of the requested classes."""
     if classes == "all":
         return EMOTION_CODES | LEFT_OUT
     if classes == 6:
         return EMOTION_CODES
-    four = EMOTION_CODES | {"exc": "happy"}
-    del four["fru"]
-    return four
+    four_classes = EMOTION_CODES | {"exc": "happy"}
+    del four_classes["fru"]
+    return four_classes
 
 
 def _reason_without_utterance(path: Path, settings: IemocapSettings) -> str:
-    """Why a file is skipped whose name is not that of an utterance.
+    """The reason to skip a file that is not an utterance.
 
     Raises:
-        UserError: for a name outside the grammar, unless the settings skip these.
+        UserError: if the name is not in the grammar of IEMOCAP, unless the settings skip such
+            files.
     """
     if DIALOGUE.fullmatch(path.stem):
         return "the recording of a complete dialogue"
@@ -161,7 +165,11 @@ def _rating(
     ratings: Mapping[str, Mapping[str, Rating]],
     settings: IemocapSettings,
 ) -> Rating | None:
-    """The rating of an utterance; None if the labels of its dialogue have no line for it."""
+    """The rating of the utterance at `path`; None if the labels of its dialogue do not list it.
+
+    Raises:
+        UserError: if the file of labels of the dialogue is missing.
+    """
     if dialogue not in ratings:
         raise UserError(
             f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {settings.root}; "
@@ -176,7 +184,7 @@ def _reason_to_skip(
     emotion_of_label: Mapping[str, str],
     settings: IemocapSettings,
 ) -> str | None:
-    """Why an utterance is left out; None to keep it."""
+    """The reason to leave an utterance out; None to keep it."""
     kind = KINDS[fields["kind"]]
     if settings.part not in ("all", kind):
         return f"{kind} (corpus.part is {settings.part})"
@@ -188,10 +196,11 @@ def _reason_to_skip(
 
 
 def _clip(path: Path, fields: Mapping[str, str], rating: Rating, emotion: str) -> Clip:
+    """Make the clip of an utterance; `fields` are the groups of `GRAMMAR` in its file name."""
     return Clip(
         path=str(path),
         emotion=emotion,
-        word=rating.label,
+        original_label=rating.label,
         speaker=f"iemocap:Ses0{fields['session']}{fields['sex']}",
         id=f"iemocap/{path.stem}",
         sex="female" if fields["sex"] == "F" else "male",
@@ -207,9 +216,9 @@ def _clip(path: Path, fields: Mapping[str, str], rating: Rating, emotion: str) -
 
 
 def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
-    """Dialogue -> utterance -> rating, from every file of labels below `root`."""
+    """Read all files of labels below `root`: dialogue -> utterance -> rating."""
     ratings: dict[str, dict[str, Rating]] = {}
-    # The release has macOS's `._Ses01F_impro01.txt` beside the files of labels.
+    # The release also contains hidden files of macOS, such as `._Ses01F_impro01.txt`.
     for table in sorted(root.rglob("EmoEvaluation/*.txt")):
         if not table.name.startswith("."):
             ratings.setdefault(table.stem, {}).update(read_ratings(table))
@@ -217,9 +226,9 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
 
 
 def read_ratings(table: Path) -> dict[str, Rating]:
-    """Utterance -> rating, from the file of labels of one dialogue.
+    """Read the file of labels of one dialogue: utterance -> rating.
 
-    Lines of single raters (``C-E1:``) are skipped.
+    Lines with the label of a single rater (``C-E1:``) are skipped.
     """
     ratings = {}
     lines = table.read_text(encoding="utf-8", errors="replace").splitlines()

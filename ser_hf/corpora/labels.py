@@ -1,4 +1,4 @@
-"""From the emotions of a corpus to the classes of a recipe: listed, merged and dropped labels."""
+"""Mapping of the emotions of a corpus to the classes of a recipe, by merging and dropping."""
 
 import dataclasses
 import difflib
@@ -10,7 +10,7 @@ from .schema import EMOTIONS, Clip
 
 
 class RuleProblem(NamedTuple):
-    """What is wrong with the key `merge` or `drop`."""
+    """A problem in the key `merge` or `drop`, with its message."""
 
     key: Literal["merge", "drop"]
     message: str
@@ -19,30 +19,43 @@ class RuleProblem(NamedTuple):
 def rule_problem(
     merge: Mapping[str, str], drop: Sequence[str], custom: Sequence[str]
 ) -> RuleProblem | None:
-    """An unknown emotion or a contradiction in `merge` and `drop`; None if there is none.
+    """Find an unknown emotion or a contradiction in `merge` and `drop`; None if they are right.
 
     Args:
-        custom: labels beside the canonical emotions.
+        merge: emotion -> its class.
+        drop: emotions whose clips are left out.
+        custom: labels that are valid besides the canonical emotions.
     """
-    words_of_key = {"merge": [*merge, *merge.values()], "drop": drop}
-    for key, words in words_of_key.items():
-        problem = _unknown_emotion(words, custom)
+    emotions_of_key = {"merge": [*merge, *merge.values()], "drop": drop}
+    for key, emotions in emotions_of_key.items():
+        problem = _unknown_emotion(emotions, custom)
         if problem is not None:
             return RuleProblem(key, problem)
-    for word in drop:
-        if word in merge or word in merge.values():
-            return RuleProblem("drop", f"{word!r} is also merged; keep one of the two")
-    for word, target in merge.items():
-        if word != target and merge.get(target, target) != target:
-            message = f"{word!r} is merged into {target!r}, which is merged itself"
+    for emotion in drop:
+        if emotion in merge or emotion in merge.values():
+            return RuleProblem("drop", f"{emotion!r} is also merged; keep one of the two")
+    for emotion, target in merge.items():
+        if emotion != target and merge.get(target, target) != target:
+            message = f"{emotion!r} is merged into {target!r}, which is merged itself"
             return RuleProblem("merge", message)
     return None
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The `merge` and `drop` of one key of a recipe, checked: emotions or custom labels, and no
-    contradiction.
+    """The checked values of `merge` and `drop` in one section of a recipe.
+
+    `rule[emotion]` is the class of an emotion. `emotion in rule` is True if the emotion is merged
+    or dropped.
+
+    Attributes:
+        merge: emotion -> its class.
+        drop: emotions whose clips are left out.
+        key: the full key of the section, for messages.
+        custom: labels that are valid besides the canonical emotions.
+
+    Raises:
+        UserError: for an unknown emotion or a contradiction.
     """
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -59,7 +72,7 @@ class Rule:
         return emotion in self.merge or emotion in self.drop
 
     def __getitem__(self, emotion: str) -> str | None:
-        """The class of an emotion; None if it is dropped."""
+        """The class of an emotion; None if the emotion is dropped."""
         return None if emotion in self.drop else self.merge.get(emotion, emotion)
 
 
@@ -68,9 +81,10 @@ class Treatment:
     """The result of `treat_labels`.
 
     Attributes:
-        labels: the classes in order.
-        emotions: the class of each clip; None if it is dropped.
-        votes: of each clip as probabilities over the classes; None if no clip has votes.
+        labels: the classes, in the order of their ids.
+        emotions: the class of each clip; None if the clip is dropped.
+        votes: the votes of each clip as probabilities over the classes, or None for a clip without
+            votes; None instead of the list if no clip has votes.
     """
 
     labels: list[str]
@@ -83,18 +97,18 @@ class _Rules:
     """The common rule, and the rules of single corpora of a mixture, which take precedence."""
 
     common: Rule
-    of_corpus: Mapping[str, Rule]
+    rule_of_corpus: Mapping[str, Rule]
 
     def all(self) -> list[Rule]:
-        return [self.common, *self.of_corpus.values()]
+        return [self.common, *self.rule_of_corpus.values()]
 
     def rule(self, corpus: str | None, emotion: str) -> Rule:
-        """The rule for an emotion of a corpus."""
-        rule = self.of_corpus.get(corpus, self.common)
+        """The rule that applies to an emotion of a corpus."""
+        rule = self.rule_of_corpus.get(corpus, self.common)
         return rule if emotion in rule else self.common
 
     def class_of(self, corpus: str | None, emotion: str) -> str | None:
-        """The class of an emotion of a corpus; None if it is dropped."""
+        """The class of an emotion of a corpus; None if the emotion is dropped."""
         return self.rule(corpus, emotion)[emotion]
 
 
@@ -106,18 +120,20 @@ def treat_labels(
     rule_of_corpus: Mapping[str, Rule] | None = None,
     least: int = 2,
 ) -> Treatment:
-    """Map each clip's emotion to a class, of which there must be `least`.
+    """Map the emotion of each clip to a class.
 
     Args:
-        labels: the classes, in the order of their ids; by default every emotion left, in canonical
-            order, and then custom labels.
+        labels: the classes, in the order of their ids; by default all emotions that remain after
+            merging and dropping, in canonical order, and then the custom labels.
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
         rule_of_corpus: corpus -> the rule of its clips, which takes precedence over `merge` and
             `drop`.
+        least: the smallest valid number of classes.
 
     Raises:
-        UserError: naming the key, for unknown or contradicting labels, or too few classes.
+        UserError: for unknown or contradicting labels, or too few classes; the message names the
+            key.
     """
     custom = custom_labels(clips)
     rules = _Rules(Rule(merge or {}, drop, custom=custom), rule_of_corpus or {})
@@ -136,48 +152,54 @@ def treat_labels(
         raise UserError(
             f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}"
         )
-    return _with_votes(clips, targets, classes, rules)
+    return _apply_votes(clips, targets, classes, rules)
 
 
 def custom_labels(clips: Iterable[Clip]) -> list[str]:
-    """The labels of clips that are no canonical emotions, sorted.
+    """The labels of the clips that are not canonical emotions, sorted.
 
-    Only tables have some (`corpus.custom_labels`).
+    Only clips of a table can have such labels (`corpus.custom_labels`).
     """
     return sorted({clip.emotion for clip in clips}.difference(EMOTIONS))
 
 
 def _check_labels(labels: Sequence[str], rules: _Rules, custom: Sequence[str]) -> None:
-    """Refuse unknown and repeated labels, and contradictions to the rules."""
+    """Raise a UserError for an unknown or repeated label, or one that contradicts the rules."""
     problem = _unknown_emotion(labels, custom)
     if problem is not None:
         raise UserError(f"corpus.labels: {problem}")
     for rule in rules.all():
-        for word, target in rule.merge.items():
+        for emotion, target in rule.merge.items():
             if target not in labels:
                 raise UserError(
-                    f"{rule.key}.merge: {word!r} is merged into {target!r}, which is not in "
-                    f"corpus.labels; list it there, or drop {word!r}"
+                    f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which is not in "
+                    f"corpus.labels; list it there, or drop {emotion!r}"
                 )
     if len(set(labels)) != len(labels):
         raise UserError(f"corpus.labels: expected each label once, got {', '.join(labels)}")
-    for word in labels:
-        stays_in_a_corpus = any(rule.merge.get(word) == word for rule in rules.of_corpus.values())
-        if word in rules.common and not stays_in_a_corpus:
-            raise UserError(f"corpus.labels: {word!r} is listed, but also merged or dropped")
+    for label in labels:
+        stays_in_a_corpus = any(
+            rule.merge.get(label) == label for rule in rules.rule_of_corpus.values()
+        )
+        if label in rules.common and not stays_in_a_corpus:
+            raise UserError(f"corpus.labels: {label!r} is listed, but also merged or dropped")
 
 
 def _check_merges(clips: Sequence[Clip], rules: _Rules) -> None:
-    """Refuse a merge into an emotion that another rule of the same corpus drops or merges."""
+    """Raise a UserError if an emotion is merged into one that is itself dropped or merged.
+
+    This is possible if a rule of a corpus merges the first emotion and the common rule treats the
+    second, or the other way round.
+    """
     for corpus, emotion in dict.fromkeys((clip.corpus, clip.emotion) for clip in clips):
         rule = rules.rule(corpus, emotion)
         target = rule[emotion]
         if target is None or target == emotion:
             continue
-        other = rules.rule(corpus, target)
-        end = other[target]
-        if end != target:
-            key = f"{other.key}.{'drop' if end is None else 'merge'}"
+        rule_of_target = rules.rule(corpus, target)
+        class_of_target = rule_of_target[target]
+        if class_of_target != target:
+            key = f"{rule_of_target.key}.{'drop' if class_of_target is None else 'merge'}"
             raise UserError(
                 f"{rule.key}.merge: {emotion!r} is merged into {target!r}, "
                 f"which is also in {key}; remove one"
@@ -187,7 +209,7 @@ def _check_merges(clips: Sequence[Clip], rules: _Rules) -> None:
 def _check_classes(
     clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], rules: _Rules
 ) -> None:
-    """Refuse an emotion that is not listed, and a listed label without clips."""
+    """Raise a UserError for an emotion that is not listed, or a listed label without clips."""
     unlisted = [
         clip
         for clip, target in zip(clips, targets, strict=True)
@@ -196,7 +218,7 @@ def _check_classes(
     if unlisted:
         first = unlisted[0]
         count = sum(clip.emotion == first.emotion for clip in unlisted)
-        key = rules.of_corpus.get(first.corpus, rules.common).key
+        key = rules.rule_of_corpus.get(first.corpus, rules.common).key
         raise UserError(
             f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not "
             f"listed; list it, or name it in {key}.merge or {key}.drop"
@@ -210,13 +232,17 @@ def _check_classes(
             )
 
 
-def _with_votes(
+def _apply_votes(
     clips: Sequence[Clip],
     targets: Sequence[str | None],
     classes: list[str],
     rules: _Rules,
 ) -> Treatment:
-    """The classes of the clips, and their votes; a clip with votes is of the class with most."""
+    """Convert the votes to probabilities, and give each clip with votes the class with most votes.
+
+    Args:
+        targets: the class of each clip before the votes are applied; None if the clip is dropped.
+    """
     has_votes = any(
         clip.votes and target is not None for clip, target in zip(clips, targets, strict=True)
     )
@@ -226,7 +252,7 @@ def _with_votes(
     votes = []
     for clip, target in zip(clips, targets, strict=True):
         shares = _shares(clip, target, classes, rules)
-        # The clip's own label wins a tie.
+        # If classes tie, the clip keeps its class if that is one of them.
         if shares is not None and shares[classes.index(target)] < max(shares):
             emotions.append(classes[shares.index(max(shares))])
         else:
@@ -238,26 +264,29 @@ def _with_votes(
 def _shares(
     clip: Clip, target: str | None, classes: Sequence[str], rules: _Rules
 ) -> list[float] | None:
-    """Votes of a clip as probabilities over the classes, without votes for other emotions."""
+    """Convert the votes of a clip to probabilities over the classes; None without votes.
+
+    Votes for emotions that belong to no class are ignored.
+    """
     if not clip.votes or target is None:
         return None
     sums = dict.fromkeys(classes, 0.0)
     for emotion, votes in clip.votes.items():
         label = rules.class_of(clip.corpus, emotion)
-        if label in sums:  # a dropped emotion is never a class
+        if label in sums:  # the label of a dropped emotion is None
             sums[label] += votes
     total = sum(sums.values())
     if total:
         return [value / total for value in sums.values()]
-    # All raters chose other emotions: only the clip's own label is left.
+    # All votes are for emotions that belong to no class: the clip's class gets probability 1.
     return [float(label == target) for label in classes]
 
 
-def _unknown_emotion(words: Iterable[str], custom: Sequence[str]) -> str | None:
-    """The message for the first word that is no emotion and no custom label; None without any."""
-    labels = (*EMOTIONS, *custom)
-    for word in words:
-        if word not in labels:
-            nearest = difflib.get_close_matches(word, labels, n=1, cutoff=0.0)[0]
-            return f"{word!r} is not a canonical emotion; the nearest is {nearest!r}"
+def _unknown_emotion(emotions: Iterable[str], custom: Sequence[str]) -> str | None:
+    """The message for the first unknown emotion; None if all are canonical or custom labels."""
+    valid_labels = (*EMOTIONS, *custom)
+    for emotion in emotions:
+        if emotion not in valid_labels:
+            nearest = difflib.get_close_matches(emotion, valid_labels, n=1, cutoff=0.0)[0]
+            return f"{emotion!r} is not a canonical emotion; the nearest is {nearest!r}"
     return None

@@ -8,18 +8,20 @@
         - {name: tess, root: data/TESS, merge: {surprise: happy}, cap: 800}
       merge: {calm: neutral}
 
-Each item takes the keys of its corpus; `labels` and `exclude` belong beside `corpora`, and so do
-`merge` and `drop` for all corpora; those of an item take precedence.
+Each item of `corpora` has the keys of its corpus. The keys `labels` and `exclude` are for the whole
+mixture and are written beside `corpora`. The keys `merge` and `drop` beside `corpora` are for all
+corpora; those of an item are for its corpus only, and take precedence.
 
-- `cap`: the maximum number of clips of a corpus in all splits together, drawn by `corpus.seed` with
-  speakers in proportion, and the emotions of each speaker. The other clips are neither decoded nor
-  evaluated.
-- `weight`: the clips of a corpus per epoch, relative to the number of its training clips: with 0.5
-  one half of them in each epoch, in turn; with 2 each twice. With `training.balance: class` it is
-  the relative size of a corpus in each class, and an epoch has as many clips as the weights give.
+- `cap`: the maximum number of clips of a corpus in all splits together. They are drawn with
+  `corpus.seed`, so that the proportions of the speakers, and of the emotions of each speaker, stay
+  the same. The other clips are neither decoded nor evaluated.
+- `weight`: the number of clips of a corpus per epoch, relative to the number of its training clips.
+  With 0.5 each epoch has one half of the clips, and the halves take turns; with 2 each epoch has
+  each clip twice. With `training.balance: class` the weight is the relative size of a corpus in
+  each class, and the sum of the weighted sizes is the number of clips of an epoch.
 
-Speakers and sessions have their corpus as a prefix; a sentence may occur in two corpora. A column
-that only some corpora have is null in the others.
+The names of speakers and sessions begin with their corpus. Sentences do not, because two corpora
+may have the same sentence. If only some corpora have a column, it is null in the others.
 """
 
 import dataclasses
@@ -42,9 +44,9 @@ from .settings import AnyPath, CorpusSettings, OnUnknown, refuse
 
 
 class MixtureItem(Settings):
-    """One corpus of a mixture: the keys besides the options of the corpus.
+    """One corpus of a mixture, with the keys that every item has.
 
-    `item_class` has the class with the options too.
+    `item_class` makes the subclass that also has the options of the corpus.
     """
 
     name: Annotated[str, Field(description="the corpus")]
@@ -60,7 +62,7 @@ class MixtureItem(Settings):
     drop: Annotated[
         list[str], Field(description="emotions to leave out, besides those of the mixture")
     ] = []
-    # A larger weight is a mistake, and an epoch of it would not fit in memory.
+    # A larger weight is a mistake, and its epoch would not fit in memory.
     weight: Annotated[
         float,
         Field(gt=0, le=100, description="clips of an epoch relative to the training clips"),
@@ -70,10 +72,10 @@ class MixtureItem(Settings):
     )
 
     def corpus_settings(self, on_unknown: OnUnknown) -> CorpusSettings:
-        """The settings of the corpus by itself.
+        """The settings of the corpus without those for the mixture, such as `weight`.
 
         Args:
-            on_unknown: of the mixture, if the item has none.
+            on_unknown: the value of the mixture, which is used if the item has none.
         """
         only_of_items = ("on_unknown", "merge", "drop", "weight", "cap")
         values = {
@@ -83,12 +85,12 @@ class MixtureItem(Settings):
         return settings_class(on_unknown=self.on_unknown or on_unknown, **values)
 
     def rule(self, key: str) -> Rule:
-        """The merged and dropped emotions of the corpus; `key` names the item in messages."""
+        """The rule for the emotions of the corpus; `key` is the item's key, for messages."""
         return Rule(self.merge, self.drop, key, _custom_labels(self))
 
     @model_validator(mode="after")
     def _check_corpus(self) -> Self:
-        self.corpus_settings("error")  # checks keys against each other
+        self.corpus_settings("error")  # raises an error if the keys contradict each other
         problem = rule_problem(self.merge, self.drop, _custom_labels(self))
         if problem is not None:
             refuse(getattr(self, problem.key), problem.message, problem.key)
@@ -96,13 +98,13 @@ class MixtureItem(Settings):
 
 
 def _custom_labels(item: MixtureItem) -> Sequence[str]:
-    """The labels of a table that are no canonical emotions."""
+    """The custom labels of the corpus, which only a table can have."""
     return getattr(item, "custom_labels", None) or ()
 
 
 @functools.cache
 def item_class(name: str) -> type[MixtureItem]:
-    """The class of the items for one corpus: `MixtureItem` with the options of the corpus."""
+    """Make the class of the items for a corpus: `MixtureItem` with the options of the corpus."""
     settings = class_of_settings(SINGLE_CORPORA[name])
     fields: dict[str, Any] = {}
     for key, field in settings.model_fields.items():
@@ -113,7 +115,7 @@ def item_class(name: str) -> type[MixtureItem]:
 
 
 class MixtureSettings(CorpusSettings):
-    """Keys of a mixture."""
+    """Settings of a mixture."""
 
     name: Annotated[Literal["mixture"], Field(description="several corpora as one")] = "mixture"
     corpora: Annotated[
@@ -124,7 +126,7 @@ class MixtureSettings(CorpusSettings):
         ],
         Field(description="for each corpus its name, root, merge, drop, weight, cap and options"),
     ]
-    seed: Annotated[int, Field(ge=0, description="of the draw for cap")] = 0
+    seed: Annotated[int, Field(ge=0, description="seed of the random choice for cap")] = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -147,8 +149,12 @@ class MixtureSettings(CorpusSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One corpus of a mixture: its key in the recipe (``corpus.corpora[1]``), its item, and its
-    listing.
+    """One corpus of a mixture.
+
+    Attributes:
+        key: the key of its item in the recipe, such as ``corpus.corpora[1]``.
+        item: the item.
+        listing: the clips of the corpus.
     """
 
     key: str
@@ -162,14 +168,19 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Mixed(Listing):
-    """The clips of several corpora, with the members by corpus name."""
+    """The clips of a mixture.
+
+    Attributes:
+        members: name of the corpus -> its member.
+        seed: the seed of the random choice for `cap`.
+    """
 
     members: dict[str, Member] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
 
 def parse(settings: MixtureSettings) -> Mixed:
-    """Read all the corpora."""
+    """Read the clips of all corpora of the mixture."""
     clips = []
     skipped = []
     members: dict[str, Member] = {}
@@ -191,11 +202,15 @@ def parse(settings: MixtureSettings) -> Mixed:
 
 
 def _read_member(key: str, item: MixtureItem, settings: MixtureSettings) -> Member:
-    """Read one corpus; errors name its keys, such as ``corpus.corpora[1].song``."""
+    """Read one corpus of a mixture.
+
+    Errors of the corpus name the keys of its item, such as ``corpus.corpora[1].song``.
+    """
     try:
         listing = SINGLE_CORPORA[item.name].parse(item.corpus_settings(settings.on_unknown))
     except UserError as error:
-        # A key begins a word: folders of that name stay.
+        # Replace `corpus.` only at the start of a word, so that a folder called corpus.x in a path
+        # is not changed.
         message = re.sub(r"(?<![\w./-])corpus\.", f"{key}.", str(error))
         raise UserError(message) from None
     if not listing.clips:
@@ -207,7 +222,7 @@ def _read_member(key: str, item: MixtureItem, settings: MixtureSettings) -> Memb
 
 
 def _clip_of_member(clip: Clip, corpus: str) -> Clip:
-    """The clip with its corpus, and with the corpus as a prefix of its session."""
+    """Set the corpus of a clip, and put the corpus in front of its session."""
     extra = dict(clip.extra)
     if extra.get("session") is not None:
         extra["session"] = f"{corpus}:{extra['session']}"
@@ -217,12 +232,17 @@ def _clip_of_member(clip: Clip, corpus: str) -> Clip:
 def beyond_caps(
     listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]
 ) -> dict[int, str]:
-    """Positions of the clips that exceed the cap of their corpus, each with the reason.
+    """Choose the clips to leave out because their corpus has more clips than its cap.
 
-    The remaining clips keep the proportions of the speakers, and of each speaker's classes.
+    The remaining clips keep the proportions of the speakers, and of the classes of each speaker.
 
     Args:
-        emotions: the class of each clip; clips of None are ignored.
+        listing: the mixture.
+        clips: the clips to choose from.
+        emotions: the class of each clip; a clip with None is ignored.
+
+    Returns:
+        Position in `clips` -> the reason.
     """
     reasons = {}
     for corpus, member in listing.members.items():
@@ -236,14 +256,15 @@ def beyond_caps(
                 positions.append(i)
                 groups.append((clip.speaker, emotions[i]))
         order = interleave(groups, np.random.default_rng(listing.seed))
-        for place in order[cap:]:
-            reasons[positions[place]] = f"over {member.key}.cap"
+        for position_in_corpus in order[cap:]:
+            reasons[positions[position_in_corpus]] = f"over {member.key}.cap"
     return reasons
 
 
 def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
-    """Raise a UserError if no clip of one of the corpora is left: results would be about fewer
-    corpora than listed.
+    """Raise a UserError if a corpus of the mixture has none of the clips.
+
+    Otherwise the results would be for fewer corpora than the recipe lists.
     """
     corpora_with_clips = {clip.corpus for clip in clips}
     for corpus, member in listing.members.items():
@@ -255,11 +276,11 @@ def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
 
 
 def metadata_of_each(settings: MixtureSettings, trained_on: Collection[str] = ()) -> list[Metadata]:
-    """Metadata of each corpus.
+    """The metadata of each corpus of a mixture.
 
     Args:
-        trained_on: limits them to the corpora with these names (as in the rows), if all of these
-            are in the list.
+        trained_on: names of corpora, as in the rows. If all of them are in the mixture, only their
+            metadata are returned; otherwise those of all corpora.
     """
     selected = []
     for item in settings.corpora:

@@ -1,19 +1,20 @@
 """MSP-Podcast: spontaneous speech from podcasts, rated by crowd workers.
 
-Segments of 2.75 to 11 s of podcasts in American English; release 1.11 has 151,654 of more than
-2,000 speakers. 16 kHz WAV as released. At least five workers name the emotion of a segment and rate
-its arousal, valence and dominance.
+The clips are segments of 2.75 to 11 s of podcasts in American English. Release 1.11 has 151,654
+segments of more than 2,000 speakers, as 16 kHz WAV. At least five workers name the emotion of each
+segment and rate its arousal, valence and dominance.
 
-License: for research, under an agreement with the laboratory of its authors; no redistribution.
+License: for research, under an agreement with the laboratory of the authors; no redistribution.
 
 Layout: `Audios/MSP-PODCAST_0001_0008.wav`, and two tables. `Labels/labels_consensus.csv` has a row
 for each segment: FileName, EmoClass (a letter of `EMOTION_CODES`, or X where no class has a
 majority), EmoAct, EmoVal and EmoDom (means from 1 to 7), SpkrID (a number, or Unknown), Gender, and
 Split_Set (Train, Development, Test1, Test2, Test3). `Labels/labels_detailed.csv` has a row for each
-rating: FileName, and in EmoClass_Major the worker's emotion in a word.
+rating. Its columns are FileName and EmoClass_Major, the emotion that the worker chose.
 
-The official partitions are the column `partition`, which the protocol `column` takes. Test1 has
-other speakers, Test2 segments of other podcasts, and Test3 no public labels.
+The column `partition` contains the official partitions, and the protocol `column` can use it. Test1
+has other speakers than the training partition, Test2 has segments of other podcasts, and Test3 has
+no public labels.
 """
 
 from collections import Counter
@@ -60,8 +61,8 @@ EMOTION_CODES = {
     "N": "neutral",
     "O": "other",
 }
-# The first letters of a worker's word, which releases spell in several ways ("Surprise",
-# "Surprised").
+# The first three letters of a worker's label -> the emotion. Only these letters are compared,
+# because releases spell labels in several ways ("Surprise", "Surprised").
 VOTES = {emotion[:3]: emotion for emotion in EMOTION_CODES.values()}
 RANGES = {"activation": (1, 7), "valence": (1, 7), "dominance": (1, 7)}
 RATINGS = {"EmoAct": "activation", "EmoVal": "valence", "EmoDom": "dominance"}
@@ -69,7 +70,7 @@ _COLUMNS = ("FileName", "EmoClass", *RATINGS, "SpkrID", "Gender", "Split_Set")
 
 
 class MspPodcastSettings(CorpusSettings):
-    """Keys of MSP-Podcast."""
+    """Settings of MSP-Podcast."""
 
     name: Annotated[Literal["msp_podcast"], Field(description="MSP-Podcast")] = "msp_podcast"
     test: Annotated[
@@ -86,9 +87,9 @@ class MspPodcastSettings(CorpusSettings):
 def parse(settings: MspPodcastSettings) -> Listing:
     """Read the segments below the root, labelled by the majority of the workers.
 
-    The root holds ``Audios`` and ``Labels``. Further columns are `partition` (train, validation or
-    test), and `activation`, `valence` and `dominance` (1 to 7). With `soft` clips have the votes of
-    the workers, {emotion: count}.
+    The root contains the folders ``Audios`` and ``Labels``. Further columns are `partition` (train,
+    validation or test), and `activation`, `valence` and `dominance` (1 to 7). With `soft` each clip
+    also has the votes of the workers, {emotion: count}.
     """
     path_of_name = {path.name: path for path in audio_files(settings.root, TITLE)}
     labels = Path(settings.root) / "Labels"
@@ -128,7 +129,7 @@ def parse(settings: MspPodcastSettings) -> Listing:
 
 
 def _emotion(row: Mapping[str, str], table: Path, settings: MspPodcastSettings) -> str | None:
-    """The emotion of a row; None if it has no majority and the settings leave such rows out."""
+    """The emotion of a row of the table; None if there is no majority and the row is left out."""
     letter = row["EmoClass"]
     if letter in EMOTION_CODES:
         return EMOTION_CODES[letter]
@@ -147,6 +148,7 @@ def _clip(
     split: str,
     votes: Mapping[str, int] | None,
 ) -> Clip:
+    """Make the clip of a segment from its row in the table of labels."""
     speaker = UNNAMED if row["SpkrID"] in ("Unknown", "") else row["SpkrID"]
     try:
         ratings = {name: float(row[column]) for column, name in RATINGS.items()}
@@ -157,7 +159,7 @@ def _clip(
     return Clip(
         path=str(path),
         emotion=emotion,
-        word=row["EmoClass"],
+        original_label=row["EmoClass"],
         speaker=f"msp_podcast:{speaker}",
         id=f"msp_podcast/{path.stem}",
         sex=row["Gender"].lower() if row["Gender"] in ("Female", "Male") else None,
@@ -168,17 +170,20 @@ def _clip(
 
 
 def _votes(table: Path) -> dict[str, dict[str, int]]:
-    """Segment -> {emotion: votes}; a word that is no emotion of the corpus counts as other."""
+    """Count the votes in the detailed table: segment -> {emotion: votes}.
+
+    A label that is not an emotion of the corpus is counted as other.
+    """
     rows = _read(table, ("FileName", "EmoClass_Major"))
     votes: dict[str, Counter] = {}
-    for name, word in zip(rows["FileName"], rows["EmoClass_Major"], strict=True):
-        emotion = VOTES.get(word[:3].lower(), "other")
+    for name, label in zip(rows["FileName"], rows["EmoClass_Major"], strict=True):
+        emotion = VOTES.get(label[:3].lower(), "other")
         votes.setdefault(name, Counter())[emotion] += 1
     return {name: dict(counts) for name, counts in votes.items()}
 
 
 def _read(table: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A table of the release, every cell as text."""
+    """Read a table of the release with every cell as text; a UserError for a missing column."""
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -1,26 +1,27 @@
 """RAVDESS: the Ryerson Audio-Visual Database of Emotional Speech and Song.
 
 24 professional actors (12 female, 12 male, North American English) speak and sing two sentences in
-eight emotions at two intensities (neutral has one), each twice: 1,440 spoken clips, 60 an actor. 48
-kHz WAV as released.
+eight emotions at two intensities (neutral has one intensity), each twice. There are 1,440 spoken
+clips, 60 for each actor, released as 48 kHz WAV.
 
 License: CC BY-NC-SA 4.0 (non-commercial).
 
-File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal
-channel (01 speech, 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition,
-actor (odd male, even female).
+File names: `03-01-05-02-01-02-12.wav` has seven fields of two digits. They are modality (03 is
+audio only), vocal channel (01 speech, 02 song), emotion, intensity (01 normal, 02 strong),
+statement, repetition and actor (odd numbers are male, even numbers female).
 
-The sung part is a separate release in the same grammar: 1,012 clips, 44 of each actor but Actor_18,
-who did not sing, in the same emotions without disgust and surprise.
+The sung part is a separate release with the same grammar of names. It has 1,012 clips, 44 of each
+actor except Actor_18, who did not sing, in the same emotions without disgust and surprise.
 
 Quirks of the official files:
-- `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out.
+- `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the former is left out.
 - Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05,
   03-01-03-01-02-01-20 and 03-01-06-01-01-02-20. Decoding mixes them to mono.
-- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so a
-  reader that assumes a header of 44 bytes plays the filler. Decoding here follows the chunks.
-- Mirrors often hold the release twice: `Actor_01` to `Actor_24`, and again in
-  `audio_speech_actors_01-24`. A clip in two places is an error that names both
+- The WAV files have a chunk `FLLR` of 4,044 bytes before the samples, and metadata after them. A
+  reader that assumes a header of 44 bytes returns the filler as samples. The decoding here parses
+  the chunks.
+- Mirrors often contain the release twice: `Actor_01` to `Actor_24`, and again in
+  `audio_speech_actors_01-24`. A clip in two folders is an error that names both files
   (`ser_hf.corpora.schema.require_unique_ids`).
 """
 
@@ -46,7 +47,7 @@ CITATION = (
 )
 ACTED = True
 RELEASE = Release(
-    files=1440,  # of the spoken part
+    files=1440,  # the spoken part only
     sources=(
         Archive(
             name="zenodo",
@@ -89,7 +90,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
-        word=fields["emotion"],
+        original_label=fields["emotion"],
         speaker=f"ravdess:{fields['actor']}",
         id=f"ravdess/{path.stem}",
         sex="female" if int(fields["actor"]) % 2 == 0 else "male",
@@ -101,13 +102,14 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def is_sung(clip: Clip) -> bool:
-    """Whether a clip is of the sung part, which the packaged list of official files leaves out."""
+    """Whether a clip is sung. The packaged list of official files has no sung clips."""
     return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "02"
 
 
 def _is_released(fields: re.Match) -> bool:
-    """Whether the release has such clips: no strong neutral, no sung disgust or surprise, no song
-    by actor 18.
+    """Whether the release can have a clip with these fields of its name.
+
+    There is no strong neutral, no sung disgust or surprise, and no song by actor 18.
     """
     if EMOTION_CODES[fields["emotion"]] == "neutral" and fields["intensity"] == "02":
         return False
@@ -117,7 +119,7 @@ def _is_released(fields: re.Match) -> bool:
 
 
 class RavdessSettings(CorpusSettings):
-    """Keys of RAVDESS."""
+    """Settings of RAVDESS."""
 
     name: Annotated[Literal["ravdess"], Field(description="RAVDESS")] = "ravdess"
     song: Annotated[bool, Field(description="also read the sung clips")] = False
@@ -127,14 +129,14 @@ def parse(settings: RavdessSettings) -> Listing:
     """Read the clips below the root, labelled by the emotion that the actor intended.
 
     Raises:
-        UserError: also if sung clips are requested and there is none.
+        UserError: if a file is wrong, or if sung clips are requested and there is none.
     """
 
     def reason_to_skip(clip: Clip) -> str | None:
-        known_reason = KNOWN_BAD.get(PurePath(clip.path).stem)
-        if known_reason is None and is_sung(clip) and not settings.song:
+        reason = KNOWN_BAD.get(PurePath(clip.path).stem)
+        if reason is None and is_sung(clip) and not settings.song:
             return "song (corpus.song is false)"
-        return known_reason
+        return reason
 
     listing = parse_files(settings, TITLE, "03-01-05-02-01-02-12.wav", read_name, reason_to_skip)
     if settings.song and not any(is_sung(clip) for clip in listing.clips):

@@ -1,5 +1,7 @@
-"""From the settings of a corpus to its rows, in five steps: list the clips, exclude some, give each
-its class, count what became of every label, and make the dataset.
+"""Reading of a corpus: from its settings to a dataset with one row per clip.
+
+There are five steps: list the clips, leave out excluded clips, give each clip its class, count the
+clips of each label, and make the dataset.
 """
 
 import dataclasses
@@ -28,9 +30,9 @@ class Corpus:
 
     Attributes:
         dataset: the rows.
-        sources: what became of every label.
-        weights: the weight of each corpus of a mixture.
-        ranges: the range of the ratings of each target, [lowest, highest].
+        sources: the number and the class of the clips of each label, or why they are left out.
+        weights: name of a corpus of the mixture -> its weight; empty for another corpus.
+        ranges: target -> the range of its ratings, [lowest, highest].
     """
 
     dataset: Dataset
@@ -41,7 +43,7 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class _Selection:
-    """The clips of a listing that `corpus.exclude` leaves, and those that it names."""
+    """The clips of a listing, divided by `corpus.exclude`."""
 
     clips: list[Clip]
     excluded: list[Clip]
@@ -49,12 +51,12 @@ class _Selection:
 
 @dataclasses.dataclass(frozen=True)
 class _Classes:
-    """The classes of the clips.
+    """The clips with their classes.
 
     Attributes:
-        clips: those that are not excluded.
+        clips: the clips that are not excluded.
         treatment: the classes, and the class of each clip.
-        left_out: position of a clip without a row -> the reason.
+        left_out: position of a clip that does not become a row -> the reason.
     """
 
     clips: list[Clip]
@@ -68,14 +70,14 @@ class _Classes:
 
 
 def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
-    """Read a corpus and log the class of every label in its files.
+    """Read a corpus, and log the class of each label in its files. The audio is not decoded.
 
     Args:
-        settings: from `ser_hf.corpora.corpus_settings`.
-        sampling_rate: of the column `audio`, in Hz; the audio is not decoded here.
+        settings: the settings, as `ser_hf.corpora.corpus_settings` makes them.
+        sampling_rate: the sampling rate of the column `audio`, in Hz.
 
     Raises:
-        UserError: for a wrong file, label, id or target, or without any clip.
+        UserError: for a wrong file, label, id or target, or if there is no clip.
     """
     listing = _list_clips(settings)
     selection = _exclude(listing, settings)
@@ -86,12 +88,12 @@ def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
 
 
 def _members(listing: Listing) -> Mapping[str, mixture.Member]:
-    """The corpora of a mixture by name; empty for another corpus."""
+    """Map the name of each corpus of a mixture to its member; empty if it is not a mixture."""
     return listing.members if isinstance(listing, Mixed) else {}
 
 
 def _list_clips(settings: CorpusSettings) -> Listing:
-    """All clips below the root, sorted by their ids, which are unique."""
+    """List all clips of the corpus, sorted by their ids; a UserError if two ids are equal."""
     listing = CORPORA[settings.name].parse(settings)
     _warn_of_skipped(listing)
     if not listing.clips:
@@ -128,7 +130,7 @@ def _exclude(listing: Listing, settings: CorpusSettings) -> _Selection:
 
 
 def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> _Classes:
-    """Give each clip its class, and say which clips are left out."""
+    """Give each clip its class, and find the clips to leave out."""
     members = _members(listing)
     treatment = treat_labels(
         clips,
@@ -155,18 +157,21 @@ def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> 
 
 
 def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
-    """Warn of emotions in `merge` and `drop` that no clip has, or that stay what they are."""
+    """Warn of emotions in `merge` and `drop` that have no effect on any clip."""
     present = set()
     for clip in clips:
         present.add(clip.emotion)
         present.update(clip.votes or ())
     for rule in rules:
-        # In a mixture an emotion that stays itself is an exception from the common rule.
+        # In a mixture an emotion that is merged into itself has an effect: it is an exception from
+        # the common rule.
         unchanged = set()
         if len(rules) == 1:
-            unchanged = {word for word, target in rule.merge.items() if word == target}
-        for key, words in {"merge": rule.merge, "drop": rule.drop}.items():
-            idle = [word for word in words if word not in present or word in unchanged]
+            unchanged = {emotion for emotion, target in rule.merge.items() if emotion == target}
+        for key, emotions in {"merge": rule.merge, "drop": rule.drop}.items():
+            idle = [
+                emotion for emotion in emotions if emotion not in present or emotion in unchanged
+            ]
             if idle:
                 logger.warning(
                     "%s.%s: %s has no effect; leave it out", rule.key, key, ", ".join(idle)
@@ -174,7 +179,7 @@ def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
 
 
 def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -> list[LabelSource]:
-    """What became of every clip and of every skipped file, counted by label."""
+    """Count the clips and the skipped files by label, class and reason to leave them out."""
     outcomes = []
     for i, clip in enumerate(classes.clips):
         outcome = Outcome(clip, classes.treatment.emotions[i], classes.left_out.get(i))
@@ -182,7 +187,10 @@ def _count_sources(classes: _Classes, selection: _Selection, listing: Listing) -
     for clip in selection.excluded:
         outcomes.append(Outcome(clip, None, "corpus.exclude"))
     listings = [member.listing for member in _members(listing).values()] or [listing]
-    skipped = [(each.corpus, reason) for each in listings for _, reason in each.skipped]
+    skipped = []
+    for corpus_listing in listings:
+        for _, reason in corpus_listing.skipped:
+            skipped.append((corpus_listing.corpus, reason))
     return label_sources(outcomes, skipped, listing.corpus)
 
 
@@ -193,7 +201,7 @@ def _make_corpus(
     settings: CorpusSettings,
     sampling_rate: int,
 ) -> Corpus:
-    """The rows of the clips that are kept, with their targets."""
+    """Make the corpus from the clips that are kept, with their votes and targets."""
     treatment = classes.treatment
     clips = [classes.clips[i] for i in classes.kept]
     members = _members(listing)
@@ -206,7 +214,7 @@ def _make_corpus(
     if treatment.votes is not None:
         votes = [treatment.votes[i] for i in classes.kept]
     dataset = to_dataset(
-        Listing(listing.corpus, [_merged(clip, settings.merge) for clip in clips]),
+        Listing(listing.corpus, [_merge_emotion_columns(clip, settings.merge) for clip in clips]),
         [treatment.emotions[i] for i in classes.kept],
         treatment.labels,
         sampling_rate,
@@ -221,18 +229,23 @@ def _make_corpus(
 def _ranges_of_corpora(
     members: Mapping[str, mixture.Member], settings: CorpusSettings
 ) -> dict[str | None, Mapping[str, Any]]:
-    """Corpus -> the ranges of its ratings, where its module has some; of one corpus under None."""
+    """Map each corpus to the ranges of its ratings, which are a constant of its module.
+
+    The key is None if the corpus is not a mixture.
+    """
     names: dict[str | None, str] = {None: settings.name}
     if members:
         names = {corpus: member.item.name for corpus, member in members.items()}
     return {corpus: getattr(CORPORA[name], "RANGES", {}) for corpus, name in names.items()}
 
 
-def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
-    """The clip with its intended and perceived emotions merged as its label is."""
-    words = {}
+def _merge_emotion_columns(clip: Clip, merge: Mapping[str, str]) -> Clip:
+    """Merge the emotions in the columns `intended` and `perceived` like the label of the clip."""
+    merged_columns = {}
     for column in ("intended", "perceived"):
         emotion = clip.extra.get(column)
         if emotion in merge:
-            words[column] = merge[emotion]
-    return dataclasses.replace(clip, extra={**clip.extra, **words}) if words else clip
+            merged_columns[column] = merge[emotion]
+    if not merged_columns:
+        return clip
+    return dataclasses.replace(clip, extra={**clip.extra, **merged_columns})

@@ -1,15 +1,15 @@
-"""The corpora by name: modules of this package, and plug-ins of others.
+"""The table of corpora by name: modules of this package and plug-ins of other packages.
 
 A corpus is a module with
 
-- a class of its keys in a recipe, derived from `ser_hf.corpora.settings.CorpusSettings`,
+- a class of its settings, derived from `ser_hf.corpora.settings.CorpusSettings`,
 - a function `parse`, which takes these settings and returns a `Listing`,
 - the constants that cards quote (`CONSTANTS`), unless the user states them in the settings
   (`ser_hf.corpora.rows.DescribedSettings`),
 - for a corpus with an official release, the function `read_name`, which reads a clip from a file
   name, and the constant `RELEASE` (`ser_hf.corpora.release`).
 
-`ser_hf.corpora.mixture`, which combines several of them, is not in this list.
+`ser_hf.corpora.mixture`, which combines several corpora, is not in this table.
 """
 
 import importlib
@@ -26,7 +26,8 @@ from .settings import CorpusSettings
 # Constants that every corpus module has; None stands for an unknown value.
 CONSTANTS = ("TITLE", "LICENSE", "LANGUAGE", "URL", "CITATION", "ACTED")
 
-# A corpus is one name here, and its module; or an entry point of another package.
+# To add a corpus to ser_hf, write its module and add its name here. Another package adds a corpus
+# by an entry point.
 _NAMES = (
     "audformat",
     "audiofolder",
@@ -42,15 +43,15 @@ _NAMES = (
     "synthetic",
     "tess",
 )
-# `csv` is a module of Python.
+# The module of `csv` has another name, because `csv` is a module of Python.
 _MODULE_OF_NAME = {"csv": "tables"}
 
 
 def class_of_settings(module: ModuleType) -> type[CorpusSettings]:
-    """The class of the settings of a corpus: the annotation of the parameter of its `parse`.
+    """The settings class of a corpus, which is the annotation of the parameter of its `parse`.
 
     Raises:
-        ValueError: for a module without such a function.
+        ValueError: if the module has no function `parse` with such a parameter.
     """
     parse = getattr(module, "parse", None)
     parameters = inspect.signature(parse).parameters if inspect.isfunction(parse) else {}
@@ -66,7 +67,7 @@ def class_of_settings(module: ModuleType) -> type[CorpusSettings]:
 
 
 def check_plugin(name: str, module: ModuleType) -> None:
-    """Raise a ValueError unless the module of another package can be used as a corpus."""
+    """Raise a ValueError if the module of a plug-in cannot be used as a corpus."""
     settings = class_of_settings(module)
     name_of_settings = settings.model_fields["name"].default
     if name_of_settings != name:
@@ -86,7 +87,7 @@ SINGLE_CORPORA: Mapping[str, ModuleType] = WithPlugins(OWN_CORPORA, "ser_hf.corp
 
 
 def metadata_of(settings: CorpusSettings) -> Metadata:
-    """Metadata of one corpus that is no mixture."""
+    """The metadata of a corpus that is not a mixture."""
     if isinstance(settings, DescribedSettings):
         return settings.metadata()
     module = SINGLE_CORPORA[settings.name]
@@ -98,6 +99,7 @@ def metadata_of(settings: CorpusSettings) -> Metadata:
         url=module.URL,
         citation=module.CITATION,
         acted=module.ACTED,
-        # The Hub has no name for the license of a corpus that requires registration.
+        # NON_COMMERCIAL is for licenses that the Hub does not list, such as those of corpora that
+        # require a registration.
         non_commercial=getattr(module, "NON_COMMERCIAL", excludes_commercial_use(module.LICENSE)),
     )

@@ -1,7 +1,7 @@
 """The official release of a corpus: its files, where to download them, or how to register.
 
-A corpus module states its release in the constant `RELEASE`. `ser_hf.corpora.verify` compares a
-folder with it, and `ser_hf.corpora.download` downloads what is missing.
+A corpus module describes its release in the constant `RELEASE`. `ser_hf.corpora.verify` compares a
+folder with the release, and `ser_hf.corpora.download` downloads the missing files.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One file of a release: path with forward slashes, size, SHA-256 in hexadecimal."""
+    """One file of a release: its path with forward slashes, size, and hexadecimal SHA-256."""
 
     path: str
     bytes: int
@@ -18,13 +18,13 @@ class Entry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip of the release's files, in whatever folders.
+    """A zip archive with the files of the release, which may be in any folders.
 
     Attributes:
-        name: of the server, for messages.
-        url: of the archive.
-        bytes: its size, as published.
-        md5: of its content, as published.
+        name: the name of the server, for messages.
+        url: the URL of the archive.
+        bytes: the published size of the archive; None if it is not published.
+        md5: the published MD5 of the archive; None if it is not published.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class LfsStore:
-    """The Git LFS server of a repository, which has each file by its SHA-256.
+    """The Git LFS server of a repository, which finds each file by its SHA-256.
 
     Attributes:
-        name: of the server, for messages.
-        url: of the server; it ends in ``.git/info/lfs``.
+        name: the name of the server, for messages.
+        url: the URL of the server, which ends in ``.git/info/lfs``.
     """
 
     name: str
@@ -54,11 +54,10 @@ class Release:
     """The official release of a corpus.
 
     Attributes:
-        files: the documented number of its audio files, if their list is packaged, as
-            ``manifests/NAME.tsv.xz`` beside the module of the corpus.
-        sources: where to download it, the official source first, mirrors after it. Two sources have
-            two names.
-        registration: what to do for a release that is sent on request only.
+        files: the documented number of audio files. None if ser_hf has no list of the files; the
+            list is ``manifests/NAME.tsv.xz`` beside the module of the corpus.
+        sources: the sources to download from, official sources before mirrors. Their names differ.
+        registration: instructions for a release that is sent on request only.
     """
 
     files: int | None = None

@@ -1,4 +1,4 @@
-"""Rows of tables of any kind, and the way from a row to a clip."""
+"""Rows of tables, the settings of corpora that are tables, and the parser from rows to clips."""
 
 import dataclasses
 import difflib
@@ -18,13 +18,13 @@ from .metadata import Metadata, excludes_commercial_use
 from .schema import EMOTIONS, SYNONYMS, UNNAMED, Clip, Listing
 from .settings import CorpusSettings, refuse
 
-# Columns with a meaning, besides audio, label and speaker.
+# Columns with a defined meaning, besides audio, label and speaker.
 STANDARD_COLUMNS = ("id", "sex", "age", "language", "sentence", "intensity", "take")
-NO_LABEL = "other"  # of tables that have ratings only
+NO_LABEL = "other"  # the label of every row of a table that has only ratings
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 NoSpeaker = Literal["error", "skip", "one"]
-# Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an
-# empty cell.
+# Cells for an unknown speaker, in lower case: those of EmoBox, and the text that pandas writes for
+# an empty cell.
 _UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
 
 
@@ -33,16 +33,16 @@ class Row:
     """One row of a table.
 
     Attributes:
-        where: file and line, for messages.
-        path: of the audio.
-        name: of the clip, unique in the corpus.
-        searched_path: the path that a speaker pattern is matched with; None if the audio has no
+        where: the file and the line, for messages.
+        path: the path of the audio.
+        name: the name of the clip, which is unique in the corpus.
+        searched_path: the path in which a speaker pattern is searched; None if the audio has no
             name.
-        label: as the table has it.
-        speaker: as the table has it.
-        cells: all columns.
-        extra: the columns to keep besides those with a meaning.
-        missing: why there is no audio, with the remedy; None if there is some.
+        label: the label as the table has it.
+        speaker: the speaker as the table has it.
+        cells: column -> value, for all columns.
+        extra: column -> value, for the further columns to keep.
+        missing: why the audio is missing, with the remedy; None if the audio exists.
     """
 
     where: str
@@ -57,19 +57,19 @@ class Row:
 
 
 def _with_text_keys(value: Any) -> Any:
-    """A mapping with its keys as text: YAML reads the labels 0 and true as number and boolean."""
+    """Convert the keys of a mapping to text, because YAML reads the labels 0 and true otherwise."""
     if not isinstance(value, Mapping):
         return value
     return {key if isinstance(key, str) else text(key): item for key, item in value.items()}
 
 
 class DescribedSettings(CorpusSettings):
-    """Keys of a corpus that the user describes: words of its labels, speakers, and license."""
+    """Settings of a corpus that the user describes: its labels, speakers and license."""
 
     label_map: Annotated[
         dict[str, str] | None,
         BeforeValidator(_with_text_keys),
-        Field(description="words of the table: canonical emotions or custom labels"),
+        Field(description="label of the table: its canonical emotion or custom label"),
     ] = None
     speaker_pattern: Annotated[
         str | None,
@@ -83,7 +83,7 @@ class DescribedSettings(CorpusSettings):
         Field(description="rows without a speaker: an error, left out, or all of one speaker"),
     ] = "error"
     language: Annotated[
-        str | None, Field(description="ISO 639 code, of rows that name no language")
+        str | None, Field(description="ISO 639 code for rows without a language")
     ] = None
     title: Annotated[str | None, Field(description="the name on cards and pages")] = None
     license: Annotated[str | None, Field(description="the license on the card")] = None
@@ -91,12 +91,12 @@ class DescribedSettings(CorpusSettings):
     acted: Annotated[bool, Field(description="whether the emotions are acted")] = False
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The canonical emotions and custom labels."""
+    def valid_labels(self) -> tuple[str, ...]:
+        """The labels that a clip may have: the canonical emotions and the custom labels."""
         return EMOTIONS
 
     def metadata(self) -> Metadata:
-        """The metadata of the corpus, as the user gives them."""
+        """The metadata of the corpus, as the user describes them."""
         return Metadata(
             name=self.name,
             title=self.title or self.name,
@@ -119,22 +119,24 @@ class DescribedSettings(CorpusSettings):
 
     @model_validator(mode="after")
     def _check_label_map(self) -> Self:
-        for word, emotion in (self.label_map or {}).items():
-            if emotion not in self.words:
+        for label, emotion in (self.label_map or {}).items():
+            if emotion not in self.valid_labels:
                 message = (
-                    f"unknown emotion {emotion!r}; choose one of {', '.join(self.words)}, "
+                    f"unknown emotion {emotion!r}; choose one of {', '.join(self.valid_labels)}, "
                     "or list it in corpus.custom_labels"
                 )
-                refuse(emotion, message, "label_map", word)
+                refuse(emotion, message, "label_map", label)
         return self
 
 
 class TableSettings(DescribedSettings):
-    """Keys of every corpus that is a table, or read like one."""
+    """Settings that every corpus has that is a table or is read like a table."""
 
     label: Annotated[
         str | None,
-        Field(description="the column of the labels; null, for ratings: every clip is of other"),
+        Field(
+            description="the column of the labels; null if there are only ratings: all are other"
+        ),
     ] = "label"
     speaker: Annotated[str, Field(description="the column of the speakers")] = "speaker"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")]
@@ -146,12 +148,12 @@ class TableSettings(DescribedSettings):
         ),
     ] = None
     custom_labels: Annotated[
-        list[str] | None, Field(description="labels beside the canonical emotions")
+        list[str] | None, Field(description="valid labels besides the canonical emotions")
     ] = None
     url: Annotated[str | None, Field(description="the page of the corpus, for the card")] = None
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def valid_labels(self) -> tuple[str, ...]:
         return (*EMOTIONS, *(self.custom_labels or ()))
 
     def metadata(self) -> Metadata:
@@ -185,7 +187,7 @@ class TableSettings(DescribedSettings):
 
 
 def checked_prefix(name: str) -> str:
-    """The name, if it can be the prefix of ids and speakers; a ValueError otherwise."""
+    """Return the name if it can be the prefix of ids and speakers; otherwise raise a ValueError."""
     if not name.strip() or not name.isprintable() or set(name) & set(":/|`<"):
         raise ValueError(
             f"{name!r} cannot be the prefix of ids and speakers; give a name "
@@ -196,10 +198,10 @@ def checked_prefix(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class RowParser:
-    """Turns rows into clips.
+    """Converts rows of a table to clips.
 
     Attributes:
-        corpus_name: prefix of ids and speakers, and the rows' `corpus`.
+        corpus_name: the name of the corpus, which is also the prefix of ids and speakers.
         settings: the labels, the speakers and the columns, as the user describes them.
     """
 
@@ -207,28 +209,29 @@ class RowParser:
     settings: DescribedSettings
 
     def column(self, name: str) -> str:
-        """The table's name for one of `STANDARD_COLUMNS`."""
+        """The name that one of `STANDARD_COLUMNS` has in the table."""
         if not isinstance(self.settings, TableSettings):
             return name
         return (self.settings.columns or {}).get(name, name)
 
-    def emotion(self, word: str | None) -> str | None:
-        """The canonical emotion or custom label of a table's word, or None."""
+    def emotion(self, label: str | None) -> str | None:
+        """The canonical emotion or custom label for a label of the table; None if it is unknown."""
         label_map = self.settings.label_map or {}
-        if word in label_map:
-            return label_map[word]
-        lower = (word or "").lower()
-        return lower if lower in self.settings.words else SYNONYMS.get(lower)
+        if label in label_map:
+            return label_map[label]
+        lower = (label or "").lower()
+        return lower if lower in self.settings.valid_labels else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
-        """The speaker without the corpus's prefix; None to leave the row out.
+        """The speaker of a row without the corpus's prefix; None to leave the row out.
 
-        With `no_speaker: one` the speaker of all rows without a speaker is `UNNAMED`. A split with
-        some of them on one side and clips of the corpus on the other is speaker-dependent.
+        With `no_speaker: one` all rows without a speaker get the speaker `UNNAMED`. Any speaker of
+        the corpus may be among them. A split that has them on one side, and other clips of the
+        corpus on the other side, therefore counts as speaker-dependent.
 
         Raises:
-            UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or
-                mapping.
+            UserError: if the speaker is unknown and `no_speaker` is ``error``, or if the cell of
+                the speaker is a list or mapping.
         """
         if self.settings.speaker_pattern is not None:
             speaker = self._speaker_in_path(row)
@@ -248,6 +251,7 @@ class RowParser:
         return UNNAMED if self.settings.no_speaker == "one" else None
 
     def _speaker_in_path(self, row: Row) -> str | None:
+        """The speaker that the speaker pattern finds in the path of a row; None without a match."""
         match = re.search(self.settings.speaker_pattern, row.searched_path or "")
         if match is None:
             return None
@@ -257,8 +261,9 @@ class RowParser:
         return speaker if speaker and speaker != UNNAMED else None
 
     def clip(self, row: Row, emotion: str, speaker: str) -> Clip:
-        """The clip of a row. A text in the columns age and take is kept in ``own_age`` and
-        ``own_take``.
+        """Make the clip of a row.
+
+        If `age` or `take` is not an integer, its text is kept in ``own_age`` or ``own_take``.
         """
         cells = {name: row.cells.get(self.column(name)) for name in STANDARD_COLUMNS}
         texts = {name: text(cell) for name, cell in cells.items()}
@@ -270,13 +275,13 @@ class RowParser:
         if texts["take"] and take is None:
             extra["own_take"] = texts["take"]
 
-        # Names that ser_hf has published have the prefix.
+        # Tables that ser_hf has written already have the prefix.
         speaker = speaker.removeprefix(f"{self.corpus_name}:")
         clip_id = (texts["id"] or row.name).removeprefix(f"{self.corpus_name}/")
         return Clip(
             path=str(row.path),
             emotion=emotion,
-            word=row.label,
+            original_label=row.label,
             speaker=f"{self.corpus_name}:{speaker}",
             id=f"{self.corpus_name}/{clip_id}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
@@ -289,11 +294,11 @@ class RowParser:
         )
 
     def listing(self, rows: Sequence[Row]) -> Listing:
-        """The clips, and the rows that were left out with the reason.
+        """Convert the rows to clips, and list the rows that are left out with the reason.
 
         Raises:
-            UserError: naming the row, for an unknown label or missing audio (both may be skipped)
-                or speaker.
+            UserError: for a row with an unknown label, missing audio or an unknown speaker, unless
+                the settings skip such rows; the message names the row.
         """
         clips = []
         skipped = []
@@ -311,7 +316,11 @@ class RowParser:
         return Listing(self.corpus_name, clips, skipped)
 
     def _reason_to_skip(self, row: Row, emotion: str | None) -> str | None:
-        """Why a row has no clip, or None; a UserError unless the settings skip such rows."""
+        """The reason to leave a row out, or None to keep it.
+
+        Raises:
+            UserError: if there is a reason and the settings do not skip such rows.
+        """
         if emotion is None:
             problem = _unknown_label(row.label)
             reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
@@ -326,7 +335,7 @@ class RowParser:
 
 
 def _speaker_in_cell(row: Row) -> str | None:
-    """The speaker in the column of speakers; None for an empty cell and words such as unknown."""
+    """The speaker in the column of speakers; None if the cell is empty or means unknown."""
     if isinstance(row.speaker, list | tuple | dict):
         raise UserError(
             f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
@@ -336,8 +345,8 @@ def _speaker_in_cell(row: Row) -> str | None:
 
 
 def absent(path: Path) -> str | None:
-    """Why there is no audio at a path, for `Row.missing`; None if there is some."""
-    if not os.path.isfile(path):  # also of a path that is too long
+    """Why the audio at a path is missing, for `Row.missing`; None if it exists."""
+    if not os.path.isfile(path):  # False also for a path that is too long, without an error
         return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):
         return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
@@ -345,12 +354,12 @@ def absent(path: Path) -> str | None:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """The path from `folder` if it is below it, with forward slashes."""
+    """The path relative to `folder` if it is below this folder, with forward slashes."""
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def _unknown_label(label: str | None) -> str:
-    """What to do about a label that is no emotion."""
+    """The message for a label that is not an emotion, with the remedies."""
     if not label:
         return "no label; fill it in, or set corpus.on_unknown: skip"
     label = label[:100]

@@ -1,19 +1,21 @@
 """SAVEE: the Surrey Audio-Visual Expressed Emotion database.
 
-4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions:
-480 clips, 30 neutral and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
+4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions.
+There are 480 clips: each speaker has 30 neutral clips and 15 of each other emotion. They are
+released as 44.1 kHz WAV.
 
-License: free for research after registration with the authors; no redistribution. No standard
-license.
+License: free for research after registration with the authors; no redistribution. It is not a
+standard license.
 
-File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors are speaker (DC, JE,
-JK, KL), emotion (a anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and
-sentence. Both give the id `savee/DC_a01`.
+File names: the release has names such as `AudioData/DC/a01.wav`, and mirrors have `DC_a01.wav`.
+Their fields are speaker (DC, JE, JK, KL), emotion (a anger, d disgust, f fear, h happiness, n
+neutral, sa sadness, su surprise) and number of the sentence. Both names give the id `savee/DC_a01`.
 
-`sentence` is null: of each emotion's 15 sentences, 3 are common to all emotions, 2 specific to it
-and 10 generic (the neutral 30 are the 3 common and all 12 specific ones, twice 15), but the release
-does not map numbers to sentences, so a protocol cannot hold out a sentence by its number. Ages are
-published as a range only, and are null as well.
+The column `sentence` is null. Each emotion has 15 sentences: 3 are common to all emotions, 2 are
+specific to the emotion, and 10 are generic. (The 30 neutral clips are the 3 common and all 12
+specific sentences, twice each.) But the release does not state which number is which sentence, so a
+protocol cannot hold out a sentence by its number. The column `age` is null too, because only the
+range of the ages is published.
 """
 
 import re
@@ -76,7 +78,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
-        word=fields["emotion"],
+        original_label=fields["emotion"],
         speaker=f"savee:{speaker}",
         id=f"savee/{speaker}_{fields['emotion']}{fields['number']}",
         sex="male",
@@ -85,7 +87,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 class SaveeSettings(CorpusSettings):
-    """Keys of SAVEE, which has no options."""
+    """Settings of SAVEE, which has no options."""
 
     name: Annotated[Literal["savee"], Field(description="SAVEE")] = "savee"
 

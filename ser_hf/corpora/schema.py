@@ -9,9 +9,9 @@ from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 
-# The color of each emotion on pages and in pictures: seven of Okabe and Ito (2008), and others that
-# color-blind readers distinguish from them (CIELAB distances of 15 or more in simulated protan,
-# deutan and tritan vision).
+# The color of each emotion on pages and in figures. Seven are from Okabe and Ito (2008). The others
+# were chosen so that color-blind readers can distinguish all of them (CIELAB distances of 15 or
+# more in simulated protan, deutan and tritan vision).
 EMOTION_COLORS = {
     "angry": "#d55e00",
     "disgust": "#009e73",
@@ -27,9 +27,9 @@ EMOTION_COLORS = {
     "contempt": "#4433aa",
     "other": "#bbbbbb",
 }
-# The order of every label list that a recipe does not order itself.
+# The canonical order: the classes are in this order unless a recipe lists them in another one.
 EMOTIONS = tuple(EMOTION_COLORS)
-# Other usual word -> canonical emotion.
+# Other usual name of an emotion -> canonical emotion.
 SYNONYMS = {
     "anger": "angry",
     "ang": "angry",
@@ -57,15 +57,19 @@ SYNONYMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording as its file name (or table) describes it.
+    """One recording, as its file name or its row in a table describes it.
 
     Attributes:
-        speaker: with the corpus as a prefix, such as ``cremad:1001``.
-        id: unique, with the corpus as a prefix, such as ``cremad/1001_IEO_ANG_HI``.
-        votes: {emotion: votes or share of votes}.
+        path: the path of the audio file.
+        emotion: the canonical emotion or custom label.
+        speaker: the speaker, with the corpus as a prefix, such as ``cremad:1001``.
+        id: the unique id, with the corpus as a prefix, such as ``cremad/1001_IEO_ANG_HI``.
+        take: the number of the repetition.
+        votes: emotion -> its number or share of votes.
         extra: further columns, such as `session`.
-        corpus: set in mixtures.
-        word: the emotion as the name or the table spells it; None if it comes from votes of raters.
+        corpus: the name of the corpus; only set in mixtures.
+        original_label: the label as the file name or the table has it; None if the emotion is the
+            result of votes.
     """
 
     path: str
@@ -81,17 +85,17 @@ class Clip:
     votes: Mapping[str, float] | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     corpus: str | None = None
-    word: str | None = None
+    original_label: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What is read of a corpus.
+    """The clips of a corpus, and the files or rows that were skipped.
 
     Attributes:
-        corpus: its name.
-        clips: in a stable order.
-        skipped: path and reason of each file or row that is no clip.
+        corpus: the name of the corpus.
+        clips: the clips in a reproducible order.
+        skipped: path and reason of each file or row that is not a clip.
     """
 
     corpus: str
@@ -113,7 +117,8 @@ COLUMNS = {
     "content_hash": Value("string"),
 }
 # The speaker (after the corpus's prefix) of clips with an unknown speaker that a recipe loads with
-# `no_speaker: one`. Splits treat it apart, because any test speaker may be among them.
+# `no_speaker: one`. Splits have a special case for it, because these clips may be of any speaker,
+# also of a test speaker.
 UNNAMED = "unknown"
 # Names that an extra column cannot have.
 RESERVED = {"audio", "label", "votes", "targets", *COLUMNS}
@@ -127,19 +132,22 @@ def to_dataset(
     votes: Sequence[Sequence[float] | None] | None = None,
     targets: Sequence[Mapping[str, float]] | None = None,
 ) -> Dataset:
-    """The rows as a `datasets.Dataset`.
+    """Make a `datasets.Dataset` with one row per clip.
 
-    `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There
-    is one column for each key of the clips' `extra`, as text if its values have several types.
+    The columns `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the
+    audio. Each key of the clips' `extra` becomes a column; if its values have several types, they
+    become text.
 
     Args:
+        listing: the clips.
         emotions: the class of each clip.
         labels: the classes in the order of their ids.
-        votes: for the column `votes`, probabilities over the labels.
-        targets: for the column `targets`, {dimension: 0 to 1}.
+        sampling_rate: the sampling rate of the column `audio`, in Hz.
+        votes: the column `votes`: for each clip, probabilities over the labels.
+        targets: the column `targets`: for each clip, dimension -> rating from 0 to 1.
 
     Raises:
-        UserError: without clips, for a path that is not UTF-8, or a column with a reserved name.
+        UserError: if there are no clips, a path is not UTF-8, or a column has a reserved name.
     """
     clips = listing.clips
     if not clips:
@@ -166,13 +174,15 @@ def to_dataset(
         columns[name], features[name] = _extra_column(values)
 
     dataset = Dataset.from_dict(columns, features=Features(features))
-    # Cast, because encoding needs torchcodec.
+    # The paths are cast to audio, because encoding them as audio needs torchcodec.
     return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
 
 
 def _extra_names(listing: Listing, reserved: Collection[str]) -> list[str]:
-    """The names of the further columns, in their order in the clips; a UserError for a reserved
-    one.
+    """The names of the further columns, in their order in the clips.
+
+    Raises:
+        UserError: if a name is reserved.
     """
     names = list(dict.fromkeys(name for clip in listing.clips for name in clip.extra))
     for name in names:
@@ -184,9 +194,10 @@ def _extra_names(listing: Listing, reserved: Collection[str]) -> list[str]:
 
 
 def _extra_column(values: list[Any]) -> tuple[list[Any], Any]:
-    """The values of a further column, of one type, and its feature.
+    """Convert the values of a further column to one type, and return them with their feature.
 
-    In a mixture one name may be a number in one corpus and text in another: then all are text.
+    In a mixture a column may contain numbers in one corpus and text in another. Then all values
+    become text.
     """
     present = [value for value in values if value is not None]
     types = {float if type(value) is int else type(value) for value in present}
@@ -198,9 +209,9 @@ def _extra_column(values: list[Any]) -> tuple[list[Any], Any]:
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
-    """Raise a UserError for an id that two clips have.
+    """Raise a UserError if two clips have the same id.
 
-    Causes are a doubled folder, `a.wav` beside `a.flac`, or two rows of a table.
+    Possible causes are a copy of a folder, `a.wav` beside `a.flac`, or two rows of a table.
     """
     path_of_id: dict[str, str] = {}
     for clip in clips:

@@ -1,7 +1,7 @@
-"""Keys of the section `corpus` that every corpus has, and their checks.
+"""The settings that every corpus has: keys of the section `corpus` of a recipe, and their checks.
 
-Each corpus module has a subclass with its options. A class is the only place that knows the type,
-range, default and meaning of a key.
+Each corpus module has a subclass with its options. The type, range, default and description of a
+key are only defined in its class.
 """
 
 import math
@@ -18,10 +18,10 @@ OnUnknown = Literal["error", "skip"]
 
 
 def path_text(value: Any) -> Any:
-    """A path of Python as text; anything else unchanged.
+    """Convert a `pathlib.Path` to text; another value is unchanged.
 
     Raises:
-        UserError: for a path that is not UTF-8, which tables of clips cannot hold.
+        UserError: if a path is not UTF-8, because tables of clips cannot contain it.
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(text, str):
@@ -34,11 +34,17 @@ AnyPath = Annotated[PathName, BeforeValidator(path_text)]
 
 
 def refuse(value: Any, message: str, *path: str | int) -> NoReturn:
-    """Raise the pydantic error for a wrong value at a path below the settings that are checked.
+    """Raise the pydantic error for a wrong value. A validator of settings calls this function.
 
-    Unlike a `ValueError`, it names the key itself: ``refuse(value, "...", "merge", "calm")``.
+    Unlike a `ValueError`, this error names the key: ``refuse(value, "...", "merge", "calm")`` names
+    ``merge.calm`` below the settings.
+
+    Args:
+        value: the wrong value.
+        message: what is wrong, without the key.
+        path: the steps from the settings to the value.
     """
-    # Braces in a message are no fields of a template, because the error has no context.
+    # Braces in the message are kept: pydantic only replaces them if the error has a context.
     problem = PydanticCustomError("wrong_value", message)
     detail = InitErrorDetails(type=problem, loc=path, input=value)
     raise ValidationError.from_exception_data("settings", [detail])
@@ -98,7 +104,7 @@ class CorpusSettings(Settings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys of this corpus alone."""
+        """The keys that only this corpus has, with their values."""
         return {
             name: getattr(self, name)
             for name in type(self).model_fields

@@ -1,4 +1,4 @@
-"""What became of every label of a corpus: counts for the log, the report and the card."""
+"""Number of clips of each label in each class of a corpus, for the log, the report and the card."""
 
 import dataclasses
 from collections import Counter
@@ -10,15 +10,15 @@ from .schema import EMOTIONS, Clip
 
 @dataclasses.dataclass(frozen=True)
 class LabelSource:
-    """A number of clips with one label in one corpus, and what became of them.
+    """The number of clips with the same corpus, label, class and reason to leave them out.
 
     Attributes:
-        corpus: its name in the rows.
-        emotion: the canonical emotion; None for files that are no clips.
-        word: the label in the files; None for files that are no clips.
+        corpus: the name of the corpus in the rows.
+        emotion: the canonical emotion; None for files that are not clips.
+        word: the label in the files; None for files that are not clips.
         label: the class; None if the clips are left out.
-        left_out: why they are left out, or None.
-        clips: their number.
+        left_out: the reason to leave the clips out; None if they are kept.
+        clips: the number of clips or files.
     """
 
     corpus: str
@@ -30,7 +30,7 @@ class LabelSource:
 
 
 class Outcome(NamedTuple):
-    """A clip, its class, and why it was left out, or None."""
+    """A clip with its class and the reason to leave it out, which is None if it is kept."""
 
     clip: Clip
     label: str | None
@@ -40,36 +40,39 @@ class Outcome(NamedTuple):
 def label_sources(
     outcomes: Iterable[Outcome], skipped: Sequence[tuple[str, str]], corpus: str
 ) -> list[LabelSource]:
-    """Count clips by corpus, emotion, word, class and reason, in that order.
+    """Count clips by corpus, emotion, original label, class and reason, sorted in this order.
 
     Args:
-        skipped: corpus and reason of each file that is no clip.
-        corpus: the name of the corpus of clips that name none.
+        outcomes: the clips with their classes.
+        skipped: corpus and reason of each file that is not a clip.
+        corpus: the corpus of clips whose attribute `corpus` is None.
     """
     counts: Counter = Counter()
     for clip, label, left_out in outcomes:
         class_of_clip = None if left_out else label
-        counts[clip.corpus or corpus, clip.emotion, clip.word, class_of_clip, left_out] += 1
+        counts[
+            clip.corpus or corpus, clip.emotion, clip.original_label, class_of_clip, left_out
+        ] += 1
     for corpus_of_file, reason in skipped:
         counts[corpus_of_file, None, None, None, reason] += 1
 
-    words = set()
+    all_labels = set()
     for _, emotion, _, label, _ in counts:
-        words.update((emotion, label))
-    custom_labels = sorted(words - {None, *EMOTIONS})
+        all_labels.update((emotion, label))
+    custom_labels = sorted(all_labels - {None, *EMOTIONS})
     position = (*EMOTIONS, *custom_labels, None).index
 
     def order(key: tuple) -> tuple:
-        corpus_name, emotion, word, label, left_out = key
-        return corpus_name, position(emotion), word or "", position(label), left_out or ""
+        corpus_name, emotion, original_label, label, left_out = key
+        return corpus_name, position(emotion), original_label or "", position(label), left_out or ""
 
     sources = []
     for key in sorted(counts, key=order):
-        corpus_name, emotion, word, label, left_out = key
+        corpus_name, emotion, original_label, label, left_out = key
         source = LabelSource(
             corpus=corpus_name,
             emotion=emotion,
-            word=word,
+            word=original_label,
             label=label,
             left_out=left_out,
             clips=counts[key],
@@ -79,12 +82,13 @@ def label_sources(
 
 
 def sources_table(sources: Sequence[LabelSource]) -> str:
-    """The sources as lines to print, each emotion with the files' own word in parentheses if that
-    differs.
+    """Format the sources as a table of text.
+
+    If the label in the files differs from the emotion, it follows the emotion in parentheses.
     """
     rows = [("corpus", "emotion", "clips", "class")]
     for source in sources:
-        emotion = source.emotion or "-"  # of a file that was left out unread
+        emotion = source.emotion or "-"  # None for a file that is not a clip
         if source.word not in (None, source.emotion):
             emotion += f" ({source.word})"
         outcome = source.label or f"left out: {source.left_out}"
@@ -99,5 +103,5 @@ def sources_table(sources: Sequence[LabelSource]) -> str:
 
 
 def sources_facts(sources: Sequence[LabelSource]) -> list[dict[str, Any]]:
-    """The sources for report.json."""
+    """The sources as dicts, for report.json."""
     return [dataclasses.asdict(source) for source in sources]

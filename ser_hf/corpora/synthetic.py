@@ -1,10 +1,10 @@
 """Synthetic: a built-in corpus of speech-like signals that needs no files.
 
 Any number of speakers, half of them female, say six invented sentences in six emotions. The corpus
-is for trying the toolkit, for tests and for controls. A model that is trained on it does not
-recognize emotions in real speech.
+is for first experiments with the toolkit, for tests and for controls. A model that is trained on it
+does not recognize emotions in real speech.
 
-License: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
+License: CC0 1.0. File names: the fields of `s03_angry_007.wav` are speaker, emotion and take.
 """
 
 from dataclasses import replace
@@ -29,8 +29,8 @@ CITATION = None
 ACTED = False
 
 SAMPLING_RATE = 16000
-MOST = 100_000  # speakers times takes; days of audio
-GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
+MOST = 100_000  # the largest product of speakers and takes, which is days of audio
+GENERATOR_VERSION = 1  # increase it with any change that alters a single sample
 
 # Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of
 # the same sounds.
@@ -45,9 +45,9 @@ SENTENCES: tuple[str, ...] = (
 
 
 class Expression(NamedTuple):
-    """Change of a habitual voice by an emotion at expressivity 1.
+    """The change of a speaker's habitual voice by an emotion, for an expressivity of 1.
 
-    Factors multiply, other fields are added.
+    The fields called factor are multiplied, the other fields are added.
     """
 
     pitch_st: float = 0.0
@@ -61,8 +61,8 @@ class Expression(NamedTuple):
     breath_db: float = 0.0
 
 
-# Emotions and the spread between clips are chosen so that a classifier of the latent parameters has
-# a recall of about 90 % for unseen speakers.
+# The expressions and the spread between clips are chosen so that a classifier of the latent
+# parameters has a recall of about 90 % for unseen speakers.
 _EXPRESSIONS: dict[str, Expression] = {
     "angry": Expression(3.0, 1.50, -1.0, 7.0, 1.10, -6.0, 1.40, 1.30, -4.0),
     "disgust": Expression(-1.5, 0.85, -0.8, -1.0, 0.84, 3.0, 1.60, 1.50, -5.0),
@@ -73,31 +73,31 @@ _EXPRESSIONS: dict[str, Expression] = {
 }
 EMOTIONS: tuple[str, ...] = tuple(_EXPRESSIONS)
 
-# Standard deviations, between clips of one speaker and emotion, of what is added; of the natural
-# logarithm of factors.
+# Standard deviation of each field between clips of the same speaker and emotion. For factors it is
+# the standard deviation of their natural logarithm.
 _CLIP_SPREAD = Expression(1.5, 0.30, 1.3, 1.6, 0.11, 1.4, 0.40, 0.40, 1.6)
-_INTENSITY_SPREAD = 0.2  # an emotion is not shown equally strongly in every clip
+_INTENSITY_SPREAD = 0.2  # standard deviation of the strength of an emotion between clips
 
 
 class Voice(NamedTuple):
-    """What stays the same in all clips of a speaker."""
+    """The properties of a speaker's voice, which are the same in all clips."""
 
     sex: str  # "female" or "male"
     pitch_hz: float  # habitual fundamental frequency
     tract_scale: float  # factor on all formant frequencies; 1 is the vocal tract of an average man
     tempo: float  # syllables per second
     breath_db: float  # aspiration noise relative to the glottal pulses
-    level_db: float  # of neutral speech relative to full scale, as set by the recording gain
+    level_db: float  # level of neutral speech relative to full scale, set by the recording gain
     noise_db: float  # background noise relative to full scale
-    expressivity: float  # factor on how far emotions move the voice
+    expressivity: float  # factor on the change of the voice by emotions
 
 
 class Prosody(NamedTuple):
-    """The latent parameters of one clip, in absolute units; the speaker's habits are in them."""
+    """The latent parameters of one clip in absolute units, for its speaker and its emotion."""
 
     pitch_hz: float  # mean fundamental frequency
     range_st: float  # semitones between stressed and unstressed syllables
-    slope_st_per_s: float  # of the pitch contour over the sentence
+    slope_st_per_s: float  # slope of the pitch contour over the sentence
     level_db: float  # root mean square relative to full scale
     tempo: float  # syllables per second
     tilt_db: float  # attenuation of the source at 3 kHz
@@ -107,10 +107,12 @@ class Prosody(NamedTuple):
 
 
 class _Hiss(NamedTuple):
+    """The filtered noise of a fricative or plosive consonant."""
+
     centre_hz: float
     bandwidth_hz: float
     gain: float  # relative to the voice
-    share: float  # of the time of the consonant
+    share: float  # share of the consonant's duration
 
 
 _HISSES = {
@@ -133,6 +135,8 @@ _OPEN_QUOTIENT = 0.65  # share of a cycle during which the glottis is open
 
 
 class _Syllable(NamedTuple):
+    """A syllable of a consonant and a vowel, with its position in samples."""
+
     consonant: str
     vowel: str
     stressed: bool
@@ -141,15 +145,15 @@ class _Syllable(NamedTuple):
     stop: int
 
 
-# NumPy pads a short key with zeros: without these first numbers, a speaker would share a key with
-# its first clip.
+# The first number of each seed of a random generator. NumPy pads short seeds with zeros: without
+# these numbers, a speaker and the first clip of this speaker would have the same seed.
 _VOICE_STREAM = 1
 _PROSODY_STREAM = 2
 _SOUND_STREAM = 3
 
 
 def voice(speaker: int, seed: int) -> Voice:
-    """The properties of a speaker; even numbers are women, odd numbers men."""
+    """Draw the voice of a speaker; even numbers are women, odd numbers are men."""
     rng = np.random.default_rng((_VOICE_STREAM, seed, speaker))
     sex = "female" if speaker % 2 == 0 else "male"
     lowest, highest = (165.0, 255.0) if sex == "female" else (85.0, 150.0)
@@ -166,7 +170,7 @@ def voice(speaker: int, seed: int) -> Voice:
 
 
 def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
-    """The latent parameters of a clip: those of the voice, shifted by the emotion and by chance."""
+    """Draw the latent parameters of a clip: the voice, changed by the emotion and at random."""
     rng = np.random.default_rng((_PROSODY_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     habit = voice(speaker, seed)
     shift = _EXPRESSIONS[emotion]
@@ -203,8 +207,8 @@ def utterance(
         speaker: number of the speaker; even numbers are women, odd numbers men.
         emotion: one of `EMOTIONS`.
         take: number of the clip of this speaker and emotion.
-        seed: of the voices and all details; equal arguments give equal samples.
-        sampling_rate: Hz, at least 8000.
+        seed: the seed of the voices and of all details; equal arguments give equal samples.
+        sampling_rate: the sampling rate in Hz, at least 8000.
 
     Returns:
         float32 (samples,) within ±1, one to three seconds long.
@@ -229,19 +233,19 @@ def utterance(
 
 
 def _amplitude(decibel: float) -> float:
-    """The factor of an amplitude."""
+    """Convert decibels to a factor on the amplitude."""
     return float(10.0 ** (decibel / 20.0))
 
 
 def _rms(signal: np.ndarray) -> float:
-    """Root mean square."""
+    """The root mean square of a signal."""
     return float(np.sqrt(np.mean(signal * signal)))
 
 
 def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """White noise of unit variance, shape ``(samples,)``.
 
-    It is uniform, which is several times cheaper than normal and sounds the same.
+    The noise is uniform: it is several times faster to draw than normal noise and sounds the same.
     """
     return (rng.random(samples, dtype=np.float32) - np.float32(0.5)) * np.float32(12.0**0.5)
 
@@ -249,12 +253,12 @@ def _noise(rng: np.random.Generator, samples: int) -> np.ndarray:
 def _timing(
     sentence: str, tempo: float, rng: np.random.Generator, sampling_rate: int
 ) -> list[_Syllable]:
-    """The syllables of a sentence on the time axis.
+    """Place the syllables of a sentence on the time axis.
 
     There is a pause between words, and the last syllable is longer.
     """
     words = sentence.split()
-    clock = 0.08  # s
+    clock = 0.08  # seconds
     syllables = []
     for word_number, word in enumerate(words):
         for letter in range(0, len(word), 2):
@@ -302,7 +306,7 @@ def _loudness_contour(
 ) -> np.ndarray:
     """Amplitude of the voice, shape ``(samples,)``.
 
-    It is zero under closed or hissing consonants, and low under m, n and l.
+    It is zero during plosives and fricatives, and low during m, n and l.
     """
     times = [0]
     gains = [0.0]
@@ -313,8 +317,8 @@ def _loudness_contour(
         fall = (syllable.stop - syllable.nucleus) // 3
         attack = syllable.start + (syllable.nucleus - syllable.start) // 4
         times += [syllable.start, attack, syllable.nucleus]
-        # The last part of the fall is silent: the formants ring on before the next vowel changes
-        # them.
+        # The last part of the fall is silent, so that the resonances fade out before the formants
+        # change for the next vowel.
         times += [syllable.nucleus + rise, syllable.stop - fall, syllable.stop - fall // 2]
         gains += [0.0, onset, onset, peak, 0.8 * peak, 0.0]
     return np.interp(np.arange(samples, dtype=float), times, gains).astype(np.float32)
@@ -346,9 +350,7 @@ def _glottal_source(
 
 
 def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarray:
-    """The signal through the one-pole low-pass that takes ``tilt_db`` off at 3 kHz and nothing at 0
-    Hz.
-    """
+    """Apply the one-pole low-pass that attenuates 3 kHz by ``tilt_db`` and does not change 0 Hz."""
     power = _amplitude(-tilt_db) ** 2
     half = (1.0 - power * np.cos(2.0 * np.pi * 3000.0 / sampling_rate)) / (1.0 - power)
     pole = half - np.sqrt(half**2 - 1.0)
@@ -360,7 +362,7 @@ def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarra
 def _vocal_tract(
     source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int
 ) -> np.ndarray:
-    """The source through the formants of one vowel after the other.
+    """Filter the source with the formants of each vowel in turn.
 
     The formants change where the voice is silent.
     """
@@ -403,7 +405,7 @@ def _add_consonants(
 
 
 class SyntheticSettings(CorpusSettings):
-    """Keys of the synthetic corpus. The clips are generated below the root, or in the cache."""
+    """Settings of the synthetic corpus. The clips are generated below the root or in the cache."""
 
     name: Annotated[Literal["synthetic"], Field(description="generated speech")] = "synthetic"
     speakers: Annotated[
@@ -411,7 +413,7 @@ class SyntheticSettings(CorpusSettings):
     ] = 24
     takes: Annotated[int, Field(ge=1, description="clips of each speaker and emotion")] = 8
     seed: Annotated[
-        int, Field(ge=0, description="of the voices and of every random detail of the clips")
+        int, Field(ge=0, description="seed of the voices and of every random detail of the clips")
     ] = 0
     shuffle_labels: Annotated[
         bool, Field(description="exchange the labels among the clips of each speaker, as a control")
@@ -429,7 +431,10 @@ class SyntheticSettings(CorpusSettings):
 
 
 def parse(settings: SyntheticSettings) -> Listing:
-    """Generate the clips once and list them; equal settings give equal samples."""
+    """List the clips, and generate their files unless they exist.
+
+    Equal settings give equal samples.
+    """
     parts_of_name = {}
     for speaker in range(settings.speakers):
         for emotion in EMOTIONS:
@@ -466,18 +471,18 @@ def parse(settings: SyntheticSettings) -> Listing:
 
 def _folder(settings: SyntheticSettings) -> Path:
     """The folder of the clips; its name has a hash of everything that the samples depend on."""
-    above = cache_root() / "synthetic" if settings.root is None else Path(settings.root)
+    parent = cache_root() / "synthetic" if settings.root is None else Path(settings.root)
     values = {
         "generator": GENERATOR_VERSION,
         "speakers": settings.speakers,
         "takes": settings.takes,
         "seed": settings.seed,
     }
-    return above / key_of(values)
+    return parent / key_of(values)
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
-    """The clips with emotions permuted within each speaker."""
+    """Permute the emotions among the clips of each speaker."""
     generator = np.random.default_rng(seed)
     shuffled = list(clips)
     for speaker in sorted({clip.speaker for clip in clips}):

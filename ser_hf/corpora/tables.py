@@ -3,15 +3,17 @@
     path,label,speaker,sex,session
     calls/0001.wav,anger,anna,female,monday
 
-`corpus.root` is the file: UTF-8, a header line, separated by commas, semicolons or tabs. Three
-columns are required, the path of the audio, its label and its speaker; `corpus.path`,
-`corpus.label` and `corpus.speaker` name them. The columns sex, age, language, sentence, intensity
-and take are read by name; `id` names the clip (by default its path does); every other column is
-kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed to
-``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
+`corpus.root` is the file. It is UTF-8 text with a header line; columns are separated by commas,
+semicolons or tabs. Three columns are required: the path of the audio, its label and its speaker.
+`corpus.path`, `corpus.label` and `corpus.speaker` name these columns. Instead of a column,
+`corpus.speaker_pattern` can find the speaker in the path. The columns sex, age, language, sentence,
+intensity and take are read by name. The column `id` is the name of the clip; without this column it
+is the path. Every other column is kept, as integers, numbers or text. A column with a reserved name
+such as `duration` is renamed to ``own_duration``.
 
-Labels are the canonical emotions, their synonyms (`ser_hf.corpora.schema.SYNONYMS`, in any case),
-or the words of `corpus.label_map`. License and citation are options, which cards and reports quote.
+A label is a canonical emotion, a synonym (`ser_hf.corpora.schema.SYNONYMS`; upper and lower case
+are equal), or a key of `corpus.label_map`. License and citation are options, which cards and
+reports quote.
 """
 
 import os
@@ -31,7 +33,7 @@ from .settings import AnyPath
 
 
 class CsvSettings(TableSettings):
-    """Keys of a table in a file; the root is the table."""
+    """Settings of a table; the root is its file."""
 
     name: Annotated[Literal["csv"], Field(description="a table of clips")] = "csv"
     corpus_name: Annotated[str, Field(description="the prefix of ids and speakers")] = "csv"
@@ -42,7 +44,10 @@ class CsvSettings(TableSettings):
 
 
 def parse(settings: CsvSettings) -> Listing:
-    """Read the rows of a table. A speaker pattern is matched with the path as the table has it."""
+    """Read the clips in a table.
+
+    The speaker pattern is searched in the path of the audio as the table has it.
+    """
     table = Path(settings.root or "")
     if not table.is_file():
         problem = f"{settings.root}: no such file" if settings.root else "missing"
@@ -70,7 +75,7 @@ def parse(settings: CsvSettings) -> Listing:
 
 
 def _require_columns(table: Path, columns: Sequence[str], settings: CsvSettings) -> None:
-    """Raise a UserError for a column that the settings name and the table lacks."""
+    """Raise a UserError if the settings name a column that the table lacks."""
     required = {"path": settings.path}
     if settings.label is not None:
         required["label"] = settings.label
@@ -91,10 +96,10 @@ def _row(
     folder: Path,
     settings: CsvSettings,
 ) -> Row:
-    """The row of one line; relative paths of audio start from the folder."""
-    listed = cells.get(settings.path, "")
-    audio = Path(os.path.normpath(os.path.join(folder, listed)))
-    if listed:
+    """Make the row of one line; relative paths of audio are relative to `folder`."""
+    listed_path = cells.get(settings.path, "")
+    audio = Path(os.path.normpath(os.path.join(folder, listed_path)))
+    if listed_path:
         missing = absent(audio)
     else:
         missing = f"the cell of {settings.path!r} (corpus.path) is empty; fill it in"
@@ -102,7 +107,7 @@ def _row(
         where=where,
         path=audio,
         name=relative(audio, folder).removesuffix(audio.suffix),
-        searched_path=listed,
+        searched_path=listed_path,
         label=cells.get(settings.label) if settings.label else NO_LABEL,
         speaker=cells.get(settings.speaker),
         cells=cells,

@@ -1,4 +1,4 @@
-"""Dimensions of emotion: ratings in the columns of a corpus, scaled from their range to 0 to 1."""
+"""Targets for dimensions of emotion: ratings in columns of a corpus, scaled to the range 0 to 1."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from .schema import Clip
 
-# Another name of a column, where a corpus lacks the first one.
+# Name of a target -> another name for it, which is used if a corpus lacks the first name.
 ALIASES = {"arousal": "activation", "activation": "arousal"}
 Range = Sequence[float]
 
@@ -36,7 +36,7 @@ def check_targets(targets: Sequence[str], ranges: Mapping[str, Range]) -> None:
 
 
 def rating(clip: Clip, name: str) -> Any:
-    """The value of a target in the clip's columns; None if it is missing."""
+    """The rating of a clip for a target, as its column contains it; None if it is missing."""
     value = clip.extra.get(name)
     return clip.extra.get(ALIASES.get(name)) if value is None else value
 
@@ -46,8 +46,8 @@ class ScaledTargets:
     """The result of `scaled_targets`.
 
     Attributes:
-        rows: the targets of each clip from 0 to 1.
-        ranges: target -> [lowest, highest] rating; [0, 1] if it differs between corpora.
+        rows: for each clip, target -> value from 0 to 1.
+        ranges: target -> [lowest, highest] rating; [0, 1] if the ranges of the corpora differ.
     """
 
     rows: list[dict[str, float]]
@@ -60,15 +60,18 @@ def scaled_targets(
     ranges: Mapping[str, Range],
     ranges_of_corpus: Mapping[str | None, Mapping[str, Range]],
 ) -> ScaledTargets:
-    """Scale the ratings of each clip from their range to 0 to 1.
+    """Scale the ratings of each clip from the range of the target to 0 to 1.
 
     Args:
-        ranges: of the recipe, which take precedence.
-        ranges_of_corpus: corpus -> the ranges of its columns; of one corpus under None.
+        clips: the clips.
+        targets: the names of the targets.
+        ranges: target -> range in the recipe; these ranges take precedence.
+        ranges_of_corpus: corpus -> the ranges of its columns; the key is None if the corpus is not
+            a mixture.
 
     Raises:
-        UserError: for a target that is missing, no number, out of its range, or the same for all
-            clips.
+        UserError: if a rating is missing, not a number or out of its range, or if all ratings of a
+            target are equal.
     """
     rows: list[dict[str, float]] = [{} for _ in clips]
     ranges_of_target = {}
@@ -76,9 +79,9 @@ def scaled_targets(
         distinct_ranges = set()
         for clip, row in zip(clips, rows, strict=True):
             number = _rating_number(clip, name, clips)
-            known_ranges = ranges_of_corpus.get(clip.corpus, {})
+            corpus_ranges = ranges_of_corpus.get(clip.corpus, {})
             bounds = (
-                ranges.get(name) or known_ranges.get(name) or known_ranges.get(ALIASES.get(name))
+                ranges.get(name) or corpus_ranges.get(name) or corpus_ranges.get(ALIASES.get(name))
             )
             low, high = _checked_bounds(clip, name, number, bounds)
             row[name] = (number - low) / (high - low)
@@ -92,7 +95,11 @@ def scaled_targets(
 
 
 def _rating_number(clip: Clip, name: str, clips: Sequence[Clip]) -> float:
-    """The rating of a clip; a UserError, with the columns of all clips, if it is missing."""
+    """The rating of a clip as a number.
+
+    Raises:
+        UserError: if it is missing or not a number; the message lists the columns of numbers.
+    """
     value = rating(clip, name)
     if value is None:
         columns = ", ".join(_number_columns(clips)) or "none"
@@ -109,7 +116,7 @@ def _rating_number(clip: Clip, name: str, clips: Sequence[Clip]) -> float:
 
 
 def _checked_bounds(clip: Clip, name: str, number: float, bounds: Range | None) -> Range:
-    """The range of a rating; a UserError if there is none, or the number is outside of it."""
+    """Return the range of a rating; a UserError if it is missing or does not contain the rating."""
     if bounds is None:
         raise UserError(
             f"corpus.ranges.{name}: missing; give the lowest and highest rating, such as [1, 5]"
@@ -123,7 +130,7 @@ def _checked_bounds(clip: Clip, name: str, number: float, bounds: Range | None) 
 
 
 def _number_columns(clips: Sequence[Clip]) -> list[str]:
-    """The further columns with a number in some clip, sorted."""
+    """The names of further columns that contain a number for any clip, sorted."""
     columns = set()
     for clip in clips:
         for name, value in clip.extra.items():
@@ -133,7 +140,10 @@ def _number_columns(clips: Sequence[Clip]) -> list[str]:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, also as text: one word makes a column of numbers one of text."""
+    """Convert a number or its text to a float; None if it is not a finite number.
+
+    Numbers can be text because one cell with a word makes the whole column text.
+    """
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -142,12 +152,12 @@ def _number(value: Any) -> float | None:
 
 
 def names_of(dataset: Dataset) -> list[str]:
-    """The names of what a model of these rows predicts: their targets, else their classes."""
+    """The names of the outputs of a model for a dataset: its targets, otherwise its classes."""
     return list(dataset.features.get("targets") or dataset.features["label"].names)
 
 
 def targets_of(dataset: Dataset, rows: Sequence[int]) -> np.ndarray | None:
-    """The targets of some rows, float32 (clips, dimensions); None for rows without targets."""
+    """The targets of the rows, float32 (clips, dimensions); None if the dataset has no targets."""
     if "targets" not in dataset.features:
         return None
     columns = dataset.select_columns(["targets"])[list(rows)]["targets"]

@@ -1,17 +1,18 @@
 """TESS: the Toronto emotional speech set.
 
 Two actresses (26 and 64 years, North American English) say "Say the word ..." with 200 words in
-seven emotions: 2,800 clips. 24.4 kHz WAV as released. With two speakers, only training on one and
-testing on the other measures an unseen speaker.
+seven emotions. There are 2,800 clips, released as 24.4 kHz WAV. A model must be trained on one
+actress and tested on the other: only this test is on an unseen speaker.
 
 License: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
 
-File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion
-(`ps` is pleasant surprise). Names are read in any mixture of capitals, and ids are spelled one way.
-Folders repeat speaker and emotion in several spellings (`OAF_Fear`, `YAF_fear`,
-`OAF_Pleasant_surprise`, `YAF_pleasant_surprised`) and are not read. One file of the release has
-lost a letter, `OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror
-that holds the folder twice is an error, as is any clip in two places.
+File names: the fields of `OAF_back_fear.wav` are speaker (OAF is the older actress, YAF the
+younger), word and emotion (`ps` is pleasant surprise). Upper and lower case are equal in file
+names; ids always have the same case. The names of folders are ignored: they repeat speaker and
+emotion in several spellings (`OAF_Fear`, `YAF_fear`, `OAF_Pleasant_surprise`,
+`YAF_pleasant_surprised`). One file name of the release lacks a letter: `OA_bite_neutral.wav` is
+read as `OAF_bite_neutral`, also for its id. As in every corpus, a clip in two folders is an error;
+some mirrors contain all folders twice.
 """
 
 import re
@@ -76,7 +77,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[code],
-        word=code,
+        original_label=code,
         speaker=f"tess:{speaker}",
         id=f"tess/{speaker}_{word}_{code}",
         sex="female",
@@ -87,7 +88,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 class TessSettings(CorpusSettings):
-    """Keys of TESS, which has no options."""
+    """Settings of TESS, which has no options."""
 
     name: Annotated[Literal["tess"], Field(description="TESS")] = "tess"
 

@@ -1,4 +1,4 @@
-"""The check that a folder holds every file of a release, with the published SHA-256."""
+"""Check that a folder contains all files of a release, by their published SHA-256."""
 
 import dataclasses
 import functools
@@ -20,17 +20,17 @@ from .release import Entry, Release
 
 
 def release_of(name: str) -> Release:
-    """The release of a corpus; an empty one if its module states none, or for another name."""
+    """The release of a corpus; an empty release if there is none, or no corpus of this name."""
     if name not in SINGLE_CORPORA:
         return Release()
     return getattr(SINGLE_CORPORA[name], "RELEASE", Release())
 
 
 def manifest(name: str) -> list[Entry]:
-    """The files of a corpus's official release, sorted by path.
+    """The files of the official release of a corpus, sorted by path.
 
     Raises:
-        UserError: for a corpus without a list.
+        UserError: if ser_hf has no list of the files.
     """
     if release_of(name).files is None:
         listed = [corpus for corpus in SINGLE_CORPORA if release_of(corpus).files is not None]
@@ -42,7 +42,7 @@ def manifest(name: str) -> list[Entry]:
 
 @functools.cache
 def _entries(name: str) -> tuple[Entry, ...]:
-    """The rows of the packaged list, which has a header line."""
+    """Read the packaged list of the files of a release, without its header line."""
     package = importlib.resources.files(SINGLE_CORPORA[name].__package__)
     packed = package.joinpath("manifests", f"{name}.tsv.xz").read_bytes()
     entries = []
@@ -57,10 +57,10 @@ class ReleaseCheck:
     """The result of `check_release`.
 
     Attributes:
-        name: of the corpus.
-        folder: that was compared.
+        name: the name of the corpus.
+        folder: the folder that was checked.
         missing: the files of the release that the folder lacks.
-        altered: files with the name of a clip and other content.
+        altered: files with the name of a clip but with other content.
     """
 
     name: str
@@ -74,7 +74,7 @@ class ReleaseCheck:
         return not (self.missing or self.altered)
 
     def summary(self) -> str:
-        """One line: the folder is complete, or what is wrong, with an example of each kind."""
+        """The result in one line, with the first missing and the first altered file."""
         title = SINGLE_CORPORA[self.name].TITLE
         number = f"{len(manifest(self.name)):,} files"
         if self.complete:
@@ -93,12 +93,14 @@ class ReleaseCheck:
 
 
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
-    """Compare a folder with the packaged list of a corpus's files.
+    """Compare a folder with the packaged list of the files of a corpus.
 
-    Files are compared by the names of their clips, in whatever subfolder they are.
+    A file is compared with the entry of the same clip; the subfolder of the file does not matter.
 
     Args:
-        hashed: reads every byte; otherwise names and sizes are enough.
+        name: the name of the corpus.
+        folder: the folder to check.
+        hashed: whether to compare the SHA-256 of each file; otherwise only name and size.
     """
     folder = Path(folder)
     entry_of_clip = {_clip_id(name, entry.path): entry for entry in manifest(name)}
@@ -118,7 +120,13 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
 def _unchanged(
     files: Sequence[tuple[str, Path]], entries: Sequence[Entry], hashed: bool
 ) -> set[str]:
-    """The clips of which a file is as in the entry beside it."""
+    """The ids of the clips that have an unchanged file.
+
+    Args:
+        files: pairs of the id of a clip and the path of its file.
+        entries: for each file, the entry of the release to compare it with.
+        hashed: whether to compare the SHA-256, and not only the size.
+    """
     paths = [path for _, path in files]
     unchanged = set()
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -137,7 +145,7 @@ def _unchanged(
 
 
 def _clip_id(name: str, path: str | PurePath) -> str | None:
-    """The id of the clip that a path describes, or None if it describes none."""
+    """The id of the clip that a path names; None if it is not a file name of the corpus."""
     clip = SINGLE_CORPORA[name].read_name(PurePath(path))
     return None if clip is None else clip.id
 

@@ -371,7 +371,7 @@ def test_a_download_ends_if_the_server_fails_for_every_object(
     cremad, server, command, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(connection, "_MOST_FAILURES", 2)
-    monkeypatch.setattr(connection, "_AT_A_TIME", 1)
+    monkeypatch.setattr(connection, "_PARALLEL_FILES", 1)
     small_release = cremad()
     server.always |= {f"/objects/{sha256}": status(404) for sha256 in small_release.objects}
     assert "store: 2 files not available, AudioWAV/" in command("cremad", tmp_path)[1]

@@ -183,7 +183,8 @@ def test_repeated_names_are_distinguished_by_their_folders(casia):
     clips = parse(**options).clips
     assert len({clip.path for clip in clips}) == len(CASIA)
     assert all(
-        f"/{clip.speaker[6:]}/{clip.word}/{clip.id[-3:]}.flac" in clip.path for clip in clips
+        f"/{clip.speaker[6:]}/{clip.original_label}/{clip.id[-3:]}.flac" in clip.path
+        for clip in clips
     )
     below = parse(**options | {"audio_root": options["audio_root"] + "/liu"}, on_unknown="skip")
     assert {clip.speaker for clip in below.clips} == {"casia:liu"}

@@ -49,7 +49,7 @@ def tree(tmp_path):
 def test_a_clip_has_the_values_of_its_row(tree):
     listing = parse(tree())
     first, _, unknown, *_ = listing.clips
-    assert (first.id, first.emotion, first.word) == (
+    assert (first.id, first.emotion, first.original_label) == (
         "msp_podcast/MSP-PODCAST_0001_0008",
         "neutral",
         "N",

@@ -163,7 +163,7 @@ def test_a_pattern_needs_a_file_name_and_finds_no_speaker_named_unknown(row):
 def test_labels_are_text_in_any_table(row, label, emotion):
     ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
     assert clip.emotion == emotion
-    assert isinstance(clip.word, str)
+    assert isinstance(clip.original_label, str)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])

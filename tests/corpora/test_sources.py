@@ -5,7 +5,7 @@ from ser_hf.corpora.sources import LabelSource, Outcome, label_sources, sources_
 
 
 def outcome(emotion, label, left_out=None, word=None, corpus=None):
-    clip = Clip("a.wav", emotion, speaker="x:1", id="x/a", corpus=corpus, word=word)
+    clip = Clip("a.wav", emotion, speaker="x:1", id="x/a", corpus=corpus, original_label=word)
     return Outcome(clip, label, left_out)
 
 
