@@ -1,4 +1,4 @@
-"""Measures a trained model: predictions of each split, temperature, numbers, robustness."""
+"""Evaluates a trained model: predictions of each split, temperature, metrics and robustness."""
 
 import dataclasses
 import logging
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class SplitLogits:
-    """Rows (clips,) of a split, and the logits (clips, classes) of the published model."""
+    """The rows (clips,) of a split, and the logits (clips, classes) of the published model."""
 
     rows: np.ndarray
     logits: np.ndarray
@@ -54,7 +54,8 @@ class SplitLogits:
 def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predictions]]:
     """Evaluate each split once, with the selected checkpoint.
 
-    This is the only place that uses the test split (with `evaluation.per_speaker` by two fits).
+    Only this function uses the test split. With `evaluation.per_speaker` it evaluates the split
+    with two fitted models.
 
     Returns:
         The report, and the predictions of each split.
@@ -99,7 +100,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         temperature=temperature,
         history=fitted.history,
         selected_by=metric,
-        # the Trainer maximizes: it negates what is better when it is lower
+        # The Trainer maximizes a metric, so a metric that is better when lower has a minus sign.
         validated=-fitted.validated if lower_is_better(metric) else fitted.validated,
         training=training_section(run, fitted),
         seconds=_seconds(run, fitted, time.perf_counter() - began),
@@ -110,9 +111,10 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
 
 
 def predict_splits(run: RunContext, fitted: Fit) -> dict[str, WindowLogits]:
-    """The model's logits of the windows of each split, without the test split if it is not used.
+    """Predict the windows of each split; the test split only if the recipe evaluates it.
 
-    Those of the validation split are by models that were not trained on it, see `Fit.held_out`.
+    The logits of the validation split come from models that were not trained on this split, see
+    `Fit.held_out`.
     """
     splits = PARTS if run.recipe.evaluation.part == "test" else ("train", "validation")
     windows = {}
@@ -130,12 +132,12 @@ def calibrate(
     """Fit the temperature on the validation split (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
-        windows: of each split, from `predict_splits`.
+        windows: the logits of each split, from `predict_splits`.
 
     Returns:
-        The logits of each split, which are divided by the temperature if the published model does
-        so, and the report's `temperature`; None without a fit, and for dimensions, which have no
-        probabilities.
+        The logits of each split, and the report's `temperature`. The logits are divided by the
+        temperature if it is stored in the published model. The temperature is None if the recipe
+        wants none, and for dimensions, which have no probabilities.
     """
     problem_type = run.task.problem_type
     plain = {}
@@ -155,7 +157,7 @@ def calibrate(
     )
     scaled = {}
     for split, outputs in windows.items():
-        # windows are divided before they are merged, as in the published model
+        # As in the published model, logits are divided before windows are merged.
         rows, logits = merge(outputs.rows, outputs.lengths, outputs.logits / value)
         scaled[split] = SplitLogits(rows, logits)
     evaluated = run.recipe.evaluation.part
@@ -177,7 +179,7 @@ def _warnings(
     split_scores: Mapping[str, Scores],
     temperature: Temperature | None,
 ) -> list[str]:
-    """The warnings about model, results and data."""
+    """All warnings for the report: about the model, the results and the data."""
     model = ModelFacts(
         names=run.data.labels,
         confusion=results.confusion,
@@ -195,7 +197,7 @@ def _warnings(
 
 
 def _seconds(run: RunContext, fitted: Fit, evaluation: float) -> Seconds:
-    """The report's `seconds`; `evaluation` are those of prediction and evaluation."""
+    """The report's `seconds`; `evaluation` is the duration of prediction and evaluation."""
     per_epoch = float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None
     return Seconds(
         preparation=run.data.preparation_seconds,
@@ -206,15 +208,16 @@ def _seconds(run: RunContext, fitted: Fit, evaluation: float) -> Seconds:
 
 
 def _scores(predictions: Predictions) -> Scores:
-    """All metrics of the predictions of one run."""
+    """Compute all metrics from the predictions of one model."""
     return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
 
 
 def _selecting_speakers(run: RunContext, fitted: Fit) -> list[str] | None:
-    """The validation speakers, if they alone selected the model.
+    """The validation speakers, if the model was selected by the validation split alone.
 
-    They did not select a model that was refit and depends on the speakers of both splits, the only
-    epoch of a training, or a candidate of scikit-learn.
+    The result is None for a refit model, which depends on training and validation speakers; for a
+    training with a single epoch, where nothing is selected; and for scikit-learn, which selects by
+    cross-validation.
     """
     several_epochs = len(fitted.history) > 1
     if run.recipe.training.solver == "trainer" and several_epochs and fitted.refit is None:
@@ -225,9 +228,9 @@ def _selecting_speakers(run: RunContext, fitted: Fit) -> list[str] | None:
 def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> Scores:
     """The report's `transductive`: the metrics of a second fit, which is not published.
 
-    Its vectors are standardized per speaker.
+    The vectors of this fit are standardized per speaker.
     """
-    logger.info("once more, standardized per speaker")
+    logger.info("fit again, with vectors that are standardized per speaker")
     data = run.data
     fitted = fit_once(run, arguments, per_speaker=True)
     model = fitted.trainer.model
@@ -240,9 +243,9 @@ def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -
 
 
 def _with_training(model: Model, fitted: Fit, solver: str) -> Model:
-    """The report's `model` with the numbers of all and of trained parameters.
+    """Add the numbers of all parameters and of trained parameters to the report's `model`.
 
-    All parameters are those of the published model, in which adapters are merged.
+    The number of all parameters is that of the published model, in which adapters are merged.
     """
     network = fitted.trainer.model
     parameters = list(plain_parameters(network))
@@ -250,8 +253,8 @@ def _with_training(model: Model, fitted: Fit, solver: str) -> Model:
         # scikit-learn fits buffers of the classifier, not parameters.
         trained = list(network.classifier.state_dict().values())
         in_classifier = {id(parameter) for parameter in network.classifier.parameters()}
-        others = [parameter for parameter in parameters if id(parameter) not in in_classifier]
-        parameters = others + trained
+        outside = [parameter for parameter in parameters if id(parameter) not in in_classifier]
+        parameters = outside + trained
     else:
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return model.model_copy(
@@ -264,7 +267,7 @@ def _with_training(model: Model, fitted: Fit, solver: str) -> Model:
 
 
 def training_section(run: RunContext, fitted: Fit) -> Training:
-    """The report's `training`: what the machine or the recipe decided."""
+    """The report's `training`: settings that the machine or the recipe has decided."""
     arguments = fitted.trainer.args
     settings = {
         "precision": _precision(arguments),
@@ -286,6 +289,7 @@ def training_section(run: RunContext, fitted: Fit) -> Training:
 
 
 def _precision(arguments: EmotionTrainingArguments) -> str:
+    """The number format of the training: bf16, fp16, tf32 or fp32."""
     for precision in ("bf16", "fp16", "tf32"):
         if getattr(arguments, precision):
             return precision
@@ -293,15 +297,15 @@ def _precision(arguments: EmotionTrainingArguments) -> str:
 
 
 def run_robustness(run: RunContext, predictions: Predictions, model_folder: Path) -> Robustness:
-    """The report's `robustness` of the saved model of a run.
+    """Evaluate the saved model of a run on degraded clips, for the report's `robustness`.
 
     Args:
-        predictions: of the evaluated split.
+        predictions: predictions of the evaluated split.
     """
     settings = run.recipe.evaluation
     classifier = load_classifier(model_folder)
     row_of_clip = {clip_id: row for row, clip_id in enumerate(run.data.dataset["id"][:])}
-    # predictions are sorted by length
+    # Predictions are sorted by length, so waveforms are selected by their ids.
     waveforms = unprepared_clips(run, [row_of_clip[clip_id] for clip_id in predictions.ids])
     return robustness_of(
         classifier,

@@ -26,7 +26,7 @@ ENCODER = "encoder"
 
 
 class ModelSettings(Settings):
-    """The network, and whether its weights are random or of a checkpoint."""
+    """The keys that all networks and encoders have in the section `model`."""
 
     architecture: Annotated[
         str, Field(description="a network of ser_hf by name, or `encoder` with a checkpoint")
@@ -34,7 +34,7 @@ class ModelSettings(Settings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys of the network's configuration."""
+        """The keys that belong to the configuration of the network, with their values."""
         raise NotImplementedError
 
     @property
@@ -45,7 +45,7 @@ class ModelSettings(Settings):
 
 
 class NetworkSettings(ModelSettings):
-    """A network of ser_hf, trained from random weights."""
+    """A network of ser_hf that is trained from random weights."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,14 +58,14 @@ class NetworkSettings(ModelSettings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys of the network's configuration."""
+        """The keys that belong to the configuration of the network, with their values."""
         chosen_here = (*ModelSettings.model_fields, *TransferredSettings.model_fields)
         keys = [key for key in type(self).model_fields if key not in chosen_here]
         return {key: getattr(self, key) for key in keys}
 
 
 class TransferredSettings(NetworkSettings):
-    """A network whose weights others have published."""
+    """A network of ser_hf for which other projects have published weights."""
 
     checkpoint: Annotated[
         PathName | None, Field(description="the file of the published weights")
@@ -78,7 +78,7 @@ class TransferredSettings(NetworkSettings):
 class EncoderSettings(ModelSettings):
     """A speech encoder: any `AutoModelForAudioClassification` checkpoint.
 
-    Further keys are those of the encoder's own configuration.
+    All other keys belong to the configuration of the encoder.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -115,7 +115,7 @@ class EncoderSettings(ModelSettings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys of the encoder's own configuration."""
+        """The keys that belong to the configuration of the encoder, with their values."""
         return dict(self.model_extra or {})
 
 
@@ -128,7 +128,7 @@ def architectures() -> list[str]:
 
 @functools.cache
 def model_settings(architecture: str) -> type[ModelSettings]:
-    """The class of the section `model` for a network: its keys are the network's options."""
+    """The class of the section `model` for a network; it has a field for each network option."""
     from ..models import ARCHITECTURES, TRANSFERRED
     from ..models.options import options_of
 
@@ -140,7 +140,7 @@ def model_settings(architecture: str) -> type[ModelSettings]:
     chosen = Annotated[Literal[architecture], Field(description="a network of ser_hf")]
     fields: dict[str, Any] = {"architecture": (chosen, architecture)}
     for option in options_of(network.config_class).values():
-        if option.name != "sampling_rate":  # audio.sampling_rate decides
+        if option.name != "sampling_rate":  # set by audio.sampling_rate
             fields[option.name] = (_annotation(option), _default(option))
     return create_model(
         f"{name}Settings", __base__=base, __doc__=f"The network `{architecture}`.", **fields
@@ -148,7 +148,7 @@ def model_settings(architecture: str) -> type[ModelSettings]:
 
 
 def _annotation(option: Any) -> Any:
-    """The type of a field for an option of a configuration."""
+    """The type of the field for an option of a network, with its checks and its description."""
     kind = option.kind | None if option.nullable else option.kind
 
     def convert(value: Any) -> Any:
@@ -169,7 +169,7 @@ def _annotation(option: Any) -> Any:
 
 
 def _default(option: Any) -> Any:
-    """The default as a recipe has it: YAML knows lists only."""
+    """The default value of an option in a recipe: YAML has lists, not tuples."""
     if isinstance(option.default, tuple):
         return list(option.default)
     if option.kind is float and isinstance(option.default, int):
@@ -178,10 +178,10 @@ def _default(option: Any) -> Any:
 
 
 def known_keys(architecture: str) -> set[str] | None:
-    """The keys of the section for a network of this package, without an import of torch.
+    """The keys of the section `model` for a network of ser_hf, found without importing torch.
 
-    They are read from the source of the networks, because their import takes seconds and a
-    misspelt key should not. None for other architectures.
+    The keys are read from the source code of the networks. Importing the networks takes seconds,
+    and a misspelt key should be reported at once. The result is None for other architectures.
     """
     models = Path(__file__).parents[1] / "models"
     classes = class_fields(*models.glob("*.py"))

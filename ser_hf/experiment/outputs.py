@@ -1,4 +1,4 @@
-"""The files of a run: recipe.yaml and split.json at its start, model/ and report/ at its end."""
+"""Writes the files of a run: first recipe.yaml and split.json, at the end model/ and report/."""
 
 import shutil
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from .sections import extended
 
 
 def open_folder(run: RunContext) -> None:
-    """Write recipe.yaml and split.json; a resumed run must have the clips that it began with."""
+    """Write recipe.yaml and split.json; a resumed run must have the same clips as at its start."""
     run.folder.open(run.resolved_recipe(), run.resume)
     require_same_clips(run)
     splits = [fold.split for fold in run.folds]
@@ -66,10 +66,11 @@ def save_run(
     """Save a single training: model/, reference.npz and, last, report/.
 
     Args:
-        predictions: of each split.
+        predictions: the predictions of each split.
 
     Returns:
-        The report, with `robustness` if the recipe wants it: it is that of the saved model.
+        The report. If the recipe wants `robustness`, this function adds it, because it is measured
+        on the saved model.
     """
     with atomic_folder(run.folder.model) as folder:
         save_weights(model, run.data.plan, report, folder)
@@ -78,7 +79,7 @@ def save_run(
             evaluated = predictions[run.recipe.evaluation.part]
             report = _with_robustness(run, report, evaluated, folder)
         save_card(run, report, folder)
-    # Predictions of training clips are not saved: they measure nothing.
+    # Predictions of training clips are not saved: they do not show how good the model is.
     tables = [
         to_table(split, split_predictions)
         for split, split_predictions in predictions.items()
@@ -91,7 +92,7 @@ def save_run(
 def _with_robustness(
     run: RunContext, report: Report, predictions: Predictions, model_folder: Path
 ) -> Report:
-    """The report with `robustness`, or with a warning: model and results are saved in any case."""
+    """Add `robustness` to the report; if that fails, add a warning, so that the run is saved."""
     try:
         return extended(report, robustness=run_robustness(run, predictions, model_folder))
     except UserError as error:
@@ -102,20 +103,20 @@ def _with_robustness(
 def save_aggregate(
     run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table
 ) -> None:
-    """Save a run with several trainings.
+    """Save a run with several folds or seeds.
 
-    model/ is that of the child with the best validation, and its card describes all children;
-    report/ is of all.
+    model/ is copied from the fold or seed with the best validation metric; its card and report/
+    describe all folds or seeds.
 
     Args:
-        reports: of each child, by number.
-        table: predictions of all children.
+        reports: the report of each fold or seed, by number.
+        table: the predictions of all folds or seeds.
     """
     source = run.folder.child(report.chosen)
     number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
     numbers = [number]
     published = reports[number]
-    # the card's figures are those of its weights, not the mean over a fold's seeds
+    # The figures on the card belong to the published weights, so they are not a mean over seeds.
     if published.chosen_seed is not None:
         numbers.append(published.chosen_seed)
         published = read_report(source.child(published.chosen).report / "report.json")
@@ -129,10 +130,10 @@ def save_aggregate(
 def save_weights(
     model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path
 ) -> None:
-    """Save a published model.
+    """Save a model as it is published.
 
-    It has the weights with merged adapters, the configuration, code if needed, and the feature
-    extractor.
+    The folder gets the weights with merged adapters, the configuration, the feature extractor and,
+    if needed, code.
     """
     is_stored = report.temperature is not None and report.temperature.stored
     store_temperature(model, report.temperature.value if is_stored else None)
@@ -147,10 +148,10 @@ def save_weights(
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
     """Save the card, recipe.yaml and report.json of a published model.
 
-    The two files, which `ser-hf reproduce` reads, have no paths of this machine.
+    `ser-hf reproduce` reads recipe.yaml and report.json. They contain no paths of this machine.
 
     Args:
-        runs: all folds or seeds; None for a single training.
+        runs: the folds or seeds of the run; None for a single training.
     """
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
@@ -182,7 +183,7 @@ def save_report(run: RunContext, report: Report, predictions: pa.Table) -> None:
 
 
 def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
-    """Addresses of the reports above and below one, relative to its folder."""
+    """Links from a report to those of the run above it, its folds or seeds, and its foil."""
     kind = "fold" if report.protocol.folds else "seed"
     return {
         "above": "../../report/index.html" if folder.path_in_run else None,

@@ -1,4 +1,4 @@
-"""What a run will train and need, without training: `ser-hf train --dry-run`."""
+"""Describes a run without training: its model, steps and memory (`ser-hf train --dry-run`)."""
 
 import copy
 import math
@@ -23,7 +23,7 @@ from .data import load_experiment_data
 from .recipe import Recipe
 from .run import check_runs
 
-# Clips of a batch whose memory is estimated, besides the recipe's own.
+# Batch sizes for which memory is estimated, besides the batch size of the recipe.
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _GIB = 2**30
 
@@ -32,8 +32,8 @@ def plan_run(recipe: Recipe) -> str:
     """Check everything that a run checks before training, and describe the run.
 
     The description has the store, the trainable parameters, the steps, and the memory by batch
-    size. Splits and their audit are logged. The waveforms are prepared, as for the run; nothing
-    else is written.
+    size. Splits and their audit are logged. Prepared waveforms are written to the store, as in a
+    run; no other files are written.
 
     Raises:
         UserError: naming the recipe key or file that is wrong.
@@ -54,6 +54,7 @@ def plan_run(recipe: Recipe) -> str:
 
 
 def _store_line(run: RunContext) -> str:
+    """The line about the store of waveforms."""
     store = run.data.store
     hours = sum(store.lengths) / store.sampling_rate / 3600
     size = f"{store.bytes / _GIB:.2f} GiB"
@@ -61,13 +62,14 @@ def _store_line(run: RunContext) -> str:
 
 
 def _trainings_line(run: RunContext) -> str:
+    """The line about the number of trainings."""
     folds = len(run.data.folds)
     seeds = len(run.recipe.training.seeds)
     return f"trainings: {folds * seeds} (folds: {folds}, seeds: {seeds})"
 
 
 def _model(run: RunContext) -> nn.Module:
-    """The model as the first training has it, frozen and with adapters."""
+    """Build the model of the first training, with its frozen parts and its adapters."""
     seed_everything(run.recipe.training.seeds[0])
     with quiet_libraries():
         model = build_model(copy.deepcopy(run.data.plan))
@@ -76,6 +78,7 @@ def _model(run: RunContext) -> nn.Module:
 
 
 def _steps_line(run: RunContext, arguments: EmotionTrainingArguments) -> str:
+    """The line about the number of optimizer steps."""
     clips = len(EpochSchedule(train_clips(run)))
     steps_of_epoch = math.ceil(clips / arguments.step_batch_size)
     steps = arguments.max_steps
@@ -90,42 +93,44 @@ def _steps_line(run: RunContext, arguments: EmotionTrainingArguments) -> str:
 def _memory_table(
     model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments
 ) -> list[str]:
-    """Lines with the memory of a training by batch size.
+    """Estimate the memory of a training for several batch sizes, one line for each.
 
-    It is that of the weights, gradients and AdamW's two moments, and of the activations kept for
-    the gradient, which are counted in two small batches here.
+    The memory is that of the weights, the gradients, the two moments of AdamW, and the activations
+    that are kept for the gradient. Activations are measured on a batch of one and one of two clips.
     """
     parameters = list(model.parameters())
     weights = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    fixed = 4 * (weights + 3 * trained)
-    of_one_clip = _activations(model, run, arguments, 1)
-    of_each_further_clip = _activations(model, run, arguments, 2) - of_one_clip
+    parameter_bytes = 4 * (weights + 3 * trained)
+    first_clip_bytes = _activation_bytes(model, run, arguments, 1)
+    next_clip_bytes = _activation_bytes(model, run, arguments, 2) - first_clip_bytes
 
     batch_size = arguments.per_device_train_batch_size
     lines = ["memory of a process by batch size, at least:"]
     for clips in sorted({*_BATCHES, batch_size}):
-        needed = (fixed + of_one_clip + (clips - 1) * of_each_further_clip) / _GIB
+        needed = (parameter_bytes + first_clip_bytes + (clips - 1) * next_clip_bytes) / _GIB
         mark = " (the recipe)" if clips == batch_size else ""
         lines.append(f"  {clips:>4} clips {needed:>8.2f} GiB{mark}")
     return lines
 
 
-def _activations(
+def _activation_bytes(
     model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments, count: int
 ) -> int:
-    """Bytes kept for the gradient of a batch of the `count` longest training clips."""
+    """Measure the bytes kept for the gradient of a batch of the `count` longest training clips."""
     clips = train_clips(run)
     longest = np.argsort(clips["length"][:])[-count:].tolist()
     collator = Collator.for_model(model.config, run.data.store, run.data.plan.extractor)
     batch: dict[str, Any] = collator([clips[i] for i in longest], training=True)
-    held = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
+    parameter_storages = {
+        parameter.untyped_storage().data_ptr() for parameter in model.parameters()
+    }
+    bytes_of_storage: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in held:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in parameter_storages:
+            bytes_of_storage[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     if arguments.gradient_checkpointing:
@@ -135,4 +140,4 @@ def _activations(
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16 or arguments.fp16):
             outputs = model.train()(**batch)
         LOSSES[run.task.loss]()(outputs, labels)
-    return sum(kept.values())
+    return sum(bytes_of_storage.values())

@@ -1,4 +1,4 @@
-"""What a model was trained on, as far as its report documents it."""
+"""Reads from the report of a model which data the model was trained on."""
 
 import dataclasses
 import logging
@@ -20,7 +20,8 @@ class TrainingProvenance:
     """The training data of a model.
 
     Args:
-        speakers: in training and validation, also those of the checkpoint that it started from.
+        speakers: training and validation speakers of the model and of the checkpoint that its
+            training started from.
         protocol: name of the split rule or list.
         sha256: fingerprint of the splits.
         fold: number of the fold whose weights are published, if there are several.
@@ -33,23 +34,24 @@ class TrainingProvenance:
 
     @property
     def corpora(self) -> frozenset[str]:
+        """The names of the training corpora, from the speaker keys (``corpus:speaker``)."""
         return frozenset(speaker.partition(":")[0] for speaker in self.speakers)
 
 
-def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """The provenance in the report of a model; None for models without a report of ser_hf.
+def training_provenance(source: str, revision: str | None = None) -> TrainingProvenance | None:
+    """Read the provenance of a model from its report; None for models without a report of ser_hf.
 
     Args:
-        place: folder or Hub id of the model.
+        source: folder or Hub id of the model.
         revision: branch, tag or commit on the Hub.
     """
-    path = find_file(place, "report.json", revision, required=False)
+    path = find_file(source, "report.json", revision, required=False)
     if path is None:
         return None
     try:
         report = read_report(Path(path))
     except UserError as error:
-        logger.warning("the training data of %s are unknown: %s", place, error)
+        logger.warning("the training data of %s are unknown: %s", source, error)
         return None
     protocol = report.protocol
     parts = protocol.parts
@@ -68,8 +70,8 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
 
 
 def inherited_speakers(plan: Blueprint) -> list[str]:
-    """The speakers that the initial checkpoint was trained with, as far as it documents them."""
-    # files of weights have no report
+    """The training speakers of the initial checkpoint; empty if it does not document them."""
+    # A single weight file has no report beside it.
     if plan.checkpoint is None or plan.random_init or os.path.isfile(plan.checkpoint):
         return []
     provenance = training_provenance(plan.checkpoint)
@@ -77,7 +79,7 @@ def inherited_speakers(plan: Blueprint) -> list[str]:
 
 
 def inherited_speakers_note(inherited: Sequence[str], splits: Sequence[Split]) -> str | None:
-    """The note for the report if the checkpoint was trained with some of the test speakers."""
+    """The note for the report if the initial checkpoint was trained with test speakers."""
     test_speakers: set[str] = set()
     for split in splits:
         test_speakers.update(split.speakers["test"])

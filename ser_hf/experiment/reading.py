@@ -1,4 +1,4 @@
-"""Reads a recipe: its values, the classes of its sections, and the checks between keys."""
+"""Reads a recipe: gets its values, validates its sections, and checks keys against each other."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
 
     Args:
         source: a YAML file, the name of a built-in recipe, or a mapping.
-        overrides: such as ``corpus.root=data``.
+        overrides: changes of keys, such as ``corpus.root=data``.
 
     Returns:
         The recipe with all defaults.
 
     Raises:
-        UserError: naming the key (full path) or file.
+        UserError: naming the wrong key (with its sections) or the wrong file.
     """
     values = recipe_values(source, overrides)
     _check_cheaply(values)
@@ -35,23 +35,23 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
 
 
 def _check_cheaply(values: Mapping[str, Any]) -> None:
-    """Check everything that needs no network: the import of one takes seconds."""
+    """Check everything that does not need the network, whose import takes seconds."""
     model = values.get("model")
     if isinstance(model, Mapping):
         _check_model_keys(model)
-        # With a network that can be described without an import.
+        # Replace the network by an encoder, whose settings need no import.
         validated(Recipe, {**values, "model": EncoderSettings()})
 
 
 def _check_model_keys(model: Mapping[str, Any]) -> None:
-    """Refuse unknown keys of a network of this package."""
+    """Refuse unknown keys of a network of ser_hf."""
     architecture = model.get("architecture")
     if not isinstance(architecture, str) or architecture == ENCODER:
         return
-    known = known_keys(architecture)
-    if known is None:
+    network_keys = known_keys(architecture)
+    if network_keys is None:
         return
     for key in model:
-        # Keys of other kinds of network have a message of their own.
-        if key not in known and key not in EncoderSettings.model_fields:
-            raise unknown_key(f"model.{key}", sorted(known))
+        # For keys of encoders, the class of the section has another message.
+        if key not in network_keys and key not in EncoderSettings.model_fields:
+            raise unknown_key(f"model.{key}", sorted(network_keys))

@@ -1,4 +1,4 @@
-"""A recipe: one experiment. Its sections have the meaning, type, range and default of each key."""
+"""The class of recipes, whose sections define the type, range, default and meaning of each key."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -27,9 +27,9 @@ _MODEL = OneOf("architecture", architectures, model_settings)
 
 
 class Recipe(Settings):
-    """One experiment, with every default.
+    """The settings of one experiment, with every default.
 
-    `provenance` (date, versions) of a resolved recipe has no effect.
+    `provenance` (date and versions of a finished run) has no effect.
     """
 
     name: Annotated[FileName, Field(description="name of the run; the name of the file by default")]
@@ -76,9 +76,9 @@ class Recipe(Settings):
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation`.
+        """The fields of `ser_hf.models.preparation.Preparation` that the recipe sets.
 
-        `level: auto` leaves the level as it is.
+        `level: auto` becomes None here; the data decide later (`ser_hf.experiment.level`).
         """
         audio = self.audio
         return {
@@ -90,19 +90,19 @@ class Recipe(Settings):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as `read_recipe` reads it, every default written out."""
+        """The recipe as a mapping that `read_recipe` can read, with all defaults."""
         values = self.model_dump()
         if self.provenance is None:
             del values["provenance"]
         return _plain(values)
 
     def to_yaml(self) -> str:
-        """The recipe as a YAML file has it."""
+        """The recipe as the text of a YAML file."""
         return dump_yaml(self.to_dict())
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
+    """Convert tuples to lists, at any depth, for YAML."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """Checks the keys of a recipe against each other: contradictions, and keys without an effect.
 
-Checks of one section are in its class. Each function here raises a `UserError` that names a key.
+Checks within one section are in the class of this section. Each check function here raises a
+`UserError` that names a key.
 """
 
 from ..evaluation.tasks import DIMENSIONS, TASKS
@@ -10,10 +11,10 @@ from .model_settings import ENCODER, ModelSettings, NetworkSettings
 from .recipe import Recipe
 from .settings import FreezeSettings
 
-# Poolings without parameters.
+# Kinds of pooling that have no parameters.
 FIXED_POOLINGS = ("mean", "max", "mean_std")
 
-# Keys of `TrainingArguments` that scikit-learn's solver uses, for prediction and the machine.
+# Keys of `TrainingArguments` that the scikit-learn solver uses too, for prediction or hardware.
 USED_BY_SKLEARN = (
     "per_device_eval_batch_size",
     "use_cpu",
@@ -25,15 +26,15 @@ USED_BY_SKLEARN = (
     "ddp_timeout",
     "disable_tqdm",
 )
-# Other keys of `training` that it uses.
+# Other keys of `training` that both solvers use.
 _OF_ALL_SOLVERS = ("seeds", "solver", "grid", "loss", "average", "early_stopping")
 
 
 def check(recipe: Recipe) -> None:
-    """Check keys against each other, those of the sections that need no network first.
+    """Check the keys of a recipe against each other; checks that need no network come first.
 
     Raises:
-        UserError: naming the key.
+        UserError: naming the wrong key.
     """
     _check_preparation(recipe)
     _check_task(recipe)
@@ -52,6 +53,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_preparation(recipe: Recipe) -> None:
+    """Refuse wrong preparation, and waveform settings for networks on functionals."""
     from ..models.preparation import Preparation
 
     try:
@@ -62,11 +64,11 @@ def _check_preparation(recipe: Recipe) -> None:
         raise UserError(
             'model.feature_set: openSMILE is not installed: pip install "ser_hf[opensmile]"'
         ) from None
-    of_waveforms = {
+    waveform_settings = {
         "audio.normalize": recipe.audio.normalize,
         "evaluation.window": recipe.evaluation.window,
     }
-    for key, value in of_waveforms.items():
+    for key, value in waveform_settings.items():
         if value and preparation.functionals:
             raise UserError(
                 f"{key}: cannot be applied to functionals, which describe whole clips; leave it out"
@@ -74,7 +76,7 @@ def _check_preparation(recipe: Recipe) -> None:
 
 
 def _check_task(recipe: Recipe) -> None:
-    """Check the keys that one task needs, and the other has not."""
+    """Check keys that only one of the two tasks (emotions, dimensions) needs or allows."""
     task = TASKS[recipe.task]
     metric = recipe.training.early_stopping.metric
     metrics = (*task.headline, "loss")
@@ -97,12 +99,13 @@ def _check_task(recipe: Recipe) -> None:
 
 
 def _check_loss_of_task(recipe: Recipe) -> None:
+    """Refuse loss settings that the task does not have, or that give no loss."""
     task = TASKS[recipe.task]
     loss = recipe.training.loss
     targets = recipe.corpus.targets
     for key in loss.changed_keys():
-        of_dimensions = key in ("dimensions", "weights")
-        if of_dimensions != (task is DIMENSIONS):
+        is_for_dimensions = key in ("dimensions", "weights")
+        if is_for_dimensions != (task is DIMENSIONS):
             raise UserError(f"training.loss.{key}: not of task {task.name}; leave it out")
     if task is not DIMENSIONS:
         return
@@ -119,6 +122,7 @@ def _check_loss_of_task(recipe: Recipe) -> None:
 
 
 def _check_mixup(recipe: Recipe) -> None:
+    """Refuse mixup in batches of one clip."""
     if recipe.augment.mixup.probability and recipe.training.per_device_train_batch_size == 1:
         raise UserError(
             "augment.mixup: needs several clips in a batch, but "
@@ -127,7 +131,7 @@ def _check_mixup(recipe: Recipe) -> None:
 
 
 def _check_balance(recipe: Recipe) -> None:
-    """Refuse two corrections of one imbalance."""
+    """Refuse a recipe that corrects the same imbalance twice: by weights and by sampling."""
     balance = recipe.training.balance
     if balance in ("corpus", "corpus_and_class"):
         if recipe.corpus.name != "mixture":
@@ -148,7 +152,7 @@ def _check_balance(recipe: Recipe) -> None:
 
 
 def _weighted_corpora(recipe: Recipe) -> list[str]:
-    """The keys of a mixture's weights that are not 1."""
+    """The keys of the corpora of a mixture whose weight is not 1."""
     items = getattr(recipe.corpus, "corpora", None) or ()
     return [
         f"corpus.corpora[{position}].weight"
@@ -158,6 +162,7 @@ def _weighted_corpora(recipe: Recipe) -> list[str]:
 
 
 def _check_checkpoint(model: ModelSettings) -> None:
+    """Refuse an encoder or a transferred network without a checkpoint."""
     if model.architecture == ENCODER and not model.checkpoint:
         raise UserError("model.checkpoint: missing; encoder needs a Hub id or a folder")
     if isinstance(model, NetworkSettings) and "checkpoint" in type(model).model_fields:
@@ -169,6 +174,7 @@ def _check_checkpoint(model: ModelSettings) -> None:
 
 
 def _check_network(recipe: Recipe) -> None:
+    """Refuse options of a network that do not fit each other, or that only encoders have."""
     from ..loading.plan import plan_network
 
     model = recipe.model
@@ -182,12 +188,13 @@ def _check_network(recipe: Recipe) -> None:
 
 
 def _check_solver_of_model(recipe: Recipe) -> None:
+    """Refuse a solver that cannot train the model, and settings that the solver does not have."""
     from ..training.arguments import solvers_for
 
     model = recipe.model
     solver = recipe.training.solver
-    vector_machine = model.options.get("head") == "svm"
-    if vector_machine and solver != "sklearn":
+    has_svm_head = model.options.get("head") == "svm"
+    if has_svm_head and solver != "sklearn":
         raise UserError(
             "model.head: support vector machines have no gradient; set training.solver: sklearn"
         )
@@ -197,7 +204,7 @@ def _check_solver_of_model(recipe: Recipe) -> None:
                 "training.solver: scikit-learn fits only the classifier: set model.pooling to one "
                 f"of {', '.join(FIXED_POOLINGS)}, and leave out model.head_layers"
             )
-    without_gradient = vector_machine or solvers_for(model.architecture) == ("sklearn",)
+    without_gradient = has_svm_head or solvers_for(model.architecture) == ("sklearn",)
     if recipe.evaluation.temperature == "store" and without_gradient:
         raise UserError(
             "evaluation.temperature: cannot be stored in support vector machines or trees; "
@@ -208,23 +215,25 @@ def _check_solver_of_model(recipe: Recipe) -> None:
 
 
 def _check_frozen(recipe: Recipe) -> None:
+    """Refuse contradictory settings of `freeze`, and a cache of clips that change."""
     from ..training.freezing import Freezing
 
-    Freezing(**recipe.freeze.freezing)  # raises
-    # The embeddings of scikit-learn's solver are computed once anyway.
+    Freezing(**recipe.freeze.freezing)  # raises for contradictory settings
+    # The scikit-learn solver computes embeddings only once anyway.
     if not recipe.freeze.cache or recipe.training.solver != "trainer":
         return
-    changing = list(recipe.augment.steps)
+    augmentations = list(recipe.augment.steps)
     if recipe.augment.mixup.probability:
-        changing.append("mixup")
-    if changing:
+        augmentations.append("mixup")
+    if augmentations:
         raise UserError(
-            f"freeze.cache: augment.{changing[0]} changes what would be cached; "
+            f"freeze.cache: augment.{augmentations[0]} changes what would be cached; "
             "leave out one of the two"
         )
 
 
 def _check_lora(recipe: Recipe) -> None:
+    """Refuse adapters on networks other than encoders, and adapters with other frozen parts."""
     if recipe.lora.rank is None:
         return
     if recipe.model.architecture != ENCODER:
@@ -239,7 +248,7 @@ def _check_lora(recipe: Recipe) -> None:
 
 
 def _check_trainer(recipe: Recipe) -> None:
-    """Refuse wrong schedules and trackers."""
+    """Refuse a wrong learning rate schedule or tracker."""
     from ..training.callbacks import check_report_to
     from ..training.optimizer import check_schedule
 
@@ -249,7 +258,7 @@ def _check_trainer(recipe: Recipe) -> None:
 
 
 def _check_unused_by_sklearn(recipe: Recipe) -> None:
-    """Refuse keys that scikit-learn's solver would ignore."""
+    """Refuse keys that the scikit-learn solver would ignore."""
     unused = [
         *_unused_sections(recipe),
         *_weighted_corpora(recipe),
@@ -264,12 +273,13 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
 
 
 def _unused_sections(recipe: Recipe) -> list[str]:
+    """Changed keys of the sections that the scikit-learn solver does not use."""
     training = recipe.training
     sections = {
         "training.loss": training.loss.replace(class_weights=None),
         "training.early_stopping": training.early_stopping.replace(metric=None),
         "training.average": training.average,
-        # The encoder is frozen anyway.
+        # freeze.encoder is allowed: the scikit-learn solver always freezes the encoder.
         "freeze": recipe.freeze.replace(encoder=False),
         "lora": recipe.lora,
         "augment": recipe.augment,
@@ -278,7 +288,8 @@ def _unused_sections(recipe: Recipe) -> list[str]:
 
 
 def _unused_training_keys(recipe: Recipe) -> list[str]:
-    # Defaults that depend on the network are the network's own here.
+    """Changed keys of `training` that the scikit-learn solver does not use."""
+    # Compare with the defaults for this network: some defaults depend on the network.
     from .completion import complete_training
 
     default = complete_training(
@@ -293,6 +304,7 @@ def _unused_training_keys(recipe: Recipe) -> list[str]:
 
 
 def _unused_options(recipe: Recipe) -> list[str]:
+    """Random changes of clips or features, which the scikit-learn solver does not make."""
     keys = ["audio.max_duration"] if recipe.audio.max_duration else []
     for key in ("band_warp", "time_stretch", "mix_style"):
         if recipe.model.options.get(key):

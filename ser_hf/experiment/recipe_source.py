@@ -1,4 +1,4 @@
-"""Where a recipe comes from: a file, a built-in recipe or a mapping, and overrides of its keys."""
+"""Gets a recipe from a file, a built-in recipe or a mapping, and applies overrides to its keys."""
 
 import copy
 import difflib
@@ -13,17 +13,17 @@ from ..utils.yaml import DEEPEST, parse_yaml, read_yaml
 
 
 def built_in_recipes() -> dict[str, Path]:
-    """The files of the recipes that come with the package, by name."""
+    """The files of the built-in recipes, by the recipes' names."""
     folder = packaged("recipes")
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".yaml"))
     return {name.removesuffix(".yaml"): folder / name for name in names}
 
 
 def recipe_file(source: str | Path) -> Path:
-    """A file as it is, or the file of the built-in recipe of that name.
+    """The path of a recipe: `source` if it is a path, else the built-in recipe of this name.
 
     Raises:
-        UserError: if there is neither.
+        UserError: if `source` is neither a path nor the name of a built-in recipe.
     """
     name = str(source)
     if os.path.exists(name) or Path(name).suffix or os.sep in name:
@@ -41,11 +41,11 @@ def recipe_file(source: str | Path) -> Path:
 def recipe_values(
     source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The keys of a recipe with overrides applied, not checked.
+    """Read the keys of a recipe and apply overrides, without checks of the keys.
 
     Args:
         source: a file, the name of a built-in recipe, or a mapping.
-        overrides: such as ``corpus.root=data``.
+        overrides: changes of keys, such as ``corpus.root=data``.
 
     Raises:
         UserError: for a file that cannot be read, and for a malformed override.
@@ -58,13 +58,13 @@ def recipe_values(
         default_name = Path(source).stem
     values.setdefault("name", default_name)
     for override in overrides:
-        _apply(values, override)
+        _apply_override(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', default_name)}")
     return values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set the key of an override, in new sections where they are missing."""
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    """Set the key that an override names; missing sections are created."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"{override}: expected an override of the form section.key=value")

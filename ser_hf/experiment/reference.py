@@ -1,4 +1,4 @@
-"""Writes reference.npz of a run: a few clips, and the trained model's logits of them."""
+"""Writes reference.npz of a run: a few clips, and the logits of the trained model for them."""
 
 import numpy as np
 from peft import PeftModel
@@ -10,15 +10,15 @@ from .context import RunContext
 
 
 def save_reference(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
-    """Write reference.npz with recordings of the evaluated split, short and long ones.
+    """Write reference.npz with short and long recordings of the evaluated split, and their logits.
 
-    `ser-hf verify` compares the logits with those of a published copy.
+    `ser-hf verify` compares these logits with the logits of a published copy.
     """
     plan = run.data.plan
     store = run.data.store
     longest = round(LONGEST * store.sampling_rate)
     rows = evaluated_rows(run)
-    # prefer clips that need no padding
+    # Prefer clips that do not need padding.
     long_enough = [row for row in rows if len(store[row]) >= plan.shortest_clip]
     rows = long_enough or rows
     chosen = [rows[i] for i in chosen_clips(store.source_lengths[rows], longest)]

@@ -1,6 +1,6 @@
-"""Reruns the recipe that was saved with a model, and compares the new run with the saved one.
+"""Reruns the recipe that was saved with a model, and compares the new run with the saved run.
 
-Splits are compared before any training, figures after it.
+Splits are compared before the training, and figures after it.
 """
 
 import contextlib
@@ -24,22 +24,22 @@ from .reading import read_recipe
 from .recipe import Recipe
 from .saved_runs import PREDICTION_KEYS, Saved, find_saved_run, read_predictions
 
-TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
+TOLERANCE = 0.005  # half a unit of the second decimal place, the last that most papers print
 _ROUNDING = 1e-12
-_MOST_THREADS = 4  # a core
-# Keys that name places and versions, and do not change the training.
-_PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
-# Keys whose files are the user's: a rerun may need other places than those of the saved recipe.
+_MOST_THREADS = 4  # threads per core
+# Keys for paths and versions, which do not change the training.
+_PATH_KEYS = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
+# Keys for files of the user, which may be in other folders than in the saved recipe.
 _KEYS_OF_FILES = ("corpus.root", "model.checkpoint", "protocol.path", "augment.")
 
 
 class Reproduction(Reproduced):
     """The content of report/reproduction.json.
 
-    `protocol` has the fingerprints of the splits (`sha256`) and of the clips, `recipe` and
-    `environment` have what differs, `incomparable` has the reasons why figures cannot be compared,
-    `missing` has figures of the saved run only, and `predictions` is the share of equal predicted
-    classes.
+    `protocol` has the fingerprints of the splits (`sha256`) and of the clips. `recipe` and
+    `environment` have the keys that differ. `incomparable` has the reasons why figures cannot be
+    compared. `missing` has the figures that only the saved run has. `predictions` is the share of
+    clips whose predicted classes are equal.
     """
 
     tolerance: float
@@ -48,11 +48,11 @@ class Reproduction(Reproduced):
 
 @dataclasses.dataclass(frozen=True)
 class _Figures:
-    """The figures of a saved run and of its rerun.
+    """The comparison of the figures of a saved run with those of its rerun.
 
     Args:
-        rows: {of, metric, saved, now, difference} of each figure that both have.
-        missing: figures of the saved run only.
+        rows: {of, metric, saved, now, difference} for each figure that both runs have.
+        missing: figures that only the saved run has.
         predictions: share of equal predicted classes; None if a table is missing.
         is_exact: whether all figures and predictions are equal.
         is_within: whether the headline figures differ by no more than the tolerance.
@@ -65,6 +65,7 @@ class _Figures:
     is_within: bool = False
 
     def verdict(self, tolerance: float) -> str:
+        """The result of the comparison, in words."""
         if self.is_exact:
             return "reproduced to the last digit"
         if self.is_within:
@@ -83,28 +84,27 @@ def reproduce(
 ) -> Reproduction:
     """Rerun a saved recipe, and write report/reproduction.json of the new run.
 
-    Different splits are reported before anything is trained or written.
+    Different splits are reported before the training; nothing is written then.
 
     Args:
-        source: a run's folder, a published model's folder, or its id on the Hub.
+        source: the folder of a run, or the folder or Hub id of a published model.
         output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced
             otherwise).
-        tolerance: largest difference of UAR, WA and macro-F1, or of CCC, Pearson and MAE, that
-            counts as reproduced.
+        tolerance: the largest difference of UAR, WA and macro-F1, or of CCC, Pearson and MAE, with
+            which the run counts as reproduced.
 
     Raises:
-        UserError: for a source that is not a saved run, other splits, or an unsuitable output
-            folder.
+        UserError: if the source is not a saved run, or the output folder cannot be used.
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
     saved = find_saved_run(source)
     recipe = _rerun_recipe(saved, overrides, str(output or saved.rerun_in))
     folder = RunFolder(recipe.output_dir)
-    _require_apart(source, folder)
+    _require_separate_folders(source, folder)
     folder.check(recipe.to_dict(), resume, overwrite)
     if not (resume and folder.complete):
-        reproduction = compare(saved, recipe, _untrained(recipe, folder), tolerance)
+        reproduction = compare(saved, recipe, _report_before_training(recipe, folder), tolerance)
         if reproduction["incomparable"]:
             return reproduction
 
@@ -119,7 +119,7 @@ def reproduce(
 
 
 def _rerun_recipe(saved: Saved, overrides: Iterable[str], output_dir: str) -> Recipe:
-    """The saved recipe with overrides and the folder of the new run."""
+    """The saved recipe with the overrides, and with the folder of the new run."""
     values = {**saved.recipe, "output_dir": output_dir}
     try:
         read_recipe(values)
@@ -131,8 +131,8 @@ def _rerun_recipe(saved: Saved, overrides: Iterable[str], output_dir: str) -> Re
     return read_recipe(values, overrides)
 
 
-def _require_apart(source: str | Path, folder: RunFolder) -> None:
-    """Refuse a new folder that contains the saved run, or is inside it."""
+def _require_separate_folders(source: str | Path, folder: RunFolder) -> None:
+    """Refuse a new folder that contains the saved run, or that is inside the saved run."""
     saved_path = Path(source).resolve()
     new_path = folder.path.resolve()
     overlap = new_path in (saved_path, *saved_path.parents) or saved_path in new_path.parents
@@ -144,9 +144,9 @@ def _require_apart(source: str | Path, folder: RunFolder) -> None:
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use as many threads as the saved run, if this machine can have so many.
+    """Let torch use as many threads as the saved run, unless they are too many for this machine.
 
-    Their number decides the order of additions, and with it the last digits.
+    The number of threads changes the order of additions, and so the last digits of results.
     """
     import torch
 
@@ -163,8 +163,8 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> R
     """Compare a saved run with its rerun.
 
     Args:
-        recipe: of the rerun.
-        report: of the rerun; before the training without metrics.
+        recipe: the recipe of the rerun.
+        report: the report of the rerun; it has no metrics before the training.
         tolerance: see `reproduce`.
     """
     saved_recipe = read_recipe({**saved.recipe, "output_dir": recipe.output_dir})
@@ -202,13 +202,13 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> R
 
 
 def _compared(saved: Any, now: Any) -> dict[str, Any]:
-    """Two fingerprints; `equal` is None if one of them is missing."""
+    """Compare two fingerprints; `equal` is None if a fingerprint is missing."""
     equal = saved == now if saved and now else None
     return {"saved": saved, "now": now, "equal": equal}
 
 
 def _reasons_against(saved: Report, now: Report) -> list[str]:
-    """Why the figures of two reports cannot be compared, besides other splits."""
+    """The reasons, besides different splits, why figures of two reports cannot be compared."""
     reasons = []
     if saved.evaluated_split != now.evaluated_split:
         reasons.append(
@@ -232,21 +232,26 @@ def _compare_figures(
     """Compare the figures of a saved run with those of its rerun.
 
     Args:
-        table: predictions of the rerun.
+        table: the file with the predictions of the rerun.
         equal_clips: whether the clips have the same samples; None if unknown.
     """
-    saved_figures = _measured(saved.report)
-    new_figures = _measured(report)
+    saved_figures = _figures_of(saved.report)
+    new_figures = _figures_of(report)
     rows = []
     missing = []
-    for (of, metric), value in saved_figures.items():
-        if (of, metric) not in new_figures:
-            missing.append(f"{of} {metric}")
+    for (subject, metric), saved_value in saved_figures.items():
+        if (subject, metric) not in new_figures:
+            missing.append(f"{subject} {metric}")
             continue
-        now = new_figures[of, metric]
-        rows.append(
-            {"of": of, "metric": metric, "saved": value, "now": now, "difference": now - value}
-        )
+        new_value = new_figures[subject, metric]
+        row = {
+            "of": subject,
+            "metric": metric,
+            "saved": saved_value,
+            "now": new_value,
+            "difference": new_value - saved_value,
+        }
+        rows.append(row)
     agreement = _same_predictions(saved.predictions, saved.report, table, report)
     is_equal = not missing and all(row["difference"] == 0 for row in rows)
     headline = [
@@ -264,37 +269,37 @@ def _compare_figures(
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{key: {saved, now}} of the keys with other values, without places and versions."""
+    """{key: {saved, now}} for each key whose values differ, without paths and versions."""
     saved_values = flat(saved)
     new_values = flat(now)
     differing = {}
     for key in sorted(saved_values.keys() | new_values.keys()):
         pair = {"saved": saved_values.get(key), "now": new_values.get(key)}
-        if not key.startswith(_PLACES) and pair["saved"] != pair["now"]:
+        if not key.startswith(_PATH_KEYS) and pair["saved"] != pair["now"]:
             differing[key] = pair
     return differing
 
 
-def _measured(report: Report) -> dict[tuple[str, str], float]:
-    """{(of, metric): value}, of a split, or of a seed or fold."""
+def _figures_of(report: Report) -> dict[tuple[str, str], float]:
+    """The figures of a report: {(split, or fold or seed; metric): value}."""
     scores = {**report.parts, report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
     for number, run in report.runs.items():
         scores[f"{kind} {number}, {report.evaluated_split}"] = run.metrics
-    measured = {}
-    for of, metrics in scores.items():
+    figures = {}
+    for subject, metrics in scores.items():
         for metric, value in metrics.items():
             if value is not None:
-                measured[of, metric] = value
-    return measured
+                figures[subject, metric] = value
+    return figures
 
 
 def _same_predictions(
     saved_table: Path | None, saved: Report, new_table: Path, now: Report
 ) -> float | None:
-    """The share of equal predicted classes of all splits, seeds and folds.
+    """The share of predictions that are equal in both runs, over all splits, seeds and folds.
 
-    None if a table is missing.
+    The result is None if a table is missing, or if the tables have no clip in common.
     """
     if saved_table is None or not (saved_table.is_file() and new_table.is_file()):
         return None
@@ -311,14 +316,14 @@ def _same_predictions(
     return float(equal.mean())
 
 
-def _untrained(recipe: Recipe, folder: RunFolder) -> Report:
-    """The report of the new run before training, without results."""
+def _report_before_training(recipe: Recipe, folder: RunFolder) -> Report:
+    """The report of the new run before its training, without results."""
     from .context import RunContext
     from .data import load_experiment_data
     from .sections import report_header
 
     level = PACKAGE.level
-    PACKAGE.setLevel(logging.ERROR)  # the run logs it again
+    PACKAGE.setLevel(logging.ERROR)  # the run itself logs the same lines later
     try:
         data = load_experiment_data(recipe)
     except UserError as error:

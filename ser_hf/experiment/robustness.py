@@ -1,4 +1,4 @@
-"""The robustness of a model: its results on degraded copies of the evaluated clips."""
+"""Measures the robustness of a model: its results on degraded copies of the evaluated clips."""
 
 from collections.abc import Sequence
 
@@ -24,14 +24,15 @@ def robustness_of(
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> Robustness:
-    """The report's `robustness`, from the predictions of the clean clips.
+    """Evaluate a model on degraded clips, for the report's `robustness`.
 
     Args:
+        predictions: the predictions of the clean clips, for comparison.
         waveforms: the clips as recorded, at the model's rate, before the model's preparation.
-        window: seconds; longer clips are processed in windows.
-        batch_size: windows in a batch.
+        window: length in seconds; longer clips are processed in windows.
+        batch_size: number of windows in a batch.
         bootstrap: number of resamples.
-        confidence: of the intervals, between 0 and 1.
+        confidence: confidence of the intervals, between 0 and 1.
     """
     rate = classifier.extractor.sampling_rate
 

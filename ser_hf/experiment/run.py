@@ -1,8 +1,8 @@
 """Runs a recipe, from its data to its report, with a training for each fold and seed.
 
-The steps are modules: `data` (corpus, splits, plan of the model, waveforms, audit), `fitting`
-(one training), `measuring` (predictions and numbers), `folds` (the report over several trainings)
-and `outputs` (files).
+Each step is a module: `data` (corpus, splits, plan of the model, waveforms, audit), `fitting` (one
+training), `measuring` (predictions and metrics), `folds` (the report over several trainings) and
+`outputs` (files).
 """
 
 import contextlib
@@ -45,8 +45,8 @@ def run(
     """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder = RunFolder(recipe.output_dir)
     with quiet_libraries(), recorded() as write_log_to, contextlib.ExitStack() as lock:
-        # The first TrainingArguments start the process group, so they come before anything is
-        # written.
+        # The first TrainingArguments object starts the process group, which must exist before
+        # files are written.
         arguments = arguments_for(recipe, folder)
         _check_folder(recipe, folder, arguments, resume=resume, overwrite=overwrite)
         if resume and folder.complete:
@@ -85,9 +85,9 @@ def run(
 
 
 def _run_all(run: RunContext) -> Report:
-    """Run each fold in fold-N/ and each seed in seed-N/, then aggregate.
+    """Run each fold in fold-N/ and each seed in seed-N/, and aggregate their reports.
 
-    A run with one fold and one seed is in the folder itself.
+    A run with one fold and one seed is written into the run's folder itself.
     """
     if is_single(run):
         return _run_training(run)
@@ -105,7 +105,7 @@ def _run_all(run: RunContext) -> Report:
 
 
 def _run_child(run: RunContext) -> Report:
-    """Run a fold, a seed or the foil in its own folder; a complete one is not run again."""
+    """Run a fold, a seed or the foil in its subfolder, unless it is complete already."""
     if run.folder.complete:
         require_same_clips(run)
         return read_report(run.folder.report / "report.json")
@@ -135,7 +135,7 @@ def _check_folder(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Refuse a folder with another run, or one in use, before the data are read."""
+    """Refuse a folder that has another run or is in use, before the data are read."""
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             folder.check(recipe.to_dict(), resume, overwrite)
@@ -157,7 +157,7 @@ def _resolved(recipe: Recipe, data: ExperimentData) -> Recipe:
 
 
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
-    """Check what depends on clips and network, before the first file is written."""
+    """Check settings that depend on the clips and the network, before any file is written."""
     recipe = run.recipe
     data = run.data
     if recipe.evaluation.per_speaker and None in data.dataset["speaker"][:]:
@@ -182,13 +182,13 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
 
 
 def _check_weights(data: ExperimentData) -> None:
-    """Load the checkpoint: damaged files raise before an earlier run is replaced."""
+    """Load the checkpoint once, so that damaged files raise before an earlier run is replaced."""
     if data.plan.checkpoint is not None and not data.plan.random_init:
         build_model(copy.deepcopy(data.plan))
 
 
 def _foil_run(run: RunContext) -> RunContext:
-    """The run of the leaky protocol in foil/, with which this run is compared."""
+    """The run under the leaky protocol, in foil/, with which this run is compared."""
     leaky_protocol = foil_protocol(run.recipe.protocol, run.folds[0].split)
     recipe = run.recipe.replace(protocol=leaky_protocol)
     return run.child("foil", recipe, run.data.foil, watch=None)

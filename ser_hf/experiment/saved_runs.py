@@ -17,13 +17,13 @@ from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 
-# The numbers by which rows of several runs are told apart; a single run has neither.
+# Columns with the number of the seed and the fold; a single training has neither.
 _NUMBERS = {"seed": pa.int64(), "fold": pa.int64()}
-# The columns that name a row of predictions.
+# The columns that together identify a row of predictions.
 PREDICTION_KEYS = ("part", "id", *_NUMBERS)
 _MOST_ROWS = 10**7
-# Keys of a saved recipe that are the user's choice: where a rerun is written, and what is
-# downloaded, sent or tracked.
+# Sections and keys of a saved recipe that a rerun does not take over. The user decides where a
+# rerun is written, and what is downloaded, published or tracked.
 _USERS_SECTIONS = ("output_dir", "hub", "provenance")
 _USERS_KEYS = (
     ("corpus", "download"),
@@ -39,12 +39,12 @@ _NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A run or a published model.
+    """A saved run or a published model.
 
     Args:
-        source: as the user named it.
-        recipe: what is run again of its recipe (`rerunnable`).
-        predictions: table of a run; a published model has none.
+        source: folder or Hub id, as the user wrote it.
+        recipe: the keys of the recipe that a rerun takes over (`rerunnable`).
+        predictions: the file with the predictions of a run; None for a published model.
         rerun_in: the default folder of a rerun.
     """
 
@@ -57,7 +57,7 @@ class Saved:
 
 @dataclasses.dataclass(frozen=True)
 class _ModelFiles:
-    """The files of a published model."""
+    """The paths of recipe.yaml and report.json of a published model."""
 
     recipe: Path
     report: Path
@@ -67,7 +67,7 @@ def find_saved_run(source: str | Path) -> Saved:
     """Find the recipe and the report in a run's folder, a model's folder, or a Hub repository.
 
     Raises:
-        UserError: if there are none.
+        UserError: if the recipe or the report is missing.
     """
     run = RunFolder(source)
     if run.recipe.is_file() and run.complete:
@@ -85,7 +85,8 @@ def find_saved_run(source: str | Path) -> Saved:
 
 
 def _saved_run(source: str, run: RunFolder) -> Saved:
-    # a path such as "." has no name of its own
+    """The saved run in a run's folder."""
+    # A path such as "." does not contain the name of the folder.
     path = run.path if run.path.name not in ("", "..") else run.path.resolve()
     return Saved(
         source=source,
@@ -97,7 +98,7 @@ def _saved_run(source: str, run: RunFolder) -> Saved:
 
 
 def _model_files(folder: str | Path) -> _ModelFiles:
-    """The files in the folder of a published model."""
+    """Find the files in the folder of a published model."""
     files = _ModelFiles(Path(folder, "recipe.yaml"), Path(folder, "report.json"))
     if not (files.recipe.is_file() and files.report.is_file()):
         raise UserError(
@@ -107,12 +108,12 @@ def _model_files(folder: str | Path) -> _ModelFiles:
 
 
 def _downloaded_files(repo_id: str) -> _ModelFiles:
-    """The files of a published model on the Hub."""
+    """Download the files of a published model from the Hub."""
     from huggingface_hub import errors, hf_hub_download
 
     try:
         recipe = Path(hf_hub_download(repo_id, "recipe.yaml"))
-        # The cache keeps a file under its commit: the report of the same one.
+        # The cache has a folder for each commit: take the report of the same commit.
         report = Path(hf_hub_download(repo_id, "report.json", revision=recipe.parent.name))
     except (errors.HFValidationError, OSError) as error:
         reason = " ".join(str(error)[:200].split())
@@ -124,10 +125,10 @@ def _downloaded_files(repo_id: str) -> _ModelFiles:
 
 
 def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a rerun takes from a saved recipe of any origin: no places.
+    """The keys that a rerun takes over from a saved recipe of any origin, without local paths.
 
     Args:
-        name: replaces the recipe's name if that could be a path.
+        name: replaces the name in the recipe if that name could be a path.
     """
     sections = {key: value for key, value in recipe.items() if key not in _USERS_SECTIONS}
     values = public(sections)
@@ -140,7 +141,7 @@ def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def read_finished_report(path: Path) -> Report:
-    """A report with the fingerprint of its splits."""
+    """Read the report of a finished run, which must have the fingerprint of its splits."""
     report = read_report(path)
     if report.protocol.sha256 is None:
         raise UserError(f"{path}: not a report of ser_hf: protocol.sha256: missing")
@@ -148,15 +149,16 @@ def read_finished_report(path: Path) -> Report:
 
 
 def read_predictions(path: Path, report: Report) -> pd.DataFrame:
-    """Read a table of predictions of any origin.
+    """Read and check a table of predictions of any origin.
 
     Returns:
-        The columns part, id, speaker, label and predicted (of dimensions `true_NAME` and `p_NAME`
-        of each) and, if the table has them, seed and fold.
+        The columns part, id, speaker, label and predicted and, if the table has them, seed and
+        fold. A table of dimensions has `true_NAME` and `p_NAME` for each dimension, in place of
+        label and predicted.
 
     Raises:
-        UserError: unless these columns have their types, labels are those of the report, and each
-            clip of a run is there once.
+        UserError: if a column is missing or has another type, if a label is not in the report, or
+            if a training has two rows for a clip.
     """
     types = _types_of_columns(report)
     try:
@@ -178,6 +180,7 @@ def read_predictions(path: Path, report: Report) -> pd.DataFrame:
 
 
 def _types_of_columns(report: Report) -> dict[str, pa.DataType]:
+    """The type of each column of predictions: {column: type}."""
     types: dict[str, pa.DataType] = {
         "part": pa.string(),
         "id": pa.string(),
@@ -195,7 +198,7 @@ def _types_of_columns(report: Report) -> dict[str, pa.DataType]:
 
 
 def _check_rows(table: pd.DataFrame, report: Report) -> None:
-    """Raise a `ValueError` for empty cells, clips that are there twice, and unknown labels."""
+    """Raise a `ValueError` for empty cells, repeated clips and unknown labels."""
     has_empty_cells = table.drop(columns="speaker").isna().any(axis=None)
     keys = [key for key in PREDICTION_KEYS if key in table]
     if has_empty_cells or table.duplicated(keys).any():

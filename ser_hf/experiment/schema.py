@@ -1,4 +1,4 @@
-"""The JSON schema of recipes, by which editors complete and check them."""
+"""The JSON schema of recipes, with which editors complete and check a recipe file."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +10,8 @@ from .recipe import Recipe
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe file.
 
-    It has the keys, types, ranges, defaults and descriptions of the classes of the sections. The
-    name and the folder of a run are optional, since `read_recipe` completes them.
+    The schema has the keys, types, ranges, defaults and descriptions from the classes of the
+    sections. The name and the folder of a run are optional, because `read_recipe` adds them.
     """
     schema = Recipe.model_json_schema()
     schema["required"] = [key for key in schema["required"] if key not in ("name", "output_dir")]
@@ -25,7 +25,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _sections(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object with keys of its own in a schema."""
+    """Every object with keys in a schema, at any depth: these are the sections of a recipe."""
     if isinstance(value, dict):
         if isinstance(value.get("properties"), dict) and value.get("type") == "object":
             yield value
@@ -37,7 +37,7 @@ def _sections(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _require_tag(section: dict[str, Any]) -> None:
-    """Require the key that chooses the class, so that exactly one class of a union fits."""
+    """Make the key that selects a class required, so that exactly one class of a union fits."""
     for key in ("name", "architecture"):
         tag = section["properties"].get(key, {})
         if ("const" in tag or "enum" in tag) and key not in section.get("required", []):
@@ -45,8 +45,8 @@ def _require_tag(section: dict[str, Any]) -> None:
                 section["required"] = [key, *section.get("required", [])]
 
 
-def _encoder_keys(known: dict[str, Any]) -> dict[str, Any]:
-    """The keys of the configurations of all supported encoders, besides those of the section."""
+def _encoder_keys(section_keys: dict[str, Any]) -> dict[str, Any]:
+    """The configuration keys of all supported encoders that the section does not have already."""
     from transformers import AutoConfig
 
     from ..loading.encoders import ENCODERS
@@ -55,7 +55,7 @@ def _encoder_keys(known: dict[str, Any]) -> dict[str, Any]:
     families: dict[str, list[str]] = {}
     for model_type in sorted(ENCODERS):
         for key in AutoConfig.for_model(model_type).to_dict():
-            if key not in known and key not in MANAGED and not key.startswith("_"):
+            if key not in section_keys and key not in MANAGED and not key.startswith("_"):
                 families.setdefault(key, []).append(model_type)
     return {
         key: {"description": f"configuration of {', '.join(model_types)}"}

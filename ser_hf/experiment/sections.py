@@ -1,4 +1,4 @@
-"""The report's sections about recipe, data, model and machine."""
+"""Makes the sections of the report about recipe, data, model and machine."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from .context import RunContext
 from .data import Fold
 from .recipe import Recipe
 
-# The report's words for each step of the preparation.
+# The description of each step of the preparation in the report.
 PREPARATION = {
     "trim_silence": "silence trimmed at {:g} dB below the loudest part",
     "level": "{} normalized",
@@ -35,7 +35,10 @@ PREPARATION = {
 
 
 def report_header(run: RunContext) -> Header:
-    """What is known before the training: recipe, labels, split, network and machine."""
+    """The part of the report that is known before the training.
+
+    It describes the recipe, the labels, the splits, the network and the machine.
+    """
     recipe = run.recipe
     data = run.data
     sources = None
@@ -58,18 +61,19 @@ def report_header(run: RunContext) -> Header:
 
 
 def extended(report: Report, **sections: Any) -> Report:
-    """The report with more sections, or with others in place of those that it has.
+    """Add sections to a report, or replace sections that it has already.
 
     Args:
-        sections: fields of `Report`, which are validated.
+        sections: fields of `Report`; they are validated.
     """
     return Report(**{**report.filled(), **sections})
 
 
 def class_distribution(run: RunContext) -> dict[str, dict[str, int]] | None:
-    """{split: {label: clips}}, over several folds {fold: ...} of the evaluated split.
+    """The number of clips by split and label: {split: {label: clips}}.
 
-    None for dimensions.
+    For several folds, it is the number in the evaluated split of each fold: {fold: {label: clips}}.
+    The result is None for dimensions.
     """
     if run.data.ranges:
         return None
@@ -89,7 +93,10 @@ def class_distribution(run: RunContext) -> dict[str, dict[str, int]] | None:
 def protocol_section(
     folds: Sequence[Fold], evaluated: str, inherited: Sequence[str] = ()
 ) -> Protocol:
-    """The report's `protocol`: fingerprint, digest of the clips of each fold, leak, notes, splits.
+    """The report's `protocol`.
+
+    It has the fingerprint of the splits, a digest of the clips of each fold, the leak if there is
+    one, notes, and the numbers of clips and speakers of each split.
 
     Args:
         evaluated: the evaluated split, test or validation.
@@ -114,7 +121,7 @@ def protocol_section(
 
 
 def _fold_section(fold: Fold) -> Run:
-    """A fold without its results, which its training gives."""
+    """The section of a fold, without its results, which are added after the training."""
     return Run(
         tested=fold.split.fold,
         sha256=fold.split.sha256,
@@ -124,13 +131,17 @@ def _fold_section(fold: Fold) -> Run:
 
 
 def _parts(split: ProtocolSplit) -> dict[str, Split]:
+    """The number of clips and the speakers of the train, validation and test split."""
     return {
         name: Split(clips=len(split.ids[name]), speakers=split.speakers[name]) for name in PARTS
     }
 
 
 def _union(splits: Sequence[ProtocolSplit], name: str) -> Split:
-    """The clips of all folds in one split; a clip that several folds have counts once for each."""
+    """The clips and speakers of one split in all folds together.
+
+    A clip that is in this split of several folds counts once for each of these folds.
+    """
     speakers = set()
     for split in splits:
         speakers.update(split.speakers[name])
@@ -139,11 +150,13 @@ def _union(splits: Sequence[ProtocolSplit], name: str) -> Split:
 
 
 def merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
-    """Each note once, preceded by the numbers of its folds or seeds unless all have it.
+    """Merge the notes of folds or seeds, so that each note appears once.
+
+    A note starts with the numbers of its folds or seeds, unless all of them have this note.
 
     Args:
         kind: "fold" or "seed".
-        notes: of each fold or seed, by number.
+        notes: the notes of each fold or seed, by number.
     """
     numbers_of_note: dict[str, list[int]] = {}
     for number, notes_of_run in notes.items():
@@ -178,7 +191,7 @@ def foil_section(metrics: Mapping[str, float | None], foil: Report | None) -> Fo
 
 
 def model_section(recipe: Recipe, plan: Blueprint) -> Model:
-    """The report's `model`, without what follows from its training."""
+    """The report's `model`, without the fields that are known only after the training."""
     architecture = recipe.model.architecture
     has_published_weights = plan.checkpoint is not None and not plan.random_init
     revision = None
@@ -213,13 +226,13 @@ def model_section(recipe: Recipe, plan: Blueprint) -> Model:
 
 
 def _preparation(preparation: Preparation) -> str:
-    """How every clip is prepared, in words."""
+    """A description of the preparation of every clip."""
     steps = dataclasses.asdict(preparation)
     return ", ".join(PREPARATION[name].format(value) for name, value in steps.items() if value)
 
 
 def _augmentation(recipe: Recipe) -> str:
-    """The steps of augmentation, in words."""
+    """A description of the steps of augmentation, with the share of clips that each changes."""
     steps = {**recipe.augment.steps, "mixup": recipe.augment.mixup}
     return ", ".join(
         f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
@@ -229,7 +242,7 @@ def _augmentation(recipe: Recipe) -> str:
 
 
 def _depth(recipe: Recipe) -> str:
-    """The trained and frozen parts in one sentence; empty if the whole network is trained."""
+    """A sentence about the trained and frozen parts; empty if the whole network is trained."""
     freeze = recipe.freeze
     if recipe.lora.rank is not None:
         return (

@@ -1,4 +1,4 @@
-"""The sections of a recipe that no other package owns: audio, freeze, lora, evaluation, hub."""
+"""The recipe sections audio, freeze, lora, evaluation and hub."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -16,8 +16,8 @@ Seconds = Annotated[float, Field(ge=SHORTEST, le=86_400)]
 class AudioSettings(Settings):
     """The preparation of waveforms, after channels are averaged and the clip is resampled.
 
-    All but the random crop is published in the feature extractor, so that `pipeline` prepares
-    clips as training did.
+    These settings, except the random crop, are published in the feature extractor, so that
+    `pipeline` prepares clips as in training.
     """
 
     sampling_rate: Annotated[
@@ -26,32 +26,38 @@ class AudioSettings(Settings):
     trim_silence: Annotated[
         float | None,
         Field(
-            description="dB: cut both ends of a clip where they are that far below its loudest part"
+            description="cut the start and the end of a clip that are at least this many dB below "
+            "its loudest part; null: off"
         ),
     ] = None
     level: Annotated[
         Literal["auto", "peak", "loudness"] | None,
         Field(
-            description="bring every clip to one peak or one loudness; auto: to one loudness where "
-            "speakers stand apart in level; null: as recorded"
+            description="set every clip to the same peak or the same loudness; auto: the same "
+            "loudness if speakers differ in recording level; null: as recorded"
         ),
     ] = "auto"
     target_level: Annotated[
         float | None,
-        Field(description="that level: dBFS of the peak (null: -1), or LUFS (null: -23)"),
+        Field(
+            description="the level to set: dBFS for peak (null: -1), LUFS for loudness (null: -23)"
+        ),
     ] = None
     fixed_duration: Annotated[
         float | None, Field(description="seconds: cut or pad every clip to this length")
     ] = None
     max_duration: Annotated[
         Seconds | None,
-        Field(description="seconds: longest random crop of a training clip, new in every epoch"),
+        Field(
+            description="seconds: longer training clips are cropped at a random place, which is "
+            "new in every epoch"
+        ),
     ] = None
     normalize: Annotated[
         bool | None,
         Field(
-            description="zero mean and unit variance of each clip; null: as the checkpoint does, "
-            "and off for networks from scratch"
+            description="standardize each clip to zero mean and unit variance; null: as the "
+            "checkpoint does, and off for networks from scratch"
         ),
     ] = None
     cache_dir: Annotated[
@@ -64,10 +70,12 @@ class FreezeSettings(Settings):
 
     feature_encoder: Annotated[bool, Field(description="freeze the convolutional stem")] = False
     layers: Annotated[
-        NotNegativeInt, Field(description="freeze the lowest layers, and all below")
+        NotNegativeInt,
+        Field(description="freeze this many lowest layers, and everything below them"),
     ] = 0
     top_layers: Annotated[
-        NotNegativeInt | None, Field(description="train only the highest layers and the head")
+        NotNegativeInt | None,
+        Field(description="train only this many highest layers and the head"),
     ] = None
     encoder: Annotated[bool, Field(description="freeze the whole encoder")] = False
     cache: Annotated[
@@ -76,13 +84,13 @@ class FreezeSettings(Settings):
 
     @property
     def freezing(self) -> dict[str, Any]:
-        """The fields of `ser_hf.training.freezing.Freezing`."""
+        """The fields of `ser_hf.training.freezing.Freezing` that this section sets."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
         return {name: getattr(self, name) for name in names}
 
 
 class LoraSettings(Settings):
-    """Low-rank adaptation of an encoder (arXiv:2106.09685); off if `rank` is null."""
+    """Low-rank adaptation of an encoder (LoRA, arXiv:2106.09685); off if `rank` is null."""
 
     rank: Annotated[Width | None, Field(description="rank of the adapters; null: no adapters")] = (
         None
@@ -91,11 +99,11 @@ class LoraSettings(Settings):
         Positive, Field(description="scale of the adapters, divided by their rank")
     ] = 16.0
     dropout: Annotated[Share, Field(description="dropout before the adapters")] = 0.0
-    dora: Annotated[bool, Field(description="adapt direction and size apart, arXiv:2402.09353")] = (
-        False
-    )
+    dora: Annotated[
+        bool, Field(description="adapt direction and magnitude separately, arXiv:2402.09353")
+    ] = False
     rslora: Annotated[
-        bool, Field(description="divide by the root of the rank, arXiv:2312.03732")
+        bool, Field(description="divide alpha by the square root of the rank, arXiv:2312.03732")
     ] = False
     targets: Annotated[
         list[str] | None, Field(description="names of linear layers; null: the usual ones")
@@ -124,7 +132,7 @@ class EvaluationSettings(Settings):
     window: Annotated[
         Seconds | None,
         Field(
-            description="seconds: longer clips are evaluated in windows; null: only those that are "
+            description="seconds: longer clips are evaluated in windows; null: only clips that are "
             "too long for the model"
         ),
     ] = None
@@ -135,29 +143,29 @@ class EvaluationSettings(Settings):
     temperature: Annotated[
         Literal["none", "report", "store"],
         Field(
-            description="temperature of the probabilities, fitted on validation "
-            "(arXiv:1706.04599): reported, or also stored in the weights"
+            description="temperature of the probabilities, fitted on the validation split "
+            "(arXiv:1706.04599); report: only report it; store: also store it in the weights"
         ),
     ] = "report"
     robustness: Annotated[
-        bool, Field(description="evaluate the clips under noise, codecs and so on too")
+        bool, Field(description="also evaluate copies of the clips with noise, codecs and so on")
     ] = False
     per_speaker: Annotated[
         bool,
         Field(
-            description="with scikit-learn: report features standardized per speaker too, marked "
-            "as transductive"
+            description="with scikit-learn: also report the results with features that are "
+            "standardized per speaker, marked as transductive"
         ),
     ] = False
 
     @property
     def bootstrapping(self) -> dict[str, Any]:
-        """The arguments of the functions that compute intervals."""
+        """The arguments for functions that compute bootstrap intervals."""
         return {"bootstrap": self.bootstrap, "confidence": self.confidence}
 
 
 class HubSettings(Settings):
-    """Publishes the finished run, as `ser-hf publish` does."""
+    """Settings for publishing the finished run, as `ser-hf publish` does."""
 
     repo: Annotated[
         str | None,
@@ -167,7 +175,7 @@ class HubSettings(Settings):
     report_repo: Annotated[str | None, Field(description="repository of the report, USER/NAME")] = (
         None
     )
-    space: Annotated[bool, Field(description="publish a demo of the model too")] = False
+    space: Annotated[bool, Field(description="also publish a demo of the model")] = False
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -159,7 +159,7 @@ def test_a_rerun_takes_no_places_from_the_recipe(folder, monkeypatch, capsys):
         taken.append(recipe)
         raise UserError("stopped")
 
-    monkeypatch.setattr(reproduce, "_untrained", stop)
+    monkeypatch.setattr(reproduce, "_report_before_training", stop)
     for source, output in (("model", folder.name), ("../" + folder.name + "/model", folder.name)):
         assert "stopped" in refusal(capsys, "reproduce", source)
         assert taken[-1].output_dir == f"runs/{output}-reproduced"
