@@ -1,4 +1,4 @@
-"""`TrainingArguments` from the `training` section of a recipe: options, defaults, the machine's."""
+"""Makes `TrainingArguments` from the `training` section of a recipe and from the machine."""
 
 import atexit
 import copy
@@ -26,7 +26,7 @@ _MOST_WORKERS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """Fields of `TrainingArguments`; `tf32` is None on a device that does not have it."""
+    """The precision fields of `TrainingArguments`; `tf32` is None on devices without TF32."""
 
     bf16: bool
     fp16: bool
@@ -55,11 +55,11 @@ def set_precision(name: str) -> Precision:
         device = torch.cuda.get_device_name() if cuda else "a machine without a CUDA GPU"
         raise UserError(f"training.precision: {name} is not supported by {device}; use auto")
 
-    # Overrides the setting of a launcher, and of an earlier run in this process.
+    # Override the setting of a launcher, and that of an earlier run in this process.
     os.environ["ACCELERATE_MIXED_PRECISION"] = name if name in ("bf16", "fp16") else "no"
-    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only on
-    # request. The Trainer sets it for matrix products; for convolutions and recurrent layers
-    # cuDNN's default is TF32.
+    # Computations that autocast leaves in float32, such as the front ends, must be exact, so TF32
+    # is used only on request. The Trainer sets this for matrix products. For convolutions and
+    # recurrent layers it is set here, because the default of cuDNN is TF32.
     if ampere:
         for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
             layers.fp32_precision = "tf32" if name == "tf32" else "ieee"
@@ -71,9 +71,9 @@ def set_precision(name: str) -> Precision:
 
 
 def data_workers() -> int:
-    """Number of worker processes for batches.
+    """The number of worker processes that prepare batches.
 
-    None on a CPU, where they would compete with the training.
+    It is 0 on a CPU, where workers would compete with the training.
     """
     if not torch.cuda.is_available():
         return 0
@@ -96,17 +96,18 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 def sampling_for(architecture: str) -> str:
     """The default `train_sampling_strategy` of a network.
 
-    Batches of similar length need little padding, but tempo is an emotion cue: they hold few
-    emotions, which harms batch normalization. Encoders normalize each clip by itself.
+    Batches of clips with similar lengths need little padding. But tempo is a cue of emotion, so
+    such a batch has clips of few emotions, which harms batch normalization. Encoders normalize each
+    clip separately.
     """
     return "group_by_length" if architecture == "encoder" else "random"
 
 
-# Hundreds of standardized values per clip (embeddings, functionals) need more regularization than a
-# few cepstra.
+# Vectors with hundreds of standardized values (embeddings, functionals) need more regularization
+# than vectors with a few cepstral coefficients.
 _EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
 
-# Networks that scikit-learn can fit, and the default of `training.grid`.
+# The networks that scikit-learn can fit, with the default of `training.grid` for each.
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_linear": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
@@ -138,13 +139,13 @@ class EmotionTrainingArguments(TrainingArguments):
     Args:
         schedule: name of the learning rate schedule.
         head_learning_rate, layer_decay: see `ser_hf.training.optimizer.parameter_groups`.
-        kept_checkpoints: checkpoints beside the best one (`save_total_limit` would delete before a
-            new one is complete); None for all.
-        selecting_evaluations: the best checkpoint is that with the best mean metric over so many
-            evaluations.
+        kept_checkpoints: number of checkpoints to keep besides the best one; None for all. (With
+            `save_total_limit`, old checkpoints would be deleted before a new one is complete.)
+        selecting_evaluations: number of evaluations over which the metric is averaged to select
+            the best checkpoint.
         average, average_decay: see `ser_hf.training.averaging.WeightAverage`.
-        padding_safe: False for models whose predictions change with padding; their batches of
-            evaluation hold clips of one length.
+        padding_safe: False for models whose predictions change with padding; all clips in an
+            evaluation batch then have the same length.
     """
 
     schedule: str = "linear"
@@ -158,14 +159,14 @@ class EmotionTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()  # starts the process group, if there are several processes
-        atexit.unregister(end_process_group)  # an earlier run's, to end it once
+        atexit.unregister(end_process_group)  # registered by an earlier run; it must run once
         atexit.register(end_process_group)
         if not self.padding_safe and self.world_size > 1:
-            # Processes exchange batches of one size.
+            # Processes exchange batches of equal size, so each batch has one clip.
             self.per_device_eval_batch_size = 1
 
     def evaluation_batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """The clips of each batch in evaluation, in their order; `lengths` in samples, sorted."""
+        """The indices of the clips of each evaluation batch; `lengths` (samples) are sorted."""
         size = self.per_device_eval_batch_size
         bounds = batches(lengths, size, self.padding_safe)
         return [list(range(begin, end)) for begin, end in bounds]
@@ -185,16 +186,16 @@ class EmotionTrainingArguments(TrainingArguments):
 
     @property
     def n_gpu(self) -> int:
-        """GPUs of this process, at most one.
+        """The number of GPUs that this process uses, at most one.
 
-        For several, the Trainer would wrap the model in `nn.DataParallel`, which multiplies a loss
-        that is divided by the clips of the whole step.
+        With several GPUs in a process, the Trainer would wrap the model in `nn.DataParallel`. The
+        loss would then be too large, because it is divided by the clips of the whole step already.
         """
         return min(1, super().n_gpu)
 
     @property
     def step_batch_size(self) -> int:
-        """Clips of one optimizer step, over all processes and accumulated batches."""
+        """The number of clips in an optimizer step, over all processes and accumulated batches."""
         return self.train_batch_size * self.gradient_accumulation_steps * max(1, self.world_size)
 
 
@@ -209,15 +210,16 @@ def training_arguments(
     deterministic: bool = False,
     **further: Any,
 ) -> EmotionTrainingArguments:
-    """The arguments of one run.
+    """Make the training arguments of one run.
 
     Args:
-        arguments: of the library, by their names (`TrainerSettings.arguments`).
+        arguments: {name of an argument of `TrainingArguments`: value}, from
+            `TrainerSettings.arguments`.
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated in batches
             of equal length.
         precision: see `set_precision`.
-        further: fields of `EmotionTrainingArguments`.
+        further: other fields of `EmotionTrainingArguments`.
 
     Raises:
         UserError: for arguments that contradict each other or that Transformers refuses.
@@ -227,10 +229,10 @@ def training_arguments(
     _check_backends(arguments)
     schedule = arguments["lr_scheduler_type"]
     if schedule == ONE_CYCLE:
-        arguments["lr_scheduler_type"] = "constant"  # the library does not know it
+        arguments["lr_scheduler_type"] = "constant"  # transformers has no one-cycle schedule
     kept_checkpoints = arguments.pop("save_total_limit", None)
     if arguments.get("torch_compile"):
-        # Batches differ in length: one graph for all rather than one for each.
+        # Batches differ in length: compile one graph for all lengths, not one for each length.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
     arguments |= dataclasses.asdict(set_precision(precision))
     try:
@@ -255,7 +257,7 @@ def training_arguments(
 
 
 def _with_machine_defaults(arguments: Mapping[str, Any], progress: bool) -> dict[str, Any]:
-    """The arguments with settings of this machine where they have none."""
+    """Add the settings that depend on the machine, unless the arguments have them already."""
     cuda = torch.cuda.is_available()
     mps = torch.backends.mps.is_available()
     machine = {
@@ -272,7 +274,7 @@ def _with_machine_defaults(arguments: Mapping[str, Any], progress: bool) -> dict
 
 
 def _check_strategies(arguments: Mapping[str, Any]) -> None:
-    """Every evaluation has its checkpoint; else the best weights of a run may be in none."""
+    """Check that each evaluation saves a checkpoint; otherwise the best weights may be lost."""
     strategy = arguments["eval_strategy"]
     if strategy == "no":
         raise UserError(
@@ -289,7 +291,7 @@ def _check_strategies(arguments: Mapping[str, Any]) -> None:
 
 
 def _check_backends(arguments: Mapping[str, Any]) -> None:
-    """Settings of the compiler and of worker processes that the library does not check."""
+    """Check settings of the compiler and of worker processes, which transformers does not check."""
     backend = arguments.get("torch_compile_backend")
     if backend is not None:
         backends = torch.compiler.list_backends(exclude_tags=())
@@ -307,7 +309,7 @@ def _check_backends(arguments: Mapping[str, Any]) -> None:
 
 
 def refitting(arguments: EmotionTrainingArguments, steps: int) -> EmotionTrainingArguments:
-    """The arguments of a training of `steps` steps without validation; its last weights count."""
+    """The arguments of a training without validation, which keeps the last weights."""
     changed = copy.copy(arguments)
     changed.output_dir = str(Path(arguments.output_dir) / "refit")
     changed.max_steps = steps

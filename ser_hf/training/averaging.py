@@ -17,9 +17,9 @@ TRAINED_WEIGHTS = "learning.safetensors"
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copy the buffers of process 0, which are saved, to every process.
+    """Copy the buffers of process 0 to every process.
 
-    All processes then evaluate the same statistics.
+    All processes then evaluate with the statistics that are saved.
     """
     for buffer in model.buffers():
         buffer.copy_(broadcast(buffer.contiguous()))
@@ -28,12 +28,13 @@ def broadcast_buffers(model: nn.Module) -> None:
 class WeightAverage(TrainerCallback):
     """Exponential moving average of the trainable weights and saved buffers of a model.
 
-    It is updated after every optimizer step. The decay of step t is ``min(decay, (1 + t) / (10 +
-    t))`` (as in `tf.train.ExponentialMovingAverage`), which soon forgets the random start. Tensors
-    are written in place: optimizers, wrappers and compiled graphs stay valid.
+    The average is updated after every optimizer step. The decay of step t is
+    ``min(decay, (1 + t) / (10 + t))``, as in `tf.train.ExponentialMovingAverage`, so that the
+    random initial weights soon have no influence. Tensors are changed in place, so optimizers,
+    wrappers and compiled graphs stay valid.
 
     Args:
-        model: unwrapped, on its device, already frozen.
+        model: the model without wrappers, on its device, with its frozen parts already frozen.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999):
@@ -50,14 +51,14 @@ class WeightAverage(TrainerCallback):
         self._ended = False
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
-        # A step that the gradient scaler of fp16 skipped made no weights to average.
+        # The gradient scaler of fp16 may skip a step, which then has no new weights.
         if not getattr(optimizer, "step_was_skipped", False):
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
         if not args.load_best_model_at_end:
             _copy(self._trained, self._average)
-        # The model has the average, or the Trainer has loaded the best checkpoint, which has it.
+        # Now the model has averaged weights: the average above, or those of the best checkpoint.
         self._ended = True
 
     @torch.no_grad()
@@ -82,10 +83,10 @@ class WeightAverage(TrainerCallback):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Put the average into the model, and the trained weights back afterwards.
+        """Copy the average into the model, and restore the trained weights at the end.
 
-        Does nothing if the average is in the model already, before the first average, and after
-        training.
+        This does nothing before the first update, after the training, and if the average is in the
+        model already.
         """
         if self._ended or self.averaged == 0 or self._kept_weights is not None:
             yield
@@ -101,10 +102,7 @@ class WeightAverage(TrainerCallback):
             self._kept_weights = None
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights into a checkpoint.
-
-        Its model file, saved while `applied`, has the average.
-        """
+        """Write the trained weights into a checkpoint, whose model file has the average."""
         tensors: Mapping[str, torch.Tensor] = {}
         if self.averaged:
             tensors = self._kept_weights or self._trained
@@ -115,7 +113,7 @@ class WeightAverage(TrainerCallback):
         save_file(tensors, folder / TRAINED_WEIGHTS, {"averaged": str(self.averaged)})
 
     def load(self, folder: Path) -> None:
-        """Resume from a checkpoint whose model file, the average, is loaded already."""
+        """Resume from a checkpoint; its model file, which has the average, is loaded already."""
         with safe_open(folder / TRAINED_WEIGHTS, "pt") as file:
             self.averaged = int(file.metadata()["averaged"])
             if self.averaged:
@@ -124,6 +122,7 @@ class WeightAverage(TrainerCallback):
 
 
 @torch.no_grad()
-def _copy(into: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+def _copy(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Copy each tensor of `values` into the tensor of the same name in `targets`, in place."""
     for name, tensor in values.items():
-        into[name].copy_(tensor)
+        targets[name].copy_(tensor)

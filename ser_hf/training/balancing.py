@@ -1,4 +1,4 @@
-"""How often each corpus and class is in an epoch: quotas, and entries of clips that meet them."""
+"""Balances corpora and classes: computes quotas per epoch, and repeats or leaves out clips."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from ..utils.order import apportion, interleave
 
 Balance = Literal["corpus", "class", "corpus_and_class"]
 Cell = tuple[str, int]  # corpus and class
-ALWAYS = -1  # the lot of entries that every epoch uses
+ALWAYS = -1  # the lot number of entries that every epoch uses
 
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """One use of a clip: its index, and the columns of `balanced`."""
+    """One use of a clip: the index of the clip, and the columns that `balanced` adds."""
 
     clip: int
     copy: int
@@ -33,24 +33,30 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Make entries of clips, from which every epoch takes as many of each corpus and class.
+    """Make a table of entries, in which a clip may have several entries.
 
-    Entries beyond one per clip and epoch have a `copy` number. If an epoch uses only some entries
-    of a corpus and class, these share a number `lot` (else `ALWAYS`) and have a position `turn` in
-    it, of which an epoch uses the next `take`: epochs continue where the last one stopped
-    (`EpochSchedule`).
+    Every epoch has the same number of entries of each corpus and class. The columns are those of
+    `clips` and four more:
+
+    - `copy` is 0 for the first entry of a clip, 1 for its second entry, and so on.
+    - `lot` is `ALWAYS` for entries that every epoch uses. Other entries are in lots: an epoch uses
+      only some entries of a lot, and all entries of a lot have the same corpus and class.
+    - `turn` is the position of an entry in its lot.
+    - `take` is the number of entries of the lot that an epoch uses. The next epoch continues after
+      the last entry that was used (`EpochSchedule`).
 
     Args:
         clips: from `clip_table`.
-        corpora, speakers: of each row of the corpus; the order keeps speakers in proportion.
+        corpora, speakers: the corpus and the speaker of each row of the corpus. In a lot, speakers
+            alternate in proportion to their numbers of clips.
         weights: {corpus: clips per epoch, relative to its number of clips}; 1 if missing.
         balance: what is equally frequent in an epoch; None for the natural frequencies.
-        seed: of the order.
+        seed: seed of the random order.
     """
     rows = np.asarray(clips["row"][:])
     labels = np.asarray(clips["labels"][:])
     clips_of_cell: dict[Cell, list[int]] = {}
-    # In the order of the corpus: the draw must not depend on lengths.
+    # Use the order of the corpus, so that the random order does not depend on lengths.
     for clip in np.argsort(rows, kind="stable").tolist():
         cell = (corpora[rows[clip]], int(labels[clip]))
         clips_of_cell.setdefault(cell, []).append(clip)
@@ -60,17 +66,17 @@ def balanced(
     generator = np.random.default_rng(seed)
     entries: list[_Entry] = []
     for lot, (cell, members) in enumerate(sorted(clips_of_cell.items())):
-        rounds, lacking = divmod(counts[cell], len(members))
-        for copy in range(rounds):
+        repetitions, remainder = divmod(counts[cell], len(members))
+        for copy in range(repetitions):
             entries += [_Entry(clip, copy) for clip in members]
-        turns = interleave([(speakers[rows[clip]],) for clip in members], generator)
-        if lacking:
-            for turn, i in enumerate(turns):
-                entries.append(_Entry(members[i], rounds, lot, turn, lacking))
+        speaker_order = interleave([(speakers[rows[clip]],) for clip in members], generator)
+        if remainder:
+            for turn, i in enumerate(speaker_order):
+                entries.append(_Entry(members[i], repetitions, lot, turn, remainder))
 
     indices = np.asarray([entry.clip for entry in entries], dtype=np.int64)
     copies = np.asarray([entry.copy for entry in entries], dtype=np.int64)
-    # By length, as the clips of a split are.
+    # Sort the entries by length, as the clips of a split are sorted.
     order = np.lexsort((copies, indices, np.asarray(clips["length"][:])[indices]))
     columns = clips.select(indices[order]).to_dict()
     for name in ("copy", "lot", "turn", "take"):
@@ -82,25 +88,27 @@ def balanced(
 def quotas(
     sizes: Mapping[Cell, int], weights: Mapping[str, float], balance: Balance | None
 ) -> dict[Cell, int]:
-    """Compute the clips per epoch of each (corpus, class): the same total, and none left out.
+    """Compute the number of clips per epoch of each (corpus, class).
 
-    Without a balance, corpora have clips by weight. ``corpus`` gives corpora equal shares and keeps
-    their class ratios, ``class`` the reverse; ``corpus_and_class`` gives corpora equal shares, and
-    the classes of each corpus too.
+    The total number of clips does not depend on `balance`, and each (corpus, class) has at least
+    one clip. Without a balance, the number of clips of a corpus is proportional to its weight.
+    ``corpus`` gives all corpora equal shares and keeps the class ratios of each corpus. ``class``
+    gives all classes equal shares and keeps the corpus ratios of each class. ``corpus_and_class``
+    gives all corpora equal shares, and all classes of a corpus equal shares too.
     """
     cells = sorted(sizes)
     corpora = np.asarray([corpus for corpus, _ in cells])
     classes = np.asarray([label for _, label in cells])
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
     for corpus in np.unique(corpora):
-        # At least one clip of each class.
-        of_corpus = corpora == corpus
-        mass[of_corpus] *= max(1.0, of_corpus.sum() / mass[of_corpus].sum())
+        # A corpus needs at least one clip of each of its classes.
+        in_corpus = corpora == corpus
+        mass[in_corpus] *= max(1.0, in_corpus.sum() / mass[in_corpus].sum())
     total = round(mass.sum())
 
     if balance == "corpus_and_class":
         mass = np.ones(len(cells))
-    # The groups whose sums are to be right, to a clip.
+    # The number of clips of each group is exact up to one clip.
     group_of_cell = classes if balance == "class" else corpora
     groups = [np.flatnonzero(group_of_cell == group) for group in np.unique(group_of_cell)]
     if balance:

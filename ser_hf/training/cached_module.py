@@ -1,4 +1,4 @@
-"""What `freeze.cache` can store: the frozen part of a model, and its output for a batch."""
+"""Finds the frozen part of a model that `freeze.cache` can store, and computes its output."""
 
 import dataclasses
 from typing import Any, Literal
@@ -14,23 +14,24 @@ from ..models.spectra import LogMel, Mfcc
 from ..utils.errors import UserError
 from .freezing import Freezing, structure
 
-# A method of encoders, from frames and a mask of samples to a mask of frames.
+# A method of encoders that converts a mask of samples into a mask of frames.
 FRAME_MASK = "_get_feature_vector_attention_mask"
-# Front ends do this at random during training.
+# Settings of random changes that front ends make during training.
 RANDOM_SETTINGS = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")
 _WITHOUT_CACHE = ("sew", "sew-d", "audio-spectrogram-transformer")
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedModule:
-    """The frozen `module`, by its full name, whose output is stored.
+    """The frozen module whose output is stored.
 
     Args:
-        kind: ``encoder`` for one of transformers, ``network`` for the encoder of a transferred
-            network with its front end, and ``features`` for what a front end computes before
-            anything random.
-        description: for the log and the report.
-        states: tensors (frames, size) per clip.
+        kind: ``encoder`` for an encoder of transformers, ``network`` for the encoder of a
+            transferred network with its front end, and ``features`` for the part of a front end
+            before its random changes.
+        description: description of the output, for the log and the report.
+        module: full name of the module.
+        states: number of tensors (frames, size) per clip.
     """
 
     kind: Literal["encoder", "network", "features"]
@@ -39,8 +40,8 @@ class CachedModule:
     states: int = 1
 
     def contains(self, name: str) -> bool:
-        """Whether the output depends on a tensor or module, by its full name."""
-        if name.endswith("masked_spec_embed"):  # used in training only, and possibly random
+        """Whether the stored output depends on the tensor or module of this full name."""
+        if name.endswith("masked_spec_embed"):  # it is used in training only, and may be random
             return False
         modules = [self.module]
         if self.kind == "network":
@@ -49,10 +50,10 @@ class CachedModule:
 
 
 def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
-    """The frozen part of a model whose output for a clip is constant during training.
+    """Find the frozen part of a model whose output for a clip is constant during training.
 
     Raises:
-        UserError: if the model has none.
+        UserError: if the model has no such part.
     """
     if isinstance(model, AcousticClassifier):
         return _cached_in_network(model, freezing)
@@ -77,7 +78,7 @@ def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
 
 
 def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedModule:
-    """The frozen part of a network of ser_hf: its encoder, or the spectrograms."""
+    """Find the frozen part of a network of ser_hf: its encoder, or its spectrogram."""
     name = model.config.model_type.removeprefix("ser_")
     random = [f"model.{key}" for key in RANDOM_SETTINGS if getattr(model.config, key, 0)]
     if isinstance(model, TransferClassifier) and freezing != Freezing():
@@ -104,10 +105,11 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
 def compute_activations(
     model: PreTrainedModel, cached: CachedModule, batch: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations of a batch in evaluation mode, and the frames of each clip.
+    """Compute the output of the frozen module for a batch, in evaluation mode.
 
     Returns:
-        Float32 (batch, states, frames, size), and integers (batch,).
+        Activations, float32 (batch, states, frames, size), and the number of frames of each clip,
+        integers (batch,).
     """
     batch = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
@@ -126,7 +128,7 @@ def compute_activations(
     if cached.states > 1:
         states = list(output.hidden_states)
     if has_pooled_head:
-        # It sums the last state with the encoder's final norm.
+        # Our head uses the last state after the final norm of the encoder.
         states[-1] = output.last_hidden_state
     stacked = torch.stack(states, dim=1)
     if not has_pooled_head:
@@ -138,7 +140,7 @@ def compute_activations(
 
 
 def _network_activations(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Activations and frames from the output of a network's encoder or front end."""
+    """Activations and numbers of frames, from the output of a network's encoder or front end."""
     if isinstance(output, torch.Tensor):  # one vector per clip
         return output[:, None, None].float().cpu(), torch.ones(len(output), dtype=torch.long)
     frames, mask = output
@@ -147,7 +149,7 @@ def _network_activations(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """One call of a module."""
+    """The arguments and the output of one call of a module."""
 
     args: tuple
     output: Any
@@ -156,7 +158,7 @@ class _Call:
 def _recorded_calls(
     model: PreTrainedModel, modules: list[str], batch: dict[str, Any]
 ) -> list[_Call]:
-    """Apply the model to a batch; the calls of these modules, in their order."""
+    """Apply the model to a batch; returns the calls of the `modules` in the order of the calls."""
     calls = []
 
     def record(module: nn.Module, args: tuple, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trainer callbacks: progress, one log line per evaluation, trackers, and training metrics."""
+"""Trainer callbacks: progress bars, a log line per evaluation, trackers, and training metrics."""
 
 import contextlib
 import importlib.util
@@ -27,7 +27,7 @@ from .loss import class_ids
 
 logger = logging.getLogger(__name__)
 
-# Metrics in the line of an evaluation.
+# The metrics in the log line of an evaluation.
 SHOWN = [name for task in TASKS.values() for name in (task.main, task.beside[0])]
 
 
@@ -39,7 +39,7 @@ class StepBar(ProgressCallback):
 
 
 def selecting_metric(args: EmotionTrainingArguments, state: TrainerState) -> float:
-    """The mean of the selecting metric over the last evaluations: one alone is noisy."""
+    """The mean of the selecting metric over the last evaluations: a single evaluation is noisy."""
     key = f"eval_{args.metric_for_best_model}"
     values = [entry[key] for entry in state.log_history if key in entry]
     return float(np.mean(values[-args.selecting_evaluations :]))
@@ -98,8 +98,8 @@ class EpochLog(TrainerCallback):
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
-# Which run of a tracker a training is, kept beside its log: `--resume` finds it there,
-# `--overwrite` clears it.
+# The file with the id of the tracker's run, beside the log: `--resume` reads this file, and
+# `--overwrite` deletes it.
 RUN_ID = "run_id"
 
 
@@ -128,17 +128,17 @@ def check_report_to(value: Any) -> None:
 def tracked(
     report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf"
 ) -> Iterator[str]:
-    """Give each tracker one run around the creation of a Trainer and its training.
+    """A context for the creation of a Trainer and its training, with one run in each tracker.
 
-    The Trainer's callback opens it.
-    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the
-    user take precedence.
+    The Trainer's callbacks open these runs, and the end of the context closes them. TensorBoard
+    and W&B write to `logs`, Trackio to its own folder. Environment variables of the user take
+    precedence.
 
     Args:
         report_to: one or several trackers, or ``none``.
-        name: of the run.
-        logs: folder of the logs, which also keeps the run's id for a resumed training.
-        project: of W&B.
+        name: name of the run.
+        logs: folder of the logs, which also has the id of the run for a resumed training.
+        project: project in W&B.
 
     Yields:
         The name of the run with its id, for `TrainingArguments.run_name`.
@@ -168,12 +168,12 @@ def tracked(
         for tracker in trackers:
             finish = getattr(sys.modules.get(tracker), "finish", None)
             if finish is not None:
-                with contextlib.suppress(RuntimeError):  # none is open
+                with contextlib.suppress(RuntimeError):  # no run is open
                     finish()
 
 
 def stop_reporting(trainer: Trainer) -> None:
-    """Remove the trackers: their runs are closed, but later predictions would be logged to them."""
+    """Remove the trackers, whose runs are closed; later predictions would be logged to them."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
 
@@ -181,8 +181,8 @@ def stop_reporting(trainer: Trainer) -> None:
 class TrainingCounts:
     """Confusion counts of the training batches since the last `take`.
 
-    The model is in training mode, and its weights change meanwhile. Soft or mixed labels count as
-    their majority class.
+    The counted predictions are those of the training steps: the model is in training mode, and its
+    weights change from batch to batch. Soft or mixed labels count as their majority class.
     """
 
     def __init__(self, classes: int):
@@ -191,15 +191,18 @@ class TrainingCounts:
 
     @torch.no_grad()
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`."""
+        """Count the predictions of a batch.
+
+        `logits` are (batch, classes); `labels` are the same as for `ClassificationLoss`.
+        """
         cells = class_ids(labels) * self.classes + logits.argmax(dim=1)
         self._counts = self._counts.to(logits.device)  # moves once
         self._counts.index_add_(0, cells, torch.ones_like(cells))
 
     def take(self) -> torch.Tensor:
-        """The counts of all processes, int64 (classes, classes), true classes as rows.
+        """The counts of all processes, int64 (classes, classes), with true classes as rows.
 
-        Each process must call it.
+        All counts are then reset to zero. Each process must call this method.
         """
         counts = reduce(self._counts, "sum")
         self._counts.zero_()

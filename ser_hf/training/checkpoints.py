@@ -1,4 +1,4 @@
-"""Sealed checkpoints: a marker with hashes is written last, then old checkpoints are deleted."""
+"""Seals checkpoints with a marker file that has a hash of each file, and deletes old ones."""
 
 import dataclasses
 import hashlib
@@ -22,14 +22,14 @@ _NAME = re.compile(r"checkpoint-\d+")
 
 @dataclasses.dataclass(frozen=True)
 class StepSize:
-    """What must stay the same when a training is resumed: the clips of one optimizer step."""
+    """The clips of an optimizer step, which must stay the same when a training is resumed."""
 
     processes: int
     step_batch_size: int
 
 
 def seal(checkpoint: Path, step_size: StepSize) -> None:
-    """Sync every file to the disk, then write the marker, which has a hash of each."""
+    """Sync every file of a checkpoint to the disk, then write the marker with their hashes."""
     hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ def seal(checkpoint: Path, step_size: StepSize) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint has its marker and every file still has its hash."""
+    """Whether a checkpoint has its marker, and every file has the hash in the marker."""
     try:
         marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
         if "made_by" not in marker:
@@ -56,7 +56,7 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint in a folder."""
+    """The newest complete checkpoint in a folder; None if there is none."""
     return next((path for path in _newest_first(folder) if is_complete(path)), None)
 
 
@@ -69,9 +69,9 @@ def delete_incomplete(folder: Path) -> None:
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Delete old checkpoints in a folder.
+    """Delete old checkpoints in a folder, except the `kept` newest ones (None: keep all).
 
-    The newest `kept` (None: all) stay; the last one and that of step `best` always do.
+    The last checkpoint and the checkpoint of step `best` are never deleted.
     """
     if kept is None:
         return
@@ -85,13 +85,13 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
 
 
 def delete(checkpoint: Path) -> None:
-    """Delete a checkpoint, its marker first: a partial deletion is not a complete checkpoint."""
+    """Delete a checkpoint, its marker first, so that a partly deleted one is not complete."""
     (checkpoint / MARKER).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def check_step_size(checkpoint: Path, now: StepSize) -> None:
-    """Raise a `UserError` if a resumed run would have another number of clips per step."""
+    """Raise a `UserError` if a resumed run has another number of clips per optimizer step."""
     marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
     before = StepSize(**marker["made_by"])
     if before.step_batch_size != now.step_batch_size:
@@ -103,9 +103,9 @@ def check_step_size(checkpoint: Path, now: StepSize) -> None:
 
 
 def has_stopped(state: TrainerState) -> bool:
-    """Whether early stopping had ended the training.
+    """Whether early stopping has ended the training.
 
-    The Trainer does not remember it when it resumes.
+    A Trainer that resumes such a training would otherwise continue it.
     """
     stopping = state.stateful_callbacks.get("Patience")
     if not stopping:
@@ -117,7 +117,7 @@ def has_stopped(state: TrainerState) -> bool:
 
 
 def write_error(checkpoint: Path, error: Exception) -> UserError:
-    """The error for a checkpoint that cannot be written; deletes its partial files."""
+    """Delete a checkpoint that cannot be written, and make the error about it."""
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or one_line(error)
     free = shutil.disk_usage(checkpoint.parent).free / 2**20

@@ -1,4 +1,4 @@
-"""Tables of the clips of a split, and notes on how they are evaluated."""
+"""Makes the table of the clips of a split, and notes on how these clips are evaluated."""
 
 from collections.abc import Sequence
 
@@ -21,19 +21,19 @@ def clip_table(
     soft_labels: bool = False,
     window: int | None = None,
 ) -> Dataset:
-    """The clips of one split for the Trainer, sorted by length.
+    """Make the table of the clips of one split for the Trainer, sorted by length.
 
-    Columns are `row`, `labels`, `start`, `length` and `max_samples`. A column `shares` holds the
-    targets of dimensions, or with `soft_labels` the votes, one value per class, which are used as
-    labels in place of `labels`.
+    Columns are `row`, `labels`, `start`, `length` and `max_samples`. A further column `shares`
+    replaces `labels` for dimensions, whose targets it has, and for `soft_labels`: then it has the
+    votes of raters, one value per class.
 
     Example: `clips = ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
 
     Args:
-        max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0
-            for whole clips).
-        window: samples; longer clips become several entries of one `row`. Not together with
-            `max_duration`.
+        max_duration: length in seconds; longer clips are cropped at random in each epoch. Column
+            `max_samples` has this length in samples, or 0 for whole clips.
+        window: length in samples; longer clips become several entries with the same `row`. It
+            cannot be used together with `max_duration`.
     """
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     entries = []
@@ -55,12 +55,12 @@ def clip_table(
         columns["shares"] = targets.tolist()
     elif soft_labels:
         columns["shares"] = _votes(dataset, rows)
-    # A random fingerprint, since computing one from the content takes longer than all the rest.
+    # The fingerprint is random: computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
 def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
-    """The votes on each clip, one share per class."""
+    """The votes of the raters of each clip, one share per class."""
     if "votes" in dataset.column_names:
         votes = dataset["votes"][:]
     else:
@@ -85,10 +85,11 @@ def window_notes(
     """Sentences for the report: how many clips of a split are evaluated in windows or padded.
 
     Args:
-        name: of the split.
+        name: name of the split.
         clips: from `clip_table`.
-        window, longest, shortest: samples of a window, and of the longest and shortest clip that
-            the model can process.
+        window: number of samples of a window.
+        longest, shortest: numbers of samples of the longest and of the shortest clip that the model
+            can process.
     """
     windows_of_row = np.unique(np.asarray(clips["row"][:]), return_counts=True)[1]
     count = len(windows_of_row)

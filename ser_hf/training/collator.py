@@ -1,4 +1,4 @@
-"""The collator of training: random crops, augmentation and mixup of the clips of a batch."""
+"""The collator for training, which crops, augments and mixes the clips of a batch."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -13,9 +13,10 @@ from ..loading.batches import ClipCollator, labels_of
 from ..loading.encoders import lengths_needed
 from ..models.preparation import fix_length
 
-# Changes a waveform float32 (samples,).
+# A function that changes a waveform, float32 (samples,).
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-# Mixes a batch: (waveforms, rows, labels, generator) to waveforms and shares (batch, classes).
+# A function that mixes the clips of a batch. Arguments: waveforms, rows, labels, generator.
+# Result: mixed waveforms, and shares (batch, classes).
 Mixer = Callable[
     [Sequence[np.ndarray], Sequence[int], np.ndarray, np.random.Generator],
     tuple[list[np.ndarray], np.ndarray],
@@ -24,12 +25,13 @@ Mixer = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransforms:
-    """Changes to training clips.
+    """The changes that are made to training clips.
 
     Args:
         augmenter: changes each waveform.
         mixing: mixes the clips of a batch.
-        fixed_length: samples to which augmented clips are cut or padded; 0 for any length.
+        fixed_length: number of samples to which augmented clips are cut or padded; 0 for any
+            length.
     """
 
     augmenter: Augment | None = None
@@ -41,19 +43,20 @@ _UNCHANGED = TrainTransforms()
 
 
 class Collator(ClipCollator):
-    """Loads waveforms, crops those over `max_samples` at random, and pads them to a batch.
+    """Loads waveforms, crops those longer than `max_samples` at random, and makes a padded batch.
 
-    Training batches are also augmented before the crop and mixed before the feature extractor; with
-    mixup, labels are shares (batch, classes). Random numbers depend on seed, epoch and clip only:
-    they do not change with the number of workers or after an interruption. `epoch` is shared
-    memory, set by the Trainer.
+    Training clips are also augmented before the crop, and mixed before the feature extractor; with
+    mixup, labels are shares (batch, classes). Random numbers depend only on seed, epoch and clip,
+    so they do not change with the number of workers or after an interruption. The Trainer sets
+    `epoch`, which is in shared memory.
 
     Example: `Trainer(model, args, data_collator=ser_hf.Collator(store, extractor))`
 
     Args:
-        shortest: samples; silence is added to shorter clips, as published models require it.
-        shortest_batch: samples to which training batches are padded; the mask leaves this padding
-            out.
+        shortest: smallest number of samples of a clip; silence is added to shorter clips, because
+            published models require this length.
+        shortest_batch: smallest number of samples of a training batch; shorter batches are padded,
+            and the mask excludes the padding.
     """
 
     def __init__(
@@ -80,12 +83,15 @@ class Collator(ClipCollator):
         seed: int = 0,
         transforms: TrainTransforms | None = None,
     ) -> "Collator":
-        """The collator whose clips and batches are as long as a model of this kind needs them."""
+        """The collator that makes clips and batches as long as a model with `config` needs."""
         shortest, shortest_batch = lengths_needed(config)
         return cls(store, extractor, seed, shortest, shortest_batch, transforms)
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
-        """The inputs of a model, and `labels`; `training` batches are augmented and mixed."""
+        """The inputs of the model for a batch of clips, with their `labels`.
+
+        With `training`, the clips are augmented and mixed.
+        """
         transforms = self.transforms if training else _UNCHANGED
         waveforms = [self._read(clip, transforms) for clip in clips]
         labels = labels_of(clips)
@@ -99,6 +105,7 @@ class Collator(ClipCollator):
         return {**batch, "labels": torch.from_numpy(labels)}
 
     def _generator(self, *numbers: int) -> np.random.Generator:
+        """A random generator that depends on the seed, the epoch and these numbers."""
         return np.random.default_rng((self.seed, int(self.epoch), *numbers))
 
     def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
@@ -116,10 +123,10 @@ class Collator(ClipCollator):
         return self.lengthened(waveform)
 
     def _extract_padded(self, waveforms: list[np.ndarray], least: int) -> BatchFeature:
-        """Apply the feature extractor; the batch has at least `least` samples."""
+        """Apply the feature extractor, so that the padded batch has at least `least` samples."""
         if max(map(len, waveforms)) >= least:
             return self.extract(waveforms)
-        # The extractor pads and masks: a silent clip of that length joins the batch and leaves it
-        # again.
+        # Add a silent clip of this length, so that the extractor pads the others and masks the
+        # padding. Then remove the silent clip.
         batch = self.extract([*waveforms, np.zeros(least, dtype=np.float32)])
         return BatchFeature({name: values[:-1] for name, values in batch.items()})

@@ -1,8 +1,8 @@
-"""`freeze.cache`: computes the output of a frozen encoder or front end once and trains on it.
+"""`freeze.cache`: computes the output of a frozen encoder or front end once, and trains on it.
 
-During training `CachedActivations` replace the frozen modules, and batches carry the activations of
-their clips. Checkpoints hold only the remaining modules. Afterwards the model is complete again and
-evaluated on waveforms.
+During training, `CachedActivations` replace the frozen modules, and batches contain the activations
+of their clips. Checkpoints have only the other modules. After training, the frozen modules are
+restored, and the model is evaluated on waveforms.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ FRAMES = "cached_frames"
 class FeatureCaching:
     """Settings of the cache for `fit`.
 
-    `others` are the clips of other folds, so that all folds open one store.
+    `others` are the clips of other folds: with them, all folds share one store.
     """
 
     freezing: Freezing
@@ -54,7 +54,7 @@ class FeatureCaching:
 
 @dataclasses.dataclass(frozen=True)
 class CacheSummary:
-    """What was cached, for the report: the output, clips, bytes, and the seconds it took."""
+    """The summary of the cache for the report: stored output, clips, bytes and seconds."""
 
     cached: str
     clips: int
@@ -63,9 +63,9 @@ class CacheSummary:
 
 
 class CachedTraining:
-    """Trains a model on stored activations until `end`.
+    """The training of a model on stored activations, from its creation until `end`.
 
-    `train` and `validation` have no random crops (`fixed_crops`).
+    `train` and `validation` have no random crops (see `fixed_crops`).
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class CachedTraining:
         )
 
     def end(self, trainer: Trainer) -> None:
-        """Restore the model, and let the trainer evaluate waveforms."""
+        """Restore the frozen modules, so that the trainer evaluates the model on waveforms."""
         self._replacement.restore()
         trainer.collator = self._waveforms
         trainer.data_collator = self._waveforms
 
 
 def fixed_crops(clips: Dataset, store: WaveformStore) -> Dataset:
-    """Training clips with crops that depend on the recording alone, not on seed, epoch or fold."""
+    """Replace random crops by crops that depend only on the recording, not on seed or epoch."""
     cropped = []
     for clip in clips:
         limit = clip["max_samples"]
@@ -135,7 +135,7 @@ def fixed_crops(clips: Dataset, store: WaveformStore) -> Dataset:
 
 
 class CachedCollator:
-    """Batches of stored activations with labels, a mask and inputs of the right shape."""
+    """Makes batches of stored activations, with labels, a mask and inputs of the right shape."""
 
     def __init__(
         self, store: FeatureStore, model: PreTrainedModel, cached: CachedModule, epoch: torch.Tensor
@@ -143,12 +143,13 @@ class CachedCollator:
         self.store = store
         self.epoch = epoch
         self._input = model.main_input_name
-        # Stock heads on inputs of a fixed length take no mask.
-        stock = model.config.model_type != "ser_encoder"
-        self._masked = cached.kind == "encoder" and not (stock and has_fixed_length(model.config))
+        # A stock head takes no mask if all inputs have the same length.
+        has_stock_head = model.config.model_type != "ser_encoder"
+        without_mask = has_stock_head and has_fixed_length(model.config)
+        self._masked = cached.kind == "encoder" and not without_mask
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
-        """The inputs of a model with a `Replacement`, and `labels`."""
+        """The inputs of a model with a `Replacement` for a batch of clips, with their `labels`."""
         stored = [self.store[Segment(clip["row"], clip["start"], clip["length"])] for clip in clips]
         frames = np.asarray([states.shape[1] for states in stored])
         longest = int(frames.max())
@@ -168,9 +169,9 @@ class CachedCollator:
 
 
 class CachedActivations(nn.Module):
-    """Replaces a frozen module by a function of stored activations.
+    """A module in place of a frozen module: it computes the output from stored activations.
 
-    `states` are (batch, states, frames, size), `mask` (batch, frames).
+    `states` have the shape (batch, states, frames, size), and `mask` (batch, frames).
     """
 
     def __init__(self, compute: Callable[["CachedActivations"], Any]):
@@ -185,21 +186,23 @@ class CachedActivations(nn.Module):
 
 
 def _encoder_output(activations: CachedActivations) -> BaseModelOutputWithPooling:
+    """The output of an encoder of transformers."""
     states = activations.states.unbind(dim=1)
     return BaseModelOutputWithPooling(last_hidden_state=states[-1], hidden_states=states)
 
 
 def _features(activations: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output of a front end: features (batch, frames, size) and their mask."""
     return activations.states[:, 0], activations.mask
 
 
 def _vectors(activations: CachedActivations) -> torch.Tensor:
-    """One vector per clip."""
+    """The output of an encoder that returns one vector per clip, (batch, size)."""
     return activations.states[:, 0, 0]
 
 
 def _no_features(activations: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features that the cached encoder does not use."""
+    """Empty features in place of a front end whose output the cached encoder does not use."""
     return activations.states.new_zeros(len(activations.states), 1, 1), activations.mask
 
 
@@ -216,7 +219,7 @@ class Replacement:
 
         if cached.kind == "encoder":
             activations = self._replace(cached.module, _encoder_output)
-            # Heads of transformers call it on themselves, ours on the encoder.
+            # Heads of transformers call this method of the model, and our head that of the encoder.
             for owner in (model, activations):
                 setattr(owner, FRAME_MASK, lambda *args: activations.mask)
         elif cached.kind == "network":
@@ -239,8 +242,8 @@ class Replacement:
     def _set_activations(
         self, model: nn.Module, args: tuple, kwargs: dict[str, Any]
     ) -> tuple[tuple, dict[str, Any]]:
-        # They stay until the next batch: gradient checkpointing runs layers again in the backward
-        # pass.
+        # The activations stay until the next batch, because gradient checkpointing runs layers
+        # again in the backward pass.
         kwargs = dict(kwargs)
         states = kwargs.pop(STATES).float()
         frames = kwargs.pop(FRAMES)

@@ -1,4 +1,4 @@
-"""Stored activations of clips: a memory-mapped file in half precision, and its index."""
+"""The store of activations of clips: a memory-mapped file in half precision, and its index."""
 
 import dataclasses
 import hashlib
@@ -28,7 +28,7 @@ _FORMAT = 5
 DTYPE = np.dtype(np.float16)
 # The content of a larger store is not read to verify it.
 _VERIFIED_BYTES = 4e9
-# Words in the names of settings without effect in evaluation mode, or below a head.
+# Parts of the names of settings that have no effect in evaluation mode, or only in the head.
 _IRRELEVANT = (
     "drop",
     "mask_",
@@ -39,7 +39,7 @@ _IRRELEVANT = (
     "warp",
     "name_or_path",
 )
-# Settings of our front ends that decide what is computed of a waveform before anything random.
+# Settings of our front ends that change the features before any random change.
 _OF_FEATURES = {field.name for field in dataclasses.fields(AcousticConfig)}
 _OF_FEATURES -= {field.name for field in dataclasses.fields(PreTrainedConfig)}
 _OF_FEATURES -= {"deltas", "normalization", "frames", "frame_fit", "n_mfcc"}
@@ -61,7 +61,7 @@ def segments_of(clips: Dataset) -> list[Segment]:
 
 
 class FeatureStore:
-    """Stored activations: `store[segment]` is a read-only array (states, frames, size)."""
+    """A folder of stored activations; `store[segment]` is read-only, (states, frames, size)."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -103,9 +103,9 @@ def open_feature_store(
     padding_safe: bool = True,
     cache_dir: str | Path | None = None,
 ) -> FeatureStore:
-    """The store of the given segments, built first if it is missing or damaged.
+    """Open the store of the given segments; build the store first if it is missing or damaged.
 
-    One process builds it while others wait.
+    One process builds the store while the others wait.
 
     Args:
         batch_size, padding_safe: see `ser_hf.loading.batches.batches`.
@@ -133,7 +133,7 @@ def _check(folder: Path) -> None:
 def _key(
     model: PreTrainedModel, cached: CachedModule, collator: Collator, segments: Sequence[Segment]
 ) -> str:
-    """A key that changes with everything on which the stored numbers depend."""
+    """The key of a store, which changes with everything that changes the stored activations."""
     modules = {name: module for name, module in model.named_modules() if cached.contains(name)}
     tensors = {name: value for name, value in model.state_dict().items() if cached.contains(name)}
     extractor = collator.extractor.to_dict()
@@ -184,7 +184,7 @@ def _code_hashes(modules: Iterable[torch.nn.Module]) -> list[str]:
 
 
 def _arithmetic(device: str) -> list[Any]:
-    """How a device multiplies float32, which decides the last digits."""
+    """The settings for float32 products on a device, which change the last digits of results."""
     backends = torch.backends
     precisions = [
         backends.fp32_precision,
@@ -213,7 +213,7 @@ def _build(
         clips,
         batch_sampler=[list(range(begin, end)) for begin, end in bounds],
         collate_fn=collator,
-        # Its own: the run draws the same numbers whether the store existed or not.
+        # A separate generator: the training draws the same random numbers with an existing store.
         generator=torch.Generator(),
     )
     frames: list[int] = []

@@ -1,4 +1,4 @@
-"""One training: `fit` trains and loads the best checkpoint, `window_logits` applies it to clips."""
+"""Trains a model with the Trainer (`fit`), and predicts clips with it (`window_logits`)."""
 
 import dataclasses
 import logging
@@ -48,7 +48,7 @@ from .trainer import EmotionTrainer, expect_unused, takes_groups
 
 logger = logging.getLogger(__name__)
 
-# Receives the epoch and the metrics of a validation.
+# A function that receives the epoch and the metrics of each validation.
 Watch = Callable[[float, dict[str, float]], None]
 
 _ALL = Freezing()
@@ -66,7 +66,7 @@ def dry_run(
     """Check all settings early: build the network without weights, its optimizer and schedule.
 
     Args:
-        clips: clips per epoch.
+        clips: number of clips per epoch.
         cache: whether frozen features are cached.
 
     Raises:
@@ -95,7 +95,7 @@ def dry_run(
 
 
 def _network_of(plan: Blueprint) -> PreTrainedModel:
-    """The network of a blueprint without the memory of its weights."""
+    """Build the network of a blueprint on the meta device, which allocates no weights."""
     settings = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -108,7 +108,7 @@ def _network_of(plan: Blueprint) -> PreTrainedModel:
 def _empty_optimizer(
     model: torch.nn.Module, arguments: EmotionTrainingArguments
 ) -> torch.optim.Optimizer:
-    """The optimizer with one number in each parameter group, to check its settings."""
+    """Create the optimizer with a single number in each parameter group, to check its settings."""
     groups = [
         group | {"params": [torch.nn.Parameter(torch.zeros(1))]}
         for group in arguments.parameter_groups(model)
@@ -126,10 +126,10 @@ def _empty_optimizer(
 def fit_statistics(
     model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32
 ) -> None:
-    """Compute mean and deviation of the training clips for every `FeatureNorm` that counts them.
+    """Compute the mean and deviation of the training clips for each `FeatureNorm` that needs them.
 
-    Each recording counts once, without augmentation. Layers are processed in order, as later ones
-    depend on earlier.
+    Each recording counts once, without augmentation. Norms are processed in the order of the
+    layers, because the input of a norm depends on the norms before it.
     """
     norms = [
         module for module in model.modules() if isinstance(module, FeatureNorm) and module.counts
@@ -149,18 +149,19 @@ def fit_statistics(
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model, and what its report needs.
+    """The result of a training: the trained model, and the data for its report.
 
     Args:
-        trainer: with the model of the best checkpoint.
+        trainer: the Trainer, which has the model of the best checkpoint.
         history: one entry for each evaluation, or for each candidate of a grid.
-        seconds, epoch_seconds: of the whole fit, and of each epoch.
+        seconds, epoch_seconds: duration of the whole fit, and of each epoch.
         validated: the validation metric of the model.
         notes: warnings for the report.
-        cached: of `freeze.cache`.
-        held_out: the windows of the validation clips, by models that were not fitted on them; None
-            if the model of `trainer` was not.
-        refit: of the fit on training and validation clips (`training.refit` of the report).
+        cached: summary of the cache; None without `freeze.cache`.
+        held_out: logits of the validation clips by models that were not fitted on these clips. None
+            if the model of `trainer` itself was not fitted on them.
+        refit: description of the fit on training and validation clips (`training.refit` of the
+            report); None without one.
     """
 
     trainer: Trainer
@@ -192,19 +193,20 @@ def fit(
     cache: FeatureCaching | None = None,
     planned_steps: int | None = None,
 ) -> Fit:
-    """Train the parameters of `model` that require a gradient, and load its best checkpoint.
+    """Train the parameters of `model` that require a gradient, and load the best checkpoint.
 
     Args:
         train, validation: from `ser_hf.training.clips.clip_table`.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
         watch: called for every validation; an exception ends the training.
-        cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
-        planned_steps: of the learning rate schedule, if the training ends earlier.
+        cache: settings to compute frozen features once. Checkpoints then lack the frozen modules;
+            the model has them again after the training.
+        planned_steps: number of steps of the learning rate schedule, if the training ends earlier.
 
     Returns:
-        The model with its best checkpoint, its validation metric, and notes for the report; without
-        evaluations (`refitting`) the model as it is after the last step.
+        The model of the best checkpoint, its validation metric, and notes for the report. Without
+        evaluations (see `refitting`), the model has the weights after the last step.
 
     Raises:
         UserError: if training diverges, a checkpoint cannot be written or resumed, or a setting
@@ -224,7 +226,7 @@ def fit(
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
         collator = cached.collator
-    elif checkpoint is None:  # a checkpoint has the statistics
+    elif checkpoint is None:  # a checkpoint contains the statistics already
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
 
     log = EpochLog()
@@ -282,7 +284,7 @@ def _prepare_to_resume(trainer: EmotionTrainer, checkpoint: Path) -> None:
 
 
 def _selected_history(trainer: EmotionTrainer) -> list[dict[str, Any]]:
-    """The history of a training whose best checkpoint is loaded (`_history`)."""
+    """The history of a training (see `_history`), after a check that its best checkpoint exists."""
     state = trainer.state
     if state.best_metric is None:
         raise UserError(
@@ -302,7 +304,7 @@ def _selected_history(trainer: EmotionTrainer) -> list[dict[str, Any]]:
 
 
 def _end_mixed_precision(trainer: Trainer) -> None:
-    """Leave a model that computes in float32, as the published model will."""
+    """Make the model compute in float32, as the published model does."""
     # Accelerate replaced the model's `forward` by one in half precision; this undoes it.
     model = innermost(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     if "flash" in (model.config._attn_implementation or ""):  # its kernels refuse float32
@@ -317,7 +319,7 @@ class _Resumed(TrainerCallback):
         self.checkpoint = checkpoint
 
     def on_train_begin(self, args, state, control, **kwargs):
-        # The state has the path of the best checkpoint, and the run may have been moved since.
+        # The state has the path of the best checkpoint, but the run's folder may have been moved.
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
         if state.best_global_step and best.is_dir():
             state.best_model_checkpoint = str(best)
@@ -343,7 +345,7 @@ class _ValidationWatcher(TrainerCallback):
 
 
 def window_logits(trainer: Trainer, clips: Dataset) -> WindowLogits:
-    """Apply the model to the windows of clips; the same in every process."""
+    """Apply the model to the windows of clips; every process gets all logits."""
     with exact_float32():
         output = trainer.predict(clips, metric_key_prefix="evaluated")
     labels = clips["shares" if "shares" in clips.column_names else "labels"][:]
@@ -354,10 +356,10 @@ def window_logits(trainer: Trainer, clips: Dataset) -> WindowLogits:
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
-    """The Trainer's log by evaluation.
+    """Convert the Trainer's log to a list with one entry for each evaluation.
 
     Keys of an entry: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
-    ``train`` holds metrics of the training batches. The entry of step `kept` has ``kept: true``.
+    ``train`` has metrics of the training batches. The entry of step `kept` has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:

@@ -17,23 +17,24 @@ from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
 from .sharding import size
 
-# What distributed training, torch.compile and activation checkpointing put into a parameter's name,
-# and peft's LoRA around a layer that it adapts.
+# Parts of a parameter's name that come from distributed training, torch.compile, activation
+# checkpointing, or the LoRA layers of peft.
 _WRAPPERS = frozenset(
     {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"}
 )
 _PEFT = ["base_model", "model"]
 _SAVED = "modules_to_save"
 
-# The names of the parts of a transferred network, as those of encoders.
+# The names of the parts of a transferred network, in the same form as those of encoders.
 _TRANSFERRED = Encoder("encoder", stem=(), layers="layers", above=(), lora_targets=())
 
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder by the full names of their modules.
+    """The full names of the modules of an encoder.
 
-    `layers` are from bottom to top; `above` are the modules that follow them (norm, adapter).
+    `layers` are in order from bottom to top. `above` are the modules after the layers (norm,
+    adapter).
     """
 
     encoder: str
@@ -44,8 +45,9 @@ class Structure:
     def place(self, name: str) -> tuple[str, int]:
         """The position of a parameter, by its `bare` name.
 
-        ``("head", 0)`` outside the encoder, ``("output", 0)`` above its layers, ``("layer", i)``,
-        ``("stem", 0)``, and ``("input", 0)`` for the rest (projection, positions).
+        The result is ``("head", 0)`` outside the encoder, ``("output", 0)`` above the layers,
+        ``("layer", i)`` in layer i, ``("stem", 0)`` in the stem, and ``("input", 0)`` for the rest
+        of the encoder (projection, positions).
         """
         if not _is_within(name, [self.encoder]):
             return "head", 0
@@ -64,7 +66,7 @@ def _is_within(name: str, modules: Iterable[str]) -> bool:
 
 
 def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
-    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile.
+    """Find the parts of a classifier's encoder; peft, DDP, FSDP or torch.compile may wrap it.
 
     Raises:
         UserError: about `key`, for a network without an encoder.
@@ -107,20 +109,21 @@ def bare(name: str) -> str:
 
 
 def innermost(model: nn.Module) -> nn.Module:
-    """The bare model within its wrappers."""
+    """The model without its wrappers."""
     wrappers_and_model = [module for name, module in model.named_modules() if not bare(name)]
     return wrappers_and_model[-1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Freezing:
-    """What is frozen of an encoder or transferred network; nothing by default.
+    """The frozen parts of an encoder or of a transferred network; nothing is frozen by default.
 
     Args:
-        feature_encoder: the stem alone.
-        layers: the first so many layers and all below them.
-        top_layers: all but so many layers at the top, what follows them, and the head.
-        encoder: everything but the head.
+        feature_encoder: whether to freeze the stem.
+        layers: number of lowest layers to freeze, with everything below them.
+        top_layers: number of highest layers to train, with everything above them and the head; all
+            other parameters are frozen. None for no limit.
+        encoder: whether to freeze everything except the head.
     """
 
     feature_encoder: bool = False
@@ -187,9 +190,9 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
 
 
 def release_frozen_stems(model: PreTrainedModel, parts: Structure) -> None:
-    """Let frozen stems make no graph.
+    """Let frozen stems compute without a graph, which saves memory.
 
-    For gradient checkpointing, stems of wav2vec 2.0 require a gradient of their input.
+    Stems of wav2vec 2.0 otherwise require a gradient of their input, for gradient checkpointing.
     """
     for name in parts.stem:
         stem = model.get_submodule(name)
@@ -198,7 +201,7 @@ def release_frozen_stems(model: PreTrainedModel, parts: Structure) -> None:
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The largest modules whose parameters are all frozen; the Trainer runs them as in evaluation.
+    """The largest modules with only frozen parameters; the Trainer runs them in evaluation mode.
 
     Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An
     encoder with any trainable part still masks (SpecAugment) and drops layers at random.

@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: adapters in the frozen encoder, and a head.
+"""LoRA with peft (Hu et al. 2021, arXiv:2106.09685): adapters in a frozen encoder, and a head.
 
-peft's task types are not used: they do not train the projection before the classifier of stock
-audio models.
+The task types of peft are not used, because they do not train the projection before the classifier
+of stock audio models.
 """
 
 import copy
@@ -35,11 +35,12 @@ class Lora:
     """Settings of the adapters.
 
     Args:
-        rank, alpha: the update of a weight is of this rank, times alpha / rank.
-        dropout: of the adapters' input, 0 to 1.
-        dora: adapt direction and magnitude apart (Liu et al. 2024, arXiv:2402.09353).
-        rslora: divide by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732).
-        targets: names of the encoder's linear layers; None for the usual ones.
+        rank: rank of the update of a weight.
+        alpha: the update is multiplied by alpha / rank.
+        dropout: dropout of the input of the adapters, 0 to 1.
+        dora: adapt direction and magnitude separately (Liu et al. 2024, arXiv:2402.09353).
+        rslora: divide by the square root of the rank (Kalajdzievski 2023, arXiv:2312.03732).
+        targets: names of the linear layers to adapt; None for the usual layers of the encoder.
     """
 
     rank: int
@@ -54,7 +55,7 @@ class AdaptedModel(PeftModel):
     """A `PeftModel` that also saves parameters outside of modules, such as weights over layers."""
 
     def train(self, mode: bool = True) -> "AdaptedModel":
-        """Keep frozen batch norms in evaluation mode: no adapter would save other statistics."""
+        """Keep frozen batch norms in evaluation mode: adapters do not save their statistics."""
         super().train(mode)
         for module in self.modules():
             weights = list(module.parameters(recurse=False))
@@ -84,7 +85,9 @@ class AdaptedModel(PeftModel):
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freeze the encoder and add adapters; everything outside the encoder is trained. Seed first.
+    """Freeze the encoder and add adapters; everything outside the encoder is trained.
+
+    Adapters are random: set the random seed before.
 
     Raises:
         UserError: if the rank exceeds the smallest side of an adapted weight, or a target does not
@@ -154,7 +157,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
 
 
 def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of a model, of an adapted one those that it has once `merged`."""
+    """The parameters of a model after its adapters, if it has any, are merged."""
     adapted = isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
         ends_with_merging = "original_module" in name.split(".") or "lora_" in name

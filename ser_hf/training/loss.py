@@ -1,4 +1,4 @@
-"""Losses of classes and of dimensions, for gradient accumulation and several processes."""
+"""Losses for classes and dimensions, also with gradient accumulation and several processes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from ..utils.errors import UserError
 def class_weights(
     kind: Literal["balanced"] | Mapping[str, float], labels: Sequence[int], names: Sequence[str]
 ) -> list[float]:
-    """Weight of each class, in the order of the ids, with a mean of one over the training clips.
+    """The weight of each class, in the order of ids; the mean over the training clips is one.
 
     A class without training clips gets the weight of the rarest present class.
 
@@ -40,7 +40,7 @@ def class_weights(
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Hard labels (batch,): of shares the class with the greatest one, the first of equals."""
+    """Convert labels to class ids (batch,): the class with the largest share, the first of equals."""
     return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
 
@@ -110,10 +110,9 @@ class ClassificationLoss:
         return self._terms(logits, labels).sum() / clips
 
     def _terms(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(batch, classes): what each class adds to the loss."""
+        """The term of each class in the loss of each clip, (batch, classes)."""
         if labels.dim() == 1:
-            # Scattered rather than compared: an id that does not exist is an error, not a clip
-            # without a label.
+            # `scatter` raises for a class id that does not exist.
             targets = torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
         else:
             targets = labels.float()
@@ -121,8 +120,8 @@ class ClassificationLoss:
         cross_entropies = -logits.log_softmax(dim=1)
         terms = targets * cross_entropies
         if self.focal_gamma:
-            # 1 - p without cancellation. A power below one has no slope at zero, so there the
-            # factor is held.
+            # This is 1 - p without cancellation. It is kept above zero, because a power below one
+            # has no finite gradient at zero.
             remaining = (-(-cross_entropies).expm1()).clamp(min=torch.finfo(torch.float32).tiny)
             terms = terms * remaining**self.focal_gamma
         if self.class_weights is not None:
@@ -134,14 +133,15 @@ class ClassificationLoss:
 class DimensionLoss:
     """The loss of predicted dimensions; the Trainer's `compute_loss_func`.
 
-    1 - CCC (Lin 1989, Biometrics 45; as a loss: Trigeorgis et al. 2016) of each micro-batch and
-    process, weighted by its share of the clips of the optimizer step, the mean squared error, or
-    their sum; and the weighted mean over dimensions. CCC is not a mean over clips: (8, 1) and (2,
-    4) give other gradients, and a clip alone gives none.
+    The loss of a dimension is 1 - CCC (Lin 1989, Biometrics 45; as a loss: Trigeorgis et al. 2016),
+    the mean squared error, or their sum. The loss is the weighted mean over dimensions. CCC is
+    computed for each micro-batch and process, and weighted by its share of the clips of the
+    optimizer step. CCC is not a mean over clips, so (8, 1) and (2, 4) give different gradients, and
+    a batch of one clip gives none.
 
     Args:
         dimensions: ``ccc``, ``mse`` or ``ccc_mse``.
-        weights: of each dimension, in the order of the logits; equal ones by default.
+        weights: weight of each dimension, in the order of the logits; equal by default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Mixup of the waveforms and labels of a training batch."""
+"""Mixes the waveforms and labels of a training batch (mixup)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from ..audio.augmentation import Mixup
 class Mixing:
     """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
 
-    A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 -
-    lam) * y2``, for a `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is
-    another recording of the same micro-batch. Without a partner the clip stays.
+    With a `probability`, a clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the
+    label ``lam * y1 + (1 - lam) * y2``. lam is drawn from Beta(alpha, alpha), and x2 is another
+    recording of the same micro-batch. If there is no other recording, the clip does not change.
     """
 
     mixup: Mixup
@@ -27,10 +27,10 @@ class Mixing:
         labels: np.ndarray,
         generator: np.random.Generator,
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Mixed waveforms and labels of a batch.
+        """Mix the waveforms and the labels of a batch.
 
         Args:
-            rows: of the recordings, (batch,).
+            rows: rows of the recordings, (batch,).
             labels: class ids (batch,), or shares of each class (batch, classes).
 
         Returns:
@@ -40,16 +40,17 @@ class Mixing:
         if labels.ndim == 1:
             shares = np.eye(self.classes, dtype=np.float32)[labels]
         rows = np.asarray(rows)
-        # Drawn for all clips: the numbers of a clip do not depend on the others.
+        # Draw numbers for all clips, so that those of a clip do not depend on the other clips.
         is_mixed = generator.random(len(rows)) < self.mixup.probability
         weights = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
 
         mixed = list(waveforms)
         mixed_shares = np.array(shares, dtype=np.float32)
         for i in np.flatnonzero(is_mixed):
-            others = np.flatnonzero(rows != rows[i])  # a copy of the clip itself would be an echo
-            if len(others):
-                partner = generator.choice(others)
+            # Another crop of the same recording would be an echo.
+            partners = np.flatnonzero(rows != rows[i])
+            if len(partners):
+                partner = generator.choice(partners)
                 weight = weights[i]
                 mixed[i] = mix(waveforms[i], waveforms[partner], weight)
                 mixed_shares[i] = weight * shares[i] + (1 - weight) * shares[partner]
@@ -57,7 +58,7 @@ class Mixing:
 
 
 def mix(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
-    """``weight * first + (1 - weight) * second``, float32, as long as the longer one."""
+    """``weight * first + (1 - weight) * second``, float32, as long as the longer waveform."""
     mixed = np.zeros(max(len(first), len(second)), dtype=np.float32)
     mixed[: len(first)] = np.float32(weight) * first
     mixed[: len(second)] += np.float32(1 - weight) * second

@@ -1,4 +1,4 @@
-"""Parameter groups with their learning rates and weight decay, and learning rate schedules."""
+"""Makes parameter groups with learning rates and weight decay, and learning rate schedules."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
@@ -25,10 +25,11 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in groups for a torch optimizer.
 
-    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at the learning
-    rate times ``layer_decay ** (L - i)``, what lies below the layers at one power more, what
-    follows them at the rate of the top layer, and the head, everything outside the encoder, at its
-    own rate. LoRA adapters have the rate of their layer.
+    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555), the learning rate of layer i of L
+    is multiplied by ``layer_decay ** (L - i)``. Modules below the layers have one more factor of
+    `layer_decay`, and modules above the layers have the rate of the top layer. The head
+    (everything outside the encoder) has `head_learning_rate`. LoRA adapters have the rate of their
+    layer.
 
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.

@@ -1,4 +1,4 @@
-"""Which clips each epoch has, in which order and batches."""
+"""Selects the clips of each epoch, and their order and batches."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,11 @@ class EpochSchedule:
             self._lots = np.asarray(clips["lot"][:])
             self._turns = np.asarray(clips["turn"][:])
             self._takes = np.asarray(clips["take"][:])
-            # Of each entry the number of entries in its lot.
+            # The number of entries in the lot of each entry.
             self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
 
     def __len__(self) -> int:
-        """Entries per epoch, the same in each."""
+        """The number of entries in an epoch, which is the same for all epochs."""
         return len(self.of(0))
 
     def of(self, epoch: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
 
 
 def epoch_labels(entries: Dataset) -> list[int]:
-    """Labels of an epoch, which differ between epochs in order only."""
+    """The labels of the entries of an epoch; all epochs have the same labels in another order."""
     return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
 
 
@@ -57,7 +57,7 @@ def recordings(clips: Dataset) -> Dataset:
 
 
 class EpochOrder(Sampler[int]):
-    """Order of the training clips in each epoch, a function of seed and epoch alone.
+    """The order of the training clips in each epoch, which depends only on seed and epoch.
 
     Args:
         lengths: samples of each clip.

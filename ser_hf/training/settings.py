@@ -241,7 +241,7 @@ class TrainerSettings(Settings):
         bool, Field(description="save on each machine, not on the first only")
     ] = False
     enable_jit_checkpoint: Annotated[
-        bool, Field(description="save a checkpoint when the process is told to end (SIGTERM)")
+        bool, Field(description="save a checkpoint when the process receives SIGTERM")
     ] = False
     logging_strategy: Annotated[Strategy, Field(description="when the loss is logged")] = "epoch"
     logging_steps: Annotated[
@@ -333,7 +333,9 @@ class TrainerSettings(Settings):
     torch_empty_cache_steps: Annotated[
         Count | None, Field(description="steps after which the device's cache is emptied")
     ] = None
-    use_cache: Annotated[bool, Field(description="of generating models; without effect")] = False
+    use_cache: Annotated[
+        bool, Field(description="an option for models that generate text; without effect")
+    ] = False
     include_num_input_tokens_seen: Annotated[
         Literal["all", "non_padding", "no"] | bool, Field(description="count inputs in the log")
     ] = "no"

@@ -1,4 +1,4 @@
-"""Weights that FSDP or DeepSpeed shards over processes: preparation, and the whole model again."""
+"""Prepares models for FSDP or DeepSpeed, which shard weights, and collects sharded weights."""
 
 import os
 from typing import Any

@@ -1,7 +1,7 @@
-"""scikit-learn's estimators for the classifiers of our networks, and their way into torch.
+"""Fits scikit-learn estimators, and converts them to the torch classifiers of our networks.
 
-Nothing else does it for all of them: a fitted estimator becomes the module of a published network,
-and both give the same probabilities (`require_same`).
+A fitted estimator becomes a module of a published network, and both give the same probabilities
+(`require_same`). No library converts all of these estimators.
 """
 
 from collections import defaultdict
@@ -65,12 +65,12 @@ def unfitted(
     folds: Folds,
     seed: int,
 ) -> BaseEstimator:
-    """The estimator of a candidate for a network's classifier.
+    """Create the estimator, not yet fitted, of a candidate for a network's classifier.
 
     Args:
         candidate: settings; ``gamma_scale`` is gamma relative to scikit-learn's ``gamma="scale"``.
-        vectors: on which it will be fitted.
-        folds: in which support vector machines are calibrated.
+        vectors: the vectors on which the estimator will be fitted.
+        folds: the folds for the calibration of support vector machines.
     """
     settings = dict(candidate)
     if isinstance(classifier, Forest):

@@ -1,4 +1,4 @@
-"""The temperature of calibration, folded into the last linear layer of a trained classifier."""
+"""Stores the calibration temperature in the last linear layer of a trained classifier."""
 
 import torch
 from peft import PeftModel

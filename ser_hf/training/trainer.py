@@ -1,4 +1,4 @@
-"""The Trainer: the library's loop with our batches, parameter groups, averages and checkpoints."""
+"""The Trainer of ser_hf, which adds batches, parameter groups, averages and sealed checkpoints."""
 
 import contextlib
 import logging
@@ -59,8 +59,8 @@ class EmotionTrainer(Trainer):
     Args:
         clips, validation: from `ser_hf.clip_table`.
         loss: cross entropy by default.
-        compute_metrics: of the validation clips, merged from their windows.
-        further: arguments of `Trainer`.
+        compute_metrics: computes metrics of the validation clips, whose windows are merged before.
+        further: other arguments of `Trainer`.
     """
 
     args: EmotionTrainingArguments
@@ -138,7 +138,7 @@ class EmotionTrainer(Trainer):
         return loss(outputs, labels, num_items_in_batch)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of `EpochBatches`; each process gets its own."""
+        """The loader of the training batches (`EpochBatches`) of this process."""
         clips = self.train_dataset
         arguments = self.args
         processes = max(1, arguments.world_size)
@@ -230,7 +230,7 @@ class EmotionTrainer(Trainer):
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Whether this checkpoint is the best by the mean metric of the last evaluations.
 
-        The later of equals is the best; checkpoints of the warm-up never are.
+        Among equal checkpoints the last is the best. A checkpoint of the warm-up is never the best.
         """
         state = self.state
         if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
@@ -295,7 +295,7 @@ class EmotionTrainer(Trainer):
             )
 
     def step_size(self) -> StepSize:
-        """What must stay the same when a checkpoint is resumed."""
+        """The number of processes and of clips per step, to check when a checkpoint is resumed."""
         return StepSize(self.args.world_size, self.args.step_batch_size)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
