@@ -1,4 +1,4 @@
-"""A folder of recordings, for noise and impulse responses, as a store of waveforms."""
+"""Waveform stores of folders with recordings, such as noise and impulse responses."""
 
 from pathlib import Path
 
@@ -15,26 +15,28 @@ _SUFFIXES = SUFFIXES | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 def open_audio_folder(
     folder: str | Path, sampling_rate: int, key: str, cache_dir: str | Path | None = None
 ) -> WaveformStore:
-    """The audio files below a folder, sorted by path, as a store of waveforms.
+    """Open the waveform store of all audio files below a folder, sorted by path.
 
-    Links are followed, a folder with several links is read once, and hidden folders and files are
+    Links are followed, but a folder with several links is read once. Hidden folders and files are
     left out.
 
     Args:
         folder: the folder.
-        sampling_rate: of the waveforms, in Hz.
-        key: of the recipe, for messages.
-        cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).
+        sampling_rate: the sampling rate of the waveforms, in Hz.
+        key: the key of the recipe that names the folder, for messages.
+        cache_dir: the folder of all stores (default: see `ser_hf.utils.cache.cache_root`).
 
     Raises:
-        UserError: naming `key`, and the path that is missing, cannot be read or has no audio.
-        AudioError: naming the files that cannot be decoded.
+        UserError: if the folder is missing, cannot be read or has no audio; the message names `key`
+            and the path.
+        AudioError: if files cannot be decoded; the message names them.
     """
     if not str(folder).strip():
         raise UserError(f"{key}: {str(folder)!r} is not a folder; give its path, or remove the key")
     try:
         paths = _audio_files(Path(folder).expanduser())
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, no such user's home
+    # A ValueError is for a NUL in the path, a RuntimeError for the home of an unknown user.
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{key}: cannot read {str(folder)!r}: {error}; correct the path, or remove the key"
         ) from None
@@ -55,7 +57,8 @@ def _audio_files(root: Path) -> list[Path]:
         for name in names:
             path = Path(folder, name)
             is_audio = path.suffix.lower() in _SUFFIXES
-            # A broken link is refused, whatever its name: it may be a folder of recordings.
+            # `stat` raises an OSError for a broken link. Its name does not matter, because it may
+            # be a link to a folder of recordings.
             if is_audio or path.is_symlink():
                 path.stat()
             if is_audio and path.is_file():

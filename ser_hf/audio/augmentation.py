@@ -1,6 +1,7 @@
-"""The section `augment` of a recipe: one class for each step, with its probability and ranges.
+"""Settings of augmentation: the section `augment` of a recipe, with one class for each step.
 
-`ser_hf.audio.augmenter` applies the steps to clips.
+A step has a probability and ranges of its parameters. `ser_hf.audio.augmenter` applies the steps to
+clips.
 """
 
 from typing import Annotated, Literal, Self, TypeVar
@@ -12,7 +13,8 @@ from ..utils.settings import PathName, Settings
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
 
-def _ordered(values: list[float]) -> list[float]:
+def _check_order(values: list[float]) -> list[float]:
+    """Return the values; a ValueError if the minimum is larger than the maximum."""
     lowest, highest = values
     if lowest > highest:
         raise ValueError(f"expected the minimum before the maximum, got {values}")
@@ -20,22 +22,22 @@ def _ordered(values: list[float]) -> list[float]:
 
 
 Number = TypeVar("Number")
-# Minimum and maximum. A step draws a value uniformly between them for every clip and epoch.
-Interval = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+# A minimum and a maximum. A step draws a value uniformly between them for every clip and epoch.
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 
 Decibels = Annotated[float, Field(ge=-20, le=100)]
 Folder = PathName
 SignalToNoise = Annotated[
     Interval[Decibels],
     Field(
-        description="signal-to-noise ratio in dB, of the mean powers over the whole clip, pauses "
-        "and all"
+        description="signal-to-noise ratio in dB, from the mean powers over the whole clip "
+        "including pauses"
     ),
 ]
 
 
 class Step(Settings):
-    """A step and the probability that it changes a clip; 0 and null switch it off."""
+    """A step with the probability that it changes a clip; 0 and null disable the step."""
 
     probability: Annotated[
         float | None,
@@ -60,7 +62,7 @@ class Speed(Step):
 
     factor: Annotated[
         Interval[Annotated[float, Field(ge=0.5, le=2)]],
-        Field(description="how many times as fast"),
+        Field(description="factor on the speed"),
     ] = [0.9, 1.1]
 
 
@@ -74,7 +76,7 @@ class Pitch(Step):
 
 
 class Reverberation(Step):
-    """Convolve with a room's impulse response: a file, or one that is generated."""
+    """Convolve with the impulse response of a room, which is recorded or generated."""
 
     decay: Annotated[
         Interval[Annotated[float, Field(ge=0.02, le=10)]],
@@ -107,7 +109,7 @@ class ColoredNoise(Step):
 
 
 class BackgroundNoise(Step):
-    """Add a piece of a recording."""
+    """Add a random segment of a recording of noise."""
 
     snr: SignalToNoise = [5.0, 30.0]
     folder: Annotated[Folder | None, Field(description="folder of recordings")] = None
@@ -120,7 +122,7 @@ class BackgroundNoise(Step):
 
 
 class Telephone(Step):
-    """Limit to the band of a telephone, 300 to 3400 Hz at 8 kHz, and code as a telephone does."""
+    """Simulate a telephone line: limit the band to 300 to 3400 Hz at 8 kHz, and apply a codec."""
 
     codecs: Annotated[
         list[Literal[CODECS]],
@@ -141,7 +143,7 @@ class Gain(Step):
 
 
 class Mixup(Step):
-    """Mix a clip with another of its batch, and their labels in the same shares.
+    """Mix a clip with another clip of its batch, and mix their labels in the same proportions.
 
     Zhang et al. 2018, arXiv:1710.09412.
     """
@@ -152,8 +154,10 @@ class Mixup(Step):
 
 
 class Augmentation(Settings):
-    """The steps for training clips, in order: voice, room, background, telephone line, level; then
-    `mixup`.
+    """The steps that augment training clips, in the order of the fields.
+
+    They simulate changes of the voice, the room, the background, the telephone line and the level.
+    `mixup` is last.
     """
 
     speed: Annotated[Speed, Field(description="tempo, pitch and formants together")] = Speed()
@@ -176,7 +180,7 @@ class Augmentation(Settings):
 
     @property
     def steps(self) -> dict[str, Step]:
-        """The active steps on a waveform, by name, in their order."""
+        """The active steps that change a waveform: name -> step, in the order of the fields."""
         active = {}
         for name in type(self).model_fields:
             step = getattr(self, name)

@@ -1,7 +1,7 @@
 """The `Augmenter`, which applies the steps of `Augmentation` to training clips.
 
-The random numbers of a clip depend on seed, epoch and clip only. Steps run in the order of the
-fields of `Augmentation`.
+The random numbers for a clip depend only on the seed, the epoch and the clip. Steps run in the
+order of the fields of `Augmentation`.
 """
 
 import zlib
@@ -19,19 +19,19 @@ class Augmenter:
     """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
-        augmentation: the steps.
-        sampling_rate: of the clips, in Hz.
-        cache_dir: of the decoded recordings of folders (default: see
+        augmentation: the settings of the steps.
+        sampling_rate: the sampling rate of the clips, in Hz.
+        cache_dir: the cache for the decoded recordings of noise and rooms (default: see
             `ser_hf.utils.cache.cache_root`).
 
     Raises:
-        UserError: naming the key of a folder that is missing or has no audio.
+        UserError: if a folder of recordings is missing or has no audio; the message names its key.
     """
 
     def __init__(
         self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
     ):
-        # Here rather than in each worker of a DataLoader.
+        # Imported here once, and not in each worker process of a DataLoader.
         import torchaudio  # noqa: F401
 
         self.augmentation = augmentation
@@ -41,8 +41,9 @@ class Augmenter:
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment one clip, float32 (samples,) -> float32 (new samples,), at least one sample.
 
-        The result may be the clip itself or a view of it. Each step depends on one number from
-        `rng` and its own name, so that it draws the same values with and without other steps.
+        The result may be the clip itself or a view of it. The generator of each step is seeded with
+        one number from `rng` and with the name of the step. A step therefore draws the same values
+        with and without other steps.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
@@ -56,10 +57,10 @@ class Augmenter:
         """Apply one step to a clip, whatever its probability.
 
         Args:
-            name: a field of `Augmentation`. The folder of a step is only read if its probability is
-                above 0.
-            waveform: float32 (samples,).
-            rng: draws the values of the step.
+            name: a field of `Augmentation`. If the step uses a folder of recordings, its
+                probability must be above 0, because the folder is not read otherwise.
+            waveform: the clip, float32 (samples,).
+            rng: the generator that draws the parameters of the step.
 
         Returns:
             float32 (new samples,).
@@ -92,7 +93,10 @@ class Augmenter:
         raise ValueError(f"{name}: not a step on waveforms")
 
     def _response(self, rng: np.random.Generator) -> np.ndarray:
-        """An impulse response, float32 (samples,): a recorded one if the step has a folder."""
+        """Choose a recorded impulse response, or generate one if the step has no folder.
+
+        The result is float32 (samples,).
+        """
         recorded = self.recordings.get("reverberation")
         if recorded is not None:
             return recorded[int(rng.integers(len(recorded)))]
@@ -105,7 +109,11 @@ class Augmenter:
 def open_recordings(
     augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
 ) -> dict[str, WaveformStore]:
-    """The recordings of the folders of active steps, by step. Raises as `open_audio_folder`."""
+    """Open the folders of recordings that active steps use: name of the step -> its recordings.
+
+    Raises:
+        UserError, AudioError: as `open_audio_folder` does.
+    """
     recordings = {}
     for name, step in augmentation.steps.items():
         folder = getattr(step, "folder", None)

@@ -1,9 +1,9 @@
-"""Building of waveform stores, and `prepare`, which gives a dataset its store.
+"""Building of waveform stores, and `prepare`, which decodes a dataset into its store.
 
-A clip's key is a hash of the settings and of its file's path, size and modification time, and a
-store is named by its clips' keys. A changed file or setting therefore makes another store, into
-which the clips that other stores of the cache have are copied, and an unchanged corpus opens in
-milliseconds.
+The key of a clip is a hash of the settings and of the path, size and modification time of its file.
+The name of a store is a hash of the keys of its clips. If nothing has changed, the store of a
+corpus exists and opens in milliseconds. If a file or a setting has changed, another store is built;
+clips with the same key are copied from other stores in the cache and not decoded again.
 """
 
 import contextlib
@@ -45,12 +45,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FORMAT = 4
-_PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
+# Increase it if `prepare_waveform` returns another result for the same samples and settings.
+_PREPARATION_FORMAT = 1
 _LISTED_ERRORS = 5
-# Stores up to this size are verified at each opening; that takes a second if they are in memory.
+# Stores up to this size are verified whenever they are opened. This takes one second if the system
+# has the file in memory.
 _VERIFIED_BYTES = 4e9
 _SMALL_BYTES = 1 << 18
-_AHEAD_BYTES = 1 << 30  # of decoded audio in memory
+_AHEAD_BYTES = 1 << 30  # the largest amount of decoded audio that waits in memory
 
 # The `audio` struct of a row: {"path": ..., "bytes": ... or None}.
 Source = dict[str, Any]
@@ -63,23 +65,24 @@ def open_store(
     workers: int | None = None,
     preparation: "Preparation | None" = None,
 ) -> WaveformStore:
-    """The store of some clips, built if it does not exist or is damaged.
+    """Open the store of clips, and build it first if it does not exist or is damaged.
 
-    Clips that another store of the cache has with the same settings are copied from there. An
-    interrupted build continues after its last complete clip. Other processes wait for the one that
-    builds. All checksums of a store of up to 4 GB (17 hours at 16 kHz) are verified, those of a
-    larger one when a clip is first read.
+    If another store in the cache has a clip with the same settings, the clip is copied from it. An
+    interrupted build continues after its last complete clip. While one process builds a store,
+    other processes wait. All checksums of a store of up to 4 GB (17 hours at 16 kHz) are verified
+    when it is opened. The checksum of a clip in a larger store is verified when the clip is first
+    read.
 
     Args:
         sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per
             row.
-        sampling_rate: of the stored waveforms, in Hz.
-        cache_dir: of the stores (default: see `ser_hf.utils.cache.cache_root`).
-        workers: decoding threads (default: the available cores).
-        preparation: of each waveform; content hashes are those of the recordings.
+        sampling_rate: the sampling rate of the stored waveforms, in Hz.
+        cache_dir: the folder of all stores (default: see `ser_hf.utils.cache.cache_root`).
+        workers: the number of decoding threads (default: the available cores).
+        preparation: the preparation of each waveform. Content hashes are computed before it.
 
     Raises:
-        AudioError: naming the unreadable files (the first few, and their number).
+        AudioError: if files cannot be read; the message names the first and their number.
         UserError: if the cache cannot be written to, or the disk is full.
     """
     if preparation is not None and not preparation.active:
@@ -119,7 +122,7 @@ def _keys(
 
 
 def _identity(source: Source) -> list:
-    """What tells a file from a changed one."""
+    """The values that change if the audio of a clip changes, for its key."""
     if source.get("bytes") is not None:
         return [source.get("path"), xxh3_128_hexdigest(source["bytes"])]
     try:
@@ -131,15 +134,15 @@ def _identity(source: Source) -> list:
 
 @dataclasses.dataclass(frozen=True)
 class _Clips:
-    """The clips of a store before they are stored."""
+    """The clips to store, with their keys and the settings of the store."""
 
     sources: Sequence[Source]
     keys: Sequence[str]
     sampling_rate: int
     preparation: "Preparation | None"
 
-    def decoded(self, key: str, source: Source) -> StoredClip | AudioError:
-        """A clip from its file; the error of a bad file is returned."""
+    def decode(self, key: str, source: Source) -> StoredClip | AudioError:
+        """Decode and prepare a clip; the error of a bad file is returned and not raised."""
         try:
             recording = decode(source["path"], source.get("bytes"), self.sampling_rate)
         except AudioError as error:
@@ -160,10 +163,10 @@ class _Clips:
 
 
 def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
-    """Append the clips that the folder lacks.
+    """Append the clips that the folder of a partial store lacks.
 
     Raises:
-        AudioError: naming bad files.
+        AudioError: if files cannot be decoded; the message names the first.
     """
     count = len(clips.sources)
     complete = complete_clips(folder)
@@ -171,17 +174,18 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
         logger.info(
             "continuing to prepare audio: %d of %d clips are in %s", complete, count, folder
         )
-    held = _held_by_others(folder.parent, clips.keys[complete:])
-    if held:
+    copies = _find_in_other_stores(folder.parent, clips.keys[complete:])
+    if copies:
         logger.info(
-            "%d of %d clips are copied from other stores in %s", len(held), count, folder.parent
+            "%d of %d clips are copied from other stores in %s", len(copies), count, folder.parent
         )
 
-    def clip_of(item: tuple[str, Source]) -> StoredClip | AudioError:
+    def copy_or_decode(item: tuple[str, Source]) -> StoredClip | AudioError:
         key, source = item
-        if key in held:
-            store, position = held[key]
-            with contextlib.suppress(UserError):  # damaged or removed meanwhile: decoded
+        if key in copies:
+            store, position = copies[key]
+            # If the other store was damaged or removed meanwhile, the clip is decoded.
+            with contextlib.suppress(UserError):
                 return StoredClip(
                     samples=store[position],
                     source_length=store.source_lengths[position],
@@ -189,16 +193,16 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
                     content_hash=store.content_hashes[position],
                     key=key,
                 )
-        return clips.decoded(key, source)
+        return clips.decode(key, source)
 
     def size_of(item: tuple[str, Source]) -> float:
         key, source = item
-        return 0 if key in held else _decoded_size(source)
+        return 0 if key in copies else _decoded_size(source)
 
-    # A source may be embedded bytes, which are read here, once and by one thread.
-    lacking = ((clips.keys[row], clips.sources[row]) for row in range(complete, count))
-    # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
-    stored_clips = in_order(clip_of, lacking, workers, size_of, _AHEAD_BYTES)
+    # A generator, so that one thread reads embedded bytes of a source once, when they are needed.
+    missing_clips = ((clips.keys[row], clips.sources[row]) for row in range(complete, count))
+    # The size in memory is limited, so that few long recordings wait for the writer.
+    stored_clips = in_order(copy_or_decode, missing_clips, workers, size_of, _AHEAD_BYTES)
     progress = tqdm(
         stored_clips,
         total=count,
@@ -216,9 +220,10 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
 
 
 def _decoded_size(source: Source) -> float:
-    """Bytes that decoding takes; 0 for a small file, whose header is not read."""
+    """The bytes of memory that decoding a clip needs; 0 for a small file, to save time."""
     data = source.get("bytes")
-    with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
+    # An OSError means that the file was deleted meanwhile: decoding raises the right error later.
+    with contextlib.suppress(OSError):
         size = len(data) if data is not None else os.path.getsize(source["path"])
         if size > _SMALL_BYTES:
             header = read_header(source["path"], data)
@@ -228,7 +233,7 @@ def _decoded_size(source: Source) -> float:
 
 
 def _write(folder: Path, clips: Iterable[StoredClip | AudioError]) -> list[AudioError]:
-    """Append clips up to the first bad one; returns the errors of all."""
+    """Append clips to the store until the first error, and return the errors of all clips."""
     errors = []
     with (folder / SAMPLES).open("ab") as samples, (folder / JOURNAL).open("ab") as journal:
         for clip in clips:
@@ -239,17 +244,20 @@ def _write(folder: Path, clips: Iterable[StoredClip | AudioError]) -> list[Audio
     return errors
 
 
-def _held_by_others(caches: Path, keys: Sequence[str]) -> dict[str, tuple[WaveformStore, int]]:
-    """Store and row of each key that a complete store below `caches` has."""
-    wanted = set(keys)
-    held = {}
-    for index in caches.glob(f"*/{INDEX}"):
-        with contextlib.suppress(*UNREADABLE):  # damaged, removed meanwhile, or of another format
+def _find_in_other_stores(
+    stores: Path, keys: Sequence[str]
+) -> dict[str, tuple[WaveformStore, int]]:
+    """Search for clips in all complete stores of a folder: key -> the store and the clip's row."""
+    wanted_keys = set(keys)
+    copies = {}
+    for index in stores.glob(f"*/{INDEX}"):
+        # A store may be damaged, removed meanwhile, or of another format.
+        with contextlib.suppress(*UNREADABLE):
             store = WaveformStore(index.parent)
             for row, key in enumerate(store.keys.astype(str).tolist()):
-                if key in wanted:
-                    held[key] = (store, row)
-    return held
+                if key in wanted_keys:
+                    copies[key] = (store, row)
+    return copies
 
 
 def prepare(
@@ -258,29 +266,31 @@ def prepare(
     cache_dir: str | Path | None = None,
     preparation: "Preparation | None" = None,
 ) -> tuple["Dataset", WaveformStore]:
-    """Decode every clip once into a waveform store on disk, and add duration and content hash to
-    the dataset.
+    """Decode every clip into a waveform store on disk, and add its duration and content hash.
+
+    A store that exists in the cache is used again.
 
     Example: `dataset, store = ser_hf.prepare(ser_hf.load_corpus("synthetic"))`
 
     Args:
-        sampling_rate: of the stored waveforms, in Hz.
-        cache_dir: where stores are kept (default: see `ser_hf.utils.cache.cache_root`).
-        preparation: of the stored waveforms (or functionals in their place); both columns describe
-            the recordings.
+        dataset: rows with the column `audio`.
+        sampling_rate: the sampling rate of the stored waveforms, in Hz.
+        cache_dir: the folder of all stores (default: see `ser_hf.utils.cache.cache_root`).
+        preparation: the preparation of the stored waveforms, or the functionals to store instead.
+            The durations and content hashes are those of the recordings before it.
 
     Returns:
         The dataset with the columns `duration` (seconds) and `content_hash`, and the store, in
         which `store[i]` is the waveform of row i, float32 (samples,).
 
     Raises:
-        AudioError: naming the files that are empty, truncated, not audio or not finite.
+        AudioError: if files are empty, truncated, not audio or not finite; the message names them.
     """
     column = dataset["audio"]
     chunks = dataset.data.column("audio").chunks
-    # A lazy column where clips are embedded as bytes, which may not fit in memory.
-    paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
-    sources = column[:] if paths_alone else column
+    # If clips are embedded as bytes, the column is read lazily, because it may not fit in memory.
+    only_paths = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
+    sources = column[:] if only_paths else column
     store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
     _log_changes(dataset["id"], store, preparation)
 
@@ -294,13 +304,13 @@ def prepare(
 def _log_changes(
     ids: Sequence[str], store: WaveformStore, preparation: "Preparation | None"
 ) -> None:
-    """Log what the stored waveforms lack of the recordings."""
-    of_several_channels = np.flatnonzero(store.channels > 1)
-    if len(of_several_channels):
+    """Log how the stored waveforms differ from the recordings: mixed channels and cut samples."""
+    multichannel_rows = np.flatnonzero(store.channels > 1)
+    if len(multichannel_rows):
         logger.info(
             "%d clips with several channels mixed to mono (the first: %s)",
-            len(of_several_channels),
-            ids[int(of_several_channels[0])],
+            len(multichannel_rows),
+            ids[int(multichannel_rows[0])],
         )
     recorded = store.source_lengths.sum()
     stored = store.lengths.sum()

@@ -1,7 +1,8 @@
 """Decoding of one audio file or byte string to mono float32 samples.
 
-There is a clear error for each kind of bad file. soundfile reads and soxr resamples in blocks:
-memory holds little more than the result, which loaders that decode a whole file at once cannot do.
+There is a clear error for each kind of bad file. soundfile reads and soxr resamples in blocks, so
+that memory contains little more than the result. Loaders that decode a whole file at once need more
+memory.
 """
 
 import dataclasses
@@ -18,38 +19,38 @@ import xxhash
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 
-SHORTEST = 0.1  # seconds of a clip for a prediction
+SHORTEST = 0.1  # the shortest clip for a prediction, in seconds
 # Suffixes of audio files.
 SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"}
-# Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF
-# header.
+# Programs that write WAV to a pipe, such as ffmpeg, do not know the length and write one of these
+# sizes to the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
-_BLOCK = 2**20  # samples read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
-# Hz. A second at 1 Hz would become 16,000 samples for each one, and filters at 10^9 Hz would be as
-# long.
+_BLOCK = 2**20  # samples to read at once; one hour of stereo at 44.1 kHz would be 1.3 GB
+# The lowest and highest accepted sampling rate in Hz. At 1 Hz each sample would become 16,000
+# samples, and at 10^9 Hz the resampling filter would be very long.
 _LOWEST_RATE = 1000
 _HIGHEST_RATE = 1_000_000
-_MOST_SAMPLES = 24 * 3600 * 16000  # of a result, 5.5 GB; more cannot be meant
+_MOST_SAMPLES = 24 * 3600 * 16000  # the largest result, 5.5 GB; a longer one must be a mistake
 
 
 class AudioError(UserError):
-    """A file without a usable recording; the message names it."""
+    """The error for a file without a usable recording; the message names the file."""
 
 
 class NotAudioError(AudioError):
-    """A file in a format that libsndfile does not know, or too damaged to recognize."""
+    """The error for a file whose format libsndfile does not recognize."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoded:
-    """A recording.
+    """A decoded recording.
 
     Args:
-        samples: float32 (samples,), mono.
-        sampling_rate: of the samples, in Hz.
-        content_hash: of the samples before resampling, equal for the same recording in any lossless
-            container.
-        channels: of the file.
+        samples: the mono samples, float32 (samples,).
+        sampling_rate: the sampling rate of the samples, in Hz.
+        content_hash: a hash of the samples before resampling, which is equal for the same recording
+            in any lossless format.
+        channels: the number of channels of the file.
     """
 
     samples: np.ndarray
@@ -60,13 +61,13 @@ class Decoded:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _ReadSamples:
-    """What was read of a file.
+    """The samples of a file.
 
     Args:
-        samples: float32 (samples,), mono, at the requested rate.
-        count: samples before resampling.
-        content_hash: of them.
-        finite: whether none is NaN or infinite.
+        samples: the mono samples at the requested rate, float32 (samples,).
+        count: the number of samples before resampling.
+        content_hash: a hash of the samples before resampling.
+        finite: whether no sample is NaN or infinite.
     """
 
     samples: np.ndarray
@@ -81,28 +82,29 @@ def decode(
     """Decode a file, mix it to mono by the mean, and resample it with soxr (HQ).
 
     Args:
-        path: of the file, also for messages.
-        data: the file's bytes, which are read in place of the file.
-        sampling_rate: of the result, in Hz (default: as recorded).
+        path: the path of the file, also for messages.
+        data: the bytes of the file, which are decoded instead of reading the file.
+        sampling_rate: the sampling rate of the result, in Hz (default: that of the recording).
 
     Raises:
-        NotAudioError: if it is no audio.
+        NotAudioError: if the file is not audio.
         AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its
-            path is not UTF-8; if the rate is not 1 kHz to 1 MHz or the result would have more
-            samples than 24 hours at 16 kHz.
+            path is not UTF-8; if its rate is not from 1 kHz to 1 MHz; or if the result would have
+            more samples than 24 hours at 16 kHz.
     """
     name = str(path)
     size = _file_size(name, data)
     try:
-        # The mean of two huge floats may overflow, which is found below.
-        with np.errstate(all="ignore"), soundfile.SoundFile(_opened(name, data)) as file:
+        # The mean of two huge floats may overflow. The check for finite samples below finds this.
+        with np.errstate(all="ignore"), soundfile.SoundFile(_readable(name, data)) as file:
             announced = file.frames
             file_format = file.format
             channels = file.channels
             rate = sampling_rate or file.samplerate
             _check_announced(name, file, rate)
             read = _read_mono(file, announced, rate)
-    except (RuntimeError, TypeError) as error:  # a TypeError for .raw, which has no header
+    # soundfile raises a TypeError for .raw files, which have no header.
+    except (RuntimeError, TypeError) as error:
         reason = str(error).rpartition(": ")[2].rstrip(".") or "unknown"
         raise NotAudioError(
             f"{name}: not readable as audio ({reason}); restore or remove this file"
@@ -124,32 +126,32 @@ def decode(
 
 
 def read_header(path: str, data: bytes | None = None) -> Any:
-    """What a header announces, as `soundfile.info`: frames, samplerate, channels, duration.
+    """Read the header of a file with `soundfile.info`: frames, samplerate, channels, duration.
 
     Returns:
-        None if it cannot be read.
+        The header, or None if it cannot be read.
     """
     if data is None and not os.path.isfile(path):  # opening a pipe would wait
         return None
     try:
-        return soundfile.info(_opened(path, data))
+        return soundfile.info(_readable(path, data))
     except (RuntimeError, OSError, TypeError, ValueError):
         return None
 
 
-def _opened(path: str, data: bytes | None) -> str | io.BytesIO:
-    """What libsndfile opens."""
+def _readable(path: str, data: bytes | None) -> str | io.BytesIO:
+    """The bytes as a file object if there are some, otherwise the path, for libsndfile."""
     return path if data is None else io.BytesIO(data)
 
 
 def _file_size(name: str, data: bytes | None) -> int:
-    """Size in bytes; an AudioError for a file that is missing or empty."""
+    """The size of a file in bytes; an AudioError if the file is missing or empty."""
     try:
         require_utf8(name)
         size = len(data) if data is not None else os.path.getsize(name)
     except UserError as error:
         raise AudioError(str(error)) from None
-    except (OSError, ValueError):  # a NUL in the path
+    except (OSError, ValueError):  # a ValueError is for a NUL in the path
         raise AudioError(f"{name}: no such file") from None
     if size == 0:
         raise AudioError(f"{name}: an empty file (0 bytes); restore or remove it")
@@ -157,7 +159,7 @@ def _file_size(name: str, data: bytes | None) -> int:
 
 
 def _check_announced(name: str, file: soundfile.SoundFile, rate: int) -> None:
-    """Refuse a header that announces an impossible rate, or too many samples at `rate`."""
+    """Raise an AudioError if the header has an impossible rate, or too many samples at `rate`."""
     possible_rate = _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE
     if not possible_rate or file.frames * rate > _MOST_SAMPLES * file.samplerate:
         raise AudioError(
@@ -168,30 +170,30 @@ def _check_announced(name: str, file: soundfile.SoundFile, rate: int) -> None:
 
 
 def _read_mono(file: soundfile.SoundFile, frames: int, rate: int) -> _ReadSamples:
-    """Read the next `frames` frames as mono samples at `rate` Hz."""
+    """Read the next `frames` frames of a file, mix them to mono and resample them to `rate` Hz."""
     resampled = rate != file.samplerate
     stream = None
     if resampled and frames > _BLOCK:
-        # The same samples as from `soxr.resample`, but slower for a single block.
+        # A stream gives the same samples as `soxr.resample`, but is slower for a single block.
         stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
 
-    # The system gives memory only where something is written, however much a damaged header
-    # announces.
+    # The system only provides memory for the samples that are written, so that a damaged header
+    # that announces too many samples needs no memory for them.
     length = frames if stream is None else frames * rate // file.samplerate + 2
     result = np.empty(length, dtype=np.float32)
-    hashed = xxhash.xxh3_128()
-    most = max(_BLOCK // file.channels, 1)
+    content_hash = xxhash.xxh3_128()
+    frames_per_block = max(_BLOCK // file.channels, 1)
     count = 0
     written = 0
     finite = True
     while count < frames:
-        block = file.read(min(most, frames - count), dtype="float32", always_2d=True)
+        block = file.read(min(frames_per_block, frames - count), dtype="float32", always_2d=True)
         if len(block) == 0:
             break
         count += len(block)
         mono = np.ascontiguousarray(block[:, 0]) if file.channels == 1 else block.mean(axis=1)
         finite = finite and bool(np.isfinite(mono).all())
-        hashed.update(mono)
+        content_hash.update(mono)
         if stream is not None:
             mono = stream.resample_chunk(mono, last=count == frames)
         result[written : written + len(mono)] = mono
@@ -200,15 +202,15 @@ def _read_mono(file: soundfile.SoundFile, frames: int, rate: int) -> _ReadSample
     samples = result[:written]
     if resampled and stream is None and count:
         samples = soxr.resample(samples, file.samplerate, rate)
-    return _ReadSamples(samples, count, hashed.hexdigest(), finite)
+    return _ReadSamples(samples, count, content_hash.hexdigest(), finite)
 
 
 def _riff_size(name: str, data: bytes | None) -> int:
-    """The file size in a RIFF header; 0 without one."""
+    """The file size according to the RIFF header; 0 without a header or without a size in it."""
     with io.BytesIO(data) if data is not None else Path(name).open("rb") as file:
         head = file.read(8)
     announced = int.from_bytes(head[4:8], "little")
     if head[:4] != b"RIFF" or announced in _UNKNOWN_RIFF_SIZES:
         return 0
-    # libsndfile accepts a missing padding byte of an odd chunk.
+    # libsndfile accepts a chunk of odd size without its padding byte.
     return announced + 8 - (announced & 1)
