@@ -35,9 +35,9 @@ class WaveformStore:
         with np.load(folder / INDEX, allow_pickle=False) as archive:
             index = dict(archive)  # all of it, as reading compares its checksums
         self.sampling_rate = int(index["sampling_rate"])
-        # Where each clip begins in the file, in samples, and the end of the last, (clips + 1,).
+        # The first sample of each clip in the file, and the end of the last clip, (clips + 1,).
         self.offsets: np.ndarray = index["offsets"]
-        # The others have one value for each clip.
+        # The other arrays have one value for each clip.
         self.content_hashes: list[str] = index["content_hashes"].tolist()
         self.channels: np.ndarray = index["channels"]
         self.keys: np.ndarray = index["keys"]  # bytes

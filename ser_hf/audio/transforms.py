@@ -70,7 +70,7 @@ def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarra
 
 
 def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
-    """Samples within [-1, 1] through a codec and back, float32 (samples,).
+    """Encode samples within [-1, 1] with a codec and decode them again, float32 (samples,).
 
     Codecs that work in blocks pad the last one.
     """
@@ -245,7 +245,7 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _resampler(hundredths: int) -> Callable:
-    """The filters for a speed. To compute them takes longer than to apply them."""
+    """The resampling filters for a speed, cached because computing them takes long."""
     from torchaudio.transforms import Resample
 
     return Resample(hundredths, _STEPS_OF_SPEED, lowpass_filter_width=_FILTER_WIDTH)

@@ -10,9 +10,9 @@ def is_empty(value: Any) -> bool:
 
 
 def text(value: Any) -> str | None:
-    """A cell as stripped text, None if it is empty.
+    """Convert a cell to stripped text; None if the cell is empty.
 
-    Without the ``.0`` that pandas adds to integers, and with booleans as in YAML.
+    The ``.0`` that pandas adds to integers is removed, and booleans are written as in YAML.
     """
     if is_empty(value):
         return None

@@ -161,7 +161,7 @@ def _clearing_order(child: Path) -> int:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with full keys such as ``training.seeds``.
+    """Flatten nested mappings to one mapping with full keys such as ``training.seeds``.
 
     An empty mapping stays a value.
     """

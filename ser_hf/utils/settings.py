@@ -147,7 +147,7 @@ def converted(value: Any, annotation: Any) -> Any:
 
 
 def _word(value: str, members: list[Any]) -> str | bool:
-    """A text, or the boolean that it is a word for."""
+    """Convert a word such as yes to a boolean where one is expected; keep other text."""
     if _CONTROL.search(value):
         raise ValueError(f"control characters are not allowed, got {value!r:.200}")
     is_text = str in members or any(value in _choices(member) for member in members)

@@ -29,7 +29,7 @@ _OWN_MESSAGES = ("value_error", "wrong_value")
 
 
 def validated(kind: type[Kind], values: Any, path: str = "") -> Kind:
-    """Settings from a mapping.
+    """Make settings from a mapping, and check them.
 
     Args:
         kind: the class.
