@@ -64,8 +64,8 @@ class EpochOrder(Sampler[int]):
         strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in
             random order).
         step_batch_size: clips of one optimizer step.
-        clock: the epoch, shared with the Trainer and workers.
-        schedule: the clips of each epoch; all without one.
+        clock: the current epoch, in memory that the Trainer and the workers share.
+        schedule: selects the clips of each epoch; None to use all clips.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of `size` clips for several processes in turn, from one order of the clips.
+    """Divides one order of the clips into batches of `size` clips for several processes.
 
-    The batches of one turn hold the clips that a single process would have in one batch; in the
-    last turn their sizes differ by at most one, where Accelerate would repeat clips. A last turn
-    with fewer clips than processes joins the one before it.
+    In each turn, every process gets one batch. The batches of the last turn differ in size by at
+    most one clip; Accelerate would repeat clips there. If fewer clips than processes are left for
+    the last turn, they are added to the turn before.
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):

@@ -147,7 +147,7 @@ def logits_of(classifier: nn.Module, vectors: np.ndarray) -> np.ndarray:
 
 
 def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
-    """A module like `like` whose softmax equals the probabilities of the fitted estimator."""
+    """Convert a fitted estimator to a module of the type of `like` with equal probabilities."""
     if isinstance(like, nn.Linear):
         return _linear(fitted)
     if isinstance(like, Forest):
@@ -174,7 +174,7 @@ def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarr
 def _linear(fitted: LogisticRegression) -> nn.Linear:
     weight = fitted.coef_
     bias = fitted.intercept_
-    if len(weight) == 1:  # of two classes: the first one's logit is zero
+    if len(weight) == 1:  # for two classes, the logit of the first class is zero
         weight = np.concatenate([0 * weight, weight])
         bias = np.concatenate([0 * bias, bias])
     layer = nn.Linear(weight.shape[1], len(weight))
@@ -191,7 +191,7 @@ def _linear_machines(fitted: LinearSVC) -> LinearMachines:
 
 
 def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
-    """Machines that share one list of support vectors."""
+    """Convert support vector machines, so that they share one list of support vectors."""
     rows = np.unique(np.concatenate([machine.support_ for machine in fitted.machines_]))
     size = fitted.machines_[0].support_vectors_.shape[1]
     vectors = np.zeros((len(rows), size))
@@ -209,7 +209,7 @@ def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
 
 
 def _forest(fitted: RandomForestClassifier) -> Forest:
-    """A forest whose trees are one after the other in one table of nodes."""
+    """Convert a forest to one table of nodes, which has its trees one after the other."""
     trees = [estimator.tree_ for estimator in fitted.estimators_]
     sizes = [tree.node_count for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
@@ -217,7 +217,7 @@ def _forest(fitted: RandomForestClassifier) -> Forest:
     module = Forest(len(fitted.classes_), len(trees), sum(sizes), depth)
     columns: dict[str, list[np.ndarray]] = defaultdict(list)
     for root, tree in zip(roots, trees, strict=True):
-        # A leaf leads to itself.
+        # The children of a leaf are the leaf itself.
         leaf = tree.children_left < 0
         itself = np.arange(tree.node_count)
         columns["feature"].append(np.where(leaf, 0, tree.feature))

@@ -1,7 +1,6 @@
-"""The scikit-learn solver: selects a classifier of a grid by cross-validation.
+"""The scikit-learn solver, which selects a classifier from a grid by cross-validation.
 
-For classical networks, and for the head of a network on a frozen encoder, whose embeddings are
-computed once.
+It fits classical networks, and heads on frozen encoders, whose embeddings are computed once.
 """
 
 import dataclasses
@@ -40,7 +39,7 @@ from .trainer import EmotionTrainer
 
 logger = logging.getLogger(__name__)
 
-FOLDS = 5  # at most, of cross-validation and of calibration
+FOLDS = 5  # the largest number of folds for cross-validation and for calibration
 SELECTED_BY_CLIPS = (
     "Too few speakers for cross-validation over them: clips of the same speakers selected settings."
 )
@@ -55,7 +54,7 @@ _TRAINED = ("front_end.", "encoder.", "layer_sum.", "classifier.")
 
 @dataclasses.dataclass(frozen=True)
 class _Windows:
-    """The windows of the training clips: one entry for each, and their vectors (windows, size)."""
+    """Vectors (windows, size) of the windows of the training clips, and their other columns."""
 
     vectors: np.ndarray
     rows: np.ndarray
@@ -66,7 +65,7 @@ class _Windows:
     classes: int
 
     def folds(self, indices: np.ndarray | None = None, least: int = 1) -> tuple[Folds, bool]:
-        """Folds of these windows, by default of all; see `speaker_folds`."""
+        """Divide the windows at `indices` (by default all) into folds; see `speaker_folds`."""
         if indices is None:
             indices = np.arange(len(self.rows))
         return speaker_folds(
@@ -76,7 +75,7 @@ class _Windows:
 
 @dataclasses.dataclass(frozen=True)
 class _Evaluation:
-    """Loss and metrics of clips, from the logits of some of their windows."""
+    """Computes loss and metrics of clips from the logits of the windows at given indices."""
 
     windows: _Windows
     loss: ClassificationLoss
@@ -105,25 +104,27 @@ def fit_classical(
     class_weights: Sequence[float] | None = None,
     per_speaker: bool = False,
 ) -> Fit:
-    """Select a candidate of a grid by cross-validation, and fit it to all clips.
+    """Select a candidate from a grid by cross-validation, and fit it to all clips.
 
-    Vectors are the inputs of the model's classifier in float32; a `FeatureNorm` before them has the
-    statistics of all clips. The score of a candidate is the metric of all clips together, each
-    predicted by the model of the fold that holds out its speaker: vectors are standardized, fitted
-    and calibrated without that fold. The best score wins, the first of equals; the strongest
-    regularization within one standard error may be at chance for few speakers. The history has one
-    entry per candidate, numbered under ``epoch``.
+    Vectors are the inputs of the model's classifier in float32. A `FeatureNorm` before the
+    classifier has the statistics of all clips. Each clip is predicted by the model of the fold that
+    holds out its speaker; vectors are standardized, fitted and calibrated without that fold. The
+    score of a candidate is the metric over the predictions of all clips. The candidate with the
+    best score is selected, the first among equals. (The one-standard-error rule is not used: with
+    few speakers, it may select a candidate at chance level.) The history has one entry per
+    candidate, whose number is under ``epoch``.
 
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`;
             it has the fitted classifier afterwards.
         train: all clips for cross-validation and the last fit, from
             `ser_hf.training.clips.clip_table`.
-        validation: those among `train` have predictions in `Fit.held_out`.
-        speakers: of each row of the corpus.
-        grid: values of each setting (`GRIDS`).
-        per_speaker: standardize the vectors of each speaker by themselves; the model needs such
-            vectors then.
+        validation: validation clips; if they are among `train`, `Fit.held_out` has their
+            predictions.
+        speakers: the speaker of each row of the corpus.
+        grid: {setting: values to try}, see `GRIDS`.
+        per_speaker: whether to standardize the vectors of each speaker separately; the fitted model
+            then needs vectors that are standardized in this way.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
@@ -208,8 +209,10 @@ def _require_trained_layers(model: PreTrainedModel) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _CrossValidation:
-    """Logits of held-out windows, (candidates, windows, classes), and training losses
-    (candidates, folds).
+    """The result of a cross-validation.
+
+    `held_out` are the logits of held-out windows, (candidates, windows, classes); `train_losses`
+    have the shape (candidates, folds).
     """
 
     held_out: np.ndarray
@@ -223,7 +226,7 @@ def _cross_validate(
     evaluate: _Evaluation,
     seed: int,
 ) -> _CrossValidation:
-    """Fit each candidate without each fold, and predict the windows of that fold."""
+    """Fit each candidate without the windows of a fold, and predict these, for every fold."""
     windows = evaluate.windows
     count = len(windows.labels)
     held_out = np.zeros((len(candidates), count, windows.classes), dtype=np.float32)
@@ -253,8 +256,8 @@ def _history(
     evaluate: _Evaluation,
     metric: str,
 ) -> list[dict[str, Any]]:
-    """One entry per candidate, which is also logged."""
-    everything = np.arange(len(evaluate.windows.rows))
+    """Make and log the history, which has one entry per candidate."""
+    all_windows = np.arange(len(evaluate.windows.rows))
     history: list[dict[str, Any]] = []
     for i, candidate in enumerate(candidates):
         logits = validated.held_out[i]
@@ -263,7 +266,7 @@ def _history(
             "step": i + 1,
             "candidate": candidate,
             "train_loss": float(validated.train_losses[i].mean()),
-            "validation": evaluate(logits, everything),
+            "validation": evaluate(logits, all_windows),
             "folds": [evaluate(logits[held], held)[metric] for _, held in folds],
         }
         history.append(entry)
@@ -282,9 +285,9 @@ def _history(
 def _fit_to_all(
     model: PreTrainedModel, candidate: Mapping[str, Any], windows: _Windows, seed: int
 ) -> bool:
-    """Fit a candidate to all windows, and give the model its classifier.
+    """Fit a candidate to all windows, and put the fitted classifier into the model.
 
-    Returns whether probabilities are calibrated on other speakers, true without calibration.
+    Returns whether probabilities are calibrated on other speakers; True without calibration.
     """
     inner: Folds = []
     by_speaker = True
@@ -319,10 +322,10 @@ def embed(
     arguments: EmotionTrainingArguments,
     speakers: Sequence[str] = (),
 ) -> np.ndarray:
-    """Inputs of the model's classifier, (windows, size) float32.
+    """Compute the inputs of the model's classifier for clips, (windows, size) float32.
 
-    With the `speakers` of each row of the corpus, those of each speaker are standardized by
-    themselves.
+    If `speakers` (the speaker of each row of the corpus) are given, the vectors of each speaker are
+    standardized separately.
     """
     model.eval()
     inputs: list[torch.Tensor] = []
@@ -353,11 +356,11 @@ def speaker_folds(
 ) -> tuple[Folds, bool]:
     """Divide windows into folds with disjoint speakers.
 
-    If too few speakers have a class, the folds have disjoint clips.
+    If a class has too few speakers, the folds have disjoint clips instead.
 
     Args:
-        labels, speakers, clips: of each window.
-        least: clips of each class that the training side of every fold has.
+        labels, speakers, clips: the label, the speaker and the clip of each window.
+        least: smallest number of clips of each class among the training clips of a fold.
 
     Returns:
         (training, held-out) indices of at most `FOLDS` folds, and whether their speakers are

@@ -41,7 +41,7 @@ class Bookkeeping(TrainerCallback):
         self.rates: dict[str, float] = {}
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        # Also when resuming in the middle of an epoch, which samplers do not notice.
+        # The epoch is also set if a training resumes in the middle of an epoch.
         self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
@@ -113,9 +113,9 @@ class EmotionTrainer(Trainer):
     def _clip_metrics(
         self, compute_metrics: Callable, loss: Loss, predicted: EvalPrediction
     ) -> dict[str, float]:
-        """Metrics and loss of clips, merged from their windows.
+        """Compute metrics and loss of the clips, after their windows are merged.
 
-        The library's loss is a mean over unequal batches.
+        The Trainer's loss is not used: it is a mean over batches of unequal size.
         """
         rows = self._evaluated["row"][:]
         lengths = self._evaluated["length"][:]
@@ -125,7 +125,7 @@ class EmotionTrainer(Trainer):
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, and give freed memory back to the system, once an epoch."""
+        """Evaluate, then return freed memory to the system; this happens once per epoch."""
         self._evaluated = dataloader.dataset
         try:
             return super().evaluation_loop(dataloader, *args, **kwargs)
@@ -222,7 +222,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate the weights that are saved: averages, with the statistics of process 0."""
+        """Evaluate the weights that a checkpoint has: averaged, with the buffers of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
@@ -250,7 +250,7 @@ class EmotionTrainer(Trainer):
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint: evaluated weights, trained weights beside them, the marker last."""
+        """Write a checkpoint: the evaluated weights, the trained weights and, last, the marker."""
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
             try:
@@ -315,7 +315,7 @@ def _logits_alone(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
 
 
 def takes_groups(optimizer_class: Any, settings: dict[str, Any]) -> bool:
-    """Whether an optimizer of the library takes parameter groups; some choose their parameters."""
+    """Whether an optimizer takes parameter groups; some optimizers choose their parameters."""
     if not (
         isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)
     ):
@@ -326,8 +326,8 @@ def takes_groups(optimizer_class: Any, settings: dict[str, Any]) -> bool:
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module) -> None:
     """Set `ddp_find_unused_parameters` for encoders, also under gradient checkpointing.
 
-    The Trainer does not set it there. Encoders skip layers at random (layerdrop), or a head or a
-    setting leaves parameters unused (a norm, the mask's vector).
+    The Trainer does not set it under gradient checkpointing. Encoders may skip layers at random
+    (layerdrop), and a head or a setting may leave parameters unused (a norm, the mask's vector).
 
     Raises:
         UserError: for settings that need gradients of all parameters.
