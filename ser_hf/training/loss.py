@@ -40,7 +40,7 @@ def class_weights(
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Convert labels to class ids (batch,): the class with the largest share, the first of equals."""
+    """Convert labels to class ids (batch,): the first class with the largest share."""
     return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
 
